@@ -1,0 +1,162 @@
+"""`publish` tells; `ask` publishes and awaits the reply. All that a handler or a view needs to talk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+
+from common.backoff import Backoff
+from common.envelope import Envelope, Undecodable, decode, tell
+from common.errors import Timeout, Unavailable, error_for
+from common.health import Gate
+from common.ids import uuid7
+from common.messages import NOTIFICATIONS, Message, Reply
+from common.streams import REDIS_AWAY, Entry, Tail
+
+# Notifications and replies are hints about what is in the database: these only bound Redis' memory.
+NOTIFICATIONS_MAXLEN = 100_000
+REPLIES_MAXLEN = 50_000
+REPLIES_TTL_S = 120
+# Entries in one pipeline: more would only hold up whoever waits for the first of them.
+PIPELINE_MAX = 500
+READ_MAX = 1000
+
+log = structlog.get_logger()
+
+
+def replies_stream(instance: str) -> str:
+    return f"replies:{instance}"
+
+
+@dataclass(slots=True)
+class _Sending:
+    envelopes: tuple[Envelope, ...]
+    done: asyncio.Future[None]
+
+
+class Bus:
+    """Sends messages; what is published while a pipeline is under way leaves together in the next one."""
+
+    def __init__(self, redis: Redis, *, source: str, instance: str) -> None:
+        self._redis = redis
+        self._source = source
+        self._replies = replies_stream(instance)
+        self._waiting: list[_Sending] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._asked: dict[str, asyncio.Future[Any]] = {}
+
+    async def publish(self, envelopes: Iterable[Envelope]) -> None:
+        """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then."""
+        batch = tuple(envelopes)
+        if not batch:
+            return
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Sending(batch, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="publish")
+        await done
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            sending: list[_Sending] = []
+            size = 0
+            while self._waiting and size < PIPELINE_MAX:
+                sending.append(self._waiting.pop(0))
+                size += len(sending[-1].envelopes)
+            try:
+                await self._send([envelope for one in sending for envelope in one.envelopes])
+            except asyncio.CancelledError:
+                for one in sending + self._waiting:
+                    one.done.cancel()
+                raise
+            except Exception as error:
+                for one in sending:
+                    if not one.done.done():
+                        one.done.set_exception(error)
+            else:
+                for one in sending:
+                    if not one.done.done():
+                        one.done.set_result(None)
+
+    async def _send(self, envelopes: list[Envelope]) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            replies = set()
+            for envelope in envelopes:
+                maxlen = None
+                if envelope.stream == NOTIFICATIONS:
+                    maxlen = NOTIFICATIONS_MAXLEN
+                elif isinstance(envelope.message, Reply):
+                    maxlen = REPLIES_MAXLEN
+                    replies.add(envelope.stream)
+                pipe.xadd(envelope.stream, envelope.fields(self._source), maxlen=maxlen)  # type: ignore[arg-type]
+            for stream in replies:
+                # A gateway that is gone leaves nothing behind for long.
+                pipe.expire(stream, REPLIES_TTL_S)
+            await pipe.execute()
+
+    async def ask(self, message: Message, subject: object, *, timeout_s: float, traceparent: str = "") -> Any:
+        """The reply's result.
+
+        Raises the HoldfastError that the reply stands for, Timeout when none comes within `timeout_s` seconds
+        (the work may still be done), Unavailable when the question cannot be sent.
+        """
+        correlation = str(uuid7())
+        question = replace(
+            tell(message, subject, traceparent=traceparent), replyto=self._replies, correlationid=correlation
+        )
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked[correlation] = future
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.publish([question])
+                return await future
+        except TimeoutError:
+            raise Timeout from None
+        except REDIS_AWAY as away:
+            raise Unavailable("The message bus cannot be reached") from away
+        finally:
+            del self._asked[correlation]
+
+    def _resolve(self, reply: Envelope) -> None:
+        future = self._asked.get(reply.correlationid)
+        if future is None or future.done():
+            return  # the asker gave up
+        message = reply.message
+        assert isinstance(message, Reply)
+        if message.error is not None:
+            future.set_exception(error_for(message.error, message.detail, message.extra))
+        else:
+            future.set_result(message.result)
+
+    async def listen(
+        self, blocking: Redis, on_notification: Callable[[Envelope], None], *, block_ms: int, gate: Gate
+    ) -> None:
+        """Take in replies and notifications until cancelled; goes on where it was when Redis comes back."""
+        tail = Tail(blocking, (NOTIFICATIONS, self._replies))
+        backoff = Backoff()
+        while True:
+            try:
+                await tail.start()
+                gate.open()
+                for stream, entry in await tail.read(READ_MAX, block_ms):
+                    self._take(stream, entry, on_notification)
+                backoff.reset()
+            except REDIS_AWAY as away:
+                gate.close(str(away))
+                await asyncio.sleep(backoff.next())
+
+    def _take(self, stream: str, entry: Entry, on_notification: Callable[[Envelope], None]) -> None:
+        try:
+            envelope = decode(stream, entry).envelope
+        except Undecodable as error:
+            log.warning("undecodable", stream=stream, entry=entry.id.decode(), error=str(error))
+            return
+        if isinstance(envelope.message, Reply):
+            self._resolve(envelope)
+        else:
+            on_notification(envelope)

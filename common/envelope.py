@@ -1,0 +1,132 @@
+"""CloudEvents 1.0 attributes around a message, as the fields of one stream entry."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from common.errors import HoldfastError
+from common.ids import uuid7
+from common.messages import TYPES, Message, Reply
+from common.streams import Entry, Fields
+
+
+class Undecodable(Exception):
+    """An entry is not a message of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message on its way to `stream`. `subject` is what it is about, mostly a booking id.
+
+    `traceparent` is W3C trace context: it goes from the client's request through every message it causes.
+    `replyto` and `correlationid` are set where an answer is awaited.
+    """
+
+    message: Message
+    stream: str
+    subject: str
+    id: str
+    traceparent: str
+    time: str
+    replyto: str = ""
+    correlationid: str = ""
+
+    def fields(self, source: str) -> dict[str, str | bytes]:
+        """The stream entry's fields."""
+        fields: dict[str, str | bytes] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": source,
+            "type": self.message.type,
+            "time": self.time,
+            "subject": self.subject,
+            "traceparent": self.traceparent,
+            "data": self.message.model_dump_json(exclude_unset=True),
+        }
+        if self.correlationid:
+            fields["correlationid"] = self.correlationid
+        if self.replyto:
+            fields["replyto"] = self.replyto
+        return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message in its receiver's hands."""
+
+    entry: Entry
+    envelope: Envelope
+
+    @property
+    def message(self) -> Any:
+        """The message; a handler knows its type from the table that it is called by."""
+        return self.envelope.message
+
+
+def decode(stream: str, entry: Entry) -> Delivery:
+    """Read an entry. Raises Undecodable for an unknown type, missing attributes or wrong data."""
+    fields: Fields = entry.fields
+    try:
+        kind = TYPES[fields[b"type"].decode()]
+        envelope = Envelope(
+            message=kind.model_validate_json(fields[b"data"]),
+            stream=stream,
+            subject=fields[b"subject"].decode(),
+            id=fields[b"id"].decode(),
+            traceparent=fields.get(b"traceparent", b"").decode(),
+            time=fields.get(b"time", b"").decode(),
+            replyto=fields.get(b"replyto", b"").decode(),
+            correlationid=fields.get(b"correlationid", b"").decode(),
+        )
+    except KeyError as missing:
+        raise Undecodable(f"missing or unknown: {missing}") from missing
+    except ValueError as wrong:
+        raise Undecodable(str(wrong)) from wrong
+    return Delivery(entry, envelope)
+
+
+def new_traceparent() -> str:
+    """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:
+    """Address `message` to its own stream, as part of the trace of what caused it."""
+    if cause is not None:
+        traceparent = cause.envelope.traceparent
+    return Envelope(
+        message=message,
+        stream=message.stream,
+        subject=str(subject),
+        id=str(uuid7()),
+        traceparent=traceparent or new_traceparent(),
+        time=datetime.now(UTC).isoformat(),
+    )
+
+
+def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Iterable[Envelope]:
+    """The reply to `delivery`: nothing where none is awaited."""
+    asked = delivery.envelope
+    if not asked.replyto:
+        return ()
+    if isinstance(result, HoldfastError):
+        reply = Reply(error=result.code, detail=result.detail, extra=result.extra)
+    else:
+        reply = Reply(result=result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
+    return (
+        Envelope(
+            message=reply,
+            stream=asked.replyto,
+            subject=asked.subject,
+            id=str(uuid7()),
+            traceparent=asked.traceparent,
+            time=datetime.now(UTC).isoformat(),
+            correlationid=asked.correlationid,
+        ),
+    )

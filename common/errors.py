@@ -1,0 +1,136 @@
+"""The one hierarchy of errors: each has a stable code and says whether trying again can help."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class HoldfastError(Exception):
+    """Something that a caller is told about, in RFC 9457 terms.
+
+    `code` is stable and part of the API, `status` is its HTTP status, `retryable` says whether the same
+    request can succeed later. `extra` are further members of the problem document.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", **extra: Any) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.extra = extra
+
+
+class InvalidRequest(HoldfastError):
+    code, status, title = "invalid_request", 422, "The request is not valid"
+
+
+class MalformedRequest(HoldfastError):
+    code, status, title = "malformed_request", 400, "The request cannot be read"
+
+
+class Unauthorized(HoldfastError):
+    code, status, title = "unauthorized", 401, "A valid bearer token is needed"
+
+
+class Forbidden(HoldfastError):
+    code, status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFound(HoldfastError):
+    code, status, title = "not_found", 404, "Not found"
+
+
+class MethodNotAllowed(HoldfastError):
+    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+
+
+class PayloadTooLarge(HoldfastError):
+    code, status, title = "payload_too_large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(HoldfastError):
+    code, status, title = "unsupported_media_type", 415, "The body must be application/json"
+
+
+class EventNotFound(HoldfastError):
+    code, status, title = "event_not_found", 404, "No such event"
+
+
+class TicketTypeNotFound(HoldfastError):
+    code, status, title = "ticket_type_not_found", 404, "No such ticket type at this event"
+
+
+class TicketTypeRequired(HoldfastError):
+    code, status, title = "ticket_type_required", 422, "The event has several ticket types: name one"
+
+
+class QuantityOverLimit(HoldfastError):
+    code, status, title = "quantity_over_limit", 422, "More seats than one booking may have"
+
+
+class NotOnSale(HoldfastError):
+    code, status, title = "not_on_sale", 409, "The event is not on sale"
+
+
+class SoldOut(HoldfastError):
+    code, status, title = "sold_out", 409, "Not enough seats are left"
+
+
+class IdempotencyKeyReused(HoldfastError):
+    code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
+
+
+class NothingToPay(HoldfastError):
+    code, status, title = "nothing_to_pay", 409, "There is nothing to pay"
+
+
+class AmountMismatch(HoldfastError):
+    code, status, title = "amount_mismatch", 422, "The amount or currency is not the booking's"
+
+
+class CancellationClosed(HoldfastError):
+    code, status, title = "cancellation_closed", 409, "The booking can no longer be cancelled"
+
+
+class CapacityBelowSold(HoldfastError):
+    code, status, title = "capacity_below_sold", 409, "The capacity cannot be less than what is held and sold"
+
+
+class Conflict(HoldfastError):
+    code, status, title = "conflict", 409, "The present state does not allow this"
+
+
+class TooManyRequests(HoldfastError):
+    code, status, title, retryable = "too_many_requests", 429, "Too many requests", True
+
+
+class Unavailable(HoldfastError):
+    code, status, title, retryable = "unavailable", 503, "The service is busy, try again", True
+
+
+class Timeout(HoldfastError):
+    """No answer came in time: the work may still be done (`retryable` with the same key)."""
+
+    code, status, title, retryable = "timeout", 503, "No answer in time, try again", True
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong; the message names the environment variable."""
+
+
+def _codes(base: type[HoldfastError]) -> dict[str, type[HoldfastError]]:
+    found = {base.code: base}
+    for child in base.__subclasses__():
+        found |= _codes(child)
+    return found
+
+
+def error_for(code: str, detail: str, extra: dict[str, Any]) -> HoldfastError:
+    """The error that a reply's `code` stands for; an unknown code (a newer peer's) is a plain HoldfastError."""
+    return ERRORS.get(code, HoldfastError)(detail, **extra)
+
+
+ERRORS = _codes(HoldfastError)

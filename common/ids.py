@@ -1,0 +1,22 @@
+"""Identifiers: UUIDv7 for what is new (sortable by time), UUIDv5 for what must come out the same again."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from uuid import UUID, uuid5
+
+# The namespace of booking ids; changing it would let an old Idempotency-Key book a second time.
+BOOKINGS = UUID("5b0bd8a4-5a3c-5a53-9d0f-0d9a1f0f6c11")
+
+
+def uuid7() -> UUID:
+    """A new time-ordered id (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+def booking_id(subject: str, idempotency_key: str | None) -> UUID:
+    """The id of the booking that `subject` asks for: with a key always the same one, else a new one."""
+    return uuid7() if idempotency_key is None else uuid5(BOOKINGS, f"{subject}\0{idempotency_key}")

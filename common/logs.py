@@ -1,0 +1,49 @@
+"""Structured logs: console on a terminal, one JSON object a line otherwise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+
+
+def _json(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
+    return orjson.dumps(event, default=str)
+
+
+def configure(level: str, format: str, process: str, instance: str) -> None:
+    """Set up logging for the process; `format` is auto, console or json."""
+    console = format == "console" or (format == "auto" and sys.stderr.isatty())
+    number = getattr(logging, level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if console:
+        structlog.configure(
+            processors=[*shared, structlog.dev.ConsoleRenderer()],
+            wrapper_class=structlog.make_filtering_bound_logger(number),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=True,
+        )
+    else:
+        structlog.configure(
+            processors=[*shared, structlog.processors.format_exc_info, _json],
+            wrapper_class=structlog.make_filtering_bound_logger(number),
+            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            cache_logger_on_first_use=True,
+        )
+    structlog.contextvars.bind_contextvars(process=process, instance=instance)
+    # What libraries have to say arrives in the same form; their chatter below warnings does not.
+    logging.basicConfig(handlers=[_ToStructlog()], level=max(number, logging.WARNING), force=True)
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )

@@ -1,0 +1,335 @@
+"""Every message that Holdfast's processes exchange: the one list of contracts.
+
+Commands are imperative, events are past tense. Contracts only ever grow: a new field has a default, and a
+consumer ignores what it does not know, so that old and new processes run side by side.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from common.resources import (
+    CAPACITY_MAX,
+    QUANTITY_MAX,
+    TICKET_TYPES_MAX,
+    Amount,
+    Booking,
+    BookingStatus,
+    Currency,
+    Event,
+    Name,
+    PaymentError,
+    Resource,
+)
+
+BOOKING_COMMANDS = "booking.commands"
+BOOKING_QUERIES = "booking.queries"
+BOOKING_PAYMENTS = "booking.payments"
+PAYMENT_INTENTS = "payment.intents"
+PAYMENT_COMMANDS = "payment.commands"
+PAYMENT_WEBHOOKS = "payment.webhooks"
+NOTIFICATIONS = "notifications"
+
+MAILBOXES = (
+    BOOKING_COMMANDS,
+    BOOKING_QUERIES,
+    BOOKING_PAYMENTS,
+    PAYMENT_INTENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_WEBHOOKS,
+)
+
+TYPES: dict[str, type[Message]] = {}
+
+
+class Message(Resource):
+    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies)."""
+
+    type: ClassVar[str]
+    stream: ClassVar[str]
+
+    def __init_subclass__(cls, *, type: str = "", stream: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.stream = stream or getattr(cls, "stream", "")
+        if type:
+            cls.type = type
+            TYPES[type] = cls
+
+
+class Reply(Message, type="reply"):
+    """The answer to a message that was asked: either `result` or an error's code, detail and extra."""
+
+    result: Any = None
+    error: str | None = None
+    detail: str = ""
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+# --- booking.commands -------------------------------------------------------------------------------------
+
+
+class ItemRequest(Resource):
+    """`ticket_type_id` may be left out where the event has one ticket type."""
+
+    ticket_type_id: UUID | None = None
+    quantity: int = Field(ge=1, le=QUANTITY_MAX)
+
+
+class CreateBooking(Message, type="booking.create", stream=BOOKING_COMMANDS):
+    booking_id: UUID
+    owner: str
+    event_id: UUID
+    items: tuple[ItemRequest, ...]
+
+
+class CancelReason(StrEnum):
+    BY_CUSTOMER = "by_customer"
+    BY_OPERATOR = "by_operator"
+    EVENT_CANCELLED = "event_cancelled"
+
+
+class CancelBooking(Message, type="booking.cancel", stream=BOOKING_COMMANDS):
+    """`owner` is whose booking it must be; None for an operator."""
+
+    booking_id: UUID
+    owner: str | None
+    reason: CancelReason
+
+
+class RequestPayment(Message, type="booking.request_payment", stream=BOOKING_COMMANDS):
+    """The owner wants to pay: answers with what Stripe.js needs. Amount and currency must be right if sent."""
+
+    booking_id: UUID
+    owner: str
+    amount: int | None = None
+    currency: str | None = None
+
+
+class NewTicketType(Resource):
+    id: UUID
+    name: Name
+    unit_amount: Amount
+    capacity: int = Field(ge=0, le=CAPACITY_MAX)
+
+
+class CreateEvent(Message, type="event.create", stream=BOOKING_COMMANDS):
+    event_id: UUID
+    name: Name
+    starts_at: AwareDatetime
+    currency: Currency
+    on_sale: bool
+    max_per_booking: int
+    cancel_until: AwareDatetime | None
+    ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
+
+
+class TicketTypeChange(Resource):
+    """None leaves a value as it is. An id that the event does not have yet adds a ticket type."""
+
+    id: UUID
+    name: Name | None = None
+    unit_amount: Amount | None = None
+    capacity: int | None = Field(default=None, ge=0, le=CAPACITY_MAX)
+
+
+class EventChanges(Resource):
+    """The fields that were sent (`model_fields_set`) are changed; `cancel_until` may be set to None."""
+
+    name: Name | None = None
+    starts_at: AwareDatetime | None = None
+    on_sale: bool | None = None
+    max_per_booking: int | None = Field(default=None, ge=1, le=QUANTITY_MAX)
+    cancel_until: AwareDatetime | None = None
+
+
+class UpdateEvent(Message, type="event.update", stream=BOOKING_COMMANDS):
+    """Only what is in `changes` (name, starts_at, on_sale, max_per_booking, cancel_until) changes."""
+
+    event_id: UUID
+    changes: EventChanges
+    ticket_types: tuple[TicketTypeChange, ...] = ()
+
+
+class CancelEvent(Message, type="event.cancel", stream=BOOKING_COMMANDS):
+    event_id: UUID
+
+
+class RefundBooking(Message, type="booking.refund", stream=BOOKING_COMMANDS):
+    """An operator gives money back: all that is left when `amount` is None. `refund_id` makes it once only."""
+
+    booking_id: UUID
+    refund_id: UUID
+    amount: int | None = Field(default=None, ge=1)
+
+
+# --- booking.queries --------------------------------------------------------------------------------------
+
+
+class GetBooking(Message, type="booking.get", stream=BOOKING_QUERIES):
+    """`owner` is whose booking it must be; None for an operator."""
+
+    booking_id: UUID
+    owner: str | None
+
+
+class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
+    """Newest first. None in a filter means any."""
+
+    owner: str | None
+    status: BookingStatus | None = None
+    event_id: UUID | None = None
+    before: tuple[datetime, UUID] | None = None
+    limit: int = Field(ge=1, le=200)
+
+
+class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
+    booking_id: UUID
+    owner: str | None
+
+
+class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
+    """By start, then id. `after` is the last one of the page before."""
+
+    after: tuple[datetime, UUID] | None = None
+    limit: int = Field(ge=1, le=200)
+
+
+class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
+    event_id: UUID
+
+
+# --- booking.payments -------------------------------------------------------------------------------------
+
+
+class IntentStatus(StrEnum):
+    """Stripe's PaymentIntent statuses (https://docs.stripe.com/payments/paymentintents/lifecycle), with
+    `creating` before there is one and `rejected` where Stripe refused to make one."""
+
+    CREATING = "creating"
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+
+
+class PaymentReport(Message, stream=BOOKING_PAYMENTS):
+    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored."""
+
+    booking_id: UUID
+    version: int
+    status: IntentStatus
+    intent_id: str | None = None
+    client_secret: str | None = None
+    amount: int
+    currency: str
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    refund_pending: bool = False
+    refund_failed: bool = False
+    disputed: bool = False
+    last_error: PaymentError | None = None
+
+
+class PaymentIntentCreated(PaymentReport, type="payment.intent_created"):
+    """There is an intent, and the customer can pay."""
+
+
+class PaymentIntentRejected(PaymentReport, type="payment.intent_rejected"):
+    """Stripe refused to make an intent: asking again would not help."""
+
+
+class PaymentProcessing(PaymentReport, type="payment.processing"):
+    """The customer has paid by a method that takes a while to answer."""
+
+
+class PaymentActionRequired(PaymentReport, type="payment.action_required"):
+    """The customer must do something more, such as 3-D Secure."""
+
+
+class PaymentDeclined(PaymentReport, type="payment.declined"):
+    """An attempt failed (`last_error`); the customer may try again."""
+
+
+class PaymentSucceeded(PaymentReport, type="payment.succeeded"):
+    """The money is captured."""
+
+
+class PaymentCanceled(PaymentReport, type="payment.canceled"):
+    """The intent is canceled: no money can come by it any more."""
+
+
+class RefundUpdated(PaymentReport, type="payment.refund_updated"):
+    """A refund was made, succeeded or failed."""
+
+
+class DisputeUpdated(PaymentReport, type="payment.dispute_updated"):
+    """The customer's bank disputes the charge, or the dispute moved."""
+
+
+# --- payment.intents and payment.commands -----------------------------------------------------------------
+
+
+class CreatePaymentIntent(Message, type="payment.create_intent", stream=PAYMENT_INTENTS):
+    booking_id: UUID
+    event_id: UUID
+    amount: Amount
+    currency: Currency
+
+
+class CancelPaymentIntent(Message, type="payment.cancel_intent", stream=PAYMENT_COMMANDS):
+    booking_id: UUID
+
+
+class SyncPayment(Message, type="payment.sync", stream=PAYMENT_COMMANDS):
+    """Compare the payment with Stripe's own object."""
+
+    booking_id: UUID
+
+
+class RefundPayment(Message, type="payment.refund", stream=PAYMENT_COMMANDS):
+    """Give back `amount`, or all that is left when it is None. `refund_id` makes it once only."""
+
+    booking_id: UUID
+    refund_id: UUID
+    amount: int | None = None
+
+
+class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS):
+    """The booking has taken in the payment's `version`."""
+
+    booking_id: UUID
+    version: int
+
+
+# --- payment.webhooks -------------------------------------------------------------------------------------
+
+
+class StripeEventReceived(Message, type="stripe.event_received", stream=PAYMENT_WEBHOOKS):
+    """A verified event, raw as Stripe sent it: https://docs.stripe.com/api/events/object."""
+
+    payload: str
+
+
+# --- notifications ----------------------------------------------------------------------------------------
+
+
+class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
+    """The whole booking, as its owner may see it."""
+
+    owner: str
+    booking: Booking
+
+
+class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
+    """The whole event, with how many seats are left."""
+
+    event: Event

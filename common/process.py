@@ -1,0 +1,65 @@
+"""Running a process: SIGTERM drains, and an error in any background task ends it loudly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from common import logs
+from common.errors import ConfigurationError
+from common.health import HEALTH
+from common.settings import ProcessSettings, load
+from common.supervisor import SUPERVISOR
+
+log = structlog.get_logger()
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+async def serve(app: web.Application, settings: ProcessSettings) -> int:
+    """Serve `app` until SIGTERM or SIGINT; says the exit code.
+
+    From the signal on `/health/ready` answers 503; after `drain_seconds` no more connections are taken,
+    requests under way finish, then the cleanup contexts stop what they started.
+    """
+    loop = asyncio.get_running_loop()
+    supervisor = app[SUPERVISOR]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop.set)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_seconds)
+    await runner.setup()
+    try:
+        try:
+            site = web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.reuse_port or None)
+            await site.start()
+        except OSError as error:
+            print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+            return 1
+        log.info("listening", host=settings.host, port=settings.port)
+        await supervisor.stop.wait()
+        log.info("stopping")
+        app[HEALTH].draining = True
+        await asyncio.sleep(settings.drain_seconds if not supervisor.failed else 0)
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+    return 1 if supervisor.failed else 0
+
+
+def main(process: str, kind: type[S], build_app: Callable[[S], web.Application]) -> None:
+    """Read the settings, build the application, serve it; exits with 2 when a setting is wrong."""
+    try:
+        settings = load(kind)
+        app = build_app(settings)
+    except ConfigurationError as error:
+        print(f"{process}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    logs.configure(settings.log_level, settings.log_format, process, settings.instance)
+    sys.exit(uvloop.run(serve(app, settings)))

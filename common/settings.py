@@ -1,0 +1,88 @@
+"""Settings that every process shares. Each process adds its own and reads them once, at its start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.errors import ConfigurationError
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _instance() -> str:
+    """A name no other process has: the host says where it runs, the random part makes restarts distinct."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class ProcessSettings(BaseSettings):
+    """What every Holdfast process reads from its environment; see `.env.example` for the prose."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    reuse_port: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    instance: str = Field(default_factory=_instance, min_length=1, max_length=200)
+    # How long a process goes on answering after SIGTERM so that a load balancer can take it out.
+    drain_seconds: float = Field(default=0.0, ge=0, le=300)
+    # How long requests and messages under way may take to finish after that.
+    shutdown_seconds: float = Field(default=30.0, gt=0, le=300)
+
+
+class ActorSettings(ProcessSettings):
+    """Settings of a process that talks over Redis Streams."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    # New and reclaimed entries taken at once; about where one more entry stops making a batch cheaper.
+    batch_max: int = Field(default=256, ge=1, le=2000)
+    # One handler run is given up after this; its entries are tried again.
+    handler_timeout_ms: int = Field(default=10_000, ge=10)
+    # Entries that a consumer has held for longer are taken over by another. Must outlast a handler twice:
+    # once for the batch, once for an entry of it on its own.
+    claim_idle_ms: int = Field(default=25_000, ge=20)
+    # An entry that failed this often on its own goes to the dead letters.
+    attempts_max: int = Field(default=5, ge=1, le=100)
+    # Consumers without pending entries are forgotten after this.
+    consumer_idle_ms: int = Field(default=3_600_000, ge=1000)
+    # XREADGROUP waits so long for news; also how long a stop may have to wait for a reading loop.
+    block_ms: int = Field(default=1000, ge=10, le=10_000)
+
+    @model_validator(mode="after")
+    def _claims_outlast_handlers(self) -> Self:
+        if self.claim_idle_ms <= 2 * self.handler_timeout_ms:
+            raise ValueError(
+                f"CLAIM_IDLE_MS ({self.claim_idle_ms}) must be more than twice HANDLER_TIMEOUT_MS "
+                f"({self.handler_timeout_ms}): a slower handler's entries would be taken from it"
+            )
+        return self
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **overrides: Any) -> S:
+    """Read `kind` from the environment.
+
+    Raises ConfigurationError that names each variable that is missing or wrong, without its value.
+    """
+    try:
+        return kind(**overrides)
+    except ValidationError as invalid:
+        lines = [
+            f"{'.'.join(str(part) for part in error['loc']).upper() or 'settings'}: {error['msg']}"
+            for error in invalid.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigurationError("; ".join(lines)) from None

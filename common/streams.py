@@ -1,0 +1,253 @@
+"""Redis Streams as mailboxes: one stream, one consumer group, many consumers. Knows nothing of what is sent.
+
+A mailbox holds outstanding work only: an entry is acknowledged and deleted in one step, so XLEN is the
+work that is left. Nothing unacknowledged is ever trimmed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+Fields = dict[bytes, bytes]
+
+# Redis cannot serve now, though the command was right: wait and ask again.
+REDIS_AWAY: tuple[type[BaseException], ...] = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+)
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 5.0
+
+# A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
+# drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
+_REMOVE_IDLE = """
+local removed = 0
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local consumer = {}
+  for i = 1, #fields, 2 do consumer[fields[i]] = fields[i + 1] end
+  if consumer['pending'] == 0 and consumer['idle'] > tonumber(ARGV[2]) and consumer['name'] ~= ARGV[3] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])
+    removed = removed + 1
+  end
+end
+return removed
+"""
+
+
+def connect(url: str, *, blocking_ms: int = 0) -> Redis:
+    """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
+
+    redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000,
+        socket_keepalive=True,
+        health_check_interval=0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stream entry as Redis gave it. `reclaimed`: another consumer had it before."""
+
+    id: bytes
+    fields: Fields
+    reclaimed: bool = False
+
+
+def dead_letters(stream: str) -> str:
+    """The stream that keeps what `stream`'s consumers could not handle."""
+    return f"dead:{stream}"
+
+
+class Mailbox:
+    """One consumer's view of a mailbox. Every method raises redis errors (see REDIS_AWAY) as they come."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        blocking: Redis,
+        stream: str,
+        *,
+        group: str,
+        consumer: str,
+        claim_idle_ms: int,
+    ) -> None:
+        self.stream = stream
+        self._redis = redis
+        self._blocking = blocking
+        self._group = group
+        self._consumer = consumer
+        self._claim_idle_ms = claim_idle_ms
+        # Looking for abandoned entries costs a round trip: four looks in each idle time are prompt enough.
+        self._claim_every_s = claim_idle_ms / 4000
+        self._next_claim = 0.0
+        self._cursor: bytes | str = "0-0"
+        self._ack_and_delete: bool | None = None
+
+    async def create(self) -> None:
+        """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
+        try:
+            await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Up to `count` entries: abandoned ones first, else new ones, waiting up to `block_ms` for them."""
+        try:
+            if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
+                return claimed
+            answer = await self._blocking.xreadgroup(
+                self._group, self._consumer, {self.stream: ">"}, count=count, block=block_ms
+            )
+        except ResponseError as error:
+            # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+                raise
+            await self.create()
+            return []
+        return [Entry(id, fields) for _, entries in cast(Any, answer or []) for id, fields in entries]
+
+    async def _claim(self, count: int) -> list[Entry]:
+        answer = cast(
+            Any,
+            await self._redis.xautoclaim(
+                self.stream,
+                self._group,
+                self._consumer,
+                min_idle_time=self._claim_idle_ms,
+                start_id=cast(str, self._cursor),
+                count=count,
+            ),
+        )
+        self._cursor = answer[0]
+        if self._cursor == b"0-0":
+            self._next_claim = time.monotonic() + self._claim_every_s
+        # Redis 6.2 names entries that were deleted while pending as nil.
+        return [Entry(id, fields, reclaimed=True) for id, fields in answer[1] if id is not None]
+
+    async def ack(self, entries: Sequence[Entry]) -> None:
+        """Acknowledge and delete in one step; entries that are gone already are passed over."""
+        if not entries:
+            return
+        if self._ack_and_delete is None:
+            self._ack_and_delete = await has_command(self._redis, "XACKDEL")
+        ids = [entry.id for entry in entries]
+        reclaimed = [entry.id for entry in entries if entry.reclaimed]
+        if self._ack_and_delete and not reclaimed:
+            await cast(Any, self._redis.xackdel(self.stream, self._group, *ids))
+            return
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xack(self.stream, self._group, *ids)
+            pipe.xdel(self.stream, *ids)
+            if reclaimed:
+                pipe.hdel(self._attempts, *cast(Any, reclaimed))
+            await pipe.execute()
+
+    @property
+    def _attempts(self) -> str:
+        return f"attempts:{self.stream}"
+
+    async def count_failure(self, entry: Entry) -> int:
+        """How often `entry` has now failed on its own, in whichever consumer's hands."""
+        return int(await cast(Any, self._redis.hincrby(self._attempts, cast(Any, entry.id), 1)))
+
+    async def bury(self, entry: Entry, error: str, attempts: int) -> None:
+        """Move `entry` to the dead letters, with the reason, in one step."""
+        letter = {
+            **entry.fields,
+            b"dead_entry": entry.id,
+            b"dead_error": error.encode()[:4096],
+            b"dead_attempts": str(attempts).encode(),
+            b"dead_time": str(int(time.time() * 1000)).encode(),
+        }
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(dead_letters(self.stream), cast(Any, letter))
+            pipe.xack(self.stream, self._group, entry.id)
+            pipe.xdel(self.stream, entry.id)
+            pipe.hdel(self._attempts, cast(Any, entry.id))
+            await pipe.execute()
+
+    async def remove_idle_consumers(self, idle_ms: int) -> int:
+        """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""
+        try:
+            return int(
+                await cast(
+                    Any, self._redis.eval(_REMOVE_IDLE, 1, self.stream, self._group, idle_ms, self._consumer)
+                )
+            )
+        except ResponseError as error:
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return 0
+            raise
+
+
+async def has_command(redis: Redis, name: str) -> bool:
+    """Whether the server knows `name`: newer commands are probed for, not assumed."""
+    answer = await cast(Any, redis.execute_command("COMMAND", "INFO", name))
+    return any(answer) if isinstance(answer, (list, dict)) else False
+
+
+async def replay(redis: Redis, stream: str, ids: Sequence[bytes | str]) -> int:
+    """Put dead letters of `stream` back at its end as they were; says how many there were."""
+    replayed = 0
+    for id in ids:
+        for found, letter in cast(Any, await redis.xrange(dead_letters(stream), id, id)):
+            fields = {key: value for key, value in letter.items() if not key.startswith(b"dead_")}
+            async with redis.pipeline(transaction=True) as pipe:
+                pipe.xadd(stream, fields)
+                pipe.xdel(dead_letters(stream), found)
+                await pipe.execute()
+            replayed += 1
+    return replayed
+
+
+class Tail:
+    """Reads whole streams as they grow, without a group: broadcasts, and replies to oneself."""
+
+    def __init__(self, blocking: Redis, streams: Sequence[str]) -> None:
+        self._blocking = blocking
+        self._last: dict[Any, Any] = dict.fromkeys(streams, "")
+
+    async def start(self) -> None:
+        """Remember where each stream ends now: what comes later is read, however long the first read waits."""
+        for stream, last in self._last.items():
+            if not last:
+                newest = cast(Any, await self._blocking.xrevrange(stream, count=1))
+                self._last[stream] = newest[0][0] if newest else "0-0"
+
+    async def read(self, count: int, block_ms: int) -> list[tuple[str, Entry]]:
+        """What has come since the last call, in order within a stream."""
+        answer = cast(Any, await self._blocking.xread(self._last, count=count, block=block_ms))
+        found: list[tuple[str, Entry]] = []
+        for name, entries in answer or []:
+            stream = name.decode()
+            found += [(stream, Entry(id, fields)) for id, fields in entries]
+            self._last[stream] = entries[-1][0]
+        return found
+
+
+async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:
+    """How many entries each stream has: for a mailbox, its outstanding work."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for stream in streams:
+            pipe.xlen(stream)
+        return dict(zip(streams, await pipe.execute(), strict=True))

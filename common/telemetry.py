@@ -1,0 +1,75 @@
+"""Prometheus metrics of a process, in a registry of its own so that several can live in one interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Metrics:
+    """What every process counts. Label values are few and known beforehand: routes, types, outcomes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "holdfast_http_requests", "HTTP requests", ("method", "route", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "holdfast_http_request_seconds",
+            "Time to answer a request",
+            ("route",),
+            buckets=LATENCY_S,
+            registry=self.registry,
+        )
+        self.messages = Counter(
+            "holdfast_messages",
+            "Messages by type and outcome (done, failed, dead, undecodable)",
+            ("mailbox", "type", "outcome"),
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "holdfast_batch_size",
+            "Entries handled together",
+            ("mailbox",),
+            buckets=BATCH,
+            registry=self.registry,
+        )
+        self.handler_seconds = Histogram(
+            "holdfast_handler_seconds",
+            "Time to handle a batch, from read to acknowledged",
+            ("mailbox",),
+            buckets=LATENCY_S,
+            registry=self.registry,
+        )
+        self.mailbox_length = Gauge(
+            "holdfast_mailbox_length",
+            "Entries not yet acknowledged: the outstanding work",
+            ("mailbox",),
+            registry=self.registry,
+        )
+        self.unexpected = Counter(
+            "holdfast_unexpected",
+            "Messages that no row of the state table expects",
+            ("type", "status"),
+            registry=self.registry,
+        )
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+SAMPLERS = web.AppKey("samplers", list[Callable[[], Awaitable[None]]])
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """The registry as text; gauges that are read from elsewhere are sampled now."""
+    for sample in request.app[SAMPLERS]:
+        await sample()
+    body = generate_latest(request.app[METRICS].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,129 @@
+"""What every process' HTTP has in common: one log line and one metric a request, errors as problem+json."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from common import errors, health, telemetry
+from common.envelope import new_traceparent
+from common.errors import HoldfastError
+from common.health import HEALTH, Health
+from common.supervisor import SUPERVISOR, Supervisor
+from common.telemetry import METRICS, SAMPLERS, Metrics
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+PROBLEM_JSON = "application/problem+json"
+TRACEPARENT = web.RequestKey("traceparent", str)
+QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+log = structlog.get_logger()
+
+
+def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.Response:
+    """RFC 9457: `type` is a stable URN made of `code`, `detail` says what is wrong here."""
+    body: dict[str, Any] = {
+        **error.extra,
+        "type": f"urn:holdfast:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+    }
+    response = json_response(body, status=error.status, content_type=PROBLEM_JSON, headers=headers)
+    if error.retryable and "Retry-After" not in response.headers:
+        response.headers["Retry-After"] = str(error.extra.get("retry_after", 1))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+    return response
+
+
+def json_response(
+    body: Any,
+    *,
+    status: int = 200,
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type=content_type, headers=headers)
+
+
+def _translate(error: web.HTTPException) -> web.Response:
+    kind: type[HoldfastError]
+    headers: dict[str, str] = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        kind = errors.MethodNotAllowed
+        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+    elif error.status == 404:
+        kind = errors.NotFound
+    elif error.status == 413:
+        kind = errors.PayloadTooLarge
+    else:
+        kind = errors.MalformedRequest
+    return problem(kind(), headers)
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer, count and log one request; every error leaves as a problem document."""
+    started = time.perf_counter()
+    traceparent = request.headers.get("traceparent", "")
+    # version-traceid-parentid-flags; anything else would be a label in the dark.
+    request[TRACEPARENT] = (
+        traceparent if len(traceparent) == 55 and traceparent.count("-") == 3 else new_traceparent()
+    )
+    failure: dict[str, Any] = {}
+    try:
+        response = await handler(request)
+    except HoldfastError as error:
+        failure = {"code": error.code}
+        response = problem(error)
+    except web.HTTPException as error:
+        # Redirects and the like are answers, not errors.
+        response = error if error.status < 400 else _translate(error)
+    except (ConnectionResetError, TimeoutError) as error:
+        failure = {"code": type(error).__name__}
+        response = problem(errors.Unavailable())
+    except Exception:
+        log.exception("request failed", path=request.path)
+        response = problem(HoldfastError("The error was logged"))
+    route = _route(request)
+    elapsed = time.perf_counter() - started
+    telemetry_ = request.app[METRICS]
+    telemetry_.requests.labels(request.method, route, response.status).inc()
+    telemetry_.request_seconds.labels(route).observe(elapsed)
+    if request.path not in QUIET:
+        log.info(
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status,
+            ms=round(elapsed * 1000, 2),
+            trace=request[TRACEPARENT][3:35],
+            **failure,
+        )
+    return response
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+def new_app(middlewares: tuple[Any, ...] = (), **kwargs: Any) -> web.Application:
+    """An application with health, metrics, logs and problem+json: what every process starts from."""
+    app = web.Application(middlewares=[observe, *middlewares], **kwargs)
+    app[HEALTH] = Health()
+    app[METRICS] = Metrics()
+    app[SAMPLERS] = []
+    app[SUPERVISOR] = Supervisor()
+    app.router.add_get("/health/live", health.live)
+    app.router.add_get("/health/ready", health.ready)
+    app.router.add_get("/metrics", telemetry.metrics)
+    return app

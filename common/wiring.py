@@ -1,0 +1,112 @@
+"""Resources that several processes open in the same way, as aiohttp cleanup contexts under typed keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+
+from common.actor import Actor, Handlers, Intake
+from common.bus import Bus
+from common.database import DATABASE_AWAY, Database, open_database
+from common.health import HEALTH
+from common.messages import MAILBOXES
+from common.settings import ActorSettings
+from common.streams import REDIS_AWAY, Mailbox, connect, lengths
+from common.supervisor import SUPERVISOR, finish
+from common.telemetry import METRICS, SAMPLERS
+
+Context = Callable[[web.Application], AsyncIterator[None]]
+
+REDIS = web.AppKey("redis", Redis)
+BLOCKING = web.AppKey("blocking", Redis)
+BUS = web.AppKey("bus", Bus)
+DATABASE = web.AppKey("database", Database)
+
+log = structlog.get_logger()
+
+
+def bus_context(process: str, settings: ActorSettings) -> Context:
+    """REDIS, BLOCKING (for reads that wait) and BUS. Redis may be away: each use then raises REDIS_AWAY."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        redis = app[REDIS] = connect(settings.redis_url)
+        blocking = app[BLOCKING] = connect(settings.redis_url, blocking_ms=settings.block_ms)
+        app[BUS] = Bus(redis, source=f"/{process}/{settings.instance}", instance=settings.instance)
+        app[HEALTH].check("redis", redis.ping)
+
+        async def sample_lengths() -> None:
+            try:
+                for mailbox, length in (await lengths(redis, MAILBOXES)).items():
+                    app[METRICS].mailbox_length.labels(mailbox).set(length)
+            except REDIS_AWAY as error:
+                log.debug("mailbox lengths not sampled", error=str(error))
+
+        app[SAMPLERS].append(sample_lengths)
+        yield
+        await blocking.aclose()
+        await redis.aclose()
+
+    return context
+
+
+def database_context(name: str, dsn: str, pool_size: int) -> Context:
+    """DATABASE: the one database that the process `name` owns."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with open_database(name, dsn, pool_size) as database:
+            app[DATABASE] = database
+            app[HEALTH].check("database", database.ping)
+            yield
+
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What an actor reads from one mailbox: its handlers, and `slots` where batches run side by side."""
+
+    handlers: Handlers
+    slots: int | None = None
+
+
+def actor_context(
+    process: str, settings: ActorSettings, reads: Callable[[web.Application], Mapping[str, Reads]]
+) -> Context:
+    """The actor's loops, one for each mailbox; at the end they finish what they took and acknowledge it."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        intakes = [
+            Intake(
+                Mailbox(
+                    app[REDIS],
+                    app[BLOCKING],
+                    stream,
+                    group=process,
+                    consumer=settings.instance,
+                    claim_idle_ms=settings.claim_idle_ms,
+                ),
+                each.handlers,
+                each.slots,
+            )
+            for stream, each in reads(app).items()
+        ]
+        actor = Actor(
+            intakes,
+            bus=app[BUS],
+            redis=app[REDIS],
+            settings=settings,
+            metrics=app[METRICS],
+            health=app[HEALTH],
+            ping=app[DATABASE].ping,
+            away=DATABASE_AWAY,
+        )
+        task = app[SUPERVISOR].spawn("actor", actor.run())
+        yield
+        actor.stop()
+        await finish(task, settings.shutdown_seconds)
+
+    return context
