@@ -103,7 +103,7 @@ class Bus:
         """The reply's result.
 
         Raises the HoldfastError that the reply stands for, Timeout when none comes within `timeout_s` seconds
-        (the work may still be done), Unavailable when the question cannot be sent.
+        (the work may still be done), Unavailable when the question cannot be sent, or not within that time.
         """
         correlation = str(uuid7())
         question = replace(
@@ -111,12 +111,16 @@ class Bus:
         )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[correlation] = future
+        sent = False
         try:
             async with asyncio.timeout(timeout_s):
                 await self.publish([question])
+                sent = True
                 return await future
         except TimeoutError:
-            raise Timeout from None
+            if sent:
+                raise Timeout from None
+            raise Unavailable("The message bus cannot be reached") from None
         except REDIS_AWAY as away:
             raise Unavailable("The message bus cannot be reached") from away
         finally:

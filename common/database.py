@@ -79,7 +79,8 @@ class Database:
 async def open_database(app: str, dsn: str, pool_size: int) -> AsyncIterator[Database]:
     """Connect, and close at the end. Postgres may be away: the pool connects when it is first needed."""
     context = TortoiseContext()
-    await context.init(config=tortoise_config(app, dsn, pool_size))
+    with context:  # models are bound to the context that is current
+        await context.init(config=tortoise_config(app, dsn, pool_size))
     try:
         yield Database(context)
     finally:

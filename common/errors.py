@@ -79,6 +79,10 @@ class SoldOut(HoldfastError):
     code, status, title = "sold_out", 409, "Not enough seats are left"
 
 
+class PaymentRejected(HoldfastError):
+    code, status, title = "payment_rejected", 409, "The payment was refused: the booking has failed"
+
+
 class IdempotencyKeyReused(HoldfastError):
     code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
 

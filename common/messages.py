@@ -7,7 +7,6 @@ consumer ignores what it does not know, so that old and new processes run side b
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -19,13 +18,15 @@ from common.resources import (
     TICKET_TYPES_MAX,
     Amount,
     Booking,
-    BookingStatus,
     Currency,
     Event,
     Name,
     PaymentError,
     Resource,
 )
+from common.statuses import BookingStatus as BookingStatus
+from common.statuses import CancelReason as CancelReason
+from common.statuses import IntentStatus as IntentStatus
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
@@ -85,12 +86,6 @@ class CreateBooking(Message, type="booking.create", stream=BOOKING_COMMANDS):
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
-
-
-class CancelReason(StrEnum):
-    BY_CUSTOMER = "by_customer"
-    BY_OPERATOR = "by_operator"
-    EVENT_CANCELLED = "event_cancelled"
 
 
 class CancelBooking(Message, type="booking.cancel", stream=BOOKING_COMMANDS):
@@ -206,21 +201,6 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 # --- booking.payments -------------------------------------------------------------------------------------
 
 
-class IntentStatus(StrEnum):
-    """Stripe's PaymentIntent statuses (https://docs.stripe.com/payments/paymentintents/lifecycle), with
-    `creating` before there is one and `rejected` where Stripe refused to make one."""
-
-    CREATING = "creating"
-    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
-    REQUIRES_CONFIRMATION = "requires_confirmation"
-    REQUIRES_ACTION = "requires_action"
-    PROCESSING = "processing"
-    REQUIRES_CAPTURE = "requires_capture"
-    SUCCEEDED = "succeeded"
-    CANCELED = "canceled"
-    REJECTED = "rejected"
-
-
 class PaymentReport(Message, stream=BOOKING_PAYMENTS):
     """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored."""
 
@@ -233,6 +213,7 @@ class PaymentReport(Message, stream=BOOKING_PAYMENTS):
     currency: str
     amount_captured: int = 0
     amount_refunded: int = 0
+    refund_ids: tuple[UUID, ...] = ()
     refund_pending: bool = False
     refund_failed: bool = False
     disputed: bool = False

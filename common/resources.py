@@ -7,11 +7,13 @@ the actors is one thing.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from common.statuses import BookingStatus as BookingStatus
+from common.statuses import PaymentStatus as PaymentStatus
 
 AMOUNT_MAX = 99_999_999  # the largest amount of one charge: https://docs.stripe.com/currencies
 CAPACITY_MAX = 10_000_000
@@ -27,29 +29,6 @@ class Resource(BaseModel):
     """A frozen model that ignores fields it does not know: contracts only ever grow."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class BookingStatus(StrEnum):
-    PENDING = "pending"
-    CONFIRMED = "confirmed"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-
-class PaymentStatus(StrEnum):
-    """How the money of a booking stands."""
-
-    NONE = "none"
-    CREATING = "creating"
-    AWAITING = "awaiting"
-    ACTION_REQUIRED = "action_required"
-    PROCESSING = "processing"
-    PAID = "paid"
-    REFUND_PENDING = "refund_pending"
-    PARTIALLY_REFUNDED = "partially_refunded"
-    REFUNDED = "refunded"
-    REFUND_FAILED = "refund_failed"
-    DISPUTED = "disputed"
 
 
 PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})

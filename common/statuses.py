@@ -1,0 +1,49 @@
+"""The statuses that travel between the actors and to clients. Standard library only: `domain.py` uses them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BookingStatus(StrEnum):
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class PaymentStatus(StrEnum):
+    """How the money of a booking stands."""
+
+    NONE = "none"
+    CREATING = "creating"
+    AWAITING = "awaiting"
+    ACTION_REQUIRED = "action_required"
+    PROCESSING = "processing"
+    PAID = "paid"
+    REFUND_PENDING = "refund_pending"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+
+
+class IntentStatus(StrEnum):
+    """Stripe's PaymentIntent statuses (https://docs.stripe.com/payments/paymentintents/lifecycle), with
+    `creating` before there is one and `rejected` where Stripe refused to make one."""
+
+    CREATING = "creating"
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+
+
+class CancelReason(StrEnum):
+    BY_CUSTOMER = "by_customer"
+    BY_OPERATOR = "by_operator"
+    EVENT_CANCELLED = "event_cancelled"
