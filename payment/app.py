@@ -1,0 +1,135 @@
+"""The payment process put together: the only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from common.health import HEALTH
+from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.supervisor import SUPERVISOR, cancel, finish
+from common.telemetry import METRICS
+from common.web import new_app
+from common.wiring import (
+    BUS,
+    DATABASE,
+    REDIS,
+    Context,
+    Reads,
+    actor_context,
+    bus_context,
+    database_context,
+)
+from payment.catch_up import CatchUp
+from payment.handlers import PaymentHandlers
+from payment.pacing import Pacer
+from payment.repository import Repository
+from payment.settings import PaymentSettings
+from payment.settle import Settler
+from payment.stripe_api import StripeApi, StripeMetrics, open_client
+from payment.webhook import webhook
+
+REPOSITORY = web.AppKey("repository", Repository)
+STRIPE = web.AppKey("stripe", StripeApi)
+HANDLERS = web.AppKey("handlers", PaymentHandlers)
+SETTLER = web.AppKey("settler", Settler)
+CATCH_UP = web.AppKey("catch_up", CatchUp)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_app(settings: PaymentSettings) -> web.Application:
+    """The application of `settings`; nothing is opened before it starts."""
+    app = new_app(client_max_size=settings.webhook_body_max_bytes)
+    receive = webhook(
+        lambda: app[BUS],
+        secrets=settings.stripe_webhook_secrets,
+        tolerance_s=settings.webhook_tolerance_seconds,
+        livemode=settings.livemode,
+    )
+    app.router.add_post("/payment/webhook", receive)
+    app.cleanup_ctx.extend(
+        (
+            bus_context("payment", settings),
+            database_context("payment", settings.payment_database_url, settings.database_pool_size),
+            stripe_context(settings),
+            handlers_context(settings),
+            settle_context(settings),
+            actor_context("payment", settings, lambda app: reads(app, settings)),
+        )
+    )
+    return app
+
+
+def reads(app: web.Application, settings: PaymentSettings) -> Mapping[str, Reads]:
+    """What the actor reads. Mailboxes whose messages make Stripe calls have their batches side by side."""
+    handlers = app[HANDLERS]
+    return {
+        PAYMENT_WEBHOOKS: Reads(handlers.webhooks),
+        PAYMENT_COMMANDS: Reads(handlers.commands, slots=settings.stripe_slots),
+        PAYMENT_INTENTS: Reads(handlers.intents, slots=settings.stripe_slots),
+    }
+
+
+def stripe_context(settings: PaymentSettings) -> Context:
+    """STRIPE: paced calls of Stripe's API."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        mode = "live" if settings.livemode else "test"
+        pacer = Pacer(app[REDIS], key=f"stripe:turns:{mode}", per_second=settings.requests_per_second)
+        base = str(settings.stripe_api_base) if settings.stripe_api_base else None
+        timeout_s = settings.stripe_timeout_ms / 1000
+        gate = app[HEALTH].gate("stripe")
+        gate.open()  # until Stripe says otherwise
+        async with open_client(
+            settings.stripe_secret_key.get_secret_value(),
+            base,
+            # Both mailboxes' calls, and the look at the event list.
+            concurrency=2 * settings.stripe_concurrency + 1,
+            timeout_s=timeout_s,
+        ) as client:
+            metrics = StripeMetrics(app[METRICS].registry)
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s)
+            yield
+            await pacer.close()
+
+    return context
+
+
+def handlers_context(settings: PaymentSettings) -> Context:
+    """REPOSITORY and HANDLERS."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        repository = app[REPOSITORY] = Repository(app[DATABASE])
+        app[HANDLERS] = PaymentHandlers(
+            repository,
+            app[STRIPE],
+            now,
+            intents_asking_seconds=settings.intents_asking_seconds,
+            commands_asking_seconds=settings.commands_asking_seconds,
+        )
+        yield
+
+    return context
+
+
+def settle_context(settings: PaymentSettings) -> Context:
+    """SETTLER and CATCH_UP, at work."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        settler = app[SETTLER] = Settler(app[REPOSITORY], app[BUS], now)
+        catch_up = app[CATCH_UP] = CatchUp(
+            app[REPOSITORY], app[STRIPE], app[BUS], now, settings.event_catch_up_seconds, settings.livemode
+        )
+        settling = app[SUPERVISOR].spawn("settler", settler.run())
+        catching_up = app[SUPERVISOR].spawn("catch-up", catch_up.run())
+        yield
+        settler.stop()
+        await cancel(catching_up)
+        await finish(settling, settings.shutdown_seconds)
+
+    return context

@@ -1,0 +1,162 @@
+"""What a handler asks of Stripe outside any transaction, and what may come of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TypeVar
+
+import structlog
+
+from payment.domain import KEY_LIFE, Decline, DisputePicture, Payment, Picture, Source, key_is_spent, numbered_key
+from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_intent, read_refund
+from payment.refunds import Refund, RefundPicture
+from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
+
+# How far our clock and Stripe's may be apart.
+CLOCKS_APART = timedelta(minutes=5)
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Nothing(Enum):
+    """An answer that brings nothing to take over."""
+
+    UNANSWERED = "unanswered"  # ask again later
+    NEW_KEY = "new key"  # Stripe has nothing under the spent key: ask again under another
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A payment as Stripe has it, fetched: None where there was nothing to ask for."""
+
+    picture: Picture
+    refunds: Sequence[RefundPicture] | None
+    dispute: DisputePicture | None
+
+
+async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """All results, in order. An error is raised when all have ended, so that none goes on unseen."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def make_intent(
+    stripe: StripeApi, payment: Payment, now: datetime, deadline: float
+) -> Picture | Decline | Nothing:
+    """Stripe's intent for the booking: the one that it has, else a new one. A Decline: it refuses to make one."""
+    try:
+        if not key_is_spent(payment, now):
+            answer = await stripe.create_intent(
+                amount=payment.amount,
+                currency=payment.currency,
+                metadata={BOOKING_ID: str(payment.booking_id), EVENT_ID: str(payment.event_id)},
+                key=payment.idempotency_key,
+                deadline=deadline,
+            )
+            return read_intent(answer.body, Source.CREATED, answer.at)
+    except Refused as refusal:
+        return Decline(refusal.code, message=refusal.message)
+    except Unanswered:
+        return Nothing.UNANSWERED
+    except KeySpent:
+        log.warning("intent looked up", booking=str(payment.booking_id))
+    return await _find_intent(stripe, payment, deadline)
+
+
+async def _find_intent(stripe: StripeApi, payment: Payment, deadline: float) -> Picture | Nothing:
+    """The intent that an earlier request made without our hearing of it, if it did.
+
+    Listed, not searched for: Stripe's search lags behind (https://docs.stripe.com/search#data-freshness).
+    """
+    # One that the first key made is no younger than that key's life.
+    first = int((payment.asked_at - CLOCKS_APART).timestamp())
+    last = int((payment.asked_at + KEY_LIFE + CLOCKS_APART).timestamp())
+    try:
+        pages = stripe.list_all("/v1/payment_intents", created={"gte": first, "lte": last}, deadline=deadline)
+        async for page in pages:
+            for intent in page:
+                if own_id(intent, BOOKING_ID) == payment.booking_id:
+                    return read_intent(intent, Source.FETCHED, None)
+    except Unanswered:
+        return Nothing.UNANSWERED
+    return Nothing.NEW_KEY
+
+
+async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) -> Picture | Nothing:
+    """The intent after it was asked to be canceled: as it is where Stripe will not."""
+    assert payment.intent_id is not None
+    try:
+        answer = await stripe.cancel_intent(payment.intent_id, deadline=deadline)
+        return read_intent(answer.body, Source.FETCHED, answer.at)
+    except Refused as refusal:
+        if refusal.intent is not None:
+            return read_intent(refusal.intent, Source.FETCHED, None, payment.version)
+        # Another account's key, or a ledger that has forgotten it: for people to see to.
+        log.error("cancel refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+    except (Unanswered, KeySpent):
+        pass
+    return Nothing.UNANSWERED
+
+
+async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], deadline: float) -> Whole | Nothing:
+    """Everything that Stripe has of the payment."""
+    assert payment.intent_id is not None
+    try:
+        answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
+        picture = read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
+        charge = answer.body.get("latest_charge") or {}
+        pictures = dispute = None
+        if refunds or charge.get("amount_refunded"):
+            pictures = await _list_refunds(stripe, payment, deadline)
+        if charge.get("disputed"):
+            pages = stripe.list_all("/v1/disputes", payment_intent=payment.intent_id, deadline=deadline)
+            newest = [page[0] async for page in pages if page][:1]
+            dispute = DisputePicture(newest[0]["status"], answer.at) if newest else None
+        return Whole(picture, pictures, dispute)
+    except Refused as refusal:
+        log.error("retrieve refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+    except Unanswered:
+        pass
+    return Nothing.UNANSWERED
+
+
+async def _list_refunds(stripe: StripeApi, payment: Payment, deadline: float) -> list[RefundPicture]:
+    pages = stripe.list_all("/v1/refunds", payment_intent=payment.intent_id, deadline=deadline)
+    # Oldest first: what was made by hand is added in the order in which it was made.
+    return [read_refund(refund) async for page in pages for refund in page][::-1]
+
+
+async def make_refund(
+    stripe: StripeApi, payment: Payment, refund: Refund, now: datetime, deadline: float
+) -> RefundPicture | Decline | Nothing:
+    """Stripe's refund for ours. A Decline: it refuses to make one."""
+    assert payment.intent_id is not None
+    try:
+        if now - refund.asked_at < KEY_LIFE:
+            answer = await stripe.create_refund(
+                intent_id=payment.intent_id,
+                amount=refund.amount,
+                metadata={BOOKING_ID: str(payment.booking_id), REFUND_ID: str(refund.id)},
+                key=numbered_key(refund.id, refund.key_number),
+                deadline=deadline,
+            )
+            return read_refund(answer.body)
+    except Refused as refusal:
+        return Decline(refusal.code, message=refusal.message)
+    except Unanswered:
+        return Nothing.UNANSWERED
+    except KeySpent:
+        log.warning("refund looked up", refund=str(refund.id))
+    try:
+        pictures = await _list_refunds(stripe, payment, deadline)
+    except Unanswered:
+        return Nothing.UNANSWERED
+    return next((picture for picture in pictures if picture.refund_id == refund.id), Nothing.NEW_KEY)

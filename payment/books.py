@@ -1,0 +1,121 @@
+"""The payments that one transaction has in hand: changed in memory by the rules, written back at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from common.envelope import Delivery, Envelope
+from payment import domain
+from payment.domain import Doubt, Payment, Picture
+from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, take_in
+from payment.reports import report
+from payment.repository import Attempt, Work
+
+log = structlog.get_logger()
+
+
+class Books:
+    """Locked payments by booking, with their refunds."""
+
+    def __init__(self, payments: dict[UUID, Payment], refunds: dict[UUID, tuple[Refund, ...]]) -> None:
+        self.payments = payments
+        self._refunds = refunds
+        self._before = dict(payments)
+        self._refunds_before = {refund.id: refund for each in refunds.values() for refund in each}
+        self._attempts: list[Attempt] = []
+
+    @classmethod
+    async def open(cls, work: Work, ids: Sequence[UUID], intents: Sequence[str] = ()) -> Self:
+        """Lock the payments of these bookings and intents; those that are not there are left out."""
+        payments = await (work.lock_for_events(ids, intents) if intents else work.lock(ids))
+        captured = [id for id, payment in payments.items() if payment.amount_captured]
+        return cls(payments, await work.refunds_of(captured))
+
+    def refunds(self, booking_id: UUID) -> tuple[Refund, ...]:
+        return self._refunds.get(booking_id, ())
+
+    def put(self, payment: Payment) -> None:
+        self.payments[payment.booking_id] = payment
+
+    def take(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
+        """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of."""
+        outcome = domain.take_over(old, picture, now)
+        self.put(outcome.payment)
+        if outcome.doubt is Doubt.STRAY:
+            log.error("stray intent", booking=str(old.booking_id), intent=picture.intent_id, status=picture.status)
+        elif picture.last_error is not None and picture.attempt_id is not None:
+            at = picture.at or now
+            self._attempts.append(Attempt(picture.attempt_id, old.booking_id, picture.last_error, at))
+        return outcome.doubt
+
+    def take_refunds(self, old: Payment, pictures: Sequence[RefundPicture], now: datetime) -> bool:
+        """Take pictures of refunds over; False when they fit only together with others not seen yet."""
+        try:
+            refunds = take_in(old.booking_id, old.amount_captured, self.refunds(old.booking_id), pictures, now)
+        except DoesNotFit:
+            return False
+        self.put_refunds(old, refunds, now)
+        return True
+
+    def put_refunds(self, old: Payment, refunds: tuple[Refund, ...], now: datetime) -> None:
+        """The payment's refunds are now these. One that failed is loud: somebody has to see to it."""
+        before = self.refunds(old.booking_id)
+        if refunds == before:
+            return
+        known = {refund.id: refund for refund in before}
+        for refund in refunds:
+            was = known.get(refund.id)
+            if refund.status is RefundStatus.FAILED and (was is None or was.status is not RefundStatus.FAILED):
+                log.error(
+                    "refund failed",
+                    booking=str(old.booking_id),
+                    refund=str(refund.id),
+                    stripe_refund=refund.stripe_refund_id,
+                    amount=refund.amount,
+                    reason=refund.reason,
+                )
+        self._refunds[old.booking_id] = refunds
+        if _shown(refunds) != _shown(before):
+            self.put(domain.take_refunds(old, refunds, now))
+
+    async def save(self, work: Work) -> None:
+        changes = [(self._before[id], new) for id, new in self.payments.items() if new != self._before[id]]
+        await work.save(changes)
+        await work.add_attempts(self._attempts)
+        await work.save_refunds(
+            [
+                refund
+                for refunds in self._refunds.values()
+                for refund in refunds
+                if self._refunds_before.get(refund.id) != refund
+            ]
+        )
+
+    def changed(self) -> set[UUID]:
+        """The bookings whose payment has a new version."""
+        return {id for id, new in self.payments.items() if new.version != self._before[id].version}
+
+    def now_to_cancel(self) -> set[UUID]:
+        """The bookings whose intent has come to be there, and is not wanted any more."""
+        return {
+            id
+            for id, new in self.payments.items()
+            if new.must_be_canceled and not self._before[id].must_be_canceled
+        }
+
+    def reports(self, ids: Iterable[UUID], causes: dict[UUID, Delivery]) -> list[Envelope]:
+        return [
+            envelope
+            for id in ids
+            if id in self.payments
+            for envelope in report(self.payments[id], self.refunds(id), causes.get(id))
+        ]
+
+
+def _shown(refunds: Sequence[Refund]) -> list[tuple[UUID, RefundStatus]]:
+    return [(refund.id, refund.status) for refund in refunds]

@@ -1,0 +1,389 @@
+"""The life of a payment, pure: what is known of it, what Stripe shows, and what follows from both.
+
+A payment mirrors Stripe's PaymentIntent (https://docs.stripe.com/payments/paymentintents/lifecycle). Stripe's
+messages come late, twice, or in any order, so a payment takes a picture of its intent over by rule only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from uuid import UUID
+
+from common.statuses import IntentStatus
+from payment.refunds import Refund, RefundStatus, a_refund_failed, refunded
+
+CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
+SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
+TERMINAL = frozenset({SUCCEEDED, CANCELED, REJECTED})
+
+# ISO 4217's code for "no currency": of a booking that was cancelled before its price was heard of.
+NO_CURRENCY = "xxx"
+
+# A report that the booking does not acknowledge is told again after the first, doubling up to the second:
+# short enough for all to be well half a minute after a fault has ended.
+REPORT_PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
+# What Stripe did not answer is asked again in the same way.
+DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=20))
+# Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
+DRIVE_FIRST = timedelta(seconds=15)
+# Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
+KEY_LIFE = timedelta(hours=23)
+
+
+class Change(StrEnum):
+    """What changed last: names the report."""
+
+    INTENT = "intent"
+    REFUND = "refund"
+    DISPUTE = "dispute"
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Why the last attempt failed: https://docs.stripe.com/api/errors."""
+
+    code: str
+    decline_code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One payment. Amounts in the minor unit. `seen_at` is Stripe's time of the picture last taken over;
+    `asked_at` when Stripe was first asked for an intent under key `key_number`."""
+
+    booking_id: UUID
+    event_id: UUID | None
+    amount: int
+    currency: str
+    status: IntentStatus
+    asked_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    intent_id: str | None = None
+    client_secret: str | None = None
+    charge_id: str | None = None
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    last_error: Decline | None = None
+    dispute_status: str | None = None
+    dispute_seen_at: datetime | None = None
+    cancel_requested: bool = False
+    last_change: Change = Change.INTENT
+    seen_at: datetime | None = None
+    key_number: int = 1
+    drive_after: datetime | None = None
+    drive_attempts: int = 0
+    version: int = 0
+    reported_version: int = 0
+    report_after: datetime | None = None
+    report_attempts: int = 0
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def live(self) -> bool:
+        """There is an intent, and money can still come by it."""
+        return self.intent_id is not None and not self.terminal
+
+    @property
+    def must_be_canceled(self) -> bool:
+        return self.cancel_requested and self.live
+
+    @property
+    def idempotency_key(self) -> str:
+        return numbered_key(self.booking_id, self.key_number)
+
+    @property
+    def disputed(self) -> bool:
+        """A bank has, or may get, the money back."""
+        return self.dispute_status is not None and self.dispute_status not in DISPUTES_DROPPED
+
+
+def numbered_key(id: UUID, number: int) -> str:
+    """Stripe's idempotency key for what has `id`; another number where the first key is spent."""
+    return str(id) if number == 1 else f"{id}-{number}"
+
+
+# --- What Stripe shows --------------------------------------------------------------------------------------
+
+
+class Source(Enum):
+    """Where a picture is from. CREATED shows an intent as it was made, however late it arrives: Stripe answers
+    a repeated idempotency key with the first answer."""
+
+    CREATED = "created"
+    EVENT = "event"
+    FETCHED = "fetched"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt_id` the charge that
+    `last_error` is about; `of_version` the payment's version when a fetched one was asked for."""
+
+    intent_id: str
+    status: IntentStatus
+    source: Source
+    at: datetime | None
+    client_secret: str | None = None
+    charge_id: str | None = None
+    amount_captured: int = 0
+    last_error: Decline | None = None
+    attempt_id: str | None = None
+    of_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DisputePicture:
+    status: str
+    at: datetime
+
+
+class Doubt(Enum):
+    """Why a picture was not simply taken over."""
+
+    AMBIGUOUS = "ambiguous"  # as old as the one we have, and different: Stripe's own object decides
+    STRAY = "stray"  # of another intent than the payment's
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    payment: Payment
+    doubt: Doubt | None = None
+
+
+# --- The rules ----------------------------------------------------------------------------------------------
+
+
+def take_over(old: Payment, picture: Picture, now: datetime) -> Outcome:
+    """The payment after `picture` of its intent was seen.
+
+    Terminal statuses never leave, and always win. Among the others Stripe's own object, fetched, wins over an
+    event; a younger event wins over an older one; of two from the same second neither is trusted.
+    """
+    if old.status is REJECTED or (old.intent_id or picture.intent_id) != picture.intent_id:
+        return Outcome(old, Doubt.STRAY)
+    if old.terminal and (old.status is not picture.status or old.intent_id is None):
+        # An intent turned up where none was thought to be, or news is older than the end.
+        return Outcome(old, Doubt.STRAY if old.intent_id is None else None)
+    if picture.source is Source.CREATED and old.status is not CREATING:
+        return Outcome(old)
+    if picture.of_version not in (None, old.version) and picture.status not in TERMINAL:
+        return Outcome(old)  # an event has come in since Stripe was asked
+    new = _with_picture(old, picture)
+    if old.status is CREATING or picture.status in TERMINAL or picture.source is Source.FETCHED:
+        return Outcome(moved(old, new, Change.INTENT, now))
+    if old.seen_at is None or (picture.at is not None and picture.at > old.seen_at):
+        return Outcome(moved(old, new, Change.INTENT, now))
+    if _visible(new) != _visible(old) and picture.at == old.seen_at:
+        return Outcome(old, Doubt.AMBIGUOUS)
+    return Outcome(old)
+
+
+def _with_picture(old: Payment, picture: Picture) -> Payment:
+    # As it was made, an intent has no age: whatever else Stripe tells of it is younger.
+    at = None if picture.source is Source.CREATED else picture.at
+    paid = picture.status is SUCCEEDED
+    return replace(
+        old,
+        status=picture.status,
+        intent_id=picture.intent_id,
+        client_secret=picture.client_secret or old.client_secret,
+        charge_id=picture.charge_id or old.charge_id,
+        amount_captured=max(old.amount_captured, picture.amount_captured),
+        last_error=None if paid else picture.last_error,
+        seen_at=max(filter(None, (old.seen_at, at)), default=None),
+    )
+
+
+def refused(old: Payment, error: Decline, now: datetime) -> Payment:
+    """Stripe will not make an intent of this: asking again would not help."""
+    if old.status is not CREATING:
+        return old
+    return moved(old, replace(old, status=REJECTED, last_error=error), Change.INTENT, now)
+
+
+def unanswered(old: Payment, now: datetime, spread: float) -> Payment:
+    """Stripe did not say what became of the request: it is asked again, never counted as failed."""
+    if not needs_stripe(old):
+        return old
+    attempts = old.drive_attempts + 1
+    return replace(old, drive_after=now + pause(old.drive_attempts, DRIVE_PAUSES, spread), drive_attempts=attempts)
+
+
+def with_new_key(old: Payment, now: datetime) -> Payment:
+    """The idempotency key is spent and Stripe has no intent for the booking: the next request has a new key."""
+    if old.status is not CREATING:
+        return old
+    return replace(old, key_number=old.key_number + 1, asked_at=now, drive_after=now)
+
+
+def cancel(old: Payment, now: datetime) -> Payment:
+    """No money shall come by it any more. Where Stripe has still to be asked, that is noted first."""
+    if old.terminal or old.cancel_requested:
+        return old
+    return replace(old, cancel_requested=True, drive_after=now + DRIVE_FIRST, drive_attempts=0)
+
+
+def not_canceled(old: Payment, now: datetime) -> Payment:
+    """Stripe has answered, and the intent lives on: its payment is under way and cannot be canceled now."""
+    if not old.must_be_canceled:
+        return old
+    return moved(old, replace(old, cancel_requested=False), Change.INTENT, now)
+
+
+def never_wanted(booking_id: UUID, now: datetime) -> Payment:
+    """A booking is cancelled of which nothing was heard before: so Stripe was never asked, nor will it be."""
+    nothing = Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
+    return moved(nothing, replace(nothing, status=CANCELED, cancel_requested=True), Change.INTENT, now)
+
+
+# Only what is further on replaces what is known, so that order does not matter:
+# https://docs.stripe.com/api/disputes/object#dispute_object-status.
+DISPUTES = (
+    "warning_needs_response",
+    "warning_under_review",
+    "warning_closed",
+    "needs_response",
+    "under_review",
+    "prevented",
+    "won",
+    "lost",
+)
+DISPUTES_DROPPED = frozenset({"warning_closed", "prevented", "won"})
+
+
+def take_dispute(old: Payment, dispute: DisputePicture, now: datetime) -> Payment:
+    """The payment after `dispute` was seen: younger wins; in the same second what is further on."""
+
+    if old.dispute_seen_at is not None:
+        known = (old.dispute_seen_at, _place(old.dispute_status))
+        if (dispute.at, _place(dispute.status)) <= known:
+            return old
+    new = replace(old, dispute_status=dispute.status, dispute_seen_at=dispute.at)
+    return moved(old, new, Change.DISPUTE, now)
+
+
+def _place(status: str | None) -> int:
+    return DISPUTES.index(status) if status in DISPUTES else -1
+
+
+def take_refunds(old: Payment, refunds: Sequence[Refund], now: datetime) -> Payment:
+    """The payment after its refunds have become `refunds`; the caller knows that at least one changed."""
+    new = replace(old, amount_refunded=refunded(refunds))
+    return _told(new, Change.REFUND, now)
+
+
+def moved(old: Payment, new: Payment, change: Change, now: datetime) -> Payment:
+    """`new` with its version and its times: what the booking can see is a new version and is reported."""
+    if not needs_stripe(new):
+        new = replace(new, drive_after=None, drive_attempts=0)
+    if _visible(old) == _visible(new):
+        return new
+    return _told(new, change, now)
+
+
+def _told(new: Payment, change: Change, now: datetime) -> Payment:
+    return replace(
+        new,
+        version=new.version + 1,
+        last_change=change,
+        report_after=now + REPORT_PAUSES[0],
+        report_attempts=0,
+        updated_at=now,
+    )
+
+
+def _visible(payment: Payment) -> tuple[object, ...]:
+    return (
+        payment.status,
+        payment.intent_id,
+        payment.client_secret,
+        payment.amount_captured,
+        payment.amount_refunded,
+        payment.last_error,
+        payment.dispute_status,
+    )
+
+
+def needs_stripe(payment: Payment) -> bool:
+    """Stripe has to be asked for the payment to go on, and nobody else will do it."""
+    return payment.status is CREATING or payment.must_be_canceled
+
+
+def key_is_spent(payment: Payment, now: datetime) -> bool:
+    """Stripe may have forgotten the key: a second request under it could make a second intent."""
+    return now - payment.asked_at >= KEY_LIFE
+
+
+def pause(attempts: int, pauses: tuple[timedelta, timedelta], spread: float) -> timedelta:
+    """The pause after so many attempts; `spread` in [0, 1) draws it from its upper half."""
+    first, most = pauses
+    doubled: timedelta = first * (1 << min(attempts, 10))
+    return min(doubled, most) * (0.5 + spread / 2)
+
+
+# --- What the booking is told -------------------------------------------------------------------------------
+
+
+class Report(Enum):
+    """The messages that tell of a payment."""
+
+    INTENT_CREATED = "PaymentIntentCreated"
+    INTENT_REJECTED = "PaymentIntentRejected"
+    PROCESSING = "PaymentProcessing"
+    ACTION_REQUIRED = "PaymentActionRequired"
+    DECLINED = "PaymentDeclined"
+    SUCCEEDED = "PaymentSucceeded"
+    CANCELED = "PaymentCanceled"
+    REFUND_UPDATED = "RefundUpdated"
+    DISPUTE_UPDATED = "DisputeUpdated"
+
+
+REPORTS: dict[IntentStatus, Report | None] = {
+    IntentStatus.CREATING: None,
+    IntentStatus.REQUIRES_PAYMENT_METHOD: Report.INTENT_CREATED,
+    IntentStatus.REQUIRES_CONFIRMATION: Report.INTENT_CREATED,
+    IntentStatus.REQUIRES_ACTION: Report.ACTION_REQUIRED,
+    IntentStatus.PROCESSING: Report.PROCESSING,
+    IntentStatus.REQUIRES_CAPTURE: Report.PROCESSING,
+    IntentStatus.SUCCEEDED: Report.SUCCEEDED,
+    IntentStatus.CANCELED: Report.CANCELED,
+    IntentStatus.REJECTED: Report.INTENT_REJECTED,
+}
+
+
+def report_of(payment: Payment) -> Report | None:
+    """The message that tells how `payment` stands; None while there is nothing to tell."""
+    report = REPORTS[payment.status]
+    if report is Report.INTENT_CREATED and payment.last_error is not None:
+        return Report.DECLINED
+    if report is Report.SUCCEEDED and payment.last_change is Change.REFUND:
+        return Report.REFUND_UPDATED
+    if report is Report.SUCCEEDED and payment.last_change is Change.DISPUTE:
+        return Report.DISPUTE_UPDATED
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class RefundsShown:
+    """What a report says of refunds."""
+
+    ids: tuple[UUID, ...] = ()
+    pending: bool = False
+    failed: bool = False
+
+
+def refunds_shown(payment: Payment, refunds: Sequence[Refund]) -> RefundsShown:
+    waiting = (RefundStatus.REQUESTED, RefundStatus.PENDING)
+    return RefundsShown(
+        ids=tuple(refund.id for refund in refunds),
+        pending=any(refund.status in waiting for refund in refunds),
+        failed=a_refund_failed(payment.amount_captured, refunds),
+    )

@@ -1,0 +1,342 @@
+"""What each message does: load, decide by the rules, ask Stripe outside any transaction, save, report.
+
+Every handler is right when its message comes late, twice or never. What Stripe does not answer stays in the
+database and is driven again (`settle.py`); it is no failure of the message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+import structlog
+
+from common.actor import Handlers
+from common.envelope import Delivery, Envelope, tell
+from common.messages import (
+    CancelPaymentIntent,
+    CreatePaymentIntent,
+    PaymentReportApplied,
+    RefundPayment,
+    StripeEventReceived,
+    SyncPayment,
+)
+from payment import asking, domain
+from payment.asking import Nothing, Whole, side_by_side
+from payment.books import Books
+from payment.domain import (
+    CANCELED,
+    CREATING,
+    DRIVE_FIRST,
+    DRIVE_PAUSES,
+    Decline,
+    DisputePicture,
+    Doubt,
+    Payment,
+    Picture,
+)
+from payment.pictures import ChargeRefunded, StripeEvent, read_event
+from payment.refunds import Refund, RefundPicture, RefundStatus, failed, left, request
+from payment.repository import Repository
+from payment.stripe_api import StripeApi
+
+log = structlog.get_logger()
+
+
+class PaymentHandlers:
+    """The payment actor's handlers. They wait for Stripe so many seconds, and leave the rest to be driven again."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        stripe: StripeApi,
+        clock: Callable[[], datetime],
+        *,
+        intents_asking_seconds: float,
+        commands_asking_seconds: float,
+    ) -> None:
+        self._repository = repository
+        self._stripe = stripe
+        self._clock = clock
+        self._intents_asking_seconds = intents_asking_seconds
+        self._commands_asking_seconds = commands_asking_seconds
+        self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
+        self.webhooks: Handlers = {StripeEventReceived: self.take_events}
+        self.commands: Handlers = {
+            CancelPaymentIntent: self.cancel_intents,
+            SyncPayment: self.sync,
+            RefundPayment: self.refund,
+            PaymentReportApplied: self.report_applied,
+        }
+
+    async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Note that intents are wanted, have Stripe make them, note what came of it."""
+        causes = _by_booking(deliveries)
+        now, deadline = self._clock(), _in(self._intents_asking_seconds)
+        async with self._repository.work() as work:
+            await work.record([cause.message for cause in causes.values()], now)
+            payments = await work.load(list(causes))
+            wanted = [payment for payment in payments.values() if payment.status is CREATING]
+            refunds = await work.refunds_of([id for id, p in payments.items() if p.amount_captured])
+        told = Books(payments, refunds).reports(payments.keys(), causes)
+        if not wanted:
+            return told
+        answers = await side_by_side(asking.make_intent(self._stripe, payment, now, deadline) for payment in wanted)
+        return [*told, *await self._note_intents(wanted, answers, causes)]
+
+    async def _note_intents(
+        self,
+        asked: Sequence[Payment],
+        answers: Sequence[Picture | Decline | Nothing],
+        causes: dict[UUID, Delivery],
+    ) -> list[Envelope]:
+        """Take over what Stripe answered of each payment's intent; what it did not answer is asked again."""
+        now = self._clock()
+        async with self._repository.work() as work:
+            books = await Books.open(work, [payment.booking_id for payment in asked])
+            for payment, answer in zip(asked, answers, strict=True):
+                old = books.payments[payment.booking_id]
+                if isinstance(answer, Picture):
+                    books.take(old, answer, now)
+                elif isinstance(answer, Decline):
+                    books.put(domain.refused(old, answer, now))
+                elif answer is Nothing.NEW_KEY:
+                    books.put(domain.with_new_key(old, now))
+                else:
+                    books.put(domain.unanswered(old, now, random.random()))
+            await books.save(work)
+        return self._follow(books, books.changed(), causes)
+
+    def _follow(self, books: Books, ids: Iterable[UUID], causes: dict[UUID, Delivery]) -> list[Envelope]:
+        cancels = [
+            tell(CancelPaymentIntent(booking_id=id), id, cause=causes.get(id)) for id in books.now_to_cancel()
+        ]
+        return [*books.reports(ids, causes), *cancels]
+
+    async def cancel_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """See to it that no money comes by these payments any more; money that came before is reported."""
+        causes = _by_booking(deliveries)
+        now, deadline = self._clock(), _in(self._commands_asking_seconds)
+        async with self._repository.work() as work:
+            books = await Books.open(work, list(causes))
+            if unknown := causes.keys() - books.payments.keys():
+                await work.insert([domain.never_wanted(id, now) for id in unknown])
+                # Opened again: one may have been asked for in this very moment.
+                books = await Books.open(work, list(causes))
+            for payment in list(books.payments.values()):
+                books.put(domain.cancel(payment, now))
+            await books.save(work)
+        told = books.reports([id for id, p in books.payments.items() if p.terminal], causes)
+        live = [payment for payment in books.payments.values() if payment.must_be_canceled]
+        if not live:
+            return told
+        answers = await side_by_side(asking.cancel_intent(self._stripe, p, deadline) for p in live)
+        return [*told, *await self._note_cancels(live, answers, causes)]
+
+    async def _note_cancels(
+        self, asked: Sequence[Payment], answers: Sequence[Picture | Nothing], causes: dict[UUID, Delivery]
+    ) -> list[Envelope]:
+        now = self._clock()
+        async with self._repository.work() as work:
+            books = await Books.open(work, [payment.booking_id for payment in asked])
+            for payment, answer in zip(asked, answers, strict=True):
+                old = books.payments[payment.booking_id]
+                if isinstance(answer, Picture):
+                    books.take(old, answer, now)
+                    # Where Stripe will not cancel it (money is on its way), the booking asks again.
+                    books.put(domain.not_canceled(books.payments[payment.booking_id], now))
+                else:
+                    books.put(domain.unanswered(old, now, random.random()))
+            await books.save(work)
+        answered = [p.booking_id for p, answer in zip(asked, answers, strict=True) if isinstance(answer, Picture)]
+        return books.reports(answered, causes)
+
+    async def sync(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Compare with Stripe's own objects, and report in any case: the booking asked."""
+        causes = _by_booking(deliveries)
+        deadline = _in(self._commands_asking_seconds)
+        async with self._repository.work() as work:
+            payments = await work.load(list(causes))
+            refunds = await work.refunds_of(list(payments))
+        for id in causes.keys() - payments.keys():
+            log.warning("sync of an unknown payment", booking=str(id))
+        known = [p for p in payments.values() if p.intent_id is not None and p.status is not CANCELED]
+        fetched = await side_by_side(
+            asking.fetch(self._stripe, payment, refunds.get(payment.booking_id, ()), deadline) for payment in known
+        )
+        now = self._clock()
+        async with self._repository.work() as work:
+            books = await Books.open(work, list(payments))
+            for payment, whole in zip(known, fetched, strict=True):
+                if isinstance(whole, Whole):
+                    _take_whole(books, payment.booking_id, whole, now)
+            await books.save(work)
+        # Without an intent, being asked for it is what brings the payment on.
+        creating = [p for p in books.payments.values() if p.status is CREATING]
+        return [
+            *self._follow(books, books.payments.keys(), causes),
+            *(drive(payment, causes.get(payment.booking_id)) for payment in creating),
+        ]
+
+    async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Note refunds under their ids, have Stripe make them, note what came of it."""
+        causes = _by_booking(deliveries)
+        now, deadline = self._clock(), _in(self._commands_asking_seconds)
+        async with self._repository.work() as work:
+            books = await Books.open(work, list(causes))
+            for delivery in deliveries:
+                _request_refund(books, delivery.message, now)
+            await books.save(work)
+        asked = [
+            (payment, refund)
+            for id, payment in books.payments.items()
+            for refund in books.refunds(id)
+            if refund.status is RefundStatus.REQUESTED
+        ]
+        if not asked:
+            return books.reports(books.payments.keys(), causes)
+        answers = await side_by_side(
+            asking.make_refund(self._stripe, payment, refund, now, deadline) for payment, refund in asked
+        )
+        async with self._repository.work() as work:
+            books = await Books.open(work, list(causes))
+            seen = [
+                _note_refund(books, payment.booking_id, refund.id, answer, self._clock())
+                for (payment, refund), answer in zip(asked, answers, strict=True)
+            ]
+            await books.save(work)
+        # Refused: something was done by hand that is not known yet.
+        syncs = [tell(SyncPayment(booking_id=id), id, cause=causes.get(id)) for id in seen if id is not None]
+        return [*books.reports(books.payments.keys(), causes), *syncs]
+
+    async def report_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """The booking has taken a version in: the newest one need not be told again."""
+        await self._repository.applied([(each.message.booking_id, each.message.version) for each in deliveries])
+        return ()
+
+    async def take_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Take webhook events in: each counts once, and moves its payment in the same transaction."""
+        events = [(read_event(orjson.loads(each.message.payload)), each) for each in deliveries]
+        now = self._clock()
+        sync: set[UUID] = set()
+        causes: dict[UUID, Delivery] = {}
+        async with self._repository.work() as work:
+            fresh = await work.store_events([event for event, _ in events], now)
+            events = [each for each in events if each[0].id in fresh and each[0].shows is not None]
+            events.sort(key=lambda each: each[0].created)
+            books = await Books.open(
+                work,
+                [event.booking_id for event, _ in events if event.booking_id is not None],
+                [event.intent_id for event, _ in events if event.intent_id is not None],
+            )
+            of_intent = {p.intent_id: id for id, p in books.payments.items() if p.intent_id}
+            for event, delivery in events:
+                id = of_intent.get(event.intent_id or "") or event.booking_id
+                if id is None or id not in books.payments:
+                    log.info("event of another's payment", id=event.id, type=event.type, object=event.object_id)
+                    continue
+                causes[id] = delivery
+                if not _take_event(books, books.payments[id], event, now):
+                    sync.add(id)
+            await books.save(work)
+        # Where an event does not say enough, Stripe's own object decides: never in a webhook's way.
+        syncs = [tell(SyncPayment(booking_id=id), id, cause=causes[id]) for id in sync]
+        return [*self._follow(books, books.changed(), causes), *syncs]
+
+
+def _in(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
+    """The message that brings a payment on for which Stripe has to be asked."""
+    if payment.status is not CREATING or payment.event_id is None:
+        return tell(CancelPaymentIntent(booking_id=payment.booking_id), payment.booking_id, cause=cause)
+    message = CreatePaymentIntent(
+        booking_id=payment.booking_id,
+        event_id=payment.event_id,
+        amount=payment.amount,
+        currency=payment.currency,
+    )
+    return tell(message, payment.booking_id, cause=cause)
+
+
+def _by_booking(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:
+    """The first delivery about each booking: a second one in the same batch asks for the same."""
+    found: dict[UUID, Delivery] = {}
+    for delivery in deliveries:
+        found.setdefault(delivery.message.booking_id, delivery)
+    return found
+
+
+def _take_event(books: Books, payment: Payment, event: StripeEvent, now: datetime) -> bool:
+    """False where Stripe's own object has to be looked at."""
+    shows = event.shows
+    if isinstance(shows, Picture):
+        return books.take(payment, shows, now) is not Doubt.AMBIGUOUS
+    if isinstance(shows, RefundPicture):
+        return books.take_refunds(payment, [shows], now)
+    if isinstance(shows, DisputePicture):
+        books.put(domain.take_dispute(payment, shows, now))
+        return True
+    if isinstance(shows, ChargeRefunded):
+        # The refund's own event says more; without it the sum would not be explained.
+        refunds = books.refunds(payment.booking_id)
+        requested = sum(refund.amount for refund in refunds if refund.status is RefundStatus.REQUESTED)
+        known = payment.amount_captured - left(payment.amount_captured, refunds)
+        return shows.amount_refunded in (known, known - requested)
+    return True
+
+
+def _take_whole(books: Books, id: UUID, whole: Whole, now: datetime) -> None:
+    books.take(books.payments[id], whole.picture, now)
+    if whole.refunds is not None and not books.take_refunds(books.payments[id], whole.refunds, now):
+        log.error("refunds over what was captured", booking=str(id))
+    if whole.dispute is not None:
+        books.put(domain.take_dispute(books.payments[id], whole.dispute, now))
+
+
+def _request_refund(books: Books, message: RefundPayment, now: datetime) -> None:
+    payment = books.payments.get(message.booking_id)
+    if payment is None or payment.amount_captured == 0:
+        log.warning("refund of what was not paid", booking=str(message.booking_id))
+        return
+    refunds = books.refunds(payment.booking_id)
+    if any(refund.id == message.refund_id for refund in refunds):
+        return
+    refund = request(
+        message.refund_id, payment.booking_id, message.amount, payment.amount_captured, refunds, now, DRIVE_FIRST
+    )
+    books.put_refunds(payment, (*refunds, refund), now)
+
+
+def _note_refund(
+    books: Books, id: UUID, refund_id: UUID, answer: RefundPicture | Decline | Nothing, now: datetime
+) -> UUID | None:
+    """Take over what Stripe answered of a refund; the booking's id where its payment should be looked at."""
+    payment, refunds = books.payments[id], books.refunds(id)
+    old = next(refund for refund in refunds if refund.id == refund_id)
+    if isinstance(answer, RefundPicture):
+        # It is ours whether its metadata says so or not.
+        mine = replace(answer, refund_id=refund_id)
+        return None if books.take_refunds(payment, [mine], now) else id
+    if old.status is not RefundStatus.REQUESTED:
+        return None  # a webhook was faster
+    if isinstance(answer, Decline):
+        new = failed(old, answer.code, now)
+    elif answer is Nothing.NEW_KEY:
+        new = replace(old, key_number=old.key_number + 1, asked_at=now, drive_after=now)
+    else:
+        wait = domain.pause(old.drive_attempts, DRIVE_PAUSES, random.random())
+        new = replace(old, drive_after=now + wait, drive_attempts=old.drive_attempts + 1)
+    books.put_refunds(payment, _with(refunds, new), now)
+    return id if isinstance(answer, Decline) else None
+
+
+def _with(refunds: Sequence[Refund], new: Refund) -> tuple[Refund, ...]:
+    return tuple(new if refund.id == new.id else refund for refund in refunds)

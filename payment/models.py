@@ -1,0 +1,142 @@
+"""The tables of the database `payment`. Columns' meaning is in `domain.py`; SQL is in `repository.py`."""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.migrations.constraints import CheckConstraint
+from tortoise.models import Model
+
+STATUSES = (
+    "'creating', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', "
+    "'requires_capture', 'succeeded', 'canceled', 'rejected'"
+)
+
+
+class Payment(Model):
+    """One payment for each booking: what is known of Stripe's PaymentIntent, and what the booking knows."""
+
+    booking_id = fields.UUIDField(primary_key=True)
+    # None where a booking was cancelled before anything else was heard of it.
+    event_id = fields.UUIDField(null=True)
+    amount = fields.BigIntField()
+    currency = fields.CharField(max_length=3)
+    status = fields.CharField(max_length=32)
+    intent_id = fields.CharField(max_length=255, null=True, unique=True)
+    client_secret = fields.CharField(max_length=255, null=True)
+    charge_id = fields.CharField(max_length=255, null=True)
+    amount_captured = fields.BigIntField(db_default=0)
+    amount_refunded = fields.BigIntField(db_default=0)
+    last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    dispute_status = fields.CharField(max_length=64, null=True)
+    dispute_seen_at = fields.DatetimeField(null=True)
+    cancel_requested = fields.BooleanField(db_default=False)
+    last_change = fields.CharField(max_length=16, db_default="intent")
+    # The time, at Stripe, of the newest picture of the intent that was taken over.
+    seen_at = fields.DatetimeField(null=True)
+    # When Stripe was first asked for an intent under the present idempotency key.
+    asked_at = fields.DatetimeField()
+    key_number = fields.IntField(db_default=1)
+    # Not null while Stripe has to be asked something again.
+    drive_after = fields.DatetimeField(null=True)
+    drive_attempts = fields.IntField(db_default=0)
+    version = fields.IntField(db_default=0)
+    reported_version = fields.IntField(db_default=0)
+    # Not null while the booking has not acknowledged the newest version.
+    report_after = fields.DatetimeField(null=True)
+    report_attempts = fields.IntField(db_default=0)
+    created_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+
+    class Meta:
+        table = "payments"
+        constraints = (
+            CheckConstraint(name="payments_status", check=f"status IN ({STATUSES})"),
+            CheckConstraint(name="payments_change", check="last_change IN ('intent', 'refund', 'dispute')"),
+            CheckConstraint(
+                name="payments_amounts",
+                check="amount >= 0 AND amount_refunded >= 0 AND amount_refunded <= amount_captured",
+            ),
+            CheckConstraint(
+                name="payments_intent_known",
+                check="intent_id IS NOT NULL OR status IN ('creating', 'canceled', 'rejected')",
+            ),
+            CheckConstraint(
+                name="payments_versions", check="reported_version >= 0 AND reported_version <= version"
+            ),
+        )
+
+
+class PaymentAttempt(Model):
+    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's."""
+
+    id = fields.CharField(max_length=255, primary_key=True)
+    booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
+        "payment.Payment", related_name="attempts", on_delete=fields.RESTRICT
+    )
+    code = fields.CharField(max_length=255)
+    decline_code = fields.CharField(max_length=255, null=True)
+    message = fields.TextField(null=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "payment_attempts"
+        indexes = (Index(fields=["booking_id"], name="payment_attempts_booking"),)
+
+
+class Refund(Model):
+    """Money given back. The row and its id are there before Stripe is asked."""
+
+    id = fields.UUIDField(primary_key=True)
+    booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
+        "payment.Payment", related_name="refunds", on_delete=fields.RESTRICT
+    )
+    amount = fields.BigIntField()
+    status = fields.CharField(max_length=16)
+    stripe_refund_id = fields.CharField(max_length=255, null=True, unique=True)
+    # Why it failed: Stripe's failure_reason or error code, or ours.
+    reason = fields.CharField(max_length=255, null=True)
+    by_hand = fields.BooleanField(db_default=False)
+    asked_at = fields.DatetimeField()
+    key_number = fields.IntField(db_default=1)
+    # Not null while Stripe has not answered.
+    drive_after = fields.DatetimeField(null=True)
+    drive_attempts = fields.IntField(db_default=0)
+    created_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+
+    class Meta:
+        table = "refunds"
+        indexes = (Index(fields=["booking_id"], name="refunds_booking"),)
+        constraints = (
+            CheckConstraint(
+                name="refunds_status", check="status IN ('requested', 'pending', 'succeeded', 'failed')"
+            ),
+            CheckConstraint(name="refunds_amount", check="amount > 0"),
+        )
+
+
+class StripeEvent(Model):
+    """A webhook event that was taken in. Its id makes it count once."""
+
+    id = fields.CharField(max_length=255, primary_key=True)
+    type = fields.CharField(max_length=255)
+    created = fields.DatetimeField()
+    received_at = fields.DatetimeField()
+    object_id = fields.CharField(max_length=255, null=True)
+    booking_id = fields.UUIDField(null=True)
+
+    class Meta:
+        table = "stripe_events"
+        indexes = (Index(fields=["created"], name="stripe_events_created"),)
+
+
+class EventCursor(Model):
+    """Up to when Stripe's event list has been compared with `stripe_events`, and when it is looked at next."""
+
+    name = fields.CharField(max_length=32, primary_key=True)
+    looked_until = fields.DatetimeField()
+    next_look_at = fields.DatetimeField()
+
+    class Meta:
+        table = "event_cursor"

@@ -1,0 +1,137 @@
+"""Turns for Stripe calls, shared by the whole fleet: a token bucket in Redis with two lanes.
+
+Cancels, refunds and questions about money go by one lane, new intents by the other. Either may use the whole
+rate while the other is idle; when both want turns, each gets its share of the rate, so that money is never
+stuck behind a rush of bookings, nor bookings behind a thousand refunds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+
+class Lane(StrEnum):
+    MONEY = "money"
+    INTENTS = "intents"
+
+
+# Of the rate, when both lanes want turns.
+SHARE = 0.5
+# Turns that may be taken at once after a pause, in seconds' worth of the rate.
+BURST_S = 0.1
+# The most turns one call takes: others of the fleet want some, too.
+TURNS_MAX = 50
+
+# KEYS: the bucket. ARGV: rate (turns a second), burst (turns), share, lane, other lane, turns wanted, and a
+# pause in milliseconds that the whole fleet is to make first (Stripe said Retry-After), or 0.
+# Answers the turns given, and the milliseconds after which to ask again.
+TAKE = """
+local now = redis.call('TIME')
+now = now[1] * 1000 + now[2] / 1000
+local rate, burst, share = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
+local lane, other, wanted, pause = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local kept = redis.call('HMGET', KEYS[1], 'at', 'all', lane, 'not_before', 'waits:' .. other)
+local at, not_before = tonumber(kept[1]) or now, tonumber(kept[4]) or 0
+local passed = math.max(0, now - at)
+local all = math.min(burst, (tonumber(kept[2]) or burst) + passed * rate)
+-- A lane's own turns grow at its share of the rate; kept here as the time when they were last none.
+local own_burst = math.max(1, burst * share)
+local since = tonumber(kept[3]) or 0
+local own = math.min(own_burst, math.max(0, now - since) * rate * share)
+if pause > 0 then
+  not_before = math.max(not_before, now + pause)
+  all = 0
+end
+local given, again = 0, 0
+if now < not_before then
+  again = not_before - now
+else
+  local alone = (tonumber(kept[5]) or 0) < now
+  local may = alone and wanted or math.min(wanted, math.floor(own))
+  given = math.max(0, math.min(may, math.floor(all)))
+  all = all - given
+  own = math.max(0, own - given)
+  if given < wanted then
+    again = (1 - all) / rate
+    if not alone then again = math.max(again, (1 - own) / (rate * share)) end
+    again = math.max(1, again)
+  end
+end
+-- While it waits, the other lane keeps to its share; a lane that is not heard of again waits no more.
+local waits = given < wanted and now + again + 100 or 0
+redis.call('HSET', KEYS[1], 'at', now, 'all', all, lane, now - own / (rate * share), 'not_before', not_before)
+if wanted > 0 then redis.call('HSET', KEYS[1], 'waits:' .. lane, waits) end
+redis.call('PEXPIRE', KEYS[1], math.ceil(math.max(60000, not_before - now + 1000)))
+return {given, math.ceil(again)}
+"""
+
+
+class Pacer:
+    """Gives this process its turns. One question to Redis serves all who wait in a lane."""
+
+    def __init__(self, redis: Redis, *, key: str, per_second: float) -> None:
+        self._redis = redis
+        self._key = key
+        self._rate = per_second
+        self._burst = max(1.0, per_second * BURST_S)
+        self._take = redis.register_script(TAKE)
+        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
+        self._asking: dict[Lane, asyncio.Task[None]] = {}
+
+    async def turn(self, lane: Lane) -> None:
+        """Wait for a turn. Raises redis errors (see common.streams.REDIS_AWAY)."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[lane].append(turn)
+        asking = self._asking.get(lane)
+        if asking is None or asking.done():
+            self._asking[lane] = asyncio.create_task(self._ask(lane), name=f"turns {lane}")
+        try:
+            await turn
+        except asyncio.CancelledError:
+            with suppress(ValueError):
+                self._waiting[lane].remove(turn)
+            raise
+
+    async def slow_down(self, seconds: float) -> None:
+        """Nobody in the fleet calls Stripe for so long."""
+        await self._request(Lane.MONEY, 0, seconds)
+
+    async def close(self) -> None:
+        """Ask for no more turns."""
+        for task in self._asking.values():
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
+    async def _ask(self, lane: Lane) -> None:
+        waiting = self._waiting[lane]
+        try:
+            while waiting:
+                given, again_ms = await self._request(lane, min(len(waiting), TURNS_MAX))
+                for _ in range(min(given, len(waiting))):
+                    _end(waiting.popleft())
+                if waiting and again_ms:
+                    await asyncio.sleep(again_ms / 1000)
+        except Exception as error:
+            while waiting:
+                _end(waiting.popleft(), error)
+
+    async def _request(self, lane: Lane, wanted: int, pause_s: float = 0) -> tuple[int, int]:
+        other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY
+        args: list[Any] = [self._rate, self._burst, SHARE, lane, other, wanted, pause_s * 1000]
+        given, again_ms = await cast(Any, self._take(keys=[self._key], args=args))
+        return int(given), int(again_ms)
+
+
+def _end(turn: asyncio.Future[None], error: Exception | None = None) -> None:
+    if turn.done():
+        return  # gave up meanwhile
+    if error is None:
+        turn.set_result(None)
+    else:
+        turn.set_exception(error)

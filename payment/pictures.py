@@ -1,0 +1,152 @@
+"""Stripe's JSON, read: pictures of intents, refunds and disputes, and the events that carry them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from common.statuses import IntentStatus
+from payment.domain import Decline, DisputePicture, Picture, Source
+from payment.refunds import RefundPicture, RefundStatus
+
+# The metadata by which an object at Stripe names what it is for.
+BOOKING_ID, EVENT_ID, REFUND_ID = "booking_id", "event_id", "refund_id"
+
+# https://docs.stripe.com/api/refunds/object#refund_object-status
+REFUND_STATUSES = {
+    "pending": RefundStatus.PENDING,
+    "requires_action": RefundStatus.PENDING,
+    "succeeded": RefundStatus.SUCCEEDED,
+    "failed": RefundStatus.FAILED,
+    "canceled": RefundStatus.FAILED,
+}
+
+# The events that can move a payment: https://docs.stripe.com/api/events/types.
+CREATED_TYPE = "payment_intent.created"
+EVENT_TYPES = frozenset(
+    {
+        CREATED_TYPE,
+        "payment_intent.processing",
+        "payment_intent.requires_action",
+        "payment_intent.payment_failed",
+        "payment_intent.amount_capturable_updated",
+        "payment_intent.succeeded",
+        "payment_intent.canceled",
+        "charge.refunded",
+        "charge.refund.updated",
+        "refund.created",
+        "refund.updated",
+        "refund.failed",
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.funds_withdrawn",
+    }
+)
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRefunded:
+    """A charge says how much of it was given back, but not by which refunds."""
+
+    amount_refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent:
+    """An event, and what it shows; `shows` is None where Holdfast has no use for it."""
+
+    id: str
+    type: str
+    created: datetime
+    object_id: str | None
+    booking_id: UUID | None
+    intent_id: str | None
+    shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None
+
+
+def moment(seconds: int) -> datetime:
+    """Stripe's timestamps are Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def id_of(value: Any) -> str | None:
+    """The id of a field that may be expanded."""
+    id: str | None = value["id"] if isinstance(value, Mapping) else value
+    return id
+
+
+def own_id(thing: Json, key: str) -> UUID | None:
+    """The id in the metadata of what we made; None where it is missing or somebody else's."""
+    try:
+        return UUID(thing.get("metadata", {})[key])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def read_error(error: Json | None) -> Decline | None:
+    if not error:
+        return None
+    return Decline(error.get("code") or error["type"], error.get("decline_code"), error.get("message"))
+
+
+def read_intent(intent: Json, source: Source, at: datetime | None, of_version: int | None = None) -> Picture:
+    """https://docs.stripe.com/api/payment_intents/object. Raises KeyError, ValueError for what is none."""
+    error = intent.get("last_payment_error")
+    return Picture(
+        intent_id=intent["id"],
+        status=IntentStatus(intent["status"]),
+        source=source,
+        at=at,
+        client_secret=intent.get("client_secret"),
+        charge_id=id_of(intent.get("latest_charge")),
+        amount_captured=intent["amount_received"],
+        last_error=read_error(error),
+        attempt_id=error.get("charge") if error else None,
+        of_version=of_version,
+    )
+
+
+def read_refund(refund: Json) -> RefundPicture:
+    """https://docs.stripe.com/api/refunds/object."""
+    return RefundPicture(
+        stripe_refund_id=refund["id"],
+        amount=refund["amount"],
+        # A status that Stripe adds later is one that is not final.
+        status=REFUND_STATUSES.get(refund["status"], RefundStatus.PENDING),
+        reason=refund.get("failure_reason"),
+        refund_id=own_id(refund, REFUND_ID),
+    )
+
+
+def read_event(event: Json) -> StripeEvent:
+    """https://docs.stripe.com/api/events/object. Raises KeyError, ValueError for what is none."""
+    kind: str = event["type"]
+    created = moment(event["created"])
+    thing: Json = event["data"]["object"]
+    of = thing.get("object")
+    shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None = None
+    if of == "payment_intent" and kind.startswith("payment_intent."):
+        source = Source.CREATED if kind == CREATED_TYPE else Source.EVENT
+        shows = read_intent(thing, source, created)
+    elif of == "refund":
+        shows = read_refund(thing)
+    elif of == "dispute":
+        shows = DisputePicture(thing["status"], created)
+    elif kind == "charge.refunded":
+        shows = ChargeRefunded(thing["amount_refunded"])
+    return StripeEvent(
+        id=event["id"],
+        type=kind,
+        created=created,
+        object_id=thing.get("id"),
+        booking_id=own_id(thing, BOOKING_ID),
+        intent_id=thing["id"] if of == "payment_intent" else id_of(thing.get("payment_intent")),
+        shows=shows,
+    )

@@ -1,0 +1,369 @@
+"""All SQL of the payment actor: set-based, one statement for a whole batch. Rows don't leave it."""
+
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from common.database import Database
+from common.messages import CreatePaymentIntent
+from common.statuses import IntentStatus
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Change, Decline, Payment
+from payment.pictures import StripeEvent
+from payment.refunds import Refund, RefundStatus
+
+# Column and type, in the order in which arrays are passed.
+PAYMENT_COLUMNS = {
+    "booking_id": "uuid",
+    "event_id": "uuid",
+    "amount": "bigint",
+    "currency": "varchar",
+    "status": "varchar",
+    "asked_at": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "intent_id": "varchar",
+    "client_secret": "varchar",
+    "charge_id": "varchar",
+    "amount_captured": "bigint",
+    "amount_refunded": "bigint",
+    "last_error": "jsonb",
+    "dispute_status": "varchar",
+    "dispute_seen_at": "timestamptz",
+    "cancel_requested": "bool",
+    "last_change": "varchar",
+    "seen_at": "timestamptz",
+    "key_number": "int",
+    "drive_after": "timestamptz",
+    "drive_attempts": "int",
+    "version": "int",
+    "reported_version": "int",
+    "report_after": "timestamptz",
+    "report_attempts": "int",
+}
+# What is never changed once a payment is there.
+FIXED = ("booking_id", "event_id", "amount", "currency", "created_at", "reported_version")
+REFUND_COLUMNS = {
+    "id": "uuid",
+    "booking_id": "uuid",
+    "amount": "bigint",
+    "status": "varchar",
+    "asked_at": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "stripe_refund_id": "varchar",
+    "reason": "varchar",
+    "by_hand": "bool",
+    "key_number": "int",
+    "drive_after": "timestamptz",
+    "drive_attempts": "int",
+}
+
+
+def _unnest(columns: dict[str, str]) -> str:
+    return ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(columns.values(), 1))
+
+
+def _assignments(columns: Iterable[str], source: str) -> str:
+    return ", ".join(f"{column} = {source}.{column}" for column in columns)
+
+
+PAYMENT = ", ".join(PAYMENT_COLUMNS)
+REFUND = ", ".join(REFUND_COLUMNS)
+
+# Two who insert the same bookings take them in the same order, so that neither waits for the other in a ring.
+RECORD = """
+INSERT INTO payments (booking_id, event_id, amount, currency, status, asked_at, created_at, updated_at, drive_after)
+SELECT id, event, amount, currency, 'creating', $5, $5, $5, $6
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[]) AS wanted (id, event, amount, currency)
+ORDER BY id ON CONFLICT (booking_id) DO NOTHING
+"""
+INSERT = f"""
+INSERT INTO payments ({PAYMENT}) SELECT * FROM unnest({_unnest(PAYMENT_COLUMNS)}) AS new ORDER BY 1
+ON CONFLICT (booking_id) DO NOTHING
+"""
+LOAD = f"SELECT {PAYMENT} FROM payments WHERE booking_id = ANY($1::uuid[])"
+LOCK = f"{LOAD} ORDER BY booking_id FOR NO KEY UPDATE"
+LOCK_FOR_EVENTS = f"""
+SELECT {PAYMENT} FROM payments WHERE booking_id = ANY($1::uuid[]) OR intent_id = ANY($2::varchar[])
+ORDER BY booking_id FOR NO KEY UPDATE
+"""
+# The version that was read is the one that is written over: the row is locked, and this says so.
+SAVE = f"""
+UPDATE payments p SET {_assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+FROM unnest({_unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS new ({PAYMENT}, old_version)
+WHERE p.booking_id = new.booking_id AND p.version = new.old_version
+"""
+REFUNDS = f"SELECT {REFUND} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
+REFUND_FIXED = ("id", "booking_id", "amount", "created_at", "by_hand")
+SAVE_REFUNDS = f"""
+INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({_unnest(REFUND_COLUMNS)}) AS new
+ON CONFLICT (id) DO UPDATE SET
+{_assignments((c for c in REFUND_COLUMNS if c not in REFUND_FIXED), "excluded")}
+"""
+STORE_EVENTS = """
+INSERT INTO stripe_events (id, type, created, received_at, object_id, booking_id)
+SELECT id, type, created, $6, object_id, booking_id
+FROM unnest($1::varchar[], $2::varchar[], $3::timestamptz[], $4::varchar[], $5::uuid[])
+    AS new (id, type, created, object_id, booking_id)
+ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
+ADD_ATTEMPTS = """
+INSERT INTO payment_attempts (id, booking_id, code, decline_code, message, at)
+SELECT * FROM unnest($1::varchar[], $2::uuid[], $3::varchar[], $4::varchar[], $5::text[], $6::timestamptz[]) AS new
+ON CONFLICT (id) DO NOTHING
+"""
+# Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
+APPLIED = """
+WITH told AS (
+    SELECT id, max(version) AS version FROM unnest($1::uuid[], $2::int[]) AS t (id, version) GROUP BY id
+), locked AS (
+    SELECT p.booking_id, told.version FROM payments p JOIN told ON told.id = p.booking_id
+    WHERE told.version <= p.version AND p.report_after IS NOT NULL
+    ORDER BY p.booking_id FOR NO KEY UPDATE OF p
+)
+UPDATE payments p SET
+    reported_version = greatest(p.reported_version, locked.version),
+    report_after = CASE WHEN locked.version = p.version THEN NULL ELSE p.report_after END,
+    report_attempts = CASE WHEN locked.version = p.version THEN 0 ELSE p.report_attempts END
+FROM locked WHERE p.booking_id = locked.booking_id
+"""
+
+
+def _again(column: str, attempts: str) -> str:
+    """The next time, in SQL: as `domain.pause`, for all rows of a pass at once."""
+    return (
+        f"{column} = $1::timestamptz + least($3::interval * 2 ^ least({attempts}, 10), $4::interval)"
+        f" * (0.5 + random() / 2), {attempts} = {attempts} + 1"
+    )
+
+
+def _take_due(table: str, key: str, column: str, attempts: str, returning: str) -> str:
+    """Take due rows that nobody else has in hand, and put their next time forward."""
+    return f"""
+    WITH due AS (
+        SELECT {key} AS due_key FROM {table} WHERE {column} <= $1
+        ORDER BY {column} LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE {table} t SET {_again(column, attempts)} FROM due WHERE t.{key} = due.due_key RETURNING {returning}
+    """
+
+
+DUE_REPORTS = _take_due("payments", "booking_id", "report_after", "report_attempts", PAYMENT)
+DUE_PAYMENTS = _take_due("payments", "booking_id", "drive_after", "drive_attempts", PAYMENT)
+DUE_REFUNDS = _take_due("refunds", "id", "drive_after", "drive_attempts", REFUND)
+# Each is the first entry of a partial index: nothing is scanned when nothing is due.
+NEXT_DUE = """
+SELECT least(
+    (SELECT min(report_after) FROM payments WHERE report_after IS NOT NULL),
+    (SELECT min(drive_after) FROM payments WHERE drive_after IS NOT NULL),
+    (SELECT min(drive_after) FROM refunds WHERE drive_after IS NOT NULL)
+)
+"""
+# From the newest event that is stored; Stripe is not asked for what was before there was anything.
+CURSOR_START = """
+INSERT INTO event_cursor (name, looked_until, next_look_at)
+SELECT 'stripe', coalesce((SELECT max(created) FROM stripe_events), $1), $1
+WHERE NOT EXISTS (SELECT FROM event_cursor) ON CONFLICT (name) DO NOTHING
+"""
+CURSOR_TAKE = """
+UPDATE event_cursor SET next_look_at = $1::timestamptz + $2::interval
+WHERE name = 'stripe' AND next_look_at <= $1 RETURNING looked_until
+"""
+FORGET_EVENTS = """
+DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE created < $1 ORDER BY created LIMIT $2)
+"""
+CURSOR_MOVE = """
+UPDATE event_cursor SET looked_until = greatest(looked_until, $1) WHERE name = 'stripe'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that failed, as Stripe reported it."""
+
+    id: str
+    booking_id: UUID
+    error: Decline
+    at: datetime
+
+
+def _payment(row: Any) -> Payment:
+    values = dict(row)
+    values["status"] = IntentStatus(values["status"])
+    values["last_change"] = Change(values["last_change"])
+    if (error := values["last_error"]) is not None:
+        values["last_error"] = Decline(**orjson.loads(error))
+    return Payment(**values)
+
+
+def _payment_arrays(payments: Sequence[Payment]) -> list[list[Any]]:
+    arrays = [[getattr(payment, column) for payment in payments] for column in PAYMENT_COLUMNS]
+    errors = list(PAYMENT_COLUMNS).index("last_error")
+    arrays[errors] = [None if error is None else orjson.dumps(error).decode() for error in arrays[errors]]
+    return arrays
+
+
+def _refund(row: Any) -> Refund:
+    return Refund(**{**row, "status": RefundStatus(row["status"])})
+
+
+class Work:
+    """One transaction's view of the database."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def record(self, wanted: Sequence[CreatePaymentIntent], now: datetime) -> None:
+        """Note that intents are wanted, before Stripe is asked; payments that are there are left as they are."""
+        await self._connection.execute(
+            RECORD,
+            [each.booking_id for each in wanted],
+            [each.event_id for each in wanted],
+            [each.amount for each in wanted],
+            [each.currency for each in wanted],
+            now,
+            now + DRIVE_FIRST,
+        )
+
+    async def insert(self, payments: Sequence[Payment]) -> None:
+        """Add payments; those that have come to be there in the meantime are left as they are."""
+        await self._connection.execute(INSERT, *_payment_arrays(payments))
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        return {row["booking_id"]: _payment(row) for row in await self._connection.fetch(LOAD, ids)}
+
+    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        """The payments of these bookings, in nobody else's hands until the transaction ends."""
+        return {row["booking_id"]: _payment(row) for row in await self._connection.fetch(LOCK, ids)}
+
+    async def lock_for_events(self, ids: Sequence[UUID], intents: Sequence[str]) -> dict[UUID, Payment]:
+        """As `lock`, of these bookings and these intents."""
+        rows = await self._connection.fetch(LOCK_FOR_EVENTS, ids, intents)
+        return {row["booking_id"]: _payment(row) for row in rows}
+
+    async def save(self, changes: Sequence[tuple[Payment, Payment]]) -> None:
+        """Write (old, new) pairs of locked payments."""
+        if not changes:
+            return
+        answer = await self._connection.execute(
+            SAVE, *_payment_arrays([new for _, new in changes]), [old.version for old, _ in changes]
+        )
+        if answer != f"UPDATE {len(changes)}":
+            raise RuntimeError(f"{answer} of {len(changes)} locked payments")
+
+    async def refunds_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[Refund, ...]]:
+        """The refunds of these bookings' payments, oldest first. Load them after the payments are locked."""
+        found: dict[UUID, tuple[Refund, ...]] = {}
+        if ids:
+            for row in await self._connection.fetch(REFUNDS, ids):
+                found[row["booking_id"]] = (*found.get(row["booking_id"], ()), _refund(row))
+        return found
+
+    async def save_refunds(self, refunds: Sequence[Refund]) -> None:
+        """Add or change refunds. The database refuses more than was captured, when the transaction ends."""
+        if refunds:
+            arrays = [[getattr(refund, column) for refund in refunds] for column in REFUND_COLUMNS]
+            await self._connection.execute(SAVE_REFUNDS, *arrays)
+
+    async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
+        """Remember events; says the ids of those that were new. Here doubled webhooks end."""
+        rows = await self._connection.fetch(
+            STORE_EVENTS,
+            [event.id for event in events],
+            [event.type for event in events],
+            [event.created for event in events],
+            [event.object_id for event in events],
+            [event.booking_id for event in events],
+            now,
+        )
+        return {row["id"] for row in rows}
+
+    async def add_attempts(self, attempts: Sequence[Attempt]) -> None:
+        if attempts:
+            await self._connection.execute(
+                ADD_ATTEMPTS,
+                [attempt.id for attempt in attempts],
+                [attempt.booking_id for attempt in attempts],
+                [attempt.error.code for attempt in attempts],
+                [attempt.error.decline_code for attempt in attempts],
+                [attempt.error.message for attempt in attempts],
+                [attempt.at for attempt in attempts],
+            )
+
+
+class Repository:
+    """The database `payment`. Raises what is in common.database.DATABASE_AWAY while it cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Work]:
+        """One transaction, committed at the end of the block. No network call belongs inside."""
+        async with self._database.transaction() as connection:
+            yield Work(connection)
+
+    async def applied(self, versions: Sequence[tuple[UUID, int]]) -> None:
+        """The bookings have taken in these versions: the newest need not be reported again."""
+        async with self._database.connection() as connection:
+            await connection.execute(APPLIED, [id for id, _ in versions], [version for _, version in versions])
+
+    async def due_reports(self, now: datetime, limit: int) -> list[tuple[Payment, tuple[Refund, ...]]]:
+        """Payments whose booking has not acknowledged their newest version in time, with their refunds."""
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(DUE_REPORTS, now, limit, *REPORT_PAUSES)
+            payments = [_payment(row) for row in rows]
+            refunds = await Work(connection).refunds_of(
+                [payment.booking_id for payment in payments if payment.amount_captured]
+            )
+        return [(payment, refunds.get(payment.booking_id, ())) for payment in payments]
+
+    async def due_payments(self, now: datetime, limit: int) -> list[Payment]:
+        """Payments for which Stripe has to be asked again."""
+        async with self._database.connection() as connection:
+            return [_payment(row) for row in await connection.fetch(DUE_PAYMENTS, now, limit, *DRIVE_PAUSES)]
+
+    async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
+        """Refunds that Stripe has not answered for."""
+        async with self._database.connection() as connection:
+            return [_refund(row) for row in await connection.fetch(DUE_REFUNDS, now, limit, *DRIVE_PAUSES)]
+
+    async def next_due(self) -> datetime | None:
+        """When something is due next; None when everything is settled."""
+        async with self._database.connection() as connection:
+            due: datetime | None = await connection.fetchval(NEXT_DUE)
+            return due
+
+    async def take_cursor(self, now: datetime, every: timedelta) -> datetime | None:
+        """The time up to which Stripe's events are known, to whoever's turn it is to look; else None."""
+        async with self._database.connection() as connection:
+            await connection.execute(CURSOR_START, now)
+            since: datetime | None = await connection.fetchval(CURSOR_TAKE, now, every)
+            return since
+
+    async def move_cursor(self, until: datetime) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(CURSOR_MOVE, until)
+
+    async def forget_events(self, before: datetime, limit: int) -> None:
+        """Drop the oldest of the events from `before`, at most so many."""
+        async with self._database.connection() as connection:
+            await connection.execute(FORGET_EVENTS, before, limit)
+
+    async def unknown_events(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that have not been taken in."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(KNOWN_EVENTS, ids)
+        return set(ids) - {row["id"] for row in rows}

@@ -1,0 +1,93 @@
+"""What the payment process reads from its environment."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Self
+
+from pydantic import Field, HttpUrl, SecretStr, model_validator
+
+from common.settings import ActorSettings, CommaSeparated
+
+# Stripe's default limits: https://docs.stripe.com/rate-limits.
+LIVE_REQUESTS_PER_SECOND = 100.0
+TEST_REQUESTS_PER_SECOND = 25.0
+# What a handler still needs after its Stripe calls: the transaction that records their answers.
+RECORDING_MS = 1000
+# A batch of payment.commands may hold cancels, syncs and refunds: they share one handler's time.
+COMMANDS_ASKING = 3
+
+TEST_KEYS = ("sk_test_", "rk_test_")
+LIVE_KEYS = ("sk_live_", "rk_live_")
+
+
+class PaymentSettings(ActorSettings):
+    """Settings of the payment process; see `.env.example` for the prose."""
+
+    port: int = Field(default=8082, ge=0, le=65535)
+    # Room for a Stripe call that is given up, and for a second one.
+    handler_timeout_ms: int = Field(default=12_000, ge=10)
+    payment_database_url: str = Field(min_length=1, repr=False)
+    database_pool_size: int = Field(default=10, ge=2, le=100)
+
+    stripe_secret_key: SecretStr
+    # Several may be active at once, so that a secret can be rotated without losing a webhook.
+    stripe_webhook_secrets: Annotated[CommaSeparated, Field(min_length=1, repr=False)]
+    # None is the real Stripe; the sandbox's address in development and tests.
+    stripe_api_base: HttpUrl | None = None
+    # Shared by the whole fleet. None is Stripe's own default for the kind of key.
+    stripe_requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
+    # Stripe calls under way at once in this process.
+    stripe_concurrency: int = Field(default=64, ge=1, le=1000)
+    # One call is given up after this: its outcome is then unknown, and it is asked again.
+    stripe_timeout_ms: int = Field(default=5000, ge=50)
+    # Stripe's events stay far below this; what is larger is not from Stripe.
+    webhook_body_max_bytes: int = Field(default=512 * 1024, ge=1024, le=16 * 1024 * 1024)
+    # How old a signature may be: https://docs.stripe.com/webhooks#replay-attacks.
+    webhook_tolerance_seconds: int = Field(default=300, ge=1)
+    # How often Stripe's event list is looked at for webhooks that never came, by the fleet as a whole.
+    event_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
+
+    @property
+    def livemode(self) -> bool:
+        return self.stripe_secret_key.get_secret_value().startswith(LIVE_KEYS)
+
+    @property
+    def requests_per_second(self) -> float:
+        default = LIVE_REQUESTS_PER_SECOND if self.livemode else TEST_REQUESTS_PER_SECOND
+        return self.stripe_requests_per_second or default
+
+    @property
+    def stripe_slots(self) -> int:
+        """Entries with a Stripe call that are taken in hand at once: no more than what gets its turn within a
+        second, so that none waits in vain while it is kept from another process."""
+        return min(self.stripe_concurrency, ceil(self.requests_per_second))
+
+    @property
+    def intents_asking_seconds(self) -> float:
+        """How long new intents may wait for turns and answers of Stripe, before they are driven again."""
+        return (self.handler_timeout_ms - RECORDING_MS) / 1000
+
+    @property
+    def commands_asking_seconds(self) -> float:
+        """The same of each kind of command."""
+        return (self.handler_timeout_ms / COMMANDS_ASKING - RECORDING_MS) / 1000
+
+    @model_validator(mode="after")
+    def _key_is_known(self) -> Self:
+        key = self.stripe_secret_key.get_secret_value()
+        if not key.startswith(TEST_KEYS + LIVE_KEYS):
+            raise ValueError("STRIPE_SECRET_KEY must begin with sk_test_, rk_test_, sk_live_ or rk_live_")
+        if self.livemode and self.stripe_api_base is not None:
+            raise ValueError("STRIPE_API_BASE must not be set together with a live STRIPE_SECRET_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _handlers_outlast_stripe(self) -> Self:
+        least = max(self.stripe_timeout_ms + RECORDING_MS, 2 * COMMANDS_ASKING * RECORDING_MS)
+        if self.handler_timeout_ms < least:
+            raise ValueError(
+                f"HANDLER_TIMEOUT_MS ({self.handler_timeout_ms}) must be at least {least}: it has to outlast "
+                f"STRIPE_TIMEOUT_MS ({self.stripe_timeout_ms}), and answers have to be recorded, too"
+            )
+        return self

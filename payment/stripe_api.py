@@ -1,0 +1,320 @@
+"""Calls of Stripe's API: the only module, beside the webhook's signature check, that imports `stripe`.
+
+The raw requests of the official client are used: they cost less than half of what its resource objects do, and
+answers, webhooks and listed events are then all read by the same functions (`pictures.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import aiohttp
+import stripe
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from common.backoff import Backoff
+from common.health import Gate
+from common.telemetry import LATENCY_S
+from payment.pacing import Lane, Pacer
+from payment.pictures import Json
+
+# The version whose shapes `pictures.py` reads.
+STRIPE_VERSION: Final = "2026-10-28.endive"
+REAL_STRIPE: Final = "https://api.stripe.com"
+# A request that Stripe did not answer well is sent so often in one go; after that state drives it again.
+TRIES_MAX = 4
+# Where Stripe says 429 without saying for how long.
+RETRY_AFTER_S = 1.0
+RETRY_AFTER_MAX_S = 60.0
+# After so many requests without any answer Stripe is away: then nobody waits for it in vain, and one request a
+# second finds out when it is back. With a wrong key one in five seconds does.
+SILENT_MAX = 20
+SILENT_PROBE_S = 1.0
+BARRED_PROBE_S = 5.0
+PAGE = 100
+
+log = structlog.get_logger()
+
+
+class Unanswered(Exception):
+    """Stripe did not say what became of the request: it may have been done. Ask again."""
+
+
+class KeySpent(Exception):
+    """The idempotency key can bring no good answer any more: its first answer was an error, or for other
+    parameters. What came of it must be looked up before another key is used."""
+
+
+class Refused(Exception):
+    """The request is wrong, or the object's state does not allow it: asking again would not help."""
+
+    def __init__(self, code: str, message: str, intent: Json | None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.intent = intent  # as it is, where Stripe showed it
+
+
+class StripeMetrics:
+    """Stripe calls by operation and outcome (done, refused, unanswered, limited, spent, barred)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.calls = Counter("holdfast_stripe_calls", "Stripe calls", ("operation", "outcome"), registry=registry)
+        self.seconds = Histogram(
+            "holdfast_stripe_call_seconds",
+            "Time of a Stripe call, without the wait for its turn",
+            ("operation",),
+            buckets=LATENCY_S,
+            registry=registry,
+        )
+        self.turn_seconds = Histogram(
+            "holdfast_stripe_turn_seconds",
+            "Wait for the turn to call Stripe",
+            ("lane",),
+            buckets=LATENCY_S,
+            registry=registry,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Stripe answered, and when by its clock."""
+
+    body: Json
+    at: datetime
+
+
+class StripeApi:
+    """Paced, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
+
+    Each raises Unanswered, Refused and, where a key is given, KeySpent; and redis errors while turns cannot
+    be had (see common.streams.REDIS_AWAY).
+    """
+
+    def __init__(
+        self, client: stripe.StripeClient, pacer: Pacer, metrics: StripeMetrics, gate: Gate, timeout_s: float
+    ) -> None:
+        self._client = client
+        self._pacer = pacer
+        self._metrics = metrics
+        self._gate = gate
+        self._timeout_s = timeout_s
+        self._silent = 0
+        self._next_probe = 0.0
+
+    async def create_intent(
+        self, *, amount: int, currency: str, metadata: dict[str, str], key: str, deadline: float
+    ) -> Answer:
+        """https://docs.stripe.com/api/payment_intents/create"""
+        return await self._ask(
+            "create_intent",
+            Lane.INTENTS,
+            "post",
+            "/v1/payment_intents",
+            deadline,
+            amount=amount,
+            currency=currency,
+            automatic_payment_methods={"enabled": True},
+            metadata=metadata,
+            idempotency_key=key,
+        )
+
+    async def cancel_intent(self, intent_id: str, *, deadline: float) -> Answer:
+        """https://docs.stripe.com/api/payment_intents/cancel; safe to repeat by its nature."""
+        path = f"/v1/payment_intents/{intent_id}/cancel"
+        return await self._ask("cancel_intent", Lane.MONEY, "post", path, deadline)
+
+    async def retrieve_intent(self, intent_id: str, *, deadline: float) -> Answer:
+        """https://docs.stripe.com/api/payment_intents/retrieve, with its latest charge."""
+        path = f"/v1/payment_intents/{intent_id}"
+        return await self._ask("retrieve_intent", Lane.MONEY, "get", path, deadline, expand=["latest_charge"])
+
+    async def create_refund(
+        self, *, intent_id: str, amount: int, metadata: dict[str, str], key: str, deadline: float
+    ) -> Answer:
+        """https://docs.stripe.com/api/refunds/create"""
+        return await self._ask(
+            "create_refund",
+            Lane.MONEY,
+            "post",
+            "/v1/refunds",
+            deadline,
+            payment_intent=intent_id,
+            amount=amount,
+            metadata=metadata,
+            idempotency_key=key,
+        )
+
+    async def list_all(self, path: str, *, deadline: float, **params: Any) -> AsyncIterator[list[Json]]:
+        """Page after page, newest first: https://docs.stripe.com/api/pagination."""
+        operation = f"list_{path.rsplit('/', 1)[-1]}"
+        while True:
+            page = (await self._ask(operation, Lane.MONEY, "get", path, deadline, limit=PAGE, **params)).body
+            yield page["data"]
+            if not page["has_more"]:
+                return
+            params["starting_after"] = page["data"][-1]["id"]
+
+    async def _ask(
+        self, operation: str, lane: Lane, method: str, path: str, deadline: float, **params: Any
+    ) -> Answer:
+        """Ask until there is an answer that says something, or the time is over."""
+        backoff = Backoff(first=0.2, most=2.0)
+        for attempt in range(1, TRIES_MAX + 1):
+            try:
+                return await self._try(operation, lane, method, path, deadline, attempt, params)
+            except Unanswered:
+                pause = backoff.next()
+                late = asyncio.get_running_loop().time() + pause >= deadline
+                if attempt == TRIES_MAX or late or self._probing:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError  # the last attempt returns or raises
+
+    @property
+    def _probing(self) -> float:
+        """Seconds between the only requests that are let through, while Stripe is away or refuses the key."""
+        if not self._gate.opened.is_set():
+            return BARRED_PROBE_S
+        return SILENT_PROBE_S if self._silent >= SILENT_MAX else 0.0
+
+    async def _try(
+        self, operation: str, lane: Lane, method: str, path: str, deadline: float, attempt: int, params: Any
+    ) -> Answer:
+        await self._turn(lane, deadline)
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        outcome, status, request_id = "unanswered", 0, None
+        try:
+            async with asyncio.timeout_at(min(deadline, loop.time() + self._timeout_s)):
+                response = await self._client.raw_request_async(method, path, **params)
+            outcome, status, request_id = "done", response.code, response.request_id
+            self._gate.open()
+            self._silent = 0
+            return Answer(response.data, _stripe_time(response.headers))
+        except stripe.StripeError as error:
+            status, request_id = error.http_status or 0, error.request_id
+            self._silent = 0 if 0 < status < 500 else self._silent + 1
+            outcome = await self._judge(error)
+            raise _meaning(error, outcome) from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._silent += 1
+            raise Unanswered(f"{type(error).__name__}: {error}") from error
+        finally:
+            elapsed = time.perf_counter() - started
+            self._next_probe = time.monotonic() + self._probing
+            self._metrics.calls.labels(operation, outcome).inc()
+            self._metrics.seconds.labels(operation).observe(elapsed)
+            log.info(
+                "stripe",
+                operation=operation,
+                path=path,
+                key=params.get("idempotency_key"),
+                outcome=outcome,
+                status=status,
+                request=request_id,
+                attempt=attempt,
+                ms=round(elapsed * 1000, 2),
+            )
+
+    async def _turn(self, lane: Lane, deadline: float) -> None:
+        now = time.monotonic()
+        if self._probing and now < self._next_probe:
+            raise Unanswered("Stripe is away, or refuses the key")
+        self._next_probe = now + self._probing
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._pacer.turn(lane)
+        except TimeoutError:
+            raise Unanswered("no turn in time") from None
+        finally:
+            self._metrics.turn_seconds.labels(lane).observe(time.perf_counter() - started)
+
+    async def _judge(self, error: stripe.StripeError) -> str:
+        """What an error means, and what follows from it for all calls."""
+        if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
+            self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
+            log.critical("stripe refuses the key", error=str(error))
+            return "barred"
+        self._gate.open()
+        if _details(error).get("code") == "lock_timeout":
+            return "unanswered"  # 429, but of one object alone: https://docs.stripe.com/rate-limits#object-lock-timeouts
+        if isinstance(error, stripe.RateLimitError):
+            await self._pacer.slow_down(_retry_after(error))
+            return "limited"
+        if isinstance(error, stripe.IdempotencyError):
+            log.error("idempotency key of other parameters", error=str(error))
+            return "spent"
+        if isinstance(error, (stripe.InvalidRequestError, stripe.CardError)):
+            return "refused"
+        replayed = _header(error, "idempotent-replayed") == "true"
+        return "spent" if replayed and (error.http_status or 0) >= 500 else "unanswered"
+
+
+def _meaning(error: stripe.StripeError, outcome: str) -> Exception:
+    if outcome == "refused":
+        code = error.code or type(error).__name__
+        return Refused(code, error.user_message or "", _details(error).get("payment_intent"))
+    if outcome == "spent":
+        return KeySpent(str(error))
+    return Unanswered(f"{type(error).__name__}: {error}")
+
+
+def _details(error: stripe.StripeError) -> Json:
+    """https://docs.stripe.com/api/errors"""
+    body = error.json_body
+    details = body.get("error") if isinstance(body, dict) else None
+    return details if isinstance(details, dict) else {}
+
+
+def _header(error: stripe.StripeError, name: str) -> str | None:
+    headers = {key.lower(): value for key, value in (error.headers or {}).items()}
+    return headers.get(name)
+
+
+def _retry_after(error: stripe.StripeError) -> float:
+    try:
+        seconds = float(_header(error, "retry-after") or RETRY_AFTER_S)
+    except ValueError:
+        return RETRY_AFTER_S
+    return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
+
+
+def _stripe_time(headers: Any) -> datetime:
+    """When Stripe answered, by its own clock: what its events are dated by."""
+    try:
+        return parsedate_to_datetime(headers["Date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC).replace(microsecond=0)
+
+
+@asynccontextmanager
+async def open_client(
+    key: str, base: str | None, *, concurrency: int, timeout_s: float
+) -> AsyncIterator[stripe.StripeClient]:
+    """Stripe's client over a session of its own, with as many kept connections as calls may be under way."""
+    stripe.enable_telemetry = False  # a header that costs more than the rest of the call, for Stripe's statistics
+    authorities = ssl.create_default_context(cafile=stripe.ca_bundle_path)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=60, ssl=authorities),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield stripe.StripeClient(
+            key,
+            stripe_version=STRIPE_VERSION,
+            base_addresses={"api": (base or REAL_STRIPE).rstrip("/")},
+            # Retries are ours: they are paced, and know what may be asked again.
+            max_network_retries=0,
+            http_client=stripe.AIOHTTPClient(session=session, timeout=aiohttp.ClientTimeout(total=timeout_s)),
+        )

@@ -1,0 +1,97 @@
+"""`POST /payment/webhook`: check the signature over the raw bytes, put the event on its stream, answer.
+
+https://docs.stripe.com/webhooks: nothing is done with the event here, so that Stripe is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import orjson
+import structlog
+from aiohttp import web
+from stripe import SignatureVerificationError, WebhookSignature
+
+from common.bus import Bus
+from common.envelope import tell
+from common.errors import HoldfastError, MalformedRequest, Unavailable
+from common.messages import StripeEventReceived
+from common.streams import REDIS_AWAY
+from common.web import TRACEPARENT, json_response
+from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id
+
+log = structlog.get_logger()
+
+
+class InvalidSignature(HoldfastError):
+    code, status, title = "invalid_signature", 400, "The signature is missing, wrong or too old"
+
+
+class BodyTooLarge(HoldfastError):
+    """400 and not 413: Stripe is told only that this is none of its events."""
+
+    code, status, title = "payload_too_large", 400, "The body is too large"
+
+
+def webhook(
+    bus: Callable[[], Bus], *, secrets: Sequence[str], tolerance_s: int, livemode: bool
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler. Any of `secrets` may have signed; an event of the other mode than `livemode` is ignored."""
+
+    async def receive(request: web.Request) -> web.StreamResponse:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise BodyTooLarge from None
+        payload = verify(body, request.headers.get("Stripe-Signature"), secrets, tolerance_s)
+        event = _event(payload)
+        if event["type"] not in EVENT_TYPES:
+            return json_response({"received": True})  # of no use to Holdfast
+        if event.get("livemode", False) is not livemode:
+            log.info("event of the other mode", id=event["id"], type=event["type"])
+            return json_response({"received": True})
+        message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
+        try:
+            await bus().publish([message])
+        except REDIS_AWAY as away:
+            raise Unavailable("The event cannot be kept now: send it again") from away
+        return json_response({"received": True})
+
+    return receive
+
+
+def verify(body: bytes, header: str | None, secrets: Sequence[str], tolerance_s: int) -> str:
+    """The body as text. Raises InvalidSignature unless one of `secrets` signed it, not too long ago."""
+    try:
+        payload = body.decode()
+    except UnicodeDecodeError:
+        raise MalformedRequest("The body is not UTF-8") from None
+    reason = ""
+    for secret in secrets:
+        try:
+            WebhookSignature.verify_header(payload, header, secret, tolerance_s)
+        except SignatureVerificationError as error:
+            # Of several secrets most do not fit; a signature that fits and is too old says so.
+            if not reason or "tolerance" in str(error):
+                reason = str(error).partition("(")[0].strip()
+        else:
+            return payload
+    log.warning("webhook refused", reason=reason)
+    raise InvalidSignature(reason)
+
+
+def _event(payload: str) -> Json:
+    try:
+        event = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        raise MalformedRequest("The body is not JSON") from None
+    if not isinstance(event, dict) or event.get("object") != "event" or not {"id", "type", "data"} <= event.keys():
+        raise MalformedRequest("The body is not a Stripe event")
+    return event
+
+
+def _subject(event: Json) -> str:
+    """What the event is about: the booking, where Stripe's object names it."""
+    data = event["data"]
+    thing = data.get("object") if isinstance(data, dict) else None
+    return str((own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None) or event["id"])

@@ -1,0 +1,126 @@
+"""Real Postgres and Redis, started once; Stripe's stand-in; one database, emptied between tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+from sandbox.app import build_app as build_sandbox
+from stripe import StripeClient
+from tortoise.context import TortoiseContext
+from tortoise.migrations.api import migrate
+
+from common.bus import Bus
+from common.database import Database, open_database, tortoise_config
+from common.health import Gate
+from common.streams import connect
+from ops.postgres import embedded_postgres
+from ops.redis import embedded_redis
+from payment.catch_up import CatchUp
+from payment.handlers import PaymentHandlers
+from payment.pacing import Pacer
+from payment.repository import Repository
+from payment.settle import Settler
+from payment.stripe_api import StripeApi, StripeMetrics, open_client
+from sandbox.settings import Settings as SandboxSettings
+from tests.payment.stage import KEY, TABLES, Clock, Stage
+from tests.payment.wire import Wire
+
+TIMEOUT_S = 0.4
+ASKING_S = 2.0
+
+
+@pytest.fixture(scope="session")
+async def payment_dsn() -> AsyncIterator[str]:
+    """The database, migrated."""
+    async with embedded_postgres() as server:
+        config = tortoise_config("payment", server.url("payment"))
+        async with TortoiseContext() as context:
+            await context.init(config=config)
+            await migrate(config=config)
+            await context.connections.close_all()
+        yield server.url("payment")
+
+
+@pytest.fixture(scope="session")
+async def redis_url() -> AsyncIterator[str]:
+    async with embedded_redis(persist=False) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+async def database(payment_dsn: str) -> AsyncIterator[Database]:
+    async with open_database("payment", payment_dsn, 10) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def wire() -> AsyncIterator[Wire]:
+    """The stand-in sends no webhooks by itself: tests take its events in, in whichever order they like."""
+    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
+    async with TestServer(build_sandbox(settings)) as sandbox:
+        yield Wire(str(sandbox.make_url("/")).rstrip("/"))
+
+
+@pytest.fixture(scope="session")
+async def wire_url(wire: Wire) -> AsyncIterator[str]:
+    async with wire.listening() as url:
+        yield url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def clean(database: Database, redis: Redis, wire: Wire) -> None:
+    wire.reset()
+    async with database.connection() as connection:
+        await connection.execute(f"TRUNCATE {TABLES}")
+
+
+@pytest.fixture
+async def stage(clean: None, database: Database, redis: Redis, wire: Wire, wire_url: str) -> AsyncIterator[Stage]:
+    """The payment actor's parts, wired as in `payment.app`, without its loops."""
+    async with (
+        open_client(KEY, wire_url, concurrency=100, timeout_s=TIMEOUT_S) as client,
+        ClientSession() as session,
+    ):
+        yield build_stage(client, session, database, redis, wire)
+    wire.released.set()
+
+
+def build_stage(
+    client: StripeClient, session: ClientSession, database: Database, redis: Redis, wire: Wire
+) -> Stage:
+    gate = Gate("stripe")
+    gate.open()
+    clock = Clock()
+    pacer = Pacer(redis, key="stripe:turns:test", per_second=5000)
+    stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S)
+    repository = Repository(database)
+    bus = Bus(redis, source="/payment/test", instance="test")
+    return Stage(
+        database=database,
+        bus=bus,
+        repository=repository,
+        handlers=PaymentHandlers(
+            repository, stripe, clock, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
+        ),
+        stripe=stripe,
+        settler=Settler(repository, bus, clock),
+        catch_up=CatchUp(repository, stripe, bus, clock, 10.0, livemode=False),
+        clock=clock,
+        wire=wire,
+        stripe_url=wire.target,
+        session=session,
+        gate=gate,
+    )

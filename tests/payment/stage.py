@@ -1,0 +1,174 @@
+"""A payment actor in a test's hands: its handlers over real Postgres and Redis, Stripe's stand-in behind a wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import stripe
+from aiohttp import ClientSession
+
+from common.bus import Bus
+from common.database import Database
+from common.envelope import Delivery, Envelope, tell
+from common.health import Gate
+from common.messages import (
+    CancelPaymentIntent,
+    CreatePaymentIntent,
+    Message,
+    PaymentReport,
+    RefundPayment,
+    StripeEventReceived,
+    SyncPayment,
+)
+from common.streams import Entry
+from payment.catch_up import CatchUp
+from payment.handlers import PaymentHandlers
+from payment.repository import Repository
+from payment.settle import Settler
+from payment.stripe_api import StripeApi
+from tests.payment.wire import Wire
+
+KEY = "sk_test_payment"
+SECRETS = ("whsec_first", "whsec_second")
+TABLES = "payments, payment_attempts, refunds, stripe_events, event_cursor"
+ENTRIES = count(1)
+
+
+class Clock:
+    """The time; a test may put it forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+def delivery(message: Message) -> Delivery:
+    """`message` as it is read from its mailbox."""
+    subject = getattr(message, "booking_id", "event")
+    return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), tell(message, subject))
+
+
+def sign(payload: str, secret: str = SECRETS[0], at: float | None = None) -> str:
+    """Stripe's signature header."""
+    header: str = stripe.WebhookSignature.generate_signature_header(payload, secret, int(at or time.time()))
+    return header
+
+
+@dataclass
+class Booking:
+    id: UUID
+    event_id: UUID
+    amount: int = 5000
+    currency: str = "eur"
+
+    @property
+    def create(self) -> CreatePaymentIntent:
+        return CreatePaymentIntent(
+            booking_id=self.id, event_id=self.event_id, amount=self.amount, currency=self.currency
+        )
+
+    @property
+    def cancel(self) -> CancelPaymentIntent:
+        return CancelPaymentIntent(booking_id=self.id)
+
+    @property
+    def sync(self) -> SyncPayment:
+        return SyncPayment(booking_id=self.id)
+
+    def refund(self, amount: int | None = None, id: UUID | None = None) -> RefundPayment:
+        return RefundPayment(booking_id=self.id, refund_id=id or uuid4(), amount=amount)
+
+
+def booking(amount: int = 5000) -> Booking:
+    return Booking(uuid4(), uuid4(), amount)
+
+
+@dataclass
+class Stage:
+    database: Database
+    bus: Bus
+    repository: Repository
+    handlers: PaymentHandlers
+    stripe: StripeApi
+    settler: Settler
+    catch_up: CatchUp
+    clock: Clock
+    wire: Wire
+    stripe_url: str
+    session: ClientSession
+    gate: Gate
+
+    async def give(self, *messages: Message) -> list[Envelope]:
+        """Hand messages of one type to their handler as one batch; says what it publishes."""
+        table = {**self.handlers.intents, **self.handlers.commands, **self.handlers.webhooks}
+        return list(await table[type(messages[0])]([delivery(message) for message in messages]))
+
+    async def follow(self, envelopes: Iterable[Envelope]) -> list[PaymentReport]:
+        """Hand on what handlers publish to themselves until only reports are left."""
+        reports: list[PaymentReport] = []
+        for envelope in envelopes:
+            if isinstance(envelope.message, PaymentReport):
+                reports.append(envelope.message)
+            else:
+                reports += await self.follow(await self.give(envelope.message))
+        return reports
+
+    async def do(self, *messages: Message) -> list[PaymentReport]:
+        return await self.follow(await self.give(*messages))
+
+    async def call(self, method: str, path: str, **form: Any) -> dict[str, Any]:
+        """Something that another does at Stripe: the customer, or somebody in the dashboard."""
+        auth = {"Authorization": f"Bearer {KEY}"}
+        fields = {"params": form} if method == "GET" else {"data": form}
+        async with self.session.request(method, f"{self.stripe_url}{path}", headers=auth, **fields) as answer:  # type: ignore[arg-type]
+            body: dict[str, Any] = await answer.json()
+            return body
+
+    async def pay(self, intent_id: str | None, card: str = "pm_card_visa") -> dict[str, Any]:
+        """The customer confirms, with one of Stripe's test cards."""
+        form = {"payment_method": card, "return_url": "https://shop.example/"}
+        return await self.call("POST", f"/v1/payment_intents/{intent_id}/confirm", **form)
+
+    async def events(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
+        """Stripe's events, oldest first: of these types, of this intent."""
+        listed = (await self.call("GET", "/v1/events", limit=100))["data"]
+        return [
+            event
+            for event in reversed(listed)
+            if (not types or event["type"] in types)
+            and (of is None or of in (event["data"]["object"]["id"], event["data"]["object"].get("payment_intent")))
+        ]
+
+    async def webhooks(self, *events: dict[str, Any]) -> list[PaymentReport]:
+        """Take events in as one batch, as if their webhooks had come."""
+        return await self.do(*(StripeEventReceived(payload=orjson.dumps(event).decode()) for event in events))
+
+    async def paid(self, of: Booking) -> PaymentReport:
+        """A booking that is paid, and taken in so."""
+        (made,) = await self.do(of.create)
+        await self.pay(made.intent_id)
+        (report,) = await self.webhooks(*await self.events("payment_intent.succeeded", of=made.intent_id))
+        return report
+
+    async def rows(self, query: str, *args: Any) -> Sequence[Any]:
+        async with self.database.connection() as connection:
+            return list(await connection.fetch(query, *args))
+
+    async def row(self, of: Booking) -> Any:
+        (row,) = await self.rows("SELECT * FROM payments WHERE booking_id = $1", of.id)
+        return row
+
+    async def live_intents(self, of: Booking) -> list[dict[str, Any]]:
+        """The booking's intents at Stripe by which money can come or has come."""
+        listed = (await self.call("GET", "/v1/payment_intents", limit=100))["data"]
+        mine = [intent for intent in listed if intent["metadata"].get("booking_id") == str(of.id)]
+        return [intent for intent in mine if intent["status"] != "canceled"]

@@ -1,0 +1,329 @@
+"""The payment's state machine as a table: every status against every picture, doubled and out of order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.messages import PaymentReport
+from common.statuses import IntentStatus
+from payment import domain
+from payment.domain import (
+    REPORTS,
+    TERMINAL,
+    Change,
+    Decline,
+    DisputePicture,
+    Doubt,
+    Payment,
+    Picture,
+    Report,
+    Source,
+    report_of,
+    take_over,
+)
+from payment.reports import MESSAGES
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+BOOKING = UUID(int=7)
+DECLINE = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+SHOWN = [status for status in IntentStatus if status not in (IntentStatus.CREATING, IntentStatus.REJECTED)]
+LIVE = [status for status in SHOWN if status not in TERMINAL]
+
+
+def payment(status: IntentStatus, **values: object) -> Payment:
+    known = status not in (IntentStatus.CREATING, IntentStatus.REJECTED)
+    made = Payment(
+        BOOKING,
+        UUID(int=1),
+        1000,
+        "eur",
+        status,
+        asked_at=NOW,
+        created_at=NOW,
+        updated_at=NOW,
+        intent_id="pi_1" if known else None,
+        client_secret="pi_1_secret" if known else None,
+        amount_captured=1000 if status is IntentStatus.SUCCEEDED else 0,
+        seen_at=NOW if known else None,
+        version=3 if known else 0,
+    )
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def picture(status: IntentStatus, source: Source = Source.EVENT, age: int = 1, **values: object) -> Picture:
+    shown = Picture(
+        "pi_1",
+        status,
+        source,
+        NOW + timedelta(seconds=age),
+        client_secret="pi_1_secret",
+        amount_captured=1000 if status is IntentStatus.SUCCEEDED else 0,
+    )
+    return replace(shown, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", list(Source))
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_payment_being_created_takes_over_whatever_is_shown(shown: IntentStatus, source: Source) -> None:
+    """A webhook may overtake the answer to the request that made the intent."""
+    after = take_over(payment(IntentStatus.CREATING), picture(shown, source), NOW).payment
+
+    assert (after.status, after.intent_id, after.version) == (shown, "pi_1", 1)
+    assert after.report_after is not None
+    assert after.drive_after is None
+
+
+@pytest.mark.parametrize("source", list(Source))
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("terminal", sorted(TERMINAL))
+@pytest.mark.parametrize("age", [-10, 0, 10])
+def test_a_terminal_status_never_leaves(
+    terminal: IntentStatus, shown: IntentStatus, source: Source, age: int
+) -> None:
+    """Not for any picture, of whatever source or age."""
+    before = payment(terminal)
+    after = take_over(before, picture(shown, source, age), NOW).payment
+
+    assert after.status is terminal
+    assert after.version == before.version
+
+
+@pytest.mark.parametrize("age", [-10, 0, 10])
+@pytest.mark.parametrize("terminal", [IntentStatus.SUCCEEDED, IntentStatus.CANCELED])
+@pytest.mark.parametrize("before", LIVE)
+def test_a_terminal_picture_always_wins(before: IntentStatus, terminal: IntentStatus, age: int) -> None:
+    """However late it comes: Stripe itself never leaves it either."""
+    after = take_over(payment(before), picture(terminal, age=age), NOW).payment
+
+    assert (after.status, after.version) == (terminal, 4)
+
+
+@pytest.mark.parametrize("shown", LIVE)
+@pytest.mark.parametrize("before", LIVE)
+def test_a_younger_event_wins_over_an_older_one(before: IntentStatus, shown: IntentStatus) -> None:
+    """By Stripe's own time, whichever came first."""
+    younger = take_over(payment(before), picture(shown, age=1), NOW)
+    older = take_over(payment(before), picture(shown, age=-1), NOW)
+
+    assert younger.payment.status is shown
+    assert older.payment == payment(before)
+    assert (younger.doubt, older.doubt) == (None, None)
+
+
+@pytest.mark.parametrize("shown", LIVE)
+@pytest.mark.parametrize("before", LIVE)
+def test_of_two_events_of_one_second_neither_is_trusted(before: IntentStatus, shown: IntentStatus) -> None:
+    """Stripe's times are whole seconds: its own object has to be looked at."""
+    outcome = take_over(payment(before), picture(shown, age=0), NOW)
+
+    assert outcome.payment == payment(before)
+    assert outcome.doubt is (None if shown is before else Doubt.AMBIGUOUS)
+
+
+@pytest.mark.parametrize("shown", LIVE)
+@pytest.mark.parametrize("before", LIVE)
+def test_stripes_own_object_wins_over_events(before: IntentStatus, shown: IntentStatus) -> None:
+    """Fetched, it is the present state, unless an event came in while it was on its way."""
+    fetched = picture(shown, Source.FETCHED, age=-5, of_version=3)
+
+    assert take_over(payment(before), fetched, NOW).payment.status is shown
+    assert take_over(payment(before, version=4), fetched, NOW).payment.status is before
+
+
+@pytest.mark.parametrize("before", SHOWN)
+def test_an_intent_as_it_was_made_moves_nothing_back(before: IntentStatus) -> None:
+    """Stripe answers a repeated idempotency key with its first answer, and `created` events come late."""
+    first = picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=100)
+
+    assert take_over(payment(before), first, NOW).payment == payment(before)
+
+
+def test_what_follows_within_the_second_of_the_making_is_younger() -> None:
+    """The first picture is the oldest, so that nothing is in doubt."""
+    made = take_over(
+        payment(IntentStatus.CREATING), picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=0), NOW
+    ).payment
+    after = take_over(made, picture(IntentStatus.REQUIRES_ACTION, age=0), NOW)
+
+    assert (after.payment.status, after.doubt) == (IntentStatus.REQUIRES_ACTION, None)
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("before", SHOWN)
+def test_another_intent_is_a_stray(before: IntentStatus, shown: IntentStatus) -> None:
+    """One booking has one intent; another one changes nothing and is told of."""
+    outcome = take_over(payment(before), picture(shown, intent_id="pi_2"), NOW)
+
+    assert outcome == domain.Outcome(payment(before), Doubt.STRAY)
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("before", list(IntentStatus))
+def test_a_doubled_picture_changes_nothing(before: IntentStatus, shown: IntentStatus) -> None:
+    """The second time there is no new version and nothing to report."""
+    once = take_over(payment(before), picture(shown), NOW).payment
+    twice = take_over(once, picture(shown), NOW + timedelta(seconds=9))
+
+    assert twice.payment == once
+
+
+def story() -> list[Picture]:
+    """What Stripe shows of a payment that is declined, authenticated, and then succeeds."""
+    return [
+        picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, 0),
+        picture(IntentStatus.REQUIRES_PAYMENT_METHOD, age=1, last_error=DECLINE),
+        picture(IntentStatus.REQUIRES_ACTION, age=2),
+        picture(IntentStatus.PROCESSING, age=3),
+        picture(IntentStatus.SUCCEEDED, age=4),
+    ]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(5))))
+def test_every_order_of_events_ends_alike(order: tuple[int, ...]) -> None:
+    """The order of webhooks is never trusted."""
+    after = payment(IntentStatus.CREATING)
+    for place in order:
+        after = take_over(after, story()[place], NOW).payment
+
+    assert (after.status, after.amount_captured, after.last_error) == (IntentStatus.SUCCEEDED, 1000, None)
+
+
+@given(
+    st.lists(
+        st.builds(
+            picture, st.sampled_from(SHOWN), st.sampled_from(list(Source)), st.integers(min_value=-3, max_value=3)
+        ),
+        max_size=12,
+    )
+)
+def test_versions_only_grow_by_one_with_each_change(pictures: list[Picture]) -> None:
+    """Whatever comes, in whatever order."""
+    before = payment(IntentStatus.CREATING)
+    for shown in pictures:
+        after = take_over(before, shown, NOW).payment
+        assert after.version - before.version in (0, 1)
+        assert not before.terminal or after.status is before.status
+        before = after
+
+
+REPORTED = [
+    (IntentStatus.CREATING, {}, None),
+    (IntentStatus.REQUIRES_PAYMENT_METHOD, {}, Report.INTENT_CREATED),
+    (IntentStatus.REQUIRES_PAYMENT_METHOD, {"last_error": DECLINE}, Report.DECLINED),
+    (IntentStatus.REQUIRES_CONFIRMATION, {}, Report.INTENT_CREATED),
+    (IntentStatus.REQUIRES_ACTION, {}, Report.ACTION_REQUIRED),
+    (IntentStatus.PROCESSING, {}, Report.PROCESSING),
+    (IntentStatus.REQUIRES_CAPTURE, {}, Report.PROCESSING),
+    (IntentStatus.SUCCEEDED, {}, Report.SUCCEEDED),
+    (IntentStatus.SUCCEEDED, {"last_change": Change.REFUND}, Report.REFUND_UPDATED),
+    (IntentStatus.SUCCEEDED, {"last_change": Change.DISPUTE}, Report.DISPUTE_UPDATED),
+    (IntentStatus.CANCELED, {}, Report.CANCELED),
+    (IntentStatus.REJECTED, {}, Report.INTENT_REJECTED),
+]
+
+
+@pytest.mark.parametrize(("status", "values", "expected"), REPORTED)
+def test_the_state_names_its_report(
+    status: IntentStatus, values: dict[str, object], expected: Report | None
+) -> None:
+    """The report's type follows from the state in one place."""
+    assert report_of(payment(status, **values)) is expected
+
+
+def test_every_report_has_its_message() -> None:
+    """No status and no report is left out."""
+    assert set(REPORTS) == set(IntentStatus)
+    assert set(MESSAGES) == set(Report)
+    assert {kind.__name__ for kind in MESSAGES.values()} == {
+        kind.__name__ for kind in PaymentReport.__subclasses__()
+    }
+    assert all(report.value == kind.__name__ for report, kind in MESSAGES.items())
+
+
+@pytest.mark.parametrize("before", list(IntentStatus))
+def test_a_cancel_is_noted_until_stripe_has_answered(before: IntentStatus) -> None:
+    """While an intent is being made, too: it is then canceled as soon as it is there."""
+    after = domain.cancel(payment(before), NOW)
+
+    assert after.cancel_requested is (before not in TERMINAL)
+    assert (after.drive_after is not None) is (before not in TERMINAL)
+    assert domain.cancel(after, NOW + timedelta(seconds=1)) == after
+    made = take_over(after, picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED), NOW).payment
+    assert made.must_be_canceled is (before not in TERMINAL)
+    assert take_over(made, picture(IntentStatus.CANCELED), NOW).payment.drive_after is None
+
+
+def test_what_was_never_asked_for_is_canceled_at_once() -> None:
+    """A booking cancelled before its intent was wanted; wanting it later changes nothing."""
+    nothing = domain.never_wanted(BOOKING, NOW)
+
+    assert (nothing.status, nothing.version, nothing.drive_after) == (IntentStatus.CANCELED, 1, None)
+    assert report_of(nothing) is Report.CANCELED
+
+
+@pytest.mark.parametrize("before", list(IntentStatus))
+def test_unanswered_is_never_failed(before: IntentStatus) -> None:
+    """It is only asked again, later each time, and only where it still matters."""
+    once = domain.unanswered(payment(before), NOW, 0.5)
+    twice = domain.unanswered(once, NOW, 0.5)
+
+    assert once.status is before
+    if before is IntentStatus.CREATING:
+        assert once.drive_after is not None
+        assert twice.drive_after is not None
+        assert NOW < once.drive_after < twice.drive_after
+    else:
+        assert once == payment(before)
+
+
+@pytest.mark.parametrize("before", list(IntentStatus))
+def test_a_refusal_ends_only_what_is_being_created(before: IntentStatus) -> None:
+    """An intent that is there is not undone by the refusal to make one."""
+    after = domain.refused(payment(before), DECLINE, NOW)
+    made = before is IntentStatus.CREATING
+
+    assert after.status is (IntentStatus.REJECTED if made else before)
+    assert after.version == payment(before).version + made
+
+
+def test_pauses_grow_to_a_limit_with_jitter() -> None:
+    """Doubled with each attempt, drawn from the upper half."""
+    first, most = pauses = (timedelta(seconds=2), timedelta(seconds=20))
+
+    assert domain.pause(0, pauses, 0.0) == first / 2
+    assert domain.pause(1, pauses, 1.0) == first * 2
+    assert domain.pause(1000, pauses, 1.0) == most
+
+
+DISPUTES = ["needs_response", "under_review", "won"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_dispute_ends_alike_in_every_order(order: tuple[int, ...], apart: int) -> None:
+    """Its last status counts, also where all came within one second."""
+    after = payment(IntentStatus.SUCCEEDED)
+    for place in order:
+        shown = DisputePicture(DISPUTES[place], NOW + timedelta(seconds=apart * place))
+        after = domain.take_dispute(after, shown, NOW)
+        after = domain.take_dispute(after, shown, NOW)
+
+    assert (after.dispute_status, after.disputed, after.last_change) == ("won", False, Change.DISPUTE)
+
+
+@pytest.mark.parametrize(
+    ("status", "disputed"), [("needs_response", True), ("lost", True), ("warning_closed", False)]
+)
+def test_a_payment_is_disputed_while_the_bank_may_keep_the_money(status: str, disputed: bool) -> None:
+    """Won, or an inquiry that was closed, is none any more; lost stays one."""
+    after = domain.take_dispute(payment(IntentStatus.SUCCEEDED), DisputePicture(status, NOW), NOW)
+
+    assert after.disputed is disputed
+    assert after.version == 4

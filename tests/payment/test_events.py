@@ -1,0 +1,298 @@
+"""Stripe's events: each counts once, in any order, however often it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from common.messages import (
+    DisputeUpdated,
+    PaymentActionRequired,
+    PaymentCanceled,
+    PaymentDeclined,
+    PaymentIntentCreated,
+    PaymentProcessing,
+    PaymentReport,
+    PaymentReportApplied,
+    PaymentSucceeded,
+    StripeEventReceived,
+)
+from tests.payment.stage import Booking, Stage, booking
+from tests.payment.wire import Call
+
+
+async def made(stage: Stage) -> tuple[Booking, PaymentReport]:
+    wanted = booking()
+    (report,) = await stage.do(wanted.create)
+    return wanted, report
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("pm_card_visa", PaymentSucceeded),
+        ("pm_card_chargeDeclined", PaymentDeclined),
+        ("pm_card_authenticationRequired", PaymentActionRequired),
+        ("pm_usBankAccount_success", PaymentProcessing),
+    ],
+)
+async def test_what_the_customer_does_is_reported(stage: Stage, card: str, expected: type[PaymentReport]) -> None:
+    """By the events that Stripe sends of it."""
+    wanted, report = await made(stage)
+    await stage.pay(report.intent_id, card)
+    reports = await stage.webhooks(*await stage.events(of=report.intent_id))
+
+    assert [type(each) for each in reports] == [expected]
+    assert reports[0].version == 2
+    assert reports[0].amount_captured == (wanted.amount if expected is PaymentSucceeded else 0)
+
+
+async def test_an_attempt_that_failed_is_kept(stage: Stage) -> None:
+    """Each of them, once; the last error is shown until the payment succeeds."""
+    wanted, report = await made(stage)
+    for _ in range(2):
+        await stage.pay(report.intent_id, "pm_card_chargeDeclined")
+    failed = await stage.events("payment_intent.payment_failed", of=report.intent_id)
+    await stage.webhooks(*failed)
+    await stage.webhooks(*failed)
+
+    attempts = await stage.rows("SELECT * FROM payment_attempts WHERE booking_id = $1", wanted.id)
+    assert [attempt["code"] for attempt in attempts] == ["card_declined"] * 2
+    await stage.pay(report.intent_id)
+    (last,) = await stage.webhooks(*await stage.events("payment_intent.succeeded", of=report.intent_id))
+    assert last.last_error is None
+
+
+async def test_a_doubled_event_counts_once(stage: Stage) -> None:
+    """In one batch, in another, and in two processes at once."""
+    wanted, report = await made(stage)
+    await stage.pay(report.intent_id)
+    (event,) = await stage.events("payment_intent.succeeded", of=report.intent_id)
+
+    first = await asyncio.gather(*(stage.webhooks(event, event) for _ in range(4)))
+    second = await stage.webhooks(event)
+
+    assert len([each for reports in first for each in reports]) == 1
+    assert second == []
+    assert (await stage.row(wanted))["version"] == 2
+    assert len(await stage.rows("SELECT 1 FROM stripe_events")) == 1
+
+
+async def story(stage: Stage) -> tuple[Booking, list[dict[str, Any]]]:
+    """Declined, then paid."""
+    wanted, report = await made(stage)
+    await stage.pay(report.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(report.intent_id)
+    events = await stage.events(
+        "payment_intent.created", "payment_intent.payment_failed", "payment_intent.succeeded", of=report.intent_id
+    )
+    assert len(events) == 3
+    return wanted, events
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("batched", [True, False])
+async def test_every_order_of_webhooks_ends_alike(stage: Stage, order: tuple[int, ...], batched: bool) -> None:
+    """One by one or together: it is paid, and stays so."""
+    wanted, events = await story(stage)
+    shuffled = [events[place] for place in order]
+    if batched:
+        reports = await stage.webhooks(*shuffled)
+    else:
+        reports = [report for event in shuffled for report in await stage.webhooks(event)]
+
+    newest = max(reports, key=lambda report: report.version)
+    assert isinstance(newest, PaymentSucceeded)
+    assert [report.version for report in reports] == sorted(report.version for report in reports)
+    row = await stage.row(wanted)
+    assert (row["status"], row["amount_captured"], row["last_error"]) == ("succeeded", wanted.amount, None)
+
+
+async def test_a_webhook_may_overtake_the_answer_that_made_its_intent(stage: Stage) -> None:
+    """The metadata says whose it is; the answer, when it comes, moves nothing back."""
+    wanted = booking()
+    early: list[PaymentReport] = []
+
+    async def overtake(stage: Stage, intent_id: str) -> None:
+        await stage.pay(intent_id)
+        early.extend(await stage.webhooks(*await stage.events(of=intent_id)))
+
+    await overtaken(stage, wanted, overtake)
+
+    assert [type(report) for report in early] == [PaymentSucceeded]
+    assert (await stage.row(wanted))["status"] == "succeeded"
+    assert await stage.do(wanted.create) == early
+
+
+async def overtaken(stage: Stage, wanted: Booking, meanwhile: Any) -> None:
+    """Have `meanwhile` happen after Stripe has made the intent and before its answer arrives."""
+
+    async def after(call: Call, answer: dict[str, Any]) -> None:
+        if call.path == "/v1/payment_intents" and "id" in answer:
+            await meanwhile(stage, answer["id"])
+
+    stage.wire.after = after
+    await stage.do(wanted.create)
+
+
+async def test_two_events_of_one_second_are_settled_by_stripes_own_object(stage: Stage) -> None:
+    """Neither is trusted: the payment is compared with what Stripe has."""
+    _, report = await made(stage)
+    await stage.pay(report.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(report.intent_id, "pm_card_authenticationRequired")
+    failed, action = await stage.events(
+        "payment_intent.payment_failed", "payment_intent.requires_action", of=report.intent_id
+    )
+    failed["created"] = action["created"]
+    await stage.webhooks(action)
+    (last,) = await stage.webhooks(failed)
+
+    assert isinstance(last, PaymentActionRequired)
+    assert len(stage.wire.made(f"/v1/payment_intents/{report.intent_id}", "GET")) == 1
+
+
+async def test_another_ones_payment_is_left_alone(stage: Stage) -> None:
+    """Made by hand in the dashboard, or by another system on the same account."""
+    form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
+    intent = await stage.call("POST", "/v1/payment_intents", **form)
+    await stage.pay(intent["id"])
+    foreign = await stage.call("POST", "/v1/payment_intents", **form, **{"metadata[booking_id]": str(booking().id)})
+
+    assert await stage.webhooks(*await stage.events(of=intent["id"])) == []
+    assert await stage.webhooks(*await stage.events(of=foreign["id"])) == []
+    assert await stage.rows("SELECT 1 FROM payments") == []
+
+
+async def test_a_second_intent_of_a_booking_is_a_stray(stage: Stage) -> None:
+    """It names a booking of ours and is not its intent: nothing moves."""
+    wanted, report = await made(stage)
+    form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
+    stray = await stage.call("POST", "/v1/payment_intents", **form, **{"metadata[booking_id]": str(wanted.id)})
+    await stage.pay(stray["id"])
+
+    assert await stage.webhooks(*await stage.events("payment_intent.succeeded", of=stray["id"])) == []
+    row = await stage.row(wanted)
+    assert (row["intent_id"], row["status"]) == (report.intent_id, "requires_payment_method")
+
+
+async def test_a_cancel_by_hand_is_taken_in(stage: Stage) -> None:
+    """From the dashboard."""
+    _, report = await made(stage)
+    await stage.call("POST", f"/v1/payment_intents/{report.intent_id}/cancel")
+    (canceled,) = await stage.webhooks(*await stage.events("payment_intent.canceled", of=report.intent_id))
+
+    assert isinstance(canceled, PaymentCanceled)
+
+
+async def test_a_dispute_is_shown_and_changes_no_status(stage: Stage) -> None:
+    """Until it is won."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    event = (await stage.events("payment_intent.succeeded", of=paid.intent_id))[0]
+
+    def dispute(status: str, later: int) -> dict[str, Any]:
+        thing: dict[str, Any] = {
+            "id": "dp_1",
+            "object": "dispute",
+            "status": status,
+            "payment_intent": paid.intent_id,
+            "metadata": {},
+        }
+        created = event["created"] + later
+        kind = "charge.dispute.created" if later == 1 else "charge.dispute.closed"
+        return {**event, "id": f"evt_{later}", "type": kind, "created": created, "data": {"object": thing}}
+
+    (opened,) = await stage.webhooks(dispute("needs_response", 1))
+    (closed,) = await stage.webhooks(dispute("won", 2))
+    assert isinstance(opened, DisputeUpdated)
+    assert (opened.status, opened.disputed, opened.version) == ("succeeded", True, 3)
+    assert (closed.disputed, closed.version) == (False, 4)
+
+
+async def test_a_payload_that_is_no_event_fails_alone(stage: Stage) -> None:
+    """And changes nothing: its message goes to the dead letters."""
+    with pytest.raises((ValueError, KeyError)):
+        await stage.give(StripeEventReceived(payload='{"type": "payment_intent.succeeded"}'))
+    assert await stage.rows("SELECT 1 FROM stripe_events") == []
+
+
+async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
+    """And reports in any case: the booking has asked."""
+    wanted, report = await made(stage)
+    (unchanged,) = await stage.do(wanted.sync)
+    await stage.pay(report.intent_id)
+    (found,) = await stage.do(wanted.sync)
+
+    assert unchanged == report
+    assert isinstance(found, PaymentSucceeded)
+    assert (await stage.do(wanted.sync)) == [found]
+
+
+async def test_a_sync_of_a_payment_being_made_asks_for_its_intent(stage: Stage) -> None:
+    """That is what it waits for."""
+    wanted = booking()
+    async with stage.repository.work() as work:
+        await work.record([wanted.create], stage.clock())
+    (report,) = await stage.do(wanted.sync)
+
+    assert isinstance(report, PaymentIntentCreated)
+    assert await stage.do(booking().sync) == []
+
+
+async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> None:
+    """What was fetched is older than the payment by then."""
+    wanted, report = await made(stage)
+    await stage.pay(report.intent_id, "pm_card_chargeDeclined")
+    events = await stage.events("payment_intent.payment_failed", of=report.intent_id)
+    before = {**(await stage.call("GET", f"/v1/payment_intents/{report.intent_id}"))}
+    assert before["last_payment_error"]
+
+    async def meanwhile(call: Call, answer: dict[str, Any]) -> None:
+        if call.method == "GET":
+            answer["last_payment_error"] = None  # as it was when Stripe read it
+            await stage.webhooks(*events)
+
+    stage.wire.after = meanwhile
+    (synced,) = await stage.do(wanted.sync)
+    assert isinstance(synced, PaymentDeclined)
+
+
+async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) -> None:
+    """The newest version only; an older one leaves it due."""
+    wanted, _ = await made(stage)
+    stage.clock.ahead = timedelta(seconds=10)
+    (due,) = await stage.repository.due_reports(stage.clock(), 10)
+    assert due[0].booking_id == wanted.id
+
+    await stage.do(PaymentReportApplied(booking_id=wanted.id, version=0))
+    assert (await stage.row(wanted))["report_after"] is not None
+    await stage.do(PaymentReportApplied(booking_id=wanted.id, version=1))
+    row = await stage.row(wanted)
+    assert (row["report_after"], row["reported_version"]) == (None, 1)
+    await stage.do(PaymentReportApplied(booking_id=wanted.id, version=9))
+    assert (await stage.row(wanted))["reported_version"] == 1
+
+
+async def test_handlers_at_once_wait_for_each_other_in_no_ring(stage: Stage) -> None:
+    """Each batch locks its payments in one order, whatever order its messages have."""
+    wanted = [booking() for _ in range(20)]
+    made = await stage.do(*(each.create for each in wanted))
+    for report in made:
+        await stage.pay(report.intent_id)
+    events = await stage.events("payment_intent.succeeded")
+    mine = [event for event in events if event["data"]["object"]["id"] in {report.intent_id for report in made}]
+    applied = [PaymentReportApplied(booking_id=each.id, version=1) for each in wanted]
+
+    await asyncio.gather(
+        *(stage.do(*order) for order in (applied, applied[::-1]) for _ in range(3)),
+        stage.webhooks(*mine[:15]),
+        stage.webhooks(*mine[:4:-1]),
+        stage.do(*(each.cancel for each in wanted[::-1])),
+        stage.do(*(each.sync for each in wanted)),
+    )
+    rows = await stage.rows("SELECT status, version FROM payments")
+    assert {(row["status"], row["version"]) for row in rows} == {("succeeded", 2)}

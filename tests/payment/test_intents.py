@@ -1,0 +1,260 @@
+"""CreatePaymentIntent: one live intent for each booking, whatever Stripe and the network do."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from common.messages import (
+    PaymentCanceled,
+    PaymentIntentCreated,
+    PaymentIntentRejected,
+    PaymentSucceeded,
+)
+from tests.payment.stage import Stage, booking
+from tests.payment.wire import Call, Fault
+
+CREATE = "/v1/payment_intents"
+
+
+async def test_an_intent_is_made_and_reported(stage: Stage) -> None:
+    """With the secret that the customer pays by, and the booking's id in its metadata."""
+    wanted = booking()
+    (report,) = await stage.do(wanted.create)
+
+    assert isinstance(report, PaymentIntentCreated)
+    assert (report.booking_id, report.version, report.status) == (wanted.id, 1, "requires_payment_method")
+    assert (report.amount, report.currency) == (wanted.amount, wanted.currency)
+    assert report.client_secret is not None
+    intent = await stage.call("GET", f"{CREATE}/{report.intent_id}")
+    assert intent["metadata"] == {"booking_id": str(wanted.id), "event_id": str(wanted.event_id)}
+
+
+async def test_a_batch_is_made_side_by_side(stage: Stage) -> None:
+    """All of its calls are under way at once."""
+    together = asyncio.Barrier(20)
+
+    async def wait(_: Call) -> None:
+        await together.wait()
+
+    stage.wire.before = wait
+    reports = await stage.do(*(booking().create for _ in range(20)))
+
+    assert len({report.intent_id for report in reports}) == 20
+
+
+async def test_a_repeated_message_asks_stripe_no_more(stage: Stage) -> None:
+    """It is answered with the same report."""
+    wanted = booking()
+    first = await stage.do(wanted.create, wanted.create)
+    second = await stage.do(wanted.create)
+
+    assert first == second
+    assert len(stage.wire.made(CREATE)) == 1
+
+
+async def test_the_same_message_in_two_processes_makes_one_intent(stage: Stage) -> None:
+    """Both ask under the same key."""
+    wanted = booking()
+    reports = await asyncio.gather(*(stage.do(wanted.create) for _ in range(4)))
+
+    assert {report.intent_id for each in reports for report in each} == {(await stage.row(wanted))["intent_id"]}
+    assert len(await stage.live_intents(wanted)) == 1
+
+
+async def test_what_stripe_refuses_is_rejected(stage: Stage) -> None:
+    """Asking again would not help, and is not done."""
+    wanted = booking(amount=1)
+    (report,) = await stage.do(wanted.create)
+
+    assert isinstance(report, PaymentIntentRejected)
+    assert report.last_error is not None
+    assert report.last_error.code == "amount_too_small"
+    assert await stage.do(wanted.create) == [report]
+    assert len(stage.wire.made(CREATE)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(CREATE, status=500), id="500 after the work"),
+        pytest.param(Fault(CREATE, status=500, passed_on=False), id="500 instead of the work"),
+        pytest.param(Fault(CREATE, status=500, sticks=True), id="500 after the work, again for the same key"),
+        pytest.param(Fault(CREATE, status=503, passed_on=False), id="503"),
+        pytest.param(Fault(CREATE, status=409, passed_on=False), id="409"),
+        pytest.param(Fault(CREATE, status=None), id="timeout after the work"),
+        pytest.param(Fault(CREATE, status=None, passed_on=False), id="timeout instead of the work"),
+        pytest.param(Fault(CREATE, status=429, passed_on=False, headers={"Retry-After": "0.1"}), id="429"),
+    ],
+)
+async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault) -> None:
+    """It is never failed, and there is one intent in the end."""
+    wanted = booking()
+    stage.wire.faults.append(fault)
+    (report,) = await stage.do(wanted.create)
+
+    assert isinstance(report, PaymentIntentCreated)
+    assert [intent["id"] for intent in await stage.live_intents(wanted)] == [report.intent_id]
+
+
+async def test_an_error_that_sticks_to_a_key_without_work_gets_a_new_key(stage: Stage) -> None:
+    """Stripe has no intent for the booking, as a look at its list shows: the next request has another key."""
+    wanted = booking()
+    stage.wire.faults.append(Fault(CREATE, status=500, passed_on=False, sticks=True))
+
+    assert await stage.do(wanted.create) == []
+    (report,) = await stage.do(wanted.create)
+    assert isinstance(report, PaymentIntentCreated)
+    assert {call.key for call in stage.wire.made(CREATE)} == {str(wanted.id), f"{wanted.id}-2"}
+    assert len(await stage.live_intents(wanted)) == 1
+
+
+async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
+    """The message is done with; the settler drives the payment until there is an answer."""
+    wanted = booking()
+    away = Fault(CREATE, status=503, passed_on=False, times=100)
+    stage.wire.faults.append(away)
+    assert await stage.do(wanted.create) == []
+    assert (await stage.row(wanted))["status"] == "creating"
+
+    away.times = 0
+    stage.clock.ahead = timedelta(minutes=1)
+    (payment,) = await stage.repository.due_payments(stage.clock(), 10)
+    assert payment.booking_id == wanted.id
+    (report,) = await stage.do(wanted.create)
+    assert isinstance(report, PaymentIntentCreated)
+    assert (await stage.row(wanted))["drive_after"] is None
+
+
+async def test_a_spent_key_makes_no_second_intent(stage: Stage) -> None:
+    """Stripe forgets keys after a day: then the intent is looked up before another is made."""
+    wanted = booking()
+    stage.wire.faults.append(Fault(CREATE, status=None, times=100))
+    assert await stage.do(wanted.create) == []
+    made = len(stage.wire.made(CREATE))
+
+    stage.clock.ahead = timedelta(hours=25)
+    (report,) = await stage.do(wanted.create)
+    assert isinstance(report, PaymentIntentCreated)
+    assert len(stage.wire.made(CREATE)) == made
+    assert [intent["id"] for intent in await stage.live_intents(wanted)] == [report.intent_id]
+
+
+async def test_a_kill_between_record_and_call_is_healed(stage: Stage) -> None:
+    """The row is there first, and is driven."""
+    wanted = booking()
+
+    async def killed(_: Call) -> None:
+        raise asyncio.CancelledError
+
+    stage.wire.before = killed
+    running = asyncio.create_task(stage.do(wanted.create))
+    await stage.wire.until(1, CREATE)
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled()
+    stage.wire.before = None
+
+    row = await stage.row(wanted)
+    assert (row["status"], row["version"]) == ("creating", 0)
+    assert row["drive_after"] is not None
+    (report,) = await stage.do(wanted.create)
+    assert isinstance(report, PaymentIntentCreated)
+
+
+async def test_a_wrong_key_is_loud_and_nothing_fails(stage: Stage) -> None:
+    """The actor is not ready, and payments wait."""
+    wanted = booking()
+    stage.wire.faults.append(Fault(CREATE, status=401, passed_on=False))
+
+    assert await stage.do(wanted.create) == []
+    assert stage.gate.reason is not None
+    assert (await stage.row(wanted))["status"] == "creating"
+    # Without a probe being due nothing more is asked.
+    assert await stage.do(wanted.create) == []
+    assert len(stage.wire.made(CREATE)) == 1
+
+
+async def test_a_cancel_of_an_intent_never_wanted_ends_it(stage: Stage) -> None:
+    """And wanting it later changes nothing."""
+    wanted = booking()
+    (canceled,) = await stage.do(wanted.cancel)
+    (again,) = await stage.do(wanted.create)
+
+    assert isinstance(canceled, PaymentCanceled)
+    assert again == canceled
+    assert stage.wire.calls == []
+
+
+async def test_a_cancel_while_the_intent_is_being_made_leaves_no_live_intent(stage: Stage) -> None:
+    """It is canceled as soon as it is there."""
+    wanted = booking()
+    canceled: list[object] = []
+
+    async def cancel(call: Call) -> None:
+        if call.path == CREATE:
+            canceled.extend(await stage.do(wanted.cancel))
+
+    stage.wire.before = cancel
+    reports = await stage.do(wanted.create)
+
+    assert canceled == []
+    assert isinstance(reports[-1], PaymentCanceled)
+    assert await stage.live_intents(wanted) == []
+
+
+async def test_a_live_intent_is_canceled(stage: Stage) -> None:
+    """Stripe's answer is reported; repeated, it is the same."""
+    wanted = booking()
+    await stage.do(wanted.create)
+    first = await stage.do(wanted.cancel)
+    second = await stage.do(wanted.cancel)
+
+    assert [type(report) for report in first] == [PaymentCanceled]
+    assert first == second
+    assert len([call for call in stage.wire.calls if call.path.endswith("/cancel")]) == 1
+
+
+async def test_money_that_came_before_the_cancel_wins(stage: Stage) -> None:
+    """Stripe refuses to cancel and shows the intent as it is; no webhook is needed."""
+    wanted = booking()
+    (made,) = await stage.do(wanted.create)
+    await stage.pay(made.intent_id)
+    (report,) = await stage.do(wanted.cancel)
+
+    assert isinstance(report, PaymentSucceeded)
+    assert report.amount_captured == wanted.amount
+
+
+async def test_an_unanswered_cancel_is_driven_again(stage: Stage) -> None:
+    """What is wanted is in the database before Stripe is asked."""
+    wanted = booking()
+    (made,) = await stage.do(wanted.create)
+    path = f"{CREATE}/{made.intent_id}/cancel"
+    stage.wire.faults.append(Fault(path, status=500, passed_on=False, times=4))
+    assert await stage.do(wanted.cancel) == []
+
+    stage.clock.ahead = timedelta(minutes=1)
+    (due,) = await stage.repository.due_payments(stage.clock(), 10)
+    assert due.must_be_canceled
+    (report,) = await stage.do(wanted.cancel)
+    assert isinstance(report, PaymentCanceled)
+
+
+async def test_while_stripe_is_away_nobody_waits_for_it_in_vain(stage: Stage) -> None:
+    """After some silence one request a second finds out when it is back."""
+    away = Fault(CREATE, status=None, passed_on=False, times=1000)
+    stage.wire.faults.append(away)
+    assert await stage.do(*(booking().create for _ in range(30))) == []
+    asked = len(stage.wire.made(CREATE))
+    async with asyncio.timeout(0.3):
+        assert await stage.do(*(booking().create for _ in range(100))) == []
+    assert len(stage.wire.made(CREATE)) <= asked + 1
+
+    away.times = 0
+    stage.stripe._next_probe = 0.0
+    (probe,) = await stage.do(booking().create)
+    assert isinstance(probe, PaymentIntentCreated)
+    assert len(await stage.do(*(booking().create for _ in range(10)))) == 10

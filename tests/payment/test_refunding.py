@@ -1,0 +1,229 @@
+"""RefundPayment: a refund is made once, never over what was captured, and its failure is loud."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from common.messages import PaymentReport, RefundUpdated
+from tests.payment.stage import Booking, Stage, booking
+from tests.payment.wire import Call, Fault
+
+REFUNDS = "/v1/refunds"
+
+
+async def refunds_at_stripe(stage: Stage, report: PaymentReport) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = (await stage.call("GET", REFUNDS, payment_intent=report.intent_id))["data"]
+    return listed
+
+
+async def test_all_that_is_left_is_given_back(stage: Stage) -> None:
+    """The row comes first, and its id is Stripe's key."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    seen: list[str] = []
+
+    async def look(call: Call) -> None:
+        if call.path == REFUNDS:
+            seen.extend(row["status"] for row in await stage.rows("SELECT status FROM refunds"))
+
+    stage.wire.before = look
+    message = wanted.refund()
+    (report,) = await stage.do(message)
+
+    assert seen == ["requested"]
+    assert isinstance(report, RefundUpdated)
+    assert (report.amount_refunded, report.refund_ids) == (wanted.amount, (message.refund_id,))
+    assert (report.refund_pending, report.refund_failed) == (False, False)
+    assert [call.key for call in stage.wire.made(REFUNDS)] == [str(message.refund_id)]
+    assert report.version > paid.version
+
+
+async def test_a_repeated_refund_changes_nothing(stage: Stage) -> None:
+    """It is answered with the same report, and made once."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    message = wanted.refund(2000)
+    first = await stage.do(message, message)
+    second = await stage.do(message)
+
+    assert first == second
+    assert [refund["amount"] for refund in await refunds_at_stripe(stage, paid)] == [2000]
+
+
+async def test_parts_add_up_to_no_more_than_the_whole(stage: Stage) -> None:
+    """What is too much fails, and is answered for."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    await stage.do(wanted.refund(3000))
+    too_much = wanted.refund(2500)
+    (report,) = await stage.do(too_much)
+    assert (report.amount_refunded, report.refund_failed) == (3000, True)
+    assert too_much.refund_id in report.refund_ids
+
+    (report,) = await stage.do(wanted.refund())
+    assert (report.amount_refunded, report.refund_failed) == (5000, False)
+    (report,) = await stage.do(wanted.refund())
+    assert (report.amount_refunded, len(report.refund_ids)) == (5000, 4)
+    assert sum(refund["amount"] for refund in await refunds_at_stripe(stage, paid)) == 5000
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_the_database_refuses_refunds_over_what_was_captured(stage: Stage, ahead: bool) -> None:
+    """Also of two transactions at once, neither of which sees the other's."""
+    wanted = booking()
+    await stage.paid(wanted)
+    insert = """INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
+                VALUES ($1, $2, 3000, 'requested', now(), now(), now())"""
+    async with stage.database.connection() as one, stage.database.connection() as other:
+        first, second = one.transaction(), other.transaction()
+        await first.start()
+        await second.start()
+        await one.execute(insert, uuid4(), wanted.id)
+        if not ahead:
+            await first.commit()
+        await other.execute(insert, uuid4(), wanted.id)
+        commits = [first.commit(), second.commit()] if ahead else [second.commit()]
+        ends: list[Any] = await asyncio.gather(*commits, return_exceptions=True)
+    errors = [end for end in ends if end is not None]
+
+    assert [type(error) for error in errors] == [asyncpg.CheckViolationError]
+    assert len(await stage.rows("SELECT 1 FROM refunds")) == 1
+
+
+async def test_two_refunds_at_once_do_not_give_back_twice(stage: Stage) -> None:
+    """Whichever comes first is made."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    await asyncio.gather(*(stage.do(wanted.refund(3000)) for _ in range(3)))
+
+    assert [refund["amount"] for refund in await refunds_at_stripe(stage, paid)] == [3000]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(REFUNDS, status=500), id="500 after the work"),
+        pytest.param(Fault(REFUNDS, status=500, sticks=True), id="500 after the work, again for the same key"),
+        pytest.param(Fault(REFUNDS, status=None), id="timeout after the work"),
+        pytest.param(Fault(REFUNDS, status=None, passed_on=False), id="timeout instead of the work"),
+        pytest.param(Fault(REFUNDS, status=429, passed_on=False, headers={"Retry-After": "0.1"}), id="429"),
+    ],
+)
+async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault) -> None:
+    """And the refund is made once."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    stage.wire.faults.append(fault)
+    (report,) = await stage.do(wanted.refund())
+
+    assert report.amount_refunded == wanted.amount
+    assert len(await refunds_at_stripe(stage, paid)) == 1
+
+
+async def test_an_unanswered_refund_is_driven_again(stage: Stage) -> None:
+    """By its row: the message is done with."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    away = Fault(REFUNDS, status=503, passed_on=False, times=100)
+    stage.wire.faults.append(away)
+    message = wanted.refund(1000)
+    (pending,) = await stage.do(message)
+    assert (pending.refund_pending, pending.refund_ids) == (True, (message.refund_id,))
+
+    away.times = 0
+    stage.clock.ahead = timedelta(minutes=1)
+    (due,) = await stage.repository.due_refunds(stage.clock(), 10)
+    assert due.id == message.refund_id
+    (report,) = await stage.do(message)
+    assert (report.refund_pending, report.amount_refunded) == (False, 1000)
+    assert len(await refunds_at_stripe(stage, paid)) == 1
+    assert await stage.repository.due_refunds(stage.clock(), 10) == []
+
+
+async def refund_by_hand(stage: Stage, paid: PaymentReport, **form: Any) -> list[dict[str, Any]]:
+    await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, **form)
+    return await stage.events("refund.created", "charge.refunded", of=paid.intent_id)
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> None:
+    """From the dashboard: its events come in any order, and twice."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    events = await refund_by_hand(stage, paid, amount=1500)
+    reports = []
+    for event in [*(reversed(events) if backwards else events), *events]:
+        reports += await stage.webhooks(event)
+
+    assert max(reports, key=lambda report: report.version).amount_refunded == 1500
+    rows = await stage.rows("SELECT * FROM refunds WHERE booking_id = $1", wanted.id)
+    assert [(row["by_hand"], row["amount"], row["status"]) for row in rows] == [(True, 1500, "succeeded")]
+
+
+async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: Stage) -> None:
+    """Stripe refuses ours; what was done by hand is found at once, without its webhook."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    await refund_by_hand(stage, paid)
+    reports = await stage.do(wanted.refund())
+
+    newest = max(reports, key=lambda report: report.version)
+    assert (newest.amount_refunded, newest.refund_failed) == (wanted.amount, False)
+    assert len(await refunds_at_stripe(stage, paid)) == 1
+
+
+async def test_a_refund_before_its_payments_webhook_is_settled_by_stripes_own_object(stage: Stage) -> None:
+    """More would be given back than is known to be captured."""
+    wanted = booking()
+    (made,) = await stage.do(wanted.create)
+    await stage.pay(made.intent_id)
+    reports = await stage.webhooks(*await refund_by_hand(stage, made, amount=1500))
+
+    newest = max(reports, key=lambda report: report.version)
+    assert (newest.status, newest.amount_captured, newest.amount_refunded) == ("succeeded", 5000, 1500)
+
+
+async def failed_later(stage: Stage, paid: PaymentReport) -> list[PaymentReport]:
+    """Stripe tells, days after, that the refund could not be made."""
+    (refund,) = await refunds_at_stripe(stage, paid)
+    (event,) = await stage.events("refund.created", of=paid.intent_id)
+    thing = {**refund, "status": "failed", "failure_reason": "expired_or_canceled_card"}
+    kind = {"id": "evt_failed", "type": "refund.failed", "created": event["created"] + 86400}
+    return await stage.webhooks({**event, **kind, "data": {"object": thing}})
+
+
+async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> None:
+    """It can be tried again under a new id."""
+    wanted = booking()
+    paid = await stage.paid(wanted)
+    await stage.do(wanted.refund())
+    with capture_logs() as logs:
+        (report,) = await failed_later(stage, paid)
+
+    assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "refund failed"] == [
+        ("error", "expired_or_canceled_card")
+    ]
+    assert (report.amount_refunded, report.refund_failed) == (0, True)
+    again = wanted.refund()
+    async with stage.repository.work() as work:
+        assert len((await work.refunds_of([wanted.id]))[wanted.id]) == 1
+    stage.wire.faults.append(Fault(REFUNDS, status=None, passed_on=False, times=100))
+    (report,) = await stage.do(again)
+    assert (report.refund_pending, report.refund_failed) == (True, False)
+
+
+async def test_what_was_not_paid_is_not_given_back(stage: Stage) -> None:
+    """The payment is reported as it is; an unknown one is not there to be reported."""
+    wanted: Booking = booking()
+    (made,) = await stage.do(wanted.create)
+
+    assert await stage.do(wanted.refund()) == [made]
+    assert await stage.do(booking().refund()) == []
+    assert await stage.rows("SELECT 1 FROM refunds") == []

@@ -1,0 +1,188 @@
+"""Healing: whatever message, webhook or process is lost, state drives the payment on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from common.bus import Bus
+from common.envelope import decode
+from common.messages import (
+    BOOKING_PAYMENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_INTENTS,
+    PAYMENT_WEBHOOKS,
+    CancelPaymentIntent,
+    CreatePaymentIntent,
+    Message,
+    PaymentIntentCreated,
+    PaymentReportApplied,
+    PaymentSucceeded,
+    RefundPayment,
+    StripeEventReceived,
+)
+from common.streams import Entry, connect
+from payment.repository import DUE_REPORTS, NEXT_DUE, Repository
+from payment.settle import Settler
+from tests.payment.stage import Stage, booking
+from tests.payment.wire import Fault
+
+INTENTS = "/v1/payment_intents"
+
+
+async def sent(redis: Redis, stream: str) -> list[Message]:
+    entries: Any = await redis.xrange(stream)
+    await redis.delete(stream)
+    return [decode(stream, Entry(id, fields)).envelope.message for id, fields in entries]
+
+
+async def settle(stage: Stage, after_s: float = 60) -> float:
+    stage.clock.ahead += timedelta(seconds=after_s)
+    return await stage.settler.run_once()
+
+
+async def test_with_nothing_due_nothing_is_done(stage: Stage, redis: Redis) -> None:
+    """An idle settler looks again only when something can be due."""
+    assert await stage.settler.run_once() == 2.0
+    wanted = booking()
+    await stage.do(wanted.create)
+    pause = await stage.settler.run_once()
+
+    assert 0 < pause <= 2.0
+    assert await sent(redis, BOOKING_PAYMENTS) == []
+
+
+async def test_a_report_is_told_until_it_is_applied(stage: Stage, redis: Redis) -> None:
+    """Redis may lose it: later each time, the same version."""
+    wanted = booking()
+    (made,) = await stage.do(wanted.create)
+    for _ in range(3):
+        await settle(stage)
+        (report,) = await sent(redis, BOOKING_PAYMENTS)
+        assert isinstance(report, PaymentIntentCreated)
+        assert report == made
+
+    await stage.do(PaymentReportApplied(booking_id=wanted.id, version=1))
+    await settle(stage)
+    assert await sent(redis, BOOKING_PAYMENTS) == []
+
+
+async def test_what_stripe_did_not_answer_is_asked_again(stage: Stage, redis: Redis) -> None:
+    """An intent, a cancel and a refund: each by its own message."""
+    creating, canceling, refunding = booking(), booking(), booking()
+    (made,) = await stage.do(canceling.create)
+    paid = await stage.paid(refunding)
+    for path in (INTENTS, f"{INTENTS}/{made.intent_id}/cancel", "/v1/refunds"):
+        stage.wire.faults.append(Fault(path, status=503, passed_on=False, times=4))
+    refund = refunding.refund(100)
+    await asyncio.gather(stage.do(creating.create), stage.do(canceling.cancel), stage.do(refund))
+    await settle(stage)
+
+    assert await sent(redis, PAYMENT_INTENTS) == [creating.create]
+    assert isinstance(creating.create, CreatePaymentIntent)
+    driven = await sent(redis, PAYMENT_COMMANDS)
+    assert {type(message) for message in driven} == {CancelPaymentIntent, RefundPayment}
+    for message in driven:
+        await stage.do(message)
+    await stage.do(creating.create)
+    assert len(await stage.live_intents(creating)) == 1
+    assert await stage.live_intents(canceling) == []
+    refunds = (await stage.call("GET", "/v1/refunds", payment_intent=paid.intent_id))["data"]
+    assert [each["amount"] for each in refunds] == [100]
+    await settle(stage)
+    assert await sent(redis, PAYMENT_COMMANDS) == []
+
+
+async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> None:
+    """A row that one has in hand is passed over by the others."""
+    await stage.do(*(booking().create for _ in range(30)))
+    stage.clock.ahead += timedelta(seconds=60)
+    await asyncio.gather(*(stage.settler.run_once() for _ in range(8)))
+
+    assert len(await sent(redis, BOOKING_PAYMENTS)) == 30
+
+
+MANY_SETTLED = """
+INSERT INTO payments (booking_id, amount, currency, status, asked_at, created_at, updated_at, version)
+SELECT gen_random_uuid(), 100, 'eur', 'canceled', now(), now(), now(), 1 FROM generate_series(1, 20000)
+"""
+
+
+async def test_a_look_costs_no_scan(stage: Stage) -> None:
+    """However many payments are settled: indexes that hold due rows alone are all that is read."""
+    await stage.rows(MANY_SETTLED)
+    await stage.rows("ANALYZE payments")
+    look = "\n".join(row[0] for row in await stage.rows(f"EXPLAIN {NEXT_DUE}"))
+    async with stage.database.connection() as connection:
+        await connection.execute(f"PREPARE take (timestamptz, int, interval, interval) AS {DUE_REPORTS}")
+        take = await connection.fetch("EXPLAIN EXECUTE take (now(), 200, '5 s', '20 s')")
+        await connection.execute("DEALLOCATE take")
+
+    for index in ("payments_report_due", "payments_drive_due", "refunds_drive_due"):
+        assert f"Index Only Scan using {index}" in look
+    plan = "\n".join(row[0] for row in take)
+    assert "Index Scan using payments_report_due" in plan
+    assert "Seq Scan" not in look + plan
+
+
+async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> None:
+    """It tries again by itself; a stop is heard in the middle of a pause."""
+    await stage.do(booking().create)
+    stage.clock.ahead += timedelta(seconds=60)
+    away = connect("redis://127.0.0.1:1/0")
+    looks: asyncio.Queue[None] = asyncio.Queue()
+
+    class Watched(Repository):
+        async def next_due(self) -> datetime | None:
+            looks.put_nowait(None)
+            return stage.clock()
+
+    settler = Settler(Watched(stage.database), Bus(away, source="/payment/test", instance="test"), stage.clock)
+    running = asyncio.create_task(settler.run())
+    for _ in range(3):
+        await asyncio.wait_for(looks.get(), 5)
+    settler.stop()
+    await asyncio.wait_for(running, 1)
+    await away.aclose()
+
+
+async def test_a_webhook_that_never_came_is_found(stage: Stage, redis: Redis) -> None:
+    """By comparing Stripe's list with what was taken in; found once."""
+    wanted, seen = booking(), booking()
+    seen_report = await stage.paid(seen)
+    (made,) = await stage.do(wanted.create)
+    await stage.rows("INSERT INTO event_cursor VALUES ('stripe', $1, $1)", stage.clock() - timedelta(seconds=2))
+    await stage.pay(made.intent_id)
+    stage.clock.ahead += timedelta(seconds=20)
+    assert await stage.catch_up.look() >= 1
+
+    found = await sent(redis, PAYMENT_WEBHOOKS)
+    assert all(isinstance(message, StripeEventReceived) for message in found)
+    events = [orjson.loads(message.payload) for message in found if isinstance(message, StripeEventReceived)]
+    assert made.intent_id in [event["data"]["object"]["id"] for event in events]
+    assert seen_report.intent_id not in [event["data"]["object"]["id"] for event in events]
+    # Until it is stored it is looked for again: Redis may lose this message, too.
+    stage.clock.ahead += timedelta(seconds=20)
+    await stage.catch_up.look()
+    assert str(made.intent_id) in str(await sent(redis, PAYMENT_WEBHOOKS))
+    reports = [report for message in found for report in await stage.do(message)]
+    assert [type(each) for each in reports if each.booking_id == wanted.id] == [PaymentSucceeded]
+
+    stage.clock.ahead += timedelta(seconds=20)
+    await stage.catch_up.look()
+    assert str(made.intent_id) not in str(await sent(redis, PAYMENT_WEBHOOKS))
+
+
+async def test_the_fleet_looks_once_in_each_period(stage: Stage) -> None:
+    """Whoever comes first; the others leave it alone."""
+    await stage.catch_up.look()
+    await asyncio.gather(*(stage.catch_up.look() for _ in range(5)))
+    assert len(stage.wire.made("/v1/events", "GET")) == 1
+
+    stage.clock.ahead += timedelta(seconds=11)
+    await asyncio.gather(*(stage.catch_up.look() for _ in range(5)))
+    assert len(stage.wire.made("/v1/events", "GET")) == 2

@@ -1,0 +1,203 @@
+"""`POST /payment/webhook`, in the whole process: what is signed is kept, and everything else changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
+
+from common.envelope import Delivery, decode, tell
+from common.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS, PaymentIntentCreated, PaymentSucceeded
+from common.settings import load
+from common.streams import Entry, Tail, connect
+from payment.app import build_app
+from payment.settings import PaymentSettings
+from tests.payment.stage import KEY, SECRETS, Stage, booking, sign
+
+Client = TestClient[Any, Any]
+URL = "/payment/webhook"
+EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "payment_intent.created",
+    "created": 1,
+    "livemode": False,
+    "data": {"object": {"id": "pi_1", "object": "customer"}},
+}
+BODY_MAX = 4096
+
+
+@pytest.fixture
+def settings(payment_dsn: str, redis_url: str, wire_url: str) -> PaymentSettings:
+    return load(
+        PaymentSettings,
+        payment_database_url=payment_dsn,
+        redis_url=redis_url,
+        stripe_secret_key=KEY,
+        stripe_webhook_secrets=SECRETS,
+        stripe_api_base=wire_url,
+        stripe_requests_per_second=1000,
+        webhook_body_max_bytes=BODY_MAX,
+        block_ms=50,
+    )
+
+
+@pytest.fixture
+async def process(stage: Stage, settings: PaymentSettings) -> AsyncIterator[Client]:
+    """The payment process, its loops at work; only webhooks bring it events."""
+    tomorrow = stage.clock() + timedelta(days=1)
+    await stage.rows("INSERT INTO event_cursor VALUES ('stripe', now(), $1)", tomorrow)
+    async with TestClient(TestServer(build_app(settings))) as client:
+        yield client
+
+
+async def post(process: Client, body: bytes, signature: str | None) -> ClientResponse:
+    headers = {} if signature is None else {"Stripe-Signature": signature}
+    return await process.post(URL, data=body, headers=headers)
+
+
+def text(event: dict[str, Any]) -> str:
+    return orjson.dumps(event).decode()
+
+
+async def kept(redis: Redis) -> bool:
+    """Whether a webhook was ever put on the stream."""
+    if not await redis.exists(PAYMENT_WEBHOOKS):
+        return False
+    last: bytes = (await redis.xinfo_stream(PAYMENT_WEBHOOKS))["last-generated-id"]
+    return last != b"0-0"
+
+
+async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage, redis_url: str) -> None:
+    """From message to message, through the mailboxes and the webhook."""
+    wanted = booking()
+    reports = Reports(redis_url)
+    await stage.bus.publish([tell(wanted.create, wanted.id)])
+    made = await reports.next()
+    assert isinstance(made.message, PaymentIntentCreated)
+
+    await stage.pay(made.message.intent_id)
+    (event,) = await stage.events("payment_intent.succeeded", of=made.message.intent_id)
+    answer = await post(process, text(event).encode(), sign(text(event)))
+    assert answer.status == 200
+    paid = await reports.next()
+    assert isinstance(paid.message, PaymentSucceeded)
+    assert paid.envelope.subject == str(wanted.id)
+    await reports.close()
+    metrics = await (await process.get("/metrics")).text()
+    assert 'holdfast_stripe_calls_total{operation="create_intent",outcome="done"} 1.0' in metrics
+    assert (await process.get("/health/ready")).status == 200
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+async def test_any_of_the_active_secrets_may_have_signed(process: Client, redis: Redis, secret: str) -> None:
+    """So that they can be rotated; both signatures at once are fine, too."""
+    body = text(EVENT)
+    answer = await post(process, body.encode(), sign(body, secret))
+    assert (answer.status, await kept(redis)) == (200, True)
+    both = f"{sign(body, 'whsec_unknown')},{sign(body, secret).partition(',')[2]}"
+    assert (await post(process, body.encode(), both)).status == 200
+
+
+FORGED = [
+    pytest.param(None, id="no signature"),
+    pytest.param("", id="empty"),
+    pytest.param("t=1,v1=00", id="made up"),
+    pytest.param("nonsense", id="not a signature"),
+    pytest.param(f"t={int(time.time())}", id="without a scheme"),
+    pytest.param(sign(text(EVENT), "whsec_other"), id="of another secret"),
+    pytest.param(sign(text(EVENT) + " "), id="of another body"),
+    pytest.param(sign(text(EVENT), at=time.time() - 400), id="too old"),
+]
+
+
+@pytest.mark.parametrize("signature", FORGED)
+async def test_what_is_forged_or_stale_changes_nothing(
+    process: Client, redis: Redis, signature: str | None
+) -> None:
+    """400, and nothing is kept."""
+    answer = await post(process, text(EVENT).encode(), signature)
+    problem = await answer.json()
+
+    assert (answer.status, problem["code"]) == (400, "invalid_signature")
+    assert answer.content_type == "application/problem+json"
+    assert not await kept(redis)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not json",
+        b"[]",
+        b'{"object": "charge"}',
+        b'{"object":"event"}',
+        b"\xff\xfe",
+        b'{"object": "v2.core.event"}',
+    ],
+)
+async def test_what_is_no_event_changes_nothing(process: Client, redis: Redis, body: bytes) -> None:
+    """Even signed."""
+    answer = await post(process, body, sign(body.decode(errors="replace")))
+
+    assert (answer.status, (await answer.json())["code"]) == (400, "malformed_request")
+    assert not await kept(redis)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_over_the_limit_is_refused(process: Client, redis: Redis, chunked: bool) -> None:
+    """Without being read to its end, whether its length is told or not."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b" " * 1024
+
+    data: Any = chunks() if chunked else b" " * (BODY_MAX + 1)
+    answer = await process.post(URL, data=data, headers={"Stripe-Signature": "t=1,v1=0"})
+
+    assert (answer.status, (await answer.json())["code"]) == (400, "payload_too_large")
+    assert not await kept(redis)
+
+
+async def test_an_event_of_the_other_mode_is_ignored(process: Client, redis: Redis) -> None:
+    """A live event at a test key: 200, so that Stripe does not send it again."""
+    body = text({**EVENT, "livemode": True})
+    answer = await post(process, body.encode(), sign(body))
+
+    assert (answer.status, await kept(redis)) == (200, False)
+
+
+async def test_what_cannot_be_kept_is_sent_again(clean: None, settings: PaymentSettings) -> None:
+    """Redis is away: 503, and Stripe comes back."""
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    body = text(EVENT)
+    async with TestClient(TestServer(build_app(away))) as process:
+        answer = await post(process, body.encode(), sign(body))
+        assert (answer.status, (await answer.json())["code"]) == (503, "unavailable")
+        assert "Retry-After" in answer.headers
+        assert (await process.get("/health/ready")).status == 503
+
+
+class Reports:
+    """What the booking actor is told, as it comes."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = connect(redis_url, blocking_ms=5000)
+        self._tail = Tail(self._redis, (BOOKING_PAYMENTS,))
+        self._tail._last[BOOKING_PAYMENTS] = "0-0"
+        self._found: list[tuple[str, Entry]] = []
+
+    async def next(self) -> Delivery:
+        while not self._found:
+            self._found = await self._tail.read(10, 5000)
+        stream, entry = self._found.pop(0)
+        return decode(stream, entry)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
