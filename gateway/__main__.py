@@ -1,0 +1,7 @@
+"""`python -m gateway`: the public interface."""
+
+from common.process import main
+from gateway.app import build_app
+from gateway.settings import GatewaySettings
+
+main("gateway", GatewaySettings, build_app)

@@ -1,0 +1,80 @@
+"""The gateway put together: `build_app` is the only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+
+from common.health import HEALTH
+from common.supervisor import SUPERVISOR, cancel
+from common.telemetry import METRICS
+from common.web import new_app
+from common.wiring import BLOCKING, BUS, REDIS, bus_context
+from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
+from gateway.docs import PAGES, Pages
+from gateway.door import DOOR, LIMITER, Door, Limiter
+from gateway.guard import SETTINGS
+from gateway.headers import finishing, preflight
+from gateway.jwks import KeySet
+from gateway.live import HUB, Hub
+from gateway.notices import Notices
+from gateway.openapi import document
+from gateway.routes import PROCESS, register, table
+from gateway.settings import GatewaySettings
+from gateway.waiters import WAITERS, Waiters
+
+
+async def _authenticator(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    if settings.auth_jwt_secret is not None:
+        app[AUTHENTICATOR] = Authenticator(settings, SecretKey(settings.auth_jwt_secret.get_secret_value()))
+        yield
+        return
+    assert settings.auth_jwks_url is not None
+    async with aiohttp.ClientSession() as session:
+        keys = KeySet(
+            session,
+            settings.auth_jwks_url,
+            cache_s=settings.auth_jwks_cache_seconds,
+            interval_s=settings.auth_jwks_interval_seconds,
+        )
+        app[AUTHENTICATOR] = Authenticator(settings, keys)
+        yield
+
+
+async def _listening(app: web.Application) -> AsyncIterator[None]:
+    """Replies and notifications come in, and the door knows how much work is waiting."""
+    settings = app[SETTINGS]
+    gate = app[HEALTH].gate("notifications")
+    app[DOOR] = Door(app[REDIS], gate, limit=settings.mailbox_limit, sample_ms=settings.mailbox_sample_ms)
+    notices = Notices(app[HUB], app[WAITERS])
+    tasks = [
+        app[SUPERVISOR].spawn(
+            "listen", app[BUS].listen(app[BLOCKING], notices, block_ms=settings.block_ms, gate=gate)
+        ),
+        app[SUPERVISOR].spawn("door", app[DOOR].watch()),
+    ]
+    yield
+    for task in tasks:
+        await cancel(task)
+
+
+async def _send_clients_elsewhere(app: web.Application) -> None:
+    await app[HUB].stop()
+
+
+def build_app(settings: GatewaySettings) -> web.Application:
+    app = new_app((preflight(settings.cors_origins),), client_max_size=settings.body_max_bytes)
+    routes = table(settings)
+    app[SETTINGS] = settings
+    app[HUB] = Hub(app[METRICS].registry, queue_max_bytes=settings.ws_queue_max_bytes)
+    app[WAITERS] = Waiters()
+    app[LIMITER] = Limiter(settings.rate_limit_per_second)
+    app[PAGES] = Pages(document((*routes, *PROCESS)))
+    app.cleanup_ctx.extend((bus_context("gateway", settings), _authenticator, _listening))
+    app.on_response_prepare.append(finishing(settings.cors_origins))
+    app.on_shutdown.append(_send_clients_elsewhere)
+    register(app, routes)
+    return app

@@ -1,0 +1,136 @@
+"""Who is asking: JSON Web Tokens (RFC 7519), checked against keys and algorithms from the settings alone."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import jwt
+from aiohttp import web
+
+from common.errors import Unauthorized
+from common.ids import uuid7
+from gateway.settings import GatewaySettings
+
+OPERATOR_SCOPE = "holdfast:operator"
+SUBJECT_MAX = 255
+# Clocks of an identity provider and ours may differ by so much.
+LEEWAY_S = 5
+# A token that was verified is believed for so long without another look at its signature.
+CACHE_SECONDS = 60.0
+CACHE_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token stands for. `expires_at` is in Unix seconds."""
+
+    subject: str
+    operator: bool
+    expires_at: float
+
+    @property
+    def owner(self) -> str | None:
+        """Whose bookings this one may see: their own, or anybody's (None) for an operator."""
+        return None if self.operator else self.subject
+
+
+class Keys(Protocol):
+    async def find(self, token: str) -> Any:
+        """The key that must have signed `token`. Raises Unauthorized, or Unavailable when keys can't be had."""
+
+
+class SecretKey:
+    """One shared secret (HS256)."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    async def find(self, token: str) -> bytes:
+        return self._secret
+
+
+class Authenticator:
+    """Turns bearer tokens into identities."""
+
+    def __init__(self, settings: GatewaySettings, keys: Keys) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+
+    async def authenticate(self, request: web.Request) -> Identity:
+        """Raises Unauthorized when there is no valid token in the Authorization header."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized
+        return await self.identify(token.strip())
+
+    async def identify(self, token: str) -> Identity:
+        """Raises Unauthorized for a token that is not valid now."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(digest)
+        if known is not None and time.time() < known[1]:
+            return known[0]
+        identity = _identity(self._claims(token, await self._keys.find(token)))
+        self._known[digest] = (identity, min(identity.expires_at, time.time() + CACHE_SECONDS))
+        self._known.move_to_end(digest)
+        if len(self._known) > CACHE_MAX:
+            self._known.popitem(last=False)
+        return identity
+
+    def _claims(self, token: str, key: Any) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=list(self._settings.algorithms),
+                audience=self._settings.auth_audience,
+                issuer=self._settings.auth_issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise Unauthorized("The token has expired") from None
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Unauthorized("The token is not valid") from error
+
+
+def _identity(claims: dict[str, Any]) -> Identity:
+    subject = claims["sub"]
+    # Printable also means: no NUL, which Postgres cannot store, and no half of a surrogate pair.
+    if not (0 < len(subject) <= SUBJECT_MAX and subject.isprintable()):
+        raise Unauthorized(f"The token's subject must be 1 to {SUBJECT_MAX} printable characters")
+    scope = claims.get("scope")
+    scopes = scope.split() if isinstance(scope, str) else ()
+    return Identity(subject, OPERATOR_SCOPE in scopes, float(claims["exp"]))
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    subject: str
+    expires_at: datetime
+
+
+def issue_guest(settings: GatewaySettings) -> IssuedToken:
+    """A token for a new subject without any scope, signed with the shared secret."""
+    assert settings.auth_jwt_secret is not None
+    now = int(time.time())
+    expires = now + settings.auth_token_seconds
+    subject = f"guest_{uuid7().hex}"
+    claims = {
+        "sub": subject,
+        "iss": settings.auth_issuer,
+        "aud": settings.auth_audience,
+        "iat": now,
+        "exp": expires,
+    }
+    token = jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), algorithm="HS256")
+    return IssuedToken(token, subject, datetime.fromtimestamp(expires, UTC))
+
+
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)

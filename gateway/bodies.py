@@ -1,0 +1,264 @@
+"""What clients send and get, beyond `common.resources`: the models that validate and that OpenAPI is made from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from common.resources import (
+    AMOUNT_MAX,
+    CAPACITY_MAX,
+    QUANTITY_MAX,
+    TICKET_TYPES_MAX,
+    Amount,
+    Booking,
+    Currency,
+    Event,
+    Name,
+    Page,
+    Resource,
+    Transition,
+)
+
+
+class Body(BaseModel):
+    """What a client sends: nothing unknown, and no value of another type than the one asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _text(value: Any) -> str:
+    # A time begins with a year and a hyphen; numbers, also in a string, would be read as Unix seconds.
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("must be an RFC 3339 time such as 2030-01-31T20:00:00Z")
+    return value
+
+
+def _in_range(value: datetime) -> datetime:
+    if not 1970 <= value.year <= 9000:
+        raise ValueError("must be a year from 1970 to 9000")
+    return value.astimezone(UTC)
+
+
+# Lax only so far as that it reads a string, which is all that `_text` lets through.
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
+# No control characters: Postgres cannot store NUL, and a name is one line.
+Label = Annotated[Name, StringConstraints(pattern=r"^[^\u0000-\u001f\u007f]+$")]
+Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
+
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+class NewBookingItem(Body):
+    ticket_type_id: UUID
+    quantity: Quantity
+
+
+class NewBooking(Body):
+    """Either `items`, or `quantity` alone where the event has one ticket type."""
+
+    event_id: UUID
+    items: tuple[NewBookingItem, ...] | None = Field(default=None, min_length=1, max_length=TICKET_TYPES_MAX)
+    quantity: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.items is None) == (self.quantity is None):
+            raise ValueError("send either items or quantity")
+        items = self.items or ()
+        if len({item.ticket_type_id for item in items}) < len(items):
+            raise ValueError("each ticket type may be named once")
+        if sum(item.quantity for item in items) > QUANTITY_MAX:
+            raise ValueError(f"a booking has at most {QUANTITY_MAX} seats")
+        return self
+
+
+class NewPaymentIntent(Body):
+    """`amount` and `currency` may be left out; if sent they must be the booking's."""
+
+    booking_id: UUID
+    amount: Annotated[int, Field(ge=0, le=AMOUNT_MAX)] | None = None
+    currency: Currency | None = None
+
+
+class NewEventTicketType(Body):
+    name: Label
+    unit_amount: Amount
+    capacity: Capacity
+
+
+class NewEvent(Body):
+    name: Label
+    starts_at: Time
+    currency: Currency
+    on_sale: bool = True
+    max_per_booking: Quantity = 10
+    cancel_until: Time | None = Field(
+        default=None, description="Until when customers may cancel what they have paid; null: not at all"
+    )
+    ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
+
+
+class TicketTypePatch(Body):
+    """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
+
+    id: UUID | None = None
+    name: Label | None = None
+    unit_amount: Amount | None = None
+    capacity: Capacity | None = None
+
+    @model_validator(mode="after")
+    def _whole_when_new(self) -> Self:
+        if self.id is None and None in (self.name, self.unit_amount, self.capacity):
+            raise ValueError("a new ticket type needs name, unit_amount and capacity")
+        return self
+
+
+class EventPatch(Body):
+    """What is sent changes, the rest stays."""
+
+    name: Label | None = None
+    starts_at: Time | None = None
+    on_sale: bool | None = None
+    max_per_booking: Quantity | None = None
+    cancel_until: Time | None = Field(default=None, description="null: customers may not cancel")
+    ticket_types: tuple[TicketTypePatch, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        for field in self.model_fields_set - {"cancel_until"}:
+            if getattr(self, field) is None:
+                raise ValueError(f"{field} cannot be null")
+        ids = [ticket_type.id for ticket_type in self.ticket_types if ticket_type.id is not None]
+        if len(set(ids)) < len(ids):
+            raise ValueError("each ticket type may be named once")
+        return self
+
+
+class NewRefund(Body):
+    """All that is left is given back when there is no `amount`."""
+
+    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+class QueuedItem(Resource):
+    ticket_type_id: UUID | None
+    quantity: int
+
+
+class QueuedPayment(Resource):
+    status: Literal["creating"] = "creating"
+
+
+class QueuedBooking(Resource):
+    """A booking that is asked for and not yet answered for: it may still turn out sold out.
+
+    Read it again at `Location`, or send the same request with the same Idempotency-Key.
+    """
+
+    id: UUID
+    event_id: UUID
+    items: tuple[QueuedItem, ...]
+    status: Literal["pending"] = "pending"
+    payment: QueuedPayment = QueuedPayment()
+    version: Literal[0] = 0
+
+
+class PaymentIntent(Resource):
+    """What Stripe.js needs to let the customer pay."""
+
+    booking_id: UUID
+    payment_intent_id: str
+    client_secret: str
+    amount: Amount
+    currency: Currency
+    publishable_key: str | None = None
+
+
+class GuestToken(Resource):
+    token: str
+    subject: str
+    expires_at: datetime
+
+
+class BookingPage(Page[Booking]):
+    pass
+
+
+class EventPage(Page[Event]):
+    pass
+
+
+class TransitionPage(Page[Transition]):
+    pass
+
+
+class FieldError(Resource):
+    loc: tuple[str | int, ...] = Field(description="Where: body, query, path or header, then the way to the value")
+    msg: str
+    type: str
+
+
+class Problem(Resource):
+    """RFC 9457: `code` is stable, `detail` is for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: tuple[FieldError, ...] | None = None
+
+
+class HealthState(Resource):
+    status: str
+    problems: dict[str, str] | None = None
+
+
+# --- over the WebSocket -----------------------------------------------------------------------------------
+
+
+class Auth(Body):
+    """The first message where there was no Authorization header; later ones renew the token."""
+
+    type: Literal["auth"]
+    token: str
+
+
+class _Target(Body):
+    booking_id: UUID | None = None
+    event_id: UUID | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.booking_id is None) == (self.event_id is None):
+            raise ValueError("name either booking_id or event_id")
+        return self
+
+
+class Subscribe(_Target):
+    type: Literal["subscribe"]
+
+
+class Unsubscribe(_Target):
+    type: Literal["unsubscribe"]
+
+
+ClientMessage = Annotated[Auth | Subscribe | Unsubscribe, Field(discriminator="type")]

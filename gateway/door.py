@@ -1,0 +1,100 @@
+"""Who may come in now: nobody's work is taken on that the actors cannot keep up with."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+
+from common.errors import TooManyRequests, Unavailable
+from common.health import Gate
+from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.streams import REDIS_AWAY, lengths
+
+WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
+# A rush that is turned away comes back spread over so many seconds.
+RETRY_AFTER_S = (1, 5)
+# Subjects and addresses whose requests are counted; past it the one longest silent is forgotten.
+BUCKETS_MAX = 100_000
+# A client may save up so many seconds' worth of requests.
+BURST_S = 2.0
+
+log = structlog.get_logger()
+
+
+class Door:
+    """Turns requests away while Redis is away or a mailbox is over its limit."""
+
+    def __init__(self, redis: Redis, listening: Gate, *, limit: int, sample_ms: int) -> None:
+        self._redis = redis
+        self.listening = listening
+        self._limit = limit
+        self._sample_s = sample_ms / 1000
+        self._lengths: Mapping[str, int] = {}
+
+    def enter(self, mailboxes: Sequence[str]) -> None:
+        """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`."""
+        if self.listening.reason is not None:
+            raise Unavailable("The message bus cannot be reached")
+        for mailbox in mailboxes:
+            if self._lengths.get(mailbox, 0) > self._limit:
+                raise Unavailable(
+                    "Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_S)
+                )
+
+    async def watch(self) -> None:
+        """Look at the mailboxes again and again, until cancelled."""
+        while True:
+            try:
+                await self.sample()
+            except REDIS_AWAY as error:
+                log.debug("mailbox lengths not sampled", error=str(error))
+            await asyncio.sleep(self._sample_s)
+
+    async def sample(self) -> None:
+        self._lengths = await lengths(self._redis, WATCHED)
+
+
+class Limiter:
+    """A token bucket for each subject or address, in this process alone: a bound, not an accounting."""
+
+    def __init__(self, per_second: float) -> None:
+        self._rate = per_second
+        self._burst = max(1.0, per_second * BURST_S)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: str) -> None:
+        """Raises TooManyRequests, with when to come back."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        tokens, at = self._buckets.get(key, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - at) * self._rate)
+        # A request that is turned away costs nothing: who waits as told is let in.
+        self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > BUCKETS_MAX:
+            self._buckets.popitem(last=False)
+        if tokens < 1:
+            raise TooManyRequests(retry_after=max(1, round((1 - tokens) / self._rate)))
+
+
+def client_address(request: web.Request, trusted_proxies: int) -> str:
+    """The client's address: from X-Forwarded-For as far as our own proxies wrote it."""
+    if trusted_proxies:
+        hops = [
+            hop.strip() for header in request.headers.getall("X-Forwarded-For", []) for hop in header.split(",")
+        ]
+        if hops:
+            return hops[-min(trusted_proxies, len(hops))]
+    return request.remote or "unknown"
+
+
+DOOR = web.AppKey("door", Door)
+LIMITER = web.AppKey("limiter", Limiter)

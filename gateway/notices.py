@@ -1,0 +1,74 @@
+"""What the booking actors tell all gateways: handed to waiting requests and to sockets."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from common.envelope import Envelope
+from common.messages import BookingChanged, EventChanged
+from common.resources import Booking
+from gateway.live import Change, Hub, Topic, text_frame
+from gateway.waiters import Heard, Waiters
+
+log = structlog.get_logger()
+
+
+def owner_topic(owner: str) -> Topic:
+    return ("owner", owner)
+
+
+def booking_topic(booking_id: UUID) -> Topic:
+    """For operators: without the client secret."""
+    return ("booking", booking_id)
+
+
+def event_topic(event_id: UUID) -> Topic:
+    return ("event", event_id)
+
+
+def redacted(booking: Booking) -> Booking:
+    """The booking as others than its owner may see it."""
+    payment = booking.payment.model_copy(update={"client_secret": None})
+    return booking.model_copy(update={"payment": payment})
+
+
+class Notices:
+    """Called with each notification in the order in which they came."""
+
+    def __init__(self, hub: Hub, waiters: Waiters) -> None:
+        self._hub = hub
+        self._waiters = waiters
+
+    def __call__(self, envelope: Envelope) -> None:
+        message = envelope.message
+        if isinstance(message, BookingChanged):
+            self._booking(message)
+        elif isinstance(message, EventChanged):
+            self._event(message)
+        else:
+            log.warning("unexpected notification", type=message.type)
+
+    def _booking(self, message: BookingChanged) -> None:
+        booking = message.booking
+        heard = Heard(booking)
+        self._waiters.tell(message.owner, heard)
+        key = booking_topic(booking.id)
+        topic = owner_topic(message.owner)
+        if self._hub.has(topic):
+            self._hub.broadcast(topic, Change(key, booking.version, booking_frame(heard.json)))
+        if self._hub.has(key):
+            json = redacted(booking).model_dump_json().encode()
+            self._hub.broadcast(key, Change(key, booking.version, booking_frame(json)))
+
+    def _event(self, message: EventChanged) -> None:
+        topic = event_topic(message.event.id)
+        if self._hub.has(topic):
+            frame = text_frame(b'{"type":"event","event":' + message.event.model_dump_json().encode() + b"}")
+            # An event's version may count its descriptions while its availability moves on.
+            self._hub.broadcast(topic, Change(topic, message.event.version, frame, repeats=True))
+
+
+def booking_frame(json: bytes) -> bytes:
+    return text_frame(b'{"type":"booking","booking":' + json + b"}")

@@ -1,0 +1,188 @@
+"""The OpenAPI 3.1 document, made from the table of routes and the models that validate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from common import errors
+from common.errors import HoldfastError
+from common.web import PROBLEM_JSON
+from gateway.bodies import Auth, Problem, Subscribe, Unsubscribe
+from gateway.guard import Who
+from gateway.live import CLOSE_MEANINGS
+from gateway.routes import Answer, Route
+
+REF = "#/components/schemas/{model}"
+JSON = "application/json"
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "description": "Makes the request safe to send again: the same key of the same subject, the same result.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    },
+    "Prefer": {
+        "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
+        "wait. https://www.rfc-editor.org/rfc/rfc7240",
+        "schema": {"type": "string"},
+    },
+}
+STATUS_TEXTS = {
+    101: "The socket is open",
+    200: "OK",
+    201: "Created",
+    202: "Taken on; the rest comes later, over the WebSocket or by reading again",
+    503: "Not ready",
+}
+# Of the interface, not of the program: it changes when clients have to.
+API_VERSION = "1.0.0"
+ABOUT = """\
+Sells seats for events and takes the money through Stripe.
+
+Amounts are in the currency's minor unit, times are RFC 3339 in UTC, lists are `{"items": […], "next_cursor": …}`.
+Errors are RFC 9457 problem documents with a stable `code`.
+"""
+ABOUT_WEBSOCKET = """\
+Authenticate with the `Authorization` header or, within 10 seconds, with a first message `Auth`; never in the URL.
+Then every change of the owner's bookings arrives as `{"type": "booking", "booking": …}` with growing `version`.
+
+`Subscribe` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
+an event's changes are `{"type": "event", "event": …}`. What is refused is answered with
+`{"type": "error", "code", "detail"}`, and the socket stays open. After a reconnect subscribe again: the snapshot
+brings you up to date.
+
+Close codes:
+
+"""
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The whole document."""
+    models = _models(routes)
+    refs, definitions = models_json_schema(
+        sorted(models, key=lambda model: (model[0].__name__, model[1])), ref_template=REF
+    )
+    schemas = definitions["$defs"]
+    queries = {route.query: schemas[route.query.__name__] for route in routes if route.query is not None}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        query = queries[route.query] if route.query is not None else {}
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs, query)
+    for kind in queries:
+        schemas.pop(kind.__name__, None)  # described as parameters
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Holdfast", "version": API_VERSION, "description": ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _models(routes: Iterable[Route]) -> set[tuple[type[BaseModel], JsonSchemaMode]]:
+    found: set[tuple[type[BaseModel], JsonSchemaMode]] = {(Problem, "serialization")}
+    found |= {(kind, "validation") for kind in (Auth, Subscribe, Unsubscribe)}
+    for route in routes:
+        found |= {(kind, "validation") for kind in (route.body, route.query) if kind is not None}
+        found |= {(kind, "serialization") for answer in route.answers.values() for kind in _kinds(answer)}
+    return found
+
+
+def _kinds(answer: Answer) -> tuple[type[BaseModel], ...]:
+    if isinstance(answer, tuple):
+        return answer
+    return (answer,) if isinstance(answer, type) else ()
+
+
+def _operation(route: Route, refs: Any, query: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.view.__name__ if route.tag != "operations" else f"process_{route.view.__name__}",
+        "summary": route.summary,
+        "tags": [route.tag],
+        "responses": _responses(route, refs),
+    }
+    if route.tag == "live":
+        closes = "\n".join(f"- {int(code)}: {meaning}" for code, meaning in CLOSE_MEANINGS.items())
+        operation["description"] = ABOUT_WEBSOCKET + closes
+    if parameters := _parameters(route, query):
+        operation["parameters"] = parameters
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": route.body_required,
+            "content": {JSON: {"schema": refs[(route.body, "validation")]}},
+        }
+    if route.who is not Who.ANYONE:
+        operation["security"] = [{"bearer": []}]
+        operation["x-scope"] = "holdfast:operator" if route.who is Who.OPERATOR else ""
+    return operation
+
+
+def _parameters(route: Route, query: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "{id}" in route.path:
+        schema = {"type": "string", "format": "uuid"}
+        found.append({"name": "id", "in": "path", "required": True, "schema": schema})
+    if "{name}" in route.path:
+        found.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    for name, schema in query.get("properties", {}).items():
+        found.append({"name": name, "in": "query", "schema": _without_null(schema)})
+    found += [{"name": name, "in": "header", **HEADERS[name]} for name in route.headers]
+    return found
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter is there or not; it is never null."""
+    schema = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    options = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
+    return {**options[0], **schema} if options else schema
+
+
+def _responses(route: Route, refs: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    located = 201 in route.answers and route.body is not None
+    for status, answer in route.answers.items():
+        response: dict[str, Any] = {"description": STATUS_TEXTS[status]}
+        if located:
+            response["headers"] = {"Location": {"description": "Where to read it", "schema": {"type": "string"}}}
+        if isinstance(answer, str):
+            response["content"] = {answer: {"schema": {"type": "string"}}}
+        elif kinds := _kinds(answer):
+            schemas = [refs[(kind, "serialization")] for kind in kinds]
+            response["content"] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
+        found[str(status)] = response
+    problem = {PROBLEM_JSON: {"schema": refs[(Problem, "serialization")]}}
+    for status, kinds_ in _problems(route).items():
+        if str(status) in found:
+            continue
+        lines = [f"`{kind.code}`: {kind.title}" for kind in kinds_]
+        response = {"description": "; ".join(lines), "content": problem}
+        if any(kind.retryable for kind in kinds_):
+            response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
+        found[str(status)] = response
+    return found
+
+
+def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
+    """What the route's own errors and those that come with its nature share, by status."""
+    kinds: list[type[HoldfastError]] = list(route.errors)
+    if route.tag != "operations":
+        kinds.append(errors.TooManyRequests)
+    if route.who is not Who.ANYONE or route.tag == "live":
+        kinds.append(errors.Unauthorized)
+    if route.who is Who.OPERATOR:
+        kinds.append(errors.Forbidden)
+    if route.body is not None:
+        kinds += [errors.MalformedRequest, errors.UnsupportedMediaType, errors.PayloadTooLarge]
+    if route.body is not None or route.query is not None or route.headers:
+        kinds.append(errors.InvalidRequest)
+    if route.mailboxes:
+        kinds += [errors.Unavailable, errors.Timeout]
+    by_status: dict[int, list[type[HoldfastError]]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return dict(sorted(by_status.items()))

@@ -1,0 +1,185 @@
+"""Reading requests: bodies, query parameters, path ids and headers, each wrong one told precisely."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from common.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
+from common.resources import BookingStatus
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+WAIT = re.compile(r"wait=(\d{1,9})")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+CURSOR_MAX = 256
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def invalid(error: ValidationError, where: str) -> InvalidRequest:
+    """The problem with every wrong value in it."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    # A list with a wrong item is also said to be too short: only what is wrong by itself is told.
+    inner = {one["loc"][:depth] for one in found for depth in range(len(one["loc"]))}
+    errors = [
+        {"loc": [where, *one["loc"]], "msg": one["msg"], "type": one["type"]}
+        for one in found
+        if one["loc"] not in inner
+    ]
+    return InvalidRequest(f"{len(errors)} value(s) are not valid", errors=errors)
+
+
+def invalid_value(where: str, name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, errors=[{"loc": [where, name], "msg": message, "type": "value_error"}])
+
+
+# --- bodies -----------------------------------------------------------------------------------------------
+
+
+async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
+    """The request's body as `kind`; `empty` stands in where a body may be left out.
+
+    Raises UnsupportedMediaType, MalformedRequest (not JSON), InvalidRequest (not what is asked for), or
+    aiohttp's HTTPRequestEntityTooLarge.
+    """
+    try:
+        raw = await request.read()
+    except web.RequestPayloadError:
+        raise MalformedRequest("The body is not encoded as its headers say") from None
+    if not raw and empty:
+        raw = empty
+    elif request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise MalformedRequest(first["msg"]) from None
+        raise invalid(error, "body") from None
+
+
+# --- the query --------------------------------------------------------------------------------------------
+
+
+def encode_cursor(position: list[Any]) -> str:
+    """A place in a list, opaque to clients."""
+    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+
+_POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(
+    tuple[AwareDatetime, UUID], config=ConfigDict(strict=True)
+)
+
+
+def _decode_cursor(cursor: Any) -> tuple[datetime, UUID]:
+    try:
+        if len(cursor) > CURSOR_MAX:
+            raise ValueError
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        position = _POSITION.validate_json(raw)
+        position[0].astimezone(UTC)  # the first and the last hours of all time have no place in UTC
+    except (ValueError, TypeError, OverflowError, binascii.Error):
+        raise ValueError("not a cursor that was given out here") from None
+    return position
+
+
+Cursor = Annotated[
+    tuple[datetime, UUID],
+    BeforeValidator(_decode_cursor),
+    WithJsonSchema({"type": "string", "description": "`next_cursor` of the page before"}),
+]
+
+
+class PageQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: Cursor | None = None
+
+
+class BookingsQuery(PageQuery):
+    status: BookingStatus | None = None
+    event_id: UUID | None = None
+
+
+class AdminBookingsQuery(BookingsQuery):
+    owner: str | None = Field(default=None, min_length=1, max_length=255)
+
+
+class NoQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def query(request: web.Request, kind: type[M]) -> M:
+    """The query parameters as `kind`. Raises InvalidRequest, also for unknown and repeated ones."""
+    found = request.query
+    values = dict(found)
+    if len(values) < len(found):
+        raise InvalidRequest("A query parameter may be sent once only")
+    if any("\0" in value for value in values.values()):
+        raise InvalidRequest("A query parameter may not contain NUL")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error, "query") from None
+
+
+# --- the path and headers ---------------------------------------------------------------------------------
+
+
+def path_id(request: web.Request) -> UUID:
+    """The `{id}` of the path. Raises NotFound for what cannot be an id."""
+    text = request.match_info["id"]
+    if not UUID_TEXT.fullmatch(text):
+        raise NotFound
+    return UUID(text)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The Idempotency-Key: 1 to 255 visible ASCII characters, once. Raises InvalidRequest."""
+    keys = request.headers.getall("Idempotency-Key", [])
+    if not keys:
+        return None
+    if len(keys) > 1 or not IDEMPOTENCY_KEY.fullmatch(keys[0]):
+        raise invalid_value("header", "Idempotency-Key", "must be one value of 1 to 255 visible ASCII characters")
+    return keys[0]
+
+
+class Preference(NamedTuple):
+    """How long the client wants to wait, and what of its wishes was followed."""
+
+    wait_s: float
+    applied: str | None
+
+
+def preference(request: web.Request, default_s: float, most_s: float) -> Preference:
+    """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4.
+
+    What is not understood is ignored, as the RFC asks.
+    """
+    wishes = [wish.strip().lower() for header in request.headers.getall("Prefer", []) for wish in header.split(",")]
+    waits = [found for wish in wishes if (found := WAIT.fullmatch(wish.split(";")[0].strip().replace('"', "")))]
+    if waits:
+        seconds = min(int(waits[0][1]), int(most_s))
+        return Preference(seconds, f"wait={seconds}")
+    if "respond-async" in wishes:
+        return Preference(0.0, "respond-async")
+    return Preference(min(default_s, most_s), None)

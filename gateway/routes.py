@@ -1,0 +1,167 @@
+"""Every route of the gateway in one table: what serves it, who may use it, and what OpenAPI says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from common import errors, health, telemetry
+from common.errors import HoldfastError
+from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.resources import Booking, Event
+from common.web import Handler
+from gateway import bodies, docs, params, placing, session, views
+from gateway.guard import Who, guarded
+from gateway.settings import GatewaySettings
+
+READS = (BOOKING_QUERIES,)
+WRITES = (BOOKING_COMMANDS,)
+# A new booking also joins the queue in front of Stripe.
+SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
+
+Answer = type[BaseModel] | tuple[type[BaseModel], ...] | str | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path.
+
+    `answers`: what comes with each status that is no error: models, a media type, or nothing.
+    `mailboxes`: those that a request adds to; over their limit it is turned away.
+    """
+
+    method: str
+    path: str
+    view: Handler
+    summary: str
+    tag: str
+    who: Who = Who.ANYONE
+    mailboxes: tuple[str, ...] = ()
+    body: type[BaseModel] | None = None
+    body_required: bool = True
+    query: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    answers: dict[int, Answer] = field(default_factory=dict)
+    errors: tuple[type[HoldfastError], ...] = ()
+
+
+_BOOKING = (errors.NotFound,)
+_CREATE = (
+    errors.EventNotFound,
+    errors.TicketTypeNotFound,
+    errors.TicketTypeRequired,
+    errors.QuantityOverLimit,
+    errors.NotOnSale,
+    errors.SoldOut,
+    errors.PaymentRejected,
+    errors.IdempotencyKeyReused,
+)
+
+GUESTS = Route(
+    "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
+    answers={201: bodies.GuestToken},
+)  # fmt: skip
+
+ROUTES = (
+    Route(
+        "GET", "/events", views.list_events, "List events", "events",
+        mailboxes=READS, query=params.PageQuery, answers={200: bodies.EventPage},
+    ),
+    Route(
+        "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
+        mailboxes=READS, answers={200: Event}, errors=(errors.EventNotFound, errors.NotFound),
+    ),
+    Route(
+        "POST", "/bookings", placing.create_booking, "Book seats", "bookings", Who.BEARER,
+        mailboxes=SELLS, body=bodies.NewBooking, headers=("Idempotency-Key", "Prefer"),
+        answers={201: Booking, 200: Booking, 202: (Booking, bodies.QueuedBooking)}, errors=_CREATE,
+    ),
+    Route(
+        "GET", "/bookings", views.list_bookings, "List one's own bookings, newest first", "bookings", Who.BEARER,
+        mailboxes=READS, query=params.BookingsQuery, answers={200: bodies.BookingPage},
+    ),
+    Route(
+        "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Who.BEARER,
+        mailboxes=READS, answers={200: Booking}, errors=_BOOKING,
+    ),
+    Route(
+        "GET", "/bookings/{id}/history", views.get_history, "Read what happened to a booking", "bookings",
+        Who.BEARER, mailboxes=READS, answers={200: bodies.TransitionPage}, errors=_BOOKING,
+    ),
+    Route(
+        "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Who.BEARER,
+        mailboxes=WRITES, answers={200: Booking, 202: Booking}, errors=(*_BOOKING, errors.CancellationClosed),
+    ),
+    Route(
+        "POST", "/payment/create-intent", views.create_payment_intent, "Get what Stripe.js needs to pay",
+        "bookings", Who.BEARER, mailboxes=WRITES, body=bodies.NewPaymentIntent, headers=("Prefer",),
+        answers={200: bodies.PaymentIntent},
+        errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, errors.SoldOut, errors.PaymentRejected),
+    ),
+    Route(
+        "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,
+        mailboxes=WRITES, body=bodies.NewEvent, headers=("Idempotency-Key",), answers={201: Event},
+        errors=(errors.IdempotencyKeyReused, errors.Conflict),
+    ),
+    Route(
+        "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Who.OPERATOR,
+        mailboxes=WRITES, body=bodies.EventPatch, headers=("Idempotency-Key",), answers={200: Event},
+        errors=(errors.EventNotFound, errors.NotFound, errors.CapacityBelowSold, errors.Conflict),
+    ),
+    Route(
+        "POST", "/admin/events/{id}/cancel", views.cancel_event, "Call an event off", "admin", Who.OPERATOR,
+        mailboxes=WRITES, answers={202: Event}, errors=(errors.EventNotFound, errors.NotFound, errors.Conflict),
+    ),
+    Route(
+        "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,
+        mailboxes=READS, query=params.AdminBookingsQuery, answers={200: bodies.BookingPage},
+    ),
+    Route(
+        "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
+        mailboxes=WRITES, body=bodies.NewRefund, body_required=False, headers=("Idempotency-Key",),
+        answers={200: Booking, 202: Booking}, errors=(*_BOOKING, errors.Conflict, errors.AmountMismatch),
+    ),
+)  # fmt: skip
+
+# `/ws` authenticates by itself: its token may also come in the first message.
+WEBSOCKET = Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None})
+
+PAGES = (
+    Route(
+        "GET", "/openapi.json", docs.openapi_json, "This document", "operations", answers={200: "application/json"}
+    ),
+    Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
+    Route(
+        "GET", "/assets/{name}", docs.asset, "What the page is made of", "operations",
+        answers={200: "text/css"}, errors=(errors.NotFound,),
+    ),
+)  # fmt: skip
+
+# Served by every process (`common.web.new_app`): listed here to be described.
+PROCESS = (
+    Route(
+        "GET", "/health/live", health.live, "Whether the process runs", "operations",
+        answers={200: bodies.HealthState},
+    ),
+    Route(
+        "GET", "/health/ready", health.ready, "Whether it can serve", "operations",
+        answers={200: bodies.HealthState, 503: bodies.HealthState},
+    ),
+    Route("GET", "/metrics", telemetry.metrics, "Prometheus metrics", "operations", answers={200: "text/plain"}),
+)  # fmt: skip
+
+
+def table(settings: GatewaySettings) -> tuple[Route, ...]:
+    """The routes that this gateway serves."""
+    return (*((GUESTS,) if settings.guests else ()), *ROUTES, WEBSOCKET, *PAGES)
+
+
+def register(app: web.Application, routes: tuple[Route, ...]) -> None:
+    for route in routes:
+        handler = guarded(route.view, route.who, route.mailboxes)
+        if route.method == "GET":
+            app.router.add_get(route.path, handler, allow_head=route is not WEBSOCKET)
+        else:
+            app.router.add_route(route.method, route.path, handler)

@@ -1,0 +1,103 @@
+"""The gateway's settings."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from common.settings import ActorSettings, CommaSeparated
+
+# RFC 7518, section 3.2: an HS256 key has at least as many bits as the hash.
+SECRET_BYTES_MIN = 32
+SYMMETRIC = frozenset({"HS256"})
+ASYMMETRIC = frozenset({"RS256", "ES256"})
+
+
+class GatewaySettings(ActorSettings):
+    """What the gateway reads from its environment."""
+
+    port: int = Field(default=8080, ge=0, le=65535)
+
+    # Tokens: exactly one of the secret and the JWKS URL. The algorithms come from here, never from a token.
+    auth_jwt_secret: SecretStr | None = None
+    auth_jwks_url: str | None = Field(default=None, pattern="^https?://")
+    auth_algorithms: CommaSeparated = ()
+    auth_issuer: str = Field(default="holdfast", min_length=1)
+    auth_audience: str = Field(default="holdfast", min_length=1)
+    # Guests get tokens of their own; needs the secret. Unset: on with the secret, off with a JWKS URL.
+    auth_guests: bool | None = None
+    auth_token_seconds: int = Field(default=86_400, ge=60, le=31_536_000)
+    # How long fetched keys are trusted before they are fetched anew, and the least time between two fetches,
+    # so that tokens with made-up key ids cannot make us flood the identity provider.
+    auth_jwks_cache_seconds: float = Field(default=300, gt=0)
+    auth_jwks_interval_seconds: float = Field(default=10, ge=0)
+
+    stripe_publishable_key: str | None = Field(default=None, pattern="^pk_(test|live)_")
+
+    # The longest booking of a hundred ticket types is 9 KB; an event of a hundred is 40 KB.
+    body_max_bytes: int = Field(default=65_536, ge=1024, le=10_485_760)
+    # Entries in a mailbox from which on requests that would add to it get 503 with Retry-After.
+    mailbox_limit: int = Field(default=20_000, ge=1)
+    # How old the known mailbox lengths may be: in this time a rush can go over the limit.
+    mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
+    # Requests a second of one subject (of one address before there is a token); 0 switches it off.
+    rate_limit_per_second: float = Field(default=0, ge=0)
+    # How many proxies in front of us add to X-Forwarded-For: the client's address is taken from there.
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    cors_origins: CommaSeparated = ()
+
+    # How long POST /bookings waits for the booking to become payable, unless `Prefer: wait=N` says otherwise.
+    wait_seconds: float = Field(default=5, ge=0)
+    wait_max_seconds: float = Field(default=30, ge=0, le=300)
+    # Silence after which CreateBooking is published once more: Redis may have lost it.
+    republish_ms: int = Field(default=2000, ge=1)
+    # How long any other question may take.
+    answer_seconds: float = Field(default=5, gt=0, le=60)
+
+    ws_auth_seconds: float = Field(default=10, gt=0)
+    ws_ping_seconds: float = Field(default=25, gt=0)
+    # The longest message is `auth`, with a token that also has to fit into a header elsewhere.
+    ws_message_max_bytes: int = Field(default=16_384, ge=1024)
+    # Bytes that may wait for a client that does not keep up; past it the socket is closed with 1013.
+    ws_queue_max_bytes: int = Field(default=262_144, ge=4096)
+    ws_subscriptions_max: int = Field(default=100, ge=1)
+
+    @field_validator("auth_jwt_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < SECRET_BYTES_MIN:
+            raise ValueError(f"must have at least {SECRET_BYTES_MIN} bytes")
+        return secret
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            scheme, separator, host = origin.partition("://")
+            if origin != "*" and not (separator and scheme in ("http", "https") and host and "/" not in host):
+                raise ValueError(f"{origin!r} is not an origin such as https://tickets.example")
+        return origins
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        if (self.auth_jwt_secret is None) == (self.auth_jwks_url is None):
+            raise ValueError("set exactly one of AUTH_JWT_SECRET and AUTH_JWKS_URL")
+        allowed = SYMMETRIC if self.auth_jwks_url is None else ASYMMETRIC
+        if wrong := set(self.auth_algorithms) - allowed:
+            source = "AUTH_JWT_SECRET" if self.auth_jwks_url is None else "AUTH_JWKS_URL"
+            raise ValueError(
+                f"AUTH_ALGORITHMS: {', '.join(sorted(wrong))} cannot be used with {source}, "
+                f"only {', '.join(sorted(allowed))}"
+            )
+        if self.auth_guests and self.auth_jwks_url is not None:
+            raise ValueError("AUTH_GUESTS needs AUTH_JWT_SECRET: another's keys cannot sign tokens for guests")
+        return self
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return self.auth_algorithms or tuple(sorted(SYMMETRIC if self.auth_jwks_url is None else ASYMMETRIC))
+
+    @property
+    def guests(self) -> bool:
+        return self.auth_jwt_secret is not None and self.auth_guests is not False

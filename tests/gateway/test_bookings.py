@@ -1,0 +1,220 @@
+"""POST /bookings: what the client is told, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from common.errors import EventNotFound, IdempotencyKeyReused, SoldOut
+from common.ids import booking_id
+from common.messages import CreateBooking
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import (
+    EVENT_ID,
+    SILENCE,
+    TICKET_TYPE_ID,
+    Client,
+    ScriptedBooking,
+    as_json,
+    bearer,
+    booking,
+    flush,
+    placed,
+)
+
+ITEMS = {"event_id": str(EVENT_ID), "items": [{"ticket_type_id": str(TICKET_TYPE_ID), "quantity": 2}]}
+KEY = "order-1"
+ID = booking_id("alice", KEY)
+
+
+def keyed(**headers: str) -> dict[str, str]:
+    return bearer() | {"Idempotency-Key": KEY} | headers
+
+
+def creating(message: CreateBooking) -> dict[str, Any]:
+    return placed(booking(message.booking_id, payment="creating", version=1))
+
+
+async def test_answers_201_once_the_booking_is_payable(gateway: Client, actor: ScriptedBooking) -> None:
+    """The seats are held first, the intent comes later: the client is answered when it can pay."""
+    actor.on(CreateBooking, creating)
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    (command,) = await actor.wait_for(CreateBooking)
+    assert (command.booking_id, command.owner, command.event_id) == (ID, "alice", EVENT_ID)
+    assert [(item.ticket_type_id, item.quantity) for item in command.items] == [(TICKET_TYPE_ID, 2)]
+    await actor.change("alice", booking(ID, version=2))
+    response = await request
+    assert response.status == 201
+    assert response.headers["Location"] == f"/bookings/{ID}"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "Preference-Applied" not in response.headers
+    assert await response.json() == as_json(booking(ID, version=2))
+
+
+async def test_a_free_booking_is_confirmed_at_once(gateway: Client, actor: ScriptedBooking) -> None:
+    free = booking(ID, status="confirmed", payment="none", amount=0, version=1)
+    actor.on(CreateBooking, placed(free))
+    response = await gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=keyed())
+    assert (response.status, (await response.json())["status"]) == (201, "confirmed")
+    (command,) = actor.messages(CreateBooking)
+    assert [(item.ticket_type_id, item.quantity) for item in command.items] == [(None, 2)]
+
+
+async def test_a_repeated_key_is_answered_200_with_the_same_booking(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    actor.on(CreateBooking, placed(booking(ID), created=False))
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    assert (response.status, (await response.json())["id"]) == (200, str(ID))
+
+
+async def test_without_a_key_each_request_is_a_booking_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+    ids = {(await (await gateway.post("/bookings", json=ITEMS, headers=bearer())).json())["id"] for _ in "ab"}
+    assert len(ids) == 2
+
+
+async def test_the_same_key_of_another_subject_is_another_booking(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+    mine = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    theirs = await gateway.post("/bookings", json=ITEMS, headers=keyed(**bearer("bob")))
+    assert (await mine.json())["id"] != (await theirs.json())["id"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (EventNotFound(), 404),
+        (SoldOut(booking_id=str(ID)), 409),
+        (IdempotencyKeyReused(), 422),
+    ],
+)
+async def test_a_refusal_is_a_problem(gateway: Client, actor: ScriptedBooking, error: Any, status: int) -> None:
+    actor.on(CreateBooking, error)
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    problem = await response.json()
+    assert response.content_type == "application/problem+json"
+    assert (response.status, problem["status"], problem["code"]) == (status, status, error.code)
+    assert problem["type"] == f"urn:holdfast:problem:{error.code}"
+    if error.code == "sold_out":
+        assert problem["booking_id"] == str(ID)
+
+
+async def test_a_payment_that_stripe_refuses_is_a_problem(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, creating)
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    await actor.change("alice", booking(ID, status="failed", reason="payment_rejected", payment="none", version=2))
+    response = await request
+    problem = await response.json()
+    assert (response.status, problem["code"], problem["booking_id"]) == (409, "payment_rejected", str(ID))
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [("respond-async", "respond-async"), ("wait=0", "wait=0"), ('wait="0"; x=y, respond-async', "wait=0")],
+)
+async def test_who_does_not_want_to_wait_gets_the_booking_as_it_is(
+    gateway: Client, actor: ScriptedBooking, prefer: str, applied: str
+) -> None:
+    """A true booking all the same: the seats' transaction is quick."""
+    actor.on(CreateBooking, creating)
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer=prefer))
+    assert (response.status, response.headers["Preference-Applied"]) == (202, applied)
+    assert await response.json() == as_json(booking(ID, payment="creating", version=1))
+
+
+async def test_202_with_the_booking_when_it_is_not_payable_in_time(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(wait_seconds=0.05)
+    actor.on(CreateBooking, creating)
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    assert (response.status, (await response.json())["payment"]["status"]) == (202, "creating")
+
+
+async def test_202_says_honestly_what_is_known_when_nothing_was_heard(start: Gateway) -> None:
+    """No booking actor runs: only what was asked for is known, and the command waits for one."""
+    gateway = await start(wait_seconds=0.01)
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    assert (response.status, response.headers["Location"]) == (202, f"/bookings/{ID}")
+    assert await response.json() == {
+        "id": str(ID),
+        "event_id": str(EVENT_ID),
+        "items": ITEMS["items"],
+        "status": "pending",
+        "payment": {"status": "creating"},
+        "version": 0,
+    }
+
+
+async def test_the_wait_is_bounded_by_the_settings(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(wait_max_seconds=0)
+    actor.on(CreateBooking, creating)
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer="wait=999999999"))
+    assert (response.status, response.headers["Preference-Applied"]) == (202, "wait=0")
+
+
+async def test_silence_has_the_command_published_once_more(start: Gateway, actor: ScriptedBooking) -> None:
+    """Redis may have lost the first: the second is the same command, and its answer counts."""
+    gateway = await start(republish_ms=20)
+    actor.on(CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _placed(message))
+    response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
+    first, second = await actor.wait_for(CreateBooking, 2)
+    assert first == second
+    assert (response.status, (await response.json())["id"]) == (201, str(ID))
+
+
+def _placed(message: CreateBooking) -> dict[str, Any]:
+    return placed(booking(message.booking_id), created=False)
+
+
+async def test_a_lost_reply_is_made_good_by_the_notification(gateway: Client, actor: ScriptedBooking) -> None:
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    await actor.change("alice", booking(ID))
+    assert (await request).status == 201
+
+
+async def test_what_is_heard_late_does_not_go_backwards(gateway: Client, actor: ScriptedBooking) -> None:
+    """A notification overtaken by a newer one is not what the client is shown."""
+    actor.on(CreateBooking, creating)
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    await actor.change(
+        "alice", booking(ID, payment="awaiting", version=3), booking(ID, payment="creating", version=2)
+    )
+    assert (await (await request).json())["version"] == 3
+
+
+async def test_another_owners_notification_is_not_shown(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, creating)
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    await actor.change("mallory", booking(ID, version=9))
+    await actor.change("alice", booking(ID, version=2))
+    assert (await (await request).json())["version"] == 2
+
+
+async def test_redis_that_forgets_everything_delays_but_does_not_lose(
+    start: Gateway, actor: ScriptedBooking, redis_url: str
+) -> None:
+    gateway = await start(republish_ms=200)
+    actor.on(CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _placed(message))
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    await flush(redis_url)
+    assert (await request).status == 201
+
+
+async def test_many_at_once_each_get_their_own(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+
+    async def one(number: int) -> tuple[UUID, str]:
+        headers = bearer(f"user-{number}") | {"Idempotency-Key": KEY}
+        response = await gateway.post("/bookings", json=ITEMS, headers=headers)
+        return booking_id(f"user-{number}", KEY), (await response.json())["id"]
+
+    for expected, got in await asyncio.gather(*(one(number) for number in range(100))):
+        assert got == str(expected)

@@ -1,0 +1,148 @@
+"""Who may come in: backpressure, rates, and Redis that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import make_mocked_request, unused_port
+
+from common.errors import TooManyRequests
+from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS, CreateBooking, GetEvent
+from common.streams import connect
+from gateway.door import DOOR, Limiter, client_address
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import (
+    EVENT_ID,
+    RedisServer,
+    ScriptedBooking,
+    acting,
+    as_json,
+    bearer,
+    booking,
+    event,
+    placed,
+    serving,
+)
+
+BOOK = {"event_id": str(EVENT_ID), "quantity": 1}
+
+
+@pytest.mark.parametrize("mailbox", [BOOKING_COMMANDS, PAYMENT_INTENTS])
+async def test_a_mailbox_over_its_limit_turns_bookings_away(start: Gateway, redis_url: str, mailbox: str) -> None:
+    """With when to come back; what only reads still works; and again when there is room."""
+    gateway = await start(mailbox_limit=2, wait_seconds=0.01, mailbox_sample_ms=10_000)
+    door = gateway.app[DOOR]
+    redis = connect(redis_url)
+    for _ in range(3):
+        await redis.xadd(mailbox, {"some": "work"})
+    await door.sample()
+    response = await gateway.post("/bookings", json=BOOK, headers=bearer())
+    assert (response.status, (await response.json())["code"]) == (503, "unavailable")
+    assert 1 <= int(response.headers["Retry-After"]) <= 5
+    assert (await gateway.get("/health/ready")).status == 200
+    async with acting(redis_url) as actor:
+        actor.on(GetEvent, as_json(event()))
+        assert (await gateway.get(f"/events/{EVENT_ID}")).status == 200
+        actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+        await redis.delete(mailbox)
+        await door.sample()
+        assert (await gateway.post("/bookings", json=BOOK, headers=bearer())).status == 201
+    await redis.aclose()
+
+
+async def test_questions_over_the_limit_are_turned_away_too(start: Gateway, redis_url: str) -> None:
+    gateway = await start(mailbox_limit=1, mailbox_sample_ms=10_000)
+    redis = connect(redis_url)
+    for _ in range(2):
+        await redis.xadd(BOOKING_QUERIES, {"some": "work"})
+    await gateway.app[DOOR].sample()
+    assert (await gateway.get("/events")).status == 503
+    await redis.aclose()
+
+
+async def test_redis_away_is_503_and_heals_by_itself(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, unused_port())
+    await server.start()
+    async with serving(server.url) as gateway:
+        listening = gateway.app[DOOR].listening
+        socket = await gateway.ws_connect("/ws", headers=bearer())
+        await server.stop()
+        response = await gateway.post("/bookings", json=BOOK, headers=bearer())
+        assert (response.status, (await response.json())["code"]) == (503, "unavailable")
+        assert response.headers["Retry-After"] == "1"
+        assert (await gateway.get("/events")).status == 503
+        assert (await gateway.get("/health/ready")).status == 503
+        assert (await gateway.get("/health/live")).status == 200
+        await server.start()
+        async with asyncio.timeout(10):
+            await listening.opened.wait()
+        async with acting(server.url) as actor:
+            actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+            assert (await gateway.post("/bookings", json=BOOK, headers=bearer())).status == 201
+            await actor.change("alice", booking())
+            assert (await socket.receive_json(timeout=10))["type"] == "booking"
+        assert (await gateway.get("/health/ready")).status == 200
+    await server.stop()
+
+
+async def test_redis_that_goes_away_while_a_client_waits(tmp_path: Path) -> None:
+    """What may have been taken on is said to be queued, not failed."""
+    server = RedisServer(tmp_path, unused_port())
+    await server.start()
+    async with serving(server.url, wait_seconds=0.2) as gateway, acting(server.url) as actor:
+        request = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=bearer()))
+        await actor.wait_for(CreateBooking)
+        await server.stop()
+        response = await request
+        assert (response.status, (await response.json())["version"]) == (202, 0)
+        await server.start()
+    await server.stop()
+
+
+async def test_a_subject_that_asks_too_often_is_told_when_to_come_back(
+    start: Gateway, actor: ScriptedBooking
+) -> None:
+    gateway = await start(rate_limit_per_second=0.5)
+    actor.on(GetEvent, as_json(event()))
+    path = f"/events/{EVENT_ID}"
+    assert [(await gateway.get(path)).status for _ in range(2)] == [200, 429]
+    response = await gateway.post("/bookings", json={}, headers=bearer())
+    assert response.status == 422
+    response = await gateway.post("/bookings", json={}, headers=bearer())
+    assert (response.status, response.headers["Retry-After"]) == (429, "2")
+    assert (await gateway.post("/bookings", json={}, headers=bearer("bob"))).status == 422
+
+
+def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("gateway.door.time.monotonic", lambda: now)
+    limiter = Limiter(2)
+    for _ in range(4):
+        limiter.take("a")  # two seconds' worth at once
+    for _ in range(3):
+        with pytest.raises(TooManyRequests):
+            limiter.take("a")
+    now = 0.5
+    limiter.take("a")
+    with pytest.raises(TooManyRequests):
+        limiter.take("a")
+    limiter.take("b")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        (0, "1.1.1.1", "9.9.9.9"),
+        (1, "1.1.1.1", "1.1.1.1"),
+        (1, "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+        (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"),
+        (2, "1.1.1.1", "1.1.1.1"),
+        (1, None, "9.9.9.9"),
+    ],
+)
+def test_only_our_own_proxies_say_where_a_client_is(proxies: int, forwarded: str | None, expected: str) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    request = make_mocked_request("GET", "/", headers=headers).clone(remote="9.9.9.9")
+    assert client_address(request, proxies) == expected

@@ -1,0 +1,135 @@
+"""The OpenAPI document says what there is, no more and no less, and the page shows it without the internet."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from common.resources import Booking, Event
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import Client
+
+METHODS = {"get", "post", "patch", "put", "delete"}
+
+
+async def fetched(gateway: Client) -> dict[str, Any]:
+    response = await gateway.get("/openapi.json")
+    assert (response.status, response.content_type) == (200, "application/json")
+    document: dict[str, Any] = await response.json()
+    return document
+
+
+async def test_the_document_is_valid_and_3_1(gateway: Client) -> None:
+    document = await fetched(gateway)
+    assert document["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(document).validate()
+
+
+async def test_every_route_is_described_and_every_description_is_served(start: Gateway) -> None:
+    for guests in (True, False):
+        gateway = await start(auth_guests=guests)
+        document = await fetched(gateway)
+        described = {
+            (method.upper(), path)
+            for path, operations in document["paths"].items()
+            for method in operations
+            if method in METHODS
+        }
+        served = {
+            (route.method, route.resource.canonical)
+            for route in gateway.app.router.routes()
+            if route.resource is not None and route.method not in ("HEAD", "OPTIONS")
+        }
+        assert described == served
+        assert (("POST", "/auth/guest") in described) is guests
+
+
+async def test_every_operation_says_what_can_go_wrong(gateway: Client) -> None:
+    document = await fetched(gateway)
+    names = [one["operationId"] for operations in document["paths"].values() for one in operations.values()]
+    assert len(set(names)) == len(names)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            responses = operation["responses"]
+            if "security" in operation:
+                assert {"401", "429", "503"} <= set(responses), path
+            if "requestBody" in operation:
+                assert {"400", "413", "415", "422"} <= set(responses), path
+            if path.startswith("/admin"):
+                assert "403" in responses, path
+            if "{id}" in path:
+                assert "404" in responses, path
+                assert {key: value for key, value in operation["parameters"][0].items() if key != "schema"} == {
+                    "in": "path",
+                    "name": "id",
+                    "required": True,
+                }
+
+
+async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
+    schemas = (await fetched(gateway))["components"]["schemas"]
+    for model in (Booking, Event):
+        assert set(schemas[model.__name__]["properties"]) == set(model.model_fields)
+    assert schemas["NewBooking"]["additionalProperties"] is False
+    assert schemas["Booking"]["properties"]["amount"]["maximum"] == 99_999_999
+
+
+async def test_close_codes_are_described(gateway: Client) -> None:
+    about = (await fetched(gateway))["paths"]["/ws"]["get"]["description"]
+    for code in (1001, 1003, 1008, 1009, 1013, 4401):
+        assert str(code) in about
+
+
+class Page(HTMLParser):
+    """What a page links to and loads, and whether its tags are balanced."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "!doctype"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.tags: set[str] = set()
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.tags.add(tag)
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "a":
+            self.links.add(found["href"])
+        elif "href" in found or "src" in found:
+            self.loads.add(found.get("href") or found["src"])
+        assert "style" not in found
+        assert not any(name.startswith("on") for name in found)
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+async def test_the_page_works_without_the_internet_and_without_scripts(gateway: Client) -> None:
+    response = await gateway.get("/docs")
+    assert (response.status, response.content_type) == (200, "text/html")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    text = await response.text()
+    page = Page()
+    page.feed(text)
+    assert "script" not in page.tags
+    for path in page.loads:
+        assert path.startswith("/")
+        assert (await gateway.get(path)).status == 200
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    for path in (await fetched(gateway))["paths"]:
+        assert path in text
+    assert re.search(r"\$\w", text) is None, "the template is filled in"

@@ -1,0 +1,60 @@
+"""Settings are checked once, at the start, with an error that names the variable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import ConfigurationError
+from common.settings import load
+from gateway.settings import GatewaySettings
+from tests.gateway.stage import SECRET
+
+JWKS = "https://id.example/jwks.json"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({}, "AUTH_JWT_SECRET"),
+        ({"AUTH_JWT_SECRET": SECRET, "AUTH_JWKS_URL": JWKS}, "AUTH_JWKS_URL"),
+        ({"AUTH_JWT_SECRET": "too short"}, "AUTH_JWT_SECRET"),
+        ({"AUTH_JWKS_URL": "file:///etc/passwd"}, "AUTH_JWKS_URL"),
+        ({"AUTH_JWT_SECRET": SECRET, "AUTH_ALGORITHMS": "none"}, "AUTH_ALGORITHMS"),
+        ({"AUTH_JWT_SECRET": SECRET, "AUTH_ALGORITHMS": "HS256,RS256"}, "AUTH_ALGORITHMS"),
+        ({"AUTH_JWKS_URL": JWKS, "AUTH_ALGORITHMS": "HS256"}, "AUTH_ALGORITHMS"),
+        ({"AUTH_JWKS_URL": JWKS, "AUTH_GUESTS": "true"}, "AUTH_GUESTS"),
+        ({"AUTH_JWT_SECRET": SECRET, "CORS_ORIGINS": "tickets.example"}, "CORS_ORIGINS"),
+        ({"AUTH_JWT_SECRET": SECRET, "CORS_ORIGINS": "https://a.example/path"}, "CORS_ORIGINS"),
+        ({"AUTH_JWT_SECRET": SECRET, "STRIPE_PUBLISHABLE_KEY": "sk_test_1"}, "STRIPE_PUBLISHABLE_KEY"),
+        ({"AUTH_JWT_SECRET": SECRET, "PORT": "http"}, "PORT"),
+        ({"AUTH_JWT_SECRET": SECRET, "BODY_MAX_BYTES": "0"}, "BODY_MAX_BYTES"),
+    ],
+)
+def test_a_wrong_setting_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], named: str
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as raised:
+        load(GatewaySettings)
+    assert named in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "algorithms", "guests"),
+    [
+        ({"auth_jwt_secret": SECRET}, ("HS256",), True),
+        ({"auth_jwt_secret": SECRET, "auth_guests": False}, ("HS256",), False),
+        ({"auth_jwks_url": JWKS}, ("ES256", "RS256"), False),
+        ({"auth_jwks_url": JWKS, "auth_algorithms": "RS256"}, ("RS256",), False),
+    ],
+)
+def test_the_source_of_keys_decides_what_is_believed(
+    values: dict[str, Any], algorithms: tuple[str, ...], guests: bool
+) -> None:
+    settings = load(GatewaySettings, **values)
+    assert (settings.algorithms, settings.guests, settings.port) == (algorithms, guests, 8080)
+    assert SECRET not in repr(settings)

@@ -1,0 +1,324 @@
+"""`/ws`: who may listen, what is heard and in which order, and how sockets end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType
+
+from common.errors import EventNotFound, NotFound
+from common.messages import EventChanged, GetBooking, GetEvent
+from gateway.live import HUB, Change, text_frame
+from gateway.notices import owner_topic
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, event, token
+
+Socket = ClientWebSocketResponse[Any]
+
+
+async def connect(gateway: Client, subject: str = "alice", **kwargs: Any) -> Socket:
+    return await gateway.ws_connect("/ws", headers=bearer(subject, **kwargs))
+
+
+async def closed(socket: Socket) -> int | None:
+    """Read to the end; says the close code."""
+    async with asyncio.timeout(10):
+        async for _ in socket:
+            pass
+    return socket.close_code
+
+
+async def heard(socket: Socket) -> dict[str, Any]:
+    message: dict[str, Any] = await socket.receive_json(timeout=10)
+    return message
+
+
+async def settled(socket: Socket, actor: ScriptedBooking) -> dict[str, Any]:
+    """A question and its answer: what was sent to the socket before has arrived with it."""
+    probe = uuid4()
+    actor.on(GetEvent, lambda message: as_json(event(message.event_id)))
+    await socket.send_json({"type": "subscribe", "event_id": str(probe)})
+    return await heard(socket)
+
+
+async def test_an_owner_hears_of_every_change(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    first, second = booking(version=2), booking(version=1, payment="creating")
+    await actor.change("alice", first, second)
+    assert await heard(socket) == {"type": "booking", "booking": as_json(first)}
+    assert await heard(socket) == {"type": "booking", "booking": as_json(second)}
+
+
+async def test_the_token_may_come_in_the_first_message(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await gateway.ws_connect("/ws")
+    await socket.send_json({"type": "auth", "token": token()})
+    await settled(socket, actor)
+    change = booking()
+    await actor.change("alice", change)
+    assert (await heard(socket))["booking"]["id"] == str(change.id)
+
+
+async def test_nobody_hears_of_anothers_bookings(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    await actor.change("bob", booking())
+    mine = booking()
+    await actor.change("alice", mine)
+    assert (await heard(socket))["booking"]["id"] == str(mine.id)
+
+
+async def test_sockets_of_several_gateways_hear_the_same(start: Gateway, actor: ScriptedBooking) -> None:
+    sockets = [await connect(await start()) for _ in range(3)]
+    change = booking()
+    await actor.change("alice", change)
+    for socket in sockets:
+        assert await heard(socket) == {"type": "booking", "booking": as_json(change)}
+
+
+async def test_a_status_never_goes_backwards(gateway: Client, actor: ScriptedBooking) -> None:
+    """Doubled and overtaken notifications are dropped; those of another booking are not."""
+    socket = await connect(gateway)
+    id, other = uuid4(), booking(version=1)
+    versions = [1, 3, 3, 2, 1, 4]
+    await actor.change("alice", *(booking(id, version=version) for version in versions), other)
+    got = [(await heard(socket))["booking"] for _ in range(4)]
+    assert [one["version"] for one in got if one["id"] == str(id)] == [1, 3, 4]
+    assert got[-1]["id"] == str(other.id)
+
+
+async def test_a_snapshot_overtaken_by_a_change_is_asked_for_again(gateway: Client, actor: ScriptedBooking) -> None:
+    """The snapshot that the client gets is never older than the change that it has had."""
+    socket = await connect(gateway)
+    id = uuid4()
+    await actor.change("alice", booking(id, version=5))
+    assert (await heard(socket))["booking"]["version"] == 5
+    answers = iter([3, 4, 6])
+    actor.on(GetBooking, lambda _: as_json(booking(id, version=next(answers))))
+    await socket.send_json({"type": "subscribe", "booking_id": str(id)})
+    assert await heard(socket) == {"type": "snapshot", "booking": as_json(booking(id, version=6))}
+    await actor.change("alice", booking(id, version=6), booking(id, version=7))
+    assert (await heard(socket))["booking"]["version"] == 7
+
+
+async def test_a_reconnecting_client_is_brought_up_to_date(gateway: Client, actor: ScriptedBooking) -> None:
+    id = uuid4()
+    first = await connect(gateway)
+    await actor.change("alice", booking(id, version=2))
+    await heard(first)
+    await first.close()
+    await actor.change("alice", booking(id, version=3, status="confirmed", payment="paid"))
+    actor.on(GetBooking, as_json(booking(id, version=3, status="confirmed", payment="paid")))
+    second = await connect(gateway)
+    await second.send_json({"type": "subscribe", "booking_id": str(id)})
+    snapshot = await heard(second)
+    assert (snapshot["type"], snapshot["booking"]["status"]) == ("snapshot", "confirmed")
+    (question,) = actor.messages(GetBooking)
+    assert (question.booking_id, question.owner) == (id, "alice")
+
+
+async def test_anothers_booking_cannot_be_subscribed_to(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    id = uuid4()
+    actor.on(GetBooking, lambda message: NotFound() if message.owner == "alice" else as_json(booking(id)))
+    await socket.send_json({"type": "subscribe", "booking_id": str(id)})
+    error = await heard(socket)
+    assert (error["type"], error["code"], error["booking_id"]) == ("error", "not_found", str(id))
+    await actor.change("bob", booking(id, version=9))
+    mine = booking()
+    await actor.change("alice", mine)
+    assert (await heard(socket))["booking"]["id"] == str(mine.id)
+
+
+async def test_an_operator_listens_to_any_booking_without_its_secret(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    owner, operator = await connect(gateway), await connect(gateway, "root", operator=True)
+    id = uuid4()
+    actor.on(GetBooking, as_json(booking(id, version=1)))
+    await operator.send_json({"type": "subscribe", "booking_id": str(id)})
+    snapshot = await heard(operator)
+    assert snapshot["booking"]["payment"]["client_secret"] is None
+    assert [question.owner for question in actor.messages(GetBooking)] == [None]
+    change = booking(id, version=2)
+    await actor.change("alice", change)
+    seen = await heard(operator)
+    assert seen["booking"].pop("payment") == as_json(change)["payment"] | {"client_secret": None}
+    assert (await heard(owner))["booking"]["payment"]["client_secret"] == "pi_123_secret_456"
+
+
+async def test_an_events_seats_can_be_watched(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    actor.on(GetEvent, as_json(event(available=10)))
+    await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
+    assert await heard(socket) == {"type": "snapshot", "event": as_json(event(available=10))}
+    await actor.notify(EventChanged(event=event(version=2, available=8)), EventChanged(event=event(version=1)))
+    await actor.notify(EventChanged(event=event(version=2, available=7)))
+    left = [(await heard(socket))["event"]["ticket_types"][0]["available"] for _ in range(2)]
+    assert left == [8, 7]
+
+
+async def test_after_unsubscribing_an_event_is_silent(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    actor.on(GetEvent, as_json(event()))
+    await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
+    await heard(socket)
+    await socket.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
+    await settled(socket, actor)
+    await actor.notify(EventChanged(event=event(version=2)))
+    mine = booking()
+    await actor.change("alice", mine)
+    assert (await heard(socket))["type"] == "booking"
+
+
+WRONG = [
+    "not json",
+    "[]",
+    "{}",
+    '{"type": "dance"}',
+    '{"type": "subscribe"}',
+    '{"type": "subscribe", "booking_id": 5}',
+    '{"type": "subscribe", "booking_id": "x"}',
+    f'{{"type": "subscribe", "booking_id": "{EVENT_ID}", "event_id": "{EVENT_ID}"}}',
+    f'{{"type": "subscribe", "event_id": "{EVENT_ID}", "more": 1}}',
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+async def test_a_wrong_message_is_told_and_the_socket_stays(
+    gateway: Client, actor: ScriptedBooking, text: str
+) -> None:
+    socket = await connect(gateway)
+    await socket.send_str(text)
+    error = await heard(socket)
+    assert (error["type"], error["code"]) == ("error", "invalid_request")
+    assert (await settled(socket, actor))["type"] == "snapshot"
+
+
+async def test_what_is_not_there_is_told_and_costs_no_subscription(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(ws_subscriptions_max=1)
+    socket = await connect(gateway)
+    actor.on(GetEvent, EventNotFound())
+    for _ in range(2):
+        await socket.send_json({"type": "subscribe", "event_id": str(uuid4())})
+        assert (await heard(socket))["code"] == "event_not_found"
+    assert (await settled(socket, actor))["type"] == "snapshot"
+    assert (await settled(socket, actor))["code"] == "invalid_request"
+
+
+# --- how sockets end --------------------------------------------------------------------------------------
+
+
+async def test_a_wrong_token_in_the_header_opens_no_socket(gateway: Client) -> None:
+    response = await gateway.get("/ws", headers={"Authorization": "Bearer nonsense"})
+    assert (response.status, (await response.json())["code"]) == (401, "unauthorized")
+
+
+async def test_a_plain_request_opens_no_socket(gateway: Client) -> None:
+    response = await gateway.get("/ws", headers=bearer())
+    assert (response.status, (await response.json())["code"]) == (400, "malformed_request")
+
+
+async def test_without_a_token_in_time_the_socket_is_closed(start: Gateway) -> None:
+    socket = await (await start(ws_auth_seconds=0.05)).ws_connect("/ws")
+    assert await closed(socket) == 4401
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        '{"type": "auth", "token": "nonsense"}',
+        f'{{"type": "auth", "token": "{token(exp=1)}"}}',
+        '{"type": "auth"}',
+        f'{{"type": "subscribe", "event_id": "{EVENT_ID}"}}',
+        "x",
+    ],
+)
+async def test_a_first_message_without_a_valid_token_closes(gateway: Client, first: str) -> None:
+    socket = await gateway.ws_connect("/ws")
+    await socket.send_str(first)
+    assert await closed(socket) == 4401
+
+
+async def test_a_token_that_expires_closes_the_socket(gateway: Client) -> None:
+    socket = await connect(gateway, exp=time.time() + 0.4)
+    assert await closed(socket) == 4401
+
+
+async def test_a_token_can_be_renewed_for_the_same_subject_only(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway, exp=time.time() + 0.4)
+    await socket.send_json({"type": "auth", "token": token("bob")})
+    assert (await heard(socket))["code"] == "forbidden"
+    await socket.send_json({"type": "auth", "token": "nonsense"})
+    assert (await heard(socket))["code"] == "unauthorized"
+    await socket.send_json({"type": "auth", "token": token("alice", exp=int(time.time()) + 3600)})
+    assert (await settled(socket, actor))["type"] == "snapshot"
+    other = await connect(gateway, exp=time.time() + 0.4)
+    assert await closed(other) == 4401  # by then the first token has expired too
+    assert (await settled(socket, actor))["type"] == "snapshot"
+
+
+async def test_a_binary_message_closes_with_1003(gateway: Client) -> None:
+    socket = await connect(gateway)
+    await socket.send_bytes(b"{}")
+    assert await closed(socket) == 1003
+
+
+async def test_a_message_that_is_too_long_closes_with_1009(gateway: Client) -> None:
+    socket = await connect(gateway)
+    await socket.send_str("x" * 20_000)
+    assert await closed(socket) == 1009
+
+
+async def test_nothing_but_wrong_messages_closes_with_1008(gateway: Client) -> None:
+    socket = await connect(gateway)
+    for _ in range(21):
+        await socket.send_str("x")
+    assert await closed(socket) == 1008
+
+
+async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Client) -> None:
+    """It can read what was written before, and learns why; others are not held up."""
+    slow = await connect(gateway)
+    hub = gateway.app[HUB]
+    frame = text_frame(b'"' + b"x" * 60_000 + b'"')
+    version = 0
+    while hub.has(owner_topic("alice")):
+        version += 1
+        assert version < 2000, "never closed"
+        hub.broadcast(owner_topic("alice"), Change(("booking", "k"), version, frame))
+        await asyncio.sleep(0)
+    received = 0
+    async with asyncio.timeout(10):
+        while (await slow.receive()).type is WSMsgType.TEXT:
+            received += 1
+    assert slow.close_code == 1013
+    assert 0 < received < version
+
+
+async def test_a_gateway_that_stops_sends_its_clients_elsewhere(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway, other = await start(), await start()
+    sockets = [await connect(gateway) for _ in range(3)]
+    ends = [asyncio.create_task(closed(socket)) for socket in sockets]
+    await gateway.server.close()
+    assert [await end for end in ends] == [1001, 1001, 1001]
+    again = await connect(other)
+    assert (await settled(again, actor))["type"] == "snapshot"
+
+
+async def test_a_gone_client_leaves_nothing_behind(gateway: Client) -> None:
+    hub = gateway.app[HUB]
+    socket = await connect(gateway)
+    assert hub.has(owner_topic("alice"))
+    await socket.close()
+    await gateway.get("/health/live")
+    assert not hub.has(owner_topic("alice"))
+
+
+def test_frames_are_as_the_rfc_has_them() -> None:
+    """RFC 6455, section 5.2: 7, 16 or 64 bits of length."""
+    assert text_frame(b"Hello") == b"\x81\x05Hello"
+    assert text_frame(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
+    assert text_frame(b"x" * 65_536)[:10] == b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"

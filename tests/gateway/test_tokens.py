@@ -1,0 +1,281 @@
+"""Tokens: only what the settings trust is believed."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from common.messages import ListBookings
+from common.settings import load
+from gateway.auth import Authenticator, SecretKey
+from gateway.settings import GatewaySettings
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import SECRET, Client, RedisServer, ScriptedBooking, bearer, serving, token
+
+EMPTY: dict[str, Any] = {"items": [], "next": None}
+
+
+async def status(gateway: Client, headers: dict[str, str]) -> int:
+    response = await gateway.get("/bookings", headers=headers)
+    if response.status == 401:
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert (await response.json())["code"] == "unauthorized"
+    return response.status
+
+
+def base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def encoded(part: Any) -> str:
+    return base64url(json.dumps(part).encode())
+
+
+def by_hand(claims: Any) -> str:
+    """A token with a right signature around claims that a library would refuse to write."""
+    signed = f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded(claims)}"
+    return f"{signed}.{base64url(hmac.digest(SECRET.encode(), signed.encode(), 'sha256'))}"
+
+
+def unsigned(claims: dict[str, Any]) -> str:
+    return jwt.encode(claims, "", algorithm="none")
+
+
+NOW = int(time.time())
+CLAIMS = {"sub": "alice", "iss": "holdfast", "aud": "holdfast", "exp": NOW + 3600}
+
+REFUSED = {
+    "no token": {},
+    "another scheme": {"Authorization": "Basic YWxpY2U6"},
+    "empty": {"Authorization": "Bearer "},
+    "nonsense": {"Authorization": "Bearer a.b.c"},
+    "alg none": {"Authorization": f"Bearer {unsigned(CLAIMS)}"},
+    "wrong key": bearer(secret="another-secret-of-at-least-32-bytes-in-all"),
+    "another algorithm": {"Authorization": f"Bearer {jwt.encode(CLAIMS, SECRET * 2, 'HS512')}"},
+    "expired": bearer(exp=NOW - 60),
+    "no expiry": bearer(exp=None),
+    "expiry that is no number": bearer(exp="soon"),
+    "expiry beyond all numbers": bearer(exp=float("inf")),
+    "not yet valid": bearer(nbf=NOW + 600),
+    "wrong audience": bearer(aud="elsewhere"),
+    "no audience": bearer(aud=None),
+    "wrong issuer": bearer(iss="elsewhere"),
+    "no issuer": bearer(iss=None),
+    "no subject": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'sub': None})}"},
+    "empty subject": bearer(""),
+    "long subject": bearer("x" * 256),
+    "subject with NUL": bearer("a\0b"),
+    "subject with a line break": bearer("a\nb"),
+    "half a surrogate pair": bearer("\ud800"),
+    "subject that is no text": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'sub': 5})}"},
+    "claims that are no object": {"Authorization": f"Bearer {by_hand(['alice'])}"},
+}
+
+
+@pytest.fixture(scope="module")
+async def door(redis_server: RedisServer) -> AsyncIterator[Client]:
+    async with serving(redis_server.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_token_that_is_not_valid_is_refused(door: Client, case: str) -> None:
+    assert await status(door, REFUSED[case]) == 401
+
+
+async def test_a_changed_token_is_refused(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListBookings, EMPTY)
+    good = token("alice")
+    header, _, signature = good.split(".")
+    body = encoded({**CLAIMS, "sub": "bob"})
+    assert await status(gateway, {"Authorization": f"Bearer {good}"}) == 200
+    assert await status(gateway, {"Authorization": f"Bearer {header}.{body}.{signature}"}) == 401
+    assert [question.owner for question in actor.messages(ListBookings)] == ["alice"]
+
+
+class CountingKey(SecretKey):
+    asked = 0
+
+    async def find(self, token: str) -> bytes:
+        self.asked += 1
+        return await super().find(token)
+
+
+async def test_a_verified_token_is_remembered_but_not_beyond_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = CountingKey(SECRET)
+    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), key)
+    now = time.time()
+    expiring = token(exp=now + 30)
+    for at, asked in ((now, 1), (now + 29, 1), (now + 31, 2), (now + 31, 3)):
+        monkeypatch.setattr("gateway.auth.time.time", lambda at=at: at)
+        assert (await authenticator.identify(expiring)).subject == "alice"
+        assert key.asked == asked
+
+
+async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.auth.CACHE_MAX", 2)
+    key = CountingKey(SECRET)
+    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), key)
+    for subject in ("a", "b", "c", "c", "b", "a"):
+        await authenticator.identify(token(subject))
+    assert key.asked == 4
+
+
+async def test_only_the_operators_scope_opens_admin(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListBookings, EMPTY)
+    for headers, expected in (
+        (bearer("root", operator=True), 200),
+        (bearer("root", scope="read holdfast:operator"), 200),
+        (bearer("root", scope="holdfast:operators"), 403),
+        (bearer("root", scope=["holdfast:operator"]), 403),
+        (bearer("root"), 403),
+    ):
+        assert (await gateway.get("/admin/bookings", headers=headers)).status == expected
+
+
+# --- guests -----------------------------------------------------------------------------------------------
+
+
+async def test_a_guest_gets_a_token_that_works_and_is_no_operator(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListBookings, EMPTY)
+    response = await gateway.post("/auth/guest")
+    guest = await response.json()
+    assert (response.status, set(guest)) == (201, {"token", "subject", "expires_at"})
+    headers = {"Authorization": f"Bearer {guest['token']}"}
+    assert await status(gateway, headers) == 200
+    assert [question.owner for question in actor.messages(ListBookings)] == [guest["subject"]]
+    assert (await gateway.get("/admin/bookings", headers=headers)).status == 403
+    assert (await (await gateway.post("/auth/guest")).json())["subject"] != guest["subject"]
+
+
+async def test_guests_can_be_switched_off(start: Gateway) -> None:
+    gateway = await start(auth_guests=False)
+    assert (await gateway.post("/auth/guest")).status == 404
+
+
+# --- an identity provider's keys --------------------------------------------------------------------------
+
+
+class Provider:
+    """An identity provider that publishes its keys, and counts how often they are fetched."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {}
+        self.fetched = 0
+        self.broken = False
+        app = web.Application()
+        app.router.add_get("/jwks", self._serve)
+        self.server = TestServer(app)
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("/jwks"))
+
+    async def _serve(self, _: web.Request) -> web.Response:
+        self.fetched += 1
+        if self.broken:
+            return web.Response(status=500)
+        return web.json_response({"keys": [self._public(kid, key) for kid, key in self.keys.items()]})
+
+    @staticmethod
+    def _public(kid: str, key: Any) -> dict[str, Any]:
+        kind = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
+        return {**json.loads(kind.to_jwk(key.public_key())), "kid": kid, "use": "sig"}
+
+    def sign(self, kid: str, algorithm: str | None = None) -> dict[str, str]:
+        key = self.keys[kid]
+        algorithm = algorithm or ("RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256")
+        signed = jwt.encode({**CLAIMS, "jti": kid}, key, algorithm, headers={"kid": kid})
+        return {"Authorization": f"Bearer {signed}"}
+
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture
+async def provider(actor: ScriptedBooking) -> AsyncIterator[Provider]:
+    actor.on(ListBookings, EMPTY)
+    provider = Provider()
+    provider.keys = {"rsa": RSA, "ec": EC}
+    async with provider.server:
+        yield provider
+
+
+def jwks(provider: Provider, **more: Any) -> dict[str, Any]:
+    settings = {"auth_jwt_secret": None, "auth_jwks_url": provider.url, "auth_jwks_interval_seconds": 0}
+    return settings | more
+
+
+async def test_keys_of_a_provider_are_believed(start: Gateway, provider: Provider) -> None:
+    gateway = await start(**jwks(provider))
+    for kid in ("rsa", "ec", "rsa"):
+        assert await status(gateway, provider.sign(kid)) == 200
+    assert provider.fetched == 1
+    assert (await gateway.post("/auth/guest")).status == 404
+
+
+async def test_a_rotated_key_is_fetched_and_the_old_one_is_gone(start: Gateway, provider: Provider) -> None:
+    gateway = await start(**jwks(provider))
+    old = provider.sign("rsa")
+    assert await status(gateway, old) == 200
+    provider.keys = {"new": ec.generate_private_key(ec.SECP256R1())}
+    assert await status(gateway, provider.sign("new")) == 200
+    other = await start(**jwks(provider))
+    assert await status(other, old) == 401
+    assert provider.fetched == 3
+
+
+async def test_made_up_key_ids_do_not_flood_the_provider(start: Gateway, provider: Provider) -> None:
+    gateway = await start(**jwks(provider, auth_jwks_interval_seconds=3600))
+    assert await status(gateway, provider.sign("rsa")) == 200
+    for number in range(5):
+        forged = jwt.encode(CLAIMS, RSA, "RS256", headers={"kid": f"made-up-{number}"})
+        assert await status(gateway, {"Authorization": f"Bearer {forged}"}) == 401
+    assert provider.fetched == 1
+
+
+async def test_a_secret_is_no_public_key(start: Gateway, provider: Provider) -> None:
+    """The classic confusion: HS256 with the public key as the secret."""
+    gateway = await start(**jwks(provider))
+    pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    header = {"alg": "HS256", "typ": "JWT", "kid": "rsa"}
+    signed = f"{encoded(header)}.{encoded(CLAIMS)}"
+    signature = base64url(hmac.digest(pem, signed.encode(), "sha256"))
+    assert await status(gateway, {"Authorization": f"Bearer {signed}.{signature}"}) == 401
+    assert await status(gateway, bearer()) == 401
+
+
+async def test_an_algorithm_that_the_settings_leave_out_is_refused(start: Gateway, provider: Provider) -> None:
+    gateway = await start(**jwks(provider, auth_algorithms="ES256"))
+    assert await status(gateway, provider.sign("ec")) == 200
+    assert await status(gateway, provider.sign("rsa")) == 401
+    assert await status(gateway, provider.sign("rsa", "PS256")) == 401
+
+
+async def test_known_keys_outlast_a_provider_that_is_away(start: Gateway, provider: Provider) -> None:
+    gateway = await start(**jwks(provider, auth_jwks_cache_seconds=0.000001))
+    assert await status(gateway, provider.sign("rsa")) == 200
+    provider.broken = True
+    assert await status(gateway, provider.sign("ec")) == 200
+
+
+async def test_without_any_keys_nobody_is_refused_for_good(start: Gateway, provider: Provider) -> None:
+    provider.broken = True
+    gateway = await start(**jwks(provider))
+    response = await gateway.get("/bookings", headers=provider.sign("rsa"))
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    provider.broken = False
+    assert await status(gateway, provider.sign("rsa")) == 200

@@ -1,0 +1,295 @@
+"""Reading, paying, cancelling and the operators' requests: each is one question to the booking actor."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.errors import (
+    AmountMismatch,
+    CancellationClosed,
+    CapacityBelowSold,
+    EventNotFound,
+    HoldfastError,
+    NotFound,
+    NothingToPay,
+)
+from common.messages import (
+    CancelBooking,
+    CancelEvent,
+    CreateEvent,
+    GetBooking,
+    GetEvent,
+    GetHistory,
+    ListBookings,
+    ListEvents,
+    RefundBooking,
+    RequestPayment,
+    UpdateEvent,
+)
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import (
+    EVENT_ID,
+    TICKET_TYPE_ID,
+    Client,
+    ScriptedBooking,
+    as_json,
+    bearer,
+    booking,
+    event,
+)
+
+OPERATOR = bearer("root", operator=True)
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+async def test_events_are_open_to_anyone(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListEvents, {"items": [as_json(event())], "next": None})
+    response = await gateway.get("/events")
+    assert (response.status, await response.json()) == (200, {"items": [as_json(event())], "next_cursor": None})
+    (question,) = actor.messages(ListEvents)
+    assert (question.limit, question.after) == (50, None)
+
+
+async def test_an_event_is_open_to_anyone(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(GetEvent, as_json(event()))
+    response = await gateway.get(f"/events/{EVENT_ID}")
+    assert (response.status, await response.json()) == (200, as_json(event()))
+    actor.on(GetEvent, EventNotFound())
+    response = await gateway.get(f"/events/{EVENT_ID}")
+    assert (response.status, (await response.json())["code"]) == (404, "event_not_found")
+
+
+async def test_a_cursor_leads_to_the_next_page(gateway: Client, actor: ScriptedBooking) -> None:
+    last = ["2030-01-01T00:00:00.123456Z", str(uuid4())]
+    actor.on(ListBookings, {"items": [as_json(booking())], "next": last})
+    first = await (await gateway.get("/bookings?limit=1", headers=bearer())).json()
+    assert len(first["items"]) == 1
+    path = f"/bookings?limit=1&cursor={first['next_cursor']}&status=confirmed&event_id={EVENT_ID}"
+    assert (await gateway.get(path, headers=bearer())).status == 200
+    one, two = actor.messages(ListBookings)
+    assert (one.owner, one.before, one.limit) == ("alice", None, 1)
+    assert two.before == (datetime.fromisoformat("2030-01-01T00:00:00.123456+00:00"), UUID(last[1]))
+    assert (two.owner, two.status, two.event_id) == ("alice", "confirmed", EVENT_ID)
+
+
+async def test_an_owner_reads_a_booking_with_its_secret(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(GetBooking, as_json(booking(EVENT_ID)))
+    response = await gateway.get(f"/bookings/{EVENT_ID}", headers=bearer())
+    assert (response.status, await response.json()) == (200, as_json(booking(EVENT_ID)))
+    assert response.headers["Cache-Control"] == "no-store"
+    assert [question.owner for question in actor.messages(GetBooking)] == ["alice"]
+
+
+async def test_an_operator_reads_any_booking_without_its_secret(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(GetBooking, as_json(booking(EVENT_ID)))
+    response = await gateway.get(f"/bookings/{EVENT_ID}", headers=OPERATOR)
+    assert (await response.json())["payment"]["client_secret"] is None
+    assert [question.owner for question in actor.messages(GetBooking)] == [None]
+
+
+async def test_anothers_booking_is_not_found(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(GetBooking, NotFound())
+    actor.on(GetHistory, NotFound())
+    for path in (f"/bookings/{EVENT_ID}", f"/bookings/{EVENT_ID}/history"):
+        response = await gateway.get(path, headers=bearer())
+        assert (response.status, (await response.json())["code"]) == (404, "not_found")
+
+
+async def test_a_history_is_a_list(gateway: Client, actor: ScriptedBooking) -> None:
+    change = {"version": 1, "from_status": None, "to_status": "pending"}
+    actor.on(GetHistory, {"items": [change]})
+    response = await gateway.get(f"/bookings/{EVENT_ID}/history", headers=bearer())
+    assert await response.json() == {"items": [change], "next_cursor": None}
+
+
+async def test_without_an_answer_in_time_a_question_is_503(start: Gateway) -> None:
+    gateway = await start(answer_seconds=0.02)
+    response = await gateway.get("/events")
+    assert (response.status, (await response.json())["code"]) == (503, "timeout")
+    assert response.headers["Retry-After"] == "1"
+
+
+# --- paying -----------------------------------------------------------------------------------------------
+
+
+def pay(gateway: Client, **body: Any) -> Any:
+    return gateway.post("/payment/create-intent", json={"booking_id": str(EVENT_ID), **body}, headers=bearer())
+
+
+INTENT = {
+    "booking_id": str(EVENT_ID),
+    "payment_intent_id": "pi_123",
+    "client_secret": "pi_123_secret_456",
+    "amount": 5000,
+    "currency": "eur",
+    "publishable_key": None,
+}
+
+
+async def test_the_intent_is_the_bookings_each_time(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(stripe_publishable_key="pk_test_1")
+    actor.on(RequestPayment, as_json(booking(EVENT_ID)))
+    for body in ({}, {"amount": 5000, "currency": "eur"}):
+        response = await pay(gateway, **body)
+        assert (response.status, await response.json()) == (200, INTENT | {"publishable_key": "pk_test_1"})
+    asked = [(message.owner, message.amount, message.currency) for message in actor.messages(RequestPayment)]
+    assert asked == [("alice", None, None), ("alice", 5000, "eur")]
+
+
+async def test_an_intent_that_is_being_made_is_waited_for(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(RequestPayment, as_json(booking(EVENT_ID, payment="creating", version=1)))
+    request = asyncio.create_task(pay(gateway))
+    await actor.wait_for(RequestPayment)
+    await actor.change("alice", booking(EVENT_ID, version=2))
+    response = await request
+    assert (response.status, await response.json()) == (200, INTENT)
+
+
+async def test_an_intent_that_is_not_made_in_time_is_503(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(wait_seconds=0.05)
+    actor.on(RequestPayment, as_json(booking(EVENT_ID, payment="creating")))
+    response = await pay(gateway)
+    assert (response.status, (await response.json())["code"]) == (503, "timeout")
+    assert response.headers["Retry-After"] == "1"
+
+
+async def test_a_booking_that_fails_meanwhile_cannot_be_paid(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(RequestPayment, as_json(booking(EVENT_ID, payment="creating", version=1)))
+    request = asyncio.create_task(pay(gateway))
+    await actor.wait_for(RequestPayment)
+    await actor.change("alice", booking(EVENT_ID, status="failed", reason="payment_rejected", payment="none"))
+    response = await request
+    assert (response.status, (await response.json())["code"]) == (409, "payment_rejected")
+
+
+async def test_a_booking_that_is_confirmed_meanwhile_has_nothing_to_pay(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    actor.on(RequestPayment, as_json(booking(EVENT_ID, payment="creating", version=1)))
+    request = asyncio.create_task(pay(gateway))
+    await actor.wait_for(RequestPayment)
+    await actor.change("alice", booking(EVENT_ID, status="confirmed", payment="paid"))
+    response = await request
+    assert (response.status, (await response.json())["code"]) == (409, "nothing_to_pay")
+
+
+@pytest.mark.parametrize("error", [NothingToPay(), AmountMismatch(), NotFound()])
+async def test_what_cannot_be_paid_is_told(gateway: Client, actor: ScriptedBooking, error: HoldfastError) -> None:
+    actor.on(RequestPayment, error)
+    response = await pay(gateway, amount=1)
+    assert (response.status, (await response.json())["code"]) == (error.status, error.code)
+
+
+# --- cancelling and refunding -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "payment", "status"),
+    [
+        ("cancelled", "none", 200),
+        ("cancelled", "refunded", 200),
+        ("cancelled", "refund_pending", 202),
+        ("pending", "awaiting", 202),
+    ],
+)
+async def test_a_cancelled_booking_is_200_once_it_is_settled(
+    gateway: Client, actor: ScriptedBooking, state: str, payment: str, status: int
+) -> None:
+    actor.on(CancelBooking, as_json(booking(EVENT_ID, status=state, payment=payment)))
+    response = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())
+    assert (response.status, (await response.json())["status"]) == (status, state)
+
+
+async def test_who_cancels_is_told_to_the_booking(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CancelBooking, CancellationClosed())
+    response = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())
+    assert (response.status, (await response.json())["code"]) == (409, "cancellation_closed")
+    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=OPERATOR)
+    cancels = [(message.owner, message.reason) for message in actor.messages(CancelBooking)]
+    assert cancels == [("alice", "by_customer"), (None, "by_operator")]
+
+
+async def test_a_refund_is_made_once_for_a_key(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(RefundBooking, as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending")))
+    path = f"/admin/bookings/{EVENT_ID}/refund"
+    key = OPERATOR | {"Idempotency-Key": "r-1"}
+    for _ in range(2):
+        assert (await gateway.post(path, json={"amount": 500}, headers=key)).status == 202
+    assert (await gateway.post(path, headers=OPERATOR)).status == 202
+    assert (await gateway.post(f"/admin/bookings/{uuid4()}/refund", headers=key)).status == 202
+    one, again, whole, other = actor.messages(RefundBooking)
+    assert (one, one.amount, whole.amount) == (again, 500, None)
+    assert len({one.refund_id, whole.refund_id, other.refund_id}) == 3
+
+
+# --- operators --------------------------------------------------------------------------------------------
+
+NEW = {
+    "name": "  Concert ",
+    "starts_at": "2031-01-01T22:00:00+02:00",
+    "currency": "eur",
+    "cancel_until": None,
+    "ticket_types": [
+        {"name": "Stalls", "unit_amount": 2500, "capacity": 10},
+        {"name": "Free", "unit_amount": 0, "capacity": 0},
+    ],
+}
+
+
+async def test_an_event_is_created_once_for_a_key(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateEvent, lambda message: as_json(event(message.event_id)))
+    headers = OPERATOR | {"Idempotency-Key": "e-1"}
+    responses = [await gateway.post("/admin/events", json=NEW, headers=headers) for _ in range(2)]
+    responses.append(await gateway.post("/admin/events", json=NEW, headers=OPERATOR))
+    one, again, another = actor.messages(CreateEvent)
+    assert [response.status for response in responses] == [201] * 3
+    assert responses[0].headers["Location"] == f"/events/{one.event_id}"
+    assert one == again
+    assert one.event_id != another.event_id
+    assert (one.name, one.starts_at.isoformat()) == ("Concert", "2031-01-01T20:00:00+00:00")
+    assert (one.on_sale, one.max_per_booking, one.cancel_until) == (True, 10, None)
+    assert [(kind.name, kind.unit_amount) for kind in one.ticket_types] == [("Stalls", 2500), ("Free", 0)]
+    assert len({kind.id for kind in (*one.ticket_types, *another.ticket_types)}) == 4
+
+
+async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(UpdateEvent, as_json(event()))
+    body = {
+        "on_sale": False,
+        "cancel_until": None,
+        "ticket_types": [
+            {"id": str(TICKET_TYPE_ID), "capacity": 20},
+            {"name": "Balcony", "unit_amount": 1, "capacity": 2},
+        ],
+    }
+    response = await gateway.patch(f"/admin/events/{EVENT_ID}", json=body, headers=OPERATOR)
+    assert (response.status, await response.json()) == (200, as_json(event()))
+    (message,) = actor.messages(UpdateEvent)
+    assert message.changes.model_fields_set == {"on_sale", "cancel_until"}
+    known, new = message.ticket_types
+    assert (known.id, known.model_fields_set) == (TICKET_TYPE_ID, {"id", "capacity"})
+    assert (new.name, new.unit_amount, new.capacity) == ("Balcony", 1, 2)
+    actor.on(UpdateEvent, CapacityBelowSold())
+    response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR)
+    assert (response.status, (await response.json())["code"]) == (409, "capacity_below_sold")
+
+
+async def test_an_event_that_is_called_off_is_202(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CancelEvent, as_json(event()))
+    response = await gateway.post(f"/admin/events/{EVENT_ID}/cancel", headers=OPERATOR)
+    assert (response.status, await response.json()) == (202, as_json(event()))
+
+
+async def test_operators_list_anybodys_bookings_without_secrets(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListBookings, {"items": [as_json(booking())], "next": None})
+    page = await (await gateway.get("/admin/bookings?owner=bob&status=pending", headers=OPERATOR)).json()
+    assert page["items"][0]["payment"]["client_secret"] is None
+    await gateway.get("/admin/bookings", headers=OPERATOR)
+    assert [(one.owner, one.status) for one in actor.messages(ListBookings)] == [("bob", "pending"), (None, None)]
