@@ -1,0 +1,59 @@
+# The two commands: `make up` runs all of Holdfast here, `make test` proves it. `make help` lists the rest.
+# Paths are relative throughout: make's own targets cannot hold spaces, the checkout's path may.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+# Rewritten by the image's build in the same words; see the Dockerfile.
+INSTALL_LOCKED := install --require-hashes -r
+STAMP := .venv/installed
+COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --quiet
+SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check format bench migrations lock clean
+
+help: ## List the commands
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booking=2"
+	@exec .venv/bin/python -m ops up $(ARGS)
+
+test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Lint, formatting, types, and who may import whom
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: $(STAMP) ## Put the code into its form
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: $(STAMP) ## Measure the real processes; how long in SECONDS=60
+	@.venv/bin/python -m bench --seconds $(SECONDS) $(ARGS)
+
+migrations: $(STAMP) ## Write the migration for changed models: APP=booking NAME=what_changes
+	@test -n "$(APP)" -a -n "$(NAME)" || { echo "say which: make migrations APP=booking NAME=what_changes" >&2; exit 1; }
+	.venv/bin/tortoise -c ops.migrate.$(shell echo '$(APP)' | tr a-z A-Z) makemigrations $(APP) --name $(NAME)
+
+lock: ## Resolve the dependencies anew (needs uv)
+	@command -v uv >/dev/null || { echo "uv is missing: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(COMPILE) --all-extras -o requirements.lock
+	$(COMPILE) -c requirements.lock -o requirements.prod.lock
+
+clean: ## Delete .venv and caches; the data in .holdfast stays
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Holdfast needs Python 3.11 or newer, and $(PYTHON) is not: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the locked dependencies into .venv (once, about a minute) ..."
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) $(INSTALL_LOCKED) requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,99 @@
+"""Whom PostgreSQL runs as when we are root, and where that account can reach its files.
+
+PostgreSQL refuses to run as root. So root runs it as `postgres`, or `nobody` where there is no such account.
+That account must reach its program and its data: a checkout under a 0700 folder (/root, a temporary folder) is
+out of its reach, and opening such a folder to everybody is not ours to do. What it cannot reach is kept under
+/var/lib/holdfast, where only root can put things. A user namespace would need neither, but containers often
+forbid making one.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.errors import StartError
+
+CANDIDATES = ("postgres", "nobody")
+STATE = Path("/var/lib/holdfast")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account without privileges."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def reaches(self, folder: Path) -> bool:
+        """Whether this account can enter `folder`: asked of the kernel, which also knows of ACLs."""
+        return self._can(["test", "-x", str(folder)])
+
+    def executes(self, program: Path) -> bool:
+        return self._can([str(program), "--version"])
+
+    def _can(self, command: list[str]) -> bool:
+        try:
+            done = subprocess.run(
+                command, user=self.uid, group=self.gid, extra_groups=[], cwd="/", capture_output=True, check=False
+            )
+        except PermissionError:
+            return False
+        return done.returncode == 0
+
+
+def server_account(cluster: Path) -> Account | None:
+    """Who runs PostgreSQL on `cluster`; None for ourselves, when we are not root.
+
+    The owner of a cluster that is there stays its owner. Raises StartError when there is no fitting account.
+    """
+    if os.geteuid() != 0:
+        return None
+    if cluster.exists():
+        entry = pwd.getpwuid(cluster.stat().st_uid)
+    else:
+        known = {entry.pw_name: entry for entry in pwd.getpwall()}
+        found = next((known[name] for name in CANDIDATES if name in known), None)
+        if found is None:
+            raise StartError(
+                f"PostgreSQL refuses to run as root, and there is no account {' or '.join(CANDIDATES)}"
+            )
+        entry = found
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def private_place() -> Path:
+    """A new folder that every account can pass through and only root can write to."""
+    place = STATE / secrets.token_hex(8)
+    _open_folder(STATE)
+    _open_folder(place)
+    return place
+
+
+def reachable_copy(source: Path, version: str, parts: list[str]) -> Path:
+    """A copy of `parts` of `source`, readable by all; made once for each `version`."""
+    copy = STATE / f"postgresql-{version}"
+    if not copy.exists():
+        draft = private_place()
+        for part in parts:
+            shutil.copytree(source / part, draft / part, ignore=shutil.ignore_patterns("include", "*.a"))
+        for path in draft.rglob("*"):
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        try:
+            draft.rename(copy)
+        except OSError:
+            if not copy.exists():
+                raise
+            shutil.rmtree(draft)  # another start was faster
+    return copy
+
+
+def _open_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)

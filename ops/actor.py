@@ -1,0 +1,63 @@
+"""One of Holdfast's own processes as a child: `python -m gateway` and the like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from ops.child import HOST, Child, Launch
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class ActorProcess(Child):
+    """`module` on `port`; ready when it listens and `health` answers 200."""
+
+    def __init__(
+        self, name: str, module: str, port: int, log: Path, environment: Mapping[str, str], health: str
+    ) -> None:
+        super().__init__(name, log)
+        self.port = port
+        self.environment = environment
+        self._module = module
+        self._health = health
+        # It drains, then finishes what is under way; only what takes longer than it may is killed.
+        drain, shutdown = environment.get("DRAIN_SECONDS", 0), environment.get("SHUTDOWN_SECONDS", 30)
+        self.stop_seconds = float(drain) + float(shutdown) + 5
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def launch(self) -> Launch:
+        environment = {**self.environment, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        # The working folder is on the path of `-m`: an install that is not editable works, too.
+        return Launch([sys.executable, "-m", self._module], environment, CHECKOUT)
+
+    async def problem(self) -> str | None:
+        # Several instances may share the port, so the answer can be another's: this one must listen itself.
+        if not self._listens():
+            return "it does not listen yet"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(self.url + self._health) as answer:
+                return None if answer.status == 200 else f"{answer.status}: {(await answer.text())[:200]}"
+        except (OSError, aiohttp.ClientError) as error:
+            return str(error)
+
+    def _listens(self) -> bool:
+        try:
+            connections = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.Error:
+            return False
+        return any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in connections)
+
+
+def inherited(settings: Mapping[str, str]) -> dict[str, str]:
+    """The person's environment without what only tells `holdfast` itself where things are."""
+    own = {"HOST", "PORT", "REUSE_PORT", "INSTANCE", "HOLDFAST_DATA"}
+    return {"PATH": os.defpath} | {name: value for name, value in settings.items() if name not in own}

@@ -1,0 +1,248 @@
+"""A server or actor as a child process: started until it is ready, stopped, killed, paused, looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from common.backoff import Backoff
+from ops.errors import StartError
+
+HOST = "127.0.0.1"
+PROBE_TIMEOUT_S = 3.0
+PR_SET_PDEATHSIG = 1  # prctl(2)
+# Below the range that systems take ports of outgoing connections from: one of those could get in between.
+FREE_PORTS = range(15_000, 32_000)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    while not _can_bind(port := random.choice(FREE_PORTS)):
+        pass
+    return port
+
+
+def _can_bind(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def ensure_free(port: int, name: str, setting: str) -> None:
+    """Raises StartError when `port` cannot be listened on; `setting` is the variable that moves it."""
+    if not _can_bind(port):
+        raise StartError(f"port {port} for {name} is in use: free it, or set {setting} to another port")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is executed. `user` and `group` are ids, for a server that refuses to run as root."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: Path
+    user: int | None = None
+    group: int | None = None
+
+
+@dataclass
+class _Run:
+    """One life of the process. A thread of its own waits for its end, so that no event loop is needed to
+    reap it and every loop can await it."""
+
+    process: subprocess.Popen[bytes]
+    log_start: int
+    exited: Future[int] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        self.exited.set_running_or_notify_cancel()  # a waiter that is cancelled does not cancel the rest
+        threading.Thread(target=self._reap, name=f"reap-{self.process.pid}", daemon=True).start()
+
+    def _reap(self) -> None:
+        self.exited.set_result(self.process.wait())
+
+
+class Child(ABC):
+    """One process that we start. `name` is for people, `log` takes all that it prints; `wanted` says that it
+    should be running: who finds it ended though wanted may start it again."""
+
+    ready_seconds = 30.0
+    stop_seconds = 30.0
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self.wanted = False
+        self._run: _Run | None = None
+
+    @abstractmethod
+    def launch(self) -> Launch:
+        """What to execute."""
+
+    @abstractmethod
+    async def problem(self) -> str | None:
+        """Why it cannot serve yet; None when it can. Does not raise for what is merely not there yet."""
+
+    @property
+    def running(self) -> bool:
+        return self._run is not None and not self._run.exited.done()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present or last life. Raises StartError before the first."""
+        return self._life().process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the last life ended (negative: the signal); None while it runs or before it did."""
+        return self._run.exited.result() if self._run and self._run.exited.done() else None
+
+    async def start(self) -> None:
+        """Start it and wait until it serves. Raises StartError when it ends first or takes too long."""
+        if self.running:
+            raise StartError(f"{self.name} is running already")
+        self.wanted = True
+        self._run = self._spawn()
+        try:
+            await self._until_ready()
+        except BaseException:
+            await self._end()
+            raise
+
+    async def stop(self) -> None:
+        """Ask it to leave, and wait; kill it when it takes longer than `stop_seconds`."""
+        self.wanted = False
+        await self._end()
+
+    async def _end(self) -> None:
+        if self._run is None:
+            return
+        self._signal(self.stop_signal)
+        self._signal(signal.SIGCONT)  # a paused process would not hear it
+        try:
+            async with asyncio.timeout(self.stop_seconds):
+                await self.wait()
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            await self.wait()
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        self.wanted = False
+        if self._run is not None:
+            self._signal(signal.SIGKILL)
+            await self.wait()
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await asyncio.wrap_future(self._life().exited)
+
+    def pause(self) -> None:
+        """SIGSTOP to it and all its descendants: connections stay open, and nobody answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def last_words(self) -> str:
+        """The last line that this life printed."""
+        run = self._life()
+        with self.log.open("rb") as log:
+            log.seek(run.log_start)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "it printed nothing"
+
+    def _life(self) -> _Run:
+        if self._run is None:
+            raise StartError(f"{self.name} was never started")
+        return self._run
+
+    def _spawn(self) -> _Run:
+        launch = self.launch()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            log_start = log.tell()
+            process = subprocess.Popen(
+                launch.command,
+                env=dict(launch.environment),
+                cwd=launch.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=launch.user,
+                group=launch.group,
+                extra_groups=None if launch.user is None else [],
+                # Ctrl-C reaches the terminal's whole process group: ours stop in order instead.
+                start_new_session=True,
+                preexec_fn=_leave_with_parent(self.stop_signal),  # noqa: PLW1509  one prctl, nothing that locks
+            )
+            return _Run(process, log_start)
+
+    async def _until_ready(self) -> None:
+        deadline = time.monotonic() + self.ready_seconds
+        pauses = Backoff(first=0.02, most=0.25)
+        while True:
+            reason = await self._ask()
+            if self.exit_code is not None:
+                raise StartError(f"{self.name} ended with {self.exit_code}: {self.last_words()} ({self.log})")
+            if reason is None:
+                return
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{self.name} is not ready after {self.ready_seconds:.0f} s: {reason} ({self.log})"
+                )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pauses.next()):
+                    await self.wait()
+
+    async def _ask(self) -> str | None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self.problem()
+        except TimeoutError:
+            return "no answer"
+
+    def _signal(self, number: int) -> None:
+        if self.running:
+            self._life().process.send_signal(number)
+
+    def _signal_all(self, number: int) -> None:
+        try:
+            process = psutil.Process(self.pid)
+            for one in (process, *process.children(recursive=True)):
+                one.send_signal(number)
+        except psutil.NoSuchProcess:
+            return
+
+
+def _leave_with_parent(number: int) -> Callable[[], None] | None:
+    """On Linux the child gets `number` when the thread that started it is gone, so that even a killed
+    `holdfast up` leaves nothing behind. Elsewhere there is no such call."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, number)
+
+    return ask

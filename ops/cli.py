@@ -1,0 +1,111 @@
+"""The `holdfast` command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from ops.errors import StartError
+from ops.layout import Ports, Scale
+from ops.migrate import migrate as run_migrations
+from ops.secrets import read_secrets
+from ops.tokens import make_token
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Run and operate Holdfast."
+)
+Data = Annotated[Path, typer.Option(envvar="HOLDFAST_DATA", help="Where the local stack keeps its data.")]
+DATA = Path(".holdfast")
+
+
+def _fail(error: Exception) -> NoReturn:
+    Console(stderr=True).print(f"holdfast: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _port(name: str, help: str) -> Any:
+    return typer.Option(envvar=f"{name.upper()}_PORT", min=0, max=65535, help=f"{help}; 0 takes a free one.")
+
+
+def parse_scale(text: str) -> Scale:
+    """`booking=2,payment=3` as a Scale. Raises typer.BadParameter."""
+    counts: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = part.partition("=")
+        if name not in vars(Scale()) or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 64:
+            raise typer.BadParameter(f"{part!r}: say it as booking=2,payment=2,gateway=2, each from 1 to 64")
+        counts[name] = int(number)
+    return Scale(**counts)
+
+
+@app.command()
+def up(
+    data: Data = DATA,
+    port: Annotated[int, _port("gateway", "The gateway's port")] = Ports.gateway,
+    booking_port: Annotated[int, _port("booking", "Where booking serves health and metrics")] = Ports.booking,
+    payment_port: Annotated[int, _port("payment", "Where payment takes Stripe's webhooks")] = Ports.payment,
+    sandbox_port: Annotated[int, _port("sandbox", "Where the Stripe stand-in serves")] = Ports.sandbox,
+    postgres_port: Annotated[int, _port("postgres", "The embedded PostgreSQL's port")] = Ports.postgres,
+    redis_port: Annotated[int, _port("redis", "The embedded Redis' port")] = Ports.redis,
+    scale: Annotated[str, typer.Option(help="How many of each, such as booking=2,payment=2,gateway=2.")] = "",
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Show all that the processes log, not only warnings.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show nothing of what the processes log.")] = False,
+) -> None:
+    """Run all of Holdfast here, with an embedded PostgreSQL and Redis, until Ctrl-C.
+
+    REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in the environment replace what is
+    embedded; every other setting of the processes is handed on to them. A process that ends is started again.
+    """
+    # Not at the top: production images have neither the embedded servers nor what looks after processes.
+    from ops.stack import Stack
+    from ops.up import Up
+
+    ports = Ports(port, booking_port, payment_port, sandbox_port, postgres_port, redis_port)
+    how_many = parse_scale(scale)
+    shown = "all" if logs else "none" if quiet else "warnings"
+
+    async def run() -> None:
+        await Up(Stack(data, ports=ports, scale=how_many), Console(), shown).run()
+
+    try:
+        asyncio.run(run())
+    except StartError as error:
+        _fail(error)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the databases of BOOKING_DATABASE_URL and PAYMENT_DATABASE_URL up to date; either may be left out."""
+    booking, payment = (os.environ.get(f"{name}_DATABASE_URL") or None for name in ("BOOKING", "PAYMENT"))
+    try:
+        if booking is None and payment is None:
+            raise StartError("set BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL or both")
+        applied = asyncio.run(run_migrations(booking, payment))
+    except StartError as error:
+        _fail(error)
+    for name in applied:
+        print(f"applied {name}")
+    if not applied:
+        print("nothing to apply")
+
+
+@app.command()
+def token(
+    operator: Annotated[bool, typer.Option("--operator", help="With the operators' scope.")] = False,
+    subject: Annotated[str, typer.Option(help="Whom it stands for.")] = "local",
+    seconds: Annotated[int, typer.Option(min=1, help="How long it is valid.")] = 86_400,
+    data: Data = DATA,
+) -> None:
+    """Print a bearer token for the local stack, signed with AUTH_JWT_SECRET or the secret in the data folder."""
+    try:
+        secret = os.environ.get("AUTH_JWT_SECRET") or read_secrets(data).auth_jwt_secret
+    except StartError as error:
+        _fail(error)
+    print(make_token(secret, os.environ, subject, operator=operator, seconds=seconds))

@@ -1,0 +1,5 @@
+"""The one error that the `holdfast` command tells a person about."""
+
+
+class StartError(Exception):
+    """Something could not be started or done; the message is one line for a person."""

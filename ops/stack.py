@@ -1,0 +1,242 @@
+"""The local stack: embedded servers, the sandbox, and any number of each actor, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+from ops.actor import ActorProcess, inherited
+from ops.child import HOST, Child, ensure_free, free_port
+from ops.errors import StartError
+from ops.layout import Ports, Scale
+from ops.migrate import migrate
+from ops.postgres import Postgres
+from ops.redis import RedisServer
+from ops.secrets import Secrets, ensure_secrets
+
+LOG_BYTES_MAX = 10_000_000
+STRIPE_NEEDS = ("STRIPE_WEBHOOK_SECRETS", "STRIPE_PUBLISHABLE_KEY")
+
+
+def resolved(ports: Ports) -> Ports:
+    """Every 0 replaced by a free port, all of them different."""
+    chosen = dict(vars(ports))
+    for name in chosen:
+        while chosen[name] == 0:
+            if (port := free_port()) not in chosen.values():
+                chosen[name] = port
+    return Ports(**chosen)
+
+
+class Stack:
+    """Everything that `holdfast up` runs, under `data_dir`.
+
+    `settings` is the environment: REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in
+    it replace what would be embedded, and all else in it reaches the actors. `processes` has every child by name
+    (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        ports: Ports | None = None,
+        scale: Scale | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.scale = scale or Scale()
+        self.ports = resolved(ports or Ports())
+        given = os.environ if settings is None else settings
+        self.settings = {name: value for name, value in given.items() if value}
+        self.processes: dict[str, Child] = {}
+        self.migrated: list[str] = []
+        self._secrets: Secrets | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{HOST}:{self.ports.gateway}"
+
+    @property
+    def webhook_url(self) -> str:
+        return f"http://{HOST}:{self.ports.payment}/payment/webhook"
+
+    @property
+    def sandbox_url(self) -> str | None:
+        """None when the real Stripe is used."""
+        return None if "STRIPE_SECRET_KEY" in self.settings else f"http://{HOST}:{self.ports.sandbox}"
+
+    @property
+    def redis_url(self) -> str:
+        return self.settings.get("REDIS_URL") or f"redis://{HOST}:{self.ports.redis}/0"
+
+    @property
+    def booking_database_url(self) -> str:
+        return self._database_url("booking")
+
+    @property
+    def payment_database_url(self) -> str:
+        return self._database_url("payment")
+
+    @property
+    def secrets(self) -> Secrets:
+        """What signs tokens and webhooks here. Raises StartError before the first start."""
+        if self._secrets is None:
+            raise StartError("the stack was never started")
+        return self._secrets
+
+    @property
+    def jwt_secret(self) -> str | None:
+        """None when tokens come from another's keys (AUTH_JWKS_URL)."""
+        if "AUTH_JWKS_URL" in self.settings:
+            return None
+        return self.settings.get("AUTH_JWT_SECRET") or self.secrets.auth_jwt_secret
+
+    @property
+    def logs(self) -> Path:
+        return self.data_dir / "logs"
+
+    async def start(self) -> None:
+        """Start everything and wait until it serves. Raises StartError, and leaves nothing running then."""
+        self._take_lock()
+        try:
+            self._check_settings()
+            self._secrets = ensure_secrets(self.data_dir)
+            self._rotate_logs()
+            self.processes = {child.name: child for child in [*self._servers(), *self._sandbox()]}
+            self._check_ports()
+            await _together(self._tier("postgres", "redis"))
+            self.migrated = await migrate(self.booking_database_url, self.payment_database_url)
+            self.processes |= {child.name: child for child in self._actors()}
+            await _together([child for child in self.processes.values() if not child.running])
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything in the reverse order: what is asked from outside first, what holds the data last."""
+        for tier in (("gateway",), ("payment", "booking"), ("sandbox",), ("redis", "postgres")):
+            await asyncio.gather(*(child.stop() for child in self._tier(*tier)))
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def kill(self) -> None:
+        """End everything at once."""
+        await asyncio.gather(*(child.kill() for child in self.processes.values()))
+
+    def _tier(self, *kinds: str) -> list[Child]:
+        return [child for name, child in self.processes.items() if name.partition("-")[0] in kinds]
+
+    def _database_url(self, name: str) -> str:
+        if given := self.settings.get(f"{name.upper()}_DATABASE_URL"):
+            return given
+        postgres = self.processes.get("postgres")
+        if not isinstance(postgres, Postgres):
+            raise StartError("the stack was never started")
+        return postgres.url(name)
+
+    def _take_lock(self) -> None:
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            lock = (self.data_dir / "lock").open("a+")
+        except OSError as error:
+            raise StartError(f"{self.data_dir} cannot be used: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip()
+            lock.close()
+            raise StartError(f"holdfast is already up in {self.data_dir} (process {pid})") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def _check_settings(self) -> None:
+        if self.sandbox_url is None:
+            missing = [name for name in STRIPE_NEEDS if name not in self.settings]
+            if missing:
+                raise StartError(f"STRIPE_SECRET_KEY is set, so {' and '.join(missing)} must be set, too")
+
+    def _check_ports(self) -> None:
+        for name, port in vars(self.ports).items():
+            if name in self.processes or name in ("gateway", "booking", "payment"):
+                ensure_free(port, name, f"{name.upper()}_PORT")
+
+    def _rotate_logs(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for log in self.logs.glob("*.log"):
+            if log.stat().st_size > LOG_BYTES_MAX:
+                log.replace(log.with_suffix(".log.1"))
+
+    def _servers(self) -> Iterable[Child]:
+        if not {"BOOKING_DATABASE_URL", "PAYMENT_DATABASE_URL"} <= self.settings.keys():
+            yield Postgres(self.data_dir / "postgres", self.ports.postgres, self.logs / "postgres.log")
+        if "REDIS_URL" not in self.settings:
+            yield RedisServer(self.data_dir / "redis", self.ports.redis, self.logs / "redis.log")
+
+    def _sandbox(self) -> Iterable[Child]:
+        if self.sandbox_url is None:
+            return
+        environment = {
+            **inherited(self.settings),
+            "HOST": HOST,
+            "LOG_LEVEL": self.settings.get("LOG_LEVEL", "info").upper(),
+            "SANDBOX_LEDGER": str(self.data_dir / "sandbox.sqlite3"),
+            "SANDBOX_WEBHOOK_URL": self.webhook_url,
+            "SANDBOX_WEBHOOK_SECRET": self.secrets.webhook_secret,
+            "SANDBOX_SECRET_KEY": self.secrets.stripe_secret_key,
+            "SANDBOX_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
+        }
+        yield self._actor("sandbox", "sandbox", self.ports.sandbox, environment, "/_sandbox/health")
+
+    def _actors(self) -> Iterable[Child]:
+        environment = self._actor_environment()
+        for module, count in vars(self.scale).items():
+            for number in range(1, count + 1):
+                # Clients and Stripe know one port of the gateway and of payment, so instances share it.
+                shared = module != "booking" and count > 1
+                port = getattr(self.ports, module) if module != "booking" or number == 1 else free_port()
+                own = {**environment, "REUSE_PORT": str(shared).lower()}
+                yield self._actor(f"{module}-{number}", module, port, own, "/health/ready")
+
+    def _actor_environment(self) -> dict[str, str]:
+        environment = {
+            **inherited(self.settings),
+            "HOST": self.settings.get("HOST", HOST),
+            "REDIS_URL": self.redis_url,
+            "BOOKING_DATABASE_URL": self.booking_database_url,
+            "PAYMENT_DATABASE_URL": self.payment_database_url,
+        }
+        if self.jwt_secret is not None:
+            environment["AUTH_JWT_SECRET"] = self.jwt_secret
+        if self.sandbox_url is not None:
+            environment |= {
+                "STRIPE_API_BASE": self.sandbox_url,
+                "STRIPE_SECRET_KEY": self.secrets.stripe_secret_key,
+                "STRIPE_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
+                "STRIPE_WEBHOOK_SECRETS": self.secrets.webhook_secret,
+            }
+        return environment
+
+    def _actor(
+        self, name: str, module: str, port: int, environment: Mapping[str, str], health: str
+    ) -> ActorProcess:
+        return ActorProcess(name, module, port, self.logs / f"{name}.log", environment, health)
+
+
+async def _together(children: Iterable[Child]) -> None:
+    """Start `children` at once; when one fails, the others are stopped and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for child in children:
+                group.create_task(child.start())
+    except* StartError as failures:
+        raise StartError(str(failures.exceptions[0])) from None

@@ -1,0 +1,231 @@
+"""`holdfast up` as a person runs it, from a checkout and with data in folders whose path has a space."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+
+from ops.child import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+CODE = ("common", "booking", "payment", "gateway", "sandbox", "ops")
+STARTED_S = 60
+STOPPED_S = 40
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Checkout:
+    """A copy of the code under a path with a space, with ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in CODE:
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        kinds = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS")
+        self.ports = {f"{kind}_PORT": str(free_port()) for kind in kinds}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        # The copy is what runs: its folder comes before an editable install's.
+        self.environment = {**inherited, **self.ports, "PYTHONUNBUFFERED": "1"}
+
+    @property
+    def gateway(self) -> str:
+        return f"http://127.0.0.1:{self.ports['GATEWAY_PORT']}"
+
+    def command(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ops", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def fails(self, *arguments: str, **environment: str) -> str:
+        """The one line that a command which must fail says."""
+        command = self.command(*arguments, **environment)
+        _, said = command.communicate(timeout=STARTED_S)
+        assert command.returncode == 1
+        assert len(said.splitlines()) == 1, said
+        return said.strip()
+
+    def get(self, path: str) -> dict[str, Any]:
+        with urlopen(self.gateway + path, timeout=10) as answer:
+            body: dict[str, Any] = json.load(answer)
+            return body
+
+
+class Running:
+    """One `holdfast up`: its lines as they come."""
+
+    def __init__(self, checkout: Checkout, *arguments: str) -> None:
+        self.process = checkout.command("up", *arguments)
+        self.lines: list[str] = []
+        self._queue: Queue[str] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.until(lambda line: line.startswith("Up after"), STARTED_S)
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._queue.put(line.rstrip("\n"))
+        self._queue.put("")
+
+    def until(self, wanted: Callable[[str], bool], seconds: float) -> str:
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            try:
+                line = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                break
+            self.lines.append(line)
+            if wanted(line):
+                return line
+        self.process.kill()
+        raise AssertionError(f"it did not say that: {self.lines} {self.process.communicate()[1]}")
+
+    def stop(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(STOPPED_S)
+
+    def child(self, module: str) -> psutil.Process:
+        return next(one for one in self.children if one.cmdline()[-2:] == ["-m", module])
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    checkout = Checkout(tmp_path_factory.mktemp("up") / "a checkout")
+    yield checkout
+    # As root the cluster lies where its account can reach it.
+    cluster = checkout.folder / ".holdfast" / "postgres" / "cluster"
+    if cluster.is_symlink():
+        shutil.rmtree(cluster.resolve().parent)
+
+
+@pytest.fixture
+def running(checkout: Checkout) -> Iterator[Running]:
+    running = Running(checkout)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.stop(signal.SIGTERM)
+
+
+def listens(port: str) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+def test_up_serves_a_demo_event_and_ends_without_a_trace(checkout: Checkout, running: Running) -> None:
+    (event,) = checkout.get("/events")["items"]
+    assert len(event["ticket_types"]) == 2
+    assert any(checkout.gateway in line for line in running.lines)
+    assert all(listens(port) for port in checkout.ports.values())
+
+    assert running.stop(signal.SIGINT) == 0
+    assert [child for child in running.children if child.is_running()] == []
+    assert not any(listens(port) for port in checkout.ports.values())
+
+
+def test_second_up_finds_its_data_again(checkout: Checkout, running: Running) -> None:
+    before = checkout.get("/events")["items"]
+    assert running.stop(signal.SIGTERM) == 0
+    again = Running(checkout, "--scale", "booking=2,payment=2,gateway=2")
+    try:
+        assert checkout.get("/events")["items"] == before
+        assert not any(line.startswith("migrated") for line in again.lines)
+        modules = [one.cmdline()[-1] for one in again.children if one.cmdline()[-2:-1] == ["-m"]]
+        assert {name: modules.count(name) for name in CODE[1:5]} == {
+            "booking": 2,
+            "payment": 2,
+            "gateway": 2,
+            "sandbox": 1,
+        }
+    finally:
+        assert again.stop(signal.SIGINT) == 0
+    assert [child for child in again.children if child.is_running()] == []
+
+
+def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
+    assert f"already up in {checkout.folder / '.holdfast'} (process {running.process.pid})" in checkout.fails("up")
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_PORT", "PAYMENT_PORT", "POSTGRES_PORT", "REDIS_PORT"])
+def test_busy_port_is_said_in_one_line(checkout: Checkout, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        said = checkout.fails("up", **{name: port})
+    assert f"port {port}" in said
+    assert name in said
+
+
+def test_process_that_dies_is_started_again(checkout: Checkout, running: Running) -> None:
+    running.child("booking").kill()
+    running.until(lambda line: line.startswith("booking-1 ended with -9"), STARTED_S)
+    running.until(lambda line: line == "booking-1 is up again", STARTED_S)
+
+
+def test_killed_up_leaves_the_next_one_a_clean_place(checkout: Checkout, running: Running) -> None:
+    running.process.kill()
+    running.process.wait()
+    psutil.wait_procs(running.children, timeout=STOPPED_S)
+    again = Running(checkout)
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> None:
+    command = checkout.command("up")
+    up = psutil.Process(command.pid)
+    while not (children := up.children(recursive=True)):
+        with suppress(subprocess.TimeoutExpired):
+            command.wait(0.02)
+        assert command.poll() is None
+    command.send_signal(signal.SIGINT)
+    said, _ = command.communicate(timeout=STOPPED_S)
+    assert (command.returncode, said.splitlines()) == (0, ["Stopped."])
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_operator_token_opens_the_admin_interface(checkout: Checkout, running: Running) -> None:
+    token, _ = checkout.command("token", "--operator").communicate(timeout=30)
+    (event,) = checkout.get("/events")["items"]
+    request = Request(
+        f"{checkout.gateway}/admin/events/{event['id']}",
+        method="PATCH",
+        data=json.dumps({"name": event["name"]}).encode(),
+        headers={"Authorization": f"Bearer {token.strip()}", "Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
+    said = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
+    assert "STRIPE_WEBHOOK_SECRETS" in said
+    assert "STRIPE_PUBLISHABLE_KEY" in said
+
+
+def test_data_folder_that_cannot_be_made_is_said_in_one_line(checkout: Checkout) -> None:
+    checkout.folder.joinpath("a file").touch()
+    assert "a file" in checkout.fails("up", "--data", "a file/data")

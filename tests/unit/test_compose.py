@@ -1,0 +1,222 @@
+"""compose.yaml, the Dockerfile and .env.example agree with the Compose specification, the code and one another."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+from booking.settings import BookingSettings
+from common.settings import ProcessSettings
+from gateway.settings import GatewaySettings
+from payment.settings import PaymentSettings
+from sandbox.settings import Settings as SandboxSettings
+
+ROOT = Path(__file__).parent.parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "booking": BookingSettings,
+    "payment": PaymentSettings,
+    "gateway": GatewaySettings,
+    "sandbox": SandboxSettings,
+}
+OURS = [*SETTINGS, "migrate"]
+# What a container has no use for: each has a name and an address of its own.
+LEFT_ALONE = {"REUSE_PORT", "INSTANCE"}
+# What compose itself reads, not a process.
+COMPOSE_ONLY = {
+    "POSTGRES_PASSWORD",
+    "COMPOSE_PROFILES",
+    "HOLDFAST_VERSION",
+    "GATEWAY_PORT",
+    "PAYMENT_PORT",
+    "SANDBOX_PORT",
+    "SANDBOX_LOG_LEVEL",
+}
+
+
+def example() -> dict[str, tuple[str, bool]]:
+    """Of each variable in .env.example: its value, and whether the line is commented out (a default)."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    found = [match for line in lines if (match := re.fullmatch(r"(# )?([A-Z][A-Z0-9_]*)=(.*)", line))]
+    return {match[2]: (match[3], match[1] is not None) for match in found}
+
+
+def fields() -> list[tuple[str, str, FieldInfo]]:
+    return [
+        (service, name.upper(), field)
+        for service, kind in SETTINGS.items()
+        for name, field in kind.model_fields.items()
+    ]
+
+
+def pins(lock: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9._-]+==[^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
+
+
+def test_compose_file_follows_the_specification() -> None:
+    """Checked with the specification's own JSON schema, as the package check-jsonschema ships it."""
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_interpolated_variable_is_documented() -> None:
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "compose.yaml").read_text()))
+    assert used <= example().keys()
+
+
+@pytest.mark.parametrize(("service", "name"), [(service, name) for service, name, _ in fields()])
+def test_every_setting_reaches_its_container(service: str, name: str) -> None:
+    assert name in SERVICES[service]["environment"] or name in LEFT_ALONE
+
+
+@pytest.mark.parametrize(("service", "name"), [(service, name) for service, name, _ in fields()])
+def test_every_setting_is_documented(service: str, name: str) -> None:
+    assert name in example()
+
+
+def test_nothing_is_documented_that_nobody_reads() -> None:
+    assert set(example()) - {name for _, name, _ in fields()} - COMPOSE_ONLY == set()
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_no_container_gets_what_its_process_does_not_read(service: str) -> None:
+    assert SERVICES[service]["environment"].keys() - {name for of, name, _ in fields() if of == service} == set()
+
+
+def documented(field: FieldInfo) -> str:
+    default = field.default
+    if default in (None, PydanticUndefined):  # required, or made by a function
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ",".join(default) if isinstance(default, tuple) else str(default).removesuffix(".0")
+
+
+# The sandbox's file and level are compose's own choice, and each process has its own port.
+@pytest.mark.parametrize("name", sorted({name for _, name, _ in fields()} - {"PORT", "SANDBOX_LEDGER"}))
+def test_defaults_are_documented_as_they_are(name: str) -> None:
+    value, commented_out = example()[name]
+    defaults = {
+        documented(field) for of, one, field in fields() if one == name and (of, one) != ("sandbox", "LOG_LEVEL")
+    }
+    assert not commented_out or value in defaults
+
+
+def test_the_gateway_sees_no_secret_of_others() -> None:
+    seen = SERVICES["gateway"]["environment"].keys()
+    assert not [
+        name for name in seen if name in {"STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS"} or "DATABASE" in name
+    ]
+
+
+def test_images_are_pinned_to_a_major() -> None:
+    others = {name: service["image"] for name, service in SERVICES.items() if name not in OURS}
+    assert others
+    assert all(re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image) for image in others.values())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_privileges(name: str) -> None:
+    service = SERVICES[name]
+    assert "privileged" not in service
+    assert "user" not in service  # the image's, which is not root
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    users = re.findall(r"^USER (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert users == ["holdfast"]
+
+
+def test_every_service_that_stays_is_looked_after() -> None:
+    for name, service in SERVICES.items():
+        stays = service["restart"] != "no"
+        assert stays == ("healthcheck" in service), name
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_health_checks_ask_the_port_that_the_process_listens_on(name: str) -> None:
+    port = SERVICES[name]["environment"]["PORT"]
+    assert f"http://127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
+    assert all(published.endswith(f":{port}") for published in SERVICES[name].get("ports", []))
+
+
+def test_waiting_conditions_can_come_true() -> None:
+    for service in SERVICES.values():
+        for other, wait in service.get("depends_on", {}).items():
+            looked_after = "healthcheck" in SERVICES[other]
+            assert wait["condition"] == ("service_healthy" if looked_after else "service_completed_successfully")
+            assert "profiles" not in SERVICES[other]
+
+
+@pytest.mark.parametrize("name", ["booking", "payment", "gateway"])
+def test_containers_may_take_as_long_to_stop_as_their_process(name: str) -> None:
+    limits = ProcessSettings()
+    grace = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    assert grace >= limits.drain_seconds + limits.shutdown_seconds + 15
+
+
+def test_the_image_is_installed_as_make_installs() -> None:
+    makefile, dockerfile = (ROOT / "Makefile").read_text(), (ROOT / "Dockerfile").read_text()
+    step = re.search(r"^INSTALL_LOCKED := (.+)$", makefile, re.MULTILINE)
+    assert step is not None
+    assert (
+        f".venv/bin/python -m pip --disable-pip-version-check --quiet {step[1]} requirements.prod.lock"
+        in dockerfile
+    )
+    assert "-m venv .venv" in makefile
+    assert "-m venv .venv" in dockerfile
+
+
+def test_the_image_has_what_was_tested() -> None:
+    """Its lock is a part of the whole one, at the same versions."""
+    assert pins("requirements.prod.lock") < pins("requirements.lock")
+
+
+def test_the_image_has_every_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [
+        name for name in packages if f"COPY {name} {name}\n" not in dockerfile or f"!{name}" not in ignored
+    ] == []
+
+
+def test_the_image_can_import_all_that_it_runs() -> None:
+    """Nothing of what only the local stack and the tests have installed is imported by a process."""
+    script = """
+import sys
+from importlib.metadata import packages_distributions
+allowed = set(sys.argv[1:])
+normal = lambda name: name.lower().replace("_", "-")
+absent = {
+    module for module, owners in packages_distributions().items()
+    if not any(normal(owner) in allowed or normal(owner) == "holdfast" for owner in owners)
+}
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+sys.meta_path.insert(0, Refuse())
+import booking.app, gateway.app, ops.cli, payment.app, sandbox.app
+"""
+    names = [pin.partition("==")[0] for pin in pins("requirements.prod.lock")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

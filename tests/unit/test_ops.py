@@ -1,0 +1,132 @@
+"""The parts of the `holdfast` command that need no server."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import jwt
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ops.cli import app, parse_scale
+from ops.follow import readable
+from ops.layout import Ports, Scale
+from ops.secrets import ensure_secrets
+from ops.stack import Stack, resolved
+
+SECRET = "s" * 40
+runner = CliRunner()
+
+
+def claims(token: str, audience: str = "holdfast", issuer: str = "holdfast") -> dict[str, object]:
+    decoded: dict[str, object] = jwt.decode(token, SECRET, algorithms=["HS256"], audience=audience, issuer=issuer)
+    return decoded
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("", Scale()),
+        ("booking=2", Scale(booking=2)),
+        ("booking=2, payment=3,gateway=4", Scale(booking=2, payment=3, gateway=4)),
+    ],
+)
+def test_scale_is_read(text: str, scale: Scale) -> None:
+    assert parse_scale(text) == scale
+
+
+@pytest.mark.parametrize(
+    "text", ["booking", "booking=", "booking=0", "booking=-1", "booking=65", "sandbox=2", "a=b=c"]
+)
+def test_scale_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="booking=2,payment=2,gateway=2"):
+        parse_scale(text)
+
+
+def test_token_stands_for_its_subject() -> None:
+    result = runner.invoke(app, ["token", "--subject", "ada"], env={"AUTH_JWT_SECRET": SECRET})
+    found = claims(result.stdout.strip())
+    assert found["sub"] == "ada"
+    assert "scope" not in found
+
+
+def test_operator_token_has_the_scope() -> None:
+    result = runner.invoke(app, ["token", "--operator"], env={"AUTH_JWT_SECRET": SECRET})
+    assert claims(result.stdout.strip())["scope"] == "holdfast:operator"
+
+
+def test_token_is_for_the_configured_gateway() -> None:
+    environment = {"AUTH_JWT_SECRET": SECRET, "AUTH_ISSUER": "me", "AUTH_AUDIENCE": "you"}
+    result = runner.invoke(app, ["token"], env=environment)
+    assert claims(result.stdout.strip(), audience="you", issuer="me")["sub"] == "local"
+
+
+def test_token_without_a_secret_says_what_to_do(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["token", "--data", str(tmp_path)], env={"AUTH_JWT_SECRET": ""})
+    assert result.exit_code == 1
+    assert "holdfast up" in result.stderr
+
+
+def test_migrate_without_a_database_says_what_to_set() -> None:
+    result = runner.invoke(app, ["migrate"], env={"BOOKING_DATABASE_URL": "", "PAYMENT_DATABASE_URL": ""})
+    assert result.exit_code == 1
+    assert "BOOKING_DATABASE_URL" in result.stderr
+
+
+def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+    made = ensure_secrets(tmp_path)
+    assert ensure_secrets(tmp_path) == made
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+    assert made.stripe_secret_key.startswith("sk_test_")
+    assert made.stripe_publishable_key.startswith("pk_test_")
+    assert made.webhook_secret.startswith("whsec_")
+
+
+def test_secrets_of_two_stacks_differ(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert ensure_secrets(tmp_path / "a") != ensure_secrets(tmp_path / "b")
+
+
+def test_free_ports_are_all_different() -> None:
+    ports = vars(resolved(Ports.free())).values()
+    assert 0 not in ports
+    assert len(set(ports)) == len(ports)
+
+
+def test_given_ports_stay() -> None:
+    assert resolved(Ports()) == Ports()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sandbox"),
+    [
+        ({}, "http://127.0.0.1:12111"),
+        ({"STRIPE_SECRET_KEY": ""}, "http://127.0.0.1:12111"),
+        ({"STRIPE_SECRET_KEY": "x"}, None),
+    ],
+)
+def test_stripe_key_replaces_the_sandbox(tmp_path: Path, settings: dict[str, str], sandbox: str | None) -> None:
+    assert Stack(tmp_path, settings=settings).sandbox_url == sandbox
+
+
+@pytest.mark.parametrize(
+    ("record", "text", "loud"),
+    [
+        ({"level": "info", "event": "request", "status": 200}, "request status=200", False),
+        ({"level": "WARNING", "event": "slow", "process": "booking"}, "slow", True),
+        ({"level": "error", "event": "broken", "why": "x"}, "broken why=x", True),
+    ],
+)
+def test_log_lines_are_made_readable(record: dict[str, object], text: str, loud: bool) -> None:
+    shown, is_loud = readable(json.dumps(record))
+    assert (shown.plain, is_loud) == (text, loud)
+
+
+@pytest.mark.parametrize("line", ["Traceback (most recent call last):", "[1, 2]", '{"no": "level"}', "null"])
+def test_lines_that_are_no_log_records_are_loud(line: str) -> None:
+    shown, loud = readable(line)
+    assert (shown.plain, loud) == (line, True)
