@@ -1,0 +1,41 @@
+"""When an unsettled booking is driven on, and by which message. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from booking.state import PENDING, Booking, Follow, Terms
+from common.statuses import PaymentStatus
+
+# How long a booking waits for an answer before it is driven again, by what it waits for; doubled each time
+# up to a limit. Lost webhooks are found by payment's own look at Stripe's event list long before SYNC.
+WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
+    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(minutes=1)),
+    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(minutes=1)),
+    Follow.SYNC: (timedelta(minutes=1), timedelta(minutes=10)),
+    Follow.REFUND: (timedelta(seconds=10), timedelta(minutes=5)),
+}
+
+
+def waits_for(booking: Booking) -> Follow | None:
+    """The message that drives `booking` on; None when it is settled."""
+    if booking.status is PENDING:
+        if booking.closing is not None:
+            return Follow.CANCEL_INTENT
+        return Follow.CREATE_INTENT if booking.payment is PaymentStatus.CREATING else Follow.SYNC
+    return Follow.REFUND if booking.refund_owed else None
+
+
+def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
+    """`booking` with the time at which it is driven again; without one when it is settled."""
+    follow = waits_for(booking)
+    if follow is None:
+        return replace(booking, settle_after=None)
+    first, most = WAITS[follow]
+    due = now + min(first * 2 ** min(booking.settle_attempts, 10), most)
+    if booking.expires_at is not None and booking.payment is not PaymentStatus.PROCESSING:
+        for turn in (booking.expires_at, booking.expires_at + terms.grace):
+            if turn > now:
+                due = min(due, turn)
+    return replace(booking, settle_after=due)

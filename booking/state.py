@@ -1,0 +1,144 @@
+"""What the booking actor knows: bookings, their payment, their event. Frozen, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from uuid import UUID
+
+from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
+
+PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
+CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
+
+
+class Reason(StrEnum):
+    """Why a booking is not, or no longer, confirmed."""
+
+    SOLD_OUT = "sold_out"
+    HOLD_EXPIRED = "hold_expired"
+    PAYMENT_REJECTED = "payment_rejected"
+    PAYMENT_MISMATCH = "payment_mismatch"
+    PAYMENT_CANCELED = "payment_canceled"
+    REFUNDED = "refunded"
+    BY_CUSTOMER = CancelReason.BY_CUSTOMER.value
+    BY_OPERATOR = CancelReason.BY_OPERATOR.value
+    EVENT_CANCELLED = CancelReason.EVENT_CANCELLED.value
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    ticket_type_id: UUID
+    quantity: int
+    unit_amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Why the last attempt to pay failed, in Stripe's words."""
+
+    code: str
+    decline_code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """The whole payment as the payment actor reports it. Amounts in the minor unit."""
+
+    version: int
+    status: IntentStatus
+    amount: int
+    currency: str
+    intent_id: str | None = None
+    client_secret: str | None = None
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    refund_ids: tuple[UUID, ...] = ()
+    refund_pending: bool = False
+    refund_failed: bool = False
+    disputed: bool = False
+    last_error: Decline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
+    `hold_expired` while expiring, another one while cancelling. `refund_id` is the last refund asked for;
+    `refund_amount` is set while the payment actor has not taken it up."""
+
+    id: UUID
+    owner: str
+    event_id: UUID
+    items: tuple[Item, ...]
+    amount: int
+    currency: str
+    status: BookingStatus
+    payment: PaymentStatus
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+    reason: str | None = None
+    intent_id: str | None = None
+    client_secret: str | None = None
+    last_error: Decline | None = None
+    payment_version: int = 0
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    closing: str | None = None
+    refund_id: UUID | None = None
+    refund_amount: int | None = None
+    expires_at: datetime | None = None
+    settle_after: datetime | None = None
+    settle_attempts: int = 0
+
+    @property
+    def refund_owed(self) -> bool:
+        return self.refund_amount is not None
+
+    @property
+    def expiring(self) -> bool:
+        return self.closing == Reason.HOLD_EXPIRED
+
+    @property
+    def cancelling(self) -> bool:
+        return self.closing is not None and not self.expiring
+
+
+class Follow(Enum):
+    """What a change asks of the payment actor."""
+
+    CREATE_INTENT = "create_intent"
+    CANCEL_INTENT = "cancel_intent"
+    SYNC = "sync"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The times that the rules go by: how long a hold lasts, what a decline leaves, how long an expired hold
+    waits for Stripe before its seats are given back without an answer."""
+
+    hold: timedelta = timedelta(minutes=15)
+    decline: timedelta = timedelta(minutes=10)
+    grace: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class TicketType:
+    id: UUID
+    unit_amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a booking must know of its event."""
+
+    id: UUID
+    currency: str
+    on_sale: bool
+    max_per_booking: int
+    ticket_types: Mapping[UUID, TicketType]
+    cancel_until: datetime | None = None
