@@ -1,0 +1,121 @@
+"""One piece of work on the account: what it reads and writes, and what is to follow once it is committed."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from sandbox.errors import missing_object
+from sandbox.identifiers import new_id
+from sandbox.ledger import Ledger
+from sandbox.objects import API_VERSION, Object
+
+
+class Endpoint(NamedTuple):
+    """Where events are sent. `enabled_events` holds event types, or `*` for all."""
+
+    position: int
+    url: str
+    secret: str
+    enabled_events: frozenset[str]
+
+    def takes(self, event_type: str) -> bool:
+        return "*" in self.enabled_events or event_type in self.enabled_events
+
+
+class Delivery(NamedTuple):
+    """One event on its way to one endpoint."""
+
+    seq: int
+    event: str
+    endpoint: int
+    attempts: int = 0
+
+
+class Move(NamedTuple):
+    """Something that the stand-in does later of its own accord, such as settling a bank debit."""
+
+    seq: int
+    name: str
+    object_id: str
+    due: float
+
+
+@dataclass
+class Work:
+    """Passed to every operation. Events and moves start only after the commit."""
+
+    ledger: Ledger
+    endpoints: tuple[Endpoint, ...]
+    time: float
+    """Seconds since the epoch at the beginning of the work."""
+    origin: str
+    """Scheme, host and port that the caller used, for links in answers."""
+    settle_seconds: float
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    publishable: bool = False
+    """Whether the caller holds only the publishable key."""
+    deliveries: list[Delivery] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+    @property
+    def now(self) -> int:
+        return int(self.time)
+
+    def get(self, kind: str, object_id: str, param: str = "id") -> Object:
+        """The object that the URL names.
+
+        Raises:
+            ApiError: 404, there is none.
+        """
+        found = self.ledger.find(kind, object_id)
+        if found is None:
+            raise missing_object(kind, object_id, param)
+        return found
+
+    def emit(self, event_type: str, obj: Object, previous: Object | None = None) -> None:
+        """Record an event with a snapshot of the object; `previous` holds the changed fields' old values."""
+        event_id = new_id("evt")
+        endpoints = [endpoint for endpoint in self.endpoints if endpoint.takes(event_type)]
+        data = {"object": obj} if previous is None else {"object": obj, "previous_attributes": previous}
+        event = {
+            "id": event_id,
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.now,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": len(endpoints),
+            "request": {"id": self.request_id, "idempotency_key": self.idempotency_key},
+            "type": event_type,
+        }
+        self.ledger.write(
+            "INSERT INTO events (id, type, created, body) VALUES (?, ?, ?, ?)",
+            (event_id, event_type, self.now, orjson.dumps(event).decode()),
+        )
+        for endpoint in endpoints:
+            self.send(event_id, endpoint)
+
+    def send(self, event_id: str, endpoint: Endpoint) -> None:
+        """Queue a delivery of a recorded event."""
+        row = self.ledger.write(
+            "INSERT INTO deliveries (event, endpoint, status, due) VALUES (?, ?, 'pending', ?)",
+            (event_id, endpoint.position, self.time),
+        )
+        assert row.lastrowid is not None
+        self.deliveries.append(Delivery(row.lastrowid, event_id, endpoint.position))
+
+    def later(self, name: str, object_id: str, seconds: float) -> None:
+        """Have the move of this name made on an object after some seconds, also across a restart."""
+        due = self.time + seconds
+        row = self.ledger.write(
+            "INSERT INTO moves (name, object, due) VALUES (?, ?, ?)", (name, object_id, due)
+        )
+        assert row.lastrowid is not None
+        self.moves.append(Move(row.lastrowid, name, object_id, due))
+
+    def forget(self) -> None:
+        """Drop what was to follow, because what was written has been rolled back."""
+        self.deliveries.clear()
+        self.moves.clear()
