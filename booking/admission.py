@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from booking.schedule import scheduled
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Item, Reason, Terms
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Item, Reason, Refusal, Terms
 from common.statuses import PaymentStatus
 
 
@@ -22,11 +22,8 @@ class Request:
     items: tuple[tuple[UUID | None, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """No booking is made; `code` says why."""
-
-    code: str
+# The most that one charge may be: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts.
+AMOUNT_MAX = 99_999_999
 
 
 def admit(
@@ -47,25 +44,37 @@ def admit(
         if ticket_type is None:
             return Refusal("ticket_type_not_found")
         items.append(Item(ticket_type.id, quantity, ticket_type.unit_amount))
+    amount = sum(item.quantity * item.unit_amount for item in items)
+    if amount > AMOUNT_MAX:
+        return Refusal("amount_over_limit")
     booking = Booking(
         id=request.booking_id,
         owner=request.owner,
         event_id=event.id,
         items=tuple(items),
-        amount=sum(item.quantity * item.unit_amount for item in items),
+        amount=amount,
         currency=event.currency,
         status=PENDING,
         payment=PaymentStatus.CREATING,
         created_at=now,
         updated_at=now,
     )
-    if any(free.get(item.ticket_type_id, 0) < item.quantity for item in items):
+    if not has_seats(booking, free):
         return replace(booking, status=FAILED, reason=Reason.SOLD_OUT, payment=PaymentStatus.NONE)
-    for item in items:
-        free[item.ticket_type_id] -= item.quantity
+    take_seats(booking, free)
     if booking.amount == 0:
         return replace(booking, status=CONFIRMED, payment=PaymentStatus.NONE)
     return scheduled(replace(booking, expires_at=now + terms.hold), now, terms)
+
+
+def has_seats(booking: Booking, free: Mapping[UUID, int]) -> bool:
+    return all(free.get(item.ticket_type_id, 0) >= item.quantity for item in booking.items)
+
+
+def take_seats(booking: Booking, free: MutableMapping[UUID, int]) -> None:
+    """`free` without the seats of `booking`."""
+    for item in booking.items:
+        free[item.ticket_type_id] -= item.quantity
 
 
 def asked_for(booking: Booking, request: Request) -> bool:

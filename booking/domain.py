@@ -6,7 +6,7 @@ booking holds them, a confirmed one has sold them, so each change of status move
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -344,8 +344,11 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
 
 def _money(booking: Booking, payment: Payment) -> Booking:
     """How captured money stands: what the payment has taken up is no longer owed by the booking."""
-    if booking.refund_id in payment.refund_ids:
-        booking = replace(booking, refund_amount=None)
+    if booking.refund_amount is not None:
+        # What was given back by hand in the meantime is not owed any more.
+        left = min(booking.refund_amount, booking.amount_captured - booking.amount_refunded)
+        taken_up = booking.refund_id in payment.refund_ids or left <= 0
+        booking = replace(booking, refund_amount=None if taken_up else left)
     return replace(booking, payment=money_status(booking, payment))
 
 
@@ -361,6 +364,11 @@ def money_status(booking: Booking, payment: Payment) -> PaymentStatus:
     if payment.amount_refunded:
         return PaymentStatus.PARTIALLY_REFUNDED
     return PaymentStatus.PAID
+
+
+def wants_seats_again(booking: Booking, payment: Payment) -> bool:
+    """Whether it has to be known, before `payment` is taken in, that the booking's seats are free."""
+    return booking.reason == Reason.HOLD_EXPIRED and signal_of(payment) is Signal.SUCCEEDED
 
 
 # --- Time -------------------------------------------------------------------------------------------------
@@ -399,10 +407,18 @@ def cancel_reason(booking: Booking, asked: CancelReason, event: Event, now: date
     return asked.value if event.cancel_until is not None and now <= event.cancel_until else None
 
 
-def together(bookings: Sequence[Booking]) -> dict[UUID, int]:
-    """How many seats of each ticket type `bookings` are for, taken together."""
-    seats: dict[UUID, int] = {}
-    for booking in bookings:
-        for item in booking.items:
-            seats[item.ticket_type_id] = seats.get(item.ticket_type_id, 0) + item.quantity
-    return seats
+def takes(status: BookingStatus | None) -> bool:
+    """Whether a booking of this status takes seats away from others."""
+    return status in (PENDING, CONFIRMED)
+
+
+def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> dict[UUID, tuple[int, int]]:
+    """For each ticket type: what (before, after) pairs of bookings add to its held and sold seats."""
+    found: dict[UUID, tuple[int, int]] = {}
+    for before, after in changes:
+        held, sold = seats_moved(before.status if before else None, after.status)
+        if held or sold:
+            for item in after.items:
+                old = found.get(item.ticket_type_id, (0, 0))
+                found[item.ticket_type_id] = (old[0] + held * item.quantity, old[1] + sold * item.quantity)
+    return found

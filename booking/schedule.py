@@ -9,12 +9,13 @@ from booking.state import PENDING, Booking, Follow, Terms
 from common.statuses import PaymentStatus
 
 # How long a booking waits for an answer before it is driven again, by what it waits for; doubled each time
-# up to a limit. Lost webhooks are found by payment's own look at Stripe's event list long before SYNC.
+# up to a limit: short enough for all to be well half a minute after a fault has ended. A lost webhook is found
+# by payment's own look at Stripe's event list long before SYNC, which costs a Stripe call for each booking.
 WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
-    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(minutes=1)),
-    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(minutes=1)),
-    Follow.SYNC: (timedelta(minutes=1), timedelta(minutes=10)),
-    Follow.REFUND: (timedelta(seconds=10), timedelta(minutes=5)),
+    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(seconds=20)),
+    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(seconds=20)),
+    Follow.SYNC: (timedelta(minutes=5), timedelta(hours=1)),
+    Follow.REFUND: (timedelta(seconds=10), timedelta(seconds=20)),
 }
 
 

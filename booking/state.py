@@ -128,17 +128,60 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class TicketType:
+    """`held` and `sold` count seats; `version` grows with each change of the row."""
+
     id: UUID
+    name: str
     unit_amount: int
+    capacity: int
+    held: int = 0
+    sold: int = 0
+    version: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.capacity - self.held - self.sold
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a booking must know of its event."""
+    """An event and its ticket types in their order. `called_off_at`: sales are closed for good."""
 
     id: UUID
+    name: str
+    starts_at: datetime
     currency: str
     on_sale: bool
     max_per_booking: int
     ticket_types: Mapping[UUID, TicketType]
     cancel_until: datetime | None = None
+    called_off_at: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was asked for is not done; `code` says why."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What made a booking change: a message's type and id."""
+
+    type: str
+    id: str
+
+
+# A change that nothing but time brought about.
+TIME = Cause("time", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of a booking: what it was before, and what it is after."""
+
+    before: BookingStatus | None
+    after: Booking
+    cause: Cause

@@ -130,3 +130,8 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
             correlationid=asked.correlationid,
         ),
     )
+
+
+def answers(results: Iterable[tuple[Delivery, BaseModel | HoldfastError | Any]]) -> list[Envelope]:
+    """The replies to all of these deliveries, in order."""
+    return [reply for delivery, result in results for reply in answer(delivery, result)]

@@ -71,6 +71,10 @@ class QuantityOverLimit(HoldfastError):
     code, status, title = "quantity_over_limit", 422, "More seats than one booking may have"
 
 
+class AmountOverLimit(HoldfastError):
+    code, status, title = "amount_over_limit", 422, "The booking costs more than one payment may be"
+
+
 class NotOnSale(HoldfastError):
     code, status, title = "not_on_sale", 409, "The event is not on sale"
 

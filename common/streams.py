@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -252,3 +253,9 @@ async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:
         for stream in streams:
             pipe.xlen(stream)
         return dict(zip(streams, await pipe.execute(), strict=True))
+
+
+async def oldest(redis: Redis, stream: str) -> datetime | None:
+    """When the first of the entries that are left in `stream` was added; None when it is empty."""
+    first = cast(Any, await redis.xrange(stream, count=1))
+    return datetime.fromtimestamp(int(first[0][0].split(b"-")[0]) / 1000, UTC) if first else None

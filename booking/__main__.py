@@ -1,0 +1,8 @@
+"""`python -m booking`."""
+
+from booking.app import build_app
+from booking.settings import BookingSettings
+from common.process import main
+
+if __name__ == "__main__":
+    main("booking", BookingSettings, build_app)

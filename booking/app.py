@@ -1,0 +1,93 @@
+"""The booking process put together: the only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from booking.availability import Availability
+from booking.handlers import BookingHandlers
+from booking.programme import ProgrammeHandlers
+from booking.questions import QuestionHandlers
+from booking.repository import Repository
+from booking.settings import BookingSettings
+from booking.settle import BookingSettler
+from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
+from common.supervisor import SUPERVISOR, cancel, finish
+from common.telemetry import METRICS
+from common.web import new_app
+from common.wiring import (
+    BUS,
+    DATABASE,
+    REDIS,
+    Context,
+    Reads,
+    actor_context,
+    bus_context,
+    database_context,
+)
+
+REPOSITORY = web.AppKey("repository", Repository)
+AVAILABILITY = web.AppKey("availability", Availability)
+SETTLER = web.AppKey("settler", BookingSettler)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_app(settings: BookingSettings) -> web.Application:
+    """The application of `settings`; nothing is opened before it starts."""
+    app = new_app()
+    app.cleanup_ctx.extend(
+        (
+            bus_context("booking", settings),
+            database_context("booking", settings.booking_database_url, settings.database_pool_size),
+            availability_context(settings),
+            settle_context(settings),
+            actor_context("booking", settings, lambda app: reads(app, settings)),
+        )
+    )
+    return app
+
+
+def reads(app: web.Application, settings: BookingSettings) -> Mapping[str, Reads]:
+    """What the actor reads: money first, so that a rush of new bookings does not hold it up."""
+    repository, availability = app[REPOSITORY], app[AVAILABILITY]
+    bookings = BookingHandlers(repository, availability, app[METRICS], now, settings.terms)
+    programme = ProgrammeHandlers(repository, availability, now)
+    return {
+        BOOKING_PAYMENTS: Reads(bookings.payments),
+        BOOKING_COMMANDS: Reads({**bookings.commands, **programme.commands}),
+        BOOKING_QUERIES: Reads(QuestionHandlers(repository).queries),
+    }
+
+
+def availability_context(settings: BookingSettings) -> Context:
+    """REPOSITORY, and AVAILABILITY at work."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        repository = app[REPOSITORY] = Repository(app[DATABASE])
+        availability = app[AVAILABILITY] = Availability(repository, app[BUS], settings.availability_ms)
+        telling = app[SUPERVISOR].spawn("availability", availability.run())
+        yield
+        await cancel(telling)
+
+    return context
+
+
+def settle_context(settings: BookingSettings) -> Context:
+    """SETTLER, at work."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        settler = app[SETTLER] = BookingSettler(
+            app[REPOSITORY], app[AVAILABILITY], app[BUS], app[REDIS], now, settings.terms
+        )
+        settling = app[SUPERVISOR].spawn("settler", settler.run())
+        yield
+        settler.stop()
+        await finish(settling, settings.shutdown_seconds)
+
+    return context

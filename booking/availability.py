@@ -1,0 +1,64 @@
+"""How many seats are left, told to everybody who looks at an event: seldom enough that a rush costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from uuid import UUID
+
+import structlog
+
+from booking.notices import event_changed
+from booking.repository import Repository
+from common.backoff import Backoff
+from common.bus import Bus
+from common.database import DATABASE_AWAY
+from common.streams import REDIS_AWAY
+
+log = structlog.get_logger()
+
+
+class Availability:
+    """Reads events that were touched and publishes them, each at most once in `interval_ms`.
+
+    What is read is at least as new as the change that touched it, and EventChanged carries a version that grows
+    with each change: whoever hears of several keeps the newest.
+    """
+
+    def __init__(self, repository: Repository, bus: Bus, interval_ms: int) -> None:
+        self._repository = repository
+        self._bus = bus
+        self._interval_s = interval_ms / 1000
+        self._touched: set[UUID] = set()
+        self._news = asyncio.Event()
+
+    def touched(self, event_ids: Iterable[UUID]) -> None:
+        """Call after the commit."""
+        self._touched.update(event_ids)
+        if self._touched:
+            self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled; what cannot be told while Postgres or Redis is away is told later."""
+        backoff = Backoff(first=0.2, most=5.0)
+        while True:
+            await self._news.wait()
+            try:
+                await self.run_once()
+                backoff.reset()
+                await asyncio.sleep(self._interval_s)
+            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
+                log.warning("availability not told", error=f"{type(away).__name__}: {away}")
+                await asyncio.sleep(backoff.next())
+
+    async def run_once(self) -> None:
+        """Tell of what was touched up to now."""
+        self._news.clear()
+        touched, self._touched = self._touched, set()
+        try:
+            async with self._repository.reading() as work:
+                found = await work.events(touched)
+            await self._bus.publish([event_changed(event) for event in found.values()])
+        except BaseException:
+            self.touched(touched)
+            raise

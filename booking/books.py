@@ -1,0 +1,82 @@
+"""The bookings that one transaction has in hand: changed in memory by the rules, written back at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+from uuid import UUID
+
+import structlog
+
+from booking import domain
+from booking.domain import Decision
+from booking.notices import asked, changed
+from booking.repository import Work
+from booking.schedule import waits_for
+from booking.state import TIME, Booking, Cause, Follow, Transition
+from common.envelope import Delivery, Envelope
+
+log = structlog.get_logger()
+
+
+def cause_of(delivery: Delivery | None) -> Cause:
+    return TIME if delivery is None else Cause(delivery.envelope.message.type, delivery.envelope.id)
+
+
+class Books:
+    """Locked or new bookings by id, with what is to be published when they are saved and committed."""
+
+    def __init__(self, bookings: dict[UUID, Booking]) -> None:
+        self.bookings = bookings
+        self._before = dict(bookings)
+        self._transitions: list[Transition] = []
+        self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
+        self._causes: dict[UUID, Delivery | None] = {}
+
+    @classmethod
+    async def open(cls, work: Work, ids: Sequence[UUID]) -> Self:
+        """Lock the bookings; those that are not there are left out."""
+        return cls(await work.lock(ids))
+
+    def add(self, booking: Booking, delivery: Delivery) -> None:
+        """A booking that is not in the database yet."""
+        self.bookings[booking.id] = booking
+        self._note(None, booking, delivery)
+        follow = waits_for(booking)
+        if follow is not None:
+            self._follows.append((booking.id, follow, delivery))
+
+    def take(self, decision: Decision, delivery: Delivery | None = None) -> None:
+        """What became of a booking, and what follows from it."""
+        after = decision.booking
+        before = self.bookings[after.id]
+        self.bookings[after.id] = after
+        if after.version != before.version:
+            self._note(before, after, delivery)
+        self._follows += [(after.id, follow, delivery) for follow in decision.follow]
+
+    def _note(self, before: Booking | None, after: Booking, delivery: Delivery | None) -> None:
+        self._transitions.append(Transition(before.status if before else None, after, cause_of(delivery)))
+        self._causes[after.id] = delivery
+
+    async def save(self, work: Work) -> None:
+        """Write what has changed: bookings, transitions and seats, in one transaction."""
+        new = [booking for id, booking in self.bookings.items() if id not in self._before]
+        pairs = [(old, self.bookings[id]) for id, old in self._before.items() if self.bookings[id] != old]
+        await work.insert(new)
+        await work.save(pairs)
+        await work.record(self._transitions)
+        await work.move_seats(domain.moves([*((None, booking) for booking in new), *pairs]))
+
+    def events_moved(self) -> set[UUID]:
+        """The events whose availability is another than before."""
+        return {
+            booking.event_id
+            for id, booking in self.bookings.items()
+            if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
+        }
+
+    def envelopes(self) -> list[Envelope]:
+        """What is to be published after the commit: what payment is asked for first, then what has changed."""
+        requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
+        return [*requests, *(changed(self.bookings[id], cause) for id, cause in self._causes.items())]

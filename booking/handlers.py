@@ -1,0 +1,235 @@
+"""What each message does: load, decide by the rules, save, publish what follows.
+
+A handler takes all deliveries of its message in one transaction. It is right when its message comes late, twice
+or never: what is repeated changes nothing and is answered as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from booking import domain
+from booking.admission import Request, admit, asked_for, has_seats, take_seats
+from booking.availability import Availability
+from booking.books import Books
+from booking.domain import Decision, Moment, Signal
+from booking.notices import shown
+from booking.reports import payment_of
+from booking.repository import Repository
+from booking.state import Booking, Event, Refusal, Terms
+from common.actor import Handlers
+from common.envelope import Delivery, Envelope, answers, tell
+from common.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, NotFound, error_for
+from common.messages import (
+    BOOKING_PAYMENTS,
+    TYPES,
+    CancelBooking,
+    CreateBooking,
+    PaymentReportApplied,
+    RefundBooking,
+    RequestPayment,
+)
+from common.telemetry import Metrics
+
+log = structlog.get_logger()
+
+
+class BookingHandlers:
+    """The handlers of bookings; those of events are in `programme.py`, questions in `questions.py`."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        availability: Availability,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        terms: Terms,
+    ) -> None:
+        self._repository = repository
+        self._availability = availability
+        self._metrics = metrics
+        self._clock = clock
+        self._terms = terms
+        self.commands: Handlers = {
+            CreateBooking: self.create,
+            CancelBooking: self.cancel,
+            RequestPayment: self.request_payment,
+            RefundBooking: self.refund,
+        }
+        self.payments: Handlers = {
+            kind: self.take_reports for kind in TYPES.values() if kind.stream == BOOKING_PAYMENTS
+        }
+
+    async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Give seats in stream order; a repeated request finds its booking there."""
+        now = self._clock()
+        requests = [_request(delivery.message) for delivery in deliveries]
+        async with self._repository.work() as work:
+            sales = await work.lock_sales(sorted({request.event_id for request in requests}))
+            books = Books(await work.load([request.booking_id for request in requests]))
+            results = self._admit_all(requests, deliveries, sales, books, now)
+            await books.save(work)
+        self._availability.touched(books.events_moved())
+        replies = [
+            reply
+            for delivery, result in zip(deliveries, results, strict=True)
+            for reply in answer(delivery, result)
+        ]
+        return [*books.envelopes(), *replies]
+
+    def _admit_all(
+        self,
+        requests: Sequence[Request],
+        deliveries: Sequence[Delivery],
+        sales: dict[UUID, Event],
+        books: Books,
+        now: datetime,
+    ) -> list[Any]:
+        """The answer to each request: the booking and whether it is new, or an error."""
+        free = {each.id: each.free for event in sales.values() for each in event.ticket_types.values()}
+        results: list[Any] = []
+        for request, delivery in zip(requests, deliveries, strict=True):
+            booking = books.bookings.get(request.booking_id)
+            created = booking is None
+            if booking is None:
+                admitted = admit(request, sales.get(request.event_id), free, now, self._terms)
+                if isinstance(admitted, Refusal):
+                    results.append(error_for(admitted.code, "", {}))
+                    continue
+                books.add(admitted, delivery)
+                booking = admitted
+            if asked_for(booking, request):
+                results.append({"booking": shown(booking).model_dump(mode="json"), "created": created})
+            else:
+                results.append(IdempotencyKeyReused())
+        return results
+
+    async def take_reports(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Take in the newest report of each payment, and say so: the newest alone suffices."""
+        newest = _newest(deliveries)
+        now = self._clock()
+        applied: list[Envelope] = []
+        async with self._repository.work() as work:
+            books = await Books.open(work, list(newest))
+            payments = {id: payment_of(delivery.message) for id, delivery in newest.items()}
+            again = [b for id, b in books.bookings.items() if domain.wants_seats_again(b, payments[id])]
+            free = await work.lock_seats({item.ticket_type_id for booking in again for item in booking.items})
+            for id, booking in tuple(books.bookings.items()):
+                moment = self._moment(now, booking, free)
+                decision = domain.take_report(booking, payments[id], moment)
+                self._take(books, decision, newest[id], free)
+                message = PaymentReportApplied(booking_id=id, version=decision.booking.payment_version)
+                applied.append(tell(message, id, cause=newest[id]))
+            await books.save(work)
+        for id in newest.keys() - books.bookings.keys():
+            log.error("report of an unknown booking", booking=str(id), status=payments[id].status)
+        self._availability.touched(books.events_moved())
+        return [*books.envelopes(), *applied]
+
+    def _moment(self, now: datetime, booking: Booking, free: dict[UUID, int]) -> Moment:
+        return Moment(now, self._terms, seats_free=has_seats(booking, free))
+
+    def _take(self, books: Books, decision: Decision, delivery: Delivery, free: dict[UUID, int]) -> None:
+        before = books.bookings[decision.booking.id]
+        if decision.unexpected:
+            self._metrics.unexpected.labels(delivery.envelope.message.type, before.status).inc()
+            log.warning(
+                "unexpected",
+                type=delivery.envelope.message.type,
+                id=delivery.envelope.id,
+                subject=str(before.id),
+                status=before.status,
+            )
+        if domain.takes(decision.booking.status) and not domain.takes(before.status):
+            take_seats(decision.booking, free)  # the next one that wants its seats again finds these taken
+        books.take(decision, delivery)
+
+    async def cancel(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Cancel bookings, by the event's policy or by an operator."""
+        now = self._clock()
+
+        def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision | HoldfastError:
+            message: CancelBooking = delivery.message
+            reason = domain.cancel_reason(booking, message.reason, of[booking.event_id], now)
+            return domain.decide(booking, Signal.CANCEL, Moment(now, self._terms, cancel=reason))
+
+        return await self._each(deliveries, decide)
+
+    async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Owe money back; `refund_id` makes it once only."""
+        now = self._clock()
+
+        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
+            message: RefundBooking = delivery.message
+            moment = Moment(now, self._terms, refund_id=message.refund_id, refund_amount=message.amount)
+            return domain.decide(booking, Signal.REFUND, moment)
+
+        return await self._each(deliveries, decide)
+
+    async def request_payment(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Answer with the booking, which holds what there is to pay."""
+
+        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision | HoldfastError:
+            message: RequestPayment = delivery.message
+            wanted = (message.amount, message.currency)
+            if any(
+                given not in (None, due)
+                for given, due in zip(wanted, (booking.amount, booking.currency), strict=True)
+            ):
+                return AmountMismatch()
+            return Decision(booking)
+
+        return await self._each(deliveries, decide)
+
+    async def _each(
+        self,
+        deliveries: Sequence[Delivery],
+        decide: Callable[[Booking, Delivery, dict[UUID, Event]], Decision | HoldfastError],
+    ) -> list[Envelope]:
+        """Decide one by one in one transaction; answers with each booking as it is then, or an error."""
+        results: list[tuple[Delivery, HoldfastError | UUID]] = []
+        async with self._repository.work() as work:
+            books = await Books.open(work, [delivery.message.booking_id for delivery in deliveries])
+            of = await work.events({booking.event_id for booking in books.bookings.values()})
+            for delivery in deliveries:
+                booking = books.bookings.get(delivery.message.booking_id)
+                # RefundBooking has no owner: only an operator can send it.
+                owner = getattr(delivery.message, "owner", None)
+                if booking is None or owner not in (None, booking.owner):
+                    results.append((delivery, NotFound()))
+                    continue
+                decision = decide(booking, delivery, of)
+                if isinstance(decision, HoldfastError):
+                    results.append((delivery, decision))
+                elif decision.refusal is not None:
+                    results.append((delivery, error_for(decision.refusal, "", {})))
+                else:
+                    self._take(books, decision, delivery, {})
+                    results.append((delivery, booking.id))
+            await books.save(work)
+        self._availability.touched(books.events_moved())
+        as_they_are = [
+            (delivery, shown(books.bookings[result]) if isinstance(result, UUID) else result)
+            for delivery, result in results
+        ]
+        return [*books.envelopes(), *answers(as_they_are)]
+
+
+def _request(message: CreateBooking) -> Request:
+    items = tuple((item.ticket_type_id, item.quantity) for item in message.items)
+    return Request(message.booking_id, message.owner, message.event_id, items)
+
+
+def _newest(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:
+    """The report with the highest version of each booking; of equals the last."""
+    newest: dict[UUID, Delivery] = {}
+    for delivery in deliveries:
+        known = newest.get(delivery.message.booking_id)
+        if known is None or delivery.message.version >= known.message.version:
+            newest[delivery.message.booking_id] = delivery
+    return newest

@@ -1,0 +1,142 @@
+"""The tables of the database `booking`. Columns' meaning is in `state.py`; SQL is in `repository.py`.
+
+The checks are the promises that the database itself keeps: seats are never oversold, nothing waits without a
+time at which it is driven on, and nothing is confirmed for another amount than its own.
+"""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.migrations.constraints import CheckConstraint
+from tortoise.models import Model
+
+from common.statuses import BookingStatus, PaymentStatus
+
+
+def _one_of(column: str, values: type[BookingStatus] | type[PaymentStatus]) -> str:
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+
+
+class Event(Model):
+    id = fields.UUIDField(primary_key=True)
+    name = fields.CharField(max_length=200)
+    starts_at = fields.DatetimeField()
+    currency = fields.CharField(max_length=3)
+    on_sale = fields.BooleanField()
+    max_per_booking = fields.IntField()
+    cancel_until = fields.DatetimeField(null=True)
+    # Called off: sales are closed for good, and every booking is cancelled.
+    called_off_at = fields.DatetimeField(null=True)
+    # Not null while bookings of an event that was called off are still to be cancelled.
+    settle_after = fields.DatetimeField(null=True)
+    version = fields.IntField(db_default=1)
+    # Of the content that it was created with: the same Idempotency-Key with another content is told so.
+    content_hash = fields.CharField(max_length=64)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        table = "events"
+        indexes = (Index(fields=["starts_at", "id"], name="events_by_start"),)
+        constraints = (
+            CheckConstraint(name="events_max_per_booking", check="max_per_booking > 0"),
+            CheckConstraint(name="events_called_off", check="called_off_at IS NULL OR NOT on_sale"),
+        )
+
+
+class TicketType(Model):
+    """`held` and `sold` count seats: of the pending, and of the confirmed bookings. `version` grows by one with
+    each change, so that the sum over an event orders what was seen of its availability."""
+
+    id = fields.UUIDField(primary_key=True)
+    event: fields.ForeignKeyRelation[Event] = fields.ForeignKeyField(
+        "booking.Event", related_name="ticket_types", on_delete=fields.RESTRICT
+    )
+    position = fields.IntField()
+    name = fields.CharField(max_length=200)
+    unit_amount = fields.BigIntField()
+    capacity = fields.IntField()
+    held = fields.IntField(db_default=0)
+    sold = fields.IntField(db_default=0)
+    version = fields.IntField(db_default=0)
+
+    class Meta:
+        table = "ticket_types"
+        indexes = (Index(fields=["event_id", "position"], name="ticket_types_by_event"),)
+        constraints = (
+            CheckConstraint(name="ticket_types_amount", check="unit_amount >= 0"),
+            CheckConstraint(name="ticket_types_held", check="held >= 0"),
+            CheckConstraint(name="ticket_types_sold", check="sold >= 0"),
+            CheckConstraint(name="ticket_types_not_oversold", check="held + sold <= capacity"),
+        )
+
+
+class Booking(Model):
+    id = fields.UUIDField(primary_key=True)
+    owner = fields.CharField(max_length=255)
+    # No foreign key: it would lock the event's row for each booking, and events are never deleted.
+    event_id = fields.UUIDField()
+    items: fields.JSONField[object] = fields.JSONField()
+    amount = fields.BigIntField()
+    currency = fields.CharField(max_length=3)
+    status = fields.CharField(max_length=16)
+    reason = fields.CharField(max_length=32, null=True)
+    payment = fields.CharField(max_length=32)
+    intent_id = fields.CharField(max_length=255, null=True)
+    client_secret = fields.CharField(max_length=255, null=True)
+    last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    payment_version = fields.IntField(db_default=0)
+    amount_captured = fields.BigIntField(db_default=0)
+    amount_refunded = fields.BigIntField(db_default=0)
+    closing = fields.CharField(max_length=32, null=True)
+    refund_id = fields.UUIDField(null=True)
+    refund_amount = fields.BigIntField(null=True)
+    version = fields.IntField(db_default=1)
+    expires_at = fields.DatetimeField(null=True)
+    settle_after = fields.DatetimeField(null=True)
+    settle_attempts = fields.IntField(db_default=0)
+    created_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+
+    class Meta:
+        table = "bookings"
+        indexes = (
+            Index(fields=["owner", "created_at", "id"], name="bookings_by_owner"),
+            Index(fields=["event_id", "created_at", "id"], name="bookings_by_event"),
+            Index(fields=["created_at", "id"], name="bookings_by_time"),
+        )
+        constraints = (
+            CheckConstraint(name="bookings_status", check=_one_of("status", BookingStatus)),
+            CheckConstraint(name="bookings_payment", check=_one_of("payment", PaymentStatus)),
+            CheckConstraint(name="bookings_amount", check="amount >= 0"),
+            CheckConstraint(name="bookings_hold", check="(status = 'pending') = (expires_at IS NOT NULL)"),
+            CheckConstraint(
+                name="bookings_never_stuck",
+                check="settle_after IS NOT NULL OR (status <> 'pending' AND refund_amount IS NULL)",
+            ),
+            CheckConstraint(name="bookings_paid", check="status <> 'confirmed' OR amount_captured = amount"),
+            CheckConstraint(
+                name="bookings_refunds",
+                check="amount_refunded >= 0 AND amount_refunded <= amount_captured"
+                " AND coalesce(refund_amount, 0) <= amount_captured - amount_refunded",
+            ),
+        )
+
+
+class BookingTransition(Model):
+    """One change of a booking, and the message that caused it; written with the change."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    booking_id = fields.UUIDField()
+    version = fields.IntField()
+    from_status = fields.CharField(max_length=16, null=True)
+    to_status = fields.CharField(max_length=16)
+    reason = fields.CharField(max_length=32, null=True)
+    payment_status = fields.CharField(max_length=32)
+    cause_type = fields.CharField(max_length=64)
+    cause_id = fields.CharField(max_length=255)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "booking_transitions"
+        unique_together = (("booking_id", "version"),)

@@ -1,0 +1,103 @@
+"""A booking and an event as the world is told of them, and what a booking asks of the payment actor."""
+
+from __future__ import annotations
+
+from booking.state import Booking, Event, Follow
+from common import resources
+from common.envelope import Delivery, Envelope, tell
+from common.messages import (
+    BookingChanged,
+    CancelPaymentIntent,
+    CreatePaymentIntent,
+    EventChanged,
+    Message,
+    RefundPayment,
+    SyncPayment,
+)
+from common.resources import PAYABLE
+from common.statuses import BookingStatus
+
+
+def shown(booking: Booking) -> resources.Booking:
+    """The booking as its owner may see it: with the client secret while there is something to pay."""
+    error = booking.last_error
+    payable = booking.status is BookingStatus.PENDING and booking.payment in PAYABLE and booking.closing is None
+    return resources.Booking(
+        id=booking.id,
+        event_id=booking.event_id,
+        items=tuple(
+            resources.Item(ticket_type_id=item.ticket_type_id, quantity=item.quantity, unit_amount=item.unit_amount)
+            for item in booking.items
+        ),
+        amount=booking.amount,
+        currency=booking.currency,
+        status=booking.status,
+        reason=booking.reason,
+        payment=resources.PaymentSummary(
+            status=booking.payment,
+            intent_id=booking.intent_id,
+            client_secret=booking.client_secret if payable else None,
+            last_error=resources.PaymentError(
+                code=error.code, decline_code=error.decline_code, message=error.message
+            )
+            if error
+            else None,
+        ),
+        version=booking.version,
+        expires_at=booking.expires_at,
+        created_at=booking.created_at,
+        updated_at=booking.updated_at,
+    )
+
+
+def shown_event(event: Event) -> resources.Event:
+    """The event with what is left of it. Its version also counts its ticket types' changes, so that of two
+    pictures the one with more of them is the newer one."""
+    return resources.Event(
+        id=event.id,
+        name=event.name,
+        starts_at=event.starts_at,
+        currency=event.currency,
+        on_sale=event.on_sale,
+        ticket_types=tuple(
+            resources.TicketType(
+                id=each.id,
+                name=each.name,
+                unit_amount=each.unit_amount,
+                capacity=each.capacity,
+                available=each.free,
+            )
+            for each in event.ticket_types.values()
+        ),
+        max_per_booking=event.max_per_booking,
+        cancel_until=event.cancel_until,
+        version=event.version + sum(each.version for each in event.ticket_types.values()),
+    )
+
+
+def changed(booking: Booking, cause: Delivery | None = None) -> Envelope:
+    return tell(BookingChanged(owner=booking.owner, booking=shown(booking)), booking.id, cause=cause)
+
+
+def event_changed(event: Event) -> Envelope:
+    return tell(EventChanged(event=shown_event(event)), event.id)
+
+
+def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> Envelope:
+    """The message by which `booking` asks the payment actor for `follow`."""
+    message: Message
+    if follow is Follow.CREATE_INTENT:
+        message = CreatePaymentIntent(
+            booking_id=booking.id,
+            event_id=booking.event_id,
+            amount=booking.amount,
+            currency=booking.currency,
+        )
+    elif follow is Follow.CANCEL_INTENT:
+        message = CancelPaymentIntent(booking_id=booking.id)
+    elif follow is Follow.SYNC:
+        message = SyncPayment(booking_id=booking.id)
+    else:
+        assert booking.refund_id is not None
+        message = RefundPayment(booking_id=booking.id, refund_id=booking.refund_id, amount=booking.refund_amount)
+    return tell(message, booking.id, cause=cause)

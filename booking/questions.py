@@ -1,0 +1,88 @@
+"""The answers to questions; they read, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from booking.notices import shown, shown_event
+from booking.repository import BookingFilter, Repository
+from booking.state import Booking
+from common.actor import Handlers
+from common.envelope import Delivery, Envelope, answer, answers
+from common.errors import EventNotFound, NotFound
+from common.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
+from common.resources import Resource
+
+
+class QuestionHandlers:
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.queries: Handlers = {
+            GetBooking: self.get_bookings,
+            GetEvent: self.get_events,
+            GetHistory: self.get_history,
+            ListBookings: self.list_bookings,
+            ListEvents: self.list_events,
+        }
+
+    async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        bookings = await self._load(deliveries)
+        seen = ((delivery, _seen(delivery.message, bookings)) for delivery in deliveries)
+        return answers((delivery, shown(booking) if booking else NotFound()) for delivery, booking in seen)
+
+    async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        async with self._repository.reading() as work:
+            events = await work.events({delivery.message.event_id for delivery in deliveries})
+        asked = ((delivery, events.get(delivery.message.event_id)) for delivery in deliveries)
+        return answers((delivery, shown_event(event) if event else EventNotFound()) for delivery, event in asked)
+
+    async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        bookings = await self._load(deliveries)
+        replies: list[Envelope] = []
+        for delivery in deliveries:
+            if _seen(delivery.message, bookings) is None:
+                replies += answer(delivery, NotFound())
+            else:
+                history = await self._repository.history(delivery.message.booking_id)
+                replies += answer(delivery, _page(history, None))
+        return replies
+
+    async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[Envelope] = []
+        for delivery in deliveries:
+            message: ListBookings = delivery.message
+            wanted = BookingFilter(message.owner, message.status, message.event_id, message.before)
+            found = await self._repository.list_bookings(wanted, message.limit + 1)
+            last = found[message.limit - 1] if len(found) > message.limit else None
+            place = (last.created_at, last.id) if last else None
+            replies += answer(delivery, _page([shown(each) for each in found[: message.limit]], place))
+        return replies
+
+    async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[Envelope] = []
+        for delivery in deliveries:
+            message: ListEvents = delivery.message
+            found = await self._repository.list_events(message.after, message.limit + 1)
+            last = found[message.limit - 1] if len(found) > message.limit else None
+            place = (last.starts_at, last.id) if last else None
+            replies += answer(delivery, _page([shown_event(each) for each in found[: message.limit]], place))
+        return replies
+
+    async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
+        async with self._repository.reading() as work:
+            return await work.load([delivery.message.booking_id for delivery in deliveries])
+
+
+def _seen(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:
+    """The booking, if it is the asker's to see: an operator (no owner) sees all."""
+    booking = bookings.get(message.booking_id)
+    return booking if booking is not None and message.owner in (None, booking.owner) else None
+
+
+def _page(items: Sequence[Resource], place: tuple[datetime, UUID] | None) -> dict[str, Any]:
+    """A page, and the place of its last item where more follow."""
+    following = None if place is None else [place[0].isoformat(), str(place[1])]
+    return {"items": [item.model_dump(mode="json") for item in items], "next": following}

@@ -1,0 +1,25 @@
+"""The payment actor's report, read."""
+
+from __future__ import annotations
+
+from booking.state import Decline, Payment
+from common.messages import PaymentReport
+
+
+def payment_of(message: PaymentReport) -> Payment:
+    error = message.last_error
+    return Payment(
+        version=message.version,
+        status=message.status,
+        amount=message.amount,
+        currency=message.currency,
+        intent_id=message.intent_id,
+        client_secret=message.client_secret,
+        amount_captured=message.amount_captured,
+        amount_refunded=message.amount_refunded,
+        refund_ids=message.refund_ids,
+        refund_pending=message.refund_pending,
+        refund_failed=message.refund_failed,
+        disputed=message.disputed,
+        last_error=Decline(error.code, error.decline_code, error.message) if error else None,
+    )

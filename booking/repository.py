@@ -1,0 +1,408 @@
+"""All SQL of the booking actor: set-based, one statement for a whole batch. Rows don't leave it.
+
+Whoever locks takes events before bookings before ticket types, and each of them in the order of their ids, so
+that no two wait for each other in a ring.
+"""
+
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from booking import models
+from booking.state import Booking, Decline, Event, Item, TicketType, Transition
+from common import resources
+from common.database import Database
+from common.sql import assignments, unnest
+from common.statuses import BookingStatus, PaymentStatus
+
+# Column and type, in the order in which arrays are passed.
+BOOKING_COLUMNS = {
+    "id": "uuid",
+    "owner": "varchar",
+    "event_id": "uuid",
+    "items": "jsonb",
+    "amount": "bigint",
+    "currency": "varchar",
+    "status": "varchar",
+    "reason": "varchar",
+    "payment": "varchar",
+    "expires_at": "timestamptz",
+    "settle_after": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "intent_id": "varchar",
+    "client_secret": "varchar",
+    "last_error": "jsonb",
+    "payment_version": "int",
+    "amount_captured": "bigint",
+    "amount_refunded": "bigint",
+    "closing": "varchar",
+    "refund_id": "uuid",
+    "refund_amount": "bigint",
+    "version": "int",
+    "settle_attempts": "int",
+}
+# A new booking has the defaults in the rest.
+NEW_COLUMNS = dict(list(BOOKING_COLUMNS.items())[:13])
+FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at")
+SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
+JSON_COLUMNS = ("items", "last_error")
+TRANSITION_COLUMNS = {
+    "booking_id": "uuid",
+    "version": "int",
+    "from_status": "varchar",
+    "to_status": "varchar",
+    "reason": "varchar",
+    "payment_status": "varchar",
+    "cause_type": "varchar",
+    "cause_id": "varchar",
+    "at": "timestamptz",
+}
+TICKET_TYPE_COLUMNS = {
+    "id": "uuid",
+    "event_id": "uuid",
+    "position": "int",
+    "name": "varchar",
+    "unit_amount": "bigint",
+    "capacity": "int",
+    "version": "int",
+}
+BOOKING = ", ".join(BOOKING_COLUMNS)
+
+INSERT = f"INSERT INTO bookings ({', '.join(NEW_COLUMNS)}) SELECT * FROM unnest({unnest(NEW_COLUMNS)}) ORDER BY 1"
+LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
+LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
+# What was read is what is written over: the row is locked, and this says so.
+SAVE = f"""
+UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")}
+FROM unnest({unnest(SAVE_COLUMNS, 4)}, $1::uuid[], $2::int[], $3::varchar[])
+    AS new ({", ".join(SAVE_COLUMNS)}, id, old_version, old_status)
+WHERE b.id = new.id AND b.version = new.old_version AND b.status = new.old_status
+"""
+RECORD = f"""
+INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)}) SELECT * FROM unnest({unnest(TRANSITION_COLUMNS)})
+"""
+MOVE_SEATS = """
+WITH moved AS (
+    SELECT t.id, m.held, m.sold FROM ticket_types t
+    JOIN unnest($1::uuid[], $2::int[], $3::int[]) AS m (id, held, sold) ON m.id = t.id
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+)
+UPDATE ticket_types t SET held = t.held + moved.held, sold = t.sold + moved.sold, version = t.version + 1
+FROM moved WHERE t.id = moved.id
+"""
+LOCK_SEATS = """
+SELECT t.id, CASE WHEN e.called_off_at IS NULL THEN t.capacity - t.held - t.sold ELSE 0 END AS free
+FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
+ORDER BY t.id FOR NO KEY UPDATE OF t
+"""
+LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+EVENT_COLUMNS = (
+    "id", "name", "starts_at", "currency", "on_sale", "max_per_booking", "cancel_until", "called_off_at", "version",
+)  # fmt: skip
+EVENTS = f"""
+SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)}, t.id AS ticket_type_id, t.name AS ticket_type,
+    t.unit_amount, t.capacity, t.held, t.sold, t.version AS ticket_type_version
+FROM events e LEFT JOIN ticket_types t ON t.event_id = e.id
+"""
+EVENTS_BY_ID = f"{EVENTS} WHERE e.id = ANY($1::uuid[]) ORDER BY e.id, t.position"
+EVENT_PAGE = f"""
+{EVENTS} WHERE e.id IN (
+    SELECT id FROM events WHERE $1::timestamptz IS NULL OR (starts_at, id) > ($1, $2::uuid)
+    ORDER BY starts_at, id LIMIT $3
+) ORDER BY e.starts_at, e.id, t.position
+"""
+INSERT_EVENT = """
+INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, cancel_until, content_hash, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+SAVE_EVENT = """
+UPDATE events SET name = $3, starts_at = $4, on_sale = $5, max_per_booking = $6, cancel_until = $7,
+    called_off_at = $8, settle_after = $9, version = $10
+WHERE id = $1 AND version = $2
+"""
+SAVE_TICKET_TYPES = f"""
+INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM unnest({unnest(TICKET_TYPE_COLUMNS)})
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, unit_amount = excluded.unit_amount,
+    capacity = excluded.capacity, version = excluded.version
+WHERE ticket_types.event_id = excluded.event_id
+"""
+TAKE_DUE = f"""
+SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+# Each is the first entry of a partial index: nothing is scanned when nothing is due.
+NEXT_DUE = """
+SELECT least(
+    (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
+    (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL)
+)
+"""
+TAKE_DUE_EVENTS = """
+WITH due AS (SELECT id FROM events WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE events e SET settle_after = $2 FROM due WHERE e.id = due.id RETURNING e.id
+"""
+TO_CALL_OFF = """
+SELECT id FROM bookings WHERE event_id = $1
+AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
+ORDER BY created_at, id LIMIT $2
+"""
+EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class BookingFilter:
+    """None means any. `before`: created_at and id of the last one of the page before."""
+
+    owner: str | None = None
+    status: BookingStatus | None = None
+    event_id: UUID | None = None
+    before: tuple[datetime, UUID] | None = None
+
+
+def _booking(row: Any) -> Booking:
+    values = dict(row)
+    values["items"] = tuple(
+        Item(UUID(item["ticket_type_id"]), item["quantity"], item["unit_amount"])
+        for item in orjson.loads(values["items"])
+    )
+    values["status"] = BookingStatus(values["status"])
+    values["payment"] = PaymentStatus(values["payment"])
+    if (error := values["last_error"]) is not None:
+        values["last_error"] = Decline(**orjson.loads(error))
+    return Booking(**values)
+
+
+def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[Any]]:
+    """One array for each column."""
+    return [
+        [_json(getattr(booking, column)) for booking in bookings]
+        if column in JSON_COLUMNS
+        else [getattr(booking, column) for booking in bookings]
+        for column in columns
+    ]
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _events(rows: Iterable[Any]) -> dict[UUID, Event]:
+    found: dict[UUID, tuple[Any, dict[UUID, TicketType]]] = {}
+    for row in rows:
+        _, ticket_types = found.setdefault(row["id"], (row, {}))
+        if row["ticket_type_id"] is not None:
+            ticket_types[row["ticket_type_id"]] = TicketType(
+                id=row["ticket_type_id"],
+                name=row["ticket_type"],
+                unit_amount=row["unit_amount"],
+                capacity=row["capacity"],
+                held=row["held"],
+                sold=row["sold"],
+                version=row["ticket_type_version"],
+            )
+    return {
+        id: Event(ticket_types=ticket_types, **{column: row[column] for column in EVENT_COLUMNS})
+        for id, (row, ticket_types) in found.items()
+    }
+
+
+class Work:
+    """One transaction's view of the database."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    # --- bookings
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
+        return {row["id"]: _booking(row) for row in await self._connection.fetch(LOAD, ids)}
+
+    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
+        """These bookings, in nobody else's hands until the transaction ends."""
+        return {row["id"]: _booking(row) for row in await self._connection.fetch(LOCK, ids)}
+
+    async def take_due(self, now: datetime, limit: int) -> dict[UUID, Booking]:
+        """Due bookings that nobody else has in hand, locked."""
+        return {row["id"]: _booking(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)}
+
+    async def insert(self, bookings: Sequence[Booking]) -> None:
+        """Add new bookings. Raises UniqueViolationError when one has come to be there: then all is tried again."""
+        if bookings:
+            await self._connection.execute(INSERT, *_arrays(bookings, NEW_COLUMNS))
+
+    async def save(self, changes: Sequence[tuple[Booking, Booking]]) -> None:
+        """Write (old, new) pairs of locked bookings."""
+        if not changes:
+            return
+        answer = await self._connection.execute(
+            SAVE,
+            [old.id for old, _ in changes],
+            [old.version for old, _ in changes],
+            [old.status for old, _ in changes],
+            *_arrays([new for _, new in changes], SAVE_COLUMNS),
+        )
+        _expect(answer, len(changes))
+
+    async def record(self, transitions: Sequence[Transition]) -> None:
+        if not transitions:
+            return
+        await self._connection.execute(
+            RECORD,
+            [each.after.id for each in transitions],
+            [each.after.version for each in transitions],
+            [each.before for each in transitions],
+            [each.after.status for each in transitions],
+            [each.after.reason for each in transitions],
+            [each.after.payment for each in transitions],
+            [each.cause.type for each in transitions],
+            [each.cause.id for each in transitions],
+            [each.after.updated_at for each in transitions],
+        )
+
+    # --- seats
+
+    async def lock_seats(self, ids: Iterable[UUID]) -> dict[UUID, int]:
+        """How many seats of these ticket types can be had, and stay so until the transaction ends."""
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        return {row["id"]: row["free"] for row in await self._connection.fetch(LOCK_SEATS, wanted)}
+
+    async def move_seats(self, moves: Mapping[UUID, tuple[int, int]]) -> None:
+        """Add to held and sold. The database refuses what is not there: check constraints of ticket_types."""
+        if moves:
+            held, sold = ([move[which] for move in moves.values()] for which in (0, 1))
+            _expect(await self._connection.execute(MOVE_SEATS, list(moves), held, sold), len(moves))
+
+    # --- events
+
+    async def lock_sales(self, ids: Sequence[UUID]) -> dict[UUID, Event]:
+        """These events, with their seats in nobody else's hands. Whoever changes an event locks these, too, so
+        what is read after the lock holds until the transaction ends."""
+        await self._connection.execute(LOCK_TICKET_TYPES, ids)
+        return _events(await self._connection.fetch(EVENTS_BY_ID, ids))
+
+    async def lock_event(self, id: UUID) -> Event | None:
+        """The event, to be changed; nobody else changes or sells it until the transaction ends."""
+        await self._connection.execute(LOCK_EVENTS, [id])
+        return (await self.lock_sales([id])).get(id)
+
+    async def events(self, ids: Iterable[UUID]) -> dict[UUID, Event]:
+        return _events(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
+
+    async def create_event(self, event: Event, content_hash: str, now: datetime) -> bool:
+        """Add `event`; False when there is one of its id with another content, or with ticket types of another."""
+        row = (event.id, event.name, event.starts_at, event.currency, event.on_sale, event.max_per_booking)
+        new = await self._connection.fetchval(INSERT_EVENT, *row, event.cancel_until, content_hash, now)
+        if new is None:
+            known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event.id)
+            return bool(known == content_hash)
+        await self._save_ticket_types(event, event.ticket_types.values())
+        return True
+
+    async def save_event(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
+        """Write a locked event and those of its ticket types that are not as before."""
+        values = (new.name, new.starts_at, new.on_sale, new.max_per_booking, new.cancel_until, new.called_off_at)
+        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, *values, settle_after, new.version)
+        _expect(answer, 1)
+        await self._save_ticket_types(
+            new, [each for each in new.ticket_types.values() if old.ticket_types.get(each.id) != each]
+        )
+
+    async def _save_ticket_types(self, event: Event, ticket_types: Iterable[TicketType]) -> None:
+        places = {id: place for place, id in enumerate(event.ticket_types)}
+        rows = [
+            (each.id, event.id, places[each.id], each.name, each.unit_amount, each.capacity, each.version)
+            for each in ticket_types
+        ]
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            answer = await self._connection.execute(SAVE_TICKET_TYPES, *columns)
+            _expect(answer.replace("INSERT 0 ", "UPDATE "), len(rows))
+
+    async def to_call_off(self, event_id: UUID, limit: int) -> list[UUID]:
+        """Bookings of an event that was called off which are still to be cancelled."""
+        return [row["id"] for row in await self._connection.fetch(TO_CALL_OFF, event_id, limit)]
+
+    async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
+        await self._connection.execute(EVENT_SETTLED, event_id, again)
+
+
+class Interfered(RuntimeError):
+    """What was read is not what is there: the transaction is rolled back, and its messages come again."""
+
+
+def _expect(answer: str, count: int) -> None:
+    if answer != f"UPDATE {count}":
+        raise Interfered(f"{answer} of {count} rows")
+
+
+class Repository:
+    """The database `booking`. Raises what is in common.database.DATABASE_AWAY while it cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Work]:
+        """One transaction, committed at the end of the block. No network call belongs inside."""
+        async with self._database.transaction() as connection:
+            yield Work(connection)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Work]:
+        """For questions: each statement sees what is committed when it runs."""
+        async with self._database.connection() as connection:
+            yield Work(connection)
+
+    async def list_bookings(self, wanted: BookingFilter, limit: int) -> list[Booking]:
+        """Newest first."""
+        values: list[Any] = []
+        conditions = []
+        for column, value in (("owner", wanted.owner), ("status", wanted.status), ("event_id", wanted.event_id)):
+            if value is not None:
+                values.append(value)
+                conditions.append(f"{column} = ${len(values)}")
+        if wanted.before is not None:
+            values += wanted.before
+            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        query = f"SELECT {BOOKING} FROM bookings {where} ORDER BY created_at DESC, id DESC LIMIT {limit:d}"
+        async with self._database.connection() as connection:
+            return [_booking(row) for row in await connection.fetch(query, *values)]
+
+    async def list_events(self, after: tuple[datetime, UUID] | None, limit: int) -> list[Event]:
+        """By start, then id."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(EVENT_PAGE, *(after or (None, None)), limit)
+        return list(_events(rows).values())
+
+    async def history(self, booking_id: UUID) -> list[resources.Transition]:
+        """The booking's changes, oldest first."""
+        changes = models.BookingTransition.filter(booking_id=booking_id).order_by("version")
+        rows = await changes.using_db(self._database.client)
+        return [resources.Transition.model_validate(row, from_attributes=True) for row in rows]
+
+    async def next_due(self) -> datetime | None:
+        """When something is due next; None when everything is settled."""
+        async with self._database.connection() as connection:
+            due: datetime | None = await connection.fetchval(NEXT_DUE)
+            return due
+
+    async def take_due_events(self, now: datetime, again: timedelta, limit: int) -> list[UUID]:
+        """Events whose calling off goes on now; to whoever comes later they are due after `again`."""
+        async with self._database.connection() as connection:
+            return [row["id"] for row in await connection.fetch(TAKE_DUE_EVENTS, now, now + again, limit)]

@@ -1,0 +1,35 @@
+"""What the booking process reads from its environment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from booking.state import Terms
+from common.settings import ActorSettings
+
+
+class BookingSettings(ActorSettings):
+    """Settings of the booking process; see `.env.example` for the prose."""
+
+    port: int = Field(default=8081, ge=0, le=65535)
+    booking_database_url: str = Field(min_length=1, repr=False)
+    database_pool_size: int = Field(default=10, ge=2, le=100)
+
+    # How long seats are held, counted from when the customer can pay.
+    hold_seconds: int = Field(default=900, ge=1, le=86_400)
+    # How long a customer whose payment was declined has at least to try again.
+    decline_seconds: int = Field(default=600, ge=0, le=86_400)
+    # How long after the end of a hold Stripe may stay silent before its seats are given back all the same.
+    release_seconds: int = Field(default=300, ge=1, le=86_400)
+    # How often availability is told at the most, of each event by each process.
+    availability_ms: int = Field(default=250, ge=10, le=60_000)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            hold=timedelta(seconds=self.hold_seconds),
+            decline=timedelta(seconds=self.decline_seconds),
+            grace=timedelta(seconds=self.release_seconds),
+        )
