@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -68,7 +69,10 @@ def admit(
 
 
 def has_seats(booking: Booking, free: Mapping[UUID, int]) -> bool:
-    return all(free.get(item.ticket_type_id, 0) >= item.quantity for item in booking.items)
+    wanted: Counter[UUID] = Counter()
+    for item in booking.items:
+        wanted[item.ticket_type_id] += item.quantity
+    return all(free.get(id, 0) >= quantity for id, quantity in wanted.items())
 
 
 def take_seats(booking: Booking, free: MutableMapping[UUID, int]) -> None:

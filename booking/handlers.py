@@ -75,12 +75,7 @@ class BookingHandlers:
             results = self._admit_all(requests, deliveries, sales, books, now)
             await books.save(work)
         self._availability.touched(books.events_moved())
-        replies = [
-            reply
-            for delivery, result in zip(deliveries, results, strict=True)
-            for reply in answer(delivery, result)
-        ]
-        return [*books.envelopes(), *replies]
+        return [*books.envelopes(), *answers(zip(deliveries, results, strict=True))]
 
     def _admit_all(
         self,
