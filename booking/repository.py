@@ -19,7 +19,6 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from booking import models
 from booking.state import Booking, Decline, Event, Item, TicketType, Transition
 from common import resources
 from common.database import Database
@@ -93,6 +92,7 @@ WHERE b.id = new.id AND b.version = new.old_version AND b.status = new.old_statu
 RECORD = f"""
 INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)}) SELECT * FROM unnest({unnest(TRANSITION_COLUMNS)})
 """
+HISTORY = f"SELECT {', '.join(TRANSITION_COLUMNS)} FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
 MOVE_SEATS = """
 WITH moved AS (
     SELECT t.id, m.held, m.sold FROM ticket_types t
@@ -196,7 +196,8 @@ def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[An
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    # asyncpg's UUIDs are of a class of their own.
+    return None if value is None else orjson.dumps(value, default=str).decode()
 
 
 def _events(rows: Iterable[Any]) -> dict[UUID, Event]:
@@ -392,9 +393,8 @@ class Repository:
 
     async def history(self, booking_id: UUID) -> list[resources.Transition]:
         """The booking's changes, oldest first."""
-        changes = models.BookingTransition.filter(booking_id=booking_id).order_by("version")
-        rows = await changes.using_db(self._database.client)
-        return [resources.Transition.model_validate(row, from_attributes=True) for row in rows]
+        async with self._database.connection() as connection:
+            return [resources.Transition(**row) for row in await connection.fetch(HISTORY, booking_id)]
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

@@ -1,0 +1,271 @@
+"""The booking actor's handlers over real Postgres and Redis, without its loops; payment's side is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from redis.asyncio import Redis
+
+from booking.availability import Availability
+from booking.handlers import BookingHandlers
+from booking.programme import ProgrammeHandlers
+from booking.questions import QuestionHandlers
+from booking.repository import Repository
+from booking.settle import BookingSettler
+from booking.state import Terms
+from common.bus import Bus
+from common.database import Database
+from common.envelope import Delivery, Envelope, tell
+from common.ids import uuid7
+from common.messages import (
+    BookingChanged,
+    CancelBooking,
+    CancelReason,
+    CreateBooking,
+    CreateEvent,
+    IntentStatus,
+    ItemRequest,
+    Message,
+    NewTicketType,
+    PaymentReport,
+    PaymentSucceeded,
+    Reply,
+)
+from common.resources import Booking
+from common.streams import Entry
+from common.telemetry import Metrics
+
+TABLES = "events, ticket_types, bookings, booking_transitions"
+ENTRIES = count(1)
+TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+M = TypeVar("M", bound=Message)
+
+
+class Clock:
+    """The time; a test may put it forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+def delivery(message: Message) -> Delivery:
+    """`message` as it is read from its mailbox, with somebody waiting for the answer."""
+    subject = getattr(message, "booking_id", None) or getattr(message, "event_id", "any")
+    envelope = tell(message, subject)
+    asked = Envelope(
+        message,
+        envelope.stream,
+        envelope.subject,
+        envelope.id,
+        envelope.traceparent,
+        envelope.time,
+        "replies:t",
+        "c",
+    )
+    return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), asked)
+
+
+@dataclass(frozen=True)
+class Show:
+    """An event of the test, with one ticket type unless there are `more`."""
+
+    id: UUID
+    types: tuple[UUID, ...]
+
+    def order(
+        self, quantity: int = 1, *, owner: str = "alice", id: UUID | None = None, type: UUID | None = None
+    ) -> CreateBooking:
+        items = (ItemRequest(ticket_type_id=type or self.types[0], quantity=quantity),)
+        return CreateBooking(booking_id=id or uuid4(), owner=owner, event_id=self.id, items=items)
+
+
+def new_event(*capacities: int, unit_amount: int = 2500, **values: Any) -> CreateEvent:
+    fields: dict[str, Any] = {
+        "event_id": uuid7(),
+        "name": "Concert",
+        "starts_at": datetime(2031, 1, 1, 20, tzinfo=UTC),
+        "currency": "eur",
+        "on_sale": True,
+        "max_per_booking": 10,
+        "cancel_until": None,
+        "ticket_types": tuple(
+            NewTicketType(id=uuid7(), name=f"Type {place}", unit_amount=unit_amount, capacity=capacity)
+            for place, capacity in enumerate(capacities)
+        ),
+    }
+    return CreateEvent(**(fields | values))
+
+
+def report(
+    booking: Booking,
+    status: IntentStatus,
+    version: int,
+    kind: type[PaymentReport] = PaymentSucceeded,
+    **values: Any,
+) -> PaymentReport:
+    """The payment of `booking` as the payment actor tells of it; its name does not matter, its state does."""
+    captured = booking.amount if status is IntentStatus.SUCCEEDED else 0
+    fields: dict[str, Any] = {
+        "booking_id": booking.id,
+        "version": version,
+        "status": status,
+        "intent_id": f"pi_{booking.id.hex}",
+        "client_secret": f"pi_{booking.id.hex}_secret_x",
+        "amount": booking.amount,
+        "currency": booking.currency,
+        "amount_captured": captured,
+    }
+    return kind(**(fields | values))
+
+
+@dataclass
+class Stage:
+    database: Database
+    redis: Redis
+    bus: Bus
+    repository: Repository
+    availability: Availability
+    handlers: BookingHandlers
+    programme: ProgrammeHandlers
+    questions: QuestionHandlers
+    settler: BookingSettler
+    metrics: Metrics
+    clock: Clock
+
+    @classmethod
+    def build(cls, database: Database, redis: Redis) -> Stage:
+        clock, metrics = Clock(), Metrics()
+        bus = Bus(redis, source="/booking/test", instance="test")
+        repository = Repository(database)
+        availability = Availability(repository, bus, 10)
+        return cls(
+            database=database,
+            redis=redis,
+            bus=bus,
+            repository=repository,
+            availability=availability,
+            handlers=BookingHandlers(repository, availability, metrics, clock, TERMS),
+            programme=ProgrammeHandlers(repository, availability, clock),
+            questions=QuestionHandlers(repository),
+            settler=BookingSettler(repository, availability, bus, redis, clock, TERMS),
+            metrics=metrics,
+            clock=clock,
+        )
+
+    async def give(self, *messages: Message) -> list[Envelope]:
+        """Hand messages of one type to their handler as one batch; says what it publishes."""
+        table = {
+            **self.handlers.commands,
+            **self.handlers.payments,
+            **self.programme.commands,
+            **self.questions.queries,
+        }
+        return list(await table[type(messages[0])]([delivery(message) for message in messages]))
+
+    async def ask(self, *messages: Message) -> list[Reply]:
+        return of(await self.give(*messages), Reply)
+
+    async def show(self, *capacities: int, **values: Any) -> Show:
+        """An event on sale."""
+        message = new_event(*(capacities or (10,)), **values)
+        (reply,) = await self.ask(message)
+        assert reply.error is None, reply
+        return Show(message.event_id, tuple(each.id for each in message.ticket_types))
+
+    async def book(self, *orders: CreateBooking) -> list[Booking]:
+        """The bookings that these orders make, in their order."""
+        replies = await self.ask(*orders)
+        assert all(reply.error is None for reply in replies), replies
+        return [Booking.model_validate(reply.result["booking"]) for reply in replies]
+
+    async def pending(self, show: Show, quantity: int = 1) -> Booking:
+        """A booking that can be paid."""
+        (booking,) = await self.book(show.order(quantity))
+        (changed,) = await self.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+        return changed
+
+    async def confirmed(self, show: Show, quantity: int = 1) -> Booking:
+        """A booking that is paid: its payment is at version 2."""
+        booking = await self.pending(show, quantity)
+        (changed,) = await self.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+        return changed
+
+    async def tell(self, *reports: PaymentReport) -> list[Booking]:
+        """What changes when these reports come; nothing where nothing does."""
+        return [changed.booking for changed in of(await self.give(*reports), BookingChanged)]
+
+    async def cancel(self, booking: Booking, reason: CancelReason = CancelReason.BY_CUSTOMER) -> list[Envelope]:
+        owner = "alice" if reason is CancelReason.BY_CUSTOMER else None
+        return await self.give(CancelBooking(booking_id=booking.id, owner=owner, reason=reason))
+
+    async def rows(self, query: str, *args: Any) -> Sequence[Any]:
+        async with self.database.connection() as connection:
+            return list(await connection.fetch(query, *args))
+
+    async def row(self, booking: Booking) -> Any:
+        (row,) = await self.rows("SELECT * FROM bookings WHERE id = $1", booking.id)
+        return row
+
+    async def seats(self, show: Show) -> list[tuple[int, int]]:
+        """(held, sold) of each ticket type, which are checked to be what the bookings say."""
+        await self.audit()
+        rows = await self.rows("SELECT held, sold FROM ticket_types WHERE event_id = $1 ORDER BY position", show.id)
+        return [(row["held"], row["sold"]) for row in rows]
+
+    async def audit(self) -> None:
+        """The counters are the sums over the bookings; each version of a booking has its transition."""
+        wrong = await self.rows(SEATS_WRONG)
+        assert not wrong, [dict(row) for row in wrong]
+        unexplained = await self.rows(UNEXPLAINED)
+        assert not unexplained, [dict(row) for row in unexplained]
+
+    async def due_at(self, booking: Booking) -> datetime | None:
+        return (await self.row(booking))["settle_after"]  # type: ignore[no-any-return]
+
+    async def settle(self, after: timedelta) -> None:
+        """Put the time forward and drive what is due."""
+        self.clock.ahead += after
+        await self.settler.run_once()
+
+    async def settle_now(self) -> None:
+        await self.settle(timedelta(milliseconds=1))
+
+    async def published(self, stream: str) -> list[tuple[str, str]]:
+        """(type, subject) of what has gone to a stream, which is emptied."""
+        entries: Any = await self.redis.xrange(stream)
+        await self.redis.delete(stream)
+        return [(fields[b"type"].decode(), fields[b"subject"].decode()) for _, fields in entries]
+
+
+SEATS_WRONG = """
+SELECT t.id, t.held, t.sold, sums.held AS held_is, sums.sold AS sold_is FROM ticket_types t
+LEFT JOIN (
+    SELECT (item ->> 'ticket_type_id')::uuid AS id,
+        sum((item ->> 'quantity')::int) FILTER (WHERE status = 'pending') AS held,
+        sum((item ->> 'quantity')::int) FILTER (WHERE status = 'confirmed') AS sold
+    FROM bookings, jsonb_array_elements(items) AS item GROUP BY 1
+) sums ON sums.id = t.id
+WHERE (t.held, t.sold) IS DISTINCT FROM (coalesce(sums.held, 0), coalesce(sums.sold, 0))
+"""
+UNEXPLAINED = """
+SELECT b.id, b.version, count(t.id) AS transitions FROM bookings b
+LEFT JOIN booking_transitions t ON t.booking_id = b.id GROUP BY b.id HAVING count(t.id) <> b.version
+"""
+
+
+def of(envelopes: Sequence[Envelope], kind: type[M]) -> list[M]:
+    """The messages of this type, in order."""
+    return [each.message for each in envelopes if isinstance(each.message, kind)]
+
+
+def asked(envelopes: Sequence[Envelope]) -> list[str]:
+    """The types of what is asked of the payment actor."""
+    return [each.message.type for each in envelopes if each.stream in ("payment.intents", "payment.commands")]

@@ -1,0 +1,154 @@
+"""Cancelling and giving money back, asked for by owners and operators."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from common.messages import (
+    BookingChanged,
+    CancelBooking,
+    CancelReason,
+    IntentStatus,
+    PaymentCanceled,
+    RefundBooking,
+    RefundPayment,
+    Reply,
+    RequestPayment,
+)
+from tests.booking.stage import Stage, asked, of, report
+
+LATER = datetime.now(UTC) + timedelta(days=1)
+OPERATOR = CancelReason.BY_OPERATOR
+
+
+async def test_pending_booking_is_cancelled_once_stripe_has_answered(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 2)
+    envelopes = await stage.cancel(booking)
+    assert asked(envelopes) == ["payment.cancel_intent"]
+    (reply,) = of(envelopes, Reply)
+    assert (reply.result["status"], reply.result["payment"]["client_secret"]) == ("pending", None)
+    assert await stage.seats(show) == [(2, 0)]
+    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2, PaymentCanceled))
+    assert (changed.status, changed.reason) == ("cancelled", "by_customer")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_money_that_overtakes_the_cancel_goes_back(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 2)
+    await stage.cancel(booking)
+    envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
+    (refund,) = of(envelopes, RefundPayment)
+    assert refund.amount == 5000
+    row = await stage.row(booking)
+    assert (row["status"], row["reason"], row["payment"]) == ("cancelled", "by_customer", "refund_pending")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_paid_booking_is_cancelled_within_the_policy(stage: Stage) -> None:
+    show = await stage.show(10, cancel_until=LATER)
+    booking = await stage.confirmed(show, 2)
+    envelopes = await stage.cancel(booking)
+    (refund,) = of(envelopes, RefundPayment)
+    assert refund.amount == 5000
+    (changed,) = of(envelopes, BookingChanged)
+    assert (changed.booking.status, changed.booking.payment.status) == ("cancelled", "refund_pending")
+    assert await stage.seats(show) == [(0, 0)]
+    # The payment actor has taken the refund up, then Stripe has made it.
+    taken_up = report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(refund.refund_id,), refund_pending=True)
+    await stage.tell(taken_up)
+    assert await stage.due_at(booking) is None
+    (done,) = await stage.tell(
+        report(booking, IntentStatus.SUCCEEDED, 4, refund_ids=(refund.refund_id,), amount_refunded=5000)
+    )
+    assert (done.status, done.payment.status) == ("cancelled", "refunded")
+
+
+@pytest.mark.parametrize("until", [None, datetime.now(UTC) - timedelta(minutes=1)])
+async def test_paid_booking_stays_outside_the_policy_unless_an_operator_asks(
+    stage: Stage, until: datetime | None
+) -> None:
+    show = await stage.show(10, cancel_until=until)
+    booking = await stage.confirmed(show)
+    (refused,) = of(await stage.cancel(booking), Reply)
+    assert refused.error == "cancellation_closed"
+    assert await stage.seats(show) == [(0, 1)]
+    (changed,) = of(await stage.cancel(booking, OPERATOR), BookingChanged)
+    assert (changed.booking.status, changed.booking.reason) == ("cancelled", "by_operator")
+
+
+async def test_cancelled_twice_is_refunded_once(stage: Stage) -> None:
+    show = await stage.show(10, cancel_until=LATER)
+    booking = await stage.confirmed(show)
+    message = CancelBooking(booking_id=booking.id, owner="alice", reason=CancelReason.BY_CUSTOMER)
+    envelopes = await stage.give(message, message)
+    assert len(of(envelopes, RefundPayment)) == 1
+    assert [reply.result["status"] for reply in of(envelopes, Reply)] == ["cancelled"] * 2
+    assert of(await stage.give(message), RefundPayment) == []
+
+
+async def test_free_booking_is_cancelled_without_stripe(stage: Stage) -> None:
+    show = await stage.show(10, unit_amount=0, cancel_until=LATER)
+    (booking,) = await stage.book(show.order(2))
+    envelopes = await stage.cancel(booking)
+    assert asked(envelopes) == []
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_booking_of_another_is_not_found(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    before = await stage.row(booking)
+    cancel = CancelBooking(booking_id=booking.id, owner="mallory", reason=CancelReason.BY_CUSTOMER)
+    pay = RequestPayment(booking_id=booking.id, owner="mallory")
+    unknown = RequestPayment(booking_id=uuid4(), owner="alice")
+    for message in (cancel, pay, unknown):
+        (reply,) = await stage.ask(message)
+        assert reply.error == "not_found"
+    assert await stage.row(booking) == before
+
+
+async def test_request_to_pay_is_answered_with_the_booking(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    right = RequestPayment(booking_id=booking.id, owner="alice", amount=2500, currency="eur")
+    replies = await stage.ask(
+        right, RequestPayment(booking_id=booking.id, owner="alice"), right.model_copy(update={"amount": 2400})
+    )
+    assert [reply.error for reply in replies] == [None, None, "amount_mismatch"]
+    assert replies[0].result["payment"]["intent_id"] == f"pi_{booking.id.hex}"
+
+
+async def test_part_is_refunded_once_for_each_id(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    part = RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=1000)
+    first = await stage.give(part)
+    again = await stage.give(part)
+    assert [of(each, RefundPayment) for each in (first, again)] == [
+        [RefundPayment(booking_id=booking.id, refund_id=part.refund_id, amount=1000)]
+    ] * 2
+    row = await stage.row(booking)
+    assert (row["status"], row["payment"], row["version"]) == ("confirmed", "refund_pending", booking.version + 1)
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(part.refund_id,), amount_refunded=1000))
+    row = await stage.row(booking)
+    assert (row["status"], row["payment"], row["settle_after"]) == ("confirmed", "partially_refunded", None)
+    (too_much,) = await stage.ask(RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=1501))
+    assert too_much.error == "amount_mismatch"
+
+
+async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    refund = RefundBooking(booking_id=booking.id, refund_id=uuid4())
+    await stage.give(refund)
+    assert await stage.seats(show) == [(0, 1)]
+    (done,) = await stage.tell(
+        report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(refund.refund_id,), amount_refunded=2500)
+    )
+    assert (done.status, done.payment.status) == ("cancelled", "refunded")
+    assert await stage.seats(show) == [(0, 0)]

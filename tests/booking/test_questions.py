@@ -1,0 +1,102 @@
+"""Questions: what is there, for whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from common.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents, Message, Reply
+from tests.booking.stage import Stage
+
+
+async def ids(stage: Stage, question: Message) -> list[UUID]:
+    (reply,) = await stage.ask(question)
+    return [UUID(item["id"]) for item in reply.result["items"]]
+
+
+async def walk(stage: Stage, question: Any, cursor: str) -> list[UUID]:
+    """All pages, one after the other."""
+    found: list[UUID] = []
+    while True:
+        (reply,) = await stage.ask(question)
+        found += [UUID(item["id"]) for item in reply.result["items"]]
+        if reply.result["next"] is None:
+            return found
+        time, id = reply.result["next"]
+        question = question.model_copy(update={cursor: (datetime.fromisoformat(time), UUID(id))})
+
+
+async def test_booking_is_shown_to_its_owner_and_to_operators(stage: Stage) -> None:
+    booking = await stage.pending(await stage.show(10))
+    questions = [GetBooking(booking_id=booking.id, owner=owner) for owner in ("alice", None, "mallory")]
+    replies: list[Reply] = await stage.ask(*questions, GetBooking(booking_id=uuid4(), owner=None))
+    assert [reply.result for reply in replies[:2]] == [booking.model_dump(mode="json")] * 2
+    assert [reply.error for reply in replies] == [None, None, "not_found", "not_found"]
+
+
+async def test_history_tells_each_change_and_its_cause(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    (reply,) = await stage.ask(GetHistory(booking_id=booking.id, owner="alice"))
+    told = [
+        (each["version"], each["from_status"], each["to_status"], each["payment_status"], each["cause_type"])
+        for each in reply.result["items"]
+    ]
+    assert told == [
+        (1, None, "pending", "creating", "booking.create"),
+        (2, "pending", "pending", "awaiting", "payment.succeeded"),
+        (3, "pending", "confirmed", "paid", "payment.succeeded"),
+    ]
+    assert all(each["cause_id"] for each in reply.result["items"])
+    (hidden,) = await stage.ask(GetHistory(booking_id=booking.id, owner="mallory"))
+    assert hidden.error == "not_found"
+
+
+async def test_bookings_are_listed_newest_first_page_by_page(stage: Stage) -> None:
+    show = await stage.show(100)
+    bookings = []
+    for _ in range(3):
+        bookings += await stage.book(*(show.order() for _ in range(3)))
+    await stage.book(show.order(owner="bob"))
+    listed = await walk(stage, ListBookings(owner="alice", limit=2), "before")
+    newest_first = sorted(bookings, key=lambda booking: (booking.created_at, booking.id), reverse=True)
+    assert listed == [booking.id for booking in newest_first]
+
+
+async def test_bookings_are_filtered(stage: Stage) -> None:
+    first, second = await stage.show(10), await stage.show(10)
+    paid = await stage.confirmed(first)
+    (held,) = await stage.book(first.order(owner="bob"))
+    (other,) = await stage.book(second.order())
+    assert await ids(stage, ListBookings(owner=None, status="confirmed", limit=10)) == [paid.id]
+    assert await ids(stage, ListBookings(owner=None, event_id=first.id, limit=10)) == [held.id, paid.id]
+    assert await ids(stage, ListBookings(owner="alice", status="pending", limit=10)) == [other.id]
+
+
+async def test_events_are_listed_by_start_page_by_page(stage: Stage) -> None:
+    start = datetime(2031, 1, 1, tzinfo=UTC)
+    days = [5, 2, 9, 2, 7]
+    shows = [await stage.show(10, 5, starts_at=start + timedelta(days=day)) for day in days]
+    listed = await walk(stage, ListEvents(limit=2), "after")
+    by_start = sorted(zip(days, (show.id for show in shows), strict=True))
+    assert listed == [id for _, id in by_start]
+
+
+async def test_event_says_how_many_seats_are_left(stage: Stage) -> None:
+    show = await stage.show(10, 5)
+    await stage.book(show.order(3))
+    await stage.confirmed(show, 2)
+    found, missing = await stage.ask(GetEvent(event_id=show.id), GetEvent(event_id=uuid4()))
+    assert [each["available"] for each in found.result["ticket_types"]] == [5, 5]
+    assert missing.error == "event_not_found"
+
+
+async def test_version_of_an_event_grows_with_its_availability(stage: Stage) -> None:
+    show = await stage.show(10)
+    versions = []
+    for step in (lambda: stage.book(show.order(1)), lambda: stage.confirmed(show, 2)):
+        await step()
+        (reply,) = await stage.ask(GetEvent(event_id=show.id))
+        versions.append(reply.result["version"])
+    assert versions == sorted(set(versions))

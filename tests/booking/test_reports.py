@@ -1,0 +1,178 @@
+"""What the payment actor's reports make of bookings, whatever their order and number."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from common.messages import (
+    BookingChanged,
+    IntentStatus,
+    PaymentCanceled,
+    PaymentDeclined,
+    PaymentIntentCreated,
+    PaymentReportApplied,
+)
+from common.resources import Booking, PaymentError
+from tests.booking.stage import Stage, asked, of, report
+
+PAYABLE = IntentStatus.REQUIRES_PAYMENT_METHOD
+DECLINE = PaymentError(code="card_declined", decline_code="insufficient_funds", message="No.")
+
+
+async def test_intent_makes_the_booking_payable_and_starts_the_hold_anew(stage: Stage) -> None:
+    show = await stage.show(10)
+    (booking,) = await stage.book(show.order(2))
+    (changed,) = await stage.tell(report(booking, PAYABLE, 1, PaymentIntentCreated))
+    assert (changed.version, changed.payment.status) == (2, "awaiting")
+    assert changed.payment.client_secret == f"pi_{booking.id.hex}_secret_x"
+    assert booking.expires_at is not None
+    assert changed.expires_at is not None
+    assert changed.expires_at > booking.expires_at
+
+
+async def test_money_sells_the_held_seats(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 3)
+    envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
+    (changed,) = of(envelopes, BookingChanged)
+    assert (changed.booking.status, changed.booking.payment.status) == ("confirmed", "paid")
+    assert (changed.booking.payment.client_secret, changed.booking.expires_at) == (None, None)
+    (applied,) = of(envelopes, PaymentReportApplied)
+    assert (applied.booking_id, applied.version) == (booking.id, 2)
+    assert await stage.seats(show) == [(0, 3)]
+    assert await stage.due_at(booking) is None
+
+
+async def test_repeated_report_changes_nothing_and_is_acknowledged_again(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    before = await stage.row(booking)
+    envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
+    assert [type(each.message) for each in envelopes] == [PaymentReportApplied]
+    assert await stage.row(booking) == before
+
+
+@pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
+@pytest.mark.parametrize("together", [True, False])
+async def test_order_of_reports_does_not_matter(stage: Stage, order: tuple[int, ...], together: bool) -> None:
+    show = await stage.show(10)
+    (booking,) = await stage.book(show.order(2))
+    told = (
+        report(booking, PAYABLE, 1, PaymentIntentCreated),
+        report(booking, PAYABLE, 2, PaymentDeclined, last_error=DECLINE),
+        report(booking, IntentStatus.SUCCEEDED, 3),
+    )
+    shuffled = [told[place] for place in order]
+    for batch in [shuffled] if together else [[each] for each in shuffled]:
+        await stage.tell(*batch)
+    row = await stage.row(booking)
+    assert (row["status"], row["payment"], row["payment_version"]) == ("confirmed", "paid", 3)
+    assert await stage.seats(show) == [(0, 2)]
+
+
+async def test_decline_is_shown_and_leaves_time_to_try_again(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    await stage.rows("UPDATE bookings SET expires_at = now() + interval '1 minute'")
+    (changed,) = await stage.tell(report(booking, PAYABLE, 2, PaymentDeclined, last_error=DECLINE))
+    assert changed.payment.last_error == DECLINE
+    assert changed.payable
+    assert changed.expires_at is not None
+    assert (changed.expires_at - changed.updated_at).total_seconds() == 600
+
+
+async def test_refused_intent_fails_the_booking(stage: Stage) -> None:
+    show = await stage.show(10)
+    (booking,) = await stage.book(show.order(2))
+    (changed,) = await stage.tell(report(booking, IntentStatus.REJECTED, 1, intent_id=None, client_secret=None))
+    assert (changed.status, changed.reason, changed.payment.status) == ("failed", "payment_rejected", "none")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+@pytest.mark.parametrize("wrong", [{"amount_captured": 2400}, {"currency": "usd"}])
+async def test_wrong_money_is_given_back(stage: Stage, wrong: dict[str, Any]) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2, **wrong))
+    (changed,) = of(envelopes, BookingChanged)
+    assert (changed.booking.status, changed.booking.reason) == ("failed", "payment_mismatch")
+    assert asked(envelopes) == ["payment.refund", "payment.report_applied"]
+    assert (await stage.row(booking))["refund_amount"] == wrong.get("amount_captured", 2500)
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_intent_canceled_by_hand_cancels_the_booking(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2, PaymentCanceled))
+    assert (changed.status, changed.reason) == ("cancelled", "payment_canceled")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_payment_refunded_by_hand_cancels_the_booking(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    refunded = report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500, refund_ids=(uuid4(),))
+    (changed,) = await stage.tell(refunded)
+    assert (changed.status, changed.reason, changed.payment.status) == ("cancelled", "refunded", "refunded")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_report_of_an_unknown_booking_is_not_acknowledged(stage: Stage) -> None:
+    show = await stage.show(10)
+    (booking,) = await stage.book(show.order())
+    stranger = booking.model_copy(update={"id": uuid4()})
+    envelopes = await stage.give(report(stranger, IntentStatus.SUCCEEDED, 2), report(booking, PAYABLE, 1))
+    assert [each.booking_id for each in of(envelopes, PaymentReportApplied)] == [booking.id]
+
+
+async def expired(stage: Stage, booking: Booking) -> None:
+    """Stripe stays silent until the seats are given back all the same."""
+    await stage.rows(
+        "UPDATE bookings SET expires_at = now() - interval '1 hour', settle_after = now() WHERE id = $1", booking.id
+    )
+    await stage.settle_now()
+    await stage.rows("UPDATE bookings SET settle_after = now() WHERE id = $1", booking.id)
+    await stage.settle_now()
+    row = await stage.row(booking)
+    assert (row["status"], row["reason"]) == ("cancelled", "hold_expired")
+
+
+async def test_late_money_gets_its_seats_back_while_they_are_free(stage: Stage) -> None:
+    show = await stage.show(3)
+    booking = await stage.pending(show, 2)
+    await expired(stage, booking)
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+    assert (changed.status, changed.payment.status) == ("confirmed", "paid")
+    assert await stage.seats(show) == [(0, 2)]
+
+
+async def test_late_money_goes_back_when_the_seats_are_taken(stage: Stage) -> None:
+    show = await stage.show(3)
+    booking = await stage.pending(show, 2)
+    await expired(stage, booking)
+    await stage.book(show.order(2))
+    envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
+    assert asked(envelopes) == ["payment.refund", "payment.report_applied"]
+    row = await stage.row(booking)
+    assert (row["status"], row["reason"], row["payment"]) == ("cancelled", "hold_expired", "refund_pending")
+    assert await stage.seats(show) == [(2, 0)]
+
+
+async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> None:
+    show = await stage.show(2)
+    first, second = await stage.pending(show), await stage.pending(show)
+    await expired(stage, first)
+    await expired(stage, second)
+    await stage.book(show.order())
+    await stage.tell(*(report(each, IntentStatus.SUCCEEDED, 2) for each in (first, second)))
+    rows = [await stage.row(first), await stage.row(second)]
+    assert sorted((row["status"], row["payment"]) for row in rows) == [
+        ("cancelled", "refund_pending"),
+        ("confirmed", "paid"),
+    ]
+    assert await stage.seats(show) == [(1, 1)]

@@ -1,0 +1,159 @@
+"""Time and lost messages: what is unsettled is driven on, and holds end the safe way."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from common.envelope import tell
+from common.messages import (
+    CancelReason,
+    CreatePaymentIntent,
+    EventChanged,
+    IntentStatus,
+    PaymentCanceled,
+    PaymentDeclined,
+)
+from tests.booking.stage import Stage, report
+
+SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)
+
+
+async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
+    (booking,) = await stage.book((await stage.show(10)).order())
+    await stage.settle(SOON)
+    assert await stage.published("payment.intents") == [("payment.create_intent", str(booking.id))]
+    assert (await stage.row(booking))["settle_attempts"] == 1
+
+
+async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: Stage) -> None:
+    """In a rush the queue in front of Stripe is long; requests in it are not lost."""
+    show = await stage.show(10)
+    (lost,) = await stage.book(show.order())
+    await asyncio.sleep(0.002)  # stream ids are milliseconds: what comes next is younger
+    waiting = CreatePaymentIntent(booking_id=lost.id, event_id=show.id, amount=1, currency="eur")
+    await stage.bus.publish([tell(waiting, "first in the queue")])
+    await asyncio.sleep(0.002)
+    (queued,) = await stage.book(show.order())
+    await stage.settle(SOON)
+    assert await stage.published("payment.intents") == [
+        ("payment.create_intent", "first in the queue"),
+        ("payment.create_intent", str(lost.id)),
+    ]
+    assert (await stage.row(queued))["settle_attempts"] == 1
+
+
+async def test_payable_booking_is_compared_with_stripe_now_and_then(stage: Stage) -> None:
+    booking = await stage.pending(await stage.show(10))
+    await stage.settle(timedelta(minutes=6))
+    assert await stage.published("payment.commands") == [("payment.sync", str(booking.id))]
+
+
+async def test_hold_past_its_end_waits_for_stripe_before_its_seats_go(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 2)
+    await stage.settle(LONG)
+    assert await stage.published("payment.commands") == [("payment.cancel_intent", str(booking.id))]
+    assert await stage.seats(show) == [(2, 0)]
+    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2, PaymentCanceled))
+    assert (changed.status, changed.reason) == ("cancelled", "hold_expired")
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_money_in_time_wins_over_the_end_of_the_hold(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 2)
+    await stage.settle(LONG)
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+    assert changed.status == "confirmed"
+    assert await stage.seats(show) == [(0, 2)]
+
+
+async def test_seats_are_given_back_when_stripe_stays_silent(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show, 2)
+    await stage.settle(LONG)
+    await stage.settle(timedelta(minutes=3))
+    assert await stage.seats(show) == [(2, 0)]
+    await stage.settle(timedelta(minutes=3))
+    row = await stage.row(booking)
+    assert (row["status"], row["reason"], row["settle_after"]) == ("cancelled", "hold_expired", None)
+    assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_processing_payment_does_not_expire(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.pending(show)
+    await stage.tell(report(booking, IntentStatus.PROCESSING, 2))
+    await stage.settle(timedelta(days=2))
+    row = await stage.row(booking)
+    assert (row["status"], row["payment"], row["closing"]) == ("pending", "processing", None)
+    assert await stage.published("payment.commands") == [("payment.sync", str(booking.id))]
+
+
+async def test_declined_customer_has_ten_minutes_more(stage: Stage) -> None:
+    booking = await stage.pending(await stage.show(10))
+    stage.clock.ahead = timedelta(minutes=14)
+    await stage.tell(
+        report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, PaymentDeclined, last_error={"code": "x"})
+    )
+    await stage.settle(timedelta(minutes=9))
+    assert (await stage.row(booking))["closing"] is None
+    await stage.settle(timedelta(minutes=2))
+    assert (await stage.row(booking))["closing"] == "hold_expired"
+
+
+async def test_refund_that_is_owed_is_asked_for_again(stage: Stage) -> None:
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    await stage.settle(SOON)
+    assert await stage.published("payment.commands") == [("payment.refund", str(booking.id))]
+
+
+async def test_cancel_that_is_not_answered_is_asked_for_again(stage: Stage) -> None:
+    booking = await stage.pending(await stage.show(10))
+    await stage.cancel(booking)
+    await stage.settle(SOON)
+    assert await stage.published("payment.commands") == [("payment.cancel_intent", str(booking.id))]
+
+
+async def test_settled_bookings_are_left_alone(stage: Stage) -> None:
+    await stage.confirmed(await stage.show(10))
+    assert await stage.repository.next_due() is None
+    await stage.settle(timedelta(days=1))
+    assert await stage.published("payment.commands") == []
+
+
+async def test_many_settlers_drive_each_booking_once(stage: Stage) -> None:
+    show = await stage.show(500)
+    bookings = await stage.book(*(show.order() for _ in range(300)))
+    stage.clock.ahead = SOON
+    await asyncio.gather(*(stage.settler.run_once() for _ in range(6)))
+    sent = await stage.published("payment.intents")
+    assert sorted(subject for _, subject in sent) == sorted(str(booking.id) for booking in bookings)
+
+
+async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
+    (booking,) = await stage.book((await stage.show(10)).order())
+    pauses = []
+    for _ in range(4):
+        stage.clock.ahead += timedelta(seconds=30)
+        await stage.settler.run_once()
+        due = await stage.due_at(booking)
+        assert due is not None
+        pauses.append((due - stage.clock()).total_seconds())
+    assert all(19 < pause < 23 for pause in pauses)
+
+
+async def test_availability_is_told_after_a_change(stage: Stage) -> None:
+    show = await stage.show(10)
+    await stage.availability.run_once()
+    await stage.redis.delete("notifications")
+    await stage.book(show.order(3))
+    await stage.availability.run_once()
+    entries: Any = await stage.redis.xrange("notifications")
+    ((_, fields),) = entries
+    event = EventChanged.model_validate_json(fields[b"data"]).event
+    assert (event.id, event.ticket_types[0].available) == (show.id, 7)
