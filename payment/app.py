@@ -27,14 +27,14 @@ from payment.handlers import PaymentHandlers
 from payment.pacing import Pacer
 from payment.repository import Repository
 from payment.settings import PaymentSettings
-from payment.settle import Settler
+from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from payment.webhook import webhook
 
 REPOSITORY = web.AppKey("repository", Repository)
 STRIPE = web.AppKey("stripe", StripeApi)
 HANDLERS = web.AppKey("handlers", PaymentHandlers)
-SETTLER = web.AppKey("settler", Settler)
+SETTLER = web.AppKey("settler", PaymentSettler)
 CATCH_UP = web.AppKey("catch_up", CatchUp)
 
 
@@ -121,7 +121,7 @@ def settle_context(settings: PaymentSettings) -> Context:
     """SETTLER and CATCH_UP, at work."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        settler = app[SETTLER] = Settler(app[REPOSITORY], app[BUS], now)
+        settler = app[SETTLER] = PaymentSettler(app[REPOSITORY], app[BUS], now)
         catch_up = app[CATCH_UP] = CatchUp(
             app[REPOSITORY], app[STRIPE], app[BUS], now, settings.event_catch_up_seconds, settings.livemode
         )

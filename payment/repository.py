@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ import orjson
 
 from common.database import Database
 from common.messages import CreatePaymentIntent
+from common.sql import assignments, unnest
 from common.statuses import IntentStatus
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Change, Decline, Payment
 from payment.pictures import StripeEvent
@@ -69,15 +70,6 @@ REFUND_COLUMNS = {
     "drive_attempts": "int",
 }
 
-
-def _unnest(columns: dict[str, str]) -> str:
-    return ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(columns.values(), 1))
-
-
-def _assignments(columns: Iterable[str], source: str) -> str:
-    return ", ".join(f"{column} = {source}.{column}" for column in columns)
-
-
 PAYMENT = ", ".join(PAYMENT_COLUMNS)
 REFUND = ", ".join(REFUND_COLUMNS)
 
@@ -89,7 +81,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[]) AS wanted (id, 
 ORDER BY id ON CONFLICT (booking_id) DO NOTHING
 """
 INSERT = f"""
-INSERT INTO payments ({PAYMENT}) SELECT * FROM unnest({_unnest(PAYMENT_COLUMNS)}) AS new ORDER BY 1
+INSERT INTO payments ({PAYMENT}) SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}) AS new ORDER BY 1
 ON CONFLICT (booking_id) DO NOTHING
 """
 LOAD = f"SELECT {PAYMENT} FROM payments WHERE booking_id = ANY($1::uuid[])"
@@ -100,16 +92,16 @@ ORDER BY booking_id FOR NO KEY UPDATE
 """
 # The version that was read is the one that is written over: the row is locked, and this says so.
 SAVE = f"""
-UPDATE payments p SET {_assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
-FROM unnest({_unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS new ({PAYMENT}, old_version)
+UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS new ({PAYMENT}, old_version)
 WHERE p.booking_id = new.booking_id AND p.version = new.old_version
 """
 REFUNDS = f"SELECT {REFUND} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
 REFUND_FIXED = ("id", "booking_id", "amount", "created_at", "by_hand")
 SAVE_REFUNDS = f"""
-INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({_unnest(REFUND_COLUMNS)}) AS new
+INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({unnest(REFUND_COLUMNS)}) AS new
 ON CONFLICT (id) DO UPDATE SET
-{_assignments((c for c in REFUND_COLUMNS if c not in REFUND_FIXED), "excluded")}
+{assignments((c for c in REFUND_COLUMNS if c not in REFUND_FIXED), "excluded")}
 """
 STORE_EVENTS = """
 INSERT INTO stripe_events (id, type, created, received_at, object_id, booking_id)

@@ -1,23 +1,19 @@
 """What heals lost messages: payments and refunds that still wait for something are driven again when due.
 
-Any number of settlers may run at once: each takes rows that no other has in hand. With nothing due a pass is
-one look at the first entry of three partial indexes.
+With nothing due a pass is one look at the first entry of three partial indexes.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
 import structlog
 
-from common.backoff import Backoff
 from common.bus import Bus
-from common.database import DATABASE_AWAY
 from common.envelope import Envelope, tell
 from common.messages import RefundPayment
-from common.streams import REDIS_AWAY
+from common.settler import Settler
 from payment.handlers import drive
 from payment.reports import report
 from payment.repository import Repository
@@ -32,32 +28,12 @@ BUSY_S = 0.05
 log = structlog.get_logger()
 
 
-class Settler:
+class PaymentSettler(Settler):
     def __init__(self, repository: Repository, bus: Bus, clock: Callable[[], datetime]) -> None:
+        super().__init__()
         self._repository = repository
         self._bus = bus
         self._clock = clock
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """`run` returns after the pass under way."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Until `stop`; waits while Postgres or Redis is away."""
-        backoff = Backoff(first=0.2, most=5.0)
-        while not self._stopping.is_set():
-            try:
-                pause = await self.run_once()
-                backoff.reset()
-            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
-                pause = backoff.next()
-                log.warning("settling paused", error=f"{type(away).__name__}: {away}")
-            try:
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
 
     async def run_once(self) -> float:
         """Drive what is due; says after how many seconds to look again."""

@@ -24,7 +24,7 @@ from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.pacing import Pacer
 from payment.repository import Repository
-from payment.settle import Settler
+from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
@@ -116,7 +116,7 @@ def build_stage(
             repository, stripe, clock, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
         ),
         stripe=stripe,
-        settler=Settler(repository, bus, clock),
+        settler=PaymentSettler(repository, bus, clock),
         catch_up=CatchUp(repository, stripe, bus, clock, 10.0, livemode=False),
         clock=clock,
         wire=wire,

@@ -31,7 +31,7 @@ from common.streams import Entry
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.repository import Repository
-from payment.settle import Settler
+from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi
 from tests.payment.wire import Wire
 
@@ -99,7 +99,7 @@ class Stage:
     repository: Repository
     handlers: PaymentHandlers
     stripe: StripeApi
-    settler: Settler
+    settler: PaymentSettler
     catch_up: CatchUp
     clock: Clock
     wire: Wire

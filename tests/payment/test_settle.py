@@ -27,7 +27,7 @@ from common.messages import (
 )
 from common.streams import Entry, connect
 from payment.repository import DUE_REPORTS, NEXT_DUE, Repository
-from payment.settle import Settler
+from payment.settle import PaymentSettler
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Fault
 
@@ -141,7 +141,7 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
             looks.put_nowait(None)
             return stage.clock()
 
-    settler = Settler(Watched(stage.database), Bus(away, source="/payment/test", instance="test"), stage.clock)
+    settler = PaymentSettler(Watched(stage.database), Bus(away, source="/payment/test", instance="test"), stage.clock)
     running = asyncio.create_task(settler.run())
     for _ in range(3):
         await asyncio.wait_for(looks.get(), 5)
