@@ -141,7 +141,8 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
             looks.put_nowait(None)
             return stage.clock()
 
-    settler = PaymentSettler(Watched(stage.database), Bus(away, source="/payment/test", instance="test"), stage.clock)
+    bus = Bus(away, source="/payment/test", instance="test")
+    settler = PaymentSettler(Watched(stage.database), bus, stage.clock)
     running = asyncio.create_task(settler.run())
     for _ in range(3):
         await asyncio.wait_for(looks.get(), 5)
