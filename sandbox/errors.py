@@ -4,6 +4,7 @@ Types, codes and HTTP statuses: https://docs.stripe.com/api/errors and https://d
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 ErrorType = Literal["api_error", "card_error", "idempotency_error", "invalid_request_error"]
@@ -24,12 +25,12 @@ class ApiError(Exception):
         type: ErrorType = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         **details: Any,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.headers = headers or {}
+        self.headers = dict(headers or {})
         fields: dict[str, Any] = {"code": code, **details}
         if code is not None:
             fields["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"

@@ -82,9 +82,7 @@ CREATE = Schema(
         **DESCRIBED,
         **CONFIRMED,
         "automatic_payment_methods": hash_of(
-            Schema(
-                {"enabled": boolean, "allow_redirects": one_of("always", "never")}, required=("enabled",)
-            )
+            Schema({"enabled": boolean, "allow_redirects": one_of("always", "never")}, required=("enabled",))
         ),
         "confirm": boolean,
         "confirmation_method": one_of("automatic", "manual"),
@@ -100,16 +98,20 @@ BROWSER: dict[str, Reader] = {
     "client_attribution_metadata": any_hash,
 }
 """What Stripe.js sends besides, with the publishable key."""
-BROWSER_CONFIRM = Schema({**CONFIRM.readers, **BROWSER})
+BROWSER_CONFIRM = Schema(
+    {**CONFIRM.readers, **BROWSER, "payment_method_data": hash_of(payment_methods.BROWSER_DATA)}
+)
 RETRIEVE = Schema({"expand": array(string()), "client_secret": string()})
-LIST = Schema({**PAGE_READERS, "customer": string()})
+BROWSER_RETRIEVE = Schema({**RETRIEVE.readers, "is_stripe_sdk": boolean})
+LIST = Schema({**PAGE_READERS, "customer": string(), "customer_account": not_modelled})
 
-CLIENT_FIELDS = (
+_CLIENT_FIELDS = (
     "id object amount amount_details automatic_payment_methods canceled_at cancellation_reason capture_method "
     "client_secret confirmation_method created currency description last_payment_error livemode next_action "
     "payment_method payment_method_configuration_details payment_method_types processing receipt_email "
     "setup_future_usage shipping source status"
-).split()
+)
+CLIENT_FIELDS = tuple(_CLIENT_FIELDS.split())
 """What a browser with the publishable key sees: https://docs.stripe.com/api/payment_intents/retrieve."""
 
 CHANGEABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
@@ -206,9 +208,7 @@ def _set_kinds(intent: Object, params: dict[str, Any]) -> None:
     automatic = params.get("automatic_payment_methods")
     kinds = params.get("payment_method_types")
     if kinds is not None and automatic is not None and automatic["enabled"]:
-        message = (
-            "You may only specify one of these parameters: automatic_payment_methods, payment_method_types."
-        )
+        message = "You may only specify one of these parameters: automatic_payment_methods, payment_method_types."
         raise ParameterError(message, "payment_method_types")
     if kinds is not None:
         intent["payment_method_types"] = kinds

@@ -209,8 +209,14 @@ def refund(charge: Object, amount: int, reason: str | None, metadata: dict[str, 
 
 def _refund_destination(charge: Object) -> Object:
     if charge["payment_method_details"]["type"] == "card":
-        return {"card": {"reference_status": "pending", "reference_type": "acquirer_reference_number",
-                         "type": "refund"}, "type": "card"}
+        return {
+            "card": {
+                "reference_status": "pending",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
+        }
     return {"type": "us_bank_transfer", "us_bank_transfer": {"reference": None, "reference_status": None}}
 
 

@@ -6,7 +6,18 @@ from typing import Any
 from sandbox import objects
 from sandbox.errors import ApiError, ParameterError, missing_object, missing_parameter
 from sandbox.objects import Object
-from sandbox.schema import Schema, any_hash, array, hash_of, integer, metadata, one_of, string
+from sandbox.schema import (
+    Schema,
+    any_hash,
+    anything,
+    array,
+    hash_of,
+    integer,
+    metadata,
+    not_modelled,
+    one_of,
+    string,
+)
 from sandbox.test_numbers import BY_NAME, BY_NUMBER, Behaviour
 from sandbox.work import Work
 
@@ -54,7 +65,31 @@ METHOD_DATA = Schema(
     },
     required=("type",),
 )
-METHOD_CREATE = Schema({**METHOD_DATA.readers, "expand": array(string())}, METHOD_DATA.required)
+METHOD_CREATE = Schema(
+    {
+        **METHOD_DATA.readers,
+        **dict.fromkeys(("customer", "customer_account", "payment_method"), not_modelled),
+        "expand": array(string()),
+    },
+    METHOD_DATA.required,
+)
+
+STATISTICS = dict.fromkeys(
+    (
+        "client_attribution_metadata",
+        "guid",
+        "muid",
+        "pasted_fields",
+        "payment_user_agent",
+        "referrer",
+        "sid",
+        "time_on_page",
+    ),
+    anything,
+)
+"""What Stripe.js tells besides; nothing follows from it here."""
+BROWSER_DATA = Schema({**METHOD_DATA.readers, **STATISTICS}, METHOD_DATA.required)
+BROWSER_CREATE = Schema({**METHOD_CREATE.readers, **STATISTICS}, METHOD_DATA.required)
 
 
 def create(work: Work, params: dict[str, Any]) -> Object:
@@ -149,7 +184,7 @@ def _read_account(kind: str, number: str) -> Behaviour:
     return behaviour
 
 
-def _card_error(message: str, code: str, param: str, **details: str) -> ApiError:
+def _card_error(message: str, code: str, param: str, **details: Any) -> ApiError:
     return ApiError(402, message, type="card_error", code=code, param=param, **details)
 
 

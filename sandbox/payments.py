@@ -35,7 +35,13 @@ CAPTURE = Schema(
 )
 
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
-CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action", "processing")
+CANCELABLE = (
+    "requires_payment_method",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_action",
+    "processing",
+)
 
 RETURN_URL_NEEDED = (
     "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of these "
@@ -145,7 +151,7 @@ def capture(work: Work, params: dict[str, Any], intent: str) -> Object:
             "PaymentIntent with one of the following statuses may be captured: requires_capture.",
             found,
         )
-    amount = params.get("amount_to_capture", found["amount_capturable"])
+    amount = int(params.get("amount_to_capture") or found["amount_capturable"])
     if amount > found["amount_capturable"]:
         message = "The provided amount_to_capture is greater than the amount that can be captured."
         raise ParameterError(message, "amount_to_capture")
@@ -185,7 +191,10 @@ def settle(work: Work, intent: Object, *, succeeded: bool) -> Object:
 def _check_confirmable(intent: Object) -> None:
     status = intent["status"]
     if status in ("succeeded", "requires_capture"):
-        message = "You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed."
+        message = (
+            "You cannot confirm this PaymentIntent because it has already succeeded after being previously "
+            "confirmed."
+        )
         raise unexpected_state(message, intent)
     if status not in CONFIRMABLE:
         raise unexpected_state(

@@ -72,9 +72,7 @@ def string(*, longest: int = STRING_MAX, clearable: bool = False) -> Reader:
             return None
         value = text(raw, path)
         if len(value) > longest:
-            raise ParameterError(
-                f"Invalid string: {value[:10]}...; must be at most {longest} characters", path
-            )
+            raise ParameterError(f"Invalid string: {value[:10]}...; must be at most {longest} characters", path)
         return value
 
     return read
@@ -163,6 +161,11 @@ def any_hash(raw: Raw, path: str) -> dict[str, Raw]:
     """A hash whose content has no meaning here and is taken as it is."""
     if not isinstance(raw, dict):
         raise ParameterError("Invalid object", path)
+    return raw
+
+
+def anything(raw: Raw, path: str) -> Raw:
+    """What has no meaning here, whatever it is."""
     return raw
 
 

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     sandbox_webhook_url: str = ""
     """Where events go, several separated by commas. When set, it replaces what the ledger remembers."""
 
-    sandbox_webhook_secret: str = "whsec_sandbox"
+    sandbox_webhook_secret: str = "whsec_sandbox"  # noqa: S105 - of the stand-in, known to all
     """Signs the webhooks, as each endpoint's signing secret does at Stripe."""
 
     sandbox_webhook_retry_seconds: float = Field(default=5.0, gt=0)

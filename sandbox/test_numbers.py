@@ -71,9 +71,7 @@ METHODS: dict[str, Behaviour] = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": _card("4000000000009995", decline="insufficient_funds"),
     "pm_card_visa_chargeDeclinedLostCard": _card("4000000000009987", decline="lost_card"),
     "pm_card_visa_chargeDeclinedStolenCard": _card("4000000000009979", decline="stolen_card"),
-    "pm_card_visa_chargeDeclinedVelocityLimitExceeded": _card(
-        "4000000000006975", decline="card_velocity_exceeded"
-    ),
+    "pm_card_visa_chargeDeclinedVelocityLimitExceeded": _card("4000000000006975", decline="card_velocity_exceeded"),
     "pm_card_chargeDeclinedExpiredCard": _card("4000000000000069", decline="expired_card"),
     "pm_card_chargeDeclinedIncorrectCvc": _card("4000000000000127", decline="incorrect_cvc"),
     "pm_card_chargeDeclinedProcessingError": _card("4000000000000119", decline="processing_error"),
@@ -103,9 +101,7 @@ METHODS: dict[str, Behaviour] = {
     "pm_usBankAccount_invalidCurrency": _us_bank("000444444440", decline="invalid_currency"),
     "pm_usBankAccount_dispute": _us_bank("000555555559", dispute="debit_not_authorized"),
     "pm_usBankAccount_processing": _us_bank("000000000009", endless=True),
-    "pm_usBankAccount_weeklyLimitExceeded": _us_bank(
-        "000777777771", decline="charge_exceeds_weekly_limit"
-    ),
+    "pm_usBankAccount_weeklyLimitExceeded": _us_bank("000777777771", decline="charge_exceeds_weekly_limit"),
     # SEPA test accounts are documented by their numbers alone; these names are the sandbox's own.
     "pm_sepaDebit_success": _sepa("AT611904300234573201", refund="succeeds_later"),
     "pm_sepaDebit_failed": _sepa("AT861904300235473202", decline="generic_could_not_process"),

@@ -28,6 +28,7 @@ class Delivery(NamedTuple):
 
     seq: int
     event: str
+    type: str
     endpoint: int
     attempts: int = 0
 
@@ -95,23 +96,21 @@ class Work:
             (event_id, event_type, self.now, orjson.dumps(event).decode()),
         )
         for endpoint in endpoints:
-            self.send(event_id, endpoint)
+            self.send(event_id, event_type, endpoint)
 
-    def send(self, event_id: str, endpoint: Endpoint) -> None:
+    def send(self, event_id: str, event_type: str, endpoint: Endpoint) -> None:
         """Queue a delivery of a recorded event."""
         row = self.ledger.write(
             "INSERT INTO deliveries (event, endpoint, status, due) VALUES (?, ?, 'pending', ?)",
             (event_id, endpoint.position, self.time),
         )
         assert row.lastrowid is not None
-        self.deliveries.append(Delivery(row.lastrowid, event_id, endpoint.position))
+        self.deliveries.append(Delivery(row.lastrowid, event_id, event_type, endpoint.position))
 
     def later(self, name: str, object_id: str, seconds: float) -> None:
         """Have the move of this name made on an object after some seconds, also across a restart."""
         due = self.time + seconds
-        row = self.ledger.write(
-            "INSERT INTO moves (name, object, due) VALUES (?, ?, ?)", (name, object_id, due)
-        )
+        row = self.ledger.write("INSERT INTO moves (name, object, due) VALUES (?, ?, ?)", (name, object_id, due))
         assert row.lastrowid is not None
         self.moves.append(Move(row.lastrowid, name, object_id, due))
 

@@ -1,0 +1,88 @@
+"""The account: every piece of work on it goes through here, and what follows from it starts after the commit."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sandbox.errors import ApiError
+from sandbox.ledger import Ledger
+from sandbox.timetable import Timetable
+from sandbox.webhooks import Webhooks
+from sandbox.work import Move, Work
+
+Outcome = TypeVar("Outcome")
+
+
+class Account:
+    """One account in test mode."""
+
+    def __init__(self, ledger: Ledger, webhooks: Webhooks, *, home: str, settle_seconds: float) -> None:
+        self.ledger = ledger
+        self.webhooks = webhooks
+        self.moves: Timetable[Move] = Timetable()
+        self._home = home
+        self._settle_seconds = settle_seconds
+
+    def resume(self) -> None:
+        """Take up the moves that an earlier process left."""
+        for seq, name, object_id, due in self.ledger.read("SELECT seq, name, object, due FROM moves ORDER BY seq"):
+            self.moves.add(due, Move(seq, name, object_id, due))
+
+    def work(
+        self,
+        *,
+        origin: str | None = None,
+        request_id: str | None = None,
+        idempotency_key: str | None = None,
+        publishable: bool = False,
+    ) -> Work:
+        """A piece of work that begins now. `origin` is where the caller reached the stand-in."""
+        return Work(
+            ledger=self.ledger,
+            endpoints=self.webhooks.endpoints,
+            time=time.time(),
+            origin=origin or self._home,
+            settle_seconds=self._settle_seconds,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            publishable=publishable,
+        )
+
+    def do(self, work: Work, step: Callable[[Work], Outcome]) -> Outcome:
+        """All that `step` writes stays, or, when it raises, none of it but what its error keeps.
+
+        Raises:
+            ApiError: as `step` does.
+        """
+        try:
+            with self.ledger.atomic():
+                try:
+                    return step(work)
+                except ApiError as error:
+                    if not error.keeps_work:
+                        raise
+                    kept = error
+        except BaseException:
+            work.forget()
+            raise
+        raise kept
+
+    async def release(self, work: Work) -> None:
+        """Wait for the commit, then let the webhooks and moves of this work begin."""
+        await self.ledger.committed()
+        if work.deliveries:
+            self.webhooks.hand_over(work.deliveries)
+        for move in work.moves:
+            self.moves.add(move.due, move)
+
+    async def perform(self, step: Callable[[Work], Outcome], *, origin: str | None = None) -> Outcome:
+        """Work that no API request asked for: the stand-in's own, or somebody's in its control.
+
+        Raises:
+            ApiError: as `step` does.
+        """
+        work = self.work(origin=origin)
+        try:
+            return self.do(work, step)
+        finally:
+            await self.release(work)

@@ -1,0 +1,192 @@
+"""Faults that a test switches on: of requests, and of webhooks. A seed makes a run repeatable."""
+
+import asyncio
+import random
+from fnmatch import fnmatchcase
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandbox.errors import ApiError, RefusedError
+
+
+class Count(BaseModel):
+    """So many times, then no more."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = Field(ge=0)
+
+
+Chance = Annotated[float, Field(ge=0, le=1)] | Count
+"""How often a fault happens: a share of all, or the next so many."""
+
+
+class WebhookSwitches(BaseModel):
+    """Faults of deliveries. Without `types`, of all events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    types: list[str] = []
+    drop: Chance = 0.0
+    """Never sent, as if the endpoint had taken and lost it."""
+    double: Chance = 0.0
+    delay: Chance = 0.0
+    delay_ms: float = Field(default=0, ge=0, le=3_600_000)
+    reorder: Chance = 0.0
+    reorder_window_ms: float = Field(default=500, ge=0, le=3_600_000)
+    """What is reordered is held back for a random part of this time, so that later ones overtake it."""
+
+
+class Switches(BaseModel):
+    """All faults. Those of requests strike what `methods` and `paths` name; without them, all under `/v1`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    methods: list[str] = []
+    paths: list[str] = []
+    """Patterns such as `/v1/payment_intents` or `/v1/payment_intents/*`."""
+    latency_ms: float = Field(default=0, ge=0, le=600_000)
+    latency_jitter_ms: float = Field(default=0, ge=0, le=600_000)
+    """A random part of this comes on top."""
+    error_before: Chance = 0.0
+    """Answered `error_status` without doing anything; an idempotency key keeps nothing of it."""
+    error_after: Chance = 0.0
+    """Done, and then answered `error_status`, which the idempotency key keeps and repeats."""
+    error_status: int = Field(default=500, ge=500, le=599)
+    timeout_after: Chance = 0.0
+    """Done, and then not answered: after `hang_seconds` the connection is cut."""
+    hang_seconds: float = Field(default=120, ge=0, le=3600)
+    limit: Chance = 0.0
+    """Answered 429 with `Retry-After: retry_after_seconds`, without doing anything."""
+    retry_after_seconds: float = Field(default=1, ge=0, le=3600)
+    webhooks: WebhookSwitches = WebhookSwitches()
+
+
+class Fault(NamedTuple):
+    """What is to go wrong with one request."""
+
+    latency_seconds: float = 0
+    limited: bool = False
+    error_before: bool = False
+    error_after: bool = False
+    timeout_after: bool = False
+
+
+class Fate(NamedTuple):
+    """What is to go wrong with one delivery."""
+
+    dropped: bool = False
+    doubled: bool = False
+    delay_seconds: float = 0
+
+
+NO_FAULT = Fault()
+NO_FATE = Fate()
+ALL_OFF = Switches()
+
+
+class Faults:
+    """The switches as they stand, and what they have done."""
+
+    def __init__(self) -> None:
+        self._closing = asyncio.Event()
+        self.set(ALL_OFF)
+
+    def set(self, switches: Switches) -> None:
+        """Use these instead of all earlier ones, with their seed and counts from the beginning.
+
+        Requests that hang because of the earlier ones are cut off.
+        """
+        self._closing.set()
+        self._closing = asyncio.Event()
+        self.switches = switches
+        self.done: dict[str, int] = {}
+        self._random = random.Random(switches.seed)
+
+    def close(self) -> None:
+        """Cut off every request that hangs."""
+        self._closing.set()
+
+    def of_request(self, method: str, path: str) -> Fault:
+        """The fault of the request that has just come."""
+        on = self.switches
+        if on is ALL_OFF:
+            return NO_FAULT
+        if on.methods and method not in on.methods:
+            return NO_FAULT
+        if on.paths and not any(fnmatchcase(path, pattern) for pattern in on.paths):
+            return NO_FAULT
+        jitter = self._random.random() * on.latency_jitter_ms
+        limited = self._strikes("limit", on.limit)
+        before = not limited and self._strikes("error_before", on.error_before)
+        after = not limited and not before
+        return Fault(
+            latency_seconds=(on.latency_ms + jitter) / 1000,
+            limited=limited,
+            error_before=before,
+            error_after=after and self._strikes("error_after", on.error_after),
+            timeout_after=after and self._strikes("timeout_after", on.timeout_after),
+        )
+
+    def of_delivery(self, event_type: str) -> Fate:
+        """The fate of the delivery that is about to be sent for the first time."""
+        on = self.switches.webhooks
+        if self.switches is ALL_OFF or (on.types and event_type not in on.types):
+            return NO_FATE
+        if self._strikes("webhooks.drop", on.drop):
+            return Fate(dropped=True)
+        delay = on.delay_ms if self._strikes("webhooks.delay", on.delay) else 0
+        if self._strikes("webhooks.reorder", on.reorder):
+            delay += self._random.random() * on.reorder_window_ms
+        return Fate(doubled=self._strikes("webhooks.double", on.double), delay_seconds=delay / 1000)
+
+    def _strikes(self, name: str, chance: float | Count) -> bool:
+        done = self.done.get(name, 0)
+        strikes = done < chance.count if isinstance(chance, Count) else self._random.random() < chance
+        if strikes:
+            self.done[name] = done + 1
+        return strikes
+
+    async def delay(self, fault: Fault) -> None:
+        """Let the request wait for its time.
+
+        Raises:
+            RefusedError: it is to fail before any work.
+        """
+        if fault.latency_seconds:
+            await asyncio.sleep(fault.latency_seconds)
+        if fault.error_before:
+            raise RefusedError(self.switches.error_status, BROKEN, type="api_error")
+
+    async def hang(self) -> None:
+        """Wait as long as a request hangs."""
+        closing = self._closing
+        try:
+            async with asyncio.timeout(self.switches.hang_seconds):
+                await closing.wait()
+        except TimeoutError:
+            return
+
+    def limited(self) -> RefusedError:
+        """The answer to a request beyond the limit."""
+        seconds = self.switches.retry_after_seconds
+        return rate_limited({"Retry-After": f"{seconds:g}"})
+
+    def broken_after(self) -> ApiError:
+        """The answer in spite of the work."""
+        return ApiError(self.switches.error_status, BROKEN, type="api_error")
+
+
+BROKEN = "An unknown error occurred"
+
+
+def rate_limited(headers: dict[str, str] | None = None) -> RefusedError:
+    """https://docs.stripe.com/rate-limits#handling-limiting-gracefully"""
+    return RefusedError(
+        429,
+        "Request rate limit exceeded. Learn more about rate limits here https://stripe.com/docs/rate-limits.",
+        code="rate_limit",
+        headers={"Stripe-Rate-Limited-Reason": "global-rate", **(headers or {})},
+    )

@@ -1,0 +1,195 @@
+"""Events on their way to the endpoints: signed, several at once, tried again until they are taken.
+
+https://docs.stripe.com/webhooks
+"""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+
+import aiohttp
+import structlog
+
+from sandbox.faults import Faults
+from sandbox.ledger import Ledger
+from sandbox.timetable import Timetable
+from sandbox.work import Delivery, Endpoint
+
+UNDER_WAY_MAX = 32
+"""Deliveries to one endpoint at once; like Stripe's they come in no order."""
+
+TIMEOUT_SECONDS = 20.0
+"""How long an endpoint may take to answer."""
+
+RETRY_SECONDS_MAX = 3600.0
+GIVE_UP_SECONDS = 3 * 24 * 3600.0
+"""https://docs.stripe.com/webhooks#retries: up to three days."""
+
+HEADERS = {
+    "Accept": "*/*; q=0.5, application/xml",
+    "Cache-Control": "no-cache",
+    "Content-Type": "application/json; charset=utf-8",
+    "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+}
+
+log = structlog.get_logger()
+
+
+def signature(payload: bytes, secret: str, timestamp: int) -> str:
+    """The `Stripe-Signature` header: https://docs.stripe.com/webhooks#verify-manually."""
+    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256).hexdigest()
+    return f"t={timestamp},v1={digest}"
+
+
+class Webhooks:
+    """The lines to all endpoints. Deliveries are in the ledger until they are done, so a restart goes on."""
+
+    def __init__(
+        self, ledger: Ledger, faults: Faults, session: aiohttp.ClientSession, retry_seconds: float
+    ) -> None:
+        self._ledger = ledger
+        self._faults = faults
+        self._session = session
+        self._retry_seconds = retry_seconds
+        self._lines: dict[int, _Line] = {}
+        self.paused = False
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(line.endpoint for line in self._lines.values())
+
+    async def point(self, endpoints: Sequence[Endpoint]) -> None:
+        """Send to these endpoints from now on; what waits for another position stays in the ledger."""
+        with self._ledger.atomic():
+            self._ledger.write("DELETE FROM endpoints")
+            for endpoint in endpoints:
+                self._ledger.write(
+                    "INSERT INTO endpoints (position, url, secret, enabled_events) VALUES (?, ?, ?, ?)",
+                    (endpoint.position, endpoint.url, endpoint.secret, ",".join(sorted(endpoint.enabled_events))),
+                )
+        await self._ledger.committed()
+        await self.stop()
+        self.start()
+
+    def start(self) -> None:
+        """Begin with the endpoints that the ledger knows, and with what an earlier process left undelivered."""
+        rows = self._ledger.read("SELECT position, url, secret, enabled_events FROM endpoints ORDER BY position")
+        for position, url, secret, events in rows:
+            endpoint = Endpoint(position, url, secret, frozenset(events.split(",")))
+            self._lines[position] = _Line(endpoint, self._ledger, self._session, self._retry_seconds)
+            self._lines[position].waiting.pause(self.paused)
+        pending = self._ledger.read(
+            "SELECT deliveries.due, deliveries.seq, event, events.type, endpoint, attempts FROM deliveries "
+            "JOIN events ON events.id = event WHERE status = 'pending' ORDER BY deliveries.seq"
+        )
+        for due, *fields in pending:
+            self._add(due, Delivery(*fields))
+
+    async def stop(self) -> None:
+        """Break off what is under way; the ledger keeps it as not yet delivered."""
+        lines = list(self._lines.values())
+        self._lines.clear()
+        for line in lines:
+            line.task.cancel()
+        await asyncio.gather(*(line.task for line in lines), return_exceptions=True)
+
+    def pause(self, paused: bool) -> None:
+        """Send nothing while paused."""
+        self.paused = paused
+        for line in self._lines.values():
+            line.waiting.pause(paused)
+
+    def hand_over(self, deliveries: Sequence[Delivery]) -> None:
+        """Send these, which are committed, as the faults allow."""
+        now = time.time()
+        for delivery in deliveries:
+            fate = self._faults.of_delivery(delivery.type)
+            if fate.dropped:
+                self._ledger.write("UPDATE deliveries SET status = 'dropped' WHERE seq = ?", (delivery.seq,))
+                continue
+            self._add(now + fate.delay_seconds, delivery)
+            if fate.doubled:
+                row = self._ledger.write(
+                    "INSERT INTO deliveries (event, endpoint, status, due) VALUES (?, ?, 'pending', ?)",
+                    (delivery.event, delivery.endpoint, now),
+                )
+                assert row.lastrowid is not None
+                self._add(now + fate.delay_seconds, delivery._replace(seq=row.lastrowid))
+
+    def _add(self, due: float, delivery: Delivery) -> None:
+        line = self._lines.get(delivery.endpoint)
+        if line is not None:
+            line.waiting.add(due, delivery)
+
+
+class _Line:
+    """The deliveries to one endpoint."""
+
+    def __init__(
+        self, endpoint: Endpoint, ledger: Ledger, session: aiohttp.ClientSession, retry_seconds: float
+    ) -> None:
+        self.endpoint = endpoint
+        self.waiting: Timetable[Delivery] = Timetable()
+        self._ledger = ledger
+        self._session = session
+        self._retry_seconds = retry_seconds
+        self._free = asyncio.Semaphore(UNDER_WAY_MAX)
+        self.task = asyncio.create_task(self._run(), name=f"webhooks to {endpoint.url}")
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as under_way:
+            while True:
+                await self._free.acquire()
+                under_way.create_task(self._deliver(await self.waiting.take()))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            status, error = await self._post(delivery.event)
+            if error is None:
+                self._ledger.write(
+                    "UPDATE deliveries SET status = 'delivered', attempts = ?, last_status = ? WHERE seq = ?",
+                    (delivery.attempts + 1, status, delivery.seq),
+                )
+            else:
+                self._again(delivery, status, error)
+        finally:
+            self._free.release()
+
+    async def _post(self, event_id: str) -> tuple[int | None, str | None]:
+        """The endpoint's status, and what is wrong with its answer, or with there being none."""
+        row = self._ledger.read("SELECT body FROM events WHERE id = ?", (event_id,)).fetchone()
+        payload = row[0].encode()
+        headers = HEADERS | {"Stripe-Signature": signature(payload, self.endpoint.secret, int(time.time()))}
+        try:
+            async with self._session.post(
+                self.endpoint.url, data=payload, headers=headers, allow_redirects=False
+            ) as response:
+                await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            return None, f"{type(error).__name__}: {error}"
+        return response.status, None if response.ok and response.status < 300 else f"answered {response.status}"
+
+    def _again(self, delivery: Delivery, status: int | None, error: str) -> None:
+        attempts = delivery.attempts + 1
+        wait = min(self._retry_seconds * 2 ** min(delivery.attempts, 30), RETRY_SECONDS_MAX)
+        due = time.time() + wait
+        (created,) = self._ledger.read("SELECT created FROM events WHERE id = ?", (delivery.event,)).fetchone()
+        given_up = due > created + GIVE_UP_SECONDS
+        self._ledger.write(
+            "UPDATE deliveries SET status = ?, due = ?, attempts = ?, last_status = ?, last_error = ? "
+            "WHERE seq = ?",
+            ("failed" if given_up else "pending", due, attempts, status, error, delivery.seq),
+        )
+        if not given_up:
+            self.waiting.add(due, delivery._replace(attempts=attempts))
+        log.warning(
+            "webhook not delivered",
+            endpoint=self.endpoint.url,
+            webhook=delivery.event,
+            type=delivery.type,
+            attempt=attempts,
+            error=error,
+            again_in_seconds=None if given_up else wait,
+        )

@@ -1,0 +1,92 @@
+"""An endpoint for webhooks in a test's hands: checks every signature with the official SDK, and remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import stripe
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+SECRET = "whsec_of_the_tests"
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class Arrival:
+    """One webhook that came."""
+
+    event: dict[str, Any]
+    at: float
+    """On the monotonic clock."""
+    status: int
+    """What it was answered."""
+
+
+@dataclass
+class Receiver:
+    """Answers 200 unless told otherwise."""
+
+    answers: list[int] = field(default_factory=list)
+    """The statuses of the next answers."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    forged: int = 0
+    secret: str = SECRET
+    url: str = ""
+    _came: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Receiver]:
+        app = web.Application()
+        app.router.add_post("/hook", self._take)
+        async with TestServer(app) as server:
+            self.url = str(server.make_url("/hook"))
+            yield self
+
+    async def _take(self, request: web.Request) -> web.Response:
+        payload = await request.read()
+        try:
+            event = stripe.Webhook.construct_event(payload, request.headers["Stripe-Signature"], self.secret)
+        except stripe.SignatureVerificationError:
+            self.forged += 1
+            return web.Response(status=400)
+        status = self.answers.pop(0) if self.answers else 200
+        async with self._came:
+            self.arrivals.append(Arrival(event.to_dict(), time.monotonic(), status))
+            self._came.notify_all()
+        return web.Response(status=status)
+
+    def taken(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
+        """The events of these types that were taken, in their order; `of` is the object's id, or its payment's."""
+        return [
+            arrival.event
+            for arrival in self.arrivals
+            if arrival.status == 200
+            and (not types or arrival.event["type"] in types)
+            and of in (None, *ids_of(arrival.event))
+        ]
+
+    async def until(self, count: int, *types: str, of: str | None = None) -> list[dict[str, Any]]:
+        """Wait until so many such events were taken."""
+        await self.wait_for(lambda: len(self.taken(*types, of=of)) >= count)
+        return self.taken(*types, of=of)
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until arrivals have made it true.
+
+        Raises:
+            TimeoutError: they have not, in good time.
+        """
+        async with asyncio.timeout(PATIENCE_SECONDS), self._came:
+            await self._came.wait_for(condition)
+
+
+def ids_of(event: dict[str, Any]) -> tuple[Any, ...]:
+    """The ids that the event's object goes by."""
+    obj = event["data"]["object"]
+    return obj["id"], obj.get("payment_intent"), obj.get("charge")

@@ -1,0 +1,136 @@
+"""The stand-in in a test's hands: served in process, and called with the official SDK, or by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import stripe
+from aiohttp import BasicAuth, ClientSession, ClientTimeout
+from aiohttp.test_utils import TestServer
+from stripe import StripeClient
+
+from sandbox.app import build_app
+from sandbox.settings import Settings
+from tests.sandbox.receiver import Receiver
+
+Json = dict[str, Any]
+
+SECRET_KEY = "sk_test_of_the_tests"
+PUBLISHABLE_KEY = "pk_test_of_the_tests"
+RETURN_URL = "https://shop.example/paid"
+NEXT_YEAR = str(datetime.now(UTC).year + 1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer; the body is text where it is no JSON."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def error(self) -> Json:
+        error: Json = self.body["error"]
+        return error
+
+
+@dataclass
+class Stand:
+    """A running stand-in, and the endpoint that it sends its webhooks to."""
+
+    url: str
+    stripe: StripeClient
+    session: ClientSession
+    receiver: Receiver
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        key: str | None = SECRET_KEY,
+        **headers: str,
+    ) -> Answer:
+        """One request as it goes over the wire; a header's name is given with underscores."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        query = {"params": form} if method == "GET" else {"data": form}
+        return await self.send(method, path, headers=sent, **query)
+
+    async def send(self, method: str, path: str, **options: Any) -> Answer:
+        """One request, just so."""
+        options.setdefault("allow_redirects", False)
+        async with self.session.request(method, f"{self.url}{path}", **options) as response:
+            raw = await response.read()
+            try:
+                body = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                body = raw.decode()
+            return Answer(response.status, body, response.headers)
+
+    async def tell(self, method: str, path: str, body: Any = None) -> Json:
+        """Something under `/_sandbox` that is to go well."""
+        answer = await self.send(method, f"/_sandbox{path}", json=body)
+        assert answer.status == 200, answer.body
+        told: Json = answer.body
+        return told
+
+    async def faults(self, **switches: Any) -> None:
+        await self.tell("POST", "/faults", switches)
+
+    async def intent(self, amount: int = 2000, currency: str = "usd", **params: Any) -> stripe.PaymentIntent:
+        """A new intent, made as Holdfast makes one unless told otherwise."""
+        return await self.stripe.v1.payment_intents.create_async(
+            {"amount": amount, "currency": currency, **params}  # type: ignore[typeddict-item]
+        )
+
+    async def confirm(self, intent_id: str, card: str = "pm_card_visa") -> stripe.PaymentIntent:
+        return await self.stripe.v1.payment_intents.confirm_async(
+            intent_id, {"payment_method": card, "return_url": RETURN_URL}
+        )
+
+    async def paid(self, amount: int = 2000, card: str = "pm_card_visa", **params: Any) -> stripe.PaymentIntent:
+        """An intent that has been confirmed."""
+        return await self.confirm((await self.intent(amount, **params)).id, card)
+
+    async def refused(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Answer:
+        """A request that must not go well."""
+        answer = await self.call(method, path, form)
+        assert answer.status >= 400, answer.body
+        return answer
+
+
+@asynccontextmanager
+async def standing(session: ClientSession, receiver: Receiver, **settings: Any) -> AsyncIterator[Stand]:
+    """A stand-in with a ledger of its own, in memory unless told otherwise."""
+    chosen = {
+        "sandbox_ledger": ":memory:",
+        "sandbox_webhook_url": receiver.url,
+        "sandbox_webhook_secret": receiver.secret,
+        "sandbox_webhook_retry_seconds": 0.01,
+        "sandbox_settle_seconds": 0.0,
+        **settings,
+    }
+    async with TestServer(build_app(Settings(**chosen))) as server:
+        url = str(server.make_url("/")).rstrip("/")
+        yield Stand(url, client(url, session), session, receiver)
+
+
+def client(url: str, session: ClientSession, key: str = SECRET_KEY, timeout_s: float = 10) -> StripeClient:
+    """The official SDK, without retries of its own."""
+    timeout = ClientTimeout(total=timeout_s)
+    http = stripe.AIOHTTPClient(session=session, timeout=timeout)
+    return StripeClient(key, base_addresses={"api": url}, max_network_retries=0, http_client=http)
+
+
+def basic(key: str) -> BasicAuth:
+    """How curl sends a key: as a user without a password."""
+    return BasicAuth(key, "")
