@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from common.health import Gate
 from common.ids import uuid7
 from common.messages import NOTIFICATIONS, Message, Reply
 from common.streams import REDIS_AWAY, Entry, Tail
+from common.supervisor import heed_cancel
 
 # Notifications and replies are hints about what is in the database: these only bound Redis' memory.
 NOTIFICATIONS_MAXLEN = 100_000
@@ -33,9 +35,19 @@ def replies_stream(instance: str) -> str:
     return f"replies:{instance}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """One XADD."""
+
+    stream: str
+    fields: dict[str, str | bytes]
+    maxlen: int | None
+    is_reply: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Sending:
-    envelopes: tuple[Envelope, ...]
+    additions: list[_Addition]
     done: asyncio.Future[None]
 
 
@@ -46,17 +58,18 @@ class Bus:
         self._redis = redis
         self._source = source
         self._replies = replies_stream(instance)
-        self._waiting: list[_Sending] = []
+        self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._asked: dict[str, asyncio.Future[Any]] = {}
 
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
         """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then."""
-        batch = tuple(envelopes)
-        if not batch:
+        # Here and not in the pipeline: who has something that cannot be written fails alone.
+        additions = [self._addition(envelope) for envelope in envelopes]
+        if not additions:
             return
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Sending(batch, done))
+        self._waiting.append(_Sending(additions, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="publish")
         await done
@@ -66,12 +79,14 @@ class Bus:
             sending: list[_Sending] = []
             size = 0
             while self._waiting and size < PIPELINE_MAX:
-                sending.append(self._waiting.pop(0))
-                size += len(sending[-1].envelopes)
+                one = self._waiting.popleft()
+                if not one.done.done():  # its publisher has not given up
+                    sending.append(one)
+                    size += len(one.additions)
             try:
-                await self._send([envelope for one in sending for envelope in one.envelopes])
+                await self._send([addition for one in sending for addition in one.additions])
             except asyncio.CancelledError:
-                for one in sending + self._waiting:
+                for one in (*sending, *self._waiting):
                     one.done.cancel()
                 raise
             except Exception as error:
@@ -83,18 +98,22 @@ class Bus:
                     if not one.done.done():
                         one.done.set_result(None)
 
-    async def _send(self, envelopes: list[Envelope]) -> None:
+    def _addition(self, envelope: Envelope) -> _Addition:
+        is_reply = isinstance(envelope.message, Reply)
+        maxlen = None
+        if envelope.stream == NOTIFICATIONS:
+            maxlen = NOTIFICATIONS_MAXLEN
+        elif is_reply:
+            maxlen = REPLIES_MAXLEN
+        return _Addition(envelope.stream, envelope.fields(self._source), maxlen, is_reply)
+
+    async def _send(self, additions: list[_Addition]) -> None:
+        if not additions:
+            return
         async with self._redis.pipeline(transaction=False) as pipe:
-            replies = set()
-            for envelope in envelopes:
-                maxlen = None
-                if envelope.stream == NOTIFICATIONS:
-                    maxlen = NOTIFICATIONS_MAXLEN
-                elif isinstance(envelope.message, Reply):
-                    maxlen = REPLIES_MAXLEN
-                    replies.add(envelope.stream)
-                pipe.xadd(envelope.stream, envelope.fields(self._source), maxlen=maxlen)  # type: ignore[arg-type]
-            for stream in replies:
+            for one in additions:
+                pipe.xadd(one.stream, one.fields, maxlen=one.maxlen)  # type: ignore[arg-type]
+            for stream in {one.stream for one in additions if one.is_reply}:
                 # A gateway that is gone leaves nothing behind for long.
                 pipe.expire(stream, REPLIES_TTL_S)
             await pipe.execute()
@@ -144,6 +163,7 @@ class Bus:
         tail = Tail(blocking, (NOTIFICATIONS, self._replies))
         backoff = Backoff()
         while True:
+            heed_cancel()
             try:
                 await tail.start()
                 gate.open()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
@@ -13,7 +15,13 @@ from tortoise.context import TortoiseContext
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
+# A server that is frozen or cut off cancels nothing: a little later we no longer wait for its answer.
+ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
+# A process of ours that is frozen in the middle of a transaction must not keep everybody from its rows.
+IDLE_IN_TRANSACTION_MS = 15_000
 CONNECT_TIMEOUT_S = 5
+# How long a connection may take to become usable again after an error; then it is thrown away.
+RESET_TIMEOUT_S = 1.0
 
 # Postgres cannot serve now, though the statement was right: wait and ask again.
 DATABASE_AWAY: tuple[type[BaseException], ...] = (
@@ -22,8 +30,13 @@ DATABASE_AWAY: tuple[type[BaseException], ...] = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
+    asyncpg.TransactionRollbackError,  # a deadlock, of which one must give way
+    asyncpg.InvalidCachedStatementError,  # a migration has run: the statement is prepared anew
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.InterfaceError,  # the connection was lost before this statement
 )
 
 
@@ -33,12 +46,34 @@ def tortoise_url(dsn: str) -> str:
     return f"asyncpg://{rest}" if scheme in ("postgres", "postgresql", "asyncpg") else dsn
 
 
-def tortoise_config(app: str, dsn: str, pool_size: int = 5) -> dict[str, Any]:
-    """Tortoise's configuration of the one database that `app` (booking or payment) owns."""
+def _credentials(dsn: str) -> dict[str, Any]:
+    """The parts of a `postgresql://` URL, read as libpq reads them: with `sslmode` and percent signs."""
     parts = urlsplit(dsn)
-    separator = "&" if parts.query else "?"
+    options: dict[str, Any] = dict(parse_qsl(parts.query))
+    mode, root = options.pop("sslmode", None), options.pop("sslrootcert", None)
+    if mode is not None:
+        options["ssl"] = mode
+    if root is not None:
+        options["ssl"] = context = ssl.create_default_context(cafile=root)
+        context.check_hostname = mode != "verify-ca"
     return {
-        "connections": {"default": f"{tortoise_url(dsn)}{separator}minsize=1&maxsize={pool_size}"},
+        "host": parts.hostname,
+        "port": parts.port or 5432,
+        "user": None if parts.username is None else unquote(parts.username),
+        "password": None if parts.password is None else unquote(parts.password),
+        "database": unquote(parts.path[1:]) or None,
+        **options,
+    }
+
+
+def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
+    """Tortoise's configuration of the one database that `app` (booking or payment) owns.
+
+    `connect` are asyncpg's own arguments. Without them no statement is limited in time: a migration may take long.
+    """
+    credentials = _credentials(dsn) | {"minsize": 1, "maxsize": pool_size} | connect
+    return {
+        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
         "apps": {
             app: {
                 "models": [f"{app}.models"],
@@ -60,27 +95,76 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One connection in autocommit. Raises what is in DATABASE_AWAY when there is none to be had."""
-        async with self.client.acquire_connection() as connection:
+        """One connection in autocommit. Raises what is in DATABASE_AWAY when there is none to be had, and
+        ValueError for arguments that Postgres' types cannot hold."""
+        pool = await self._pool()
+        connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        try:
             yield connection
+        except asyncpg.InterfaceError as error:
+            # asyncpg's own check of arguments is an InterfaceError, too; the database is not away for it.
+            if isinstance(error, ValueError):
+                raise ValueError(str(error)) from error
+            raise
+        finally:
+            # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
+            with suppress(*DATABASE_AWAY):
+                await pool.release(connection, timeout=RESET_TIMEOUT_S)
+
+    async def _pool(self) -> asyncpg.Pool:
+        if self.client._pool is None:
+            # Tortoise makes the pool, once, before the first connection is taken from it.
+            wrapper = cast(Any, self.client.acquire_connection())
+            await wrapper.ensure_connection()
+        return cast(asyncpg.Pool, self.client._pool)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """One transaction, read committed: committed at the end of the block, rolled back by an error."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await _roll_back(connection, transaction)
+                raise
+            await transaction.commit()
 
     async def ping(self) -> None:
+        """Raises what is in DATABASE_AWAY when the database cannot be reached, or takes no writes."""
         async with self.connection() as connection:
-            await connection.execute("SELECT 1")
+            if await connection.fetchval("SHOW transaction_read_only") == "on":
+                raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
+
+
+async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
+    """Roll back. A server that doesn't answer does it by itself once the connection is gone: what matters to
+    the caller is the error that led here, and that it doesn't wait for long."""
+    try:
+        async with asyncio.timeout(RESET_TIMEOUT_S):
+            await transaction.rollback()
+    except DATABASE_AWAY:
+        connection.terminate()
 
 
 @asynccontextmanager
 async def open_database(app: str, dsn: str, pool_size: int) -> AsyncIterator[Database]:
     """Connect, and close at the end. Postgres may be away: the pool connects when it is first needed."""
+    config = tortoise_config(
+        app,
+        dsn,
+        pool_size,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=ANSWER_TIMEOUT_S,
+        server_settings={
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        },
+    )
     context = TortoiseContext()
     with context:  # models are bound to the context that is current
-        await context.init(config=tortoise_config(app, dsn, pool_size))
+        await context.init(config=config)
     try:
         yield Database(context)
     finally:

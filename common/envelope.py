@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from common.errors import HoldfastError
 from common.ids import uuid7
@@ -86,14 +86,25 @@ def decode(stream: str, entry: Entry) -> Delivery:
         )
     except KeyError as missing:
         raise Undecodable(f"missing or unknown: {missing}") from missing
-    except ValueError as wrong:
-        raise Undecodable(str(wrong)) from wrong
+    except ValidationError as invalid:
+        raise Undecodable(_explained(invalid)) from None
+    except UnicodeDecodeError as wrong:
+        raise Undecodable("an attribute is not UTF-8") from wrong
     return Delivery(entry, envelope)
+
+
+def _explained(invalid: ValidationError) -> str:
+    """What is wrong where, without the values: among them are client secrets."""
+    return "; ".join(
+        f"{'.'.join(map(str, ('data', *error['loc'])))}: {error['msg']}"
+        for error in invalid.errors(include_input=False, include_url=False, include_context=False)
+    )
 
 
 def new_traceparent() -> str:
     """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    ids = secrets.token_hex(24)
+    return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
 def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:
@@ -118,7 +129,7 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
     if isinstance(result, HoldfastError):
         reply = Reply(error=result.code, detail=result.detail, extra=result.extra)
     else:
-        reply = Reply(result=result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
+        reply = Reply(result=result)
     return (
         Envelope(
             message=reply,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from uuid import UUID, uuid5
 
@@ -12,7 +12,7 @@ BOOKINGS = UUID("5b0bd8a4-5a3c-5a53-9d0f-0d9a1f0f6c11")
 
 def uuid7() -> UUID:
     """A new time-ordered id (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 

@@ -25,7 +25,11 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
     ]
     if console:
         structlog.configure(
-            processors=[*shared, structlog.dev.ConsoleRenderer()],
+            # The default shows the local variables of every frame, and in them secrets.
+            processors=[
+                *shared,
+                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+            ],
             wrapper_class=structlog.make_filtering_bound_logger(number),
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
             cache_logger_on_first_use=True,
@@ -44,6 +48,6 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
 
 class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
-        )
+        # structlog has the five common levels and no others.
+        level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        structlog.get_logger().log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info or None)

@@ -8,7 +8,7 @@ import socket
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from common.errors import ConfigurationError
 
@@ -86,3 +86,5 @@ def load(kind: type[S], **overrides: Any) -> S:
             for error in invalid.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("; ".join(lines)) from None
+    except SettingsError as unreadable:  # names the field only
+        raise ConfigurationError(str(unreadable)) from None

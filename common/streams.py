@@ -13,24 +13,40 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Fields = dict[bytes, bytes]
 
+
+class RedisRefuses(ResponseError):
+    """Redis takes no writes for now: it cannot persist them, lacks replicas, or a script is running."""
+
+
 # Redis cannot serve now, though the command was right: wait and ask again.
 REDIS_AWAY: tuple[type[BaseException], ...] = (
-    RedisConnectionError,
+    RedisConnectionError,  # also LOADING and NOAUTH
     RedisTimeoutError,
     ReadOnlyError,
     OutOfMemoryError,
+    ClusterDownError,  # also MASTERDOWN
+    TryAgainError,
+    RedisRefuses,
 )
+# redis-py knows these answers by their text only.
+_REFUSALS = dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RedisRefuses)
+_Parser = type("_Parser", (DefaultParser,), {"EXCEPTION_CLASSES": DefaultParser.EXCEPTION_CLASSES | _REFUSALS})
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
+# Characters of an error that are kept with a dead letter.
+DEAD_ERROR_MAX = 2000
+# In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
+XACKDEL_SINCE = (8, 2, 3)
 
 # A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
 # drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
@@ -61,7 +77,14 @@ def connect(url: str, *, blocking_ms: int = 0) -> Redis:
         socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000,
         socket_keepalive=True,
         health_check_interval=0,
+        parser_class=_Parser,
     )
+
+
+async def writable(redis: Redis) -> None:
+    """Raises what is in REDIS_AWAY unless Redis answers and takes writes: one that is full or a replica answers a
+    PING all the same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
+    await redis.xadd("probe", {"": ""}, nomkstream=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +128,7 @@ class Mailbox:
 
     async def create(self) -> None:
         """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
+        self._ack_and_delete = None  # this may be another server than before
         try:
             await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
@@ -150,7 +174,7 @@ class Mailbox:
         if not entries:
             return
         if self._ack_and_delete is None:
-            self._ack_and_delete = await has_command(self._redis, "XACKDEL")
+            self._ack_and_delete = await acknowledges_and_deletes(self._redis)
         ids = [entry.id for entry in entries]
         reclaimed = [entry.id for entry in entries if entry.reclaimed]
         if self._ack_and_delete and not reclaimed:
@@ -176,7 +200,7 @@ class Mailbox:
         letter = {
             **entry.fields,
             b"dead_entry": entry.id,
-            b"dead_error": error.encode()[:4096],
+            b"dead_error": error[:DEAD_ERROR_MAX].encode(errors="replace"),
             b"dead_attempts": str(attempts).encode(),
             b"dead_time": str(int(time.time() * 1000)).encode(),
         }
@@ -208,6 +232,14 @@ async def has_command(redis: Redis, name: str) -> bool:
     return any(answer)
 
 
+async def acknowledges_and_deletes(redis: Redis) -> bool:
+    """Whether the server has an XACKDEL that can be relied on."""
+    if not await has_command(redis, "XACKDEL"):
+        return False
+    version = str(cast(Any, await redis.info("server"))["redis_version"])
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) >= XACKDEL_SINCE
+
+
 async def replay(redis: Redis, stream: str, ids: Sequence[bytes | str]) -> int:
     """Put dead letters of `stream` back at its end as they were; says how many there were."""
     replayed = 0
@@ -227,24 +259,42 @@ class Tail:
 
     def __init__(self, blocking: Redis, streams: Sequence[str]) -> None:
         self._blocking = blocking
-        self._last: dict[Any, Any] = dict.fromkeys(streams, "")
+        self._last: dict[str, bytes] = dict.fromkeys(streams, b"")
 
     async def start(self) -> None:
         """Remember where each stream ends now: what comes later is read, however long the first read waits."""
         for stream, last in self._last.items():
             if not last:
-                newest = cast(Any, await self._blocking.xrevrange(stream, count=1))
-                self._last[stream] = newest[0][0] if newest else "0-0"
+                self._last[stream] = await self._end(stream) or b"0-0"
+
+    async def _end(self, stream: str) -> bytes | None:
+        newest = cast(Any, await self._blocking.xrevrange(stream, count=1))
+        return cast(bytes, newest[0][0]) if newest else None
+
+    async def _follow_new_streams(self) -> None:
+        """A stream that ends before what was read of it is another one: Redis lost the old one, and now has a clock
+        that is behind. All of it is news."""
+        for stream, last in self._last.items():
+            end = await self._end(stream)
+            if end is not None and _order(end) < _order(last):
+                self._last[stream] = b"0-0"
 
     async def read(self, count: int, block_ms: int) -> list[tuple[str, Entry]]:
         """What has come since the last call, in order within a stream."""
-        answer = cast(Any, await self._blocking.xread(self._last, count=count, block=block_ms))
+        answer = cast(Any, await self._blocking.xread(cast(Any, self._last), count=count, block=block_ms))
         found: list[tuple[str, Entry]] = []
         for name, entries in answer or []:
             stream = name.decode()
             found += [(stream, Entry(id, fields)) for id, fields in entries]
             self._last[stream] = entries[-1][0]
+        if not found:
+            await self._follow_new_streams()
         return found
+
+
+def _order(id: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = id.partition(b"-")
+    return int(milliseconds), int(sequence)
 
 
 async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:

@@ -9,11 +9,17 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+# Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, returns as if nothing had been when it is
+# cancelled in the very moment in which it is done (https://github.com/python/cpython/issues/86296): then it is
+# asked again.
+CANCEL_AGAIN_S = 0.25
+
 log = structlog.get_logger()
 
 
 class Supervisor:
-    """Named background tasks. When one ends with an error the process is asked to stop."""
+    """Named background tasks. When one ends with an error, or is cancelled though nobody asked for it, the process
+    is asked to stop."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
@@ -28,7 +34,14 @@ class Supervisor:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if task.cancelling():
+                return
+            # Nobody asked for it: something that it awaited was cancelled.
+            error: BaseException | None = asyncio.CancelledError()
+        else:
+            error = task.exception()
+        if error is not None:
             log.critical("task died", task=task.get_name(), exc_info=error)
             self.failed = True
             self.stop.set()
@@ -46,5 +59,14 @@ async def finish(task: asyncio.Task[Any], seconds: float) -> None:
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+    """Cancel `task` and wait for its end."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+
+def heed_cancel() -> None:
+    """For loops over Redis: raises CancelledError when this task was cancelled and was not told, see above."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +15,7 @@ from common import errors, health, telemetry
 from common.envelope import new_traceparent
 from common.errors import HoldfastError
 from common.health import HEALTH, Health
+from common.streams import REDIS_AWAY
 from common.supervisor import SUPERVISOR, Supervisor
 from common.telemetry import METRICS, SAMPLERS, Metrics
 
@@ -21,7 +23,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PROBLEM_JSON = "application/problem+json"
 TRACEPARENT = web.RequestKey("traceparent", str)
+# version-traceid-parentid-flags, neither id all zeros: https://www.w3.org/TR/trace-context/#traceparent-header
+_TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+# Trying again can help: the client is told so.
+_AWAY: tuple[type[BaseException], ...] = (ConnectionResetError, TimeoutError, *REDIS_AWAY)
 
 log = structlog.get_logger()
 
@@ -74,10 +81,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, count and log one request; every error leaves as a problem document."""
     started = time.perf_counter()
     traceparent = request.headers.get("traceparent", "")
-    # version-traceid-parentid-flags; anything else would be a label in the dark.
-    request[TRACEPARENT] = (
-        traceparent if len(traceparent) == 55 and traceparent.count("-") == 3 else new_traceparent()
-    )
+    request[TRACEPARENT] = traceparent if _TRACEPARENT.fullmatch(traceparent) else new_traceparent()
     failure: dict[str, Any] = {}
     try:
         response = await handler(request)
@@ -87,7 +91,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         # Redirects and the like are answers, not errors.
         response = error if error.status < 400 else _translate(error)
-    except (ConnectionResetError, TimeoutError) as error:
+    except _AWAY as error:
         failure = {"code": type(error).__name__}
         response = problem(errors.Unavailable())
     except Exception:
@@ -108,6 +112,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             trace=request[TRACEPARENT][3:35],
             **failure,
         )
+    if isinstance(response, web.HTTPException):
+        raise response
     return response
 
 

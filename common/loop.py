@@ -1,0 +1,304 @@
+"""The loop of one mailbox: read a batch, handle it, publish what follows, acknowledge. Knows no domain.
+
+A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
+right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from common.backoff import Backoff
+from common.bus import Bus
+from common.envelope import Delivery, Envelope, Undecodable, decode
+from common.health import Gate
+from common.messages import Message
+from common.reporting import Reporter
+from common.settings import ActorSettings
+from common.streams import REDIS_AWAY, Entry, Mailbox
+from common.supervisor import heed_cancel
+from common.telemetry import Metrics
+
+Handler = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope]]]
+Handlers = Mapping[type[Message], Handler]
+
+# A dependency that answers its ping but breaks the connection so often is not away: the batch breaks it.
+BROKEN_MAX = 5
+# How often idle consumers are looked for.
+HOUSEKEEPING_S = 60.0
+# A dependency that has not answered after so long is away.
+REACH_TIMEOUT_S = 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One mailbox, who handles what comes in, and how many entries may be in hand at once.
+
+    With `slots`, batches run side by side (for calls to a slow party); without, one after the other.
+    """
+
+    mailbox: Mailbox
+    handlers: Handlers
+    slots: int | None = None
+
+
+def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[Handler, list[Delivery]]]:
+    """Group deliveries by handler without changing the order of messages about one subject.
+
+    Deliveries of one handler keep their order too: seats are given in stream order.
+    """
+    groups: list[tuple[Handler, list[Delivery]]] = []
+    last_of: dict[str, int] = {}
+    for delivery in deliveries:
+        handler = handlers[type(delivery.envelope.message)]
+        subject = delivery.envelope.subject
+        earliest = last_of.get(subject, 0)
+        index = next((i for i in range(earliest, len(groups)) if groups[i][0] == handler), len(groups))
+        if index == len(groups):
+            groups.append((handler, []))
+        groups[index][1].append(delivery)
+        last_of[subject] = index
+    return groups
+
+
+class Loop:
+    """The loop of one mailbox."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        bus: Bus,
+        settings: ActorSettings,
+        metrics: Metrics,
+        gate: Gate,
+        *,
+        reachable: Callable[[], Awaitable[object]],
+        away: tuple[type[BaseException], ...],
+    ) -> None:
+        self._intake = intake
+        self._mailbox = intake.mailbox
+        self._bus = bus
+        self._settings = settings
+        self._metrics = metrics
+        self._report = Reporter(intake.mailbox.stream, metrics)
+        self._gate = gate
+        self._reachable = reachable
+        self._away = (*REDIS_AWAY, *away)
+        self._no_answer: tuple[type[BaseException], ...] = (*self._away, TimeoutError)
+        self._stopping = asyncio.Event()
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._entries_in_hand = 0
+        self._housekeeping = 0.0
+        # A handler that starts within this time after a batch was read ends before its entries can be claimed.
+        self._budget_s = (settings.claim_idle_ms - settings.handler_timeout_ms) / 1000
+
+    def stop(self) -> None:
+        """Read no more; `run` returns when what was read is done."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
+        try:
+            await self._read_on()
+            if self._in_hand:
+                await asyncio.wait(self._in_hand)
+        finally:
+            for task in self._in_hand:
+                task.cancel()
+            if self._in_hand:
+                await asyncio.wait(self._in_hand)
+            self._gate.close("stopped")
+
+    async def _read_on(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            heed_cancel()
+            try:
+                await self._prepare()
+                room = await self._room()
+                if self._stopping.is_set():
+                    return
+                entries = await self._mailbox.read(room, self._settings.block_ms)
+                backoff.reset()
+            except self._no_answer as error:
+                self._pause(error)
+                await self._rest(backoff)
+                continue
+            if entries:
+                await self._start(entries)
+
+    async def _prepare(self) -> None:
+        if not self._gate.opened.is_set():
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                await self._reachable()
+            await self._mailbox.create()
+            self._open()
+        if time.monotonic() >= self._housekeeping:
+            await self._mailbox.remove_idle_consumers(self._settings.consumer_idle_ms)
+            self._housekeeping = time.monotonic() + HOUSEKEEPING_S
+
+    async def _room(self) -> int:
+        """How many entries may be taken now; waits until there is room for one."""
+        slots = self._intake.slots
+        if slots is None:
+            return self._settings.batch_max
+        while self._entries_in_hand >= slots:
+            await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+        return min(slots - self._entries_in_hand, self._settings.batch_max)
+
+    async def _start(self, entries: list[Entry]) -> None:
+        if self._intake.slots is None:
+            await self._take(entries)
+            return
+        self._entries_in_hand += len(entries)
+        task = asyncio.create_task(self._take(entries), name=f"batch {self._mailbox.stream}")
+        self._in_hand.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._in_hand.discard(task)
+            self._entries_in_hand -= len(entries)
+            if not task.cancelled() and task.exception() is not None:
+                # Its entries stay pending and come again.
+                log.error("batch lost", mailbox=self._mailbox.stream, exc_info=task.exception())
+
+        task.add_done_callback(done)
+
+    def _open(self) -> None:
+        if self._gate.reason is not None:
+            log.info("reading", mailbox=self._mailbox.stream)
+        self._gate.open()
+
+    def _pause(self, error: BaseException) -> None:
+        if self._gate.opened.is_set() or self._gate.reason == "starting":
+            log.warning("paused", mailbox=self._mailbox.stream, error=f"{type(error).__name__}: {error}")
+        self._gate.close(f"{type(error).__name__}: {error}")
+
+    async def _rest(self, backoff: Backoff) -> None:
+        try:
+            async with asyncio.timeout(backoff.next()):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _take(self, entries: list[Entry]) -> None:
+        """Decode what was read, and see it through."""
+        deadline = time.perf_counter() + self._budget_s
+        deliveries: list[Delivery] = []
+        wrong: list[tuple[Entry, Undecodable]] = []
+        for entry in entries:
+            try:
+                delivery = decode(self._mailbox.stream, entry)
+                if type(delivery.envelope.message) not in self._intake.handlers:
+                    raise Undecodable(f"{delivery.envelope.message.type} does not belong here")
+            except Undecodable as error:
+                wrong.append((entry, error))
+            else:
+                deliveries.append(delivery)
+        if wrong:
+            await self._finish(lambda: self._bury(wrong), (), deadline)
+        if deliveries:
+            await self._handle(deliveries, deadline)
+
+    async def _handle(self, deliveries: Sequence[Delivery], deadline: float) -> bool:
+        started = time.perf_counter()
+        finished = await self._finish(lambda: self._handle_once(deliveries), deliveries, deadline)
+        self._metrics.handler_seconds.labels(self._mailbox.stream).observe(time.perf_counter() - started)
+        return finished
+
+    async def _finish(
+        self, work: Callable[[], Awaitable[None]], deliveries: Sequence[Delivery], deadline: float
+    ) -> bool:
+        """See `work` through. While a dependency is away it waits, and no entry counts as failed; what cannot be
+        started again before `deadline` is left pending (False), for others have a claim to it then."""
+        backoff = Backoff()
+        broken = 0
+        while True:
+            try:
+                await work()
+                return True
+            except Exception as error:
+                # A handler that ran out of time is judged by whether its dependencies answer.
+                looks_away = isinstance(error, self._away) and not isinstance(error, TimeoutError)
+                if broken == BROKEN_MAX or not (looks_away or await self._unreachable()):
+                    await self._fault(deliveries, error, deadline)
+                    return True
+                if not looks_away:
+                    self._pause(error)  # it was asked, and did not answer
+                broken += 1
+                await self._rest(backoff)
+                if not await self._is_back(error, deadline):
+                    log.warning("left pending", mailbox=self._mailbox.stream, size=len(deliveries))
+                    return False
+
+    async def _unreachable(self) -> bool:
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_S):
+                await self._reachable()
+        except Exception:
+            log.debug("not reachable", mailbox=self._mailbox.stream, exc_info=True)
+            return True
+        return False
+
+    async def _is_back(self, error: BaseException, deadline: float) -> bool:
+        """Wait until the dependencies answer; says whether there is time left to go on."""
+        backoff = Backoff(first=0.1)
+        while await self._unreachable():
+            self._pause(error)
+            if self._stopping.is_set():
+                return False
+            await self._rest(backoff)
+        self._open()
+        return time.perf_counter() < deadline
+
+    async def _bury(self, wrong: list[tuple[Entry, Undecodable]]) -> None:
+        """What is no message goes to the dead letters at once."""
+        while wrong:
+            entry, error = wrong[0]
+            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            self._report.undecodable(entry, error)
+            wrong.pop(0)
+
+    async def _handle_once(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle, publish, acknowledge: in that order, so that a crash in between only repeats."""
+        started = time.perf_counter()
+        follow: list[Envelope] = []
+        async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
+            for handler, group in in_order(deliveries, self._intake.handlers):
+                follow.extend(await handler(group))
+        await self._bus.publish(follow)
+        await self._mailbox.ack([delivery.entry for delivery in deliveries])
+        self._report.done(deliveries, time.perf_counter() - started)
+
+    async def _fault(self, deliveries: Sequence[Delivery], error: Exception, deadline: float) -> None:
+        """One poison entry harms nobody else: each of a batch is tried on its own.
+
+        Stops when the claim's idle time nears: what is left stays pending and comes again.
+        """
+        if not deliveries:
+            raise error
+        if len(deliveries) == 1:
+            await self._failed(deliveries[0], error)
+            return
+        log.warning("batch failed", mailbox=self._mailbox.stream, size=len(deliveries), error=repr(error))
+        for delivery in deliveries:
+            if time.perf_counter() > deadline or not await self._handle([delivery], deadline):
+                return
+
+    async def _failed(self, delivery: Delivery, error: Exception) -> None:
+        """Count a failure of an entry on its own; after too many it goes to the dead letters."""
+        try:
+            attempts = await self._mailbox.count_failure(delivery.entry)
+            dead = attempts >= self._settings.attempts_max
+            if dead:
+                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except REDIS_AWAY as away:
+            self._pause(away)
+            return  # still pending
+        self._report.failed(delivery, error, attempts, dead=dead)

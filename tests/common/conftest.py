@@ -1,0 +1,83 @@
+"""A Redis database that is empty before each test, and servers of their own for tests that stop one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from common.database import Database, open_database
+from common.streams import connect
+from ops.postgres import Postgres, embedded_postgres
+from ops.redis import RedisServer, embedded_redis
+from tests.common.stage import BLOCK_MS, Stage
+
+
+@pytest.fixture
+async def redis_url(redis_database: Callable[[str], str]) -> str:
+    url = redis_database("common")
+    async with Redis.from_url(url) as client:
+        await client.flushdb()
+    return url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def blocking(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url, blocking_ms=BLOCK_MS)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def stage(redis: Redis, blocking: Redis) -> Stage:
+    return Stage(redis, blocking)
+
+
+@pytest.fixture
+async def own_redis() -> AsyncIterator[RedisServer]:
+    """A server that a test may stop, and that forgets nothing then."""
+    async with embedded_redis() as server:
+        yield server
+
+
+@pytest.fixture
+async def own_stage(own_redis: RedisServer) -> AsyncIterator[Stage]:
+    redis, blocking = connect(own_redis.url), connect(own_redis.url, blocking_ms=BLOCK_MS)
+    yield Stage(redis, blocking)
+    await blocking.aclose()
+    await redis.aclose()
+
+
+@pytest.fixture(scope="session")
+async def database_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
+    return await empty_database("common")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with open_database("payment", database_url, 3) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+async def own_postgres() -> AsyncIterator[Postgres]:
+    """A server that the tests of one file may stop; it runs at the start of each."""
+    async with embedded_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def own_database(own_postgres: Postgres) -> AsyncIterator[Database]:
+    own_postgres.resume()
+    if not own_postgres.running:
+        await own_postgres.start()
+    async with open_database("payment", own_postgres.url("payment"), 3) as database:
+        yield database

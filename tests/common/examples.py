@@ -1,0 +1,126 @@
+"""One message of every kind, with a value in every field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from common import messages as m
+from common.resources import (
+    Booking,
+    BookingStatus,
+    Event,
+    Item,
+    PaymentError,
+    PaymentStatus,
+    PaymentSummary,
+    TicketType,
+)
+from common.statuses import CancelReason, IntentStatus
+
+ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+ERROR = PaymentError(code="card_declined", decline_code="insufficient_funds", message="Çok az 💸")
+BOOKING = Booking(
+    id=ID,
+    event_id=OTHER,
+    items=(Item(ticket_type_id=OTHER, quantity=2, unit_amount=1000),),
+    amount=2000,
+    currency="eur",
+    status=BookingStatus.PENDING,
+    reason="by_customer",
+    payment=PaymentSummary(
+        status=PaymentStatus.AWAITING,
+        intent_id="pi_1",
+        client_secret="pi_1_secret_2",
+        last_error=ERROR,
+        queue_position=3,
+    ),
+    version=4,
+    expires_at=AT,
+    created_at=AT,
+    updated_at=AT,
+)
+EVENT = Event(
+    id=OTHER,
+    name="Ein Fest",
+    starts_at=AT,
+    currency="eur",
+    on_sale=True,
+    ticket_types=(TicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10, available=7),),
+    max_per_booking=8,
+    cancel_until=AT,
+    version=2,
+)
+REPORT: dict[str, Any] = {
+    "booking_id": ID,
+    "version": 3,
+    "status": IntentStatus.SUCCEEDED,
+    "intent_id": "pi_1",
+    "client_secret": "pi_1_secret_2",
+    "amount": 2000,
+    "currency": "eur",
+    "amount_captured": 2000,
+    "amount_refunded": 500,
+    "refund_ids": (OTHER,),
+    "refund_pending": True,
+    "refund_failed": True,
+    "disputed": True,
+    "last_error": ERROR,
+}
+TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
+CHANGE = m.TicketTypeChange(id=OTHER, name="Sitzplatz", unit_amount=2000, capacity=20)
+
+_ALL: list[m.Message] = [
+    m.Reply(result={"a": [1, None]}, error="conflict", detail="no", extra={"since": "today"}),
+    m.CreateBooking(
+        booking_id=ID,
+        owner="guest:1",
+        event_id=OTHER,
+        items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
+    ),
+    m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER),
+    m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
+    m.CreateEvent(
+        event_id=OTHER,
+        name="Ein Fest",
+        starts_at=AT,
+        currency="eur",
+        on_sale=True,
+        max_per_booking=8,
+        cancel_until=AT,
+        ticket_types=(TICKET_TYPE,),
+    ),
+    m.UpdateEvent(
+        event_id=OTHER,
+        changes=m.EventChanges(name="Ein anderes", starts_at=AT, on_sale=False, max_per_booking=4, cancel_until=AT),
+        ticket_types=(CHANGE,),
+    ),
+    m.CancelEvent(event_id=OTHER),
+    m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500),
+    m.GetBooking(booking_id=ID, owner="guest:1"),
+    m.ListBookings(owner="guest:1", status=BookingStatus.PENDING, event_id=OTHER, before=(AT, ID), limit=20),
+    m.GetHistory(booking_id=ID, owner="guest:1"),
+    m.ListEvents(after=(AT, OTHER), limit=20),
+    m.GetEvent(event_id=OTHER),
+    m.PaymentIntentCreated(**REPORT),
+    m.PaymentIntentRejected(**REPORT),
+    m.PaymentProcessing(**REPORT),
+    m.PaymentActionRequired(**REPORT),
+    m.PaymentDeclined(**REPORT),
+    m.PaymentSucceeded(**REPORT),
+    m.PaymentCanceled(**REPORT),
+    m.RefundUpdated(**REPORT),
+    m.DisputeUpdated(**REPORT),
+    m.CreatePaymentIntent(booking_id=ID, event_id=OTHER, amount=2000, currency="eur"),
+    m.CancelPaymentIntent(booking_id=ID),
+    m.SyncPayment(booking_id=ID),
+    m.RefundPayment(booking_id=ID, refund_id=OTHER, amount=500),
+    m.PaymentReportApplied(booking_id=ID, version=3),
+    m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
+    m.BookingChanged(owner="guest:1", booking=BOOKING),
+    m.EventChanged(event=EVENT),
+]
+EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

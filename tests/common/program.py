@@ -1,0 +1,58 @@
+"""A process that does nothing but what a test of processes asks for: `python -m tests.common.program`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from aiohttp import web
+
+from common.process import main
+from common.settings import ProcessSettings
+from common.supervisor import SUPERVISOR, finish
+from common.web import new_app
+
+
+class Settings(ProcessSettings):
+    ends: Literal["when told", "dying", "cancelled"] = "when told"
+    a_secret: int = 0
+
+
+def build_app(settings: Settings) -> web.Application:
+    app = new_app()
+    app.router.add_get("/slow", slow)
+
+    async def background(app: web.Application) -> AsyncIterator[None]:
+        told = asyncio.Event()
+        task = app[SUPERVISOR].spawn("worker", work(settings.ends, told))
+        yield
+        told.set()
+        await finish(task, 5)
+
+    app.cleanup_ctx.append(background)
+    return app
+
+
+async def work(ends: str, told: asyncio.Event) -> None:
+    if ends == "dying":
+        raise RuntimeError("the worker is broken")
+    if ends == "cancelled":
+        nobody = asyncio.get_running_loop().create_future()
+        nobody.cancel()
+        await nobody
+    await told.wait()
+
+
+async def slow(request: web.Request) -> web.StreamResponse:
+    """Answers in two parts; the second comes once the process was told to stop."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"begun\n")
+    await request.app[SUPERVISOR].stop.wait()
+    await response.write(b"finished\n")
+    return response
+
+
+if __name__ == "__main__":
+    main("program", Settings, build_app)

@@ -1,0 +1,227 @@
+"""What the tests of the common ground share: an actor whose handlers do as a test says, and waiting for things."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from redis.asyncio import Redis
+
+from common.actor import Actor, Intake
+from common.bus import Bus
+from common.envelope import Delivery, Envelope, decode, tell
+from common.health import Health
+from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, Message, PaymentReportApplied, SyncPayment
+from common.settings import ActorSettings
+from common.streams import Entry, Mailbox, dead_letters
+from common.telemetry import Metrics
+
+BLOCK_MS = 20
+GROUP = "payment"
+STREAM = PAYMENT_COMMANDS
+PATIENCE_S = 15.0
+
+
+async def until(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> None:
+    """Returns once `condition()` holds (it may be a coroutine function); fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if await result if asyncio.iscoroutine(result) else result:
+                return
+            await asyncio.sleep(0.005)
+
+
+def sync(subject: UUID | None = None) -> Envelope:
+    """A message for the actor, about `subject`."""
+    id = subject or uuid4()
+    return tell(SyncPayment(booking_id=id), id)
+
+
+def cancel(subject: UUID | None = None) -> Envelope:
+    id = subject or uuid4()
+    return tell(CancelPaymentIntent(booking_id=id), id)
+
+
+def subjects(deliveries: Iterable[Delivery | Envelope]) -> list[str]:
+    return [each.envelope.subject if isinstance(each, Delivery) else each.subject for each in deliveries]
+
+
+def unwritable() -> Message:
+    """A message that no JSON can say."""
+    return PaymentReportApplied.model_construct(booking_id=uuid4(), version=cast(int, "\ud800"))
+
+
+Act = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
+
+
+class Recorder:
+    """A handler: notes each batch that it is given, then does what the test says."""
+
+    def __init__(self, act: Act | None = None) -> None:
+        self.batches: list[list[str]] = []
+        self.act = act
+
+    async def __call__(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        self.batches.append(subjects(deliveries))
+        return (await self.act(deliveries) if self.act is not None else None) or ()
+
+    @property
+    def handled(self) -> list[str]:
+        return [subject for batch in self.batches for subject in batch]
+
+
+def failing(poison: str, error: Exception | None = None) -> Act:
+    """Fails whenever `poison` is in the batch."""
+
+    async def act(deliveries: Sequence[Delivery]) -> None:
+        if poison in subjects(deliveries):
+            raise error or RuntimeError("poison")
+
+    return act
+
+
+class Database:
+    """A dependency that a test takes away and gives back."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.pings = 0
+
+    async def ping(self) -> None:
+        self.pings += 1
+        self.check()
+
+    def check(self) -> None:
+        if self.away:
+            raise ConnectionRefusedError("the database is away")
+
+
+class Stage:
+    """One mailbox and who reads it."""
+
+    def __init__(self, redis: Redis, blocking: Redis) -> None:
+        self.redis = redis
+        self.blocking = blocking
+        self.bus = Bus(redis, source="/test/one", instance="one")
+        self.metrics = Metrics()
+        self.health = Health()
+        self.database = Database()
+        self.ping: Callable[[], Awaitable[object]] = self.database.ping
+        self.away: tuple[type[BaseException], ...] = (ConnectionRefusedError,)
+
+    def mailbox(self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM) -> Mailbox:
+        return Mailbox(
+            self.redis, self.blocking, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms
+        )
+
+    def actor(
+        self,
+        handlers: dict[type[Message], Any],
+        *,
+        consumer: str = "one",
+        slots: int | None = None,
+        **overrides: Any,
+    ) -> Actor:
+        settings = ActorSettings(**{"block_ms": BLOCK_MS, **overrides})
+        mailbox = self.mailbox(consumer, settings.claim_idle_ms)
+        return Actor(
+            [Intake(mailbox, handlers, slots)],
+            bus=self.bus,
+            redis=self.redis,
+            settings=settings,
+            metrics=self.metrics,
+            health=self.health,
+            ping=self.ping,
+            away=self.away,
+        )
+
+    @asynccontextmanager
+    async def acting(self, handlers: dict[type[Message], Any], **options: Any) -> AsyncIterator[Actor]:
+        """An actor at work, stopped at the end."""
+        actor = self.actor(handlers, **options)
+        task = asyncio.create_task(actor.run())
+        try:
+            yield actor
+        finally:
+            actor.stop()
+            async with asyncio.timeout(PATIENCE_S):
+                await task
+
+    async def left(self) -> int:
+        """The outstanding work."""
+        return int(await self.redis.xlen(STREAM))
+
+    async def a_read_waits(self) -> bool:
+        return bool(cast(Any, await self.redis.info("clients"))["blocked_clients"])
+
+    async def idle(self) -> bool:
+        """Nothing is left to do."""
+        return await self.left() == 0
+
+    async def pending(self) -> dict[str, int]:
+        """How many entries each consumer has in hand."""
+        answer = cast(Any, await self.redis.xpending(STREAM, GROUP))
+        return {each["name"].decode(): each["pending"] for each in answer["consumers"]}
+
+    async def abandon(self, entries: Sequence[Entry], consumer: str) -> None:
+        """Make it look as if `consumer` had held these for a long time."""
+        ids = [entry.id for entry in entries]
+        await cast(Any, self.redis).xclaim(STREAM, GROUP, consumer, 0, ids, idle=3_600_000)
+
+    async def dead(self) -> list[dict[str, str]]:
+        letters = cast(Any, await self.redis.xrange(dead_letters(STREAM)))
+        return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in letters]
+
+    async def entries(self, stream: str) -> list[Entry]:
+        return [Entry(id, fields) for id, fields in cast(Any, await self.redis.xrange(stream))]
+
+    async def read_all(self, stream: str) -> list[Envelope]:
+        return [decode(stream, entry).envelope for entry in await self.entries(stream)]
+
+    def count(self, kind: type[Message] | None, outcome: str) -> float:
+        labels = {"mailbox": STREAM, "type": kind.type if kind else "unknown", "outcome": outcome}
+        return self.metrics.registry.get_sample_value("holdfast_messages_total", labels) or 0.0
+
+    def reason(self) -> str | None:
+        """Why the actor's loop does not read."""
+        return self.health._gates[-1].reason
+
+
+COMMAND = re.compile(rb"\*\d+\r\n")
+
+
+class FakeRedis:
+    """Speaks Redis' protocol: for answers that a real server does not give when a test wants them."""
+
+    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self._answer = answer
+        self.received: list[bytes] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                for command in [each for each in COMMAND.split(data) if each]:
+                    if b"CLIENT" in command:
+                        writer.write(b"+OK\r\n")
+                        continue
+                    self.received.append(command)
+                    answer = self._answer(command)
+                    if answer is None:  # the connection breaks before the answer
+                        return
+                    writer.write(answer)
+        finally:
+            writer.close()

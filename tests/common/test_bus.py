@@ -1,0 +1,322 @@
+"""`publish` tells, `ask` awaits the reply: what callers hear when it works, and when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from common import bus as bus_module
+from common.bus import Bus, replies_stream
+from common.envelope import Delivery, Envelope, answer, decode, tell
+from common.errors import Conflict, EventNotFound, HoldfastError, Timeout, Unavailable
+from common.health import Gate
+from common.messages import (
+    BOOKING_QUERIES,
+    NOTIFICATIONS,
+    BookingChanged,
+    GetEvent,
+    Reply,
+    SyncPayment,
+)
+from common.resources import Booking
+from common.streams import REDIS_AWAY, Entry
+from ops.redis import RedisServer
+from tests.common.examples import EXAMPLES
+from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
+
+CHANGED = cast(BookingChanged, EXAMPLES[BookingChanged])
+
+
+def changed() -> Envelope:
+    return tell(CHANGED, CHANGED.booking.id)
+
+
+class Listener:
+    """A process that listens, and notes what it is notified of."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.bus = stage.bus
+        self.stage = stage
+        self.gate = Gate("notifications")
+        self.heard: list[Envelope] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Listener]:
+        task = asyncio.create_task(
+            self.bus.listen(self.stage.blocking, self.heard.append, block_ms=20, gate=self.gate)
+        )
+        try:
+            await self.gate.opened.wait()
+            yield self
+        finally:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+
+async def question(stage: Stage) -> Delivery:
+    """The next question in the mailbox of questions."""
+    await until(lambda: stage.redis.xlen(BOOKING_QUERIES))
+    (entry,) = await stage.entries(BOOKING_QUERIES)
+    await stage.redis.xdel(BOOKING_QUERIES, entry.id)
+    return decode(BOOKING_QUERIES, entry)
+
+
+def ask(stage: Stage, timeout_s: float = 10) -> asyncio.Task[Any]:
+    return asyncio.create_task(stage.bus.ask(GetEvent(event_id=uuid4()), "event", timeout_s=timeout_s))
+
+
+async def test_publish_returns_when_redis_has_it(stage: Stage) -> None:
+    sent = sync()
+    await stage.bus.publish([sent])
+    assert await stage.read_all(STREAM) == [sent]
+
+
+async def test_publishing_nothing_asks_nothing() -> None:
+    await Bus(cast(Redis, None), source="/x", instance="x").publish([])
+
+
+async def test_messages_keep_their_order(stage: Stage) -> None:
+    sent = [sync() for _ in range(1200)]  # more than one pipeline takes
+    await asyncio.gather(*(stage.bus.publish(sent[i : i + 100]) for i in range(0, 1200, 100)))
+    assert await stage.read_all(STREAM) == sent
+
+
+async def test_what_is_published_meanwhile_leaves_together() -> None:
+    first = asyncio.Event()
+    server = FakeRedis(lambda _: b"+1-1\r\n")
+    async with server.serving() as url:
+        client = Redis.from_url(url, protocol=2)
+        pipelines: list[int] = []
+        bus = Bus(client, source="/x", instance="x")
+        send = bus._send
+
+        async def counting(additions: Any) -> None:
+            pipelines.append(len(additions))
+            await first.wait()
+            await send(additions)
+
+        bus._send = counting  # type: ignore[method-assign]
+        alone = asyncio.create_task(bus.publish([sync()]))
+        await until(lambda: pipelines)
+        others = [asyncio.create_task(bus.publish([sync()])) for _ in range(20)]
+        await asyncio.sleep(0)
+        first.set()
+        await asyncio.gather(alone, *others)
+        await client.aclose()
+    assert pipelines == [1, 20]
+
+
+async def test_an_error_reaches_every_publisher() -> None:
+    async with FakeRedis(lambda _: None).serving() as url:
+        client = Redis.from_url(url, protocol=2, retry=None)
+        bus = Bus(client, source="/x", instance="x")
+        results = await asyncio.gather(*(bus.publish([sync()]) for _ in range(5)), return_exceptions=True)
+        await client.aclose()
+    assert [isinstance(result, REDIS_AWAY) for result in results] == [True] * 5
+
+
+async def test_after_an_error_publishing_goes_on(own_stage: Stage, own_redis: RedisServer) -> None:
+    await own_redis.stop()
+    with pytest.raises(REDIS_AWAY):
+        await own_stage.bus.publish([sync()])
+    await own_redis.start()
+    await own_stage.bus.publish([late := sync()])
+    assert await own_stage.read_all(STREAM) == [late]
+
+
+async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> None:
+    bad = tell(unwritable(), "x")
+    good = sync()
+    results = await asyncio.gather(stage.bus.publish([good]), stage.bus.publish([bad]), return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], ValueError)
+    assert await stage.read_all(STREAM) == [good]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
+    """Who was told that it could not be sent may send it again."""
+    begun, release = asyncio.Event(), asyncio.Event()
+    send = stage.bus._send
+
+    async def slowly(additions: Any) -> None:
+        begun.set()
+        await release.wait()
+        await send(additions)
+
+    stage.bus._send = slowly  # type: ignore[method-assign]
+    first = sync()
+    sending = asyncio.create_task(stage.bus.publish([first]))
+    await begun.wait()
+    with pytest.raises(Unavailable):
+        await stage.bus.ask(SyncPayment(booking_id=uuid4()), "x", timeout_s=0.01)
+    release.set()
+    await sending
+    await until(lambda: stage.bus._flushing is not None and stage.bus._flushing.done())
+    assert await stage.read_all(STREAM) == [first]
+
+
+async def test_an_answer_reaches_who_asked(stage: Stage) -> None:
+    async with Listener(stage).listening():
+        asking = ask(stage)
+        asked = await question(stage)
+        await stage.bus.publish(answer(asked, {"seats": 7}))
+        assert await asking == {"seats": 7}
+
+
+async def test_answers_find_their_questions_in_any_order(stage: Stage) -> None:
+    async with Listener(stage).listening():
+        tasks = [ask(stage), ask(stage)]
+        await until(lambda: _two(stage))
+        asked = [decode(BOOKING_QUERIES, entry) for entry in await stage.entries(BOOKING_QUERIES)]
+        for each in reversed(asked):
+            await stage.bus.publish(answer(each, str(each.message.event_id)))
+        assert await asyncio.gather(*tasks) == [str(each.message.event_id) for each in asked]
+
+
+async def _two(stage: Stage) -> bool:
+    return int(await stage.redis.xlen(BOOKING_QUERIES)) == 2
+
+
+@pytest.mark.parametrize("error", [EventNotFound(), Conflict("not now", since="today")])
+async def test_an_error_reaches_who_asked(stage: Stage, error: HoldfastError) -> None:
+    async with Listener(stage).listening():
+        asking = ask(stage)
+        await stage.bus.publish(answer(await question(stage), error))
+        with pytest.raises(type(error)) as raised:
+            await asking
+    assert (raised.value.detail, raised.value.extra) == (error.detail, error.extra)
+
+
+async def test_an_error_of_a_newer_peer_is_an_error(stage: Stage) -> None:
+    async with Listener(stage).listening():
+        asking = ask(stage)
+        asked = await question(stage)
+        (reply,) = answer(asked, EventNotFound("a newer word"))
+        newer = Reply(error="invented_later", detail="a newer word")
+        await stage.bus.publish([Envelope(newer, reply.stream, "", "1", "", "", "", reply.correlationid)])
+        with pytest.raises(HoldfastError, match="a newer word"):
+            await asking
+
+
+async def test_without_an_answer_in_time_it_is_a_timeout_and_a_late_one_is_passed_over(stage: Stage) -> None:
+    async with Listener(stage).listening() as listener:
+        asking = ask(stage, 0.05)
+        asked = await question(stage)
+        with pytest.raises(Timeout):
+            await asking
+        await stage.bus.publish(answer(asked, "late"))
+        await stage.bus.publish([changed()])
+        await until(lambda: listener.heard)
+    assert stage.bus._asked == {}
+
+
+async def test_a_question_that_cannot_be_sent_is_unavailable(
+    own_stage: Stage, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await own_redis.stop()
+    with pytest.raises(Unavailable):
+        await ask(own_stage)
+    assert own_stage.bus._asked == {}
+
+
+async def test_what_is_no_question_is_not_answered(stage: Stage) -> None:
+    assert tuple(answer(Delivery(Entry(b"1-1", {}), sync()), "anything")) == ()
+
+
+async def test_everybody_hears_notifications(stage: Stage) -> None:
+    async with Listener(stage).listening() as one, Listener(stage).listening() as two:
+        await stage.bus.publish([sent := changed()])
+        await until(lambda: one.heard and two.heard)
+    assert one.heard == two.heard == [sent]
+
+
+async def test_what_was_told_before_is_not_heard(stage: Stage) -> None:
+    await stage.bus.publish([changed()])
+    async with Listener(stage).listening() as listener:
+        await stage.bus.publish([late := changed()])
+        await until(lambda: listener.heard)
+    assert listener.heard == [late]
+
+
+async def test_what_is_no_notification_is_passed_over(stage: Stage) -> None:
+    async with Listener(stage).listening() as listener:
+        await stage.redis.xadd(NOTIFICATIONS, {"hello": "world"})
+        await stage.redis.xadd(replies_stream("one"), {"type": "reply", "data": "[]"})
+        await stage.bus.publish([sent := changed()])
+        await until(lambda: listener.heard)
+    assert listener.heard == [sent]
+
+
+async def test_listening_goes_on_after_a_restart_of_redis(own_stage: Stage, own_redis: RedisServer) -> None:
+    async with Listener(own_stage).listening() as listener:
+        await own_stage.bus.publish([before := changed()])
+        await until(lambda: listener.heard)
+        await own_redis.stop()
+        await until(lambda: listener.gate.reason is not None)
+        await own_redis.start()
+        await own_stage.bus.publish([after := changed()])
+        await until(lambda: len(listener.heard) == 2)
+        assert listener.gate.reason is None
+        asking = ask(own_stage)
+        await own_stage.bus.publish(answer(await question(own_stage), "answered"))
+        assert await asking == "answered"
+    assert listener.heard == [before, after]
+
+
+async def test_listening_goes_on_though_redis_lost_everything(stage: Stage) -> None:
+    async with Listener(stage).listening() as listener:
+        before, after, third = changed(), changed(), changed()
+        # By a clock that was ahead of the one that Redis has now.
+        await stage.redis.xadd(NOTIFICATIONS, before.fields("/test"), id="9999999999999-0")  # type: ignore[arg-type]
+        await until(lambda: listener.heard)
+        await stage.redis.flushdb()
+        await stage.bus.publish([after])
+        await until(lambda: len(listener.heard) == 2)
+        await stage.bus.publish([third])
+        await until(lambda: len(listener.heard) == 3)
+    assert listener.heard == [before, after, third]
+
+
+@pytest.mark.parametrize(
+    ("limit", "stream", "envelope"),
+    [
+        ("NOTIFICATIONS_MAXLEN", NOTIFICATIONS, changed),
+        (
+            "REPLIES_MAXLEN",
+            replies_stream("gone"),
+            lambda: Envelope(Reply(result=1), replies_stream("gone"), "", "1", "", ""),
+        ),
+    ],
+)
+async def test_what_is_only_a_hint_is_kept_within_bounds(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, limit: str, stream: str, envelope: Callable[[], Envelope]
+) -> None:
+    monkeypatch.setattr(bus_module, limit, 10)
+    await stage.bus.publish([envelope() for _ in range(500)])
+    # Redis trims whole nodes of a hundred entries.
+    assert 10 <= int(await stage.redis.xlen(stream)) <= 110
+
+
+async def test_mailboxes_are_never_trimmed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_module, "NOTIFICATIONS_MAXLEN", 10)
+    monkeypatch.setattr(bus_module, "REPLIES_MAXLEN", 10)
+    await stage.bus.publish([sync() for _ in range(500)])
+    assert await stage.left() == 500
+
+
+async def test_replies_to_a_gateway_that_is_gone_expire(stage: Stage) -> None:
+    gone = replies_stream("gone")
+    await stage.bus.publish([Envelope(Reply(result=1), gone, "", "1", "", ""), changed(), sync()])
+    assert 0 < int(await stage.redis.ttl(gone)) <= bus_module.REPLIES_TTL_S
+    assert [await stage.redis.ttl(stream) for stream in (NOTIFICATIONS, STREAM)] == [-1, -1]
+
+
+def test_a_booking_that_was_told_is_the_whole_booking() -> None:
+    assert isinstance(CHANGED.booking, Booking)

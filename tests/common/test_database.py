@@ -1,0 +1,281 @@
+"""The database: transactions, limits in time, and how it looks when it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from common import database as module
+from common.database import DATABASE_AWAY, Database, open_database, tortoise_config, tortoise_url
+from ops.child import free_port
+from ops.postgres import Postgres
+
+
+async def value(database: Database, query: str, *args: Any) -> Any:
+    async with database.connection() as connection:
+        return await connection.fetchval(query, *args)
+
+
+@pytest.fixture
+async def things(database: Database) -> AsyncIterator[None]:
+    async with database.connection() as connection:
+        await connection.execute("DROP TABLE IF EXISTS things")
+        await connection.execute("CREATE TABLE things (id bigint PRIMARY KEY, note text)")
+    yield
+    async with database.connection() as connection:
+        await connection.execute("DROP TABLE things")
+
+
+async def test_what_a_transaction_did_is_there_at_its_end(database: Database, things: None) -> None:
+    async with database.transaction() as transaction:
+        await transaction.execute("INSERT INTO things VALUES (1)")
+        assert await value(database, "SELECT count(*) FROM things") == 0
+    assert await value(database, "SELECT count(*) FROM things") == 1
+
+
+async def test_an_error_undoes_the_transaction(database: Database, things: None) -> None:
+    with pytest.raises(KeyError, match="ours"):
+        async with database.transaction() as transaction:
+            await transaction.execute("INSERT INTO things VALUES (1)")
+            raise KeyError("ours")
+    assert await value(database, "SELECT count(*) FROM things") == 0
+
+
+async def test_a_cancelled_transaction_is_undone_and_its_connection_goes_on(
+    database: Database, things: None
+) -> None:
+    for number in range(5):  # more often than there are connections
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), database.transaction() as transaction:
+                await transaction.execute("INSERT INTO things VALUES ($1)", number)
+                await transaction.execute("SELECT pg_sleep(60)")
+    assert await value(database, "SELECT count(*) FROM things") == 0
+
+
+async def test_tortoise_shares_the_pool(database: Database) -> None:
+    _, rows = await database.client.execute_query("SELECT current_setting('statement_timeout') AS limit")
+    assert rows[0]["limit"] == f"{module.STATEMENT_TIMEOUT_MS // 1000}s"
+
+
+async def test_a_statement_that_takes_too_long_is_given_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STATEMENT_TIMEOUT_MS", 100)
+    async with open_database("payment", database_url, 1) as database:
+        with pytest.raises(asyncpg.QueryCanceledError) as raised:
+            await value(database, "SELECT pg_sleep(60)")
+        # It may be the statement's own fault: it is no outage.
+        assert not isinstance(raised.value, DATABASE_AWAY)
+        await database.ping()
+
+
+async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_IN_TRANSACTION_MS", 100)
+    async with open_database("payment", database_url, 1) as database:
+        with pytest.raises(DATABASE_AWAY):
+            async with database.transaction() as transaction:
+                await transaction.execute("SELECT 1")
+                await _until_closed(transaction)
+                await transaction.execute("SELECT 1")
+        await database.ping()
+
+
+async def _until_closed(connection: asyncpg.Connection) -> None:
+    async with asyncio.timeout(10):
+        while not connection.is_closed():  # noqa: ASYNC110  it gives no sign
+            await asyncio.sleep(0.01)
+
+
+def test_migrations_may_take_long() -> None:
+    credentials = tortoise_config("payment", "postgresql://u@h/d")["connections"]["default"]["credentials"]
+    assert not {"server_settings", "command_timeout"} & set(credentials)
+
+
+async def test_of_two_in_a_deadlock_one_tries_again(database: Database, things: None) -> None:
+    async with database.connection() as connection:
+        await connection.execute("INSERT INTO things VALUES (1), (2)")
+    both = asyncio.Barrier(2)
+
+    async def update(first: int, second: int) -> None:
+        async with database.transaction() as transaction:
+            await transaction.execute("UPDATE things SET note = 'x' WHERE id = $1", first)
+            await both.wait()
+            await transaction.execute("UPDATE things SET note = 'y' WHERE id = $1", second)
+
+    results = await asyncio.gather(update(1, 2), update(2, 1), return_exceptions=True)
+    (error,) = [result for result in results if result is not None]
+    assert isinstance(error, asyncpg.DeadlockDetectedError)
+    assert isinstance(error, DATABASE_AWAY)
+
+
+async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: Database, things: None) -> None:
+    async def read() -> int:
+        async with database.transaction() as transaction:
+            return len(await transaction.fetch("SELECT * FROM things"))
+
+    async with database.connection() as connection:
+        await connection.fetch("SELECT * FROM things")
+        await connection.execute("ALTER TABLE things ADD COLUMN another int")
+    with pytest.raises(asyncpg.InvalidCachedStatementError) as raised:
+        await read()
+    assert isinstance(raised.value, DATABASE_AWAY)
+    assert await read() == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "argument"),
+    [("SELECT $1::bigint", 2**70), ("SELECT $1::bigint", "seven"), ("SELECT $1::uuid", "no uuid")],
+)
+async def test_a_wrong_argument_is_no_outage(database: Database, query: str, argument: Any) -> None:
+    """asyncpg says it with the same class as a lost connection; a poison entry must not look like one."""
+    with pytest.raises(ValueError, match="invalid input") as raised:
+        await value(database, query, argument)
+    assert not isinstance(raised.value, DATABASE_AWAY)
+
+
+async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
+    with pytest.raises(asyncpg.UndefinedTableError) as raised:
+        await value(database, "SELECT * FROM nowhere")
+    assert not isinstance(raised.value, DATABASE_AWAY)
+
+
+async def test_a_database_that_takes_no_writes_is_away(database: Database) -> None:
+    await database.ping()
+    async with database.connection() as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    try:
+        await database.client._expire_connections()
+        with pytest.raises(DATABASE_AWAY, match="no writes"):
+            await database.ping()
+        with pytest.raises(DATABASE_AWAY):
+            await value(database, "CREATE TABLE more ()")
+    finally:
+        async with database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = off")
+            await connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+    await database.client._expire_connections()
+    await database.ping()
+
+
+async def test_who_gets_no_connection_does_not_wait_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
+    async with database.connection(), database.connection(), database.connection():
+        with pytest.raises(DATABASE_AWAY):
+            await database.ping()
+    await database.ping()
+
+
+async def test_a_database_may_be_away_at_the_start() -> None:
+    async with open_database("payment", f"postgresql://u:p@127.0.0.1:{free_port()}/payment", 1) as database:
+        with pytest.raises(DATABASE_AWAY):
+            await database.ping()
+
+
+async def test_after_a_restart_it_serves_again(own_postgres: Postgres, own_database: Database) -> None:
+    await asyncio.gather(*(own_database.ping() for _ in range(3)))
+    await own_postgres.stop()
+    for _ in range(4):
+        with pytest.raises(DATABASE_AWAY):
+            await own_database.ping()
+    await own_postgres.start()
+    await asyncio.gather(*(value(own_database, "SELECT 1") for _ in range(3)))
+
+
+@asynccontextmanager
+async def lost(database: Database, statement: str) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction whose connection Postgres has ended."""
+    async with database.transaction() as transaction:
+        id = await transaction.fetchval("SELECT pg_backend_pid()")
+        await value(database, statement, id)
+        yield transaction
+
+
+async def test_a_connection_that_postgres_ends_is_an_outage(
+    own_database: Database,
+) -> None:
+    for _ in range(4):  # more often than there are connections
+        with pytest.raises(DATABASE_AWAY):
+            async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)") as transaction:
+                await transaction.execute("SELECT 1")
+    await own_database.ping()
+
+
+async def test_a_commit_on_a_lost_connection_is_an_outage(own_database: Database) -> None:
+    with pytest.raises(DATABASE_AWAY):
+        async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)"):
+            pass
+
+
+async def test_the_error_that_ended_a_transaction_is_the_one_that_is_raised(own_database: Database) -> None:
+    with pytest.raises(KeyError):
+        async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)"):
+            raise KeyError("ours")
+
+
+async def test_a_server_that_is_frozen_holds_nobody_up(
+    own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
+    await own_database.ping()
+    try:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), own_database.transaction() as transaction:
+                own_postgres.pause()
+                await transaction.execute("SELECT 1")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await own_database.ping()
+        assert time.monotonic() - started < 3
+    finally:
+        own_postgres.resume()
+    await own_database.ping()
+
+
+@pytest.mark.parametrize(
+    ("dsn", "parts"),
+    [
+        (
+            "postgresql://holdfast:p%40ss%2Bw+rd@db:6543/booking",
+            {"host": "db", "port": 6543, "user": "holdfast", "password": "p@ss+w+rd", "database": "booking"},
+        ),
+        ("postgres://u@h/d", {"port": 5432, "user": "u", "password": None, "database": "d"}),
+        ("postgresql://u@h/d?sslmode=require", {"ssl": "require"}),
+        (
+            "postgresql://u@h/d?application_name=one&target_session_attrs=primary",
+            {"application_name": "one", "target_session_attrs": "primary"},
+        ),
+        ("postgresql://u@/d?host=/run/postgresql", {"host": "/run/postgresql"}),
+    ],
+)
+def test_a_url_is_read_as_postgres_reads_it(dsn: str, parts: dict[str, Any]) -> None:
+    credentials = tortoise_config("payment", dsn, 7)["connections"]["default"]["credentials"]
+    assert credentials.items() >= parts.items()
+    assert (credentials["minsize"], credentials["maxsize"]) == (1, 7)
+    assert "sslmode" not in credentials
+
+
+@pytest.mark.parametrize(("mode", "checked"), [("verify-full", True), ("verify-ca", False)])
+def test_the_certificate_authority_can_be_given(mode: str, checked: bool) -> None:
+    root = ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().openssl_cafile
+    config = tortoise_config("payment", f"postgresql://u@h/d?sslmode={mode}&sslrootcert={root}")
+    context = config["connections"]["default"]["credentials"]["ssl"]
+    assert isinstance(context, ssl.SSLContext)
+    assert (context.check_hostname, context.verify_mode) == (checked, ssl.CERT_REQUIRED)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "asyncpg"])
+def test_tortoise_has_its_own_scheme(scheme: str) -> None:
+    assert tortoise_url(f"{scheme}://u@h/d") == "asyncpg://u@h/d"

@@ -1,0 +1,61 @@
+"""What could not be handled is kept with its reason, harms nobody, and can be played back."""
+
+from __future__ import annotations
+
+import time
+
+from common.streams import dead_letters, replay
+from tests.common.stage import BLOCK_MS, STREAM, Stage
+
+FIELDS = {"type": "some.thing", "data": '{"a": 1}'}
+
+
+async def buried(stage: Stage, error: str = "ValueError: no") -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
+    (entry,) = await mailbox.read(1, BLOCK_MS)
+    await mailbox.count_failure(entry)
+    await mailbox.bury(entry, error, attempts=5)
+
+
+async def test_a_dead_letter_has_the_entry_and_why_it_died(stage: Stage) -> None:
+    await buried(stage)
+    (letter,) = await stage.dead()
+    assert letter.items() >= FIELDS.items()
+    assert (letter["dead_error"], letter["dead_attempts"]) == ("ValueError: no", "5")
+    assert abs(int(letter["dead_time"]) / 1000 - time.time()) < 60
+    assert letter["dead_entry"].partition("-")[2].isdigit()
+
+
+async def test_a_buried_entry_leaves_nothing_in_its_mailbox(stage: Stage) -> None:
+    await buried(stage)
+    assert await stage.left() == 0
+    assert await stage.pending() == {}
+    assert await stage.redis.keys("attempts:*") == []
+
+
+async def test_any_error_can_be_kept(stage: Stage) -> None:
+    """Errors repeat what they were given: more of it than anybody reads, and what UTF-8 cannot say."""
+    await buried(stage, "\ud800" + "ü" * 100_000)
+    (letter,) = await stage.dead()
+    assert letter["dead_error"].startswith("?üüü")
+    assert len(letter["dead_error"]) == 2000
+
+
+async def test_a_replayed_letter_is_as_it_was_and_starts_anew(stage: Stage) -> None:
+    await buried(stage)
+    (letter,) = await stage.entries(dead_letters(STREAM))
+    assert await replay(stage.redis, STREAM, [letter.id]) == 1
+    assert await stage.dead() == []
+    (entry,) = await stage.mailbox().read(10, BLOCK_MS)
+    assert {key.decode(): value.decode() for key, value in entry.fields.items()} == FIELDS
+    assert await stage.mailbox().count_failure(entry) == 1
+
+
+async def test_only_the_letters_that_were_named_are_replayed(stage: Stage) -> None:
+    await buried(stage)
+    await buried(stage)
+    first, second = await stage.entries(dead_letters(STREAM))
+    assert await replay(stage.redis, STREAM, [first.id.decode(), "1-1"]) == 1
+    assert await stage.entries(dead_letters(STREAM)) == [second]

@@ -1,0 +1,201 @@
+"""Every message survives its journey, and contracts can grow."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.envelope import Delivery, Envelope, Undecodable, answer, decode, new_traceparent, tell
+from common.errors import NotOnSale
+from common.messages import (
+    MAILBOXES,
+    TYPES,
+    EventChanges,
+    GetBooking,
+    GetEvent,
+    Message,
+    PaymentSucceeded,
+    Reply,
+    SyncPayment,
+    UpdateEvent,
+)
+from common.streams import Entry
+from tests.common.examples import EXAMPLES, REPORT
+
+TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")
+
+# The design's table: stream, type, name.
+TABLE = {
+    "booking.commands": {
+        "booking.create": "CreateBooking",
+        "booking.cancel": "CancelBooking",
+        "booking.request_payment": "RequestPayment",
+        "event.create": "CreateEvent",
+        "event.update": "UpdateEvent",
+        "event.cancel": "CancelEvent",
+        "booking.refund": "RefundBooking",
+    },
+    "booking.queries": {
+        "booking.get": "GetBooking",
+        "booking.list": "ListBookings",
+        "booking.history": "GetHistory",
+        "event.list": "ListEvents",
+        "event.get": "GetEvent",
+    },
+    "booking.payments": {
+        "payment.intent_created": "PaymentIntentCreated",
+        "payment.intent_rejected": "PaymentIntentRejected",
+        "payment.processing": "PaymentProcessing",
+        "payment.action_required": "PaymentActionRequired",
+        "payment.declined": "PaymentDeclined",
+        "payment.succeeded": "PaymentSucceeded",
+        "payment.canceled": "PaymentCanceled",
+        "payment.refund_updated": "RefundUpdated",
+        "payment.dispute_updated": "DisputeUpdated",
+    },
+    "payment.intents": {"payment.create_intent": "CreatePaymentIntent"},
+    "payment.commands": {
+        "payment.cancel_intent": "CancelPaymentIntent",
+        "payment.sync": "SyncPayment",
+        "payment.refund": "RefundPayment",
+        "payment.report_applied": "PaymentReportApplied",
+    },
+    "payment.webhooks": {"stripe.event_received": "StripeEventReceived"},
+    "notifications": {"booking.changed": "BookingChanged", "event.changed": "EventChanged"},
+    "": {"reply": "Reply"},
+}
+
+
+def entry(envelope: Envelope, **changes: str | None) -> Entry:
+    """What Redis gives back; with `changes` to its fields (None: left out)."""
+    fields = {**envelope.fields("/test/one"), **changes}
+    return Entry(
+        b"1-1",
+        {
+            key.encode(): value.encode() if isinstance(value, str) else value
+            for key, value in fields.items()
+            if value is not None
+        },
+    )
+
+
+def test_the_messages_are_those_of_the_design() -> None:
+    found: dict[str, dict[str, str]] = {}
+    for name, kind in TYPES.items():
+        found.setdefault(kind.stream, {})[name] = kind.__name__
+        assert kind.type == name
+    assert found == TABLE
+    assert set(MAILBOXES) == set(TABLE) - {"notifications", ""}
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
+def test_a_message_comes_out_as_it_went_in(kind: type[Message]) -> None:
+    sent = tell(EXAMPLES[kind], uuid4())
+    received = decode(sent.stream, entry(sent))
+    assert received.envelope == sent
+    assert type(received.message) is kind
+    assert received.message.model_fields_set == EXAMPLES[kind].model_fields_set
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
+def test_the_examples_leave_no_field_out(kind: type[Message]) -> None:
+    assert EXAMPLES[kind].model_fields_set == set(kind.model_fields)
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
+def test_what_a_newer_process_adds_is_passed_over(kind: type[Message]) -> None:
+    sent = tell(EXAMPLES[kind], "x")
+    data = json.dumps({**json.loads(sent.fields("/x")["data"]), "added_later": {"a": 1}})
+    assert decode(sent.stream, entry(sent, data=data, attributelater="1")).envelope == sent
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
+def test_what_an_older_process_does_not_send_has_a_default(kind: type[Message]) -> None:
+    required = {name for name, field in kind.model_fields.items() if field.is_required()}
+    data = EXAMPLES[kind].model_dump(mode="json", include=required)
+    sent = tell(EXAMPLES[kind], "x")
+    received = decode(sent.stream, entry(sent, data=json.dumps(data))).message
+    assert received.model_dump(mode="json", include=required) == data
+
+
+def test_what_was_not_set_stays_unset() -> None:
+    """An event's changes: a value that is None differs from one that was not sent."""
+    sent = tell(UpdateEvent(event_id=uuid4(), changes=EventChanges(cancel_until=None)), "x")
+    assert decode("s", entry(sent)).message.changes.model_fields_set == {"cancel_until"}
+
+
+def test_an_entry_has_the_attributes_of_cloudevents() -> None:
+    sent = tell(EXAMPLES[PaymentSucceeded], subject := uuid4())
+    fields = sent.fields("/payment/one")
+    assert {name: fields[name] for name in ("specversion", "source", "type", "subject")} == {
+        "specversion": "1.0",
+        "source": "/payment/one",
+        "type": "payment.succeeded",
+        "subject": str(subject),
+    }
+    assert UUID(str(fields["id"])).version == 7
+    assert abs(datetime.fromisoformat(str(fields["time"])) - datetime.now(UTC)) < timedelta(seconds=10)
+    assert TRACEPARENT.fullmatch(str(fields["traceparent"]))
+    assert set(fields) == {"specversion", "source", "type", "subject", "id", "time", "traceparent", "data"}
+
+
+def test_a_question_says_where_its_answer_goes() -> None:
+    asked = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
+    (reply,) = answer(decode("booking.queries", entry(asked)), {"seats": 7})
+    assert (reply.stream, reply.correlationid, reply.traceparent) == ("replies:one", "c1", "t")
+    assert decode(reply.stream, entry(reply)).message == Reply(result={"seats": 7})
+
+
+def test_a_refusal_is_an_answer() -> None:
+    asked = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
+    (reply,) = answer(decode("booking.queries", entry(asked)), NotOnSale("not yet", opens="tomorrow"))
+    assert reply.message == Reply(error="not_on_sale", detail="not yet", extra={"opens": "tomorrow"})
+
+
+def test_what_follows_belongs_to_the_trace_of_its_cause() -> None:
+    cause = Delivery(Entry(b"1-1", {}), tell(SyncPayment(booking_id=uuid4()), "x"))
+    assert tell(SyncPayment(booking_id=uuid4()), "x", cause=cause).traceparent == cause.envelope.traceparent
+    assert tell(SyncPayment(booking_id=uuid4()), "x", traceparent="given").traceparent == "given"
+
+
+def test_traces_differ() -> None:
+    assert new_traceparent() != new_traceparent()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"type": None}, "missing or unknown: b'type'"),
+        ({"type": "no.such"}, "missing or unknown: 'no.such'"),
+        ({"data": None}, "missing or unknown: b'data'"),
+        ({"subject": None}, "missing or unknown: b'subject'"),
+        ({"id": None}, "missing or unknown: b'id'"),
+        ({"data": "{"}, "data: Invalid JSON: EOF while parsing an object at line 1 column 1"),
+        ({"data": "[]"}, "data: Input should be an object"),
+        ({"data": '{"booking_id": "x", "owner": null}'}, "data.booking_id: Input should be a valid UUID"),
+        ({"data": "{}"}, "data.booking_id: Field required; data.owner: Field required"),
+    ],
+)
+def test_what_is_no_message_says_why(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(Undecodable) as raised:
+        decode("booking.queries", entry(tell(GetBooking(booking_id=uuid4(), owner=None), "x"), **changes))
+    assert str(raised.value).startswith(reason)
+
+
+@pytest.mark.parametrize("data", ['{"client_secret": "pi_1_secret_2"', '{"client_secret": ["pi_1_secret_2"]}'])
+def test_what_is_wrong_is_said_without_the_values(data: str) -> None:
+    with pytest.raises(Undecodable) as raised:
+        decode("booking.payments", entry(tell(PaymentSucceeded(**REPORT), "x"), data=data))
+    assert "secret_2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_attributes_that_are_no_text_are_refused() -> None:
+    good = entry(tell(SyncPayment(booking_id=uuid4()), "x"))
+    with pytest.raises(Undecodable, match="not UTF-8"):
+        decode("s", Entry(good.id, {**good.fields, b"subject": b"\xff"}))

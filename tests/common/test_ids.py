@@ -1,0 +1,55 @@
+"""Ids sort by time where they are new, and come out the same where they must."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import pytest
+
+from common.backoff import Backoff
+from common.ids import booking_id, uuid7
+
+
+def test_new_ids_are_uuids_of_version_7() -> None:
+    id = uuid7()
+    assert (id.version, id.variant) == (7, "specified in RFC 4122")
+    assert abs((id.int >> 80) / 1000 - time.time()) < 10
+
+
+def test_new_ids_sort_by_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    for milliseconds in range(5):
+        monkeypatch.setattr(time, "time_ns", lambda ms=milliseconds: (1_700_000_000_000 + ms) * 1_000_000)
+        ids.append(uuid7())
+    assert ids == sorted(ids)
+    assert len({uuid7() for _ in range(1000)}) == 1000
+
+
+@pytest.mark.parametrize(
+    ("subject", "key", "same"),
+    [("one", "key", True), ("one", "other", False), ("two", "key", False), ("one\0k", "ey", False)],
+)
+def test_a_booking_is_the_same_for_the_same_client_and_key(subject: str, key: str, same: bool) -> None:
+    assert (booking_id(subject, key) == booking_id("one", "key")) is same
+
+
+def test_the_booking_of_a_key_is_the_same_for_ever() -> None:
+    """Another id would book a second time for a request that is repeated across a deploy."""
+    assert booking_id("guest:1", "key-1") == UUID("8ead2eb3-d1f4-570b-adbc-8f25ca5cc707")
+
+
+def test_without_a_key_each_booking_is_new() -> None:
+    assert booking_id("one", None) != booking_id("one", None)
+
+
+def test_pauses_grow_to_their_limit_and_start_over() -> None:
+    backoff = Backoff(first=1.0, most=5.0)
+    for about in (1, 2, 4, 5, 5):
+        assert about / 2 <= backoff.next() <= about
+    backoff.reset()
+    assert 0.5 <= backoff.next() <= 1
+
+
+def test_pauses_differ_so_that_not_all_knock_at_once() -> None:
+    assert len({Backoff().next() for _ in range(20)}) > 10

@@ -1,0 +1,218 @@
+"""A mailbox keeps what is outstanding, gives each entry to one consumer, and loses none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from common.streams import Mailbox, acknowledges_and_deletes, lengths
+from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, until
+
+
+async def add(stage: Stage, *values: str) -> list[bytes]:
+    return [cast(bytes, await stage.redis.xadd(STREAM, {"value": value})) for value in values]
+
+
+async def read(mailbox: Mailbox, count: int = 10) -> list[str]:
+    return [entry.fields[b"value"].decode() for entry in await mailbox.read(count, BLOCK_MS)]
+
+
+async def test_entries_from_before_the_group_are_read(stage: Stage) -> None:
+    await add(stage, "a", "b")
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    assert await read(mailbox) == ["a", "b"]
+
+
+async def test_creating_again_changes_nothing(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    await add(stage, "a")
+    assert await read(mailbox) == ["a"]
+    await mailbox.create()
+    assert await read(mailbox) == []
+    assert await stage.pending() == {"one": 1}
+
+
+async def test_an_empty_mailbox_is_read_for_as_long_as_was_said(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    reading = asyncio.create_task(mailbox.read(10, 10_000))
+    await stage.redis.xadd(STREAM, {"value": "late"})
+    assert [entry.fields for entry in await reading] == [{b"value": b"late"}]
+
+
+async def test_a_lost_group_is_made_anew_from_the_beginning(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    await stage.redis.flushdb()
+    await add(stage, "after the loss")
+    assert await read(mailbox) == []
+    assert await read(mailbox) == ["after the loss"]
+
+
+async def test_a_group_lost_while_a_read_waits_is_made_anew(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    reading = asyncio.create_task(mailbox.read(10, 1000))
+    await until(stage.a_read_waits)
+    await stage.redis.flushdb()
+    await add(stage, "after the loss")
+    assert await reading == []
+    assert await read(mailbox) == ["after the loss"]
+
+
+async def test_abandoned_entries_come_before_new_ones(stage: Stage) -> None:
+    dead, living = stage.mailbox("dead"), stage.mailbox("living")
+    await dead.create()
+    await add(stage, "abandoned")
+    await stage.abandon(await dead.read(10, BLOCK_MS), "dead")
+    await add(stage, "new")
+    entries = await living.read(10, BLOCK_MS)
+    assert [(entry.fields, entry.reclaimed) for entry in entries] == [({b"value": b"abandoned"}, True)]
+    entries = await living.read(10, BLOCK_MS)
+    assert [(entry.fields, entry.reclaimed) for entry in entries] == [({b"value": b"new"}, False)]
+    assert await stage.pending() == {"living": 2}
+
+
+async def test_entries_in_hand_are_not_claimed_before_their_time(stage: Stage) -> None:
+    busy, other = stage.mailbox("busy"), stage.mailbox("other")
+    await busy.create()
+    await add(stage, "in hand")
+    await busy.read(10, BLOCK_MS)
+    assert await read(other) == []
+    assert await stage.pending() == {"busy": 1}
+
+
+async def test_more_abandoned_entries_than_fit_come_one_batch_after_the_other(stage: Stage) -> None:
+    dead, living = stage.mailbox("dead"), stage.mailbox("living")
+    await dead.create()
+    values = [f"{number:02}" for number in range(25)]
+    await add(stage, *values)
+    await stage.abandon(await dead.read(25, BLOCK_MS), "dead")
+    assert [value for _ in range(3) for value in await read(living, 10)] == values
+
+
+async def test_an_entry_deleted_while_pending_is_passed_over(stage: Stage) -> None:
+    dead, living = stage.mailbox("dead"), stage.mailbox("living")
+    await dead.create()
+    gone, _ = await add(stage, "gone", "there")
+    await stage.abandon(await dead.read(10, BLOCK_MS), "dead")
+    await stage.redis.xdel(STREAM, gone)
+    assert await read(living) == ["there"]
+
+
+async def test_consumers_share_a_mailbox(stage: Stage) -> None:
+    one, two = stage.mailbox("one"), stage.mailbox("two")
+    await one.create()
+    await add(stage, *"abcdef")
+    assert (await read(one, 2), await read(two, 3), await read(one, 2)) == (["a", "b"], ["c", "d", "e"], ["f"])
+
+
+async def test_what_is_acknowledged_is_gone(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    await add(stage, "a", "b", "c")
+    entries = await mailbox.read(10, BLOCK_MS)
+    await mailbox.ack(entries[:2])
+    assert await lengths(stage.redis, [STREAM, "no.such"]) == {STREAM: 1, "no.such": 0}
+    assert await stage.pending() == {"one": 1}
+    await mailbox.ack(entries)  # once more: entries that are gone are passed over
+    assert await stage.left() == 0
+    assert await stage.pending() == {}
+
+
+async def test_acknowledging_nothing_asks_nothing(stage: Stage) -> None:
+    await stage.mailbox().ack([])
+
+
+async def test_a_success_forgets_earlier_failures(stage: Stage) -> None:
+    dead, living = stage.mailbox("dead"), stage.mailbox("living")
+    await dead.create()
+    await add(stage, "a")
+    entries = await dead.read(10, BLOCK_MS)
+    assert [await dead.count_failure(entries[0]), await living.count_failure(entries[0])] == [1, 2]
+    await stage.abandon(entries, "dead")
+    await living.ack(await living.read(10, BLOCK_MS))
+    assert await stage.redis.keys("attempts:*") == []
+
+
+async def consumers(stage: Stage) -> set[str]:
+    return {each["name"].decode() for each in cast(Any, await stage.redis.xinfo_consumers(STREAM, GROUP))}
+
+
+async def test_only_idle_consumers_with_nothing_pending_are_forgotten(stage: Stage) -> None:
+    mailboxes = {name: stage.mailbox(name) for name in ("holding", "gone", "me")}
+    await mailboxes["me"].create()
+    await add(stage, "a", "b", "c")
+    await mailboxes["holding"].read(1, BLOCK_MS)
+    for name in ("gone", "me"):
+        await mailboxes[name].ack(await mailboxes[name].read(1, BLOCK_MS))
+    assert await consumers(stage) == {"holding", "gone", "me"}
+    assert await mailboxes["me"].remove_idle_consumers(3_600_000) == 0
+    assert await mailboxes["me"].remove_idle_consumers(-1) == 1
+    assert await consumers(stage) == {"holding", "me"}
+    assert await stage.pending() == {"holding": 1}
+
+
+async def test_a_consumer_that_was_forgotten_reads_on(stage: Stage) -> None:
+    one, two = stage.mailbox("one"), stage.mailbox("two")
+    await one.create()
+    await add(stage, "a")
+    await two.ack(await two.read(1, BLOCK_MS))
+    assert await one.remove_idle_consumers(-1) == 1
+    await add(stage, "b")
+    assert await read(two) == ["b"]
+
+
+async def test_without_a_mailbox_there_are_no_consumers_to_forget(stage: Stage) -> None:
+    assert await stage.mailbox().remove_idle_consumers(-1) == 0
+    await stage.redis.xadd(STREAM, {"value": "no group"})
+    assert await stage.mailbox().remove_idle_consumers(-1) == 0
+
+
+class Probed:
+    """A server of some version: answers the probe, and notes by which way an acknowledgement comes."""
+
+    def __init__(self, known: bool, version: str) -> None:
+        self.known = known
+        self.version = version
+        self.ways: list[str] = []
+
+    async def execute_command(self, *_: Any) -> list[Any]:
+        return [["xackdel", -6] if self.known else None]
+
+    async def info(self, _: str) -> dict[str, str]:
+        return {"redis_version": self.version}
+
+    async def xackdel(self, stream: str, group: str, *ids: bytes) -> list[int]:
+        self.ways.append(f"XACKDEL {stream} {group} {len(ids)}")
+        return [1] * len(ids)
+
+
+@pytest.mark.parametrize(
+    ("known", "version", "relied_on"),
+    [
+        (False, "6.2.14", False),
+        (False, "7.2.4", False),  # also Valkey
+        (True, "8.2.2", False),
+        (True, "8.2.3", True),
+        (True, "8.10.0", True),
+        (True, "255.255.255", True),
+    ],
+)
+async def test_acknowledging_and_deleting_at_once_is_probed_for(known: bool, version: str, relied_on: bool) -> None:
+    assert await acknowledges_and_deletes(cast(Any, Probed(known, version))) is relied_on
+
+
+async def test_the_one_command_is_used_where_it_is(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    await add(stage, "a", "b")
+    entries = await mailbox.read(10, BLOCK_MS)
+    server = Probed(True, "8.2.3")
+    newer = Mailbox(cast(Any, server), stage.blocking, STREAM, group=GROUP, consumer="one", claim_idle_ms=60_000)
+    await newer.ack(entries)
+    assert server.ways == [f"XACKDEL {STREAM} {GROUP} 2"]

@@ -1,0 +1,285 @@
+"""While Redis or the database is away an actor waits; no entry is counted as failed, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from common import loop
+from common.database import DATABASE_AWAY, Database
+from common.envelope import Delivery, Envelope
+from common.messages import SyncPayment
+from common.streams import REDIS_AWAY
+from ops.postgres import Postgres
+from ops.redis import RedisServer
+from tests.common.stage import GROUP, STREAM, Recorder, Stage, subjects, sync, until
+
+QUICK: dict[str, Any] = {"claim_idle_ms": 700, "handler_timeout_ms": 300}
+
+
+async def test_an_actor_waits_for_redis_and_reads_on(own_stage: Stage, own_redis: RedisServer) -> None:
+    handler = Recorder()
+    async with own_stage.acting({SyncPayment: handler}):
+        await until(lambda: own_stage.reason() is None)
+        await own_redis.stop()
+        await until(lambda: own_stage.reason() is not None)
+        assert "Connection" in str(own_stage.reason())
+        await own_redis.start()
+        await own_stage.bus.publish([late := sync()])
+        await until(lambda: handler.handled == [late.subject])
+        await until(own_stage.idle)
+    assert own_stage.count(SyncPayment, "failed") == 0
+
+
+async def test_an_actor_that_starts_before_redis_waits_for_it(own_stage: Stage, own_redis: RedisServer) -> None:
+    await own_redis.stop()
+    handler = Recorder()
+    async with own_stage.acting({SyncPayment: handler}):
+        await until(lambda: own_stage.reason() not in (None, "starting"))
+        await own_redis.start()
+        await until(lambda: own_stage.reason() is None)
+
+
+async def test_a_batch_outlives_redis(own_stage: Stage, own_redis: RedisServer) -> None:
+    async def act(_: Sequence[Delivery]) -> list[Envelope]:
+        if len(handler.batches) == 1:
+            await own_redis.kill()
+        return [follow]
+
+    follow, sent = sync(), [sync(), sync()]
+    handler = Recorder(act)
+    await own_stage.bus.publish(sent)
+    actor = own_stage.actor({SyncPayment: handler})
+    running = asyncio.create_task(actor.run())
+    await until(lambda: own_stage.reason() is not None and handler.batches)
+    await own_redis.start()
+    await until(lambda: len(handler.batches) >= 2)
+    await until(lambda: follow.subject in handler.handled)
+    actor.stop()
+    await running
+    assert handler.batches[1] == subjects(sent)
+    assert own_stage.count(SyncPayment, "failed") == 0
+    assert await own_stage.dead() == []
+
+
+async def test_a_batch_waits_while_redis_is_full(own_stage: Stage) -> None:
+    async def act(deliveries: Sequence[Delivery]) -> list[Envelope]:
+        if len(handler.batches) == 1:
+            await own_stage.redis.config_set("maxmemory", "1")
+        return [follow] if deliveries[0].envelope.subject == first.subject else []
+
+    first, follow = sync(), sync()
+    handler = Recorder(act)
+    await own_stage.bus.publish([first])
+    async with own_stage.acting({SyncPayment: handler}):
+        await until(lambda: OutOfMemoryError.__name__ in str(own_stage.reason()))
+        pings = own_stage.database.pings
+        await own_stage.redis.config_set("maxmemory", "0")
+        await until(own_stage.idle)
+    assert handler.batches == [[first.subject], [first.subject], [follow.subject]]
+    assert own_stage.database.pings >= pings
+    assert own_stage.count(SyncPayment, "failed") == 0
+
+
+async def test_an_actor_waits_for_the_database_and_reads_nothing_meanwhile(stage: Stage) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        stage.database.check()
+
+    handler = Recorder(act)
+    async with stage.acting({SyncPayment: handler}):
+        await until(lambda: stage.reason() is None)
+        stage.database.away = True
+        await stage.bus.publish([first := sync()])
+        await until(lambda: "the database is away" in str(stage.reason()))
+        await stage.bus.publish([second := sync()])
+        pings = stage.database.pings
+        await until(lambda: stage.database.pings > pings + 1)
+        assert handler.batches == [[first.subject]]
+        assert await stage.left() == 2
+        stage.database.away = False
+        await until(stage.idle)
+        assert stage.reason() is None
+    assert handler.batches == [[first.subject], [first.subject], [second.subject]]
+    assert stage.count(SyncPayment, "failed") == 0
+
+
+@pytest.mark.parametrize("slots", [None, 4])
+async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, slots: int | None) -> None:
+    """Others had a claim to what was in hand: it is claimed anew, and not handled by two."""
+
+    async def act(_: Sequence[Delivery]) -> None:
+        stage.database.check()
+
+    handler = Recorder(act)
+    sent = [sync(), sync()]
+    async with stage.acting({SyncPayment: handler}, slots=slots, **QUICK):
+        await until(lambda: stage.reason() is None)
+        stage.database.away = True
+        await stage.bus.publish(sent)
+        await until(lambda: abandoned(stage))
+        before = len(handler.handled)
+        stage.database.away = False
+        await until(stage.idle)
+    assert sorted(handler.handled[before:]) == sorted(subjects(sent))
+    assert stage.count(SyncPayment, "failed") == 0
+
+
+async def abandoned(stage: Stage) -> bool:
+    answer = cast(Any, await stage.redis.xpending_range(STREAM, GROUP, "-", "+", 10))
+    return bool(answer) and all(each["time_since_delivered"] > QUICK["claim_idle_ms"] for each in answer)
+
+
+async def test_a_batch_that_is_broken_off_is_tried_again_as_a_whole(stage: Stage) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        if len(handler.batches) < 3:
+            raise ConnectionRefusedError("for a moment")
+
+    handler = Recorder(act)
+    sent = [sync() for _ in range(3)]
+    await stage.bus.publish(sent)
+    async with stage.acting({SyncPayment: handler}):
+        await until(stage.idle)
+    assert handler.batches == [subjects(sent)] * 3
+    assert stage.count(SyncPayment, "done") == 3
+
+
+async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BROKEN_MAX", 2)
+    poison, good = sync(), sync()
+
+    async def act(deliveries: Sequence[Delivery]) -> None:
+        if poison.subject in subjects(deliveries):
+            raise ConnectionRefusedError("each time")
+
+    await stage.bus.publish([poison, good])
+    handler = Recorder(act)
+    async with stage.acting({SyncPayment: handler}, attempts_max=1):
+        await until(stage.idle)
+    assert [letter["subject"] for letter in await stage.dead()] == [poison.subject]
+    assert stage.count(SyncPayment, "done") == 1
+
+
+@pytest.mark.parametrize("end", ["stop", "kill", "pause"])
+async def test_a_batch_outlives_postgres(
+    stage: Stage,
+    own_postgres: Postgres,
+    own_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    monkeypatch.setattr(loop, "REACH_TIMEOUT_S", 0.5)
+    async with own_database.connection() as connection:
+        await connection.execute("CREATE TABLE IF NOT EXISTS handled (subject text)")
+        await connection.execute("TRUNCATE handled")
+
+    async def act(deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        async with own_database.transaction() as transaction:
+            values = [(subject,) for subject in subjects(deliveries)]
+            await transaction.executemany("INSERT INTO handled VALUES ($1)", values)
+            if len(handler.batches) == 1:
+                await take_away(own_postgres, end)
+            await transaction.execute("SELECT 1")
+        return ()
+
+    stage.ping, stage.away = own_database.ping, DATABASE_AWAY
+    handler = Recorder(act)
+    sent = [sync() for _ in range(3)]
+    await stage.bus.publish(sent)
+    async with stage.acting({SyncPayment: handler}, handler_timeout_ms=1000):
+        await until(lambda: handler.batches and stage.reason() not in (None, "starting"))
+        await bring_back(own_postgres)
+        await until(stage.idle)
+        assert stage.reason() is None
+    assert set(map(tuple, handler.batches)) == {tuple(subjects(sent))}
+    assert (stage.count(SyncPayment, "done"), stage.count(SyncPayment, "failed")) == (3, 0)
+    async with own_database.connection() as connection:
+        rows = await connection.fetch("SELECT subject FROM handled")
+    assert sorted(row["subject"] for row in rows) == sorted(subjects(sent))
+
+
+async def take_away(postgres: Postgres, end: str) -> None:
+    if end == "pause":
+        postgres.pause()
+    else:
+        await getattr(postgres, end)()
+
+
+async def bring_back(postgres: Postgres) -> None:
+    if postgres.running:
+        postgres.resume()
+    else:
+        await postgres.start()
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("step", ["publish", "ack"])
+async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    reached = asyncio.Event()
+
+    async def never(*_: Any) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def act(_: Sequence[Delivery]) -> list[Envelope]:
+        return [follow]
+
+    entry = sync()
+    follow = replace(sync(), stream="told")
+    await stage.bus.publish([entry])
+    handler = Recorder(act)
+    dying = stage.actor({SyncPayment: handler}, consumer="dying", **QUICK)
+    (mailbox,) = [each._mailbox for each in dying.loops.values()]
+    monkeypatch.setattr(stage.bus if step == "publish" else mailbox, step, never)
+    running = asyncio.create_task(dying.run())
+    await reached.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    monkeypatch.undo()
+    assert await stage.pending() == {"dying": 1}
+    assert len(await stage.read_all("told")) == (0 if step == "publish" else 1)
+    async with stage.acting({SyncPayment: handler}, consumer="heir", **QUICK):
+        await until(stage.idle)
+    assert handler.handled == [entry.subject] * 2
+    assert len(await stage.read_all("told")) == (1 if step == "publish" else 2)
+
+
+async def test_a_failure_that_cannot_be_counted_is_not_lost(
+    own_stage: Stage, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        if len(handler.batches) == 1:
+            raise RuntimeError("poison")
+
+    handler = Recorder(act)
+    counted = asyncio.Event()
+    actor = own_stage.actor({SyncPayment: handler}, **QUICK)
+    (mailbox,) = [each._mailbox for each in actor.loops.values()]
+    count_failure = mailbox.count_failure
+
+    async def without_redis(*args: Any) -> int:
+        await own_redis.stop()
+        try:
+            return await count_failure(*args)
+        except REDIS_AWAY:
+            counted.set()
+            raise
+
+    monkeypatch.setattr(mailbox, "count_failure", without_redis)
+    await own_stage.bus.publish([sync()])
+    running = asyncio.create_task(actor.run())
+    await counted.wait()
+    await own_redis.start()
+    await until(own_stage.idle)
+    actor.stop()
+    await running
+    assert len(handler.batches) == 2

@@ -1,0 +1,118 @@
+"""A process serves until it is told to stop, finishes what it took, and never fails in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from ops.child import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Program:
+    """The process, what it has logged, and its address."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self.said: list[dict[str, Any]] = []
+
+    async def until(self, event: str) -> dict[str, Any]:
+        """Read its log up to this event."""
+        assert self.process.stderr is not None
+        while True:
+            line = await self.process.stderr.readline()
+            assert line, f"no {event}: {self.said}"
+            self.said.append(orjson.loads(line))
+            if self.said[-1]["event"] == event:
+                return self.said[-1]
+
+    async def end(self) -> int:
+        async with asyncio.timeout(15):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(**environment: str) -> AsyncIterator[Program]:
+    port = int(environment.pop("PORT", free_port()))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.common.program"),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": str(port), **environment},
+        stderr=PIPE,
+    )
+    try:
+        yield Program(process, port)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
+    async with running(INSTANCE="here") as program, aiohttp.ClientSession() as client:
+        line = await program.until("listening")
+        assert (line["process"], line["instance"], line["level"]) == ("program", "here", "info")
+        async with client.get(f"{program.url}/health/ready") as response:
+            assert response.status == 200
+        program.process.send_signal(number)
+        await program.until("stopped")
+        assert await program.end() == 0
+
+
+async def test_a_process_that_drains_says_so_and_finishes_what_it_took() -> None:
+    async with running(DRAIN_SECONDS="1") as program, aiohttp.ClientSession() as client:
+        await program.until("listening")
+        async with client.get(f"{program.url}/slow") as slow:
+            assert await slow.content.readline() == b"begun\n"
+            program.process.send_signal(signal.SIGTERM)
+            await program.until("stopping")
+            async with client.get(f"{program.url}/health/ready") as response:
+                assert (response.status, (await response.json())["problems"]) == (503, {"process": "draining"})
+            assert await slow.content.readline() == b"finished\n"
+        await program.until("stopped")
+        assert await program.end() == 0
+
+
+@pytest.mark.parametrize(("ends", "error"), [("dying", "the worker is broken"), ("cancelled", "CancelledError")])
+async def test_a_background_task_that_dies_ends_the_process_loudly(ends: str, error: str) -> None:
+    async with running(ENDS=ends, DRAIN_SECONDS="60") as program:
+        line = await program.until("task died")
+        assert (line["level"], line["task"]) == ("critical", "worker")
+        assert error in line["exception"]
+        assert await program.end() == 1
+
+
+async def test_a_wrong_setting_is_said_in_one_line() -> None:
+    async with running(A_SECRET="hunter2") as program:
+        _, said = await program.process.communicate()
+        assert await program.end() == 2
+    assert said.decode().splitlines() == [
+        "program: A_SECRET: Input should be a valid integer, unable to parse string as an integer"
+    ]
+
+
+async def test_a_busy_port_is_said_in_one_line() -> None:
+    listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    try:
+        async with running(PORT=str(port)) as program:
+            _, said = await program.process.communicate()
+            assert await program.end() == 1
+    finally:
+        listener.close()
+        await listener.wait_closed()
+    assert f"cannot listen on 127.0.0.1:{port}" in said.decode().splitlines()[0]

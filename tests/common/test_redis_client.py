@@ -1,0 +1,174 @@
+"""How Redis' refusals and outages look to its users, and that nothing is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from common import streams
+from common.streams import REDIS_AWAY, RedisRefuses, connect, writable
+from ops.redis import RedisServer
+from tests.common.stage import STREAM, FakeRedis, Stage, until
+
+
+@asynccontextmanager
+async def connected(url: str, blocking_ms: int = 0) -> AsyncIterator[Redis]:
+    client = connect(url, blocking_ms=blocking_ms)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("command", ["XADD s * a b", "XREADGROUP GROUP g me BLOCK 10 STREAMS s >"])
+async def test_a_command_whose_answer_is_lost_is_not_sent_again(command: str) -> None:
+    server = FakeRedis(lambda _: None)
+    async with server.serving() as url, connected(url) as client:
+        with pytest.raises(REDIS_AWAY):
+            await cast(Any, client).execute_command(*command.split())
+    assert len(server.received) == 1
+
+
+async def test_a_pipeline_whose_answer_is_lost_is_not_sent_again() -> None:
+    server = FakeRedis(lambda _: None)
+    async with server.serving() as url, connected(url) as client:
+        pipe = client.pipeline(transaction=False)
+        pipe.xadd(STREAM, {"a": "b"})
+        with pytest.raises(REDIS_AWAY):
+            await pipe.execute()
+    assert len(server.received) == 1
+
+
+async def test_a_read_that_waits_is_not_taken_for_a_lost_connection(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "ANSWER_TIMEOUT_S", 0.1)
+    async with connected(redis_url, blocking_ms=300) as client:
+        assert not await client.xread({STREAM: "$"}, block=300)
+    async with connected(redis_url) as client:
+        with pytest.raises(REDIS_AWAY):
+            await client.xread({STREAM: "$"}, block=300)
+
+
+async def test_reads_that_wait_hold_up_nobody_else(stage: Stage) -> None:
+    mailbox = stage.mailbox()
+    await mailbox.create()
+    reading = asyncio.create_task(mailbox.read(1, 10_000))
+    await until(stage.a_read_waits)
+    await stage.redis.ping()
+    assert not reading.done()
+    await stage.redis.xadd(STREAM, {"a": "b"})
+    assert len(await reading) == 1
+
+
+async def test_a_server_that_does_not_answer_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "ANSWER_TIMEOUT_S", 0.1)
+    async with FakeRedis(lambda _: b"").serving() as url, connected(url) as client:
+        with pytest.raises(REDIS_AWAY):
+            await client.ping()
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("LOADING Redis is loading the dataset in memory", BusyLoadingError),
+        ("MISCONF Errors writing to the AOF file: No space left on device", RedisRefuses),
+    ],
+)
+async def test_what_a_server_says_that_cannot_serve_yet_is_away(said: str, error: type[Exception]) -> None:
+    server = FakeRedis(lambda _: f"-{said}\r\n".encode())
+    async with server.serving() as url, connected(url) as client:
+        with pytest.raises(error) as raised:
+            await client.xadd(STREAM, {"a": "b"})
+    assert isinstance(raised.value, REDIS_AWAY)
+
+
+async def test_an_error_of_ours_is_not_away(redis: Redis) -> None:
+    await redis.set(STREAM, "no stream")
+    with pytest.raises(ResponseError) as raised:
+        await redis.xadd(STREAM, {"a": "b"})
+    assert not isinstance(raised.value, REDIS_AWAY)
+
+
+async def test_asking_whether_a_server_takes_writes_changes_nothing(redis: Redis) -> None:
+    await writable(redis)
+    assert await redis.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "error"),
+    [("maxmemory", "1", OutOfMemoryError), ("min-replicas-to-write", "1", RedisRefuses)],
+)
+async def test_a_server_that_takes_no_writes_is_away(
+    own_redis: RedisServer, setting: str, value: str, error: type[Exception]
+) -> None:
+    async with connected(own_redis.url) as client:
+        await client.config_set(setting, value)
+        assert await client.ping()
+        with pytest.raises(error) as raised:
+            await writable(client)
+        assert isinstance(raised.value, REDIS_AWAY)
+        await client.config_set(setting, "0")
+        await writable(client)
+
+
+async def test_a_replica_is_away(own_redis: RedisServer) -> None:
+    async with connected(own_redis.url) as client:
+        await client.replicaof("127.0.0.1", 1)
+        with pytest.raises(ReadOnlyError) as raised:
+            await writable(client)
+        assert isinstance(raised.value, REDIS_AWAY)
+        await client.config_set("replica-serve-stale-data", "no")
+        with pytest.raises(MasterDownError) as down:
+            await client.xlen(STREAM)
+        assert isinstance(down.value, REDIS_AWAY)
+
+
+async def test_a_server_that_wants_a_password_is_away(own_redis: RedisServer) -> None:
+    async with connected(own_redis.url) as client:
+        await client.config_set("requirepass", "secret")
+        async with connected(own_redis.url) as stranger:
+            with pytest.raises(AuthenticationError) as raised:
+                await stranger.xadd(STREAM, {"a": "b"})
+        assert isinstance(raised.value, REDIS_AWAY)
+        await client.config_set("requirepass", "")
+
+
+async def test_a_server_that_runs_a_script_is_away(own_redis: RedisServer) -> None:
+    async with connected(own_redis.url) as client, connected(own_redis.url) as other:
+        await client.config_set("lua-time-limit", 1)
+        script = asyncio.create_task(cast(Any, other.eval("while true do end", 0)))
+        with pytest.raises(RedisRefuses):
+            await _add_for_ever(client)
+        await client.script_kill()
+        with pytest.raises(ResponseError):
+            await script
+        await writable(client)
+
+
+async def _add_for_ever(client: Redis) -> None:
+    while True:
+        await client.xadd(STREAM, {"a": "b"})
+
+
+async def test_connections_from_before_a_restart_are_made_anew(own_redis: RedisServer) -> None:
+    async with connected(own_redis.url) as client:
+        await asyncio.gather(*(client.ping() for _ in range(10)))
+        await own_redis.stop()
+        with pytest.raises(REDIS_AWAY):
+            await client.ping()
+        await own_redis.start()
+        await asyncio.gather(*(client.ping() for _ in range(10)))

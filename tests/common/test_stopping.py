@@ -1,0 +1,147 @@
+"""Stopping means: read no more, finish what was taken, acknowledge, leave. Dying in silence is no way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from redis.exceptions import ResponseError
+
+from common.actor import Actor
+from common.envelope import Delivery
+from common.messages import SyncPayment
+from tests.common.stage import PATIENCE_S, STREAM, Recorder, Stage, subjects, sync, until
+
+
+class Held:
+    """A handler's work that goes on until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = 0
+
+    async def __call__(self, _: Sequence[Delivery]) -> None:
+        self.begun.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await task
+
+
+@pytest.mark.parametrize("slots", [None, 1, 4])
+async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage, slots: int | None) -> None:
+    held = Held()
+    handler = Recorder(held)
+    taken, late = sync(), sync()
+    await stage.bus.publish([taken])
+    actor = stage.actor({SyncPayment: handler}, slots=slots)
+    running = asyncio.create_task(actor.run())
+    await held.begun.wait()
+    actor.stop()
+    await stage.bus.publish([late])
+    held.release.set()
+    await ended(running)
+    assert handler.handled[0] == taken.subject
+    if slots != 4:  # with slots left, a read was under way when the stop came
+        assert handler.handled == [taken.subject]
+        assert await stage.left() == 1
+    assert await stage.pending() == {}
+
+
+async def test_a_stopped_actor_is_not_ready(stage: Stage) -> None:
+    actor = stage.actor({SyncPayment: Recorder()})
+    running = asyncio.create_task(actor.run())
+    await until(lambda: stage.reason() is None)
+    assert await stage.health.problems() == {}
+    actor.stop()
+    await ended(running)
+    assert await stage.health.problems() == {STREAM: "stopped"}
+
+
+async def test_the_innocent_of_a_failed_batch_are_finished_at_a_stop(stage: Stage) -> None:
+    sent = [sync() for _ in range(4)]
+    handler = Recorder()
+
+    async def act(deliveries: Sequence[Delivery]) -> None:
+        actor.stop()
+        if sent[0].subject in subjects(deliveries):
+            raise RuntimeError("poison")
+
+    handler.act = act
+    await stage.bus.publish(sent)
+    actor = stage.actor({SyncPayment: handler})
+    await ended(asyncio.create_task(actor.run()))
+    assert stage.count(SyncPayment, "done") == 3
+    assert await stage.left() == 1
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_is_away(stage: Stage) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        stage.database.away = True
+        stage.database.check()
+
+    await stage.bus.publish([sync(), sync()])
+    actor = stage.actor({SyncPayment: Recorder(act)})
+    running = asyncio.create_task(actor.run())
+    await until(lambda: "away" in str(stage.reason()))
+    actor.stop()
+    async with asyncio.timeout(5):
+        await running
+    assert await stage.pending() == {"one": 2}
+    assert stage.count(SyncPayment, "failed") == 0
+
+
+async def test_a_short_break_at_a_stop_is_no_reason_to_leave_work_behind(stage: Stage) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        actor.stop()
+        if len(handler.batches) == 1:
+            raise ConnectionRefusedError("for a moment")
+
+    handler = Recorder(act)
+    await stage.bus.publish([sync(), sync()])
+    actor = stage.actor({SyncPayment: handler})
+    await ended(asyncio.create_task(actor.run()))
+    assert await stage.left() == 0
+
+
+async def test_a_cancelled_actor_drops_what_is_in_hand(stage: Stage) -> None:
+    held = Held()
+    await stage.bus.publish([sync()])
+    running = asyncio.create_task(stage.actor({SyncPayment: Recorder(held)}, slots=2).run())
+    await held.begun.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert held.cancelled == 1
+    assert await stage.pending() == {"one": 1}
+
+
+async def run_to_its_error(actor: Actor) -> BaseException:
+    with pytest.raises(BaseExceptionGroup) as raised:
+        async with asyncio.timeout(PATIENCE_S):
+            await actor.run()
+    (error,) = raised.value.exceptions
+    return error
+
+
+async def test_an_unexpected_error_ends_the_actor(stage: Stage) -> None:
+    await stage.redis.set(STREAM, "this is no stream")
+    assert isinstance(await run_to_its_error(stage.actor({SyncPayment: Recorder()})), ResponseError)
+
+
+async def test_a_loop_that_is_cancelled_by_nobody_ends_the_actor(stage: Stage) -> None:
+    async def act(_: Sequence[Delivery]) -> None:
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    await stage.bus.publish([sync()])
+    error = await run_to_its_error(stage.actor({SyncPayment: Recorder(act)}))
+    assert str(error) == "what a loop awaited was cancelled"

@@ -1,0 +1,103 @@
+"""Background tasks don't fail in silence, and end when they are asked to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from common import supervisor as module
+from common.supervisor import Supervisor, cancel, finish, heed_cancel
+
+
+async def broken() -> None:
+    raise RuntimeError("broken")
+
+
+async def cancelled_by_nobody() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def endless() -> None:
+    await asyncio.Event().wait()
+
+
+async def done() -> None:
+    return
+
+
+@pytest.mark.parametrize("work", [broken, cancelled_by_nobody])
+async def test_a_task_that_dies_asks_the_process_to_stop(work: object) -> None:
+    supervisor = Supervisor()
+    with capture_logs() as logs:
+        task = supervisor.spawn("worker", work())  # type: ignore[operator]
+        await asyncio.wait({task})
+        async with asyncio.timeout(5):
+            await supervisor.stop.wait()
+    assert supervisor.failed
+    assert [(line["event"], line["task"], line["log_level"]) for line in logs] == [
+        ("task died", "worker", "critical")
+    ]
+
+
+async def test_a_task_that_ends_or_is_cancelled_is_no_failure() -> None:
+    supervisor = Supervisor()
+    await supervisor.spawn("short", done())
+    await cancel(supervisor.spawn("long", endless()))
+    assert not supervisor.failed
+    assert not supervisor.stop.is_set()
+
+
+async def test_who_finishes_in_time_is_left_alone() -> None:
+    task = asyncio.create_task(done())
+    await finish(task, 5)
+    assert not task.cancelled()
+
+
+async def test_who_does_not_finish_is_cancelled() -> None:
+    task = asyncio.create_task(endless())
+    with capture_logs() as logs:
+        await finish(task, 0.01)
+    assert task.cancelled()
+    assert logs[0]["event"] == "cancelled at stop"
+
+
+async def test_who_misses_the_first_cancellation_hears_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CANCEL_AGAIN_S", 0.01)
+    missed = 0
+
+    async def deaf() -> None:
+        nonlocal missed
+        try:
+            await endless()
+        except asyncio.CancelledError:
+            missed += 1
+        await endless()
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await cancel(task)
+    assert (missed, task.cancelled()) == (1, True)
+
+
+async def test_a_loop_can_ask_whether_it_was_cancelled() -> None:
+    rounds = 0
+
+    async def loop() -> None:
+        nonlocal rounds
+        while True:
+            heed_cancel()
+            rounds += 1
+            try:
+                await endless()
+            except asyncio.CancelledError:
+                continue  # as it is lost in a library
+
+    task = asyncio.create_task(loop())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    assert (rounds, task.cancelled()) == (1, True)
