@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -69,9 +68,9 @@ def admit(
 
 
 def has_seats(booking: Booking, free: Mapping[UUID, int]) -> bool:
-    wanted: Counter[UUID] = Counter()
+    wanted: dict[UUID, int] = {}
     for item in booking.items:
-        wanted[item.ticket_type_id] += item.quantity
+        wanted[item.ticket_type_id] = wanted.get(item.ticket_type_id, 0) + item.quantity
     return all(free.get(id, 0) >= quantity for id, quantity in wanted.items())
 
 

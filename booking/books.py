@@ -10,11 +10,13 @@ import structlog
 
 from booking import domain
 from booking.domain import Decision
-from booking.notices import asked, changed
+from booking.notices import asked, shown
 from booking.repository import Work
 from booking.schedule import waits_for
 from booking.state import TIME, Booking, Cause, Follow, Transition
-from common.envelope import Delivery, Envelope
+from common import resources
+from common.envelope import Delivery, Envelope, tell
+from common.messages import BookingChanged
 
 log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ class Books:
         self._transitions: list[Transition] = []
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
         self._causes: dict[UUID, Delivery | None] = {}
+        self._shown: dict[UUID, resources.Booking] = {}
 
     @classmethod
     async def open(cls, work: Work, ids: Sequence[UUID]) -> Self:
@@ -68,6 +71,14 @@ class Books:
         await work.record(self._transitions)
         await work.move_seats(domain.moves([*((None, booking) for booking in new), *pairs]))
 
+    def shown(self, id: UUID) -> resources.Booking:
+        """The booking as its owner may see it now; made once for all who are told."""
+        booking = self.bookings[id]
+        known = self._shown.get(id)
+        if known is None or known.version != booking.version:
+            known = self._shown[id] = shown(booking)
+        return known
+
     def events_moved(self) -> set[UUID]:
         """The events whose availability is another than before."""
         return {
@@ -79,4 +90,8 @@ class Books:
     def envelopes(self) -> list[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then what has changed."""
         requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
-        return [*requests, *(changed(self.bookings[id], cause) for id, cause in self._causes.items())]
+        news = [
+            tell(BookingChanged(owner=self.bookings[id].owner, booking=self.shown(id)), id, cause=cause)
+            for id, cause in self._causes.items()
+        ]
+        return [*requests, *news]

@@ -18,7 +18,6 @@ from booking.admission import Request, admit, asked_for, has_seats, take_seats
 from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
-from booking.notices import shown
 from booking.reports import payment_of
 from booking.repository import Repository
 from booking.state import Booking, Event, Refusal, Terms
@@ -99,7 +98,7 @@ class BookingHandlers:
                 books.add(admitted, delivery)
                 booking = admitted
             if asked_for(booking, request):
-                results.append({"booking": shown(booking).model_dump(mode="json"), "created": created})
+                results.append({"booking": books.shown(booking.id), "created": created})
             else:
                 results.append(IdempotencyKeyReused())
         return results
@@ -209,8 +208,7 @@ class BookingHandlers:
             await books.save(work)
         self._availability.touched(books.events_moved())
         as_they_are = [
-            (delivery, shown(books.bookings[result]) if isinstance(result, UUID) else result)
-            for delivery, result in results
+            (delivery, books.shown(result) if isinstance(result, UUID) else result) for delivery, result in results
         ]
         return [*books.envelopes(), *answers(as_they_are)]
 

@@ -6,7 +6,6 @@ from booking.state import Booking, Event, Follow
 from common import resources
 from common.envelope import Delivery, Envelope, tell
 from common.messages import (
-    BookingChanged,
     CancelPaymentIntent,
     CreatePaymentIntent,
     EventChanged,
@@ -42,6 +41,7 @@ def shown(booking: Booking) -> resources.Booking:
             )
             if error
             else None,
+            queue_position=None,
         ),
         version=booking.version,
         expires_at=booking.expires_at,
@@ -73,10 +73,6 @@ def shown_event(event: Event) -> resources.Event:
         cancel_until=event.cancel_until,
         version=event.version + sum(each.version for each in event.ticket_types.values()),
     )
-
-
-def changed(booking: Booking, cause: Delivery | None = None) -> Envelope:
-    return tell(BookingChanged(owner=booking.owner, booking=shown(booking)), booking.id, cause=cause)
 
 
 def event_changed(event: Event) -> Envelope:

@@ -28,15 +28,27 @@ def waits_for(booking: Booking) -> Follow | None:
     return Follow.REFUND if booking.refund_owed else None
 
 
+def turn(booking: Booking, terms: Terms) -> datetime | None:
+    """When time alone changes `booking`: its hold ends, or Stripe has been silent for too long since. None when
+    nothing is held, and while money is on its way."""
+    if booking.expires_at is None or booking.payment is PaymentStatus.PROCESSING:
+        return None
+    return booking.expires_at if booking.closing is None else booking.expires_at + terms.grace
+
+
 def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
     """`booking` with the time at which it is driven again; without one when it is settled."""
     follow = waits_for(booking)
     if follow is None:
         return replace(booking, settle_after=None)
-    first, most = WAITS[follow]
+    # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
+    moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
+    first, most = WAITS[Follow.SYNC if moves_slowly else follow]
     due = now + min(first * 2 ** min(booking.settle_attempts, 10), most)
-    if booking.expires_at is not None and booking.payment is not PaymentStatus.PROCESSING:
-        for turn in (booking.expires_at, booking.expires_at + terms.grace):
-            if turn > now:
-                due = min(due, turn)
+    change = turn(booking, terms)
+    if change is not None and change > now:
+        due = min(due, change)
+    elif change is not None:
+        # Noticed late, as after an outage: a hold ends at once, but Stripe has its time to answer all the same.
+        due = now if booking.closing is None else now + terms.grace
     return replace(booking, settle_after=due)

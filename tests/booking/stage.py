@@ -262,8 +262,9 @@ LEFT JOIN booking_transitions t ON t.booking_id = b.id GROUP BY b.id HAVING coun
 
 
 def of(envelopes: Sequence[Envelope], kind: type[M]) -> list[M]:
-    """The messages of this type, in order."""
-    return [each.message for each in envelopes if isinstance(each.message, kind)]
+    """The messages of this type, in order, as they are read at the other end."""
+    found = [each.message for each in envelopes if isinstance(each.message, kind)]
+    return [kind.model_validate_json(message.model_dump_json(exclude_unset=True)) for message in found]
 
 
 def asked(envelopes: Sequence[Envelope]) -> list[str]:

@@ -1,0 +1,254 @@
+"""What each row of the table makes of a booking, and the guards that say when a row fits. Pure.
+
+A rule sees the booking with what the report tells of its payment already in it (`domain.take_report`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
+from common.statuses import PaymentStatus
+
+# The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
+REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a booking. `unexpected`: no row of the table fits; `refusal`: an error code."""
+
+    booking: Booking
+    follow: tuple[Follow, ...] = ()
+    unexpected: bool = False
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a rule may look at beside the booking: the time, the terms, the payment, the seats, the request."""
+
+    now: datetime
+    terms: Terms
+    payment: Payment | None = None
+    seats_free: bool = False
+    cancel: str | None = None
+    refund_id: UUID | None = None
+    refund_amount: int | None = None
+
+    @property
+    def report(self) -> Payment:
+        assert self.payment is not None
+        return self.payment
+
+
+Rule = Callable[[Booking, Moment], Decision]
+Guard = Callable[[Booking, Moment], bool]
+
+
+# --- While there is something to pay ------------------------------------------------------------------------
+
+
+def payable(booking: Booking, moment: Moment) -> Decision:
+    """The intent is there, and nothing has been tried, or something is being tried."""
+    return _waiting(booking, moment, PaymentStatus.AWAITING)
+
+
+def declined(booking: Booking, moment: Moment) -> Decision:
+    """Shown to the client, with time to try again; a booking that is closing stays so."""
+    decision = _waiting(booking, moment, PaymentStatus.AWAITING)
+    if booking.closing is not None:
+        return decision
+    until = moment.now + moment.terms.decline
+    return Decision(replace(decision.booking, expires_at=max(decision.booking.expires_at or until, until)))
+
+
+def action_required(booking: Booking, moment: Moment) -> Decision:
+    return _waiting(booking, moment, PaymentStatus.ACTION_REQUIRED)
+
+
+def processing(booking: Booking, moment: Moment) -> Decision:
+    """The money is on its way: nothing is released, and Stripe does not cancel it, until it knows more. A booking
+    that is closing stays so: then success confirms or refunds it, and everything else ends it."""
+    return Decision(_waiting(booking, moment, PaymentStatus.PROCESSING).booking)
+
+
+def _waiting(booking: Booking, moment: Moment, payment: PaymentStatus) -> Decision:
+    """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
+    customer's. An intent of a booking that is closing is not wanted any more."""
+    after = replace(booking, payment=payment)
+    if booking.closing is not None:
+        return Decision(after, (Follow.CANCEL_INTENT,))
+    if booking.payment is PaymentStatus.CREATING:
+        after = replace(after, expires_at=moment.now + moment.terms.hold)
+    return Decision(after)
+
+
+# --- Ends ---------------------------------------------------------------------------------------------------
+
+
+def confirm(booking: Booking, _: Moment) -> Decision:
+    return Decision(_ended(replace(booking, status=CONFIRMED, reason=None, last_error=None)))
+
+
+def mismatch(booking: Booking, moment: Moment) -> Decision:
+    return give_back(_ended(replace(booking, status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
+
+
+def cancel_and_refund(booking: Booking, moment: Moment) -> Decision:
+    return give_back(_ended(replace(booking, status=CANCELLED, reason=booking.closing)), moment)
+
+
+def rejected(booking: Booking, _: Moment) -> Decision:
+    """What Stripe says of it is for operators, not for customers: it stays with the payment."""
+    after = replace(booking, status=FAILED, reason=Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE)
+    return Decision(_ended(replace(after, last_error=None)))
+
+
+def canceled(booking: Booking, _: Moment) -> Decision:
+    reason = booking.closing or Reason.PAYMENT_CANCELED
+    return Decision(_ended(replace(booking, status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
+
+
+def release(booking: Booking, _: Moment) -> Decision:
+    """Stripe does not answer: the seats are given back, and late money finds the booking ended. Asked once more,
+    so that an intent of which nothing is heard does not live on for a lost message."""
+    after = replace(booking, status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
+    return Decision(_ended(after), (Follow.CANCEL_INTENT,))
+
+
+def refunded_in_full(booking: Booking, _: Moment) -> Decision:
+    return Decision(replace(booking, status=CANCELLED, reason=Reason.REFUNDED))
+
+
+def _ended(booking: Booking) -> Booking:
+    """No longer pending: nothing to pay, nothing to wait for."""
+    return replace(booking, closing=None, client_secret=None, expires_at=None)
+
+
+# --- Requests and time --------------------------------------------------------------------------------------
+
+
+def mark_cancelling(booking: Booking, moment: Moment) -> Decision:
+    """Somebody's wish takes the place of an expired hold's end, and the first wish stays."""
+    closing = booking.closing if booking.cancelling else moment.cancel
+    return Decision(replace(booking, closing=closing), (Follow.CANCEL_INTENT,))
+
+
+def mark_expiring(booking: Booking, _: Moment) -> Decision:
+    """The seats stay held until Stripe has answered: money that was in time wins."""
+    return Decision(replace(booking, closing=booking.closing or Reason.HOLD_EXPIRED), (Follow.CANCEL_INTENT,))
+
+
+def cancel_confirmed(booking: Booking, moment: Moment) -> Decision:
+    return give_back(replace(booking, status=CANCELLED, reason=moment.cancel), moment)
+
+
+def no_longer_wanted(booking: Booking, moment: Moment) -> Decision:
+    """Late money would bring an expired booking back; not one that somebody does not want."""
+    return Decision(replace(booking, reason=moment.cancel))
+
+
+def closed(booking: Booking, _: Moment) -> Decision:
+    return Decision(booking, refusal="cancellation_closed")
+
+
+def unchanged(booking: Booking, _: Moment) -> Decision:
+    return Decision(booking)
+
+
+def ask_to_cancel(booking: Booking, _: Moment) -> Decision:
+    """The booking has ended, and its intent lives."""
+    return Decision(booking, (Follow.CANCEL_INTENT,))
+
+
+# --- Money that goes back -----------------------------------------------------------------------------------
+
+
+def refund(booking: Booking, moment: Moment) -> Decision:
+    """An operator gives money back; a whole refund ends the booking when Stripe has made it. One at a time: how
+    much of what is left another one takes is known only when it has ended."""
+    left = left_of(booking)
+    if booking.refund_id == moment.refund_id:
+        return Decision(booking, (Follow.REFUND,) if booking.refund_owed else ())
+    if left <= 0 or booking.refund_owed or booking.payment is PaymentStatus.REFUND_PENDING:
+        return Decision(booking, refusal="conflict")
+    amount = moment.refund_amount or left
+    if moment.refund_id is None or amount > left:
+        return Decision(booking, refusal="amount_mismatch")
+    return _owe(booking, moment.refund_id, amount)
+
+
+def give_back(booking: Booking, moment: Moment) -> Decision:
+    """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when
+    it has ended. One of ours that failed is not tried again by itself: that is for an operator to decide."""
+    left = left_of(booking)
+    if left <= 0 or booking.refund_owed or _under_way(booking, moment.payment):
+        return Decision(booking)
+    return _owe(booking, uuid5(REFUNDS, f"{booking.id}/{booking.version}"), left)
+
+
+def _under_way(booking: Booking, payment: Payment | None) -> bool:
+    if payment is None:
+        return booking.payment is PaymentStatus.REFUND_PENDING
+    return payment.refund_pending or (payment.refund_failed and booking.refund_id in payment.refund_ids)
+
+
+def _owe(booking: Booking, id: UUID, amount: int) -> Decision:
+    disputed = booking.payment is PaymentStatus.DISPUTED
+    payment = PaymentStatus.DISPUTED if disputed else PaymentStatus.REFUND_PENDING
+    return Decision(replace(booking, refund_id=id, refund_amount=amount, payment=payment), (Follow.REFUND,))
+
+
+def left_of(booking: Booking) -> int:
+    """What may still be given back, as far as the booking knows."""
+    return booking.amount_captured - booking.amount_refunded
+
+
+# --- Guards -------------------------------------------------------------------------------------------------
+
+
+def always(_: Booking, __: Moment) -> bool:
+    return True
+
+
+def money_wrong(booking: Booking, moment: Moment) -> bool:
+    report = moment.report
+    return (report.amount_captured, report.currency) != (booking.amount, booking.currency)
+
+
+def money_right(booking: Booking, moment: Moment) -> bool:
+    return not money_wrong(booking, moment)
+
+
+def cancelling(booking: Booking, _: Moment) -> bool:
+    return booking.cancelling
+
+
+def seats_again(booking: Booking, moment: Moment) -> bool:
+    """The first news of money that came late, while nobody else has the seats. Money that was on its way back
+    stays so, also where that failed: its owner has been told."""
+    report = moment.report
+    untouched = report.amount_refunded == 0 and not (report.refund_pending or report.refund_failed)
+    never_owed = booking.refund_id is None and not report.refund_ids
+    expired = booking.reason == Reason.HOLD_EXPIRED and untouched and never_owed
+    return expired and moment.seats_free and money_right(booking, moment)
+
+
+def not_processing(booking: Booking, _: Moment) -> bool:
+    return booking.payment is not PaymentStatus.PROCESSING
+
+
+def may_release(booking: Booking, moment: Moment) -> bool:
+    return booking.closing is not None and not_processing(booking, moment)
+
+
+def may_cancel(_: Booking, moment: Moment) -> bool:
+    return moment.cancel is not None
+
+
+def expired_unpaid(booking: Booking, moment: Moment) -> bool:
+    return booking.reason == Reason.HOLD_EXPIRED and booking.amount_captured == 0 and moment.cancel is not None
