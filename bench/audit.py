@@ -1,0 +1,82 @@
+"""Whether what was measured is true: the database against what the sockets said, and seats against bookings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+import asyncpg
+
+SEATS = """
+SELECT t.id, t.capacity, t.held, t.sold, coalesce(b.held, 0) AS bookings_held, coalesce(b.sold, 0) AS bookings_sold
+FROM ticket_types t
+LEFT JOIN (
+    SELECT (item->>'ticket_type_id')::uuid AS ticket_type_id,
+        sum((item->>'quantity')::int) FILTER (WHERE status = 'pending') AS held,
+        sum((item->>'quantity')::int) FILTER (WHERE status = 'confirmed') AS sold
+    FROM bookings, jsonb_array_elements(items) AS item GROUP BY 1
+) b ON b.ticket_type_id = t.id
+"""
+CONFIRMED = "SELECT id FROM bookings WHERE status = 'confirmed'"
+COUNTS = "SELECT event_id, status, count(*) AS number FROM bookings WHERE event_id = ANY($1::uuid[]) GROUP BY 1, 2"
+# With payment stopped nobody answers the bookings of a drain; driving them on again would be measured, too.
+PUT_OFF = "UPDATE bookings SET settle_after = now() + interval '1 day' WHERE settle_after IS NOT NULL"
+
+Expected = Mapping[UUID, Mapping[str, int]]
+
+
+async def problems(database_url: str, sold: Iterable[str], expected: Expected) -> list[str]:
+    """Everything that is not as it must be; empty when the figures can be believed.
+
+    `sold` are the bookings that sockets said are confirmed. `expected` says for an event how many bookings of each
+    status there must be.
+    """
+    connection = await asyncpg.connect(database_url)
+    try:
+        seats = await connection.fetch(SEATS)
+        confirmed = {str(row["id"]) for row in await connection.fetch(CONFIRMED)}
+        counts = await connection.fetch(COUNTS, list(expected))
+    finally:
+        await connection.close()
+    return [*_seats(seats), *_sales(list(sold), confirmed), *_counts(counts, expected)]
+
+
+async def put_off(database_url: str) -> None:
+    """Nothing that is in the database now is driven on again while the benchmark runs."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(PUT_OFF)
+    finally:
+        await connection.close()
+
+
+def _seats(rows: Iterable[asyncpg.Record]) -> list[str]:
+    found = []
+    for row in rows:
+        counted = (row["bookings_held"], row["bookings_sold"])
+        if (row["held"], row["sold"]) != counted:
+            found.append(f"ticket type {row['id']}: held {row['held']}, sold {row['sold']}; bookings {counted}")
+        if row["held"] + row["sold"] > row["capacity"]:
+            found.append(f"ticket type {row['id']}: more seats given than there are")
+    return found
+
+
+def _sales(sold: list[str], confirmed: set[str]) -> list[str]:
+    found = [f"booking {id} was told {times} times" for id, times in Counter(sold).items() if times > 1]
+    if lost := set(sold) - confirmed:
+        found.append(f"{len(lost)} bookings were told to be confirmed and are not")
+    if silent := confirmed - set(sold):
+        found.append(f"{len(silent)} bookings are confirmed and no socket said so")
+    return found
+
+
+def _counts(rows: Iterable[asyncpg.Record], expected: Expected) -> list[str]:
+    counted: dict[UUID, dict[str, int]] = {}
+    for row in rows:
+        counted.setdefault(UUID(str(row["event_id"])), {})[row["status"]] = row["number"]
+    return [
+        f"event {id}: {counted.get(id, {})} bookings, expected {dict(wanted)}"
+        for id, wanted in expected.items()
+        if counted.get(id, {}) != dict(wanted)
+    ]

@@ -1,0 +1,66 @@
+"""CPU time of processes and all that they started, by kind of process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import psutil
+
+# What a confirmed booking is charged with; the sandbox and the load driver stand for the world outside.
+CHARGED = ("gateway", "booking", "payment", "postgres", "redis")
+
+Usage = dict[str, float]
+
+
+def spent(pid: int) -> float:
+    """CPU seconds of a process, of its living descendants and of those that ended and were waited for.
+
+    The system counts an ended child into its parent, so that Postgres' backends stay counted after they left.
+    """
+    try:
+        process = psutil.Process(pid)
+        descendants = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return 0.0
+    return sum(_own(each) for each in (*descendants, process))
+
+
+def _own(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+class Meter:
+    """Reads what each kind of process has spent; `pids` are by the names of the stack (`booking-1`, …)."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = dict(pids)
+
+    def read(self) -> Usage:
+        """CPU seconds up to now by kind. Exact to a clock tick (10 ms) of each process."""
+        usage: defaultdict[str, float] = defaultdict(float)
+        for name, pid in self._pids.items():
+            usage[name.partition("-")[0]] += spent(pid)
+        return dict(usage)
+
+
+def difference(before: Usage, after: Usage) -> Usage:
+    return {kind: after[kind] - before.get(kind, 0.0) for kind in after}
+
+
+def total(usages: list[Usage]) -> Usage:
+    """The sum of several usages by kind."""
+    sums: defaultdict[str, float] = defaultdict(float)
+    for usage in usages:
+        for kind, seconds in usage.items():
+            sums[kind] += seconds
+    return dict(sums)
+
+
+def charged(usage: Usage) -> float:
+    """CPU seconds of Holdfast's own processes, Postgres and Redis."""
+    return sum(usage.get(kind, 0.0) for kind in CHARGED)

@@ -1,0 +1,139 @@
+"""One booking actor works off a full mailbox: how many CreateBooking entries of one event a second.
+
+The entries are there before the actor starts, and nobody else runs but Postgres and Redis: what is measured is
+reading, deciding, one transaction for each batch, publishing and acknowledging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from bench.cpu import Meter, Usage, difference
+from bench.measures import Histogram, scrape
+from common.envelope import tell
+from common.ids import booking_id
+from common.messages import BOOKING_COMMANDS, CreateBooking, ItemRequest
+from ops.actor import ActorProcess
+
+# XADDs in one pipeline.
+PIPELINE = 500
+POLL_SECONDS = 0.02
+SOURCE = "/bench"
+BATCH_SIZE = "holdfast_batch_size"
+HANDLER_SECONDS = "holdfast_handler_seconds"
+MAILBOX = {"mailbox": BOOKING_COMMANDS}
+# The part of a run's time that filling the mailbox takes, for the progress that is shown.
+FILLING = 0.3
+
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Drained:
+    """`entries` were worked off in `seconds`, of `enqueued`; `left` were not when the time was over.
+
+    `handler` (seconds for each batch) and `batch` (entries) are the actor's own metrics.
+    """
+
+    enqueued: int
+    left: int
+    entries: int
+    seconds: float
+    handler: Histogram
+    batch: Histogram
+    cpu: Usage
+
+    @property
+    def per_second(self) -> float:
+        return self.entries / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How many entries were left at a moment, and what all had spent by then."""
+
+    left: int
+    at: float
+    cpu: Usage
+
+
+class Drain:
+    """Fills the mailbox of `booking`, which must be stopped, starts it, and times how the mailbox empties."""
+
+    def __init__(self, redis: Redis, booking: ActorProcess, servers: Mapping[str, int]) -> None:
+        self._redis = redis
+        self._booking = booking
+        self._servers = dict(servers)
+
+    async def run(self, event_id: UUID, run: str, entries: int, deadline: float, told: Tell) -> Drained:
+        """`entries` entries, as far as they are worked off before `deadline` (monotonic); the rest is thrown away.
+        `run` makes the booking ids its own. The actor is stopped at the end."""
+        await self._fill(event_id, run, entries, lambda share: told(share * FILLING))
+        starting = asyncio.create_task(self._booking.start())
+        try:
+            first = await self._look_until(starting, lambda left: left < entries, deadline + 5)
+            last = await self._look_until(
+                starting,
+                lambda left: left == 0,
+                deadline,
+                lambda left: told(FILLING + (1 - FILLING) * (1 - left / entries)),
+            )
+            await starting
+            handler = await scrape(self._booking.url, HANDLER_SECONDS, MAILBOX)
+            batch = await scrape(self._booking.url, BATCH_SIZE, MAILBOX)
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._booking.stop()
+        # Counted after the stop: what was under way at the deadline has been finished.
+        left = await self._redis.xlen(BOOKING_COMMANDS)
+        await self._redis.delete(BOOKING_COMMANDS)
+        return Drained(
+            enqueued=entries,
+            left=int(left),
+            entries=first.left - last.left,
+            seconds=last.at - first.at,
+            handler=handler,
+            batch=batch,
+            cpu=difference(first.cpu, last.cpu),
+        )
+
+    async def _fill(self, event_id: UUID, run: str, entries: int, told: Tell) -> None:
+        for start in range(0, entries, PIPELINE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for number in range(start, min(start + PIPELINE, entries)):
+                    pipe.xadd(BOOKING_COMMANDS, _entry(event_id, run, number))  # type: ignore[arg-type]
+                await pipe.execute()
+            told(start / entries)
+
+    async def _look_until(
+        self,
+        starting: asyncio.Task[None],
+        enough: Callable[[int], bool],
+        deadline: float,
+        told: Callable[[int], None] = lambda left: None,
+    ) -> _Look:
+        """The first look at which `enough` is left, or the one at the deadline."""
+        while True:
+            left = int(await self._redis.xlen(BOOKING_COMMANDS))
+            now = time.monotonic()
+            if enough(left) or now > deadline:
+                return _Look(left, now, Meter({**self._servers, "booking": self._booking.pid}).read())
+            if starting.done():
+                await starting  # raises why it could not start
+            told(left)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _entry(event_id: UUID, run: str, number: int) -> dict[str, str | bytes]:
+    owner = f"bench-{run}-{number}"
+    message = CreateBooking(
+        booking_id=booking_id(owner, run), owner=owner, event_id=event_id, items=(ItemRequest(quantity=1),)
+    )
+    return tell(message, message.booking_id).fields(SOURCE)

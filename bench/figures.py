@@ -1,0 +1,140 @@
+"""The figures of a run: medians over its slices and drains, in the form in which they are printed and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.cpu import CHARGED, charged, total
+from bench.drain import Drained
+from bench.driver import Slice
+from bench.journey import HOT, SPREAD, Journey
+from bench.measures import middle, percentile
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Confirmed bookings of one kind at one concurrency: medians over the slices. Latencies and CPU in ms."""
+
+    concurrency: int
+    kind: str
+    slices: int
+    bookings: int
+    per_second: float | None
+    payable_p50: float | None
+    payable_p99: float | None
+    notified_p50: float | None
+    notified_p99: float | None
+    # Of one booking, over all slices together.
+    cpu: dict[str, float]
+    cpu_apart: dict[str, float]
+    cpu_sum: float | None
+    cpu_raw_multiple: float | None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What a booking of one hot event costs, over one of a hundred events: medians over the pairs of slices."""
+
+    concurrency: int
+    cpu: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class DrainFigures:
+    """Medians over the runs. CPU in microseconds for each entry, the handler in ms for each batch."""
+
+    kind: str
+    runs: int
+    enqueued: int
+    entries: int
+    per_second: float | None
+    per_second_of_runs: list[float]
+    batch_mean: float | None
+    handler_median: float | None
+    handler_mean: float | None
+    cpu_us: dict[str, float]
+
+
+def raw_cpu_ms(journey: Journey) -> float | None:
+    """CPU of one request at the raw server, in milliseconds."""
+    return middle([load.cpu_ms for load in journey.raw if load.requests])
+
+
+def ways(journey: Journey) -> list[Ways]:
+    raw = raw_cpu_ms(journey)
+    groups: dict[tuple[int, str], list[Slice]] = {}
+    for each in journey.slices:
+        if each.sales:
+            groups.setdefault((each.concurrency, each.kind), []).append(each)
+    return [_ways(concurrency, kind, slices, raw) for (concurrency, kind), slices in groups.items()]
+
+
+def _ways(concurrency: int, kind: str, slices: Sequence[Slice], raw: float | None) -> Ways:
+    bookings = sum(len(each.sales) for each in slices)
+    cpu = {name: seconds / bookings * 1000 for name, seconds in total([each.cpu for each in slices]).items()}
+
+    def latency(name: str, share: float) -> float | None:
+        found = [percentile([getattr(sale, name) for sale in each.sales], share) for each in slices]
+        return None if (seconds := middle(found)) is None else seconds * 1000
+
+    return Ways(
+        concurrency=concurrency,
+        kind=kind,
+        slices=len(slices),
+        bookings=bookings,
+        per_second=middle([each.per_second for each in slices]),
+        payable_p50=latency("payable", 0.5),
+        payable_p99=latency("payable", 0.99),
+        notified_p50=latency("notified", 0.5),
+        notified_p99=latency("notified", 0.99),
+        cpu={name: cpu.get(name, 0.0) for name in CHARGED},
+        cpu_apart={name: spent for name, spent in cpu.items() if name not in CHARGED},
+        cpu_sum=charged(cpu),
+        cpu_raw_multiple=charged(cpu) / raw if raw else None,
+    )
+
+
+def ratios(journey: Journey) -> list[Ratio]:
+    """Of each concurrency; slices are compared with their neighbours."""
+    found = []
+    for concurrency in sorted({each.concurrency for each in journey.slices}):
+        hot, spread = (
+            [each for each in journey.slices if (each.concurrency, each.kind) == (concurrency, kind)]
+            for kind in (HOT, SPREAD)
+        )
+        pairs = [(a, b) for a, b in zip(hot, spread, strict=False) if a.sales and b.sales]
+        cpu = middle([_cpu(a) / _cpu(b) for a, b in pairs if _cpu(b)])
+        found.append(Ratio(concurrency, cpu, middle([b.per_second / a.per_second for a, b in pairs])))
+    return found
+
+
+def _cpu(slice: Slice) -> float:
+    return charged(slice.cpu) / len(slice.sales)
+
+
+def drains(runs_of: dict[str, list[Drained]]) -> list[DrainFigures]:
+    return [_drain(kind, [run for run in runs if run.entries]) for kind, runs in runs_of.items() if runs]
+
+
+def _drain(kind: str, runs: Sequence[Drained]) -> DrainFigures:
+    entries = sum(run.entries for run in runs)
+
+    def milliseconds(seconds: list[float | None]) -> float | None:
+        return None if (found := middle(seconds)) is None else found * 1000
+
+    return DrainFigures(
+        kind=kind,
+        runs=len(runs),
+        enqueued=sum(run.enqueued for run in runs),
+        entries=entries,
+        per_second=middle([run.per_second for run in runs]),
+        per_second_of_runs=[run.per_second for run in runs],
+        batch_mean=middle([run.batch.mean for run in runs]),
+        handler_median=milliseconds([run.handler.median for run in runs]),
+        handler_mean=milliseconds([run.handler.mean for run in runs]),
+        cpu_us={
+            name: seconds / entries * 1e6 for name, seconds in total([run.cpu for run in runs]).items() if entries
+        },
+    )

@@ -1,0 +1,67 @@
+"""How far the run is, on stderr: a bar on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+class Steps(ABC):
+    """The steps of a run one after the other; each takes a share (0 to 1) of the whole."""
+
+    def __init__(self) -> None:
+        self._done = 0.0
+        self._share = 0.0
+
+    def begin(self, text: str, share: float = 0.0) -> None:
+        """The step before is over, and `text` is what happens now."""
+        self._done = min(self._done + self._share, 1.0)
+        self._share = share
+        self._show(text, self._done)
+
+    def part(self, done: float) -> None:
+        """So much (0 to 1) of the present step is done."""
+        self._move(min(self._done + self._share * done, 1.0))
+
+    @abstractmethod
+    def _show(self, text: str, done: float) -> None: ...
+
+    @abstractmethod
+    def _move(self, done: float) -> None: ...
+
+
+class _Lines(Steps):
+    def _show(self, text: str, done: float) -> None:
+        print(f"bench: {done * 100:3.0f} %  {text}", file=sys.stderr, flush=True)
+
+    def _move(self, done: float) -> None:
+        """A line for each step is enough."""
+
+
+class _Bar(Steps):
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        super().__init__()
+        self._progress = progress
+        self._task = task
+
+    def _show(self, text: str, done: float) -> None:
+        self._progress.update(self._task, description=text, completed=done)
+
+    def _move(self, done: float) -> None:
+        self._progress.update(self._task, completed=done)
+
+
+@contextmanager
+def shown() -> Iterator[Steps]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines()
+        return
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Bar(progress, progress.add_task("", total=1.0))

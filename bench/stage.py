@@ -1,0 +1,160 @@
+"""The running stack that is measured: real processes on the loopback interface, data in a temporary folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from redis.asyncio import Redis
+
+from bench.cpu import Meter
+from bench.errors import BenchError
+from common.messages import MAILBOXES
+from common.streams import dead_letters, lengths
+from ops.actor import ActorProcess
+from ops.layout import Ports
+from ops.postgres import Postgres
+from ops.stack import Stack
+from ops.tokens import make_token
+
+# Nothing is limited that production limits for others' sake, and nothing runs out in the middle.
+SETTINGS = {
+    "LOG_LEVEL": "warning",
+    "STRIPE_REQUESTS_PER_SECOND": "10000",
+    "MAILBOX_LIMIT": "1000000",
+    "RATE_LIMIT_PER_SECOND": "0",
+    "SANDBOX_RATE_LIMIT": "0",
+    "HOLD_SECONDS": "86400",
+}
+ACTORS = ("gateway", "payment", "booking")
+UNIT_AMOUNT = 2500
+POLL_SECONDS = 0.01
+# Whatever is under way has ended after so long, or never will.
+SETTLED_SECONDS = 30.0
+
+Json = dict[str, Any]
+
+
+class Stage:
+    """A started stack with what a benchmark needs of it."""
+
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession, redis: Redis) -> None:
+        self.stack = stack
+        self.session = session
+        self.redis = redis
+
+    @property
+    def gateway_url(self) -> str:
+        return self.stack.gateway_url
+
+    @property
+    def sandbox_url(self) -> str:
+        url = self.stack.sandbox_url
+        assert url is not None
+        return url
+
+    def token(self, subject: str, *, operator: bool = False) -> str:
+        secret = self.stack.jwt_secret
+        assert secret is not None
+        return make_token(secret, self.stack.settings, subject, operator=operator)
+
+    def actor(self, name: str) -> ActorProcess:
+        child = self.stack.processes[name]
+        assert isinstance(child, ActorProcess)
+        return child
+
+    def pids(self, *kinds: str) -> dict[str, int]:
+        """Process ids by name; of all that run unless `kinds` are told."""
+        return {
+            name: child.pid
+            for name, child in self.stack.processes.items()
+            if child.running and (not kinds or name.partition("-")[0] in kinds)
+        }
+
+    def meter(self, **more: int) -> Meter:
+        """Of every process that runs, and `more` by name."""
+        return Meter({**self.pids(), **more})
+
+    async def events(self, count: int, capacity: int, name: str) -> list[Json]:
+        """New events with one ticket type each, made by an operator."""
+        return [await self._event(f"{name} {number}", capacity) for number in range(1, count + 1)]
+
+    async def _event(self, name: str, capacity: int) -> Json:
+        body = {
+            "name": name,
+            "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+            "currency": "eur",
+            "ticket_types": [{"name": "Seat", "unit_amount": UNIT_AMOUNT, "capacity": capacity}],
+        }
+        headers = {"Authorization": f"Bearer {self.token('bench-operator', operator=True)}"}
+        async with self.session.post(f"{self.gateway_url}/admin/events", json=body, headers=headers) as response:
+            if response.status != 201:
+                raise BenchError(f"POST /admin/events: {response.status} {(await response.text())[:300]}")
+            event: Json = await response.json()
+            return event
+
+    async def settled(self) -> None:
+        """Until every mailbox is empty: what a booking causes after its client has been told is part of it."""
+        deadline = time.monotonic() + SETTLED_SECONDS
+        while True:
+            left = {name: length for name, length in (await lengths(self.redis, MAILBOXES)).items() if length}
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise BenchError(f"not worked off within {SETTLED_SECONDS:.0f} s: {left}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def dead_letters(self) -> dict[str, int]:
+        """How many dead letters each mailbox has, of those that have any."""
+        found = await lengths(self.redis, [dead_letters(mailbox) for mailbox in MAILBOXES])
+        return {name: length for name, length in found.items() if length}
+
+    async def stop_actors(self) -> None:
+        """Stop all but Postgres, Redis and the sandbox, what is asked from outside first."""
+        for kind in ACTORS:
+            names = self.pids(kind)
+            await asyncio.gather(*(self.stack.processes[name].stop() for name in names))
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Stage]:
+    """A stack of its own, stopped and deleted at the end. Nothing of the person's environment points it at
+    servers that are in use."""
+    folder = _temporary_folder()
+    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    stack = Stack(folder, ports=Ports.free(), settings={**base, **SETTINGS})
+    try:
+        await stack.start()
+        connector = aiohttp.TCPConnector(limit=0)
+        timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            redis = Redis.from_url(stack.redis_url)
+            try:
+                yield Stage(stack, session, redis)
+            finally:
+                await redis.aclose()
+    finally:
+        await _remove(stack, folder)
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
+    folder.chmod(0o711)  # the account that Postgres runs under passes through
+    return folder
+
+
+async def _remove(stack: Stack, folder: Path) -> None:
+    await stack.stop()
+    postgres = stack.processes.get("postgres")
+    if isinstance(postgres, Postgres):
+        await asyncio.to_thread(postgres.remove)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
