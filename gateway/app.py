@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
@@ -24,6 +26,10 @@ from gateway.openapi import document
 from gateway.routes import PROCESS, register, table
 from gateway.settings import GatewaySettings
 from gateway.waiters import WAITERS, Waiters
+
+# Connections are taken once answers come in. Where Redis is away they are taken all the same after this time:
+# clients hear when to come back, and health says why.
+LISTENING_SECONDS = 1.0
 
 
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
@@ -56,6 +62,9 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         ),
         app[SUPERVISOR].spawn("door", app[DOOR].watch()),
     ]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LISTENING_SECONDS):
+            await gate.opened.wait()
     yield
     for task in tasks:
         await cancel(task)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
+from common.health import HEALTH
 from common.web import Handler
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
@@ -26,6 +27,10 @@ def finishing(origins: tuple[str, ...]) -> Prepared:
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("Referrer-Policy", "no-referrer")
+        if request.app[HEALTH].draining and not isinstance(response, web.WebSocketResponse):
+            # The client's next request goes to another process.
+            response.force_close()
+            headers[hdrs.CONNECTION] = "close"
         if not origins:
             return
         headers.add(hdrs.VARY, hdrs.ORIGIN)

@@ -116,7 +116,8 @@ class ScriptedBooking:
     async def _handle(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
         following: list[Envelope] = []
         for delivery in deliveries:
-            reply = self._answers.get(type(delivery.message), lambda _: SILENCE)(delivery.message)
+            script = self._answers.get(type(delivery.message))
+            reply = SILENCE if script is None else script(delivery.message)
             if reply is not SILENCE:
                 following += answer(delivery, reply)
         async with self._news:

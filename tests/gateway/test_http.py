@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from common.health import HEALTH
 from common.messages import GetEvent
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, event
@@ -56,6 +57,15 @@ async def test_the_clients_trace_goes_on(gateway: Client, actor: ScriptedBooking
     await gateway.get(f"/events/{EVENT_ID}", headers={"traceparent": traceparent})
     (delivery,) = actor.received
     assert delivery.envelope.traceparent == traceparent
+
+
+async def test_draining_process_sends_clients_elsewhere(gateway: Client) -> None:
+    """Connections that are kept alive end with the next answer, not in the middle of a request."""
+    assert "Connection" not in (await gateway.get("/docs")).headers
+    app = gateway.app
+    assert app is not None
+    app[HEALTH].draining = True
+    assert (await gateway.get("/docs")).headers["Connection"] == "close"
 
 
 async def test_head_is_answered_like_get_without_a_body(gateway: Client, actor: ScriptedBooking) -> None:

@@ -37,7 +37,7 @@ async def made(stage: Stage) -> tuple[Booking, PaymentReport]:
         ("pm_card_visa", PaymentSucceeded),
         ("pm_card_chargeDeclined", PaymentDeclined),
         ("pm_card_authenticationRequired", PaymentActionRequired),
-        ("pm_usBankAccount_success", PaymentProcessing),
+        ("pm_sepaDebit_success", PaymentProcessing),
     ],
 )
 async def test_what_the_customer_does_is_reported(stage: Stage, card: str, expected: type[PaymentReport]) -> None:

@@ -1,0 +1,123 @@
+"""A whole running Holdfast as tests use it: clients, Stripe's side, and what an operator sees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import aiohttp
+
+from ops.actor import ActorProcess
+from ops.layout import Ports, Scale
+from ops.postgres import Postgres
+from ops.stack import Stack
+from ops.tokens import make_token
+from tests.acceptance.client import PATIENCE_SECONDS, Client, Json, send
+from tests.acceptance.stripe_side import StripeSide
+from tests.acceptance.waiting import eventually
+
+# Requests under way at once from all clients of one test.
+CONNECTIONS = 100
+STARTS_AT = "2090-05-01T19:30:00Z"
+# What only costs a test time: pauses before something is tried again, and Stripe's limits.
+SETTINGS = {
+    "LOG_LEVEL": "warning",
+    "BLOCK_MS": "200",
+    "STRIPE_REQUESTS_PER_SECOND": "1000",
+    "EVENT_CATCH_UP_SECONDS": "1",
+    "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.2",
+    "SANDBOX_SETTLE_SECONDS": "0.2",
+}
+
+_numbers = count(1)
+
+
+class Holdfast:
+    """A running stack as clients reach it. Use it as an async context manager."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    async def __aenter__(self) -> Holdfast:
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS),
+        )
+        self.anybody = Client(self.session, self.stack.gateway_url, None)
+        self.stripe = StripeSide(self.stack, self.session)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.session.close()
+
+    async def guest(self) -> Client:
+        """A new guest, with a token from the gateway itself."""
+        token = (await self.anybody.ask("POST", "/auth/guest")).ok(201)["token"]
+        return Client(self.session, self.stack.gateway_url, token)
+
+    def client(self, subject: str | None = None, *, operator: bool = False, **more: Any) -> Client:
+        """One whom an identity provider knows; a new one unless told."""
+        secret = self.stack.jwt_secret
+        assert secret is not None
+        subject = subject or f"client-{next(_numbers)}"
+        token = make_token(secret, self.stack.settings, subject, operator=operator, **more)
+        return Client(self.session, self.stack.gateway_url, token)
+
+    async def event(self, *ticket_types: tuple[int, int], **more: Any) -> Json:
+        """A new event with ticket types of (price, capacity), made by an operator."""
+        names = [{"name": f"Row {number}"} for number in range(1, len(ticket_types) + 1)]
+        body = {
+            "name": f"Evening {next(_numbers)}",
+            "starts_at": STARTS_AT,
+            "currency": "eur",
+            "ticket_types": [
+                {**name, "unit_amount": amount, "capacity": capacity}
+                for name, (amount, capacity) in zip(names, ticket_types, strict=True)
+            ],
+            **more,
+        }
+        return (await self.client(operator=True).ask("POST", "/admin/events", json=body)).ok(201)
+
+    async def event_now(self, event: Json) -> Json:
+        return (await self.anybody.ask("GET", f"/events/{event['id']}")).ok()
+
+    async def readiness(self) -> dict[str, int]:
+        """The status of each actor's /health/ready; 0 where nobody answers."""
+        actors = [child for child in self.stack.processes.values() if isinstance(child, ActorProcess)]
+        actors = [child for child in actors if child.name != "sandbox"]
+        found = await asyncio.gather(*(self._ready(child.url) for child in actors))
+        return {child.name: status for child, status in zip(actors, found, strict=True)}
+
+    async def _ready(self, url: str) -> int:
+        try:
+            return (await send(self.session, "GET", f"{url}/health/ready")).status
+        except (aiohttp.ClientError, OSError):
+            return 0
+
+    async def ready(self) -> None:
+        """Every actor can serve (again)."""
+        await eventually(self.readiness, lambda found: set(found.values()) == {200})
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, scale: Scale | None = None, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Holdfast]:
+    """A stack of its own under `folder`, stopped at the end and its database deleted."""
+    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
+    try:
+        await stack.start()
+        async with Holdfast(stack) as holdfast:
+            yield holdfast
+    finally:
+        await stack.stop()
+        postgres = stack.processes.get("postgres")
+        if isinstance(postgres, Postgres):
+            await asyncio.to_thread(postgres.remove)

@@ -1,0 +1,75 @@
+"""The other side of the money: what the customer's browser does at Stripe, and what Stripe's ledger says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from ops.stack import Stack
+from tests.acceptance.client import Answer, Json, send
+
+VISA = "pm_card_visa"
+DECLINED = "pm_card_visa_chargeDeclined"
+AUTHENTICATED = "pm_card_threeDSecure2Required"
+PAGE = 100
+
+
+class StripeSide:
+    """The sandbox of a stack."""
+
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession) -> None:
+        assert stack.sandbox_url is not None
+        self.url = stack.sandbox_url
+        self._session = session
+        self._secret = {"Authorization": f"Bearer {stack.secrets.stripe_secret_key}"}
+        self._public = {"Authorization": f"Bearer {stack.secrets.stripe_publishable_key}"}
+
+    async def confirm(self, payment: Json, method: str = VISA) -> Answer:
+        """Pay as Stripe.js does: with the publishable key and the intent's client secret. `payment` is a
+        booking's payment, or the answer of POST /payment/create-intent."""
+        intent_id = payment.get("intent_id") or payment["payment_intent_id"]
+        form = {
+            "payment_method": method,
+            "client_secret": payment["client_secret"],
+            "use_stripe_sdk": "true",
+        }
+        url = f"{self.url}/v1/payment_intents/{intent_id}/confirm"
+        return await send(self._session, "POST", url, data=form, headers=self._public)
+
+    async def pay(self, booking: Json) -> Json:
+        """Pay `booking` with a card that works."""
+        return (await self.confirm(booking["payment"])).ok()
+
+    async def authenticate(self, intent: Json) -> Answer:
+        """Pass the 3D Secure challenge that `intent` asks for."""
+        url = intent["next_action"]["use_stripe_sdk"]["stripe_js"]
+        return await send(self._session, "POST", url, data={"outcome": "passed"})
+
+    async def all(self, kind: str) -> list[Json]:
+        """Every object of `kind` (`payment_intents`, `refunds`, `charges`, `events`), newest first."""
+        found: list[Json] = []
+        more = True
+        while more:
+            query: dict[str, Any] = {"limit": PAGE}
+            if found:
+                query["starting_after"] = found[-1]["id"]
+            url = f"{self.url}/v1/{kind}"
+            page = (await send(self._session, "GET", url, params=query, headers=self._secret)).ok()
+            found += page["data"]
+            more = page["has_more"]
+        return found
+
+    async def control(self, path: str, **body: Any) -> Json:
+        """What the sandbox can be told beside Stripe's API."""
+        return (await send(self._session, "POST", f"{self.url}/_sandbox{path}", json=body)).ok()
+
+    async def faults(self, **switches: Any) -> None:
+        """Have the sandbox misbehave as told, and in no other way; without arguments, not at all."""
+        await self.control("/faults", **switches)
+
+    async def struck(self) -> dict[str, int]:
+        """How often each fault has struck since they were last switched."""
+        shown = (await send(self._session, "GET", f"{self.url}/_sandbox/faults")).ok()
+        done: dict[str, int] = shown["done"]
+        return done

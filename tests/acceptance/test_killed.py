@@ -1,0 +1,116 @@
+"""kill -9 in the middle of a rush: every booking still comes out right."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Answer, Client, Json
+from tests.acceptance.holdfast import Holdfast
+
+CLIENTS = 500
+SEATS = 50
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Milestones:
+    """Counts what has come true, and lets one wait for a count."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._news = asyncio.Condition()
+
+    async def reached(self, name: str) -> None:
+        async with self._news:
+            self._counts[name] += 1
+            self._news.notify_all()
+
+    async def wait(self, name: str, count: int) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: self._counts[name] >= count)
+
+
+async def restart(holdfast: Holdfast, name: str) -> None:
+    process = holdfast.stack.processes[name]
+    await process.kill()
+    await process.start()
+
+
+async def buy(holdfast: Holdfast, client: Client, event: Json, milestones: Milestones) -> Answer:
+    """Book until there is a final answer, then pay, and wait for the end of it."""
+    answer = await client.insist(event, 1, key="rush")
+    await milestones.reached("answered")
+    if answer.status not in (200, 201):
+        return answer
+    booking = answer.ok(answer.status)
+    async with client.live() as live:
+        await live.snapshot(booking_id=booking["id"])
+        await milestones.reached("payable")
+        await holdfast.stripe.pay(booking)
+        await milestones.reached("paid")
+        await live.until(booking["id"], "confirmed")
+    return answer
+
+
+async def test_rush_survives_killed_processes(battered: Holdfast, moments: random.Random) -> None:
+    """booking and payment are killed while seats are given, and again while payments come in."""
+    event = await battered.event((1500, SEATS))
+    milestones = Milestones()
+
+    async def harm() -> None:
+        await milestones.wait("answered", moments.randint(1, 20))
+        await restart(battered, "booking-1")
+        await milestones.wait("payable", moments.randint(1, SEATS // 2))
+        await restart(battered, "payment-1")
+        await milestones.wait("paid", moments.randint(1, SEATS // 2))
+        await asyncio.gather(restart(battered, "payment-1"), restart(battered, "booking-1"))
+
+    harming = asyncio.create_task(harm(), name="harm")
+    answers = await asyncio.gather(*(buy(battered, battered.client(), event, milestones) for _ in range(CLIENTS)))
+    await harming
+
+    ends = Counter((answer.status in (200, 201), answer.code) for answer in answers)
+    assert ends == {(True, None): SEATS, (False, "sold_out"): CLIENTS - SEATS}
+    books = await assert_clean(battered)
+    (row,) = [row for row in books.ticket_types if str(row["id"]) == event["ticket_types"][0]["id"]]
+    assert (row["held"], row["sold"]) == (0, SEATS)
+
+
+@pytest.mark.parametrize("name", ["booking-1", "payment-1"])
+async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name: str) -> None:
+    """What was asked for while an actor was away is done once it is back."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    await battered.stack.processes[name].kill()
+    try:
+        async with client.live() as live:
+            answer = await client.book(event, 1, key="meanwhile", prefer="wait=1")
+            assert answer.status == 202
+            await battered.stack.processes[name].start()
+            booking = await live.until(answer.body["id"], lambda now: now["payment"]["status"] == "awaiting")
+            assert (await client.book(event, 1, key="meanwhile")).ok(200) == booking
+    finally:
+        if not battered.stack.processes[name].running:
+            await battered.stack.processes[name].start()
+    await assert_clean(battered)
+
+
+async def test_payment_made_while_nobody_takes_webhooks_is_found(battered: Holdfast) -> None:
+    """Stripe's event list is compared once payment is back: no webhook is needed."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    booking = (await client.book(event, 1)).ok(201)
+    await battered.stack.processes["payment-1"].kill()
+    try:
+        async with client.live() as live:
+            await live.snapshot(booking_id=booking["id"])
+            await battered.stripe.pay(booking)
+            await battered.stack.processes["payment-1"].start()
+            await live.until(booking["id"], "confirmed")
+    finally:
+        if not battered.stack.processes["payment-1"].running:
+            await battered.stack.processes["payment-1"].start()
+    await assert_clean(battered)

@@ -1,0 +1,161 @@
+"""A poison entry in a mailbox ends as a dead letter and harms nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from common.messages import MAILBOXES, PAYMENT_INTENTS, TYPES
+from common.streams import dead_letters
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.waiting import eventually
+
+Fields = dict[str, str | bytes]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def entry(type: str, data: Json | str, subject: str = "nobody") -> Fields:
+    body = data if isinstance(data, str) else json.dumps(data)
+    return {"specversion": "1.0", "id": str(uuid4()), "type": type, "subject": subject, "data": body}
+
+
+def foreign_to(mailbox: str) -> str:
+    """A type whose messages belong elsewhere."""
+    return "payment.report_applied" if mailbox.startswith("booking") else "event.get"
+
+
+def undecodable(mailbox: str) -> dict[str, Fields]:
+    (own, *_) = [kind.type for kind in TYPES.values() if kind.stream == mailbox]
+    return {
+        "no message at all": {b"\xff\x00".decode("latin-1"): b"\xff\xfe"},
+        "an unknown type": entry("from.the.future", {}),
+        "data that is no JSON": entry(own, "{"),
+        "data that lacks everything": entry(own, {}),
+        "a type without a subject": {"type": own, "data": "{}"},
+        "a message for another mailbox": entry(
+            foreign_to(mailbox), {"event_id": str(uuid4()), "booking_id": str(uuid4()), "version": 1}
+        ),
+    }
+
+
+async def put(redis: Redis, mailbox: str, fields: Fields) -> bytes:
+    return cast(bytes, await redis.xadd(mailbox, cast(Any, fields)))
+
+
+async def letters(redis: Redis, mailbox: str) -> dict[bytes, dict[bytes, bytes]]:
+    """The dead letters of `mailbox`, by the id that the entry had."""
+    found = cast(Any, await redis.xrange(dead_letters(mailbox)))
+    return {fields[b"dead_entry"]: fields for _, fields in found}
+
+
+async def assert_sells(holdfast: Holdfast) -> None:
+    """The next booking is made, paid and confirmed."""
+    client, event = holdfast.client(), await holdfast.event((1500, 5))
+    async with client.live() as live:
+        booking = (await client.book(event, 1)).ok(201)
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+
+
+@pytest.mark.parametrize("mailbox", MAILBOXES)
+async def test_entry_that_is_no_message_is_buried(battered: Holdfast, mailbox: str) -> None:
+    async with Redis.from_url(battered.stack.redis_url) as redis:
+        poison = undecodable(mailbox)
+        ids = {await put(redis, mailbox, fields): name for name, fields in poison.items()}
+        await assert_sells(battered)
+        buried = await eventually(lambda: letters(redis, mailbox), lambda found: ids.keys() <= found.keys())
+        for id, name in ids.items():
+            assert buried[id][b"dead_error"].startswith(b"undecodable"), name
+            for field, value in poison[name].items():
+                assert buried[id][field.encode()] == (value.encode() if isinstance(value, str) else value), name
+        await redis.delete(dead_letters(mailbox))
+    await assert_clean(battered)
+
+
+def report(version: int) -> Json:
+    return {
+        "booking_id": str(uuid4()),
+        "version": version,
+        "status": "succeeded",
+        "amount": 1,
+        "currency": "eur",
+    }
+
+
+HUGE = 2**70
+
+# Read without complaint, and about nothing that there is, or with values that no database takes. What asks for an
+# intent is always sense to payment, but for another amount than the one that it has.
+NONSENSE: dict[str, list[Fields]] = {
+    "booking.commands": [
+        entry("booking.request_payment", {"booking_id": str(uuid4()), "owner": "nobody"}),
+        entry(
+            "booking.create",
+            {
+                "booking_id": str(uuid4()),
+                "owner": "a\0b",
+                "event_id": str(uuid4()),
+                "items": [{"quantity": 1}],
+            },
+        ),
+    ],
+    "booking.queries": [
+        entry("booking.get", {"booking_id": str(uuid4()), "owner": None}),
+        entry("booking.list", {"owner": "a\0b", "limit": 1}),
+    ],
+    "booking.payments": [
+        entry("payment.succeeded", report(1)),
+        entry("payment.succeeded", report(HUGE)),
+    ],
+    "payment.commands": [
+        entry("payment.sync", {"booking_id": str(uuid4())}),
+        entry("payment.report_applied", {"booking_id": str(uuid4()), "version": HUGE}),
+    ],
+    "payment.webhooks": [
+        entry("stripe.event_received", {"payload": "no JSON"}),
+        entry("stripe.event_received", {"payload": '{"id": "evt_1", "type": "charge.refunded", "data": 7}'}),
+    ],
+}
+
+
+@pytest.mark.parametrize("mailbox", MAILBOXES)
+async def test_message_that_makes_no_sense_does_not_stay(battered: Holdfast, mailbox: str) -> None:
+    """Handled as what it is or buried with its error; either way the mailbox runs empty and sales go on."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    booking = (await client.book(event, 1)).ok(201)
+    other = {"booking_id": booking["id"], "event_id": event["id"], "amount": 1, "currency": "usd"}
+    nonsense = NONSENSE.get(mailbox, [entry("payment.create_intent", other)])
+    async with Redis.from_url(battered.stack.redis_url) as redis:
+        await asyncio.gather(*(put(redis, mailbox, fields) for fields in nonsense))
+        await assert_sells(battered)
+        await eventually(lambda: redis.xlen(mailbox), lambda left: left == 0)
+        for letter in (await letters(redis, mailbox)).values():
+            assert letter[b"dead_error"]
+        await redis.delete(dead_letters(mailbox))
+    await assert_clean(battered)
+    assert await client.booking(booking["id"]) == booking
+
+
+async def test_poison_does_not_take_its_neighbours_along(battered: Holdfast) -> None:
+    """A batch with one poison entry in it is handled but for that entry."""
+    client, event = battered.client(), await battered.event((1500, 50))
+    poison = NONSENSE["booking.commands"][1]
+    async with Redis.from_url(battered.stack.redis_url) as redis:
+        bookings = [client.book(event, 1, key=f"neighbour-{number}") for number in range(30)]
+        answers, _ = await asyncio.gather(
+            asyncio.gather(*bookings), asyncio.gather(*(put(redis, "booking.commands", poison) for _ in range(5)))
+        )
+        assert [answer.status for answer in answers] == [201] * 30
+        await redis.delete(dead_letters("booking.commands"))
+
+
+def test_every_mailbox_has_its_nonsense() -> None:
+    assert {*NONSENSE, PAYMENT_INTENTS} == set(MAILBOXES)

@@ -1,0 +1,71 @@
+"""Nobody sees or touches another's booking, and nobody else gets to pay for it."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.acceptance.holdfast import Holdfast
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_booking_of_another_is_as_one_that_is_not_there(holdfast: Holdfast) -> None:
+    owner, stranger = holdfast.client(), holdfast.client()
+    booking = (await owner.book(await holdfast.event((900, 5)), 1)).ok(201)
+    for path in ("/bookings/{}", "/bookings/{}/history"):
+        foreign = await stranger.ask("GET", path.format(booking["id"]))
+        missing = await stranger.ask("GET", path.format(uuid4()))
+        assert (foreign.status, foreign.code) == (missing.status, missing.code) == (404, "not_found")
+    assert (await stranger.intent(booking["id"])).code == "not_found"
+    assert (await stranger.ask("GET", "/bookings")).ok()["items"] == []
+    assert await owner.booking(booking["id"]) == booking
+
+
+async def test_socket_hears_of_its_owners_bookings_alone(holdfast: Holdfast) -> None:
+    owner, stranger = holdfast.client(), holdfast.client()
+    event = await holdfast.event((900, 5))
+    async with owner.live() as live, stranger.live() as other:
+        booking = (await owner.book(event, 1)).ok(201)
+        refused = await other.snapshot(booking_id=booking["id"])
+        assert (refused["type"], refused["code"]) == ("error", "not_found")
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+        # Notifications come in order: what the stranger hears after its own booking would have come before it.
+        own = (await stranger.book(event, 1)).ok(201)
+        await other.until(own["id"], lambda now: now["payment"]["status"] == "awaiting")
+    assert other.versions(booking["id"]) == []
+    assert own["id"] not in {message["booking"]["id"] for message in live.heard if "booking" in message}
+
+
+async def test_client_secret_is_the_owners_alone(holdfast: Holdfast) -> None:
+    """Operators see every booking, without what it is paid with."""
+    owner, operator = holdfast.client(), holdfast.client(operator=True)
+    async with operator.live() as live:
+        booking = (await owner.book(await holdfast.event((900, 5)), 1)).ok(201)
+        secret = booking["payment"]["client_secret"]
+        assert secret
+        shown = await live.snapshot(booking_id=booking["id"])
+        assert shown["booking"]["payment"]["client_secret"] is None
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+    seen = await operator.booking(booking["id"])
+    assert seen["payment"]["client_secret"] is None
+    assert secret not in str(live.heard)
+
+
+async def test_client_secret_ends_with_what_there_is_to_pay(holdfast: Holdfast) -> None:
+    owner = holdfast.client()
+    async with owner.live() as live:
+        booking = (await owner.book(await holdfast.event((900, 5)), 1)).ok(201)
+        await holdfast.stripe.pay(booking)
+        confirmed = await live.until(booking["id"], "confirmed")
+    assert confirmed["payment"]["client_secret"] is None
+    assert (await owner.booking(booking["id"]))["payment"]["client_secret"] is None
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/admin/events"), ("GET", "/admin/bookings")])
+async def test_operators_paths_are_closed_to_others(holdfast: Holdfast, method: str, path: str) -> None:
+    refused = await holdfast.client().ask(method, path, json={} if method == "POST" else None)
+    assert (refused.status, refused.code) == (403, "forbidden")

@@ -1,0 +1,85 @@
+"""Two of each process: the main job, and a rolling restart under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from ops.layout import Scale
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Answer, Client, Json
+from tests.acceptance.holdfast import Holdfast, running
+
+CLIENTS = 4
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    scale = Scale(gateway=2, booking=2, payment=2)
+    settings = {"DRAIN_SECONDS": "0.3"}
+    async with running(tmp_path_factory.mktemp("pair"), scale=scale, settings=settings) as stack:
+        yield stack
+
+
+async def buy(holdfast: Holdfast, event: Json) -> None:
+    client = holdfast.client()
+    async with client.live() as live:
+        booking = (await client.book(event, 1)).ok(201)
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+        assert (await client.booking(booking["id"]))["status"] == "confirmed"
+
+
+async def book_once(client: Client, event: Json, key: str) -> Answer:
+    """The answer to a request, sent again only when its connection ended without one."""
+    while True:
+        try:
+            return await client.book(event, 1, key=key)
+        except (aiohttp.ClientError, OSError):
+            continue  # the connection was closed before its process took the request
+
+
+async def restart(holdfast: Holdfast, name: str) -> None:
+    process = holdfast.stack.processes[name]
+    await process.stop()
+    assert process.exit_code == 0, name
+    await process.start()
+
+
+async def test_two_of_each_do_the_main_job(pair: Holdfast) -> None:
+    """Each client's requests and socket may be at different gateways."""
+    event = await pair.event((1500, 100))
+    await asyncio.gather(*(buy(pair, event) for _ in range(40)))
+    assert (await pair.event_now(event))["ticket_types"][0]["available"] == 60
+    await assert_clean(pair)
+
+
+async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
+    """One of each kind gets SIGTERM, then the other, while clients book: each booking is made once, none fails."""
+    event = await pair.event((1500, 100_000))
+    over = asyncio.Event()
+    made: list[str] = []
+
+    async def keep_booking(number: int) -> None:
+        client = pair.client()
+        while not over.is_set():
+            answer = await book_once(client, event, key=f"{number}-{len(made)}")
+            assert answer.status in (200, 201), answer.body
+            made.append(answer.body["id"])
+
+    load = [asyncio.create_task(keep_booking(number)) for number in range(CLIENTS)]
+    for number in (1, 2):
+        await asyncio.gather(*(restart(pair, f"{kind}-{number}") for kind in ("gateway", "booking", "payment")))
+        await pair.ready()
+    over.set()
+    await asyncio.gather(*load)
+
+    assert len(set(made)) == len(made) > 0
+    available = (await pair.event_now(event))["ticket_types"][0]["available"]
+    assert available == 100_000 - len(made)
+    await assert_clean(pair)

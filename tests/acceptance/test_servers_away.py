@@ -1,0 +1,115 @@
+"""Redis and Postgres stopped and started: clients are told to come back, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ops.redis import RedisServer
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Answer
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@asynccontextmanager
+async def away(holdfast: Holdfast, server: str, *, forget: bool = False, wait: bool = True) -> AsyncIterator[None]:
+    """`server` is stopped inside, and `wait` for everything to be ready again after it. With `forget` it comes
+    back empty."""
+    process = holdfast.stack.processes[server]
+    await process.stop()
+    if forget:
+        assert isinstance(process, RedisServer)
+        await asyncio.to_thread(empty, process.data_dir)
+    try:
+        yield
+    finally:
+        await process.start()
+    if wait:
+        await holdfast.ready()
+
+
+def empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def assert_come_back(answer: Answer) -> None:
+    assert answer.status == 503, answer.body
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["keeps its data", "loses its data"])
+async def test_redis_goes_and_comes_back(battered: Holdfast, forget: bool) -> None:
+    """Answers are 503, readiness too; afterwards the same request works, and a payment made meanwhile counts."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    before = (await client.book(event, 1)).ok(201)
+    async with away(battered, "redis", forget=forget):
+        assert_come_back(await client.ask("GET", "/events"))
+        assert_come_back(await client.book(event, 1, key="meanwhile"))
+        assert_come_back(await client.ask("GET", f"/bookings/{before['id']}"))
+        await eventually(battered.readiness, lambda found: set(found.values()) == {503})
+        await battered.stripe.pay(before)
+
+    async with client.live() as live:
+        await live.snapshot(booking_id=before["id"])
+        await live.until(before["id"], "confirmed")
+        after = (await client.book(event, 1, key="meanwhile")).ok(201)
+        await battered.stripe.pay(after)
+        await live.until(after["id"], "confirmed")
+    await assert_clean(battered)
+
+
+async def test_work_that_redis_loses_is_asked_for_again(battered: Holdfast) -> None:
+    """A booking whose CreatePaymentIntent went with Redis becomes payable all the same."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    payment = battered.stack.processes["payment-1"]
+    await payment.kill()
+    try:
+        queued = await client.book(event, 1, key="lost", prefer="wait=1")
+        assert (queued.status, queued.body["payment"]["status"]) == (202, "creating")
+        async with away(battered, "redis", forget=True, wait=False):
+            pass
+    finally:
+        await payment.start()
+    await battered.ready()
+    async with client.live() as live:
+        await live.snapshot(booking_id=queued.body["id"])
+        booking = await live.until(queued.body["id"], lambda now: now["payment"]["status"] == "awaiting")
+        await battered.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+    await assert_clean(battered)
+
+
+async def test_postgres_goes_and_comes_back(battered: Holdfast) -> None:
+    """Questions are 503, a new booking is queued; what was asked for meanwhile is done afterwards."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    before = (await client.book(event, 1)).ok(201)
+    async with away(battered, "postgres"):
+        assert_come_back(await client.ask("GET", f"/bookings/{before['id']}"))
+        assert_come_back(await client.ask("GET", "/events"))
+        queued = await client.book(event, 1, key="meanwhile", prefer="wait=1")
+        assert (queued.status, queued.body["version"]) == (202, 0)
+        actors = {"booking-1": 503, "payment-1": 503}
+        await eventually(battered.readiness, lambda found: actors.items() <= found.items())
+        await battered.stripe.pay(before)
+
+    async with client.live() as live:
+        await live.snapshot(booking_id=before["id"])
+        await live.until(before["id"], "confirmed")
+        after = (await client.insist(event, 1, key="meanwhile")).ok(200)
+        assert after["id"] == queued.body["id"]
+        await battered.stripe.pay(after)
+        await live.until(after["id"], "confirmed")
+    await assert_clean(battered)

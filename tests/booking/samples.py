@@ -1,0 +1,122 @@
+"""Bookings in every state that a test may start from, reports of their payment, and the database's checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from booking.domain import Moment
+from booking.schedule import scheduled
+from booking.state import Booking, Decline, Item, Payment, Terms
+from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+AMOUNT, PART = 5000, 1000
+SEATS = UUID(int=3)
+FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
+DECLINE = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+
+
+def moment(at: timedelta = timedelta(), **values: Any) -> Moment:
+    return Moment(NOW + at, TERMS, **values)
+
+
+def booking(status: str, payment: str = "none", **values: Any) -> Booking:
+    """A booking of two seats; settled or not as its state asks."""
+    pending = status == "pending"
+    made = Booking(
+        id=UUID(int=1),
+        owner="alice",
+        event_id=UUID(int=2),
+        items=(Item(SEATS, 2, AMOUNT // 2),),
+        amount=AMOUNT,
+        currency="eur",
+        status=BookingStatus(status),
+        payment=PaymentStatus(payment),
+        created_at=NOW - timedelta(minutes=5),
+        updated_at=NOW - timedelta(minutes=5),
+        version=4,
+        payment_version=2,
+        intent_id="pi_1",
+        expires_at=NOW + timedelta(minutes=10) if pending else None,
+        client_secret="pi_1_secret" if pending else None,
+    )
+    return scheduled(replace(made, **values), NOW, TERMS)
+
+
+def report(status: str, version: int = 3, **values: Any) -> Payment:
+    """The whole payment, as the payment actor reports it."""
+    made = Payment(
+        version=version,
+        status=IntentStatus(status),
+        amount=AMOUNT,
+        currency="eur",
+        intent_id="pi_1",
+        client_secret="pi_1_secret",
+        amount_captured=AMOUNT if status == "succeeded" else 0,
+    )
+    return replace(made, **values)
+
+
+UNHEARD: dict[str, Any] = {"payment_version": 0, "intent_id": None, "client_secret": None}
+PAID: dict[str, Any] = {"amount_captured": AMOUNT}
+OWED = PAID | {"refund_id": FIRST, "refund_amount": AMOUNT}
+ASKED = PAID | {"refund_id": FIRST}
+
+STATES: dict[str, Booking] = {
+    "creating": booking("pending", "creating", **UNHEARD),
+    "awaiting": booking("pending", "awaiting"),
+    "declined": booking("pending", "awaiting", last_error=DECLINE),
+    "action required": booking("pending", "action_required"),
+    "processing": booking("pending", "processing"),
+    "expiring": booking("pending", "awaiting", closing="hold_expired"),
+    "expiring, no intent": booking("pending", "creating", closing="hold_expired", **UNHEARD),
+    "expiring, processing": booking("pending", "processing", closing="hold_expired"),
+    "cancelling": booking("pending", "awaiting", closing="by_customer"),
+    "cancelling, no intent": booking("pending", "creating", closing="by_operator", **UNHEARD),
+    "cancelling, processing": booking("pending", "processing", closing="event_cancelled"),
+    "confirmed": booking("confirmed", "paid", **PAID),
+    "confirmed, free": booking("confirmed", amount=0, **UNHEARD),
+    "confirmed, part owed": booking("confirmed", "refund_pending", **(OWED | {"refund_amount": PART})),
+    "confirmed, part on its way": booking("confirmed", "refund_pending", **ASKED),
+    "confirmed, part back": booking("confirmed", "partially_refunded", **ASKED, amount_refunded=PART),
+    "confirmed, refund failed": booking("confirmed", "refund_failed", **ASKED),
+    "confirmed, disputed": booking("confirmed", "disputed", **PAID),
+    "hold expired": booking("cancelled", reason="hold_expired"),
+    "hold expired, owed": booking("cancelled", "refund_pending", reason="hold_expired", **OWED),
+    "hold expired, refund failed": booking("cancelled", "refund_failed", reason="hold_expired", **ASKED),
+    "cancelled unpaid": booking("cancelled", reason="by_customer"),
+    "cancelled, owed": booking("cancelled", "refund_pending", reason="by_customer", **OWED),
+    "cancelled, on its way": booking("cancelled", "refund_pending", reason="by_customer", **ASKED),
+    "cancelled, refunded": booking("cancelled", "refunded", reason="refunded", **ASKED, amount_refunded=AMOUNT),
+    "cancelled, refund failed": booking("cancelled", "refund_failed", reason="by_operator", **ASKED),
+    "sold out": booking("failed", reason="sold_out", **UNHEARD),
+    "rejected": booking("failed", reason="payment_rejected"),
+    "mismatch, owed": booking("failed", "refund_pending", reason="payment_mismatch", **OWED),
+}
+PENDING = [name for name, each in STATES.items() if each.status is BookingStatus.PENDING]
+CONFIRMED = [name for name, each in STATES.items() if each.status is BookingStatus.CONFIRMED]
+ENDED = [name for name in STATES if name not in PENDING and name not in CONFIRMED]
+
+
+def violations(b: Booking) -> list[str]:
+    """The checks of the table `bookings` (booking/models.py) that `b` would break, and two that are stricter."""
+    owed, pending = b.refund_amount or 0, b.status is BookingStatus.PENDING
+    confirmed = b.status is BookingStatus.CONFIRMED
+    checks = {
+        "bookings_amount": b.amount >= 0,
+        "bookings_hold": pending == (b.expires_at is not None),
+        "bookings_never_stuck": b.settle_after is not None or not (pending or b.refund_owed),
+        "bookings_paid": not confirmed or b.amount_captured == b.amount,
+        "bookings_refunds": 0 <= b.amount_refunded <= b.amount_captured
+        and owed <= b.amount_captured - b.amount_refunded,
+        "settled is not driven": b.settle_after is None or pending or b.refund_owed,
+        "a refund that is owed is of something": b.refund_amount is None or (owed > 0 and b.refund_id is not None),
+        "only what is pending is closing": pending or b.closing is None,
+        "only what is pending can be paid": pending or b.client_secret is None,
+        "what has ended says why": (b.reason is None) == (pending or confirmed),
+    }
+    return [name for name, holds in checks.items() if not holds]

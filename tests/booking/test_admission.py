@@ -1,0 +1,178 @@
+"""Who gets seats, and who is told why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from booking.admission import AMOUNT_MAX, Request, admit, asked_for, has_seats, take_seats
+from booking.state import Booking, Event, Item, Refusal, TicketType
+from tests.booking.samples import NOW, TERMS, violations
+
+A, B, FREE, UNKNOWN = (UUID(int=n) for n in (21, 22, 23, 29))
+TYPES = {
+    A: TicketType(A, "Stalls", 2500, capacity=10),
+    B: TicketType(B, "Balcony", 1000, capacity=10),
+    FREE: TicketType(FREE, "Child", 0, capacity=10),
+}
+EVENT = Event(UUID(int=2), "Concert", NOW, "eur", on_sale=True, max_per_booking=6, ticket_types=TYPES)
+ONE_TYPE = replace(EVENT, ticket_types={A: TYPES[A]})
+DEAR = replace(ONE_TYPE, ticket_types={A: replace(TYPES[A], unit_amount=AMOUNT_MAX)})
+
+
+def request(*items: tuple[UUID | None, int], **values: Any) -> Request:
+    made = Request(UUID(int=1), "alice", EVENT.id, items)
+    return replace(made, **values)
+
+
+def admitted(asked: Request, event: Event | None = EVENT, free: Mapping[UUID, int] | None = None) -> Any:
+    left = dict.fromkeys(TYPES, 10) if free is None else dict(free)
+    return admit(asked, event, left, NOW, TERMS)
+
+
+REFUSED = [
+    (request((A, 1)), None, "event_not_found"),
+    (request((A, 1)), replace(EVENT, on_sale=False), "not_on_sale"),
+    (request((A, 1)), replace(EVENT, on_sale=False, called_off_at=NOW), "not_on_sale"),
+    (request((A, 7)), EVENT, "quantity_over_limit"),
+    (request((A, 4), (B, 3)), EVENT, "quantity_over_limit"),
+    (request((None, 1)), EVENT, "ticket_type_required"),
+    (request((A, 1), (None, 1)), EVENT, "ticket_type_required"),
+    (request((None, 1)), replace(EVENT, ticket_types={}), "ticket_type_required"),
+    (request((UNKNOWN, 1)), EVENT, "ticket_type_not_found"),
+    (request((A, 1), (UNKNOWN, 1)), EVENT, "ticket_type_not_found"),
+    (request((A, 1)), replace(EVENT, ticket_types={}), "ticket_type_not_found"),
+    (request((A, 2)), DEAR, "amount_over_limit"),
+]
+
+
+@pytest.mark.parametrize(("asked", "event", "code"), REFUSED)
+@pytest.mark.parametrize("left", [0, 10])
+def test_what_cannot_be_booked_is_refused_and_takes_no_seats(
+    asked: Request, event: Event | None, code: str, left: int
+) -> None:
+    """There is no booking of it, whether or not there are seats."""
+    free = dict.fromkeys(TYPES, left)
+
+    assert admit(asked, event, free, NOW, TERMS) == Refusal(code)
+    assert free == dict.fromkeys(TYPES, left)
+
+
+TAKEN = [
+    # items, event, amount, what is left of A, B, FREE
+    (((A, 2),), EVENT, 5000, (8, 10, 10)),
+    (((A, 2), (B, 3)), EVENT, 8000, (8, 7, 10)),
+    (((A, 2), (A, 3)), EVENT, 12500, (5, 10, 10)),
+    (((A, 1), (FREE, 2)), EVENT, 2500, (9, 10, 8)),
+    (((None, 6),), ONE_TYPE, 15000, (4, 10, 10)),
+    (((None, 1),), DEAR, AMOUNT_MAX, (9, 10, 10)),
+]
+
+
+@pytest.mark.parametrize(("items", "event", "amount", "left"), TAKEN)
+def test_seats_are_held_until_the_hold_ends(
+    items: tuple[tuple[UUID | None, int], ...], event: Event, amount: int, left: tuple[int, ...]
+) -> None:
+    """At the price of this moment; the intent is what it waits for."""
+    free = dict.fromkeys(TYPES, 10)
+    booking = admit(request(*items), event, free, NOW, TERMS)
+
+    assert isinstance(booking, Booking)
+    assert (booking.status, booking.payment, booking.reason) == ("pending", "creating", None)
+    assert (booking.amount, booking.currency, booking.version) == (amount, "eur", 1)
+    assert booking.expires_at == NOW + TERMS.hold
+    assert tuple(free.values()) == left
+    assert violations(booking) == []
+
+
+@pytest.mark.parametrize("items", [((FREE, 2),), ((FREE, 1), (FREE, 1))])
+def test_what_costs_nothing_is_confirmed_at_once(items: tuple[tuple[UUID | None, int], ...]) -> None:
+    """Nothing is paid and nothing is waited for."""
+    free = dict.fromkeys(TYPES, 2)
+    booking = admit(request(*items), EVENT, free, NOW, TERMS)
+
+    assert isinstance(booking, Booking)
+    assert (booking.status, booking.payment, booking.amount) == ("confirmed", "none", 0)
+    assert (booking.expires_at, booking.settle_after) == (None, None)
+    assert free[FREE] == 0
+    assert violations(booking) == []
+
+
+SOLD_OUT = [
+    (((A, 3),), {A: 2, B: 10}),
+    (((A, 1),), {}),
+    (((A, 2), (A, 2)), {A: 3}),
+    (((B, 1), (A, 1)), {A: 0, B: 10}),
+    (((FREE, 1),), {FREE: 0}),
+    (((A, 1),), {A: -1}),
+]
+
+
+@pytest.mark.parametrize(("items", "free"), SOLD_OUT)
+def test_not_enough_seats_fail_the_booking_and_take_none(
+    items: tuple[tuple[UUID | None, int], ...], free: dict[UUID, int]
+) -> None:
+    """All or nothing: not those of the types that have some, either."""
+    left = dict(free)
+    booking = admit(request(*items), EVENT, left, NOW, TERMS)
+
+    assert isinstance(booking, Booking)
+    assert (booking.status, booking.reason, booking.payment) == ("failed", "sold_out", "none")
+    assert (booking.expires_at, booking.settle_after) == (None, None)
+    assert left == free
+    assert violations(booking) == []
+
+
+wants = st.lists(st.tuples(st.sampled_from([A, B, FREE]), st.integers(1, 3)), min_size=1, max_size=2)
+
+
+@given(st.lists(wants, max_size=12), st.integers(0, 12))
+def test_no_more_seats_are_given_than_there_are(orders: list[list[tuple[UUID, int]]], seats: int) -> None:
+    """In whatever order requests come; whoever is refused leaves the seats to the next."""
+    free = dict.fromkeys(TYPES, seats)
+    taken = dict.fromkeys(TYPES, 0)
+    for items in orders:
+        booking = admit(request(*items), EVENT, free, NOW, TERMS)
+        assert isinstance(booking, Booking)
+        wanted = {id: sum(quantity for each, quantity in items if each == id) for id, _ in items}
+        fits = all(taken[id] + quantity <= seats for id, quantity in wanted.items())
+        assert (booking.status != "failed") is fits
+        if fits:
+            taken |= {id: taken[id] + quantity for id, quantity in wanted.items()}
+        assert free == {id: seats - taken[id] for id in TYPES}
+
+
+def test_seats_are_asked_for_and_taken_as_one() -> None:
+    """A ticket type that is named twice counts twice."""
+    booking = replace(admitted(request((A, 1))), items=(Item(A, 2, 2500), Item(A, 1, 2500)))
+    free = {A: 3}
+    assert has_seats(booking, free)
+    take_seats(booking, free)
+
+    assert free == {A: 0}
+    assert not has_seats(booking, free)
+
+
+MADE = admitted(request((A, 2), (B, 1)))
+SAME = [
+    (request((A, 2), (B, 1)), True),
+    (request((None, 2), (B, 1)), True),
+    (request((A, 2)), False),
+    (request((A, 2), (B, 1), (B, 1)), False),
+    (request((A, 2), (B, 2)), False),
+    (request((B, 2), (B, 1)), False),
+    (request((A, 2), (B, 1), owner="mallory"), False),
+    (request((A, 2), (B, 1), event_id=UUID(int=9)), False),
+]
+
+
+@pytest.mark.parametrize(("asked", "same"), SAME)
+def test_a_repeated_request_is_known_by_its_content(asked: Request, same: bool) -> None:
+    """Also after ticket types were added to an event that had one, and after prices have changed."""
+    assert asked_for(MADE, asked) is same

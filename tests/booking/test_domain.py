@@ -1,0 +1,272 @@
+"""The booking's state machine as a table: every state against everything that can happen to it, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from booking.domain import LIVE, TABLE, Decision, Signal, decide, take_report
+from booking.state import Booking
+from common.statuses import BookingStatus
+from tests.booking.samples import (
+    AMOUNT,
+    CONFIRMED,
+    DECLINE,
+    ENDED,
+    OTHER,
+    PART,
+    PENDING,
+    STATES,
+    moment,
+    report,
+    violations,
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is expected: `None` in status means that the booking is as before."""
+
+    status: str | None = None
+    reason: str | None = None
+    payment: str = ""
+    closing: str | None = None
+    owed: int | None = None
+    follow: str = ""
+    refusal: str | None = None
+    unexpected: bool = False
+
+
+def to(status: str, payment: str, **values: Any) -> Outcome:
+    return Outcome(status, payment=payment, **values)
+
+
+def ends(status: str, reason: str, payment: str = "none", **values: Any) -> Outcome:
+    return Outcome(status, reason, payment, **values)
+
+
+SAME, UNEXPECTED = Outcome(), Outcome(unexpected=True)
+CLOSED, CONFLICT = Outcome(refusal="cancellation_closed"), Outcome(refusal="conflict")
+MISMATCH = Outcome(refusal="amount_mismatch")
+STOP = Outcome(follow="cancel_intent")
+
+
+def back(status: str, reason: str, owed: int = AMOUNT) -> Outcome:
+    """Ended, and money has to go back."""
+    return ends(status, reason, "refund_pending", owed=owed, follow="refund")
+
+
+def tell(status: str, free: bool = False, **values: Any) -> Callable[[Booking], Decision]:
+    return lambda booking: take_report(booking, report(status, **values), moment(seats_free=free))
+
+
+def ask(signal: Signal, **values: Any) -> Callable[[Booking], Decision]:
+    return lambda booking: decide(booking, signal, moment(**values))
+
+
+# What can happen, by the signal that it is.
+NEWS: dict[str, tuple[Signal, Callable[[Booking], Decision]]] = {
+    "intent": (Signal.INTENT_CREATED, tell("requires_payment_method")),
+    "rejected": (Signal.INTENT_REJECTED, tell("rejected", intent_id=None, client_secret=None, last_error=DECLINE)),
+    "declined": (Signal.DECLINED, tell("requires_payment_method", last_error=DECLINE)),
+    "action": (Signal.ACTION_REQUIRED, tell("requires_action")),
+    "processing": (Signal.PROCESSING, tell("processing")),
+    "paid": (Signal.SUCCEEDED, tell("succeeded")),
+    "paid, seats free": (Signal.SUCCEEDED, tell("succeeded", free=True)),
+    "too little": (Signal.SUCCEEDED, tell("succeeded", free=True, amount_captured=AMOUNT - 1)),
+    "too much": (Signal.SUCCEEDED, tell("succeeded", free=True, amount_captured=AMOUNT + 1)),
+    "other currency": (Signal.SUCCEEDED, tell("succeeded", free=True, currency="usd")),
+    "canceled": (Signal.CANCELED, tell("canceled")),
+    "cancel": (Signal.CANCEL, ask(Signal.CANCEL, cancel="by_operator")),
+    "cancel too late": (Signal.CANCEL, ask(Signal.CANCEL, cancel=None)),
+    "refund": (Signal.REFUND, ask(Signal.REFUND, refund_id=OTHER)),
+    "refund of a part": (Signal.REFUND, ask(Signal.REFUND, refund_id=OTHER, refund_amount=PART)),
+    "refund of too much": (Signal.REFUND, ask(Signal.REFUND, refund_id=OTHER, refund_amount=AMOUNT + 1)),
+    "expired": (Signal.EXPIRED, ask(Signal.EXPIRED)),
+    "grace over": (Signal.GRACE_OVER, ask(Signal.GRACE_OVER)),
+}
+WRONG = {"too little": AMOUNT - 1, "too much": AMOUNT + 1, "other currency": AMOUNT}
+Row = dict[str, Outcome]
+
+
+def wrong(outcome: Callable[[int], Outcome]) -> Row:
+    return {news: outcome(captured) for news, captured in WRONG.items()}
+
+
+REFUSED = {"refund": CONFLICT, "refund of a part": CONFLICT, "refund of too much": CONFLICT}
+NO_TIME = {"expired": UNEXPECTED, "grace over": UNEXPECTED}
+
+
+def pending(closing: str | None = None) -> Row:
+    """A booking that is pending, and is to be cancelled for `closing`."""
+    stop = "cancel_intent" if closing else ""
+    cancelling = closing not in (None, "hold_expired")
+    paid = back("cancelled", closing or "") if cancelling else to("confirmed", "paid")
+    ask_stop: dict[str, Any] = {"follow": "cancel_intent"}
+    return {
+        "intent": to("pending", "awaiting", closing=closing, follow=stop),
+        "rejected": ends("failed", "payment_rejected"),
+        "declined": to("pending", "awaiting", closing=closing, follow=stop),
+        "action": to("pending", "action_required", closing=closing, follow=stop),
+        "processing": to("pending", "processing", closing=closing),
+        "paid": paid,
+        "paid, seats free": paid,
+        **wrong(lambda captured: back("failed", "payment_mismatch", captured)),
+        "canceled": ends("cancelled", closing or "payment_canceled"),
+        "cancel": to("pending", "", closing=closing if cancelling else "by_operator", **ask_stop),
+        "cancel too late": CLOSED,
+        **REFUSED,
+        "expired": to("pending", "", closing=closing or "hold_expired", **ask_stop),
+        "grace over": ends("cancelled", closing, **ask_stop) if closing else SAME,
+    }
+
+
+NO_WAY_BACK: Row = {
+    news: UNEXPECTED for news in ("intent", "rejected", "declined", "action", "processing", "canceled")
+}
+CONFIRMED_ROW: Row = {
+    **NO_WAY_BACK,
+    "paid": SAME,
+    "paid, seats free": SAME,
+    **wrong(lambda _: UNEXPECTED),
+    "cancel": back("cancelled", "by_operator"),
+    "cancel too late": CLOSED,
+    "refund": to("confirmed", "refund_pending", owed=AMOUNT, follow="refund"),
+    "refund of a part": to("confirmed", "refund_pending", owed=PART, follow="refund"),
+    "refund of too much": MISMATCH,
+    **NO_TIME,
+}
+
+
+def ended(status: str, reason: str, **values: Outcome) -> Row:
+    """A booking that has ended without money: whatever comes goes back."""
+    return {
+        **dict.fromkeys(("intent", "declined", "action", "processing"), STOP),
+        **dict.fromkeys(("rejected", "canceled", "cancel", "cancel too late"), SAME),
+        **dict.fromkeys(("paid", "paid, seats free"), back(status, reason)),
+        **wrong(lambda captured: back(status, reason, captured)),
+        **REFUSED,
+        **NO_TIME,
+        **values,
+    }
+
+
+def owed(status: str, reason: str) -> Row:
+    """The refund is owed already; a report that says less than was captured makes it no larger."""
+    left = {news: ends(status, reason, "refund_pending", owed=min(AMOUNT, WRONG[news])) for news in WRONG}
+    return ended(status, reason) | {"paid": SAME, "paid, seats free": SAME} | left
+
+
+def under_refund(status: str, reason: str, payment: str) -> Row:
+    """A refund has been asked for, and payment's next word on it is taken over."""
+    row = ended(status, reason)
+    may = payment == "refund_failed"
+    return row | {
+        "refund": replace(back(status, reason), owed=AMOUNT) if may else CONFLICT,
+        "refund of a part": back(status, reason, PART) if may else CONFLICT,
+        "refund of too much": MISMATCH if may else CONFLICT,
+    }
+
+
+EXPECTED: dict[str, Row] = {
+    **dict.fromkeys(("creating", "awaiting", "declined", "action required"), pending()),
+    "processing": pending() | {"expired": SAME},
+    "expiring": pending("hold_expired"),
+    "expiring, no intent": pending("hold_expired"),
+    "expiring, processing": pending("hold_expired") | {"expired": SAME, "grace over": SAME},
+    "cancelling": pending("by_customer"),
+    "cancelling, no intent": pending("by_operator"),
+    "cancelling, processing": pending("event_cancelled") | {"expired": SAME, "grace over": SAME},
+    "confirmed": CONFIRMED_ROW,
+    "confirmed, free": CONFIRMED_ROW
+    | {"paid": UNEXPECTED, "paid, seats free": UNEXPECTED}
+    | {"cancel": ends("cancelled", "by_operator"), **REFUSED},
+    "confirmed, part owed": CONFIRMED_ROW
+    | {"cancel": ends("cancelled", "by_operator", "refund_pending", owed=PART), **REFUSED},
+    # The rest is owed when it is known how much the part on its way takes.
+    "confirmed, part on its way": CONFIRMED_ROW
+    | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
+    | {"cancel": ends("cancelled", "by_operator", "refund_pending"), **REFUSED},
+    "confirmed, part back": CONFIRMED_ROW
+    | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
+    | {"cancel": back("cancelled", "by_operator", AMOUNT - PART)}
+    | {"refund": to("confirmed", "refund_pending", owed=AMOUNT - PART, follow="refund")},
+    "confirmed, refund failed": CONFIRMED_ROW
+    | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")},
+    "confirmed, disputed": CONFIRMED_ROW
+    | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
+    | {"cancel": ends("cancelled", "by_operator", "disputed", owed=AMOUNT, follow="refund")}
+    | {"refund": to("confirmed", "disputed", owed=AMOUNT, follow="refund")}
+    | {"refund of a part": to("confirmed", "disputed", owed=PART, follow="refund")},
+    "hold expired": ended("cancelled", "hold_expired")
+    | {"paid, seats free": to("confirmed", "paid"), "cancel": ends("cancelled", "by_operator")},
+    "hold expired, owed": owed("cancelled", "hold_expired"),
+    "hold expired, refund failed": under_refund("cancelled", "hold_expired", "refund_failed"),
+    "cancelled unpaid": ended("cancelled", "by_customer"),
+    "cancelled, owed": owed("cancelled", "by_customer"),
+    "cancelled, on its way": under_refund("cancelled", "by_customer", "refund_pending"),
+    "cancelled, refunded": under_refund("cancelled", "refunded", "refunded"),
+    "cancelled, refund failed": under_refund("cancelled", "by_operator", "refund_failed"),
+    "sold out": ended("failed", "sold_out"),
+    "rejected": ended("failed", "payment_rejected"),
+    "mismatch, owed": owed("failed", "payment_mismatch"),
+}
+CELLS = [(state, news) for state in STATES for news in NEWS]
+
+
+@pytest.mark.parametrize(("state", "news"), CELLS)
+def test_every_state_against_everything_that_can_happen(state: str, news: str) -> None:
+    """Each cell says what becomes of the booking, what is asked of the payment actor and what is answered."""
+    before, expected = STATES[state], EXPECTED[state][news]
+    decision = NEWS[news][1](before)
+    after = decision.booking
+
+    assert (decision.refusal, decision.unexpected) == (expected.refusal, expected.unexpected)
+    assert [each.value for each in decision.follow] == [each for each in [expected.follow] if each]
+    if expected.status is None:
+        assert replace(after, payment_version=before.payment_version, intent_id=before.intent_id) == replace(
+            before, version=after.version, updated_at=after.updated_at
+        )
+    else:
+        payment = expected.payment or before.payment
+        assert (after.status, after.reason, after.payment) == (expected.status, expected.reason, payment)
+        assert (after.closing, after.refund_amount) == (expected.closing, expected.owed)
+    assert violations(after) == []
+    assert after.version == before.version + (replace(after, payment_version=before.payment_version) != before)
+
+
+@pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if cell[1] != "grace over"])
+def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
+    """And is answered as before; what the settler asks for again need not be asked for again here."""
+    first = NEWS[news][1](STATES[state])
+    second = NEWS[news][1](first.booking)
+
+    assert second.booking == first.booking
+    assert second.refusal == first.refusal
+    assert second.follow == first.follow or (second.follow == () and first.booking.settle_after is not None)
+
+
+@pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if NEWS[cell[1]][0] in LIVE])
+def test_a_report_that_was_overtaken_changes_nothing(state: str, news: str) -> None:
+    """Its version is below the one that was applied last."""
+    before = replace(STATES[state], payment_version=9)
+
+    assert NEWS[news][1](before) == Decision(before)
+
+
+def test_the_table_of_the_tests_is_whole() -> None:
+    """Every state meets everything; every row of the table is met, and nothing else is expected."""
+    assert set(EXPECTED) == set(STATES)
+    assert all(set(row) == set(NEWS) for row in EXPECTED.values())
+    met = {
+        (STATES[state].status, signal)
+        for state in STATES
+        for news, (signal, _) in NEWS.items()
+        if not EXPECTED[state][news].unexpected
+    }
+    assert met | {(BookingStatus.CONFIRMED, Signal.REFUNDED_IN_FULL)} == set(TABLE)
+    assert len(PENDING) + len(CONFIRMED) + len(ENDED) == len(STATES)
+    assert [name for name, each in STATES.items() if violations(each)] == []

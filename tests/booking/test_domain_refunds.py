@@ -1,0 +1,219 @@
+"""Money that goes back: what is owed, under which id, and what happens when it fails or was given back by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from booking.domain import Decision, Signal, cancel_reason, decide, take_report
+from booking.state import Booking, Event, Follow, Payment
+from common.statuses import BookingStatus, CancelReason, PaymentStatus
+from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, moment, report, violations
+
+BY_HAND = UUID(int=13)
+S = BookingStatus
+
+
+def paid(version: int, **values: Any) -> Payment:
+    return report("succeeded", version, **values)
+
+
+def after(booking: Booking, *reports: Payment, free: bool = False) -> Booking:
+    for each in reports:
+        booking = take_report(booking, each, moment(seats_free=free)).booking
+        assert violations(booking) == []
+    return booking
+
+
+def cancelled(booking: Booking) -> Booking:
+    return decide(booking, Signal.CANCEL, moment(cancel="by_operator")).booking
+
+
+def shown(booking: Booking) -> tuple[str, str, int | None]:
+    return booking.status.value, booking.payment.value, booking.refund_amount
+
+
+def test_a_decision_made_again_is_the_same_refund() -> None:
+    """A transaction that was rolled back is decided anew, and asks for no second refund."""
+    first, second = (cancelled(STATES["confirmed"]) for _ in range(2))
+
+    assert first == second
+    assert first.refund_id is not None
+
+
+def test_refunds_of_different_decisions_have_different_ids() -> None:
+    """After the part that was under way has gone back, the rest is another refund."""
+    booking = cancelled(STATES["confirmed, part owed"])
+    booking = after(booking, paid(3, refund_ids=(FIRST,), amount_refunded=PART))
+
+    assert shown(booking) == ("cancelled", "refund_pending", AMOUNT - PART)
+    assert booking.refund_id not in (FIRST, None)
+
+
+# A booking that was cancelled while a part was on its way: what it leaves is owed when it is known.
+PARTS = [
+    ("confirmed, part owed", [{"refund_pending": True}, {"amount_refunded": PART}], AMOUNT - PART),
+    ("confirmed, part owed", [{"amount_refunded": PART}], AMOUNT - PART),
+    ("confirmed, part owed", [{"refund_pending": True}], None),
+    ("confirmed, part on its way", [{"refund_pending": True}, {"amount_refunded": PART}], AMOUNT - PART),
+    ("confirmed, part on its way", [{"amount_refunded": AMOUNT}], None),
+    # It failed: an operator was told, and gives the whole back.
+    ("confirmed, part on its way", [{"refund_failed": True}], None),
+]
+
+
+@pytest.mark.parametrize(("state", "news", "owed"), PARTS)
+def test_what_a_part_leaves_is_owed_once_it_is_known(
+    state: str, news: list[dict[str, Any]], owed: int | None
+) -> None:
+    """Two refunds at once would ask for more than there is, and fail."""
+    booking = cancelled(STATES[state])
+    reports = [paid(place, refund_ids=(FIRST,), **values) for place, values in enumerate(news, start=3)]
+    booking = after(booking, *reports)
+
+    assert (booking.status, booking.refund_amount) == (S.CANCELLED, owed)
+    assert (booking.settle_after is not None) is (owed is not None)
+
+
+BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
+    # In part: nothing ends, and what is owed is no more than what is left.
+    ("confirmed", {"amount_refunded": PART}, ("confirmed", "partially_refunded", None)),
+    ("confirmed", {"refund_pending": True}, ("confirmed", "refund_pending", None)),
+    ("confirmed", {"refund_failed": True}, ("confirmed", "refund_failed", None)),
+    ("cancelled, owed", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
+    ("mismatch, owed", {"amount_refunded": PART}, ("failed", "refund_pending", AMOUNT - PART)),
+    ("hold expired", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
+    # As a whole: the seats are free again, and nothing is owed.
+    ("awaiting", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("cancelling", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("confirmed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("confirmed, part owed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("confirmed, part back", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("cancelled, owed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    ("mismatch, owed", {"amount_refunded": AMOUNT}, ("failed", "refunded", None)),
+    ("hold expired", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
+    # Under way or failed, of a booking that has ended: the rest goes back by itself unless it is under way.
+    ("cancelled unpaid", {"refund_pending": True}, ("cancelled", "refund_pending", None)),
+    ("cancelled unpaid", {"refund_failed": True}, ("cancelled", "refund_pending", AMOUNT)),
+]
+
+
+@pytest.mark.parametrize(("state", "values", "expected"), BY_HAND_ROWS)
+def test_refunds_made_by_hand_at_stripe(
+    state: str, values: dict[str, Any], expected: tuple[str, str, int | None]
+) -> None:
+    """They count like ours; even with seats free nobody is sold what money goes back for."""
+    booking = after(STATES[state], paid(3, refund_ids=(BY_HAND,), **values), free=True)
+
+    assert shown(booking) == expected
+
+
+@pytest.mark.parametrize("state", ["confirmed", "confirmed, part back", "awaiting"])
+def test_a_whole_refund_ends_a_booking_once(state: str) -> None:
+    """One change, with one version, whatever it was before."""
+    told = paid(3, refund_ids=(BY_HAND,), amount_refunded=AMOUNT)
+    booking = after(STATES[state], told, replace(told, version=4))
+
+    assert (booking.status, booking.reason) == (S.CANCELLED, "refunded")
+    assert booking.version == STATES[state].version + 1
+
+
+@pytest.mark.parametrize("state", ["cancelled, owed", "hold expired, owed", "mismatch, owed"])
+def test_a_refund_that_failed_is_left_to_an_operator(state: str) -> None:
+    """Whatever is heard afterwards, it is not tried again by itself, nor is the booking brought back."""
+    before = STATES[state]
+    failed = after(before, paid(3, refund_ids=(FIRST,), refund_failed=True), free=True)
+    failed = after(failed, paid(4, refund_ids=(FIRST,), refund_failed=True), free=True)
+    assert (failed.status, failed.payment) == (before.status, PaymentStatus.REFUND_FAILED)
+    assert (failed.refund_amount, failed.settle_after) == (None, None)
+
+    again = decide(failed, Signal.REFUND, moment(refund_id=OTHER))
+    assert (again.booking.refund_id, again.booking.refund_amount, again.follow) == (OTHER, AMOUNT, (Follow.REFUND,))
+    # News from before payment has heard of it: it is still owed.
+    asked = after(again.booking, paid(5, refund_ids=(FIRST,), refund_failed=True), free=True)
+    assert shown(asked) == (before.status.value, "refund_pending", AMOUNT)
+    done = after(asked, paid(6, refund_ids=(FIRST, OTHER), amount_refunded=AMOUNT), free=True)
+    assert shown(done) == (before.status.value, "refunded", None)
+
+
+def test_a_refund_that_fails_days_later_is_shown() -> None:
+    """The booking stays cancelled: its seats may be another's."""
+    late = paid(3, refund_ids=(FIRST,), refund_failed=True)
+    booking = after(STATES["cancelled, refunded"], late, free=True)
+
+    assert shown(booking) == ("cancelled", "refund_failed", None)
+
+
+REPEATS = [
+    ("confirmed, part owed", FIRST, (Follow.REFUND,)),
+    ("confirmed, part on its way", FIRST, ()),
+    ("confirmed, part back", FIRST, ()),
+    ("cancelled, refunded", FIRST, ()),
+    ("cancelled, refund failed", FIRST, ()),
+]
+
+
+@pytest.mark.parametrize(("state", "id", "follow"), REPEATS)
+@pytest.mark.parametrize("amount", [None, PART, AMOUNT + 1])
+def test_the_same_refund_asked_for_again_changes_nothing(
+    state: str, id: UUID, follow: tuple[Follow, ...], amount: int | None
+) -> None:
+    """Its id makes it once only; what payment may not have heard of is told again."""
+    decision = decide(STATES[state], Signal.REFUND, moment(refund_id=id, refund_amount=amount))
+
+    assert decision == Decision(STATES[state], follow)
+
+
+def test_a_refund_that_payment_knew_already_is_settled_by_the_report_that_is_known() -> None:
+    """Asked for again long after, its answer is no newer than the last one."""
+    booking = STATES["confirmed, part back"]
+    booking = decide(booking, Signal.REFUND, moment(refund_id=OTHER, refund_amount=PART)).booking
+    known = paid(booking.payment_version, refund_ids=(FIRST, OTHER), amount_refunded=2 * PART)
+    settled = after(booking, known)
+
+    assert (settled.refund_amount, settled.settle_after) == (None, None)
+    assert settled.version == booking.version + 1
+    assert after(settled, known) == settled
+
+
+def test_money_that_was_on_its_way_back_does_not_bring_an_expired_booking_back() -> None:
+    """Its owner has been told so; the seats being free again does not matter."""
+    booking = after(STATES["hold expired"], paid(3))
+    assert shown(booking) == ("cancelled", "refund_pending", AMOUNT)
+
+    assert after(booking, paid(4), free=True).status is S.CANCELLED
+
+
+def test_late_money_for_a_booking_that_nobody_wants_goes_back() -> None:
+    """Cancelled after its hold had expired, it is not sold again."""
+    unwanted = cancelled(STATES["hold expired"])
+    assert (unwanted.reason, unwanted.version) == ("by_operator", STATES["hold expired"].version + 1)
+
+    assert shown(after(unwanted, paid(3), free=True)) == ("cancelled", "refund_pending", AMOUNT)
+
+
+POLICY = [
+    # asked by, status, until, allowed
+    (CancelReason.BY_CUSTOMER, "confirmed", None, False),
+    (CancelReason.BY_CUSTOMER, "confirmed", NOW.replace(hour=11), False),
+    (CancelReason.BY_CUSTOMER, "confirmed", NOW, True),
+    (CancelReason.BY_CUSTOMER, "confirmed", NOW.replace(hour=13), True),
+    (CancelReason.BY_CUSTOMER, "confirmed, free", None, False),
+    (CancelReason.BY_CUSTOMER, "awaiting", None, True),
+    (CancelReason.BY_CUSTOMER, "cancelled unpaid", None, True),
+    (CancelReason.BY_OPERATOR, "confirmed", None, True),
+    (CancelReason.BY_OPERATOR, "confirmed", NOW.replace(hour=11), True),
+    (CancelReason.EVENT_CANCELLED, "confirmed", None, True),
+]
+
+
+@pytest.mark.parametrize(("asked", "state", "until", "allowed"), POLICY)
+def test_who_may_cancel(asked: CancelReason, state: str, until: datetime | None, allowed: bool) -> None:
+    """Customers what they have paid until the event's policy ends; what is not paid yet, and operators, always."""
+    event = Event(UUID(int=2), "Concert", NOW, "eur", True, 10, {}, cancel_until=until)
+
+    assert cancel_reason(STATES[state], asked, event, NOW) == (asked.value if allowed else None)

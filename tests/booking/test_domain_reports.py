@@ -1,0 +1,253 @@
+"""What a report leaves on a booking, in whatever order reports come; and that time and refunds of others count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from booking.domain import Decision, Signal, decide, money_status, signal_of, take_report, wants_seats_again
+from booking.state import Booking, Follow, Payment
+from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+from tests.booking.samples import (
+    AMOUNT,
+    DECLINE,
+    ENDED,
+    FIRST,
+    NOW,
+    PART,
+    PENDING,
+    STATES,
+    TERMS,
+    moment,
+    report,
+    violations,
+)
+
+SIGNALS = [
+    ("creating", {}, None),
+    ("requires_payment_method", {}, Signal.INTENT_CREATED),
+    ("requires_payment_method", {"last_error": DECLINE}, Signal.DECLINED),
+    ("requires_confirmation", {}, Signal.INTENT_CREATED),
+    ("requires_confirmation", {"last_error": DECLINE}, Signal.DECLINED),
+    ("requires_action", {"last_error": DECLINE}, Signal.ACTION_REQUIRED),
+    ("processing", {}, Signal.PROCESSING),
+    ("requires_capture", {}, Signal.PROCESSING),
+    ("succeeded", {}, Signal.SUCCEEDED),
+    ("canceled", {"last_error": DECLINE}, Signal.CANCELED),
+    ("rejected", {}, Signal.INTENT_REJECTED),
+]
+
+
+@pytest.mark.parametrize(("status", "values", "signal"), SIGNALS)
+def test_the_state_of_a_payment_says_what_a_report_tells(
+    status: str, values: dict[str, Any], signal: Signal | None
+) -> None:
+    """Not the message's name: a report of a refund tells that the money was captured, too."""
+    assert signal_of(report(status, **values)) is signal
+    assert {each for each, _, _ in SIGNALS} == {each.value for each in IntentStatus}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_payment_that_is_still_being_made_tells_nothing(state: str) -> None:
+    """There is no intent to speak of."""
+    assert take_report(STATES[state], report("creating"), moment()) == Decision(STATES[state])
+
+
+# What one payment goes through, each a newer version than the one before.
+LIVES: list[list[Payment]] = [
+    [report("requires_payment_method"), report("requires_action"), report("processing"), report("succeeded")],
+    [
+        report("requires_payment_method"),
+        report("requires_payment_method", last_error=DECLINE),
+        report("requires_confirmation"),
+        report("succeeded"),
+    ],
+    [report("requires_payment_method", last_error=DECLINE), report("processing"), report("canceled")],
+    [report("processing"), report("requires_payment_method", last_error=DECLINE), report("requires_action")],
+    [report("requires_action"), report("processing"), report("requires_payment_method", last_error=DECLINE)],
+    [report("succeeded"), report("succeeded", disputed=True), report("succeeded", disputed=False)],
+    [
+        report("requires_action"),
+        report("succeeded"),
+        report("succeeded", refund_ids=(FIRST,), refund_pending=True),
+        report("succeeded", refund_ids=(FIRST,), amount_refunded=AMOUNT),
+    ],
+    [report("succeeded"), report("succeeded", refund_ids=(FIRST,), amount_refunded=PART)],
+    [report("rejected", intent_id=None, client_secret=None)],
+]
+
+
+def told(booking: Booking, payments: list[Payment]) -> Booking:
+    """The booking after these, without what only counts changes and says when it is driven again."""
+    for payment in payments:
+        booking = take_report(booking, payment, moment()).booking
+        assert violations(booking) == []
+    return replace(booking, version=0, settle_after=None)
+
+
+@pytest.mark.parametrize("state", ["creating", "awaiting", "processing", "expiring", "cancelling"])
+@pytest.mark.parametrize("life", LIVES)
+def test_order_does_not_matter(life: list[Payment], state: str) -> None:
+    """However reports come, and whichever are lost or doubled, the booking is as the newest alone makes it."""
+    numbered = [replace(each, version=place) for place, each in enumerate(life, start=3)]
+    ends = {
+        told(STATES[state], [*order, *order[:1]])
+        for count in range(1, len(numbered) + 1)
+        for order in permutations(numbered, count)
+        if numbered[-1] in order
+    }
+    # The id of a refund comes from the version that it was decided at.
+    alike = {replace(each, refund_id=None) for each in ends}
+    assert len(alike) == 1
+    (end,) = alike
+    assert end.payment_version == numbered[-1].version
+
+
+@pytest.mark.parametrize("state", PENDING)
+@pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
+@pytest.mark.parametrize("error", [None, DECLINE])
+def test_a_pending_booking_shows_what_the_report_says(state: str, status: str, error: Any) -> None:
+    """The intent, its secret and the last error, also that there is none any more."""
+    told = report(status, intent_id="pi_9", client_secret="s", last_error=error)
+    after = take_report(STATES[state], told, moment()).booking
+
+    assert (after.intent_id, after.client_secret, after.last_error) == ("pi_9", "s", error)
+    assert after.payment_version == 3
+
+
+@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("status", ["requires_payment_method", "processing", "canceled", "succeeded"])
+def test_an_ended_booking_shows_no_secret(state: str, status: str) -> None:
+    """Nothing can be paid any more; the intent is kept for operators."""
+    after = take_report(STATES[state], report(status), moment()).booking
+
+    assert (after.client_secret, after.intent_id) == (None, "pi_1")
+
+
+LATER = timedelta(minutes=3)
+HOLDS = [
+    # The hold counts from the first news of the intent, whatever that news is.
+    ("creating", "requires_payment_method", None, LATER + TERMS.hold),
+    ("creating", "requires_payment_method", DECLINE, LATER + TERMS.hold),
+    ("creating", "requires_action", None, LATER + TERMS.hold),
+    ("creating", "processing", None, LATER + TERMS.hold),
+    # From then on it stands, but that a decline leaves ten minutes.
+    ("awaiting", "requires_payment_method", None, timedelta(minutes=10)),
+    ("awaiting", "requires_action", None, timedelta(minutes=10)),
+    ("awaiting", "requires_payment_method", DECLINE, LATER + TERMS.decline),
+    ("processing", "requires_payment_method", DECLINE, LATER + TERMS.decline),
+    # Not to one that is closing: its intent is being canceled.
+    ("expiring", "requires_payment_method", DECLINE, timedelta(minutes=10)),
+    ("expiring, no intent", "requires_payment_method", None, timedelta(minutes=10)),
+    ("cancelling, no intent", "requires_payment_method", None, timedelta(minutes=10)),
+    ("cancelling, processing", "requires_payment_method", DECLINE, timedelta(minutes=10)),
+]
+
+
+@pytest.mark.parametrize(("state", "status", "error", "expires"), HOLDS)
+def test_how_long_a_hold_lasts_after_a_report(state: str, status: str, error: Any, expires: timedelta) -> None:
+    """Counted from the sample's time; the report comes three minutes later."""
+    after = take_report(STATES[state], report(status, last_error=error), moment(LATER)).booking
+
+    assert after.expires_at == NOW + expires
+
+
+def test_a_decline_never_makes_a_hold_shorter() -> None:
+    """At least ten minutes are left, not at most."""
+    before = replace(STATES["awaiting"], expires_at=NOW + timedelta(minutes=14))
+    told = report("requires_payment_method", last_error=DECLINE)
+
+    assert take_report(before, told, moment()).booking.expires_at == before.expires_at
+
+
+@pytest.mark.parametrize("state", ENDED)
+@pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
+def test_a_living_intent_of_an_ended_booking_is_canceled_each_time_it_is_heard_of(state: str, status: str) -> None:
+    """A booking that has ended is not driven any more, so a repeated report asks again for what was lost."""
+    once = take_report(STATES[state], report(status), moment())
+    again = take_report(once.booking, report(status), moment())
+
+    assert (once.follow, again.follow) == ((Follow.CANCEL_INTENT,), (Follow.CANCEL_INTENT,))
+    assert again.booking == once.booking
+
+
+def test_a_report_of_another_intent_is_taken_over() -> None:
+    """One booking has one live intent, and payment knows which: the newest report is right."""
+    after = take_report(STATES["awaiting"], report("succeeded", intent_id="pi_2"), moment()).booking
+
+    assert (after.status, after.intent_id) == (BookingStatus.CONFIRMED, "pi_2")
+
+
+def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:
+    """A payment that was canceled before it was made has none."""
+    after = take_report(STATES["awaiting"], report("canceled", intent_id=None), moment()).booking
+
+    assert after.intent_id == "pi_1"
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("status", ["succeeded", "canceled"])
+def test_seats_are_looked_up_only_for_late_money(state: str, status: str) -> None:
+    """They are locked for it, so not for anything else."""
+    wanted = state.startswith("hold expired") and status == "succeeded"
+
+    assert wants_seats_again(STATES[state], report(status)) is wanted
+
+
+MONEY = [
+    ("confirmed", {}, "paid"),
+    ("confirmed", {"refund_pending": True}, "refund_pending"),
+    ("confirmed", {"amount_refunded": PART}, "partially_refunded"),
+    ("confirmed", {"amount_refunded": PART, "refund_pending": True}, "refund_pending"),
+    ("confirmed", {"amount_refunded": PART, "refund_failed": True}, "refund_failed"),
+    ("confirmed", {"refund_failed": True, "refund_pending": True}, "refund_failed"),
+    ("confirmed", {"disputed": True, "refund_failed": True}, "disputed"),
+    ("cancelled, owed", {}, "refund_pending"),
+    ("cancelled, owed", {"refund_failed": True}, "refund_pending"),
+    ("cancelled, owed", {"disputed": True}, "disputed"),
+    ("cancelled, on its way", {"amount_refunded": AMOUNT}, "refunded"),
+    ("sold out", {"amount_captured": 0}, "none"),
+]
+
+
+@pytest.mark.parametrize(("state", "values", "expected"), MONEY)
+def test_how_captured_money_is_summed_up(state: str, values: dict[str, Any], expected: str) -> None:
+    """What needs a person's eye comes before what goes on by itself."""
+    assert money_status(STATES[state], report("succeeded", **values)) is PaymentStatus(expected)
+
+
+@pytest.mark.parametrize(
+    "state", ["confirmed", "cancelled, refunded", "hold expired", "mismatch, owed", "awaiting"]
+)
+def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
+    """Status and seats are what they would be without it."""
+    with_it = take_report(STATES[state], report("succeeded", disputed=True), moment())
+    without = take_report(STATES[state], report("succeeded"), moment())
+
+    assert with_it.booking.payment is PaymentStatus.DISPUTED
+    assert replace(with_it.booking, payment=without.booking.payment, version=without.booking.version) == replace(
+        without.booking, updated_at=with_it.booking.updated_at
+    )
+
+
+@pytest.mark.parametrize("news", ["canceled", "requires_payment_method", "rejected"])
+def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) -> None:
+    """It is acknowledged, and does not touch the money that the booking is confirmed by."""
+    before = STATES["confirmed"]
+    decision = take_report(before, report(news, intent_id="pi_9"), moment())
+
+    assert decision == Decision(replace(before, payment_version=3), unexpected=True)
+
+
+def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
+    """The wish counts, not that the hold was over anyway; what was wished first stays."""
+    wished = decide(STATES["expiring"], Signal.CANCEL, moment(cancel="by_customer")).booking
+    wished = decide(wished, Signal.CANCEL, moment(cancel="event_cancelled")).booking
+    wished = decide(wished, Signal.EXPIRED, moment()).booking
+    after = take_report(wished, report("succeeded"), moment()).booking
+
+    assert (after.status, after.reason, after.refund_amount) == (BookingStatus.CANCELLED, "by_customer", AMOUNT)

@@ -1,0 +1,195 @@
+"""Random lives of bookings: whatever comes, nothing raises and the database's checks hold. Seats are conserved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from booking.admission import Request, admit
+from booking.domain import Decision, Signal, decide, drive, moves, seats_moved, take_report, takes
+from booking.state import Booking, Event, Item, Payment, Refusal, TicketType
+from common.statuses import BookingStatus, IntentStatus
+from tests.booking.samples import AMOUNT, DECLINE, NOW, SEATS, STATES, TERMS, moment, report, violations
+
+S = BookingStatus
+MOVED = [
+    (None, S.PENDING, (1, 0)),
+    (None, S.CONFIRMED, (0, 1)),
+    (None, S.FAILED, (0, 0)),
+    (S.PENDING, S.PENDING, (0, 0)),
+    (S.PENDING, S.CONFIRMED, (-1, 1)),
+    (S.PENDING, S.CANCELLED, (-1, 0)),
+    (S.PENDING, S.FAILED, (-1, 0)),
+    (S.CONFIRMED, S.CONFIRMED, (0, 0)),
+    (S.CONFIRMED, S.CANCELLED, (0, -1)),
+    (S.CANCELLED, S.CONFIRMED, (0, 1)),
+    (S.CANCELLED, S.CANCELLED, (0, 0)),
+    (S.FAILED, S.FAILED, (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), MOVED)
+def test_a_change_of_status_moves_the_seats(
+    before: BookingStatus | None, after: BookingStatus, moved: tuple[int, int]
+) -> None:
+    """(held, sold) for each seat."""
+    assert seats_moved(before, after) == moved
+
+
+@given(st.lists(st.sampled_from([None, *S]), min_size=2))
+def test_seats_moved_add_up_to_the_last_status(life: list[BookingStatus]) -> None:
+    """Wherever a booking goes, it holds or has sold exactly what its status says, once."""
+    steps = [seats_moved(old, new) for old, new in zip([None, *life], life, strict=False) if new is not None or old]
+    held, sold = (sum(step[place] for step in steps) for place in (0, 1))
+
+    assert (held, sold) == (int(life[-1] is S.PENDING), int(life[-1] is S.CONFIRMED))
+
+
+types = st.sampled_from([UUID(int=30), UUID(int=31), UUID(int=32)])
+items = st.lists(st.builds(Item, types, st.integers(1, 5), st.just(0)), min_size=1, max_size=4).map(tuple)
+statuses = st.sampled_from(list(S))
+
+
+@given(st.lists(st.tuples(st.none() | statuses, statuses, items), max_size=8))
+def test_moves_are_the_difference_of_what_is_taken(
+    changes: list[tuple[BookingStatus | None, BookingStatus, tuple[Item, ...]]],
+) -> None:
+    """Summed up over bookings and items, those with a ticket type named twice, too."""
+    pairs = []
+    expected: Counter[tuple[UUID, int]] = Counter()
+    for before, after, its in changes:
+        new = replace(STATES["awaiting"], items=its, status=after)
+        pairs.append((None if before is None else replace(new, status=before), new))
+        for item in its:
+            for place, status in enumerate((S.PENDING, S.CONFIRMED)):
+                change = int(after is status) - int(before is status)
+                expected[item.ticket_type_id, place] += change * item.quantity
+    found = moves(pairs)
+
+    assert {(id, place): n for id, both in found.items() for place, n in enumerate(both) if n} == {
+        key: n for key, n in expected.items() if n
+    }
+    assert takes(S.PENDING) and takes(S.CONFIRMED) and not any(map(takes, (None, S.CANCELLED, S.FAILED)))  # noqa: PT018
+
+
+# --- Lives -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happens so many minutes after what was before: a report, a request, or time."""
+
+    minutes: int
+    what: Payment | Signal | None
+    seats_free: bool = False
+    refund_id: int = 0
+    amount: int | None = None
+
+    def taken(self, booking: Booking, at: timedelta) -> Decision:
+        now = moment(at, seats_free=self.seats_free)
+        if isinstance(self.what, Payment):
+            return take_report(booking, self.what, now)
+        if self.what is None:
+            return drive(booking, now)
+        asked = replace(now, refund_id=UUID(int=40 + self.refund_id), refund_amount=self.amount)
+        return decide(booking, self.what, replace(asked, cancel="by_customer" if self.seats_free else None))
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> Payment:
+    """Any report, also one that a payment actor in its right mind would not send."""
+    status = draw(st.sampled_from(list(IntentStatus)))
+    captured = draw(st.sampled_from([0, 1, AMOUNT, AMOUNT + 1])) if status is IntentStatus.SUCCEEDED else 0
+    back = draw(st.sampled_from([0, captured // 2, captured]))
+    return report(
+        status.value,
+        draw(st.integers(0, 20)),
+        amount_captured=captured,
+        amount_refunded=back,
+        currency=draw(st.sampled_from(["eur", "eur", "eur", "usd"])),
+        intent_id=draw(st.sampled_from(["pi_1", "pi_2", None])),
+        refund_ids=tuple(draw(st.lists(st.integers(40, 43).map(lambda n: UUID(int=n)), max_size=3))),
+        refund_pending=draw(st.booleans()),
+        refund_failed=draw(st.booleans()),
+        disputed=draw(st.booleans()),
+        last_error=draw(st.none() | st.just(DECLINE)),
+    )
+
+
+REQUESTS = [Signal.CANCEL, Signal.REFUND, Signal.EXPIRED, Signal.GRACE_OVER]
+steps = st.builds(
+    Step,
+    st.integers(0, 30),
+    reports() | st.sampled_from(REQUESTS) | st.none(),
+    st.booleans(),
+    st.integers(0, 3),
+    st.none() | st.integers(1, AMOUNT + 1),
+)
+
+
+def walk(booking: Booking, life: Sequence[Step]) -> Booking:
+    """Each step changes at most what it may."""
+    at, held = timedelta(), seats_moved(None, booking.status)
+    for step in life:
+        at += timedelta(minutes=step.minutes)
+        decision = step.taken(booking, at)
+        after = decision.booking
+        assert violations(after) == []
+        assert after.version in (booking.version, booking.version + 1)
+        if after.version == booking.version:
+            same = replace(after, payment_version=0, settle_after=None, settle_attempts=0)
+            assert same == replace(booking, payment_version=0, settle_after=None, settle_attempts=0)
+        else:
+            assert after.updated_at == NOW + at
+            assert after.settle_after is None or after.settle_after >= NOW + at
+        assert after.payment_version >= booking.payment_version
+        assert not (decision.unexpected or decision.refusal) or after.version == booking.version
+        moved = seats_moved(booking.status, after.status)
+        held = (held[0] + moved[0], held[1] + moved[1])
+        assert held == seats_moved(None, after.status)
+        booking = after
+    return booking
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=12))
+def test_no_life_breaks_a_check_of_the_database(state: str, life: list[Step]) -> None:
+    """Versions grow by one with each change, what is unsettled is driven, and refunds are never over what is left."""
+    walk(STATES[state], life)
+
+
+def admitted(unit_amount: int) -> Booking:
+    event = Event(
+        UUID(int=2), "Concert", NOW, "eur", True, 10, {SEATS: TicketType(SEATS, "Seat", unit_amount, capacity=5)}
+    )
+    booking = admit(Request(UUID(int=1), "alice", event.id, ((SEATS, 2),)), event, {SEATS: 5}, NOW, TERMS)
+    assert not isinstance(booking, Refusal)
+    return booking
+
+
+@settings(max_examples=200)
+@given(st.sampled_from([0, AMOUNT // 2]), st.lists(steps, max_size=12))
+def test_no_life_from_the_beginning_breaks_a_check_of_the_database(unit_amount: int, life: list[Step]) -> None:
+    """From the request on, free or not."""
+    walk(admitted(unit_amount), life)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=8))
+def test_every_booking_ends_by_time_alone_unless_money_is_on_its_way(state: str, life: list[Step]) -> None:
+    """Whatever it has been through: with no further word from Stripe its seats are given back in bounded time."""
+    booking = walk(STATES[state], life)
+    processing = booking.payment.value == "processing"
+    for _ in range(200):
+        if booking.settle_after is None or booking.refund_owed:
+            break
+        booking = drive(booking, replace(moment(), now=booking.settle_after)).booking
+
+    assert booking.status is not S.PENDING or processing

@@ -1,0 +1,120 @@
+"""What operators may change of an event, and what calling it off does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from booking.events import NEW_NEEDS, TicketTypeChange, call_off, change
+from booking.state import Event, Refusal, TicketType
+from tests.booking.samples import NOW
+
+A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
+EVENT = Event(
+    UUID(int=2),
+    "Concert",
+    NOW,
+    "eur",
+    on_sale=True,
+    max_per_booking=6,
+    ticket_types={
+        A: TicketType(A, "Stalls", 2500, capacity=10, held=2, sold=5, version=8),
+        B: TicketType(B, "Balcony", 1000, capacity=10),
+    },
+    version=3,
+)
+OFF = call_off(EVENT, NOW)
+WHOLE = {"name": "Box", "unit_amount": 9000, "capacity": 4}
+
+
+def changed(id: UUID, **values: Any) -> TicketTypeChange:
+    return TicketTypeChange(id, values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "Opera"},
+        {"starts_at": NOW + timedelta(days=1)},
+        {"on_sale": False},
+        {"max_per_booking": 1},
+        {"cancel_until": NOW},
+        {"name": "Opera", "on_sale": False},
+    ],
+)
+def test_what_is_sent_changes_and_the_rest_stays(values: dict[str, Any]) -> None:
+    """With one version more; told again, nothing changes."""
+    after = change(EVENT, values, ())
+
+    assert after == replace(EVENT, **values, version=4)
+    assert isinstance(after, Event)
+    assert change(after, values, ()) is after
+
+
+@pytest.mark.parametrize("values", [{}, {"name": "Concert"}, {"on_sale": True, "cancel_until": None}])
+def test_what_is_as_it_was_is_no_change(values: dict[str, Any]) -> None:
+    """There is no new version of it."""
+    assert change(EVENT, values, (changed(A, name="Stalls"), changed(B))) is EVENT
+
+
+def test_a_policy_can_be_taken_away() -> None:
+    """None is a value of its own there: customers may not cancel."""
+    after = change(replace(EVENT, cancel_until=NOW), {"cancel_until": None}, ())
+
+    assert after == replace(EVENT, version=4)
+
+
+CAPACITIES = [(10, None), (11, None), (8, None), (7, None), (6, "capacity_below_sold"), (0, "capacity_below_sold")]
+
+
+@pytest.mark.parametrize(("capacity", "refused"), CAPACITIES)
+def test_capacity_cannot_be_less_than_what_is_held_and_sold(capacity: int, refused: str | None) -> None:
+    """Seven seats are; held ones count, for they may be paid at any moment."""
+    after = change(EVENT, {"name": "Opera"}, (changed(A, capacity=capacity),))
+
+    if refused:
+        assert after == Refusal(refused)
+    else:
+        assert isinstance(after, Event)
+        assert after.ticket_types[A].free == capacity - 7
+        assert (after.ticket_types[A].held, after.ticket_types[A].sold) == (2, 5)
+
+
+def test_each_changed_ticket_type_has_a_version_more() -> None:
+    """The others keep theirs: the sum orders what was seen of availability."""
+    after = change(EVENT, {}, (changed(A, unit_amount=3000), changed(B, name="Balcony")))
+
+    assert isinstance(after, Event)
+    assert after.version == 4
+    assert after.ticket_types[A] == replace(EVENT.ticket_types[A], unit_amount=3000, version=9)
+    assert after.ticket_types[B] == EVENT.ticket_types[B]
+    assert EVENT.ticket_types[A].unit_amount == 2500
+
+
+def test_a_new_ticket_type_is_added_behind_the_others() -> None:
+    """Nothing of it is held or sold."""
+    after = change(EVENT, {}, (changed(NEW, **WHOLE),))
+
+    assert isinstance(after, Event)
+    assert list(after.ticket_types) == [A, B, NEW]
+    assert after.ticket_types[NEW] == TicketType(NEW, "Box", 9000, 4)
+    assert change(after, {}, (changed(NEW, **WHOLE),)) is after
+
+
+@pytest.mark.parametrize("missing", NEW_NEEDS)
+def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
+    """With one missing it can only be one that was meant to be there; nothing else changes, either."""
+    values = {name: value for name, value in WHOLE.items() if name != missing}
+    assert change(EVENT, {"name": "Opera"}, (changed(NEW, **values),)) == Refusal("ticket_type_not_found")
+
+
+def test_a_called_off_event_cannot_be_sold_again() -> None:
+    """Sales are closed for good; called off twice, it is as it was."""
+    assert OFF == replace(EVENT, on_sale=False, called_off_at=NOW, version=4)
+    assert call_off(OFF, NOW + timedelta(days=1)) is OFF
+    assert change(OFF, {"on_sale": True}, ()) == Refusal("conflict")
+    assert change(OFF, {}, (changed(NEW, **WHOLE),)) == Refusal("conflict")

@@ -1,0 +1,209 @@
+"""When an unsettled booking is driven again, by which message, and what time alone makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from booking.domain import drive, take_report
+from booking.schedule import WAITS, scheduled, turn, waits_for
+from booking.state import Booking, Follow
+from common.statuses import BookingStatus
+from tests.booking.samples import CONFIRMED, ENDED, NOW, PENDING, STATES, TERMS, booking, moment, report, violations
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOLD_END, GRACE_END = timedelta(minutes=10), timedelta(minutes=15)  # of the samples
+
+# State: what it waits for, when it is driven first, when time alone changes it and to what.
+TIMES: dict[str, tuple[Follow, timedelta, timedelta | None]] = {
+    "creating": (Follow.CREATE_INTENT, 10 * SECOND, HOLD_END),
+    "awaiting": (Follow.SYNC, 5 * MINUTE, HOLD_END),
+    "declined": (Follow.SYNC, 5 * MINUTE, HOLD_END),
+    "action required": (Follow.SYNC, 5 * MINUTE, HOLD_END),
+    "processing": (Follow.SYNC, 5 * MINUTE, None),
+    "expiring": (Follow.CANCEL_INTENT, 10 * SECOND, GRACE_END),
+    "expiring, no intent": (Follow.CANCEL_INTENT, 10 * SECOND, GRACE_END),
+    "expiring, processing": (Follow.CANCEL_INTENT, 5 * MINUTE, None),
+    "cancelling": (Follow.CANCEL_INTENT, 10 * SECOND, GRACE_END),
+    "cancelling, no intent": (Follow.CANCEL_INTENT, 10 * SECOND, GRACE_END),
+    "cancelling, processing": (Follow.CANCEL_INTENT, 5 * MINUTE, None),
+    "confirmed, part owed": (Follow.REFUND, 10 * SECOND, None),
+    "hold expired, owed": (Follow.REFUND, 10 * SECOND, None),
+    "cancelled, owed": (Follow.REFUND, 10 * SECOND, None),
+    "mismatch, owed": (Follow.REFUND, 10 * SECOND, None),
+}
+SETTLED = [state for state in CONFIRMED + ENDED if state not in TIMES]
+
+
+def test_every_state_has_its_time() -> None:
+    """All that is pending, or owes a refund, waits for something."""
+    assert set(PENDING) < set(TIMES)
+    assert all(STATES[state].refund_owed for state in TIMES if state not in PENDING)
+
+
+@pytest.mark.parametrize("state", TIMES)
+def test_what_waits_is_driven_again(state: str) -> None:
+    """By the message that it waits for an answer to; nothing that anybody can see changes."""
+    follow, first, change = TIMES[state]
+    before = STATES[state]
+    assert waits_for(before) is follow
+    assert before.settle_after == NOW + first
+    assert turn(before, TERMS) == (None if change is None else NOW + change)
+
+    decision = drive(before, moment(first))
+    assert decision.follow == (follow,)
+    assert replace(decision.booking, settle_after=None, settle_attempts=0) == replace(before, settle_after=None)
+    assert decision.booking.settle_attempts == 1
+    assert decision.booking.settle_after is not None
+    assert decision.booking.settle_after > NOW + first
+
+
+@pytest.mark.parametrize("state", SETTLED)
+def test_what_is_settled_is_never_driven(state: str) -> None:
+    """It waits for nothing; driven all the same, it stays so."""
+    before = STATES[state]
+    decision = drive(before, moment(timedelta(days=9)))
+
+    assert (waits_for(before), before.settle_after, decision.follow) == (None, None, ())
+    assert decision.booking.settle_after is None
+
+
+PENDING_TIMES = [(state, change) for state, (_, _, change) in TIMES.items() if state in PENDING]
+
+
+@pytest.mark.parametrize(("state", "change"), PENDING_TIMES)
+def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | None) -> None:
+    """First it is marked and Stripe is asked; the seats go when Stripe has answered, or was silent for too long."""
+    before = STATES[state]
+    if change is None:
+        assert drive(before, moment(timedelta(days=9))).booking.status is BookingStatus.PENDING
+        return
+    assert drive(before, moment(change - SECOND)).booking.version == before.version
+
+    decision = drive(before, moment(change))
+    after = decision.booking
+    assert after.version == before.version + 1
+    assert decision.follow == (Follow.CANCEL_INTENT,)
+    assert violations(after) == []
+    if before.closing is None:
+        assert (after.status, after.closing) == (BookingStatus.PENDING, "hold_expired")
+        assert after.settle_after == NOW + change + 10 * SECOND
+    else:
+        assert (after.status, after.reason) == (BookingStatus.CANCELLED, before.closing)
+        assert after.settle_after is None
+
+
+def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
+    """A booking that is driven each time that it is due and never hears anything; what it asked for."""
+    booking, asked = STATES[state], list[Follow]()
+    for _ in range(300):
+        if booking.settle_after is None:
+            break
+        decision = drive(booking, replace(moment(), now=booking.settle_after))
+        asked += decision.follow
+        at, booking = booking.settle_after - NOW, decision.booking
+    return booking, at, asked
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("creating", "hold_expired"),
+        ("awaiting", "hold_expired"),
+        ("action required", "hold_expired"),
+        ("expiring", "hold_expired"),
+        ("cancelling", "by_customer"),
+        ("cancelling, no intent", "by_operator"),
+    ],
+)
+def test_a_booking_that_never_hears_anything_ends(state: str, reason: str) -> None:
+    """As when Stripe is away for an hour: at the end of its hold and the grace time, not later."""
+    booking, at, asked = lived(state)
+
+    assert (booking.status, booking.reason, at) == (BookingStatus.CANCELLED, reason, GRACE_END)
+    assert asked[-1] is Follow.CANCEL_INTENT
+    assert violations(booking) == []
+
+
+@pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
+def test_an_intent_that_comes_after_the_end_is_canceled(status: str) -> None:
+    """The seats are another's; the customer shall not be able to pay."""
+    booking, _, _ = lived("creating")
+    decision = take_report(booking, report(status, version=1), moment(GRACE_END))
+
+    assert (decision.booking.status, decision.follow) == (BookingStatus.CANCELLED, (Follow.CANCEL_INTENT,))
+
+
+def test_a_refund_is_asked_for_until_it_is_taken_up() -> None:
+    """Each twenty seconds, for as long as it takes."""
+    booking, at, asked = lived("cancelled, owed")
+
+    assert asked == [Follow.REFUND] * 300
+    assert booking.refund_owed
+    assert at > timedelta(minutes=90)
+
+
+@pytest.mark.parametrize("follow", list(Follow))
+def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
+    """Short at first, so that a lost message is soon healed; bounded, so that no fault is waited out for long."""
+    state = {
+        Follow.CREATE_INTENT: "creating",
+        Follow.CANCEL_INTENT: "cancelling",
+        Follow.SYNC: "processing",
+        Follow.REFUND: "cancelled, owed",
+    }[follow]
+    first, most = WAITS[follow]
+    pauses = []
+    for attempts in range(20):
+        due = scheduled(replace(STATES[state], settle_attempts=attempts), NOW, TERMS).settle_after
+        assert due is not None
+        pauses.append(due - NOW)
+
+    assert pauses[:2] == [first, min(2 * first, most)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == most
+
+
+def test_a_change_starts_the_pauses_anew() -> None:
+    """Something has been heard, so an answer may come soon."""
+    before = replace(STATES["processing"], settle_attempts=9)
+    after = take_report(before, report("requires_action"), moment()).booking
+
+    assert (after.settle_attempts, after.settle_after) == (0, NOW + 5 * MINUTE)
+
+
+LATE = timedelta(hours=2)
+
+
+def test_a_hold_whose_end_was_missed_ends_at_the_next_look() -> None:
+    """As after an outage."""
+    booking_ = scheduled(STATES["awaiting"], NOW + LATE, TERMS)
+
+    assert booking_.settle_after == NOW + LATE
+
+
+@pytest.mark.parametrize("state", ["creating", "awaiting", "action required"])
+def test_stripe_has_its_grace_time_also_where_the_end_was_noticed_late(state: str) -> None:
+    """Money that was in time may still be in the mailbox of one that was away."""
+    marked = drive(STATES[state], moment(LATE))
+
+    assert (marked.booking.closing, marked.follow) == ("hold_expired", (Follow.CANCEL_INTENT,))
+    assert marked.booking.settle_after == NOW + LATE + TERMS.grace
+
+
+def test_a_decline_after_long_processing_leaves_stripe_its_grace_time() -> None:
+    """The hold has been over for days; the intent is being canceled only now."""
+    told = report("requires_payment_method", last_error=None)
+    decision = take_report(STATES["expiring, processing"], told, moment(LATE))
+
+    assert decision.follow == (Follow.CANCEL_INTENT,)
+    assert decision.booking.settle_after == NOW + LATE + TERMS.grace
+
+
+def test_the_sooner_of_the_turn_and_the_pause_counts() -> None:
+    """A hold that ends in two minutes is not looked at only in five."""
+    soon = booking("pending", "awaiting", expires_at=NOW + 2 * MINUTE)
+
+    assert soon.settle_after == NOW + 2 * MINUTE

@@ -1,0 +1,29 @@
+"""Background tasks end when they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common import supervisor
+
+
+async def test_a_swallowed_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `asyncio.wait_for` does before Python 3.12 when its awaitable is done in that very moment."""
+    monkeypatch.setattr(supervisor, "CANCEL_AGAIN_S", 0.01)
+    swallowed = asyncio.Event()
+
+    async def deaf() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await supervisor.cancel(task)
+    assert swallowed.is_set()
+    assert task.cancelled()
