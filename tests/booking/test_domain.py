@@ -124,9 +124,7 @@ def pending(closing: str | None = None) -> Row:
     }
 
 
-NO_WAY_BACK: Row = {
-    news: UNEXPECTED for news in ("intent", "rejected", "declined", "action", "processing", "canceled")
-}
+NO_WAY_BACK: Row = dict.fromkeys(("intent", "rejected", "declined", "action", "processing", "canceled"), UNEXPECTED)
 CONFIRMED_ROW: Row = {
     **NO_WAY_BACK,
     "paid": SAME,
@@ -165,7 +163,7 @@ def under_refund(status: str, reason: str, payment: str) -> Row:
     row = ended(status, reason)
     may = payment == "refund_failed"
     return row | {
-        "refund": replace(back(status, reason), owed=AMOUNT) if may else CONFLICT,
+        "refund": back(status, reason) if may else CONFLICT,
         "refund of a part": back(status, reason, PART) if may else CONFLICT,
         "refund of too much": MISMATCH if may else CONFLICT,
     }
