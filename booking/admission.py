@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from booking.schedule import scheduled
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Item, Reason, Refusal, Terms
-from common.statuses import PaymentStatus
+from booking.schedule import first_wait
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Follow, Item, Reason, Refusal, Terms
+from common.statuses import BookingStatus, PaymentStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +48,61 @@ def admit(
     amount = sum(item.quantity * item.unit_amount for item in items)
     if amount > AMOUNT_MAX:
         return Refusal("amount_over_limit")
-    booking = Booking(
+    outcome = _outcome(has_seats(items, free), amount, now, terms)
+    if outcome.takes_seats:
+        take_seats(items, free)
+    return Booking(
         id=request.booking_id,
         owner=request.owner,
         event_id=event.id,
         items=tuple(items),
         amount=amount,
         currency=event.currency,
-        status=PENDING,
-        payment=PaymentStatus.CREATING,
+        status=outcome.status,
+        reason=outcome.reason,
+        payment=outcome.payment,
+        expires_at=outcome.expires_at,
+        settle_after=outcome.settle_after,
         created_at=now,
         updated_at=now,
     )
-    if not has_seats(booking, free):
-        return replace(booking, status=FAILED, reason=Reason.SOLD_OUT, payment=PaymentStatus.NONE)
-    take_seats(booking, free)
-    if booking.amount == 0:
-        return replace(booking, status=CONFIRMED, payment=PaymentStatus.NONE)
-    return scheduled(replace(booking, expires_at=now + terms.hold), now, terms)
 
 
-def has_seats(booking: Booking, free: Mapping[UUID, int]) -> bool:
+class Outcome(NamedTuple):
+    """How a new booking begins."""
+
+    status: BookingStatus
+    payment: PaymentStatus = PaymentStatus.NONE
+    reason: str | None = None
+    expires_at: datetime | None = None
+    settle_after: datetime | None = None
+
+    @property
+    def takes_seats(self) -> bool:
+        return self.status is not FAILED
+
+
+def _outcome(seats: bool, amount: int, now: datetime, terms: Terms) -> Outcome:
+    if not seats:
+        return Outcome(FAILED, reason=Reason.SOLD_OUT)
+    if amount == 0:
+        return Outcome(CONFIRMED)
+    expires_at = now + terms.hold
+    return Outcome(
+        PENDING, PaymentStatus.CREATING, None, expires_at, min(now + first_wait(Follow.CREATE_INTENT), expires_at)
+    )
+
+
+def has_seats(items: Sequence[Item], free: Mapping[UUID, int]) -> bool:
     wanted: dict[UUID, int] = {}
-    for item in booking.items:
+    for item in items:
         wanted[item.ticket_type_id] = wanted.get(item.ticket_type_id, 0) + item.quantity
     return all(free.get(id, 0) >= quantity for id, quantity in wanted.items())
 
 
-def take_seats(booking: Booking, free: MutableMapping[UUID, int]) -> None:
-    """`free` without the seats of `booking`."""
-    for item in booking.items:
+def take_seats(items: Sequence[Item], free: MutableMapping[UUID, int]) -> None:
+    """`free` without the seats of `items`."""
+    for item in items:
         free[item.ticket_type_id] -= item.quantity
 
 

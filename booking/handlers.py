@@ -126,7 +126,7 @@ class BookingHandlers:
         return [*books.envelopes(), *applied]
 
     def _moment(self, now: datetime, booking: Booking, free: dict[UUID, int]) -> Moment:
-        return Moment(now, self._terms, seats_free=has_seats(booking, free))
+        return Moment(now, self._terms, seats_free=has_seats(booking.items, free))
 
     def _take(self, books: Books, decision: Decision, delivery: Delivery, free: dict[UUID, int]) -> None:
         before = books.bookings[decision.booking.id]
@@ -140,7 +140,7 @@ class BookingHandlers:
                 status=before.status,
             )
         if domain.takes(decision.booking.status) and not domain.takes(before.status):
-            take_seats(decision.booking, free)  # the next one that wants its seats again finds these taken
+            take_seats(decision.booking.items, free)  # the next one that wants its seats again finds these taken
         books.take(decision, delivery)
 
     async def cancel(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:

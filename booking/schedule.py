@@ -19,6 +19,10 @@ WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
 }
 
 
+def first_wait(follow: Follow) -> timedelta:
+    return WAITS[follow][0]
+
+
 def waits_for(booking: Booking) -> Follow | None:
     """The message that drives `booking` on; None when it is settled."""
     if booking.status is PENDING:

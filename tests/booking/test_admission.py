@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking.admission import AMOUNT_MAX, Request, admit, asked_for, has_seats, take_seats
+from booking.schedule import scheduled
 from booking.state import Booking, Event, Item, Refusal, TicketType
 from tests.booking.samples import NOW, TERMS, violations
 
@@ -152,11 +154,11 @@ def test_seats_are_asked_for_and_taken_as_one() -> None:
     """A ticket type that is named twice counts twice."""
     booking = replace(admitted(request((A, 1))), items=(Item(A, 2, 2500), Item(A, 1, 2500)))
     free = {A: 3}
-    assert has_seats(booking, free)
-    take_seats(booking, free)
+    assert has_seats(booking.items, free)
+    take_seats(booking.items, free)
 
     assert free == {A: 0}
-    assert not has_seats(booking, free)
+    assert not has_seats(booking.items, free)
 
 
 MADE = admitted(request((A, 2), (B, 1)))
@@ -176,3 +178,13 @@ SAME = [
 def test_a_repeated_request_is_known_by_its_content(asked: Request, same: bool) -> None:
     """Also after ticket types were added to an event that had one, and after prices have changed."""
     assert asked_for(MADE, asked) is same
+
+
+@pytest.mark.parametrize("hold", [timedelta(seconds=3), timedelta(minutes=15)])
+@pytest.mark.parametrize("item", [(A, 1), (FREE, 1), (A, 5)])
+def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: tuple[UUID, int]) -> None:
+    """Admission sets the time by itself, so that it makes each booking but once."""
+    terms = replace(TERMS, hold=hold)
+    made = admit(request(item), EVENT, dict.fromkeys(TYPES, 4), NOW, terms)
+    assert isinstance(made, Booking)
+    assert made == scheduled(made, NOW, terms)
