@@ -102,10 +102,10 @@ WITH moved AS (
 UPDATE ticket_types t SET held = t.held + moved.held, sold = t.sold + moved.sold, version = t.version + 1
 FROM moved WHERE t.id = moved.id
 """
-LOCK_SEATS = """
+LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+FREE_SEATS = """
 SELECT t.id, CASE WHEN e.called_off_at IS NULL THEN t.capacity - t.held - t.sold ELSE 0 END AS free
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
-ORDER BY t.id FOR NO KEY UPDATE OF t
 """
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
@@ -280,7 +280,9 @@ class Work:
         wanted = list(ids)
         if not wanted:
             return {}
-        return {row["id"]: row["free"] for row in await self._connection.fetch(LOCK_SEATS, wanted)}
+        await self._connection.execute(LOCK_SEATS, wanted)
+        # Read by a statement of its own: it sees what others have committed while the lock was waited for.
+        return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted)}
 
     async def move_seats(self, moves: Mapping[UUID, tuple[int, int]]) -> None:
         """Add to held and sold. The database refuses what is not there: check constraints of ticket_types."""

@@ -36,6 +36,8 @@ CALL_OFF_AGAIN = timedelta(seconds=15)
 LOOK_S = 2.0
 # Between passes while there is more than one pass can take.
 BUSY_S = 0.05
+# A booking's request enters its queue so long after the booking was made, at the most, when nothing is wrong.
+ON_ITS_WAY = timedelta(seconds=5)
 # Of its pause, the most that a row is put off, so that what became due together does not stay together.
 SPREAD = 0.1
 
@@ -81,7 +83,7 @@ class BookingSettler(Settler):
             books = Books(await work.take_due(now, PASS_MAX))
             for booking in tuple(books.bookings.values()):
                 decision = domain.drive(booking, Moment(now, self._terms))
-                if waiting_since is not None and booking.created_at >= waiting_since:
+                if waiting_since is not None and booking.created_at >= waiting_since - ON_ITS_WAY:
                     decision = _without_intent(decision)
                 books.take(_spread(decision, now))
             await books.save(work)
