@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -226,6 +227,12 @@ class Stage:
         assert not wrong, [dict(row) for row in wrong]
         unexplained = await self.rows(UNEXPLAINED)
         assert not unexplained, [dict(row) for row in unexplained]
+
+    async def until_somebody_waits_for_a_lock(self) -> None:
+        """Postgres tells nobody who waits for a lock: this is the one place that looks again and again."""
+        async with asyncio.timeout(10):
+            while not await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.005)
 
     async def due_at(self, booking: Booking) -> datetime | None:
         return (await self.row(booking))["settle_after"]  # type: ignore[no-any-return]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import permutations
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from booking.events import call_off
 from common.messages import (
     BookingChanged,
     IntentStatus,
@@ -176,3 +178,20 @@ async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> No
         ("confirmed", "paid"),
     ]
     assert await stage.seats(show) == [(1, 1)]
+
+
+async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(stage: Stage) -> None:
+    """It waits for the seats' lock while the event is called off, and then sees that it was."""
+    show = await stage.show(2)
+    booking = await stage.pending(show)
+    await expired(stage, booking)
+    async with stage.repository.work() as work:
+        event = await work.lock_event(show.id)
+        assert event is not None
+        money = asyncio.create_task(stage.tell(report(booking, IntentStatus.SUCCEEDED, 2)))
+        await stage.until_somebody_waits_for_a_lock()
+        await work.save_event(event, call_off(event, stage.clock()), settle_after=stage.clock())
+    await money
+    row = await stage.row(booking)
+    assert (row["status"], row["payment"]) == ("cancelled", "refund_pending")
+    assert await stage.seats(show) == [(0, 0)]
