@@ -231,7 +231,7 @@ class Stage:
     async def until_somebody_waits_for_a_lock(self) -> None:
         """Postgres tells nobody who waits for a lock: this is the one place that looks again and again."""
         async with asyncio.timeout(10):
-            while not await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            while not await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def due_at(self, booking: Booking) -> datetime | None:
