@@ -50,6 +50,8 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: dict[str, str] = {}  # noqa: RUF012 - never written to
+    code: str | None = None
+    """Of an error, for the log."""
 
 
 class Unanswered(Exception):
@@ -71,11 +73,9 @@ class Api:
         """One request; without an operation, because there is none for its path, the refusal of it."""
         started = time.perf_counter()
         request_id = new_id("req")
-        code = None
         try:
             reply = await self._reply(request, operation, request_id)
         except ApiError as error:
-            code = error.code
             reply = _refusal(error, request_id)
         except web.HTTPException as error:
             reply = _refusal(RefusedError(error.status, error.reason), request_id)
@@ -91,7 +91,7 @@ class Api:
             method=request.method,
             path=request.path,
             status=reply.status,
-            code=code,
+            code=reply.code,
             request=request_id,
             ms=round((time.perf_counter() - started) * 1000, 2),
         )
@@ -188,8 +188,8 @@ async def _read(request: web.Request) -> list[tuple[str, str]]:
     Raises:
         ParameterError: the body is not a form.
     """
-    query = request.query_string
-    pairs = pairs_of(request.rel_url.raw_query_string) if query else []
+    query = request.rel_url.raw_query_string
+    pairs = pairs_of(query) if query else []
     if not request.can_read_body:
         return pairs
     body = await request.read()
@@ -222,7 +222,7 @@ def _attempt(request: web.Request, raw: dict[str, Raw]) -> Attempt | None:
 
 
 def _refusal(error: ApiError, request_id: str) -> Reply:
-    return Reply(error.status, orjson.dumps(error.body(request_id)), error.headers)
+    return Reply(error.status, orjson.dumps(error.body(request_id)), error.headers, error.code)
 
 
 def _unrecognised(request: web.Request) -> RefusedError:

@@ -120,6 +120,10 @@ class Control:
                 raise missing_object("event", event_id)
             takers = [endpoint for endpoint in work.endpoints if endpoint.takes(row[0])]
             for endpoint in takers:
+                work.ledger.write(
+                    "DELETE FROM deliveries WHERE event = ? AND endpoint = ? AND status IN ('dropped', 'failed')",
+                    (event_id, endpoint.position),
+                )
                 work.send(event_id, row[0], endpoint)
             return {"event": event_id, "deliveries": len(takers)}
 

@@ -108,7 +108,7 @@ def open_dispute(work: Work, charge: str, reason: str, *, inquiry: bool = False)
     work.ledger.insert(dispute)
     if not inquiry:
         _book(work, dispute, -dispute["amount"], fee=FEE)
-    found |= {"disputed": True, "dispute": dispute["id"]}
+    found["disputed"] = True
     work.ledger.update(found)
     work.emit("charge.dispute.created", dispute)
     if not inquiry:

@@ -26,7 +26,6 @@ EXPANDABLE: dict[str, dict[str, str | None]] = {
         "application_fee": None,
         "balance_transaction": "balance_transaction",
         "customer": None,
-        "dispute": "dispute",
         "failure_balance_transaction": "balance_transaction",
         "on_behalf_of": None,
         "payment_intent": "payment_intent",

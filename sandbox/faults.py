@@ -1,6 +1,7 @@
 """Faults that a test switches on: of requests, and of webhooks. A seed makes a run repeatable."""
 
 import asyncio
+import contextlib
 import random
 from fnmatch import fnmatchcase
 from typing import Annotated, NamedTuple
@@ -97,7 +98,7 @@ class Faults:
     def set(self, switches: Switches) -> None:
         """Use these instead of all earlier ones, with their seed and counts from the beginning.
 
-        Requests that hang because of the earlier ones are cut off.
+        Requests that wait because of the earlier ones wait no longer.
         """
         self._closing.set()
         self._closing = asyncio.Event()
@@ -106,7 +107,7 @@ class Faults:
         self._random = random.Random(switches.seed)
 
     def close(self) -> None:
-        """Cut off every request that hangs."""
+        """Let no request wait any longer."""
         self._closing.set()
 
     def of_request(self, method: str, path: str) -> Fault:
@@ -156,18 +157,19 @@ class Faults:
             RefusedError: it is to fail before any work.
         """
         if fault.latency_seconds:
-            await asyncio.sleep(fault.latency_seconds)
+            await self._wait(fault.latency_seconds)
         if fault.error_before:
             raise RefusedError(self.switches.error_status, BROKEN, type="api_error")
 
     async def hang(self) -> None:
         """Wait as long as a request hangs."""
-        closing = self._closing
-        try:
-            async with asyncio.timeout(self.switches.hang_seconds):
-                await closing.wait()
-        except TimeoutError:
-            return
+        await self._wait(self.switches.hang_seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        """So long, but not beyond the switches that are on now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     def limited(self) -> RefusedError:
         """The answer to a request beyond the limit."""

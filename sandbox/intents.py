@@ -172,7 +172,12 @@ def confirm(work: Work, params: dict[str, Any], intent: str) -> Object:
     for name in ("receipt_email", "shipping", "setup_future_usage", "capture_method"):
         if name in params:
             found[name] = params[name]
-    return visible(work, payments.confirm(work, found, params))
+    try:
+        return visible(work, payments.confirm(work, found, params))
+    except ApiError as error:
+        if "payment_intent" in error.error:
+            error.error["payment_intent"] = visible(work, error.error["payment_intent"])
+        raise
 
 
 def update(work: Work, params: dict[str, Any], intent: str) -> Object:

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS objects (
     charge TEXT,
     body TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS objects_by_kind ON objects (kind, seq);
+CREATE INDEX IF NOT EXISTS objects_by_kind ON objects (kind, created, seq);
 CREATE INDEX IF NOT EXISTS objects_by_intent ON objects (intent) WHERE intent IS NOT NULL;
 CREATE INDEX IF NOT EXISTS objects_by_charge ON objects (charge) WHERE charge IS NOT NULL;
 
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS events (
     created INTEGER NOT NULL,
     body TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS events_by_time ON events (created, seq);
 
 CREATE TABLE IF NOT EXISTS endpoints (
     position INTEGER PRIMARY KEY,

@@ -50,9 +50,10 @@ class Query:
         self._created(params.get("created", {}))
         backwards = self._cursor(work, params)
         limit = params.get("limit", LIMIT_ELSE)
+        turn = "ASC" if backwards else "DESC"
         rows = work.ledger.read(
             f"SELECT body FROM {self._table} WHERE {' AND '.join(self._conditions) or 'TRUE'} "  # noqa: S608 - fixed words only
-            f"ORDER BY seq {'ASC' if backwards else 'DESC'} LIMIT ?",
+            f"ORDER BY created {turn}, seq {turn} LIMIT ?",
             (*self._values, limit + 1),
         ).fetchall()
         data = [orjson.loads(body) for (body,) in rows[:limit]]
@@ -73,18 +74,20 @@ class Query:
         cursor = after or before
         if cursor is None:
             return False
-        row = work.ledger.read(f"SELECT seq FROM {self._table} WHERE id = ?", (cursor,)).fetchone()  # noqa: S608
+        row = work.ledger.read(f"SELECT created, seq FROM {self._table} WHERE id = ?", (cursor,)).fetchone()  # noqa: S608
         if row is None:
             param = "starting_after" if after else "ending_before"
             raise missing_object(self._noun, cursor, param, status=400)
-        self.where("seq < ?" if after else "seq > ?", row[0])
+        self.where(f"(created, seq) {'<' if after else '>'} (?, ?)", *row)
         return before is not None
 
 
 def list_of(kind: str, url: str, params: dict[str, Any]) -> Query:
     """A list of the objects of one kind, narrowed to an intent or a charge where asked."""
     query = Query("objects", kind, url)
-    query.where("kind = ?", kind)
+    # The plus keeps SQLite from walking through all of the kind where the index of the payment finds a few.
+    narrowed = "payment_intent" in params or "charge" in params
+    query.where("+kind = ?" if narrowed else "kind = ?", kind)
     if "payment_intent" in params:
         query.where("intent = ?", params["payment_intent"])
     if "charge" in params:

@@ -54,11 +54,8 @@ class Webhooks:
         self._session = session
         self._retry_seconds = retry_seconds
         self._lines: dict[int, _Line] = {}
+        self.endpoints: tuple[Endpoint, ...] = ()
         self.paused = False
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(line.endpoint for line in self._lines.values())
 
     async def point(self, endpoints: Sequence[Endpoint]) -> None:
         """Send to these endpoints from now on; what waits for another position stays in the ledger."""
@@ -69,6 +66,7 @@ class Webhooks:
                     "INSERT INTO endpoints (position, url, secret, enabled_events) VALUES (?, ?, ?, ?)",
                     (endpoint.position, endpoint.url, endpoint.secret, ",".join(sorted(endpoint.enabled_events))),
                 )
+        self.endpoints = tuple(endpoints)
         await self._ledger.committed()
         await self.stop()
         self.start()
@@ -76,10 +74,13 @@ class Webhooks:
     def start(self) -> None:
         """Begin with the endpoints that the ledger knows, and with what an earlier process left undelivered."""
         rows = self._ledger.read("SELECT position, url, secret, enabled_events FROM endpoints ORDER BY position")
-        for position, url, secret, events in rows:
-            endpoint = Endpoint(position, url, secret, frozenset(events.split(",")))
-            self._lines[position] = _Line(endpoint, self._ledger, self._session, self._retry_seconds)
-            self._lines[position].waiting.pause(self.paused)
+        self.endpoints = tuple(
+            Endpoint(position, url, secret, frozenset(events.split(","))) for position, url, secret, events in rows
+        )
+        for endpoint in self.endpoints:
+            line = _Line(endpoint, self._ledger, self._session, self._retry_seconds)
+            line.waiting.pause(self.paused)
+            self._lines[endpoint.position] = line
         pending = self._ledger.read(
             "SELECT deliveries.due, deliveries.seq, event, events.type, endpoint, attempts FROM deliveries "
             "JOIN events ON events.id = event WHERE status = 'pending' ORDER BY deliveries.seq"
@@ -154,6 +155,9 @@ class _Line:
                 )
             else:
                 self._again(delivery, status, error)
+        except Exception:
+            # A mistake in one delivery must not keep the others from being made; a restart tries it again.
+            log.exception("webhook failed", endpoint=self.endpoint.url, webhook=delivery.event)
         finally:
             self._free.release()
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 SECRET = "whsec_of_the_tests"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 
 
 @dataclass
@@ -59,7 +59,8 @@ class Receiver:
         async with self._came:
             self.arrivals.append(Arrival(event.to_dict(), time.monotonic(), status))
             self._came.notify_all()
-        return web.Response(status=status)
+        headers = {"Location": self.url} if status in (307, 308) else {}
+        return web.Response(status=status, headers=headers)
 
     def taken(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
         """The events of these types that were taken, in their order; `of` is the object's id, or its payment's."""

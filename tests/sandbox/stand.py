@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 import stripe
-from aiohttp import BasicAuth, ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout, encode_basic_auth
 from aiohttp.test_utils import TestServer
-from stripe import StripeClient
+from stripe import PaymentIntent, StripeClient
 
 from sandbox.app import build_app
 from sandbox.settings import Settings
@@ -86,18 +86,18 @@ class Stand:
     async def faults(self, **switches: Any) -> None:
         await self.tell("POST", "/faults", switches)
 
-    async def intent(self, amount: int = 2000, currency: str = "usd", **params: Any) -> stripe.PaymentIntent:
+    async def intent(self, amount: int = 2000, currency: str = "usd", **params: Any) -> PaymentIntent:
         """A new intent, made as Holdfast makes one unless told otherwise."""
         return await self.stripe.v1.payment_intents.create_async(
             {"amount": amount, "currency": currency, **params}  # type: ignore[typeddict-item]
         )
 
-    async def confirm(self, intent_id: str, card: str = "pm_card_visa") -> stripe.PaymentIntent:
+    async def confirm(self, intent_id: str, card: str = "pm_card_visa") -> PaymentIntent:
         return await self.stripe.v1.payment_intents.confirm_async(
             intent_id, {"payment_method": card, "return_url": RETURN_URL}
         )
 
-    async def paid(self, amount: int = 2000, card: str = "pm_card_visa", **params: Any) -> stripe.PaymentIntent:
+    async def paid(self, amount: int = 2000, card: str = "pm_card_visa", **params: Any) -> PaymentIntent:
         """An intent that has been confirmed."""
         return await self.confirm((await self.intent(amount, **params)).id, card)
 
@@ -131,6 +131,6 @@ def client(url: str, session: ClientSession, key: str = SECRET_KEY, timeout_s: f
     return StripeClient(key, base_addresses={"api": url}, max_network_retries=0, http_client=http)
 
 
-def basic(key: str) -> BasicAuth:
+def basic(key: str) -> dict[str, str]:
     """How curl sends a key: as a user without a password."""
-    return BasicAuth(key, "")
+    return {"Authorization": encode_basic_auth(key, "")}

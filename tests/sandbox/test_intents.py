@@ -227,6 +227,6 @@ async def test_a_card_may_be_given_by_its_number(stand: Stand, number: str) -> N
     made = await stand.intent()
     paid = await stand.stripe.v1.payment_intents.confirm_async(
         made.id,
-        {"payment_method_data": card, "return_url": RETURN_URL},  # type: ignore[typeddict-item]
+        {"payment_method_data": card, "return_url": RETURN_URL},  # type: ignore[arg-type]
     )
     assert paid.status == "succeeded"

@@ -1,0 +1,234 @@
+"""Each switch for faults, and that a seed repeats them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+import stripe
+from aiohttp import ClientSession, ServerDisconnectedError
+
+from sandbox.faults import Fate, Fault, Faults, Switches
+from tests.sandbox.stand import Answer, Stand, client
+
+INTENTS = "/v1/payment_intents"
+FORM = {"amount": "2000", "currency": "usd"}
+SHORT_S = 0.5
+
+
+async def create(stand: Stand, key: str) -> Answer:
+    return await stand.call("POST", INTENTS, FORM, Idempotency_Key=key)
+
+
+async def made(stand: Stand) -> int:
+    return len((await stand.tell("GET", "/ledger"))["payment_intents"])
+
+
+async def test_an_error_before_the_work_leaves_nothing(stand: Stand) -> None:
+    """Asked again with the same key, it is done."""
+    await stand.faults(error_before={"count": 2}, error_status=503)
+    first, second = await create(stand, "k"), await create(stand, "k")
+    assert (first.status, second.status, first.error["type"]) == (503, 503, "api_error")
+    assert await made(stand) == 0
+
+    assert (await create(stand, "k")).status == 200
+    assert (await stand.tell("GET", "/faults"))["done"] == {"error_before": 2}
+
+
+async def test_an_error_after_the_work_is_repeated(stand: Stand) -> None:
+    """The intent is there, and the key brings the same error again."""
+    await stand.faults(error_after={"count": 1})
+    first, again = await create(stand, "k"), await create(stand, "k")
+    assert (first.status, again.status, again.body) == (500, 500, first.body)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert await made(stand) == 1
+    assert len(await stand.receiver.until(1, "payment_intent.created")) == 1
+    with pytest.raises(stripe.APIError):
+        await stand.stripe.v1.payment_intents.create_async(
+            {"amount": 2000, "currency": "usd"}, {"idempotency_key": "k"}
+        )
+    assert (await create(stand, "other")).status == 200
+
+
+async def test_a_timeout_after_the_work_is_answered_when_asked_again(stand: Stand, session: ClientSession) -> None:
+    """The caller has given up; the same key gets the intent that was made."""
+    await stand.faults(timeout_after={"count": 1})
+    hasty = client(stand.url, session, timeout_s=SHORT_S)
+    with pytest.raises(stripe.APIConnectionError):
+        await hasty.v1.payment_intents.create_async({"amount": 2000, "currency": "usd"}, {"idempotency_key": "k"})
+
+    answered = await create(stand, "k")
+    (event,) = await stand.receiver.until(1, "payment_intent.created")
+    assert (answered.status, answered.headers["Idempotent-Replayed"]) == (200, "true")
+    assert answered.body["id"] == event["data"]["object"]["id"]
+    assert await made(stand) == 1
+
+
+async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
+    """After its time, or when the switches change."""
+    await stand.faults(timeout_after=1, hang_seconds=0.05)
+    with pytest.raises(ServerDisconnectedError):
+        await create(stand, "one")
+    await stand.faults(timeout_after=1)
+    waiting = asyncio.create_task(create(stand, "two"))
+    while await made(stand) < 2:
+        assert not waiting.done()
+    assert (await stand.tell("DELETE", "/faults"))["done"] == {}
+    with pytest.raises(ServerDisconnectedError):
+        await waiting
+    assert (await create(stand, "two")).status == 200
+
+
+async def test_a_forced_limit_says_when_to_come_back(stand: Stand) -> None:
+    """Nothing is done, and nothing kept."""
+    await stand.faults(limit={"count": 1}, retry_after_seconds=0.5)
+    with pytest.raises(stripe.RateLimitError) as limited:
+        await stand.intent()
+    assert limited.value.headers is not None
+    assert limited.value.headers["Retry-After"] == "0.5"
+    assert await made(stand) == 0
+    await stand.intent()
+
+
+async def test_latency_delays_the_answer(stand: Stand) -> None:
+    """By what was asked for at least."""
+    await stand.faults(latency_ms=100, latency_jitter_ms=20)
+    started = time.monotonic()
+    await stand.intent()
+    assert time.monotonic() - started >= 0.1
+
+
+@pytest.mark.parametrize(
+    ("switches", "struck"),
+    [
+        ({"paths": [INTENTS]}, {"create", "list"}),
+        ({"paths": [INTENTS], "methods": ["POST"]}, {"create"}),
+        ({"paths": [f"{INTENTS}/*"]}, {"retrieve"}),
+        ({"methods": ["GET"]}, {"list", "retrieve"}),
+        ({}, {"create", "list", "retrieve"}),
+    ],
+)
+async def test_faults_strike_what_they_are_for(stand: Stand, switches: dict[str, Any], struck: set[str]) -> None:
+    """By method and path."""
+    known = await stand.intent()
+    await stand.faults(error_before=1, **switches)
+    calls = {"create": ("POST", INTENTS), "list": ("GET", INTENTS), "retrieve": ("GET", f"{INTENTS}/{known.id}")}
+    found = set()
+    for name, (method, path) in calls.items():
+        if (await stand.call(method, path, FORM if method == "POST" else None)).status == 500:
+            found.add(name)
+    assert found == struck
+
+
+async def test_dropped_webhooks_never_come(stand: Stand) -> None:
+    """Only those of the types named; the list of events has them still, and a hand can send them."""
+    await stand.faults(webhooks={"drop": {"count": 1}, "types": ["payment_intent.succeeded"]})
+    lost, kept = await stand.paid(), await stand.paid()
+    await stand.receiver.until(1, "payment_intent.succeeded", of=kept.id)
+    await stand.receiver.until(3, of=lost.id)
+    assert stand.receiver.taken("payment_intent.succeeded", of=lost.id) == []
+    assert (await stand.tell("GET", "/webhooks"))["deliveries"]["dropped"] == 1
+
+    (event,) = (await stand.stripe.v1.events.list_async({"delivery_success": False})).data
+    assert event.data.object["id"] == lost.id
+    await stand.tell("POST", f"/events/{event.id}/redeliver")
+    await stand.receiver.until(1, "payment_intent.succeeded", of=lost.id)
+    assert "dropped" not in (await stand.tell("GET", "/webhooks"))["deliveries"]
+
+
+async def test_all_webhooks_can_be_dropped(stand: Stand) -> None:
+    """Until they are not."""
+    await stand.faults(webhooks={"drop": 1})
+    await stand.paid()
+    await stand.tell("DELETE", "/faults")
+    paid = await stand.paid()
+    await stand.receiver.until(4, of=paid.id)
+    assert len(stand.receiver.arrivals) == 4
+
+
+async def test_doubled_webhooks_come_twice(stand: Stand) -> None:
+    """The same event."""
+    await stand.faults(webhooks={"double": 1})
+    intent = await stand.intent()
+    first, second = await stand.receiver.until(2, of=intent.id)
+    assert first["id"] == second["id"]
+
+
+async def test_delayed_webhooks_come_late(stand: Stand) -> None:
+    """By what was asked for at least."""
+    await stand.faults(webhooks={"delay": 1, "delay_ms": 150})
+    started = time.monotonic()
+    intent = await stand.intent()
+    await stand.receiver.until(1, of=intent.id)
+    assert stand.receiver.arrivals[0].at - started >= 0.15
+
+
+async def test_reordered_webhooks_come_in_another_order(stand: Stand) -> None:
+    """All of them."""
+    await stand.faults(webhooks={"reorder": 1, "reorder_window_ms": 200}, seed=7)
+    await asyncio.gather(*(stand.intent() for _ in range(8)))
+    taken = [event["id"] for event in await stand.receiver.until(8)]
+    listed = [event.id for event in reversed((await stand.stripe.v1.events.list_async()).data)]
+    assert sorted(taken) == sorted(listed)
+    assert taken != listed
+
+
+def outcomes(seed: int) -> list[Fault | Fate]:
+    faults = Faults()
+    faults.set(
+        Switches.model_validate(
+            {
+                "seed": seed,
+                "latency_jitter_ms": 50,
+                "error_before": 0.3,
+                "error_after": 0.3,
+                "timeout_after": 0.3,
+                "limit": 0.3,
+                "webhooks": {"drop": 0.2, "double": 0.5, "reorder": 0.5},
+            }
+        )
+    )
+    requests: list[Fault | Fate] = [faults.of_request("POST", INTENTS) for _ in range(100)]
+    return requests + [faults.of_delivery("charge.refunded") for _ in range(100)]
+
+
+async def test_a_seed_repeats_a_run() -> None:
+    """Another one is another run; every fault comes up."""
+    first = outcomes(1)
+    assert first == outcomes(1)
+    assert first != outcomes(2)
+    requests = [outcome for outcome in first if isinstance(outcome, Fault)]
+    for name in ("limited", "error_before", "error_after", "timeout_after"):
+        assert 0 < sum(getattr(fault, name) for fault in requests) < 100
+    assert not any(fault.limited and fault.error_after for fault in requests)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"error_before": 1.5},
+        {"error_before": {"count": -1}},
+        {"error_before": "often"},
+        {"latency": 5},
+        {"webhooks": {"lose": 1}},
+        {"error_status": 404},
+        {"latency_ms": -1},
+        [],
+    ],
+)
+async def test_wrong_switches_are_refused(stand: Stand, switches: Any) -> None:
+    """And change nothing."""
+    await stand.faults(latency_ms=1)
+    answer = await stand.send("POST", "/_sandbox/faults", json=switches)
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert (await stand.tell("GET", "/faults"))["switches"]["latency_ms"] == 1
+
+
+async def test_the_control_is_never_struck(stand: Stand) -> None:
+    """So that faults can always be switched off."""
+    await stand.faults(error_before=1)
+    assert await stand.tell("GET", "/health") == {"status": "ok"}
+    assert (await stand.tell("DELETE", "/faults"))["switches"]["error_before"] == 0
+    await stand.intent()

@@ -1,0 +1,170 @@
+"""Refunds: at once, later, and failing when everybody thought them done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import stripe
+
+from tests.sandbox.stand import Stand
+
+FAILS_LATER, SUCCEEDS_LATER = "pm_card_refundFail", "pm_card_pendingRefund"
+
+
+async def charge_of(stand: Stand, intent_id: str) -> stripe.Charge:
+    intent = await stand.stripe.v1.payment_intents.retrieve_async(intent_id, {"expand": ["latest_charge"]})
+    assert isinstance(intent.latest_charge, stripe.Charge)
+    return intent.latest_charge
+
+
+async def refund(stand: Stand, intent_id: str, **params: Any) -> stripe.Refund:
+    return await stand.stripe.v1.refunds.create_async({"payment_intent": intent_id, **params})  # type: ignore[arg-type]
+
+
+async def test_a_refund_gives_all_back(stand: Stand) -> None:
+    """The charge says so, and so do the webhooks; the intent stays succeeded."""
+    paid = await stand.paid(5000)
+    made = await refund(stand, paid.id, reason="requested_by_customer", metadata={"refund_id": "r-1"})
+    charge = await charge_of(stand, paid.id)
+
+    assert (made.status, made.amount, made.charge, made.payment_intent) == ("succeeded", 5000, charge.id, paid.id)
+    assert made.metadata is not None
+    assert (made.reason, made.metadata.to_dict()) == ("requested_by_customer", {"refund_id": "r-1"})
+    assert (charge.amount_refunded, charge.refunded, charge.status) == (5000, True, "succeeded")
+    (created,) = await stand.receiver.until(1, "refund.created", of=made.id)
+    assert created["data"]["object"]["status"] == "succeeded"
+    (refunded,) = await stand.receiver.until(1, "charge.refunded", of=charge.id)
+    assert refunded["data"]["object"]["amount_refunded"] == 5000
+    assert refunded["data"]["previous_attributes"] == {"amount_refunded": 0, "refunded": False}
+    balance = await stand.stripe.v1.balance.retrieve_async()
+    assert balance.pending[0].amount == -175  # Stripe keeps its fee
+
+
+async def test_parts_add_up_to_the_whole(stand: Stand) -> None:
+    """And no further."""
+    paid = await stand.paid(5000)
+    await refund(stand, paid.id, amount=2000)
+    with pytest.raises(stripe.InvalidRequestError, match=r"\$30.01.*\$30.00") as refused:
+        await refund(stand, paid.id, amount=3001)
+    assert refused.value.param == "amount"
+    assert (await charge_of(stand, paid.id)).amount_refunded == 2000
+
+    rest = await refund(stand, paid.id)
+    assert rest.amount == 3000
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await refund(stand, paid.id)
+    assert (refused.value.http_status, refused.value.code) == (400, "charge_already_refunded")
+
+
+async def test_refunds_at_once_give_back_no_more_than_was_taken(stand: Stand) -> None:
+    """Whoever comes first."""
+    paid = await stand.paid(5000)
+    outcomes = await asyncio.gather(
+        *(refund(stand, paid.id, amount=2000) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, stripe.Refund) for outcome in outcomes) == 2
+    assert sum(isinstance(outcome, stripe.InvalidRequestError) for outcome in outcomes) == 3
+    assert (await charge_of(stand, paid.id)).amount_refunded == 4000
+
+
+async def test_more_than_the_charge_is_refused(stand: Stand) -> None:
+    """Nothing is given back."""
+    paid = await stand.paid(5000)
+    with pytest.raises(stripe.InvalidRequestError, match="greater than charge amount"):
+        await refund(stand, paid.id, amount=5001)
+    assert (await charge_of(stand, paid.id)).amount_refunded == 0
+
+
+async def test_what_was_not_paid_is_not_refunded(stand: Stand) -> None:
+    """Neither an unpaid intent, nor one that is only held, nor one that does not exist."""
+    unpaid, held = await stand.intent(), await stand.paid(capture_method="manual")
+    for intent_id in (unpaid.id, held.id):
+        with pytest.raises(stripe.InvalidRequestError, match="does not have a successful charge"):
+            await refund(stand, intent_id)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await refund(stand, "pi_unknown")
+    assert (refused.value.code, refused.value.param) == ("resource_missing", "payment_intent")
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await stand.stripe.v1.refunds.create_async({})
+    assert refused.value.code == "parameter_missing"
+
+
+async def test_a_refund_can_name_the_charge(stand: Stand) -> None:
+    """But not the intent, too."""
+    paid = await stand.paid()
+    charge = str(paid.latest_charge)
+    with pytest.raises(stripe.InvalidRequestError):
+        await refund(stand, paid.id, charge=charge)
+    made = await stand.stripe.v1.refunds.create_async({"charge": charge})
+    assert made.payment_intent == paid.id
+
+
+async def test_a_refund_may_succeed_later(stand: Stand) -> None:
+    """It is pending first, and counts already."""
+    paid = await stand.paid(5000, card=SUCCEEDS_LATER)
+    made = await refund(stand, paid.id, amount=1000)
+    assert (made.status, made.balance_transaction) == ("pending", None)
+    assert (await charge_of(stand, paid.id)).amount_refunded == 1000
+
+    (updated,) = await stand.receiver.until(1, "refund.updated", of=made.id)
+    assert updated["data"]["object"]["status"] == "succeeded"
+    assert updated["data"]["previous_attributes"]["status"] == "pending"
+    assert await stand.receiver.until(1, "charge.refund.updated", of=made.id)
+    after = await stand.stripe.v1.refunds.retrieve_async(made.id)
+    assert after.status == "succeeded"
+    assert after.balance_transaction is not None
+
+
+async def test_a_refund_may_fail_after_it_succeeded(stand: Stand) -> None:
+    """The charge counts it no longer, and it can be tried again."""
+    paid = await stand.paid(5000, card=FAILS_LATER)
+    made = await refund(stand, paid.id)
+    assert made.status == "succeeded"
+
+    (failed,) = await stand.receiver.until(1, "refund.failed", of=made.id)
+    assert failed["data"]["object"]["status"] == "failed"
+    assert await stand.receiver.until(1, "refund.updated", of=made.id)
+    after = await stand.stripe.v1.refunds.retrieve_async(made.id)
+    assert (after.status, after.failure_reason) == ("failed", "expired_or_canceled_card")
+    assert after.failure_balance_transaction is not None
+    charge = await charge_of(stand, paid.id)
+    assert (charge.amount_refunded, charge.refunded) == (0, False)
+    assert (await refund(stand, paid.id)).amount == 5000
+
+
+@pytest.mark.parametrize(("outcome", "status", "left"), [("succeed", "succeeded", 4000), ("fail", "failed", 5000)])
+async def test_a_pending_refund_waits_for_a_hand(patient: Stand, outcome: str, status: str, left: int) -> None:
+    """And ends once."""
+    paid = await patient.paid(5000, card=SUCCEEDS_LATER)
+    made = await refund(patient, paid.id, amount=1000)
+    assert (await patient.tell("POST", f"/refunds/{made.id}/{outcome}"))["status"] == status
+
+    charge = await charge_of(patient, paid.id)
+    assert charge.amount - charge.amount_refunded == left
+    again = await patient.send("POST", f"/_sandbox/refunds/{made.id}/{outcome}")
+    assert again.status == 400
+
+
+async def test_a_refund_by_hand_is_one_like_any_other(stand: Stand) -> None:
+    """Of a part, or of what is left."""
+    paid = await stand.paid(5000)
+    await stand.tell("POST", f"/payment_intents/{paid.id}/refund", {"amount": 1500})
+    await stand.tell("POST", f"/payment_intents/{paid.id}/refund")
+
+    listed = await stand.stripe.v1.refunds.list_async({"payment_intent": paid.id})
+    assert [each.amount for each in listed.data] == [3500, 1500]
+    (first, _) = await stand.receiver.until(2, "refund.created", of=paid.id)
+    assert first["request"]["id"] is None
+
+
+async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
+    """And nothing else of it; it cannot be cancelled."""
+    paid = await stand.paid()
+    made = await refund(stand, paid.id, metadata={"a": "1"})
+    changed = await stand.stripe.v1.refunds.update_async(made.id, {"metadata": {"b": "2"}})
+    assert changed.metadata is not None
+    assert changed.metadata.to_dict() == {"a": "1", "b": "2"}
+    with pytest.raises(stripe.InvalidRequestError, match="requires_action"):
+        await stand.stripe.v1.refunds.cancel_async(made.id)
