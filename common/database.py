@@ -71,7 +71,8 @@ def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> d
 
     `connect` are asyncpg's own arguments. Without them no statement is limited in time: a migration may take long.
     """
-    credentials = _credentials(dsn) | {"minsize": 1, "maxsize": pool_size} | connect
+    # No connection is kept for its own sake: while Postgres is away asyncpg would try, and complain, all the time.
+    credentials = _credentials(dsn) | {"minsize": 0, "maxsize": pool_size} | connect
     return {
         "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
         "apps": {
@@ -95,17 +96,11 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One connection in autocommit. Raises what is in DATABASE_AWAY when there is none to be had, and
-        ValueError for arguments that Postgres' types cannot hold."""
+        """One connection in autocommit. Raises what is in DATABASE_AWAY when there is none to be had."""
         pool = await self._pool()
         connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
         try:
             yield connection
-        except asyncpg.InterfaceError as error:
-            # asyncpg's own check of arguments is an InterfaceError, too; the database is not away for it.
-            if isinstance(error, ValueError):
-                raise ValueError(str(error)) from error
-            raise
         finally:
             # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
             with suppress(*DATABASE_AWAY):
@@ -145,7 +140,8 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
         async with asyncio.timeout(RESET_TIMEOUT_S):
             await transaction.rollback()
     except DATABASE_AWAY:
-        connection.terminate()
+        with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
+            connection.terminate()
 
 
 @asynccontextmanager

@@ -13,36 +13,17 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import DefaultParser
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import ResponseError
+
+from common.redis import ANSWER_TIMEOUT_S as ANSWER_TIMEOUT_S
+from common.redis import CONNECT_TIMEOUT_S as CONNECT_TIMEOUT_S
+from common.redis import REDIS_AWAY as REDIS_AWAY
+from common.redis import RedisRefuses as RedisRefuses
+from common.redis import connect as connect
+from common.redis import writable as writable
 
 Fields = dict[bytes, bytes]
 
-
-class RedisRefuses(ResponseError):
-    """Redis takes no writes for now: it cannot persist them, lacks replicas, or a script is running."""
-
-
-# Redis cannot serve now, though the command was right: wait and ask again.
-REDIS_AWAY: tuple[type[BaseException], ...] = (
-    RedisConnectionError,  # also LOADING and NOAUTH
-    RedisTimeoutError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    ClusterDownError,  # also MASTERDOWN
-    TryAgainError,
-    RedisRefuses,
-)
-# redis-py knows these answers by their text only.
-_REFUSALS = dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RedisRefuses)
-_Parser = type("_Parser", (DefaultParser,), {"EXCEPTION_CLASSES": DefaultParser.EXCEPTION_CLASSES | _REFUSALS})
-
-CONNECT_TIMEOUT_S = 3.0
-ANSWER_TIMEOUT_S = 5.0
 # Characters of an error that are kept with a dead letter.
 DEAD_ERROR_MAX = 2000
 # In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
@@ -62,29 +43,6 @@ for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 return removed
 """
-
-
-def connect(url: str, *, blocking_ms: int = 0) -> Redis:
-    """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
-
-    redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
-    """
-    return Redis.from_url(
-        url,
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000,
-        socket_keepalive=True,
-        health_check_interval=0,
-        parser_class=_Parser,
-    )
-
-
-async def writable(redis: Redis) -> None:
-    """Raises what is in REDIS_AWAY unless Redis answers and takes writes: one that is full or a replica answers a
-    PING all the same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
-    await redis.xadd("probe", {"": ""}, nomkstream=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +217,7 @@ class Tail:
 
     def __init__(self, blocking: Redis, streams: Sequence[str]) -> None:
         self._blocking = blocking
-        self._last: dict[str, bytes] = dict.fromkeys(streams, b"")
+        self._last: dict[str, bytes | str] = dict.fromkeys(streams, "")
 
     async def start(self) -> None:
         """Remember where each stream ends now: what comes later is read, however long the first read waits."""
@@ -292,8 +250,8 @@ class Tail:
         return found
 
 
-def _order(id: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = id.partition(b"-")
+def _order(id: bytes | str) -> tuple[int, int]:
+    milliseconds, _, sequence = (id if isinstance(id, str) else id.decode()).partition("-")
     return int(milliseconds), int(sequence)
 
 

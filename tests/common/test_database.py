@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from common import database as module
 from common.database import DATABASE_AWAY, Database, open_database, tortoise_config, tortoise_url
 from ops.child import free_port
 from ops.postgres import Postgres
+from tests.common.stage import until
 
 
 async def value(database: Database, query: str, *args: Any) -> Any:
@@ -40,11 +41,19 @@ async def test_what_a_transaction_did_is_there_at_its_end(database: Database, th
     assert await value(database, "SELECT count(*) FROM things") == 1
 
 
+async def insert(database: Database, number: int, then: Callable[[asyncpg.Connection], Awaitable[Any]]) -> None:
+    """A transaction that inserts, and then goes on with something that fails."""
+    async with database.transaction() as transaction:
+        await transaction.execute("INSERT INTO things VALUES ($1)", number)
+        await then(transaction)
+
+
 async def test_an_error_undoes_the_transaction(database: Database, things: None) -> None:
+    async def fail(_: asyncpg.Connection) -> None:
+        raise KeyError("ours")
+
     with pytest.raises(KeyError, match="ours"):
-        async with database.transaction() as transaction:
-            await transaction.execute("INSERT INTO things VALUES (1)")
-            raise KeyError("ours")
+        await insert(database, 1, fail)
     assert await value(database, "SELECT count(*) FROM things") == 0
 
 
@@ -53,9 +62,8 @@ async def test_a_cancelled_transaction_is_undone_and_its_connection_goes_on(
 ) -> None:
     for number in range(5):  # more often than there are connections
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), database.transaction() as transaction:
-                await transaction.execute("INSERT INTO things VALUES ($1)", number)
-                await transaction.execute("SELECT pg_sleep(60)")
+            async with asyncio.timeout(0.05):
+                await insert(database, number, lambda transaction: transaction.execute("SELECT pg_sleep(60)"))
     assert await value(database, "SELECT count(*) FROM things") == 0
 
 
@@ -77,22 +85,17 @@ async def test_a_statement_that_takes_too_long_is_given_up(
 
 
 async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, things: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def sleep(transaction: asyncpg.Connection) -> None:
+        await until(transaction.is_closed)
+        await transaction.execute("SELECT 1")
+
     monkeypatch.setattr(module, "IDLE_IN_TRANSACTION_MS", 100)
     async with open_database("payment", database_url, 1) as database:
         with pytest.raises(DATABASE_AWAY):
-            async with database.transaction() as transaction:
-                await transaction.execute("SELECT 1")
-                await _until_closed(transaction)
-                await transaction.execute("SELECT 1")
-        await database.ping()
-
-
-async def _until_closed(connection: asyncpg.Connection) -> None:
-    async with asyncio.timeout(10):
-        while not connection.is_closed():  # noqa: ASYNC110  it gives no sign
-            await asyncio.sleep(0.01)
+            await insert(database, 1, sleep)
+        assert await value(database, "SELECT count(*) FROM things") == 0
 
 
 def test_migrations_may_take_long() -> None:
@@ -136,8 +139,8 @@ async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: 
     [("SELECT $1::bigint", 2**70), ("SELECT $1::bigint", "seven"), ("SELECT $1::uuid", "no uuid")],
 )
 async def test_a_wrong_argument_is_no_outage(database: Database, query: str, argument: Any) -> None:
-    """asyncpg says it with the same class as a lost connection; a poison entry must not look like one."""
-    with pytest.raises(ValueError, match="invalid input") as raised:
+    """It is found out before Postgres is asked; a poison entry must not look like a lost connection."""
+    with pytest.raises(asyncpg.DataError, match="invalid input") as raised:
         await value(database, query, argument)
     assert not isinstance(raised.value, DATABASE_AWAY)
 
@@ -224,17 +227,42 @@ async def test_the_error_that_ended_a_transaction_is_the_one_that_is_raised(own_
             raise KeyError("ours")
 
 
-async def test_a_server_that_is_frozen_holds_nobody_up(
+async def freeze(postgres: Postgres, database: Database) -> None:
+    async with database.transaction() as transaction:
+        postgres.pause()
+        await transaction.execute("SELECT 1")
+
+
+async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
     own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def fail() -> None:
+        async with own_database.transaction():
+            own_postgres.pause()
+            raise KeyError("ours")
+
     monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
     await own_database.ping()
     try:
         started = time.monotonic()
+        with pytest.raises(KeyError, match="ours"):
+            await fail()
+        assert time.monotonic() - started < 3
+    finally:
+        own_postgres.resume()
+
+
+async def test_a_server_that_is_frozen_holds_nobody_up(
+    own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
+    # All connections are there, and none of them answers.
+    await asyncio.gather(*(value(own_database, "SELECT pg_sleep(0.05)") for _ in range(3)))
+    try:
+        started = time.monotonic()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2), own_database.transaction() as transaction:
-                own_postgres.pause()
-                await transaction.execute("SELECT 1")
+            async with asyncio.timeout(0.2):
+                await freeze(own_postgres, own_database)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await own_database.ping()
@@ -263,7 +291,7 @@ async def test_a_server_that_is_frozen_holds_nobody_up(
 def test_a_url_is_read_as_postgres_reads_it(dsn: str, parts: dict[str, Any]) -> None:
     credentials = tortoise_config("payment", dsn, 7)["connections"]["default"]["credentials"]
     assert credentials.items() >= parts.items()
-    assert (credentials["minsize"], credentials["maxsize"]) == (1, 7)
+    assert credentials["maxsize"] == 7
     assert "sslmode" not in credentials
 
 

@@ -11,6 +11,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from common import loop
+from common.backoff import Backoff
 from common.database import DATABASE_AWAY, Database
 from common.envelope import Delivery, Envelope
 from common.messages import SyncPayment
@@ -129,6 +130,32 @@ async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, slot
     assert stage.count(SyncPayment, "failed") == 0
 
 
+@pytest.mark.parametrize("slots", [None, 4])
+async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, slots: int | None
+) -> None:
+    # Back before it can be claimed from the other in its turn.
+    monkeypatch.setattr(loop, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
+
+    async def act(_: Sequence[Delivery]) -> None:
+        stage.database.check()
+
+    handler = Recorder(act)
+    async with stage.acting({SyncPayment: handler}, slots=slots, **QUICK):
+        await until(lambda: stage.reason() is None)
+        stage.database.away = True
+        await stage.bus.publish([sync()])
+        await until(lambda: abandoned(stage))
+        ids = [entry.id for entry in await stage.entries(STREAM)]
+        await cast(Any, stage.redis).xclaim(STREAM, GROUP, "another", 0, ids)
+        before = len(handler.handled)
+        await stage.bus.publish([late := sync()])
+        stage.database.away = False
+        await until(lambda: late.subject in handler.handled)
+    assert handler.handled[before:] == [late.subject]
+    assert await stage.pending() == {"another": 1}
+
+
 async def abandoned(stage: Stage) -> bool:
     answer = cast(Any, await stage.redis.xpending_range(STREAM, GROUP, "-", "+", 10))
     return bool(answer) and all(each["time_since_delivered"] > QUICK["claim_idle_ms"] for each in answer)
@@ -182,16 +209,21 @@ async def test_a_batch_outlives_postgres(
             values = [(subject,) for subject in subjects(deliveries)]
             await transaction.executemany("INSERT INTO handled VALUES ($1)", values)
             if len(handler.batches) == 1:
-                await take_away(own_postgres, end)
+                begun.set()
+                await gone.wait()
             await transaction.execute("SELECT 1")
         return ()
 
+    begun, gone = asyncio.Event(), asyncio.Event()
     stage.ping, stage.away = own_database.ping, DATABASE_AWAY
     handler = Recorder(act)
     sent = [sync() for _ in range(3)]
     await stage.bus.publish(sent)
     async with stage.acting({SyncPayment: handler}, handler_timeout_ms=1000):
-        await until(lambda: handler.batches and stage.reason() not in (None, "starting"))
+        await begun.wait()
+        await take_away(own_postgres, end)
+        gone.set()
+        await until(lambda: stage.reason() is not None)
         await bring_back(own_postgres)
         await until(stage.idle)
         assert stage.reason() is None

@@ -18,7 +18,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from common import streams
+import common.redis
 from common.streams import REDIS_AWAY, RedisRefuses, connect, writable
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, FakeRedis, Stage, until
@@ -55,7 +55,7 @@ async def test_a_pipeline_whose_answer_is_lost_is_not_sent_again() -> None:
 async def test_a_read_that_waits_is_not_taken_for_a_lost_connection(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(common.redis, "ANSWER_TIMEOUT_S", 0.1)
     async with connected(redis_url, blocking_ms=300) as client:
         assert not await client.xread({STREAM: "$"}, block=300)
     async with connected(redis_url) as client:
@@ -75,7 +75,7 @@ async def test_reads_that_wait_hold_up_nobody_else(stage: Stage) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(common.redis, "ANSWER_TIMEOUT_S", 0.1)
     async with FakeRedis(lambda _: b"").serving() as url, connected(url) as client:
         with pytest.raises(REDIS_AWAY):
             await client.ping()

@@ -1,0 +1,68 @@
+"""Connections to Redis, and what it looks like when Redis is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hiredis
+from redis.asyncio import Redis
+from redis.asyncio.connection import Connection, DefaultParser
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 5.0
+
+
+class RedisRefuses(ResponseError):
+    """Redis takes no writes for now: it cannot persist them, lacks replicas, or a script is running."""
+
+
+# Redis cannot serve now, though the command was right: wait and ask again.
+REDIS_AWAY: tuple[type[BaseException], ...] = (
+    RedisConnectionError,  # also LOADING and NOAUTH
+    RedisTimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,  # also MASTERDOWN
+    TryAgainError,
+    RedisRefuses,
+)
+# redis-py knows these answers by their text only.
+_REFUSALS = dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RedisRefuses)
+_Parser = type("_Parser", (DefaultParser,), {"EXCEPTION_CLASSES": DefaultParser.EXCEPTION_CLASSES | _REFUSALS})
+
+
+class _Connection(Connection):
+    """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        # A name of two words is sent as two.
+        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
+
+
+def connect(url: str, *, blocking_ms: int = 0) -> Redis:
+    """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
+
+    redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000,
+        socket_keepalive=True,
+        health_check_interval=0,
+        parser_class=_Parser,
+        connection_class=_Connection,  # not for rediss://, which has its own
+    )
+
+
+async def writable(redis: Redis) -> None:
+    """Raises what is in REDIS_AWAY unless Redis answers and takes writes: one that is full or a replica answers a
+    PING all the same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
+    await redis.xadd("probe", {"": ""}, nomkstream=True)

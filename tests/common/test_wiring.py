@@ -1,0 +1,86 @@
+"""What every actor's process is put together from works together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from common.envelope import Delivery
+from common.health import HEALTH
+from common.messages import SyncPayment
+from common.settings import ActorSettings
+from common.supervisor import SUPERVISOR
+from common.telemetry import METRICS, SAMPLERS
+from common.web import new_app
+from common.wiring import BUS, Reads, actor_context, bus_context, database_context
+from ops.redis import RedisServer
+from tests.common.stage import STREAM, Recorder, Stage, sync, until
+
+
+@asynccontextmanager
+async def process(redis_url: str, database_url: str, handler: Recorder) -> AsyncIterator[web.Application]:
+    settings = ActorSettings(redis_url=redis_url, block_ms=20)
+    app = new_app()
+    app.cleanup_ctx.extend(
+        (
+            bus_context("payment", settings),
+            database_context("payment", database_url, 2),
+            actor_context("payment", settings, lambda _: {STREAM: Reads({SyncPayment: handler})}),
+        )
+    )
+    async with TestServer(app):
+        yield app
+
+
+async def ready(app: web.Application) -> bool:
+    return not await app[HEALTH].problems()
+
+
+async def without_redis(app: web.Application) -> bool:
+    return set(await app[HEALTH].problems()) == {"redis", STREAM}
+
+
+def length(app: web.Application) -> float | None:
+    return app[METRICS].registry.get_sample_value("holdfast_mailbox_length", {"mailbox": STREAM})
+
+
+async def sample(app: web.Application) -> None:
+    for sampler in app[SAMPLERS]:
+        await sampler()
+
+
+async def test_an_actors_process_reads_handles_and_says_how_it_is(
+    redis_url: str, database_url: str, stage: Stage
+) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def act(_: Sequence[Delivery]) -> None:
+        begun.set()
+        await release.wait()
+
+    handler = Recorder(act)
+    async with process(redis_url, database_url, handler) as app:
+        await until(lambda: ready(app))
+        await app[BUS].publish([sent := sync()])
+        await begun.wait()
+        await sample(app)
+        assert length(app) == 1
+        release.set()
+    # The process has left, and finished what it took.
+    assert handler.handled == [sent.subject]
+    assert await stage.left() == 0
+    assert not app[SUPERVISOR].failed
+
+
+async def test_a_process_lives_on_without_redis_and_says_so(own_redis: RedisServer, database_url: str) -> None:
+    async with process(own_redis.url, database_url, Recorder()) as app:
+        await until(lambda: ready(app))
+        await own_redis.stop()
+        await until(lambda: without_redis(app))
+        await sample(app)
+        await own_redis.start()
+        await until(lambda: ready(app))
