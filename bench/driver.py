@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ class Driver:
 
     async def run(self, clients: Sequence[Client], orders: Sequence[bytes], kind: str, seconds: float) -> Slice:
         """Every client buys until `seconds` are over, and finishes what it has begun; `orders` in turn."""
-        meter = self._stage.meter(driver=os.getpid())
+        meter = self._stage.meter()
         turns = count()
         tally = _Tally()
         before = meter.read()

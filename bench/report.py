@@ -16,6 +16,8 @@ from bench.cpu import CHARGED
 from bench.figures import DrainFigures, Ratio, Ways
 from bench.goals import Goal
 
+# For what is not a terminal: no column is cut off.
+WIDTH = 116
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -49,6 +51,8 @@ class Report:
         return path
 
     def show(self, console: Console) -> None:
+        if not console.is_terminal:
+            console.width = WIDTH
         tables = (_ways_table(self.ways), _cpu_table(self), _drain_table(self.drains), _goal_table(self.goals))
         for table in tables:
             if table.row_count:
@@ -121,7 +125,7 @@ def _drain_table(drains: Sequence[DrainFigures]) -> Table:
         table.add_row(
             each.kind,
             str(each.runs),
-            f"{each.entries:,}",
+            f"{each.entries:,} of {each.enqueued:,}",
             _shown(each.per_second, 0),
             _shown(each.batch_mean, 0),
             _shown(each.handler_median),

@@ -22,7 +22,7 @@ PHASES = (JOURNEY, DRAIN)
 END_SECONDS = 4.0
 START_SHARE = 0.1
 # Of the time after the start, where both phases run.
-JOURNEY_SHARE = 0.5
+JOURNEY_SHARE = 0.45
 # A phase that starts late still gets this much, or its figures would say nothing.
 PHASE_SECONDS_MIN = 8.0
 FAILURES_SHOWN = 5

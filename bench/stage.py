@@ -80,9 +80,9 @@ class Stage:
             if child.running and (not kinds or name.partition("-")[0] in kinds)
         }
 
-    def meter(self, **more: int) -> Meter:
-        """Of every process that runs, and `more` by name."""
-        return Meter({**self.pids(), **more})
+    def meter(self) -> Meter:
+        """Of every process that runs."""
+        return Meter(self.pids())
 
     async def events(self, count: int, capacity: int, name: str) -> list[Json]:
         """New events with one ticket type each, made by an operator."""
@@ -154,7 +154,9 @@ def _temporary_folder() -> Path:
 
 async def _remove(stack: Stack, folder: Path) -> None:
     await stack.stop()
+    # An interrupted start leaves threads at work in the folder: they are waited for.
+    await asyncio.get_running_loop().shutdown_default_executor()
     postgres = stack.processes.get("postgres")
-    if isinstance(postgres, Postgres):
-        await asyncio.to_thread(postgres.remove)
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    if isinstance(postgres, Postgres) and postgres.data_dir.exists():
+        postgres.remove()
+    shutil.rmtree(folder, ignore_errors=True)

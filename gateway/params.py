@@ -62,6 +62,7 @@ async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
     try:
         raw = await request.read()
     except web.RequestPayloadError:
+        request.content.feed_eof()  # or aiohttp looks for the rest of it, and logs a traceback for its being broken
         raise MalformedRequest("The body is not encoded as its headers say") from None
     if not raw and empty:
         raw = empty

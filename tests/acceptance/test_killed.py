@@ -85,6 +85,7 @@ async def test_rush_survives_killed_processes(battered: Holdfast, moments: rando
 async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name: str) -> None:
     """What was asked for while an actor was away is done once it is back."""
     client, event = battered.client(), await battered.event((1500, 5))
+    await assert_clean(battered)  # at rest: it takes nothing with it that has to be taken over
     await battered.stack.processes[name].kill()
     try:
         async with client.live() as live:
@@ -103,6 +104,7 @@ async def test_payment_made_while_nobody_takes_webhooks_is_found(battered: Holdf
     """Stripe's event list is compared once payment is back: no webhook is needed."""
     client, event = battered.client(), await battered.event((1500, 5))
     booking = (await client.book(event, 1)).ok(201)
+    await assert_clean(battered)
     await battered.stack.processes["payment-1"].kill()
     try:
         async with client.live() as live:

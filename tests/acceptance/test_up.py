@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -122,9 +122,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         shutil.rmtree(cluster.resolve().parent)
 
 
-@pytest.fixture
-def running(checkout: Checkout) -> Iterator[Running]:
-    running = Running(checkout)
+@contextmanager
+def up(checkout: Checkout, *arguments: str) -> Iterator[Running]:
+    """`holdfast up`, stopped at the end unless the test did that."""
+    running = Running(checkout, *arguments)
     try:
         yield running
     finally:
@@ -132,43 +133,16 @@ def running(checkout: Checkout) -> Iterator[Running]:
             running.stop(signal.SIGTERM)
 
 
+@pytest.fixture(scope="module")
+def running(checkout: Checkout) -> Iterator[Running]:
+    """Used by the last tests of this file alone: until then nothing is up but what a test starts itself."""
+    with up(checkout) as running:
+        yield running
+
+
 def listens(port: str) -> bool:
     with closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", int(port))) == 0
-
-
-def test_up_serves_a_demo_event_and_ends_without_a_trace(checkout: Checkout, running: Running) -> None:
-    (event,) = checkout.get("/events")["items"]
-    assert len(event["ticket_types"]) == 2
-    assert any(checkout.gateway in line for line in running.lines)
-    assert all(listens(port) for port in checkout.ports.values())
-
-    assert running.stop(signal.SIGINT) == 0
-    assert [child for child in running.children if child.is_running()] == []
-    assert not any(listens(port) for port in checkout.ports.values())
-
-
-def test_second_up_finds_its_data_again(checkout: Checkout, running: Running) -> None:
-    before = checkout.get("/events")["items"]
-    assert running.stop(signal.SIGTERM) == 0
-    again = Running(checkout, "--scale", "booking=2,payment=2,gateway=2")
-    try:
-        assert checkout.get("/events")["items"] == before
-        assert not any(line.startswith("migrated") for line in again.lines)
-        modules = [one.cmdline()[-1] for one in again.children if one.cmdline()[-2:-1] == ["-m"]]
-        assert {name: modules.count(name) for name in CODE[1:5]} == {
-            "booking": 2,
-            "payment": 2,
-            "gateway": 2,
-            "sandbox": 1,
-        }
-    finally:
-        assert again.stop(signal.SIGINT) == 0
-    assert [child for child in again.children if child.is_running()] == []
-
-
-def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
-    assert f"already up in {checkout.folder / '.holdfast'} (process {running.process.pid})" in checkout.fails("up")
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_PORT", "PAYMENT_PORT", "POSTGRES_PORT", "REDIS_PORT"])
@@ -178,20 +152,6 @@ def test_busy_port_is_said_in_one_line(checkout: Checkout, name: str) -> None:
         said = checkout.fails("up", **{name: port})
     assert f"port {port}" in said
     assert name in said
-
-
-def test_process_that_dies_is_started_again(checkout: Checkout, running: Running) -> None:
-    running.child("booking").kill()
-    running.until(lambda line: line.startswith("booking-1 ended with -9"), STARTED_S)
-    running.until(lambda line: line == "booking-1 is up again", STARTED_S)
-
-
-def test_killed_up_leaves_the_next_one_a_clean_place(checkout: Checkout, running: Running) -> None:
-    running.process.kill()
-    running.process.wait()
-    psutil.wait_procs(running.children, timeout=STOPPED_S)
-    again = Running(checkout)
-    assert again.stop(signal.SIGINT) == 0
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> None:
@@ -207,6 +167,46 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> Non
     assert [child for child in children if child.is_running()] == []
 
 
+def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
+    said = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
+    assert "STRIPE_WEBHOOK_SECRETS" in said
+    assert "STRIPE_PUBLISHABLE_KEY" in said
+
+
+def test_data_folder_that_cannot_be_made_is_said_in_one_line(checkout: Checkout) -> None:
+    checkout.folder.joinpath("a file").touch()
+    assert "a file" in checkout.fails("up", "--data", "a file/data")
+
+
+def assert_gone(checkout: Checkout, running: Running) -> None:
+    assert [child for child in running.children if child.is_running()] == []
+    assert not any(listens(port) for port in checkout.ports.values())
+
+
+def test_up_serves_and_a_second_one_finds_its_data_again(checkout: Checkout) -> None:
+    """Both end without a trace; the second runs several of each."""
+    with up(checkout) as first:
+        events = checkout.get("/events")["items"]
+        assert [len(event["ticket_types"]) for event in events] == [2]
+        assert any(checkout.gateway in line for line in first.lines)
+        assert all(listens(port) for port in checkout.ports.values())
+        assert first.stop(signal.SIGINT) == 0
+        assert_gone(checkout, first)
+
+    with up(checkout, "--scale", "booking=2,payment=2,gateway=2") as second:
+        assert checkout.get("/events")["items"] == events
+        assert not any(line.startswith("migrated") for line in second.lines)
+        modules = [one.cmdline()[-1] for one in second.children if one.cmdline()[-2:-1] == ["-m"]]
+        wanted = {"booking": 2, "payment": 2, "gateway": 2, "sandbox": 1}
+        assert {name: modules.count(name) for name in wanted} == wanted
+        assert second.stop(signal.SIGTERM) == 0
+        assert_gone(checkout, second)
+
+
+def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
+    assert f"already up in {checkout.folder / '.holdfast'} (process {running.process.pid})" in checkout.fails("up")
+
+
 def test_operator_token_opens_the_admin_interface(checkout: Checkout, running: Running) -> None:
     token, _ = checkout.command("token", "--operator").communicate(timeout=30)
     (event,) = checkout.get("/events")["items"]
@@ -220,12 +220,15 @@ def test_operator_token_opens_the_admin_interface(checkout: Checkout, running: R
         assert answer.status == 200
 
 
-def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
-    said = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
-    assert "STRIPE_WEBHOOK_SECRETS" in said
-    assert "STRIPE_PUBLISHABLE_KEY" in said
+def test_process_that_dies_is_started_again(checkout: Checkout, running: Running) -> None:
+    running.child("booking").kill()
+    running.until(lambda line: line.startswith("booking-1 ended with -9"), STARTED_S)
+    running.until(lambda line: line == "booking-1 is up again", STARTED_S)
 
 
-def test_data_folder_that_cannot_be_made_is_said_in_one_line(checkout: Checkout) -> None:
-    checkout.folder.joinpath("a file").touch()
-    assert "a file" in checkout.fails("up", "--data", "a file/data")
+def test_killed_up_leaves_the_next_one_a_clean_place(checkout: Checkout, running: Running) -> None:
+    running.process.kill()
+    running.process.wait()
+    psutil.wait_procs(running.children, timeout=STOPPED_S)
+    again = Running(checkout)
+    assert again.stop(signal.SIGINT) == 0
