@@ -17,6 +17,7 @@ from ops.migrate import migrate
 from ops.postgres import Postgres
 from ops.redis import RedisServer
 from ops.secrets import Secrets, ensure_secrets
+from payment.pictures import NEEDED_TYPES
 
 LOG_BYTES_MAX = 10_000_000
 STRIPE_NEEDS = ("STRIPE_WEBHOOK_SECRETS", "STRIPE_PUBLISHABLE_KEY")
@@ -191,6 +192,7 @@ class Stack:
             "LOG_LEVEL": self.settings.get("LOG_LEVEL", "info").upper(),
             "SANDBOX_LEDGER": str(self.data_dir / "sandbox.sqlite3"),
             "SANDBOX_WEBHOOK_URL": self.webhook_url,
+            "SANDBOX_WEBHOOK_EVENTS": ",".join(NEEDED_TYPES),
             "SANDBOX_WEBHOOK_SECRET": self.secrets.webhook_secret,
             "SANDBOX_SECRET_KEY": self.secrets.stripe_secret_key,
             "SANDBOX_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,

@@ -19,12 +19,10 @@ from common.database import DATABASE_AWAY
 from common.envelope import tell
 from common.messages import StripeEventReceived
 from common.streams import REDIS_AWAY
-from payment.pictures import BOOKING_ID, CREATED_TYPE, EVENT_TYPES, Json, moment, own_id
+from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id
 from payment.repository import Repository
 from payment.stripe_api import Refused, StripeApi, Unanswered
 
-# That an intent was created is known without being told. Stripe takes at most 20 types.
-MISSABLE = sorted(EVENT_TYPES - {CREATED_TYPE})
 # So old an event's webhook has arrived, if it ever does at first try: younger ones would only be doubled.
 WEBHOOK_UNDER_WAY = timedelta(seconds=5)
 # Events may turn up in the list a little after their time.
@@ -84,7 +82,7 @@ class CatchUp:
         deadline = asyncio.get_running_loop().time() + LOOK_TIMEOUT_S
         created = {"gte": int((since - OVERLAP).timestamp()), "lte": int(until.timestamp())}
         missed: list[datetime] = []
-        pages = self._stripe.list_all("/v1/events", created=created, types=MISSABLE, deadline=deadline)
+        pages = self._stripe.list_all("/v1/events", created=created, types=NEEDED_TYPES, deadline=deadline)
         async for page in pages:
             missed += await self._take_in(page)
         # What was found is looked for again until it is stored: its message may be lost, too.

@@ -47,6 +47,8 @@ EVENT_TYPES = frozenset(
         "charge.dispute.funds_withdrawn",
     }
 )
+# What Stripe's webhook endpoint is to be set up for: that an intent was created is known without being told.
+NEEDED_TYPES = sorted(EVENT_TYPES - {CREATED_TYPE})
 
 Json = Mapping[str, Any]
 

@@ -68,9 +68,9 @@ async def _webhooks(app: web.Application) -> AsyncIterator[None]:
         app[WEBHOOKS] = webhooks
         urls = [url.strip() for url in settings.sandbox_webhook_url.split(",") if url.strip()]
         if urls:
-            every = frozenset("*")
+            types = frozenset(each.strip() for each in settings.sandbox_webhook_events.split(","))
             secret = settings.sandbox_webhook_secret
-            await webhooks.point([Endpoint(position, url, secret, every) for position, url in enumerate(urls)])
+            await webhooks.point([Endpoint(position, url, secret, types) for position, url in enumerate(urls)])
         else:
             webhooks.start()
         yield

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     sandbox_webhook_url: str = ""
     """Where events go, several separated by commas. When set, it replaces what the ledger remembers."""
 
+    sandbox_webhook_events: str = "*"
+    """The event types that are sent there, separated by commas, as an endpoint at Stripe is set up for some."""
+
     sandbox_webhook_secret: str = "whsec_sandbox"  # noqa: S105 - of the stand-in, known to all
     """Signs the webhooks, as each endpoint's signing secret does at Stripe."""
 

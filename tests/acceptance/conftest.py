@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.holdfast import Holdfast, complaints, running
 
 # Entries of a killed process are taken over soon. Payment's calls of Stripe forbid a shorter handler's time, and
 # the idle time of a claim has to outlast two of those.
@@ -19,9 +19,10 @@ STRICT = {"ATTEMPTS_MAX": "1"}
 
 @pytest.fixture(scope="session")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """For tests that harm nobody but themselves."""
+    """For tests that harm nobody but themselves: in its logs there is no error at the end."""
     async with running(tmp_path_factory.mktemp("shared")) as shared:
         yield shared
+    assert complaints(shared.stack) == []
 
 
 @pytest.fixture(scope="session")

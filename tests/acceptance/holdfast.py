@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -121,3 +122,18 @@ async def running(
         postgres = stack.processes.get("postgres")
         if isinstance(postgres, Postgres):
             await asyncio.to_thread(postgres.remove)
+    ended = {name: child.exit_code for name, child in stack.processes.items() if isinstance(child, ActorProcess)}
+    assert set(ended.values()) == {0}, f"some had to be killed: {ended}"
+
+
+def complaints(stack: Stack) -> list[str]:
+    """What the actors logged as an error, and what they printed that is no log line, such as a traceback."""
+    logs = stack.logs.glob("*-*.log")  # booking-1 and the like, not the servers
+    return [line for path in logs for line in path.read_text().splitlines() if _is_loud(line)]
+
+
+def _is_loud(line: str) -> bool:
+    try:
+        return json.loads(line)["level"] in ("error", "critical")
+    except (ValueError, KeyError, TypeError):
+        return True
