@@ -88,7 +88,7 @@ def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> d
 
 
 class Database:
-    """The pool. `connection` and `transaction` give an asyncpg connection; `client` serves Tortoise queries."""
+    """The pool, of asyncpg connections; Tortoise has it for its models and migrations."""
 
     def __init__(self, context: TortoiseContext) -> None:
         self._context = context
@@ -101,6 +101,10 @@ class Database:
         connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
         try:
             yield connection
+        except asyncpg.PostgresError as error:
+            # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
+            error.detail = None
+            raise
         finally:
             # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
             with suppress(*DATABASE_AWAY):

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis
 
 from common.database import Database, open_database
 from common.streams import connect
-from ops.migrate import migrate
-from ops.postgres import embedded_postgres
-from ops.redis import embedded_redis
 from tests.booking.stage import TABLES, Stage
 
 
 @pytest.fixture(scope="session")
-async def booking_dsn() -> AsyncIterator[str]:
-    async with embedded_postgres() as server:
-        await migrate(server.url("booking"), None)
-        yield server.url("booking")
-
-
-@pytest.fixture(scope="session")
-async def redis_url() -> AsyncIterator[str]:
-    async with embedded_redis(persist=False) as server:
-        yield server.url
-
-
-@pytest.fixture(scope="session")
-async def database(booking_dsn: str) -> AsyncIterator[Database]:
-    async with open_database("booking", booking_dsn, 10) as database:
+async def database(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[Database]:
+    async with open_database("booking", await migrated_database("booking"), 10) as database:
         yield database
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
+async def redis(redis_database: Callable[[str], str]) -> AsyncIterator[Redis]:
+    client = connect(redis_database("booking"))
     await client.flushdb()
     yield client
     await client.aclose()

@@ -307,3 +307,10 @@ def test_the_certificate_authority_can_be_given(mode: str, checked: bool) -> Non
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "asyncpg"])
 def test_tortoise_has_its_own_scheme(scheme: str) -> None:
     assert tortoise_url(f"{scheme}://u@h/d") == "asyncpg://u@h/d"
+
+
+async def test_an_error_does_not_quote_the_row_that_was_refused(database: Database, things: None) -> None:
+    """It would carry the row's secrets into logs and dead letters."""
+    with pytest.raises(asyncpg.NotNullViolationError) as refused:
+        await value(database, "INSERT INTO things VALUES (NULL, 'client secret') RETURNING id")
+    assert "client secret" not in f"{refused.value} {refused.value.as_dict()}"

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
-from sandbox.app import build_app as build_sandbox
 from stripe import StripeClient
-from tortoise.context import TortoiseContext
-from tortoise.migrations.api import migrate
 
 from common.bus import Bus
-from common.database import Database, open_database, tortoise_config
+from common.database import Database, open_database
 from common.health import Gate
 from common.streams import connect
-from ops.postgres import embedded_postgres
-from ops.redis import embedded_redis
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.pacing import Pacer
 from payment.repository import Repository
 from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
+from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
 from tests.payment.wire import Wire
@@ -35,21 +31,13 @@ ASKING_S = 2.0
 
 
 @pytest.fixture(scope="session")
-async def payment_dsn() -> AsyncIterator[str]:
-    """The database, migrated."""
-    async with embedded_postgres() as server:
-        config = tortoise_config("payment", server.url("payment"))
-        async with TortoiseContext() as context:
-            await context.init(config=config)
-            await migrate(config=config)
-            await context.connections.close_all()
-        yield server.url("payment")
+async def payment_dsn(migrated_database: Callable[..., Awaitable[str]]) -> str:
+    return await migrated_database("payment")
 
 
 @pytest.fixture(scope="session")
-async def redis_url() -> AsyncIterator[str]:
-    async with embedded_redis(persist=False) as server:
-        yield server.url
+def redis_url(redis_database: Callable[[str], str]) -> str:
+    return redis_database("payment")
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +63,7 @@ async def wire_url(wire: Wire) -> AsyncIterator[str]:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect(redis_url)
-    await client.flushall()
+    await client.flushdb()
     yield client
     await client.aclose()
 
