@@ -53,6 +53,7 @@ _CREATE = (
     errors.TicketTypeNotFound,
     errors.TicketTypeRequired,
     errors.QuantityOverLimit,
+    errors.AmountOverLimit,
     errors.NotOnSale,
     errors.SoldOut,
     errors.PaymentRejected,

@@ -44,7 +44,8 @@ async def read_books(holdfast: Holdfast) -> Books:
     ticket_types, bookings, transitions = await rows(stack.booking_database_url, *BOOKING_TABLES)
     payments, refunds = await rows(stack.payment_database_url, *PAYMENT_TABLES)
     async with Redis.from_url(stack.redis_url) as redis:
-        waiting = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
+        waiting = dict(await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES))))
+    waiting["Stripe's webhooks"] = await stripe.undelivered()
     return Books(
         ticket_types=ticket_types,
         bookings=bookings,

@@ -68,6 +68,12 @@ class StripeSide:
         """Have the sandbox misbehave as told, and in no other way; without arguments, not at all."""
         await self.control("/faults", **switches)
 
+    async def undelivered(self) -> int:
+        """How many webhooks are still to be sent, or sent again."""
+        shown = (await send(self._session, "GET", f"{self.url}/_sandbox/webhooks")).ok()
+        pending: int = shown["deliveries"].get("pending", 0)
+        return pending
+
     async def struck(self) -> dict[str, int]:
         """How often each fault has struck since they were last switched."""
         shown = (await send(self._session, "GET", f"{self.url}/_sandbox/faults")).ok()

@@ -26,6 +26,7 @@ class Place:
     holdfast: Holdfast
     event: Json
     closed: Json
+    dear: Json
     owner: Client
     booking: Json
 
@@ -38,11 +39,12 @@ class Place:
 async def place(holdfast: Holdfast) -> AsyncIterator[Place]:
     event = await holdfast.event((1000, 20), (2000, 20), max_per_booking=4)
     closed = await holdfast.event((1000, 20), on_sale=False)
+    dear = await holdfast.event((99_999_999, 20))
     owner = holdfast.client()
     booking = (await owner.book(event, 1, key="taken")).ok(201)
     await assert_clean(holdfast)
     before = await snapshot(holdfast.stack)
-    yield Place(holdfast, event, closed, owner, booking)
+    yield Place(holdfast, event, closed, dear, owner, booking)
     # Whatever was sent: at the end all is as it was.
     await assert_clean(holdfast)
     assert await snapshot(holdfast.stack) == before
@@ -88,6 +90,11 @@ BODIES: dict[str, tuple[Make, int, str]] = {
     "a quantity that is true": (lambda p: p.items(quantity=True), 422, "invalid_request"),
     "a quantity beyond 64 bits": (lambda p: p.items(quantity=2**70), 422, "invalid_request"),
     "more seats than a booking may have": (lambda p: p.items(quantity=5), 422, "quantity_over_limit"),
+    "more money than a payment may be": (
+        lambda p: {"event_id": p.dear["id"], "quantity": 2},
+        422,
+        "amount_over_limit",
+    ),
     "a ticket type twice": (lambda p: {**p.items(), "items": p.items()["items"] * 2}, 422, "invalid_request"),
     "an empty list": (lambda p: {**p.items(), "items": []}, 422, "invalid_request"),
     "items that are no list": (lambda p: {**p.items(), "items": "all"}, 422, "invalid_request"),

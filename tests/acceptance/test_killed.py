@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import WSMsgType
 
+from ops.child import Child
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Answer, Client, Json
 from tests.acceptance.holdfast import Holdfast
@@ -81,22 +85,29 @@ async def test_rush_survives_killed_processes(battered: Holdfast, moments: rando
     assert (row["held"], row["sold"]) == (0, SEATS)
 
 
+@asynccontextmanager
+async def without(holdfast: Holdfast, name: str) -> AsyncIterator[Child]:
+    """`name` is killed; a test starts it again when it has seen enough, or it is started at the end."""
+    await assert_clean(holdfast)  # at rest: it takes nothing with it that has to be taken over
+    process = holdfast.stack.processes[name]
+    await process.kill()
+    try:
+        yield process
+    finally:
+        if not process.running:
+            await process.start()
+
+
 @pytest.mark.parametrize("name", ["booking-1", "payment-1"])
 async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name: str) -> None:
     """What was asked for while an actor was away is done once it is back."""
     client, event = battered.client(), await battered.event((1500, 5))
-    await assert_clean(battered)  # at rest: it takes nothing with it that has to be taken over
-    await battered.stack.processes[name].kill()
-    try:
-        async with client.live() as live:
-            answer = await client.book(event, 1, key="meanwhile", prefer="wait=1")
-            assert answer.status == 202
-            await battered.stack.processes[name].start()
-            booking = await live.until(answer.body["id"], lambda now: now["payment"]["status"] == "awaiting")
-            assert (await client.book(event, 1, key="meanwhile")).ok(200) == booking
-    finally:
-        if not battered.stack.processes[name].running:
-            await battered.stack.processes[name].start()
+    async with without(battered, name) as process, client.live() as live:
+        answer = await client.book(event, 1, key="meanwhile", prefer="wait=1")
+        assert answer.status == 202
+        await process.start()
+        booking = await live.until(answer.body["id"], lambda now: now["payment"]["status"] == "awaiting")
+        assert (await client.book(event, 1, key="meanwhile")).ok(200) == booking
     await assert_clean(battered)
 
 
@@ -104,15 +115,29 @@ async def test_payment_made_while_nobody_takes_webhooks_is_found(battered: Holdf
     """Stripe's event list is compared once payment is back: no webhook is needed."""
     client, event = battered.client(), await battered.event((1500, 5))
     booking = (await client.book(event, 1)).ok(201)
+    async with without(battered, "payment-1") as process, client.live() as live:
+        await live.snapshot(booking_id=booking["id"])
+        await battered.stripe.pay(booking)
+        await process.start()
+        await live.until(booking["id"], "confirmed")
     await assert_clean(battered)
-    await battered.stack.processes["payment-1"].kill()
-    try:
-        async with client.live() as live:
-            await live.snapshot(booking_id=booking["id"])
-            await battered.stripe.pay(booking)
-            await battered.stack.processes["payment-1"].start()
-            await live.until(booking["id"], "confirmed")
-    finally:
-        if not battered.stack.processes["payment-1"].running:
-            await battered.stack.processes["payment-1"].start()
+
+
+async def test_client_of_a_stopping_gateway_comes_back(battered: Holdfast) -> None:
+    """Its socket says 1001; over the next one it hears what happened meanwhile."""
+    client, event = battered.client(), await battered.event((1500, 5))
+    gateway = battered.stack.processes["gateway-1"]
+    async with client.live() as live:
+        booking = (await client.book(event, 1)).ok(201)
+        await live.snapshot(booking_id=booking["id"])
+        stopping = asyncio.create_task(gateway.stop())
+        while (message := await live.socket.receive()).type is WSMsgType.TEXT:
+            pass
+        assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
+        await stopping
+    await battered.stripe.pay(booking)
+    await gateway.start()
+    async with client.live() as live:
+        await live.snapshot(booking_id=booking["id"])
+        await live.until(booking["id"], "confirmed")
     await assert_clean(battered)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
+from payment.pictures import NEEDED_TYPES
 from tests.acceptance.books import assert_clean, snapshot
 from tests.acceptance.client import Answer, Client, Json, send
 from tests.acceptance.holdfast import Holdfast
@@ -54,9 +55,9 @@ async def pay_and_hear(holdfast: Holdfast, client: Client, booking: Json) -> lis
 
 
 async def events_about(holdfast: Holdfast, booking: Json) -> list[Json]:
-    """Stripe's events about the booking's intent, newest first."""
+    """The events about the booking's intent that Stripe sends, newest first."""
     intent_id = booking["payment"]["intent_id"]
-    events = await holdfast.stripe.all("events")
+    events = [event for event in await holdfast.stripe.all("events") if event["type"] in NEEDED_TYPES]
     return [event for event in events if event["data"]["object"].get("id") == intent_id]
 
 
@@ -114,12 +115,13 @@ async def test_forged_and_stale_webhooks_change_nothing(holdfast: Holdfast) -> N
 async def test_webhook_that_comes_again_changes_nothing(holdfast: Holdfast) -> None:
     """All of a finished booking's events once more, newest first, and each of them twice."""
     client, booking = await pending(holdfast)
+    assert (await holdfast.stripe.confirm(booking["payment"], DECLINED)).status == 402
     await pay_and_hear(holdfast, client, booking)
     await assert_clean(holdfast)
     before = await snapshot(holdfast.stack)
     secret = holdfast.stack.secrets.webhook_secret
     events = await events_about(holdfast, booking)
-    assert {"payment_intent.created", "payment_intent.succeeded"} <= {event["type"] for event in events}
+    assert "payment_intent.succeeded" in {event["type"] for event in events}
     for event in [*events, *events]:
         payload = orjson.dumps(event)
         (await deliver(holdfast, payload, signature(payload, secret))).ok()
