@@ -31,6 +31,7 @@ class Books:
     def __init__(self, bookings: dict[UUID, Booking]) -> None:
         self.bookings = bookings
         self._before = dict(bookings)
+        self._created: list[Transition] = []
         self._transitions: list[Transition] = []
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
         self._causes: dict[UUID, Delivery | None] = {}
@@ -44,7 +45,8 @@ class Books:
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
         self.bookings[booking.id] = booking
-        self._note(None, booking, delivery)
+        self._causes[booking.id] = delivery
+        self._created.append(Transition(None, booking, cause_of(delivery)))
         follow = waits_for(booking)
         if follow is not None:
             self._follows.append((booking.id, follow, delivery))
@@ -55,21 +57,18 @@ class Books:
         before = self.bookings[after.id]
         self.bookings[after.id] = after
         if after.version != before.version:
-            self._note(before, after, delivery)
+            self._causes[after.id] = delivery
+            self._transitions.append(Transition(before.status, after, cause_of(delivery)))
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
-
-    def _note(self, before: Booking | None, after: Booking, delivery: Delivery | None) -> None:
-        self._transitions.append(Transition(before.status if before else None, after, cause_of(delivery)))
-        self._causes[after.id] = delivery
 
     async def save(self, work: Work) -> None:
         """Write what has changed: bookings, transitions and seats, in one transaction."""
-        new = [booking for id, booking in self.bookings.items() if id not in self._before]
         pairs = [(old, self.bookings[id]) for id, old in self._before.items() if self.bookings[id] != old]
-        await work.insert(new)
+        await work.insert(self._created)
         await work.save(pairs)
         await work.record(self._transitions)
-        await work.move_seats(domain.moves([*((None, booking) for booking in new), *pairs]))
+        new = ((None, each.after) for each in self._created)
+        await work.move_seats(domain.moves([*new, *pairs]))
 
     def shown(self, id: UUID) -> resources.Booking:
         """The booking as its owner may see it now; made once for all who are told."""

@@ -54,6 +54,7 @@ BOOKING_COLUMNS = {
 }
 # A new booking has the defaults in the rest.
 NEW_COLUMNS = dict(list(BOOKING_COLUMNS.items())[:13])
+CREATED_COLUMNS = NEW_COLUMNS | {"cause_type": "varchar", "cause_id": "varchar"}
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 JSON_COLUMNS = ("items", "last_error")
@@ -79,7 +80,16 @@ TICKET_TYPE_COLUMNS = {
 }
 BOOKING = ", ".join(BOOKING_COLUMNS)
 
-INSERT = f"INSERT INTO bookings ({', '.join(NEW_COLUMNS)}) SELECT * FROM unnest({unnest(NEW_COLUMNS)}) ORDER BY 1"
+# A booking and the change that made it, in one statement.
+INSERT = f"""
+WITH new AS (
+    SELECT * FROM unnest({unnest(CREATED_COLUMNS)}) AS new ({", ".join(CREATED_COLUMNS)})
+), inserted AS (
+    INSERT INTO bookings ({", ".join(NEW_COLUMNS)}) SELECT {", ".join(NEW_COLUMNS)} FROM new ORDER BY id
+)
+INSERT INTO booking_transitions (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
+SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new
+"""
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 # What was read is what is written over: the row is locked, and this says so.
@@ -239,10 +249,12 @@ class Work:
         """Due bookings that nobody else has in hand, locked."""
         return {row["id"]: _booking(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)}
 
-    async def insert(self, bookings: Sequence[Booking]) -> None:
+    async def insert(self, created: Sequence[Transition]) -> None:
         """Add new bookings. Raises UniqueViolationError when one has come to be there: then all is tried again."""
-        if bookings:
-            await self._connection.execute(INSERT, *_arrays(bookings, NEW_COLUMNS))
+        if created:
+            bookings = [each.after for each in created]
+            causes = ([each.cause.type for each in created], [each.cause.id for each in created])
+            await self._connection.execute(INSERT, *_arrays(bookings, NEW_COLUMNS), *causes)
 
     async def save(self, changes: Sequence[tuple[Booking, Booking]]) -> None:
         """Write (old, new) pairs of locked bookings."""

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from common.errors import HoldfastError
-from common.ids import uuid7
+from common.ids import message_id
 from common.messages import TYPES, Message, Reply
 from common.streams import Entry, Fields
 
@@ -115,7 +115,7 @@ def tell(message: Message, subject: object, *, cause: Delivery | None = None, tr
         message=message,
         stream=message.stream,
         subject=str(subject),
-        id=str(uuid7()),
+        id=message_id(),
         traceparent=traceparent or new_traceparent(),
         time=datetime.now(UTC).isoformat(),
     )
@@ -135,7 +135,7 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
             message=reply,
             stream=asked.replyto,
             subject=asked.subject,
-            id=str(uuid7()),
+            id=message_id(),
             traceparent=asked.traceparent,
             time=datetime.now(UTC).isoformat(),
             correlationid=asked.correlationid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import hiredis
@@ -42,6 +43,9 @@ class _Connection(Connection):
     def pack_command(self, *args: Any) -> list[bytes]:
         # A name of two words is sent as two.
         return [hiredis.pack_command((*args[0].split(), *args[1:]))]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
 
 
 def connect(url: str, *, blocking_ms: int = 0) -> Redis:
