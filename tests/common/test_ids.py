@@ -8,13 +8,22 @@ from uuid import UUID
 import pytest
 
 from common.backoff import Backoff
-from common.ids import booking_id, uuid7
+from common.ids import booking_id, message_id, uuid7
 
 
 def test_new_ids_are_uuids_of_version_7() -> None:
     id = uuid7()
     assert (id.version, id.variant) == (7, "specified in RFC 4122")
     assert abs((id.int >> 80) / 1000 - time.time()) < 10
+
+
+def test_ids_of_messages_are_the_same_in_text() -> None:
+    ids = {message_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    for text in ids:
+        id = UUID(text)
+        assert (id.version, id.variant, str(id)) == (7, "specified in RFC 4122", text)
+        assert abs((id.int >> 80) / 1000 - time.time()) < 10
 
 
 def test_new_ids_sort_by_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
