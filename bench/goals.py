@@ -36,6 +36,6 @@ def judged(ways: Sequence[Ways], ratios: Sequence[Ratio], drains: Sequence[Drain
             "one hot event: time of a booking", ratio.seconds if ratio else None, 1.2, False, "times spread events"
         ),
         Goal("one booking actor drains holds", rates.get("holds"), 5_000, True, "a second"),
-        Goal("one booking actor drains sold-out refusals", rates.get("refusals"), 5_000, True, "a second"),
+        Goal("one booking actor drains sold-out refusals", rates.get("refusals"), 20_000, True, "a second"),
         Goal("CPU of a booking", top.cpu_raw_multiple if top else None, 20, False, "times a raw aiohttp POST"),
     ]
