@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.backoff import Backoff
 from common.envelope import Envelope, Undecodable, decode, tell
@@ -17,7 +18,7 @@ from common.errors import Timeout, Unavailable, error_for
 from common.health import Gate
 from common.ids import uuid7
 from common.messages import NOTIFICATIONS, Message, Reply
-from common.streams import REDIS_AWAY, Entry, Tail
+from common.streams import ANSWER_TIMEOUT_S, REDIS_AWAY, Entry, Tail
 from common.supervisor import heed_cancel
 
 # Notifications and replies are hints about what is in the database: these only bound Redis' memory.
@@ -116,7 +117,11 @@ class Bus:
             for stream in {one.stream for one in additions if one.is_reply}:
                 # A gateway that is gone leaves nothing behind for long.
                 pipe.expire(stream, REPLIES_TTL_S)
-            await pipe.execute()
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await pipe.execute()
+            except TimeoutError:
+                raise RedisTimeoutError(f"no answer within {ANSWER_TIMEOUT_S} s") from None
 
     async def ask(self, message: Message, subject: object, *, timeout_s: float, traceparent: str = "") -> Any:
         """The reply's result.

@@ -48,8 +48,11 @@ class _Connection(Connection):
         return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
 
 
-def connect(url: str, *, blocking_ms: int = 0) -> Redis:
+def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
     """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
+
+    Not `timed`: its user bounds what it awaits. redis-py sets a timer for each answer, which in a pipeline costs
+    more than the answer.
 
     redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
     """
@@ -58,7 +61,7 @@ def connect(url: str, *, blocking_ms: int = 0) -> Redis:
         protocol=2,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000,
+        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000 if timed else None,
         socket_keepalive=True,
         health_check_interval=0,
         parser_class=_Parser,

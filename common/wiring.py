@@ -35,7 +35,8 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
         blocking = app[BLOCKING] = connect(settings.redis_url, blocking_ms=settings.block_ms)
-        app[BUS] = Bus(redis, source=f"/{process}/{settings.instance}", instance=settings.instance)
+        publishing = connect(settings.redis_url, timed=False)
+        app[BUS] = Bus(publishing, source=f"/{process}/{settings.instance}", instance=settings.instance)
         app[HEALTH].check("redis", redis.ping)
 
         async def sample_lengths() -> None:
@@ -47,8 +48,8 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
 
         app[SAMPLERS].append(sample_lengths)
         yield
-        await blocking.aclose()
-        await redis.aclose()
+        for client in (publishing, blocking, redis):
+            await client.aclose()
 
     return context
 

@@ -25,7 +25,7 @@ from common.messages import (
     SyncPayment,
 )
 from common.resources import Booking
-from common.streams import REDIS_AWAY, Entry
+from common.streams import REDIS_AWAY, Entry, connect
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
@@ -129,6 +129,24 @@ async def test_after_an_error_publishing_goes_on(own_stage: Stage, own_redis: Re
     await own_redis.start()
     await own_stage.bus.publish([late := sync()])
     assert await own_stage.read_all(STREAM) == [late]
+
+
+async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus bounds a pipeline as a whole: its client sets no timers."""
+    monkeypatch.setattr("common.bus.ANSWER_TIMEOUT_S", 0.2)
+    client = connect(own_redis.url, timed=False)
+    bus = Bus(client, source="/x", instance="x")
+    await bus.publish([sync()])
+    own_redis.pause()
+    try:
+        with pytest.raises(REDIS_AWAY):
+            await bus.publish([sync()])
+    finally:
+        own_redis.resume()
+    await bus.publish([sync()])
+    await client.aclose()
 
 
 async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> None:
