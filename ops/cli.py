@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -23,9 +24,9 @@ Data = Annotated[Path, typer.Option(envvar="HOLDFAST_DATA", help="Where the loca
 DATA = Path(".holdfast")
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception, code: int = 1) -> NoReturn:
     Console(stderr=True).print(f"holdfast: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def _port(name: str, help: str) -> Any:
@@ -41,6 +42,21 @@ def parse_scale(text: str) -> Scale:
             raise typer.BadParameter(f"{part!r}: say it as booking=2,payment=2,gateway=2, each from 1 to 64")
         counts[name] = int(number)
     return Scale(**counts)
+
+
+AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_since(text: str) -> datetime:
+    """A time (ISO 8601, UTC unless it says otherwise) or an age such as 90m, 2h, 7d. Raises typer.BadParameter."""
+    number, unit = text[:-1], AGE_UNITS.get(text[-1:])
+    if unit is not None and number.isascii() and number.isdigit() and len(number) < 6:
+        return datetime.now(UTC) - timedelta(**{unit: int(number)})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: say it as 2026-05-01T19:30, or as an age: 90m, 2h, 7d") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @app.command()
@@ -109,3 +125,30 @@ def token(
     except StartError as error:
         _fail(error)
     print(make_token(secret, os.environ, subject, operator=operator, seconds=seconds))
+
+
+@app.command()
+def audit(
+    since: Annotated[
+        str | None, typer.Option(help="Only what was made since: a time, or an age such as 90m, 2h, 7d.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds in which work under way may end; 0 looks once.")
+    ] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Compare bookings, seats, payments, refunds and Stripe's ledger, and say what does not match.
+
+    Changes nothing, and may be run at any time. Looks in BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and at Stripe
+    (STRIPE_SECRET_KEY, STRIPE_API_BASE), else in the local stack. Exits with 0 when all matches, 1 when something
+    does not, 2 when it could not look.
+    """
+    from ops.audit import command  # Stripe's library takes a second to import
+
+    moment = parse_since(since) if since is not None else None
+    try:
+        code = asyncio.run(command.run(data, os.environ, moment, settle, as_json=as_json))
+    except StartError as error:
+        _fail(error, command.CANNOT_LOOK)
+    raise typer.Exit(code)

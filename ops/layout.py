@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,18 @@ class Scale:
     gateway: int = 1
     booking: int = 1
     payment: int = 1
+
+
+def keep_ports(data_dir: Path, ports: Ports) -> None:
+    """Leave in `data_dir` where its stack is, for commands that are run beside it."""
+    draft = data_dir / "ports.new"
+    draft.write_text(json.dumps(asdict(ports)))
+    draft.rename(data_dir / "ports.json")
+
+
+def read_ports(data_dir: Path) -> Ports:
+    """Where the stack in `data_dir` is, or was last; the usual ports when it never was anywhere."""
+    try:
+        return Ports(**json.loads((data_dir / "ports.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return Ports()

@@ -12,7 +12,7 @@ from typing import IO
 from ops.actor import ActorProcess, inherited
 from ops.child import HOST, Child, ensure_free, free_port
 from ops.errors import StartError
-from ops.layout import Ports, Scale
+from ops.layout import Ports, Scale, keep_ports
 from ops.migrate import migrate
 from ops.postgres import Postgres
 from ops.redis import RedisServer
@@ -111,6 +111,7 @@ class Stack:
             self._rotate_logs()
             self.processes = {child.name: child for child in [*self._servers(), *self._sandbox()]}
             self._check_ports()
+            keep_ports(self.data_dir, self.ports)
             await _together(self._tier("postgres", "redis"))
             self.migrated = await migrate(self.booking_database_url, self.payment_database_url)
             self.processes |= {child.name: child for child in self._actors()}

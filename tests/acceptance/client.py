@@ -129,7 +129,9 @@ class Live:
         self.heard.append(message)
         return message
 
-    async def until(self, booking_id: str, wanted: str | Callable[[Json], bool]) -> Json:
+    async def until(
+        self, booking_id: str, wanted: str | Callable[[Json], bool], seconds: float = PATIENCE_SECONDS
+    ) -> Json:
         """The booking, once a message tells of it what is `wanted`: a status, or anything else."""
 
         def fits(message: Json) -> bool:
@@ -138,7 +140,7 @@ class Live:
                 return False
             return wanted(booking) if callable(wanted) else bool(booking["status"] == wanted)
 
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             message = next((message for message in self.heard if fits(message)), None)
             while message is None or not fits(message):
                 message = await self.next()

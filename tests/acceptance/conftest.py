@@ -15,6 +15,8 @@ from tests.acceptance.holdfast import Holdfast, complaints, running
 IMPATIENT = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
 # One failure on its own is enough: no test has to wait for another claim of what fails always.
 STRICT = {"ATTEMPTS_MAX": "1"}
+# Banks decide when a test says so, and not before.
+SLOW_BANKS = {"SANDBOX_SETTLE_SECONDS": "86400"}
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,7 @@ async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ho
 @pytest.fixture(scope="session")
 async def battered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that kill and stop: each leaves it running, at rest and right."""
-    async with running(tmp_path_factory.mktemp("battered"), settings=IMPATIENT | STRICT) as stack:
+    async with running(tmp_path_factory.mktemp("battered"), settings=IMPATIENT | STRICT | SLOW_BANKS) as stack:
         yield stack
 
 

@@ -12,6 +12,8 @@ from tests.acceptance.client import Answer, Json, send
 VISA = "pm_card_visa"
 DECLINED = "pm_card_visa_chargeDeclined"
 AUTHENTICATED = "pm_card_threeDSecure2Required"
+BANK_DEBIT = "pm_sepaDebit_success"
+REFUND_FAILS = "pm_card_refundFail"
 PAGE = 100
 
 
@@ -45,6 +47,15 @@ class StripeSide:
         """Pass the 3D Secure challenge that `intent` asks for."""
         url = intent["next_action"]["use_stripe_sdk"]["stripe_js"]
         return await send(self._session, "POST", url, data={"outcome": "passed"})
+
+    async def cancel(self, intent_id: str) -> Json:
+        """Cancel an intent by hand, as in the dashboard."""
+        url = f"{self.url}/v1/payment_intents/{intent_id}/cancel"
+        return (await send(self._session, "POST", url, headers=self._secret)).ok()
+
+    async def intent(self, intent_id: str) -> Json:
+        url = f"{self.url}/v1/payment_intents/{intent_id}"
+        return (await send(self._session, "GET", url, headers=self._secret)).ok()
 
     async def all(self, kind: str) -> list[Json]:
         """Every object of `kind` (`payment_intents`, `refunds`, `charges`, `events`), newest first."""

@@ -1,145 +1,128 @@
-"""The audit itself: each promise broken in a copy of clean books is found."""
+"""`holdfast audit` as an operator runs it: beside a running stack, by its exit code and what it prints."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 
-from tests.acceptance.audit import Books, Row, discrepancies
+from tests.acceptance.client import Client, Json
+from tests.acceptance.holdfast import Holdfast
 
-A, B = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+ROOT = Path(__file__).parent.parent.parent
+BUYERS = 20
+NOWHERE = "postgresql://nobody:no@127.0.0.1:1/nothing"
 
-
-def booking(of: str, **changes: Any) -> Row:
-    return {
-        "id": of,
-        "items": '[{"ticket_type_id": "t", "quantity": 2, "unit_amount": 500}]',
-        "amount": 1000,
-        "currency": "eur",
-        "status": "confirmed",
-        "payment": "paid",
-        "intent_id": f"pi_{of[0]}",
-        "amount_captured": 1000,
-        "amount_refunded": 0,
-        "refund_amount": None,
-        "version": 1,
-        "settle_after": None,
-        **changes,
-    }
+pytestmark = pytest.mark.timeout(120)
 
 
-def payment(of: str, **changes: Any) -> Row:
-    return {
-        "booking_id": of,
-        "intent_id": f"pi_{of[0]}",
-        "status": "succeeded",
-        "amount_captured": 1000,
-        "amount_refunded": 0,
-        "version": 3,
-        "reported_version": 3,
-        "report_after": None,
-        **changes,
-    }
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    error: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.out)
+        return body
 
 
-def intent(of: str, **changes: Any) -> Row:
-    return {
-        "id": f"pi_{of[0]}",
-        "metadata": {"booking_id": of},
-        "status": "succeeded",
-        "amount_received": 1000,
-        "currency": "eur",
-        **changes,
-    }
-
-
-def stripe_refund(of: str, **changes: Any) -> Row:
-    metadata = {"booking_id": of, "refund_id": f"r_{of[0]}"}
-    row = {"id": "re_1", "payment_intent": f"pi_{of[0]}", "metadata": metadata}
-    return {**row, "amount": 1000, "status": "succeeded", **changes}
-
-
-TYPE = {"id": "t", "capacity": 4, "held": 0, "sold": 2}
-CANCELLED = booking(B, status="cancelled", payment="refunded", amount_refunded=1000)
-HISTORY = [
-    {"booking_id": A, "version": 1, "to_status": "confirmed"},
-    {"booking_id": B, "version": 1, "to_status": "cancelled"},
-]
-CLEAN = Books(
-    ticket_types=[TYPE],
-    bookings=[booking(A), CANCELLED],
-    transitions=HISTORY,
-    payments=[payment(A), payment(B, amount_refunded=1000)],
-    intents=[intent(A), intent(B)],
-    stripe_refunds=[stripe_refund(B)],
-    mailboxes={"booking.commands": 0},
-)
-
-
-def with_first(name: str, **changes: Any) -> Books:
-    first, *rest = getattr(CLEAN, name)
-    rows: Any = {name: [{**first, **changes}, *rest]}
-    return replace(CLEAN, **rows)
-
-
-def test_clean_books_have_no_discrepancy() -> None:
-    assert discrepancies(CLEAN) == []
-
-
-BROKEN: dict[str, tuple[Books, str]] = {
-    "sold counter": (with_first("ticket_types", sold=1), "ticket type t"),
-    "held counter": (with_first("ticket_types", held=1), "ticket type t"),
-    "oversold": (with_first("ticket_types", capacity=1), "2 seats given of 1"),
-    "unknown ticket type": (replace(CLEAN, ticket_types=[]), "is not there"),
-    "stuck": (with_first("bookings", refund_amount=5), "driven on at None"),
-    "driven on though settled": (with_first("bookings", settle_after="now"), "driven on at now"),
-    "unreported": (with_first("payments", version=4), "acknowledged 3"),
-    "gap in the history": (with_first("transitions", version=2), "history [2]"),
-    "other end of the history": (with_first("transitions", to_status="failed"), "history failed"),
-    "money for nobody": (with_first("intents", metadata={}), "captured for no booking"),
-    "wrong amount": (with_first("intents", amount_received=900), "not its amount"),
-    "wrong currency": (with_first("intents", currency="usd"), "not its amount"),
-    "never paid": (with_first("intents", amount_received=0, status="processing"), "never paid"),
-    "kept money": (replace(CLEAN, stripe_refunds=[]), "not all of it goes back"),
-    "failed refund": (with_first("stripe_refunds", status="failed"), "not all of it goes back"),
-    "refunded too much": (with_first("stripe_refunds", amount=1001), "more than there was"),
-    "refund made twice": (
-        replace(CLEAN, stripe_refunds=[stripe_refund(B, amount=500), stripe_refund(B, id="re_2", amount=500)]),
-        "made 2 times",
-    ),
-    "two live intents": (
-        replace(CLEAN, intents=[*CLEAN.intents, intent(A, id="pi_x", status="processing", amount_received=0)]),
-        "2 live intents",
-    ),
-    "paid twice": (replace(CLEAN, intents=[*CLEAN.intents, intent(A, id="pi_x")]), "paid 2 times"),
-    "payment behind Stripe": (with_first("payments", status="processing"), "at Stripe succeeded"),
-    "intent Stripe does not know": (with_first("payments", intent_id="pi_y"), "is not at Stripe"),
-    "booking behind its payment": (with_first("bookings", amount_captured=0), "amount_captured 0"),
-    "payment without a booking": (with_first("payments", booking_id="z"), "no such booking"),
-    "work left": (replace(CLEAN, mailboxes={"booking.commands": 1}), "1 left"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken_promise_is_found(name: str) -> None:
-    books, told = BROKEN[name]
-    assert any(told in line for line in discrepancies(books)), discrepancies(books)
-
-
-def test_refund_that_is_owed_counts_as_given_back() -> None:
-    owed = booking(B, status="cancelled", payment="refund_pending", refund_amount=1000, settle_after="soon")
-    books = replace(CLEAN, bookings=[booking(A), owed], payments=[payment(A), payment(B)], stripe_refunds=[])
-    assert discrepancies(books) == []
-
-
-def test_part_of_the_money_may_be_given_back() -> None:
-    row = booking(A, amount_refunded=300)
-    books = replace(
-        CLEAN,
-        bookings=[row, CANCELLED],
-        payments=[payment(A, amount_refunded=300), payment(B, amount_refunded=1000)],
-        stripe_refunds=[stripe_refund(B), stripe_refund(A, amount=300)],
+async def audit(data: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
+    """The command, as it finds the stack by its data folder alone unless told otherwise."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "ops", "audit", "--data", str(data), *arguments),
+        cwd=ROOT,
+        env={**kept, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    assert discrepancies(books) == []
+    out, error = await command.communicate()
+    assert command.returncode is not None
+    return Said(command.returncode, out.decode(), error.decode())
+
+
+async def buy(holdfast: Holdfast, client: Client, event: Json) -> Json:
+    booking = (await client.book(event, 1)).ok(201)
+    await holdfast.stripe.pay(booking)
+    return booking
+
+
+@asynccontextmanager
+async def spoiled(holdfast: Holdfast, id: str) -> AsyncIterator[None]:
+    """A booking that says it has another intent; put right at the end."""
+    connection = await asyncpg.connect(holdfast.stack.booking_database_url)
+    put = "UPDATE bookings SET intent_id = $2 WHERE id = $1"
+    try:
+        right = await connection.fetchval("SELECT intent_id FROM bookings WHERE id = $1", UUID(id))
+        await connection.execute(put, UUID(id), "pi_other")
+        yield
+        await connection.execute(put, UUID(id), right)
+    finally:
+        await connection.close()
+
+
+async def test_audit_of_a_busy_stack_is_clean_and_says_what_is_under_way(holdfast: Holdfast) -> None:
+    """The seats that one holds are work under way; what others buy meanwhile is no mismatch."""
+    event = await holdfast.event((1000, 100))
+    holder = await holdfast.guest()
+    (await holder.book(event, 1)).ok(201)
+    buyers = [await holdfast.guest() for _ in range(BUYERS)]
+    buying = asyncio.gather(*(buy(holdfast, buyer, event) for buyer in buyers))
+    said = await audit(holdfast.stack.data_dir, "--json")
+    await buying
+    assert (said.code, said.error) == (0, "")
+    body = said.body
+    assert (body["clean"], body["mismatches"]) == (True, [])
+    assert body["under_way"]["hold"]["count"] >= 1
+    assert set(body["dead_letters"].values()) == {0}
+    assert body["mailboxes"].keys() == body["dead_letters"].keys()
+
+
+async def test_what_does_not_match_is_printed_and_ends_with_1(holdfast: Holdfast) -> None:
+    """Seen at two looks it is one; of what was made later, nothing is wrong."""
+    event = await holdfast.event((1000, 10))
+    booking = await buy(holdfast, await holdfast.guest(), event)
+    async with spoiled(holdfast, booking["id"]):
+        said = await audit(holdfast.stack.data_dir, "--settle", "4")
+        later = await audit(holdfast.stack.data_dir, "--settle", "4", "--since", "2090-01-01")
+    assert (said.code, said.error) == (1, "")
+    lines = [line for line in said.out.splitlines() if line.startswith("mismatch")]
+    assert [line.split("\t")[1:3] for line in lines] == [["summary", booking["id"]]]
+    assert said.out.splitlines()[-1].startswith("1 do not match: summary 1")
+    assert (later.code, later.out.splitlines()[-1].split(" (")[0]) == (0, "clean")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"BOOKING_DATABASE_URL": NOWHERE}, "database booking does not answer"),
+        ({"PAYMENT_DATABASE_URL": NOWHERE}, "database payment does not answer"),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:1"}, "Stripe does not answer"),
+        ({"STRIPE_SECRET_KEY": "sk_test_wrong"}, "Stripe refuses the key"),
+    ],
+)
+async def test_who_cannot_look_ends_with_2(holdfast: Holdfast, environment: Mapping[str, str], told: str) -> None:
+    base = {"STRIPE_API_BASE": holdfast.stack.sandbox_url or ""}
+    said = await audit(holdfast.stack.data_dir, environment={**base, **environment})
+    assert (said.code, said.out, len(said.error.splitlines())) == (2, "", 1), said
+    assert told in said.error
+
+
+async def test_without_a_stack_or_settings_it_says_what_is_missing(tmp_path: Path) -> None:
+    said = await audit(tmp_path)
+    assert (said.code, len(said.error.splitlines())) == (2, 1)
+    assert "BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL, STRIPE_SECRET_KEY not set" in said.error

@@ -1,0 +1,190 @@
+"""Reads bookings, seats, payments and refunds, page by page: what is kept of a million of them is one page.
+
+Each page is a short transaction of its own, so that an audit of hours keeps no old rows from being cleaned up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from common.database import DATABASE_AWAY
+from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats
+from ops.errors import StartError
+
+# Rows in memory at once, and in one question to a database.
+PAGE = 1000
+CONNECT_TIMEOUT_S = 10
+# The sums over all bookings take seconds for a million of them; nothing else comes near.
+STATEMENT_TIMEOUT_S = 600
+AWAY = (*DATABASE_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+BOOKING_COLUMNS = """
+id::text, status, payment, amount, items, currency, created_at, intent_id, payment_version, amount_captured,
+amount_refunded, refund_id::text, refund_amount, closing, version, settle_after
+"""
+HISTORIES = """
+SELECT booking_id::text, version, from_status, to_status FROM booking_transitions
+WHERE booking_id = ANY($1::uuid[]) ORDER BY booking_id, version
+"""
+PAYMENT_COLUMNS = """
+booking_id::text, status, amount, currency, created_at, intent_id, amount_captured, amount_refunded, dispute_status,
+cancel_requested, drive_after, version, reported_version, report_after
+"""
+REFUNDS = """
+SELECT booking_id::text, id::text, amount, status, stripe_refund_id AS stripe_id, drive_after FROM refunds
+WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
+"""
+# One statement sees counters and bookings of one moment: no difference is ever only work under way.
+SEATS = """
+SELECT coalesce(t.id, b.id)::text AS id, t.capacity, coalesce(t.held, 0) AS held, coalesce(t.sold, 0) AS sold,
+    coalesce(b.held, 0)::bigint AS booked_held, coalesce(b.sold, 0)::bigint AS booked_sold
+FROM (SELECT * FROM ticket_types WHERE {part}) t
+FULL JOIN (
+    SELECT (item->>'ticket_type_id')::uuid AS id,
+        sum((item->>'quantity')::int) FILTER (WHERE status = 'pending') AS held,
+        sum((item->>'quantity')::int) FILTER (WHERE status = 'confirmed') AS sold
+    FROM bookings, jsonb_array_elements(items) AS item
+    WHERE status IN ('pending', 'confirmed') AND {part} GROUP BY 1
+) b ON b.id = t.id
+"""
+# Of the events for which somebody has booked since.
+RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+NOBODY = UUID(int=0)
+
+
+class CannotLook(StartError):
+    """A database or Stripe is away: what it would have said is not known."""
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Both databases, for reading alone."""
+
+    booking: asyncpg.Connection
+    payment: asyncpg.Connection
+
+    def seats(self, since: datetime | None) -> AsyncIterator[Seats]:
+        return read_seats(self.booking, since)
+
+    async def bookings(self, since: datetime | None) -> AsyncIterator[list[Case]]:
+        """Every booking (made since), in pages, each with its payment and refunds."""
+        condition, order = "id > $1", "id"
+        last: tuple[Any, ...] = (NOBODY,)
+        if since is not None:
+            condition, order, last = "(created_at, id) > ($1, $2)", "created_at, id", (since, NOBODY)
+        query = f"SELECT {BOOKING_COLUMNS} FROM bookings WHERE {condition} ORDER BY {order} LIMIT {PAGE}"
+        while True:
+            found = await self._bookings(query, *last)
+            if not found:
+                return
+            newest = found[-1]
+            last = (UUID(newest.id),) if since is None else (newest.created_at, UUID(newest.id))
+            yield await self._cases([booking.id for booking in found], {each.id: each for each in found})
+
+    async def payments_alone(self, since: datetime | None) -> AsyncIterator[list[str]]:
+        """The bookings, in pages, that payment has something of and booking does not."""
+        query = f"""SELECT booking_id::text AS id, created_at FROM payments
+            WHERE booking_id > $1 AND created_at >= $2 ORDER BY booking_id LIMIT {PAGE}"""
+        last = str(NOBODY)
+        while True:
+            async with _reading(self.payment, "payment"):
+                rows = await self.payment.fetch(query, UUID(last), since or BEGINNING)
+            if not rows:
+                return
+            last = rows[-1]["id"]
+            ids = [row["id"] for row in rows]
+            async with _reading(self.booking, "booking"):
+                there = await self.booking.fetch("SELECT id::text FROM bookings WHERE id = ANY($1::uuid[])", ids)
+            if strays := set(ids) - {row["id"] for row in there}:
+                yield sorted(strays)
+
+    async def cases(self, ids: Sequence[str]) -> list[Case]:
+        """What is known of these bookings now; of each there is a case, an empty one if need be."""
+        query = f"SELECT {BOOKING_COLUMNS} FROM bookings WHERE id = ANY($1::uuid[])"
+        found = await self._bookings(query, list(ids))
+        return await self._cases(ids, {booking.id: booking for booking in found})
+
+    async def _bookings(self, query: str, *values: Any) -> list[Booking]:
+        async with _reading(self.booking, "booking"):
+            rows = await self.booking.fetch(query, *values)
+            changes: dict[str, list[Change]] = defaultdict(list)
+            for id, version, before, after in await self.booking.fetch(HISTORIES, [row["id"] for row in rows]):
+                changes[id].append(Change(version, before, after))
+        return [_booking(row, tuple(changes[row["id"]])) for row in rows]
+
+    async def _cases(self, ids: Sequence[str], bookings: dict[str, Booking]) -> list[Case]:
+        """With what payment knows: read after the bookings, so that it is never behind what they say of it."""
+        query = f"SELECT {PAYMENT_COLUMNS} FROM payments WHERE booking_id = ANY($1::uuid[])"
+        async with _reading(self.payment, "payment"):
+            payments = {row["booking_id"]: Payment(**row) for row in await self.payment.fetch(query, list(ids))}
+            refunds: dict[str, list[Refund]] = defaultdict(list)
+            for booking_id, *columns in await self.payment.fetch(REFUNDS, list(ids)):
+                refunds[booking_id].append(Refund(*columns))
+        return [Case(id, bookings.get(id), payments.get(id), tuple(refunds[id])) for id in ids]
+
+
+async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> AsyncIterator[Seats]:
+    """Every ticket type, or those of the events that were booked for since. Raises CannotLook."""
+    query, values = SEATS.format(part="true"), []
+    if since is not None:
+        query, values = SEATS.format(part=RECENT_EVENTS), [since]
+    async with _reading(connection, "booking"):
+        async for row in connection.cursor(query, *values, prefetch=PAGE):
+            yield Seats(**row)
+
+
+def _booking(row: asyncpg.Record, changes: tuple[Change, ...]) -> Booking:
+    columns = dict(row)
+    items = json.loads(columns.pop("items"))
+    amount = sum(item["quantity"] * item["unit_amount"] for item in items)
+    return replace(Booking(items_amount=amount, **columns), history=changes)
+
+
+@asynccontextmanager
+async def _reading(connection: asyncpg.Connection, name: str) -> AsyncIterator[None]:
+    """One moment of one database. Raises CannotLook."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield
+    except AWAY as error:
+        raise CannotLook(f"database {name} cannot be read: {error or type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def open_databases(booking_url: str, payment_url: str) -> AsyncIterator[Databases]:
+    """Raises CannotLook when one of them is away."""
+    booking = await _connect("booking", booking_url)
+    try:
+        payment = await _connect("payment", payment_url)
+        try:
+            yield Databases(booking, payment)
+        finally:
+            await _close(payment)
+    finally:
+        await _close(booking)
+
+
+async def _connect(name: str, url: str) -> asyncpg.Connection:
+    settings = {"application_name": "holdfast audit", "statement_timeout": f"{STATEMENT_TIMEOUT_S}s"}
+    try:
+        return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    except (*AWAY, ValueError) as error:
+        raise CannotLook(f"database {name} does not answer: {error or type(error).__name__}") from error
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+
+    try:
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
+    except AWAY:
+        connection.terminate()

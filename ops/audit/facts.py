@@ -1,0 +1,170 @@
+"""What the audit compares, as it was read: one case for each booking, one row for each ticket type. Frozen.
+
+Amounts are in the minor unit. Ids that are UUIDs in our databases are texts here, as they are at Stripe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """A ticket type's counters, and the sums over its bookings; `capacity` is None where there is no such type."""
+
+    id: str
+    capacity: int | None
+    held: int
+    sold: int
+    booked_held: int
+    booked_sold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of a booking's history."""
+
+    version: int
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """`items_amount` is the sum over its items; the other columns' meaning is in `booking/state.py`."""
+
+    id: str
+    status: str
+    payment: str
+    amount: int
+    items_amount: int
+    currency: str
+    created_at: datetime
+    intent_id: str | None = None
+    payment_version: int = 0
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    refund_id: str | None = None
+    refund_amount: int | None = None
+    closing: str | None = None
+    version: int = 1
+    settle_after: datetime | None = None
+    history: tuple[Change, ...] = ()
+
+    @property
+    def unsettled(self) -> bool:
+        return self.status == "pending" or self.refund_amount is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """The columns' meaning is in `payment/domain.py`."""
+
+    booking_id: str
+    status: str
+    amount: int
+    currency: str
+    created_at: datetime
+    intent_id: str | None = None
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    dispute_status: str | None = None
+    cancel_requested: bool = False
+    drive_after: datetime | None = None
+    version: int = 0
+    reported_version: int = 0
+    report_after: datetime | None = None
+
+    @property
+    def reported(self) -> bool:
+        """The booking has acknowledged the newest version."""
+        return self.report_after is None and self.reported_version == self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund as payment has it."""
+
+    id: str
+    amount: int
+    status: str
+    stripe_id: str | None = None
+    drive_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A payment intent at Stripe; `booking_id` is what its metadata names."""
+
+    id: str
+    booking_id: str | None
+    status: str
+    amount: int
+    received: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class StripeRefund:
+    """A refund at Stripe; `refund_id` is what its metadata names, None where it was made by hand."""
+
+    id: str
+    intent_id: str
+    refund_id: str | None
+    amount: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that is known of one booking, from three sources that were not read at the same moment."""
+
+    id: str
+    booking: Booking | None = None
+    payment: Payment | None = None
+    refunds: tuple[Refund, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    stripe_refunds: tuple[StripeRefund, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not match. Seen twice under the same rule and id, it is true."""
+
+    rule: str
+    id: str
+    text: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.rule, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What does not match in one case, and the kinds of work that are merely under way."""
+
+    findings: tuple[Finding, ...] = ()
+    under_way: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """How many bookings have one kind of work under way, and a few of them."""
+
+    examples_max: int = 5
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, id: str) -> None:
+        self.count += 1
+        if len(self.examples) < self.examples_max:
+            self.examples.append(id)
+
+
+def tally(kinds: Iterable[str], id: str, into: dict[str, UnderWay]) -> None:
+    """Count `id` under each of `kinds`."""
+    for kind in kinds:
+        into.setdefault(kind, UnderWay()).add(id)

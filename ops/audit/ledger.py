@@ -1,0 +1,234 @@
+"""Stripe's ledger, paged through its API and put down in a temporary file, so that any booking's part is at hand.
+
+Stripe lists newest first and not by booking, so the lists are read once, whole. SQLite's nameless database is a
+file that nobody else sees and that is gone when it is closed; in memory there is a page of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from common.health import Gate
+from ops.audit.databases import CannotLook
+from ops.audit.facts import Case, Intent, StripeRefund
+from payment.pacing import Lane, Pacer
+from payment.pictures import BOOKING_ID, REFUND_ID, Json, id_of, own_id
+from payment.stripe_api import KeySpent, Refused, StripeApi, StripeMetrics, Unanswered, open_client
+
+TIMEOUT_S = 20.0
+# Calls under way at once when single bookings are looked at again: far below Stripe's limits, which payment needs.
+CONCURRENCY = 4
+# An audit takes as long as it takes; each call is given up by itself.
+FOREVER_S = 7 * 86_400
+# How far Stripe's clock may be behind ours.
+SKEW = timedelta(minutes=10)
+PAGE = 1000
+GONE = "resource_missing"
+
+TABLES = """
+CREATE TABLE intents (
+    id TEXT PRIMARY KEY, booking_id TEXT, status TEXT, amount INT, received INT, currency TEXT,
+    matched INT DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE refunds (
+    id TEXT PRIMARY KEY, intent_id TEXT, refund_id TEXT, amount INT, status TEXT
+) WITHOUT ROWID;
+CREATE INDEX intents_booking ON intents (booking_id);
+CREATE INDEX refunds_intent ON refunds (intent_id);
+"""
+INTENT_COLUMNS = "id, booking_id, status, amount, received, currency"
+REFUND_COLUMNS = "id, intent_id, refund_id, amount, status"
+
+
+class Ledger:
+    """What Stripe has. Methods that ask Stripe raise CannotLook."""
+
+    def __init__(self, stripe: StripeApi, gate: Gate) -> None:
+        self._stripe = stripe
+        self._gate = gate
+        self._kept = sqlite3.connect("", isolation_level=None)
+        # Nothing of it has to survive: no journal, and no wait for the disk.
+        self._kept.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {TABLES}")
+
+    def close(self) -> None:
+        self._kept.close()
+
+    async def read(self, since: datetime | None) -> None:
+        """All intents and refunds (made since). The refunds first: then each one's intent is in the other list."""
+        narrowed: dict[str, Any] = {}
+        if since is not None:
+            narrowed = {"created": {"gte": int((since - SKEW).timestamp())}}
+        async for page in self._list("/v1/refunds", **narrowed):
+            self._put("refunds", (_columns_of_refund(each) for each in page if each.get("payment_intent")), 5)
+        async for page in self._list("/v1/payment_intents", **narrowed):
+            self._put("intents", ((*_columns_of_intent(each), 0) for each in page), 7)
+
+    def complete(self, cases: Sequence[Case]) -> Iterator[Case]:
+        """The cases with what Stripe has of them: what names the booking, and what payment names."""
+        ids = [case.id for case in cases]
+        named = {case.payment.intent_id: case.id for case in cases if case.payment and case.payment.intent_id}
+        found: dict[str, dict[str, Intent]] = defaultdict(dict)
+        for row in self._select(INTENT_COLUMNS, "intents", "booking_id", ids):
+            found[row[1]][row[0]] = Intent(*row)
+        for row in self._select(INTENT_COLUMNS, "intents", "id", list(named)):
+            found[named[row[0]]][row[0]] = Intent(*row)
+        intent_ids = list(chain.from_iterable(found.values()))
+        self._match(intent_ids)
+        refunds: dict[str, list[StripeRefund]] = defaultdict(list)
+        for row in self._select(REFUND_COLUMNS, "refunds", "intent_id", intent_ids):
+            refunds[row[1]].append(StripeRefund(*row))
+        for case in cases:
+            intents = tuple(found[case.id].values())
+            given = tuple(refund for intent in intents for refund in refunds[intent.id])
+            yield replace(case, intents=intents, stripe_refunds=given)
+
+    def left_over(self) -> Iterator[list[str]]:
+        """In pages, the bookings that Stripe's objects name and that have not come by yet."""
+        query = f"""SELECT DISTINCT booking_id FROM intents WHERE matched = 0 AND booking_id > ?
+            ORDER BY booking_id LIMIT {PAGE}"""
+        last = ""
+        while rows := self._kept.execute(query, (last,)).fetchall():
+            last = rows[-1][0]
+            yield [id for (id,) in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many objects were read; strangers are intents that are not Holdfast's."""
+        strangers = "SELECT count(*) FROM intents WHERE matched = 0 AND booking_id IS NULL"
+        queries = {
+            "intents": "SELECT count(*) FROM intents",
+            "refunds at Stripe": "SELECT count(*) FROM refunds",
+            "intents of others": strangers,
+        }
+        return {name: self._kept.execute(query).fetchone()[0] for name, query in queries.items()}
+
+    async def again(self, cases: Sequence[Case]) -> list[Case]:
+        """The cases with what Stripe says of them now."""
+        turns = asyncio.Semaphore(CONCURRENCY)
+
+        async def one(case: Case) -> Case:
+            async with turns:
+                return await self._again(case)
+
+        return list(await asyncio.gather(*(one(case) for case in cases)))
+
+    async def _again(self, case: Case) -> Case:
+        ids = {row[0] for row in self._select("id", "intents", "booking_id", [case.id])}
+        ids |= {case.payment.intent_id or ""} if case.payment else set()
+        ids |= {case.booking.intent_id or ""} if case.booking else set()
+        intents, refunds = [], []
+        for id in sorted(filter(None, ids)):
+            if (intent := await self._retrieve(id)) is None:
+                continue
+            intents.append(intent)
+            async for page in self._list("/v1/refunds", payment_intent=id):
+                refunds += [StripeRefund(*_columns_of_refund(each)) for each in page]
+        return replace(case, intents=tuple(intents), stripe_refunds=tuple(refunds))
+
+    async def _retrieve(self, id: str) -> Intent | None:
+        with _answered(self._gate):
+            try:
+                answer = await self._stripe.retrieve_intent(id, deadline=_deadline())
+            except Refused as refused:
+                if refused.code == GONE:
+                    return None
+                raise
+        return Intent(*_columns_of_intent(answer.body))
+
+    async def _list(self, path: str, **params: Any) -> AsyncIterator[list[Json]]:
+        pages = self._stripe.list_all(path, deadline=_deadline(), **params)
+        while True:
+            with _answered(self._gate):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            yield page
+
+    def _put(self, table: str, rows: Iterable[tuple[Any, ...]], width: int) -> None:
+        # New objects push others to the next page, where they come again.
+        places = ", ".join("?" * width)
+        self._kept.execute("BEGIN")
+        self._kept.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)
+        self._kept.execute("COMMIT")
+
+    def _select(self, columns: str, table: str, column: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(values), PAGE):
+            part = values[start : start + PAGE]
+            places = ", ".join("?" * len(part))
+            query = f"SELECT {columns} FROM {table} WHERE {column} IN ({places})"
+            yield from self._kept.execute(query, part).fetchall()
+
+    def _match(self, intent_ids: Sequence[str]) -> None:
+        self._kept.execute("BEGIN")
+        self._kept.executemany("UPDATE intents SET matched = 1 WHERE id = ?", ((id,) for id in intent_ids))
+        self._kept.execute("COMMIT")
+
+
+def _columns_of_intent(intent: Json) -> tuple[Any, ...]:
+    booking_id = own_id(intent, BOOKING_ID)
+    named = None if booking_id is None else str(booking_id)
+    return (
+        intent["id"],
+        named,
+        intent["status"],
+        intent["amount"],
+        intent["amount_received"],
+        intent["currency"],
+    )
+
+
+def _columns_of_refund(refund: Json) -> tuple[Any, ...]:
+    refund_id = own_id(refund, REFUND_ID)
+    named = None if refund_id is None else str(refund_id)
+    return refund["id"], id_of(refund["payment_intent"]), named, refund["amount"], refund["status"]
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + FOREVER_S
+
+
+@contextmanager
+def _answered(gate: Gate) -> Iterator[None]:
+    """What Stripe does not answer, or refuses, is something that the audit cannot look at."""
+    try:
+        yield
+    except (Unanswered, Refused, KeySpent) as error:
+        reason = gate.reason or f"Stripe does not answer: {error}"
+        raise CannotLook(" ".join(reason.split())) from error
+
+
+class _Patience(Pacer):
+    """An audit is in no hurry: it asks one thing after the other, and when Stripe says to wait it waits alone,
+    without taking turns from the fleet."""
+
+    def __init__(self) -> None:
+        self._not_before = 0.0
+
+    async def turn(self, lane: Lane) -> None:
+        await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
+
+    async def slow_down(self, seconds: float) -> None:
+        self._not_before = asyncio.get_running_loop().time() + seconds
+
+
+@asynccontextmanager
+async def open_ledger(key: str, base: str | None) -> AsyncIterator[Ledger]:
+    """Stripe's ledger by its API at `base`; None is the real one."""
+    gate = Gate("stripe")
+    gate.open()
+    async with open_client(key, base, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S) as client:
+        stripe = StripeApi(client, _Patience(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S)
+        ledger = Ledger(stripe, gate)
+        try:
+            yield ledger
+        finally:
+            ledger.close()

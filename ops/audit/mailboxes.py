@@ -1,0 +1,35 @@
+"""How much work waits in the mailboxes, and how much of it was buried: told beside, never a mismatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from common.messages import MAILBOXES
+from common.streams import REDIS_AWAY, connect, dead_letters, lengths
+
+
+@dataclass(frozen=True)
+class Mailboxes:
+    """Entries by mailbox; `away` says why they are not known."""
+
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    dead: Mapping[str, int] = field(default_factory=dict)
+    away: str | None = None
+
+
+async def read_mailboxes(redis_url: str) -> Mailboxes:
+    try:
+        redis = connect(redis_url)
+    except ValueError as error:
+        return Mailboxes(away=str(error))
+    try:
+        found = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
+    except REDIS_AWAY as error:
+        return Mailboxes(away=f"Redis does not answer: {error}")
+    finally:
+        await redis.aclose()
+    return Mailboxes(
+        lengths={name: found[name] for name in MAILBOXES},
+        dead={name: found[dead_letters(name)] for name in MAILBOXES},
+    )

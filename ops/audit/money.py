@@ -1,0 +1,164 @@
+"""Promise 3, money is matched: the rules that compare with Stripe's own ledger. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+from ops.audit.facts import Booking, Case, Intent, Payment, Refund
+from payment.pictures import REFUND_STATUSES
+
+# Of a refund at Stripe: nothing was given back. https://docs.stripe.com/api/refunds/object#refund_object-status
+VOID = ("failed", "canceled")
+# Of a payment: no (more) money comes by its intent.
+ENDED = ("succeeded", "canceled", "rejected")
+
+
+def open_intent(payment: Payment) -> bool:
+    """Payment knows of an intent by which money can still come."""
+    return payment.intent_id is not None and payment.status not in ENDED
+
+
+def may_pay(case: Case) -> bool:
+    """There is an intent at Stripe by which money can still come."""
+    return any(intent.status not in ENDED for intent in case.intents)
+
+
+def intent(case: Case, _: datetime) -> Iterator[str]:
+    """Payment's row and Stripe's intent tell the same, and each has the other."""
+    payment = case.payment
+    if case.booking is None and payment is None:
+        yield from (
+            f"intent {each.id}, {each.status}, {each.received} captured: for no booking" for each in case.intents
+        )
+        return
+    known = payment.intent_id if payment is not None else None
+    for each in case.intents:
+        if each.id == known and payment is not None:
+            yield from _same(payment, each, case.id)
+        elif not _to_be_found(payment, each):
+            yield f"intent {each.id}, {each.status}, {each.received} captured: unknown to payment"
+    if known is not None and known not in {each.id for each in case.intents}:
+        yield f"intent {known}: not at Stripe"
+
+
+def _to_be_found(payment: Payment | None, each: Intent) -> bool:
+    """Stripe made it, and its answer is still to be recorded, as payment asks again under the same key; or it was
+    canceled and never paid, and harms nobody."""
+    asking = payment is not None and payment.status == "creating" and payment.drive_after is not None
+    return (asking and not each.received) or (each.status == "canceled" and not each.received)
+
+
+def _same(payment: Payment, each: Intent, booking_id: str) -> Iterator[str]:
+    if each.booking_id != booking_id:
+        yield f"intent {each.id} is at Stripe for booking {each.booking_id}"
+    pairs = (
+        ("status", payment.status, each.status),
+        ("captured", payment.amount_captured, each.received),
+        ("amount", payment.amount, each.amount),
+        ("currency", payment.currency, each.currency),
+    )
+    yield from (f"payment: {name} {ours}; Stripe: {theirs}" for name, ours, theirs in pairs if ours != theirs)
+
+
+def captured(case: Case, _: datetime) -> Iterator[str]:
+    """Captured money belongs to one confirmed booking of that amount, or goes back."""
+    booking = case.booking
+    if booking is None:
+        return  # `intent` tells of money for no booking
+    paid = [each for each in case.intents if each.received]
+    if len(paid) > 1:
+        yield f"paid {len(paid)} times: {', '.join(each.id for each in paid)}"
+    total = sum(each.received for each in paid)
+    back = given_back(case)
+    if back > total:
+        yield f"captured {total}, given back or owed {back}: more than there was"
+    if booking.status == "confirmed":
+        yield from _confirmed(booking, case, paid)
+    elif booking.status != "pending" and back < total and not _will_be_given_back(case):
+        # A pending booking hears of its money yet: `intent` and `summary` say when it does not.
+        yield f"{booking.status}, captured {total}, given back or owed {back}: {total - back} kept"
+
+
+def _confirmed(booking: Booking, case: Case, paid: list[Intent]) -> Iterator[str]:
+    total = sum(each.received for each in paid)
+    wrong_currency = [each.currency for each in paid if each.currency != booking.currency]
+    if total != booking.amount or wrong_currency:
+        came = f"{total} {' '.join(wrong_currency) or booking.currency}"
+        yield f"confirmed for {booking.amount} {booking.currency}, captured {came}"
+    arrived = sum(refund.amount for refund in case.stripe_refunds if refund.status == "succeeded")
+    told = case.payment is not None and case.payment.reported
+    if total and arrived >= total and told:
+        yield f"confirmed, and all of {total} was given back"
+
+
+def _will_be_given_back(case: Case) -> bool:
+    """The booking has still to hear of the money, or the bank has taken it back."""
+    payment = case.payment
+    return payment is not None and (not payment.reported or payment.dispute_status == "lost")
+
+
+def given_back(case: Case) -> int:
+    """What Stripe has given back or is giving back, what it is still to be asked for, and what payment is."""
+    at_stripe = {refund.refund_id for refund in case.stripe_refunds}
+    stripe_ids = {refund.id for refund in case.stripe_refunds}
+    total = sum(refund.amount for refund in case.stripe_refunds if refund.status not in VOID)
+    total += sum(
+        refund.amount
+        for refund in case.refunds
+        if refund.status == "requested" and refund.id not in at_stripe and refund.stripe_id not in stripe_ids
+    )
+    booking = case.booking
+    if booking is not None and booking.refund_amount is not None:
+        taken_up = {refund.id for refund in case.refunds} | at_stripe
+        total += booking.refund_amount if booking.refund_id not in taken_up else 0
+    return total
+
+
+def one_intent(case: Case, _: datetime) -> Iterator[str]:
+    """At most one intent of a booking by which money can come, or has come."""
+    live = [f"{each.id} {each.status}" for each in case.intents if each.status != "canceled"]
+    if len(live) > 1:
+        yield f"{len(live)} live intents: {', '.join(live)}"
+
+
+def refunds_once(case: Case, _: datetime) -> Iterator[str]:
+    """Each refund of ours was made once."""
+    made = Counter(refund.refund_id for refund in case.stripe_refunds if refund.refund_id is not None)
+    yield from (f"refund {id}: made {count} times" for id, count in made.items() if count > 1)
+
+
+def refunds(case: Case, _: datetime) -> Iterator[str]:
+    """Payment's refunds and Stripe's are the same ones, and payment's sum is right."""
+    at_stripe = {refund.id: refund for refund in case.stripe_refunds}
+    known = {refund.stripe_id for refund in case.refunds}
+    asked = {refund.id for refund in case.refunds if refund.status == "requested"}
+    for theirs in case.stripe_refunds:
+        # One that is asked for is asked for again under the same key, and its answer recorded then.
+        if theirs.id not in known and theirs.refund_id not in asked:
+            yield f"{theirs.id}, {theirs.status}, of {theirs.amount} at Stripe: unknown to payment"
+    for refund in case.refunds:
+        if refund.stripe_id is None:
+            if refund.status in ("pending", "succeeded"):
+                yield f"refund {refund.id}, {refund.status}: without one at Stripe"
+        elif refund.stripe_id not in at_stripe:
+            yield f"refund {refund.id}: {refund.stripe_id} is not at Stripe"
+        else:
+            found = at_stripe[refund.stripe_id]
+            status = str(REFUND_STATUSES.get(found.status, "pending"))
+            if (refund.status, refund.amount) != (status, found.amount):
+                yield (
+                    f"refund {refund.id}: {refund.status} {refund.amount}; Stripe: {found.status} {found.amount}"
+                )
+    if case.payment is not None:
+        yield from _sums(case.payment, case.refunds)
+
+
+def _sums(payment: Payment, rows: tuple[Refund, ...]) -> Iterator[str]:
+    arrived = sum(refund.amount for refund in rows if refund.status == "succeeded")
+    if arrived != payment.amount_refunded:
+        yield f"payment: refunded {payment.amount_refunded}, its refunds {arrived}"
+    asked = sum(refund.amount for refund in rows if refund.status != "failed")
+    if asked > payment.amount_captured:
+        yield f"refunds of {asked}, captured {payment.amount_captured}"

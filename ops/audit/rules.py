@@ -1,0 +1,185 @@
+"""What must hold of a booking, its payment and Stripe's ledger, and what is only under way. Pure.
+
+Each rule looks at one case and says what does not match. Where the difference has somebody who is sure to take it
+away (a report not yet acknowledged, a row that is driven again in time), it is under way and not a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from ops.audit import money
+from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
+
+# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
+# forgotten, or nobody is there to drive it.
+STUCK = timedelta(minutes=2)
+
+# What a pending booking says of its payment, by the intent's status.
+WAITING = {
+    "creating": "creating",
+    "requires_payment_method": "awaiting",
+    "requires_confirmation": "awaiting",
+    "requires_action": "action_required",
+    "processing": "processing",
+    "requires_capture": "processing",
+}
+
+
+def judge(case: Case, now: datetime) -> Verdict:
+    """Everything that is not as promised in one booking, and what is under way in it."""
+    findings = [Finding(rule, case.id, text) for rule, check in RULES.items() for text in check(case, now)]
+    return Verdict(tuple(findings), tuple(under_way(case)))
+
+
+def judge_seats(row: Seats) -> list[Finding]:
+    """Promise 1: held and sold are the sums over the bookings, and never more than there are."""
+    found = []
+    if row.capacity is None:
+        told = f"{row.booked_held} held and {row.booked_sold} sold by bookings, and there is no such ticket type"
+        return [Finding("seats", row.id, told)]
+    if (row.held, row.sold) != (row.booked_held, row.booked_sold):
+        counted = f"bookings hold {row.booked_held} and bought {row.booked_sold}"
+        found.append(f"held {row.held}, sold {row.sold}; {counted}")
+    given = max(row.held + row.sold, row.booked_held + row.booked_sold)
+    if given > row.capacity:
+        found.append(f"oversold: {given} seats given of {row.capacity}")
+    return [Finding("seats", row.id, text) for text in found]
+
+
+def under_way(case: Case) -> Iterator[str]:
+    """The kinds of work that are still to be done in a case, each with somebody to do it."""
+    booking, payment = case.booking, case.payment
+    if booking is not None and booking.status == "pending":
+        yield "closing" if booking.closing is not None else "hold"
+    if booking is not None and booking.refund_amount is not None:
+        yield "refund owed"
+    if any(refund.status == "requested" for refund in case.refunds):
+        yield "refund asked for"
+    if any(refund.status == "pending" for refund in case.refunds):
+        yield "refund on its way"
+    if payment is None:
+        return
+    if not payment.reported:
+        yield "report on its way"
+    if payment.drive_after is not None:
+        yield "Stripe to be asked"
+    if booking is not None and booking.status in ("cancelled", "failed") and money.may_pay(case):
+        yield "intent to be canceled"
+
+
+def items(case: Case, _: datetime) -> Iterator[str]:
+    """The amount of a booking is the sum of its items."""
+    booking = case.booking
+    if booking is not None and booking.amount != booking.items_amount:
+        yield f"amount {booking.amount}, its items {booking.items_amount}"
+
+
+def history(case: Case, _: datetime) -> Iterator[str]:
+    """Each version has one row, each row begins where the last one ended, and the last is what the booking is."""
+    booking = case.booking
+    if booking is None:
+        return
+    versions = [change.version for change in booking.history]
+    if versions != list(range(1, booking.version + 1)):
+        yield f"version {booking.version}, history {versions}"
+        return
+    before: str | None = None
+    for change in booking.history:
+        if change.before != before:
+            yield f"version {change.version} begins as {change.before}, the one before ended as {before}"
+        before = change.after
+    if before != booking.status:
+        yield f"{booking.status}, its history ends {before}"
+
+
+def driven(case: Case, now: datetime) -> Iterator[str]:
+    """Promise 2: what still waits for something carries the time at which it is driven on, and is driven then."""
+    booking, payment = case.booking, case.payment
+    if booking is not None:
+        what = f"{booking.status}, payment {booking.payment}, refund owed {booking.refund_amount or 0}"
+        yield from _in_time(what, booking.unsettled, booking.settle_after, now)
+        if booking.settle_after is not None and not booking.unsettled:
+            yield f"{what}: settled, and to be driven on at {booking.settle_after}"
+    if payment is not None:
+        told = f"payment's version {payment.version}, acknowledged {payment.reported_version}"
+        yield from _in_time(told, payment.version != payment.reported_version, payment.report_after, now)
+        asks = payment.status == "creating" or (payment.cancel_requested and money.open_intent(payment))
+        yield from _in_time(f"payment {payment.status}", asks, payment.drive_after, now)
+    for refund in case.refunds:
+        waits = refund.status == "requested"
+        yield from _in_time(f"refund {refund.id} requested", waits, refund.drive_after, now)
+
+
+def _in_time(what: str, waits: bool, due: datetime | None, now: datetime) -> Iterator[str]:
+    if not waits:
+        return
+    if due is None:
+        yield f"{what}: driven on by nobody"
+    elif now - due > STUCK:
+        yield f"{what}: stuck, was to be driven on at {due}"
+
+
+def payment_row(case: Case, _: datetime) -> Iterator[str]:
+    """The booking says of its payment what payment says."""
+    booking, payment = case.booking, case.payment
+    if booking is None:
+        if payment is not None:
+            yield "payment has it, and there is no such booking"
+        return
+    if payment is None:
+        if booking.intent_id is not None or booking.amount_captured or booking.payment_version:
+            yield f"intent {booking.intent_id}, captured {booking.amount_captured}, and payment has nothing of it"
+        return
+    if not payment.reported:
+        return  # under way, and `driven` says when it takes too long
+    pairs = (
+        ("intent", booking.intent_id, payment.intent_id),
+        ("captured", booking.amount_captured, payment.amount_captured),
+        ("refunded", booking.amount_refunded, payment.amount_refunded),
+        ("payment's version", booking.payment_version, payment.version),
+    )
+    yield from (f"{name} {ours}; payment: {theirs}" for name, ours, theirs in pairs if ours != theirs)
+    allowed = _summaries(booking, payment, case)
+    if booking.payment not in allowed:
+        yield f"{booking.status}, payment {booking.payment}; payment: {payment.status}, so {' or '.join(allowed)}"
+
+
+def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...]:
+    """What the booking may say of its payment."""
+    if payment.status != "succeeded":
+        # A pending booking ends with its intent.
+        waiting = WAITING.get(payment.status, "ended")
+        return (waiting,) if booking.status == "pending" else ("none",)
+    if booking.status == "pending":
+        return ("ended",)
+    if payment.dispute_status is not None:
+        return (*MONEY, "disputed")
+    if booking.refund_amount is not None:
+        return ("refund_pending",)
+    allowed = []
+    if any(refund.status == "failed" for refund in case.refunds):
+        allowed.append("refund_failed")
+    if any(refund.status in ("requested", "pending") for refund in case.refunds):
+        return (*allowed, "refund_pending")
+    back = payment.amount_refunded
+    whole = "refunded" if payment.amount_captured else "none"
+    allowed.append(whole if back >= payment.amount_captured else "partially_refunded" if back else "paid")
+    return tuple(allowed)
+
+
+MONEY = ("paid", "partially_refunded", "refunded", "refund_pending", "refund_failed", "none")
+
+# By the name that a finding carries, in the order in which they are said.
+RULES: dict[str, Callable[[Case, datetime], Iterator[str]]] = {
+    "items": items,
+    "history": history,
+    "stuck": driven,
+    "summary": payment_row,
+    "intent": money.intent,
+    "captured": money.captured,
+    "one intent": money.one_intent,
+    "refund": money.refunds,
+    "refund twice": money.refunds_once,
+}

@@ -1,0 +1,47 @@
+"""Real Postgres with both databases, and Stripe's stand-in: books that a test fills and spoils as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession, DummyCookieJar
+from aiohttp.test_utils import TestServer
+
+from ops.audit.places import Places
+from sandbox.app import build_app as build_sandbox
+from sandbox.settings import Settings as SandboxSettings
+from tests.ops.books import KEY, Books
+
+BOOKING_TABLES = "bookings, booking_transitions, ticket_types, events"
+PAYMENT_TABLES = "payments, payment_attempts, refunds"
+
+
+@pytest.fixture(scope="session")
+async def databases(
+    migrated_database: Callable[..., Awaitable[str]],
+) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection, str, str]]:
+    booking_url = await migrated_database("booking", "ops_booking")
+    payment_url = await migrated_database("payment", "ops_payment")
+    booking, payment = await asyncpg.connect(booking_url), await asyncpg.connect(payment_url)
+    yield booking, payment, booking_url, payment_url
+    await booking.close()
+    await payment.close()
+
+
+@pytest.fixture
+async def books(
+    databases: tuple[asyncpg.Connection, asyncpg.Connection, str, str],
+) -> AsyncIterator[Books]:
+    """Nothing in them yet."""
+    booking, payment, booking_url, payment_url = databases
+    await booking.execute(f"TRUNCATE {BOOKING_TABLES} CASCADE")
+    await payment.execute(f"TRUNCATE {PAYMENT_TABLES} CASCADE")
+    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
+    async with (
+        TestServer(build_sandbox(settings)) as sandbox,
+        ClientSession(cookie_jar=DummyCookieJar()) as session,
+    ):
+        stripe = str(sandbox.make_url("/")).rstrip("/")
+        yield Books(booking, payment, session, Places(booking_url, payment_url, KEY, stripe, None))
