@@ -78,8 +78,9 @@ class Mailbox:
         self._group = group
         self._consumer = consumer
         self._claim_idle_ms = claim_idle_ms
-        # Looking for abandoned entries costs a round trip: four looks in each idle time are prompt enough.
-        self._claim_every_s = claim_idle_ms / 4000
+        # Looking for abandoned entries costs a round trip: a dozen looks in each idle time cost next to nothing,
+        # and whoever was killed is waited for little longer than that.
+        self._claim_every_s = claim_idle_ms / 12_000
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
         self._ack_and_delete: bool | None = None

@@ -25,8 +25,9 @@ NO_CURRENCY = "xxx"
 # A report that the booking does not acknowledge is told again after the first, doubling up to the second:
 # short enough for all to be well half a minute after a fault has ended.
 REPORT_PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
-# What Stripe did not answer is asked again in the same way.
-DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=20))
+# What Stripe did not answer is asked again in the same way. Shorter: of a batch that is asked for when Stripe is
+# just back, a single request finds that out, and the others wait once more.
+DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=15))
 # Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
 DRIVE_FIRST = timedelta(seconds=15)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.

@@ -110,6 +110,7 @@ FROM unnest($1::varchar[], $2::varchar[], $3::timestamptz[], $4::varchar[], $5::
     AS new (id, type, created, object_id, booking_id)
 ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
 """
+UNSTORE_EVENTS = "DELETE FROM stripe_events WHERE id = ANY($1::varchar[])"
 KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = """
 INSERT INTO payment_attempts (id, booking_id, code, decline_code, message, at)
@@ -281,6 +282,11 @@ class Work:
             now,
         )
         return {row["id"] for row in rows}
+
+    async def unstore_events(self, ids: Sequence[str]) -> None:
+        """These have not been taken in after all."""
+        if ids:
+            await self._connection.execute(UNSTORE_EVENTS, ids)
 
     async def add_attempts(self, attempts: Sequence[Attempt]) -> None:
         if attempts:

@@ -1,0 +1,114 @@
+"""A look of the settler reads the indexes of due rows and nothing else, however many rows are settled."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NoReturn
+
+import orjson
+import pytest
+
+from common.bus import Bus
+from common.streams import connect
+from payment.repository import DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, NEXT_DUE, Repository
+from payment.settle import LOOK_S, PaymentSettler
+from tests.payment.stage import Stage
+
+MANY_PAYMENTS = """
+INSERT INTO payments
+    (booking_id, amount, currency, status, intent_id, amount_captured, asked_at, created_at, updated_at, version)
+SELECT gen_random_uuid(), 100, 'eur', 'succeeded', 'pi_' || n, 100, now(), now(), now(), 1
+FROM generate_series(1, 20000) AS n
+"""
+MANY_REFUNDS = """
+INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
+SELECT gen_random_uuid(), booking_id, 100, 'failed', now(), now(), now() FROM payments
+"""
+TYPES, VALUES = "(timestamptz, int, interval, interval)", "(now(), 200, '5 s', '20 s')"
+REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
+# The query, and the indexes that it may look at.
+LOOKS = {
+    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, REFUNDS}),
+    "reports": (DUE_REPORTS, TYPES, VALUES, {REPORTS}),
+    "payments": (DUE_PAYMENTS, TYPES, VALUES, {PAYMENTS}),
+    "refunds": (DUE_REFUNDS, TYPES, VALUES, {REFUNDS}),
+}
+
+
+def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plan's steps, its own and those below it."""
+    return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
+
+
+async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
+    """What was read of tables for this look: it is rolled back."""
+    query, types, values, _ = LOOKS[look]
+    async with stage.database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(f"PREPARE look {types} AS {query}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE look {values}")
+        await connection.execute("DEALLOCATE look")
+        await transaction.rollback()
+    steps = parts(orjson.loads(plan)[0]["Plan"])
+    return [step for step in steps if "Relation Name" in step and "Scan" in step["Node Type"]]
+
+
+@pytest.fixture
+async def many(stage: Stage) -> Stage:
+    """Very many settled payments, with their refunds."""
+    for query in (MANY_PAYMENTS, MANY_REFUNDS, "ANALYZE payments, refunds"):
+        await stage.rows(query)
+    return stage
+
+
+async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
+    """The due indexes are empty: a page or two of each is all that is read."""
+    for look, (_, _, _, indexes) in LOOKS.items():
+        read = await scans(many, look)
+        done = [step for step in read if step["Actual Loops"]]
+        assert {step["Index Name"] for step in done} == indexes
+        assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in read)
+        assert sum(step["Actual Rows"] for step in done) == 0
+        assert all(step["Shared Hit Blocks"] + step["Shared Read Blocks"] <= 2 for step in done)
+
+
+DUE = {
+    "reports": ("payments", "report_after"),
+    "payments": ("payments", "drive_after"),
+    "refunds": ("refunds", "drive_after"),
+}
+
+
+async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
+    """And each of them once more by its key, to put its next time forward."""
+    for look, (table, column) in DUE.items():
+        some = f"SELECT ctid FROM {table} LIMIT 10"
+        await many.rows(f"UPDATE {table} SET {column} = now() - interval '1 s' WHERE ctid = ANY(ARRAY({some}))")
+        await many.rows(f"ANALYZE {table}")
+        read = await scans(many, look)
+        assert all(step["Node Type"] == "Index Scan" for step in read)
+        assert sorted(step["Actual Rows"] * step["Actual Loops"] for step in read) == [10, 10]
+
+
+class OnlyLooks(Repository):
+    """Counts the looks, and has nothing else asked of it."""
+
+    looks = 0
+
+    async def next_due(self) -> datetime | None:
+        self.looks += 1
+        return await super().next_due()
+
+    async def due_reports(self, *_: Any) -> NoReturn:
+        raise AssertionError("nothing is due")
+
+
+async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
+    """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
+    repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
+    settler = PaymentSettler(repository, Bus(nowhere, source="/payment/test", instance="test"), many.clock)
+    pauses = [await settler.run_once() for _ in range(3)]
+    await nowhere.aclose()
+
+    assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)

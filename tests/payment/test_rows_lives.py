@@ -1,0 +1,245 @@
+"""Whole lives of payments as Stripe tells of them: in every order, one by one, together and doubled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from itertools import permutations
+from typing import Any
+
+import orjson
+import pytest
+
+from common.messages import StripeEventReceived, SyncPayment
+from payment.pictures import CREATED_TYPE, EVENT_TYPES
+from tests.payment.rows import Json, bank, by_hand
+from tests.payment.stage import Booking, Stage, booking
+
+# What is not the same in every order: how many changes could be seen, and when.
+PATH = {"version", "seen_at", "updated_at", "report_after", "report_attempts", "last_change", "drive_after"}
+INTENT = "payment_intent"
+
+
+async def pay(stage: Stage, intent: str, *cards: str) -> None:
+    for card in cards:
+        await stage.pay(intent, card)
+
+
+async def declined_and_then_paid(stage: Stage, intent: str) -> None:
+    """By card, by card with a challenge, and by a debit that takes a while."""
+    await pay(stage, intent, "pm_card_chargeDeclined", "pm_card_authenticationRequired", "pm_sepaDebit_success")
+    await bank(stage, f"payment_intents/{intent}/succeed")
+
+
+async def declined_and_then_canceled(stage: Stage, intent: str) -> None:
+    await pay(stage, intent, "pm_card_chargeDeclined", "pm_sepaDebit_failed")
+    await bank(stage, f"payment_intents/{intent}/fail")
+    await stage.call("POST", f"/v1/payment_intents/{intent}/cancel")
+
+
+async def held_and_then_captured(stage: Stage, intent: str) -> None:
+    form = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/", "capture_method": "manual"}
+    await stage.call("POST", f"/v1/payment_intents/{intent}/confirm", **form)
+    await stage.call("POST", f"/v1/payment_intents/{intent}/capture")
+
+
+async def refunded_in_parts(stage: Stage, intent: str) -> None:
+    await pay(stage, intent, "pm_card_visa")
+    await bank(stage, f"payment_intents/{intent}/refund", amount=1500)
+    await bank(stage, f"payment_intents/{intent}/refund")
+
+
+async def refund_that_fails_in_the_end(stage: Stage, intent: str) -> None:
+    """Under way, then told to have succeeded, then failed days later."""
+    await pay(stage, intent, "pm_card_pendingRefund")
+    refund = await bank(stage, f"payment_intents/{intent}/refund", amount=2000)
+    await bank(stage, f"refunds/{refund['id']}/succeed")
+    await bank(stage, f"refunds/{refund['id']}/fail")
+
+
+async def refund_that_failed_and_was_made_again(stage: Stage, intent: str) -> None:
+    await pay(stage, intent, "pm_card_visa")
+    refund = await bank(stage, f"payment_intents/{intent}/refund")
+    await bank(stage, f"refunds/{refund['id']}/fail")
+    await bank(stage, f"payment_intents/{intent}/refund")
+
+
+async def dispute_that_is_won(stage: Stage, intent: str) -> None:
+    await pay(stage, intent, "pm_card_visa")
+    dispute = await bank(stage, f"payment_intents/{intent}/dispute")
+    await stage.call("POST", f"/v1/disputes/{dispute['id']}", **{"evidence[product_description]": "A concert"})
+    await bank(stage, f"disputes/{dispute['id']}/won")
+
+
+async def dispute_that_is_lost(stage: Stage, intent: str) -> None:
+    await pay(stage, intent, "pm_card_visa")
+    dispute = await bank(stage, f"payment_intents/{intent}/dispute")
+    await bank(stage, f"disputes/{dispute['id']}/lost")
+
+
+Life = Callable[[Stage, str], Awaitable[None]]
+PAID, REFUND = f"{INTENT}.succeeded", "refund.created"
+DISPUTE = "charge.dispute"
+# What happens; the events of it in their order; how the payment ends: status, captured, given back, disputed, and
+# its refunds.
+LIVES: dict[str, tuple[Life, tuple[str, ...], tuple[Any, ...], list[tuple[str, int]]]] = {
+    "paid at the third try": (
+        declined_and_then_paid,
+        (CREATED_TYPE, f"{INTENT}.payment_failed", f"{INTENT}.requires_action", f"{INTENT}.processing", PAID),
+        ("succeeded", 5000, 0, None),
+        [],
+    ),
+    "canceled after two tries": (
+        declined_and_then_canceled,
+        (f"{INTENT}.payment_failed", f"{INTENT}.processing", f"{INTENT}.payment_failed", f"{INTENT}.canceled"),
+        ("canceled", 0, 0, None),
+        [],
+    ),
+    "held, then captured": (
+        held_and_then_captured,
+        (CREATED_TYPE, f"{INTENT}.amount_capturable_updated", PAID),
+        ("succeeded", 5000, 0, None),
+        [],
+    ),
+    "given back in parts": (
+        refunded_in_parts,
+        (PAID, REFUND, "charge.refunded", REFUND, "charge.refunded"),
+        ("succeeded", 5000, 5000, None),
+        [("succeeded", 1500), ("succeeded", 3500)],
+    ),
+    "a refund that fails in the end": (
+        refund_that_fails_in_the_end,
+        (PAID, REFUND, "refund.updated", "charge.refund.updated", "refund.failed"),
+        ("succeeded", 5000, 0, None),
+        [("failed", 2000)],
+    ),
+    "a refund that failed and was made again": (
+        refund_that_failed_and_was_made_again,
+        (PAID, REFUND, "refund.failed", REFUND),
+        ("succeeded", 5000, 5000, None),
+        [("failed", 5000), ("succeeded", 5000)],
+    ),
+    "a dispute that is won": (
+        dispute_that_is_won,
+        tuple(
+            f"{DISPUTE}.{each}" for each in ("created", "funds_withdrawn", "updated", "funds_reinstated", "closed")
+        ),
+        ("succeeded", 5000, 0, "won"),
+        [],
+    ),
+    "a dispute that is lost": (
+        dispute_that_is_lost,
+        (PAID, f"{DISPUTE}.created", f"{DISPUTE}.closed"),
+        ("succeeded", 5000, 0, "lost"),
+        [],
+    ),
+}
+
+
+async def lived(stage: Stage, name: str) -> tuple[Booking, list[Json], Any]:
+    """The booking, the events of its payment's life, and its payment as it was before any of them."""
+    live, types, _, _ = LIVES[name]
+    of = booking()
+    (report,) = await stage.do(of.create)
+    assert report.intent_id is not None
+    await live(stage, report.intent_id)
+    happened = await stage.events(*set(types), of=report.intent_id)
+    kept: list[Json] = []
+    for kind in types:
+        kept.append(next(each for each in happened if each["type"] == kind and each not in kept))
+    if PAID not in types and name.startswith("a dispute"):
+        await stage.webhooks(*await stage.events(PAID, of=report.intent_id))
+    return of, kept, dict(await stage.row(of))
+
+
+async def again(stage: Stage, of: Booking, payment: Any) -> None:
+    """All as it was before the first event."""
+    async with stage.database.connection() as connection:
+        await connection.execute("DELETE FROM stripe_events; DELETE FROM refunds; DELETE FROM payment_attempts")
+        await connection.execute("DELETE FROM payments")
+        columns = ", ".join(payment)
+        places = ", ".join(f"${place}" for place, _ in enumerate(payment, start=1))
+        await connection.execute(f"INSERT INTO payments ({columns}) VALUES ({places})", *payment.values())
+
+
+async def end(stage: Stage, of: Booking) -> tuple[Any, ...]:
+    """Everything that may not depend on the order."""
+    row = await stage.row(of)
+    refunds = await stage.rows("SELECT status, amount, by_hand, stripe_refund_id FROM refunds ORDER BY 4")
+    attempts = await stage.rows("SELECT id, code FROM payment_attempts ORDER BY 1")
+    seen = {name: value for name, value in dict(row).items() if name not in PATH}
+    return seen, [tuple(each) for each in refunds], [tuple(each) for each in attempts]
+
+
+def orders(count: int) -> list[tuple[int, ...]]:
+    """All, where there are not too many, else the first, the last, and some in between: the same each time."""
+    every = list(permutations(range(count)))
+    return [every[0], every[-1], *random.Random(count).sample(every, 28)] if len(every) > 30 else every
+
+
+@pytest.mark.parametrize("apart_s", [0, 7])
+@pytest.mark.parametrize("life", LIVES)
+async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s: int) -> None:
+    """Also where all of it was within one second, by Stripe's time; and nothing that comes again changes it."""
+    of, events, payment = await lived(stage, life)
+    for place, event in enumerate(events):
+        event["created"] = events[0]["created"] + place * apart_s
+    _, _, expected, refunds = LIVES[life]
+    ends = []
+    for order in orders(len(events)):
+        shuffled = [events[place] for place in order]
+        for batches in ([[each] for each in shuffled], [shuffled + shuffled]):
+            await again(stage, of, payment)
+            reports = [report for batch in batches for report in await stage.webhooks(*batch)]
+            ends.append(await end(stage, of))
+            newest = (await stage.row(of))["version"]
+            assert max((report.version for report in reports), default=newest) == newest
+            assert await stage.webhooks(*shuffled) == []
+            assert await end(stage, of) == ends[-1], order
+
+    seen, made, _ = ends[0]
+    shown = (seen["status"], seen["amount_captured"], seen["amount_refunded"], seen["dispute_status"])
+    assert shown == expected
+    assert sorted((status, amount) for status, amount, *_ in made) == sorted(refunds)
+    assert all(each == ends[0] for each in ends)
+
+
+def test_every_event_that_moves_a_payment_is_in_a_life() -> None:
+    """A type that is added has to be told of here, too."""
+    assert {kind for _, types, _, _ in LIVES.values() for kind in types} == EVENT_TYPES
+
+
+async def test_a_look_at_stripe_that_was_lost_is_asked_for_again(stage: Stage) -> None:
+    """A refund by hand comes before the money that it is of; the process dies before anybody looks at both."""
+    of, events, _ = await lived(stage, "given back in parts")
+    early = [StripeEventReceived(payload=orjson.dumps(event).decode()) for event in events[1:]]
+    lost = await stage.give(*early)
+    assert {type(envelope.message) for envelope in lost} == {SyncPayment}
+    await stage.webhooks(events[0])
+    assert (await stage.row(of))["amount_refunded"] == 0
+
+    taken_in = {row["id"] for row in await stage.rows("SELECT id FROM stripe_events")}
+    assert taken_in == {events[0]["id"]}  # the rest is missing, and is found by the look at Stripe's list
+    await stage.webhooks(*events)
+    assert (await stage.row(of))["amount_refunded"] == 5000
+    assert len(await stage.rows("SELECT id FROM stripe_events")) == len(events)
+
+
+async def test_what_can_never_be_clear_is_not_looked_at_again_and_again(stage: Stage) -> None:
+    """Money that was only held is let go, or a stray intent's is given back: it is nothing that we captured."""
+    held, other = booking(), booking()
+    made, paid = (await stage.do(held.create))[0], await stage.paid(other)
+    form = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/", "capture_method": "manual"}
+    await stage.call("POST", f"/v1/payment_intents/{made.intent_id}/confirm", **form)
+    await stage.do(held.cancel)
+    stray = (await by_hand(stage, [other]))[other.id]["id"]
+    await stage.pay(stray)
+    await bank(stage, f"payment_intents/{stray}/refund")
+    released, refunded = await stage.events("charge.refunded", of=made.intent_id), await stage.events(of=stray)
+
+    assert len(released) == 1
+    assert len(refunded) >= 4
+    assert await stage.webhooks(*released, *refunded) == []
+    stored = {row["id"] for row in await stage.rows("SELECT id FROM stripe_events")}
+    assert stored >= {event["id"] for event in (*released, *refunded)}
+    assert (await stage.row(other))["version"] == paid.version

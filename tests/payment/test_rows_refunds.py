@@ -1,0 +1,311 @@
+"""Each row of the refund's table through the real handlers, Postgres and the stand-in: doubled and out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid5
+
+import asyncpg
+import pytest
+
+from common.messages import PaymentReport
+from payment.domain import DRIVE_FIRST
+from payment.refunds import BY_HAND, Refund, RefundStatus, request
+from tests.payment.rows import NUMBERS, Json, bank
+from tests.payment.stage import Booking, Stage, booking
+from tests.payment.wire import Call, Fault
+
+REFUNDS = "/v1/refunds"
+PART = 2000
+# In the order in which a refund goes through them.
+STATUSES = ("requested", "pending", "succeeded", "failed")
+SHOWN = STATUSES[1:]
+
+
+def ours(of: Booking) -> UUID:
+    """The id of the refund that a test begins with: at Stripe it is a key, so that no two tests have the same."""
+    return uuid5(of.id, "ours")
+
+
+def other(of: Booking) -> UUID:
+    return uuid5(of.id, "other")
+
+
+async def refunds(stage: Stage, of: Booking) -> list[Any]:
+    return list(await stage.rows("SELECT * FROM refunds WHERE booking_id = $1 ORDER BY created_at, id", of.id))
+
+
+async def statuses(stage: Stage, of: Booking) -> list[str]:
+    return [refund["status"] for refund in await refunds(stage, of)]
+
+
+def shows(stage: Stage, as_status: str) -> None:
+    """Stripe shows every refund so, in whatever it answers."""
+
+    async def after(call: Call, answer: Json) -> None:
+        if call.path == REFUNDS:
+            for refund in answer.get("data", [answer]):
+                refund["status"] = as_status
+
+    stage.wire.after = after
+
+
+async def at_stripe(stage: Stage, of: Booking) -> list[Json]:
+    intent = (await stage.row(of))["intent_id"]
+    listed: list[Json] = (await stage.call("GET", REFUNDS, payment_intent=intent))["data"]
+    return listed
+
+
+def event(refund: Json, as_status: str) -> Json:
+    """A webhook that shows the refund so."""
+    return {
+        "id": f"evt_made_up_{next(NUMBERS)}",
+        "object": "event",
+        "type": "refund.failed" if as_status == "failed" else "refund.updated",
+        "created": refund["created"],
+        "livemode": False,
+        "data": {"object": {**refund, "status": as_status}},
+    }
+
+
+async def requested(stage: Stage, of: Booking, amount: int = PART) -> None:
+    """The row is there, and the process was killed before it asked Stripe."""
+    now = stage.clock()
+    row = request(ours(of), of.id, amount, of.amount, await known(stage, of), now, DRIVE_FIRST)
+    async with stage.repository.work() as work:
+        await work.save_refunds([row])
+
+
+async def known(stage: Stage, of: Booking) -> tuple[Refund, ...]:
+    async with stage.repository.work() as work:
+        return (await work.refunds_of([of.id])).get(of.id, ())
+
+
+async def begin(stage: Stage, start: str) -> Booking:
+    """A paid booking with a refund of ours in that status; Stripe has made it."""
+    of = booking()
+    await stage.paid(of)
+    if start == "requested":
+        await requested(stage, of)
+        await stage.stripe.create_refund(
+            intent_id=str((await stage.row(of))["intent_id"]),
+            amount=PART,
+            metadata={"booking_id": str(of.id), "refund_id": str(ours(of))},
+            key=str(ours(of)),
+            deadline=float("inf"),
+        )
+    elif start == "failed":
+        await stage.do(of.refund(PART, ours(of)))
+        (refund,) = await at_stripe(stage, of)
+        await bank(stage, f"refunds/{refund['id']}/fail")
+        await stage.webhooks(*await stage.events("refund.failed", of=refund["id"]))
+    else:
+        shows(stage, start)
+        await stage.do(of.refund(PART, ours(of)))
+        stage.wire.after = None
+    assert await statuses(stage, of) == [start]
+    return of
+
+
+def check(report: PaymentReport, *rows: Any) -> None:
+    """A report tells the whole of it."""
+    assert set(report.refund_ids) == {row["id"] for row in rows}
+    assert report.amount_refunded == sum(row["amount"] for row in rows if row["status"] == "succeeded")
+    assert report.refund_pending is any(row["status"] in ("requested", "pending") for row in rows)
+
+
+SOURCES = ("event", "fetched")
+
+
+async def see(stage: Stage, of: Booking, shown: str, source: str) -> list[PaymentReport]:
+    """Stripe shows the booking's refunds so."""
+    if source == "event":
+        return await stage.webhooks(*(event(refund, shown) for refund in await at_stripe(stage, of)))
+    shows(stage, shown)
+    reports = await stage.do(of.sync)
+    stage.wire.after = None
+    return reports
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("start", STATUSES)
+async def test_every_status_against_everything_shown(stage: Stage, start: str, shown: str, source: str) -> None:
+    """Further on it is taken over, as it was earlier it is not; what comes again changes nothing."""
+    of = await begin(stage, start)
+    reports = await see(stage, of, shown, source)
+    (row,) = await refunds(stage, of)
+    expected = max(start, shown, key=STATUSES.index)
+    assert (row["status"], row["amount"]) == (expected, PART)
+    assert (row["drive_after"] is None, row["stripe_refund_id"] is None) == (True, False)
+    assert len(reports) == (start != expected or source == "fetched")
+    for report in reports:
+        check(report, row)
+        assert report.refund_failed is (expected == "failed")
+
+    for again in (shown, *SHOWN[: SHOWN.index(expected)]):
+        await see(stage, of, again, source)
+        assert await refunds(stage, of) == [row]
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, shown: str) -> None:
+    """And is made once, though it is asked for by several processes at once and again later."""
+    of = booking()
+    await stage.paid(of)
+    shows(stage, shown)
+    reports = await asyncio.gather(
+        *(stage.do(of.refund(PART, ours(of)), of.refund(PART, ours(of))) for _ in range(3))
+    )
+
+    (row,) = await refunds(stage, of)
+    assert row["status"] == shown
+    check(max((each[0] for each in reports), key=lambda report: report.version), row)
+    (again,) = await stage.do(of.refund(PART, ours(of)))
+    check(again, row)
+    assert [refund["amount"] for refund in await at_stripe(stage, of)] == [PART]
+
+
+@pytest.mark.parametrize("amount", [PART, None, 5001])
+@pytest.mark.parametrize("start", SHOWN)
+async def test_the_same_id_again_changes_nothing(stage: Stage, start: str, amount: int | None) -> None:
+    """Whatever amount it names: it is reported again, and Stripe is not asked."""
+    of = await begin(stage, start)
+    before, asked = await refunds(stage, of), len(stage.wire.calls)
+    first = await stage.do(of.refund(amount, ours(of)), of.refund(amount, ours(of)))
+    second = await stage.do(of.refund(amount, ours(of)))
+
+    assert len(first) == 1
+    assert first == second
+    check(first[0], *before)
+    assert (await refunds(stage, of), len(stage.wire.calls)) == (before, asked)
+
+
+async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Stage) -> None:
+    """By its key: there is one refund."""
+    of = await begin(stage, "requested")
+    (report,) = await stage.do(of.refund(PART, ours(of)))
+
+    check(report, *await refunds(stage, of))
+    assert report.amount_refunded == PART
+    assert [refund["amount"] for refund in await at_stripe(stage, of)] == [PART]
+
+
+@pytest.mark.parametrize(
+    ("amount", "fits", "fits_if_failed"),
+    [(3000, 3000, 3000), (3001, None, 3001), (5001, None, None), (None, 3000, 5000)],
+)
+@pytest.mark.parametrize("start", STATUSES)
+async def test_another_refund_of_what_is_left(
+    stage: Stage, start: str, amount: int | None, fits: int | None, fits_if_failed: int | None
+) -> None:
+    """Its row is there before Stripe is asked; of more than is left it fails at once, and Stripe is not asked."""
+    of = await begin(stage, start)
+    expected = fits_if_failed if start == "failed" else fits
+    seen: list[str] = []
+
+    async def look(call: Call) -> None:
+        if call.path == REFUNDS and call.method == "POST" and call.key == str(other(of)):
+            seen.extend(row["status"] for row in await refunds(stage, of) if row["id"] == other(of))
+
+    stage.wire.before = look
+    message = of.refund(amount, other(of))
+    reports = await stage.do(message, message)
+    (row,) = [each for each in await refunds(stage, of) if each["id"] == other(of)]
+
+    assert (row["status"], row["amount"]) == (("succeeded", expected) if expected else ("failed", amount))
+    assert seen == (["requested"] if expected else [])
+    check(reports[-1], *await refunds(stage, of))
+    before = await refunds(stage, of)
+    await stage.do(message)
+    assert await refunds(stage, of) == before
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("shown", SHOWN)
+async def test_a_refund_that_is_not_ours(stage: Stage, shown: str, source: str) -> None:
+    """As Stripe shows it, under an id that follows from Stripe's: however often and in whatever way it is shown."""
+    of = booking()
+    paid = await stage.paid(of)
+    made = await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, amount=PART)
+    (report,) = await see(stage, of, shown, source)
+    (row,) = await refunds(stage, of)
+
+    assert (row["id"], row["by_hand"]) == (uuid5(BY_HAND, made["id"]), True)
+    assert (row["status"], row["amount"], row["stripe_refund_id"]) == (shown, PART, made["id"])
+    check(report, row)
+    for each in SOURCES:
+        await see(stage, of, shown, each)
+        assert await refunds(stage, of) == [row]
+
+
+async def test_what_stripe_refuses_has_failed(stage: Stage) -> None:
+    """It is not asked for again under this id."""
+    of = booking()
+    await stage.paid(of)
+    refusal = {"type": "invalid_request_error", "code": "charge_disputed"}
+    stage.wire.faults.append(Fault(REFUNDS, passed_on=False, status=400, body=refusal))
+    reports = await stage.do(of.refund(PART, ours(of)))
+    (row,) = await refunds(stage, of)
+
+    assert (row["status"], row["reason"], row["drive_after"]) == ("failed", "charge_disputed", None)
+    assert reports[-1].refund_failed
+    await stage.do(of.refund(PART, ours(of)))
+    assert (await refunds(stage, of), await at_stripe(stage, of)) == ([row], [])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_what_was_only_requested_gives_way_to_one_made_by_hand(stage: Stage, source: str) -> None:
+    """And comes back when Stripe shows that it was made after all, and the other one was not."""
+    of = booking()
+    paid = await stage.paid(of)
+    await requested(stage, of, 4000)
+    by_hand = await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, amount=PART)
+    await see(stage, of, "succeeded", source)
+    assert sorted(await statuses(stage, of)) == ["failed", "succeeded"]
+    (mine,) = [row for row in await refunds(stage, of) if row["id"] == ours(of)]
+    assert (mine["status"], mine["reason"]) == ("failed", "superseded")
+
+    made = {**by_hand, "id": "re_ours", "amount": 4000, "metadata": {"refund_id": str(ours(of))}}
+    reports = await stage.webhooks(event(by_hand, "failed"), event(made, "succeeded"))
+    assert sorted(await statuses(stage, of)) == ["failed", "succeeded"]
+    assert reports[-1].amount_refunded == 4000
+
+
+INSERT = """
+INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
+VALUES (gen_random_uuid(), $1, $2, $3, now(), now(), now())
+"""
+# On top of a refund of two of five thousand, in each status: what one more, or a change, may be.
+STATEMENTS = [
+    ("pending", INSERT, (3000, "requested"), True),
+    ("pending", INSERT, (3001, "requested"), False),
+    ("succeeded", INSERT, (3001, "pending"), False),
+    ("requested", INSERT, (3001, "succeeded"), False),
+    ("succeeded", INSERT, (9000, "failed"), True),
+    ("failed", INSERT, (5000, "requested"), True),
+    ("failed", INSERT, (5001, "requested"), False),
+    ("succeeded", "UPDATE refunds SET amount = $2 WHERE booking_id = $1", (5001,), False),
+    ("failed", "UPDATE refunds SET status = $2, amount = $3 WHERE booking_id = $1", ("succeeded", 5001), False),
+]
+
+
+@pytest.mark.parametrize(("start", "statement", "values", "allowed"), STATEMENTS)
+async def test_the_database_refuses_more_than_was_captured(
+    stage: Stage, start: str, statement: str, values: tuple[Any, ...], allowed: bool
+) -> None:
+    """By itself, whatever the code does."""
+    of = await begin(stage, start)
+    before = await refunds(stage, of)
+    if allowed:
+        await stage.rows(statement, of.id, *values)
+        return
+    with pytest.raises(asyncpg.CheckViolationError, match="captured"):
+        await stage.rows(statement, of.id, *values)
+    assert await refunds(stage, of) == before
+
+
+def test_no_status_is_left_out() -> None:
+    """Each is begun from."""
+    assert tuple(status.value for status in RefundStatus) == STATUSES
