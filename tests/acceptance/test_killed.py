@@ -111,18 +111,6 @@ async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name
     await assert_clean(battered)
 
 
-async def test_payment_made_while_nobody_takes_webhooks_is_found(battered: Holdfast) -> None:
-    """Stripe's event list is compared once payment is back: no webhook is needed."""
-    client, event = battered.client(), await battered.event((1500, 5))
-    booking = (await client.book(event, 1)).ok(201)
-    async with without(battered, "payment-1") as process, client.live() as live:
-        await live.snapshot(booking_id=booking["id"])
-        await battered.stripe.pay(booking)
-        await process.start()
-        await live.until(booking["id"], "confirmed")
-    await assert_clean(battered)
-
-
 async def test_client_of_a_stopping_gateway_comes_back(battered: Holdfast) -> None:
     """Its socket says 1001; over the next one it hears what happened meanwhile."""
     client, event = battered.client(), await battered.event((1500, 5))

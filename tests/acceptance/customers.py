@@ -1,0 +1,110 @@
+"""Customers with a booking of their own, for tests in which many of them do different things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tests.acceptance.client import PATIENCE_SECONDS, Answer, Client, Json
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.stripe_side import VISA
+
+# An event whose customers may cancel what they have paid for.
+CANCELLABLE = {"cancel_until": "2090-05-01T00:00:00Z"}
+
+# After so long without the news that it waits for, a client looks how things stand.
+SILENCE_SECONDS = 5.0
+
+
+@dataclass
+class Customer:
+    """One client and their booking, as it was when last seen. `payment` is what their browser pays with, also when
+    that is no longer wanted."""
+
+    holdfast: Holdfast
+    client: Client
+    booking: Json
+    payment: Json = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._note(self.booking)
+
+    def _note(self, booking: Json) -> Json:
+        self.booking = booking
+        if booking["payment"]["client_secret"] is not None:
+            self.payment = booking["payment"]
+        return booking
+
+    @property
+    def id(self) -> str:
+        id: str = self.booking["id"]
+        return id
+
+    @property
+    def intent_id(self) -> str:
+        id: str = self.payment["intent_id"]
+        return id
+
+    async def tries(self, method: str = VISA) -> Answer:
+        """Stripe's answer to an attempt to pay."""
+        return await self.holdfast.stripe.confirm(self.payment, method)
+
+    async def pays(self, method: str = VISA) -> Json:
+        return (await self.tries(method)).ok()
+
+    async def cancels(self) -> Answer:
+        return await self.client.ask("POST", f"/bookings/{self.id}/cancel")
+
+    async def sees(self) -> Json:
+        return self._note(await self.client.booking(self.id))
+
+    async def hears(self, wanted: str | Callable[[Json], bool]) -> Json:
+        """The booking, once it is as `wanted`: over a new socket. Where that stays silent it is asked, as a careful
+        client does: what was told, or the question, may have been lost with Redis."""
+        async with self.client.live() as live:
+            until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+            while asyncio.get_running_loop().time() < until:
+                if (await live.snapshot(booking_id=self.id))["type"] == "snapshot":
+                    with suppress(TimeoutError):
+                        return self._note(await live.until(self.id, wanted, seconds=SILENCE_SECONDS))
+        raise AssertionError(f"heard {live.heard} after {PATIENCE_SECONDS} s")
+
+    async def hears_payment(self, status: str) -> Json:
+        return await self.hears(lambda now: bool(now["payment"]["status"] == status))
+
+    async def buys(self) -> Json:
+        """Pay and be confirmed."""
+        await self.pays()
+        return await self.hears("confirmed")
+
+
+async def customer(holdfast: Holdfast, event: Json, prefer: str = "wait=30") -> Customer:
+    """A new one, whose seat is held and can be paid, or as much of that as there is time for."""
+    client = holdfast.client()
+    answer = await client.book(event, 1, prefer=prefer)
+    assert answer.status in (201, 202), answer.body
+    return Customer(holdfast, client, answer.body)
+
+
+async def customers(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
+    return await asyncio.gather(*(customer(holdfast, event) for _ in range(count)))
+
+
+async def operator_refunds(holdfast: Holdfast, who: Customer, key: str, amount: int | None = None) -> Answer:
+    """One and the same operator, so that `key` names one refund."""
+    operator = holdfast.client("cashier", operator=True)
+    body = {} if amount is None else {"amount": amount}
+    headers = {"Idempotency-Key": key}
+    return await operator.ask("POST", f"/admin/bookings/{who.id}/refund", json=body, headers=headers)
+
+
+async def operator_cancels(holdfast: Holdfast, who: Customer) -> Answer:
+    return await holdfast.client(operator=True).ask("POST", f"/bookings/{who.id}/cancel")
+
+
+async def seats(holdfast: Holdfast, event: Json) -> int:
+    """How many seats of the event's first ticket type are free."""
+    free: int = (await holdfast.event_now(event))["ticket_types"][0]["available"]
+    return free

@@ -1,0 +1,31 @@
+"""What a test sees and does at the Redis of a running stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from redis.asyncio import Redis
+
+from common.messages import MAILBOXES
+from common.streams import lengths
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.waiting import eventually
+
+
+async def waiting(holdfast: Holdfast) -> dict[str, int]:
+    """The entries of each mailbox that are not handled yet."""
+    async with Redis.from_url(holdfast.stack.redis_url) as redis:
+        return dict(await lengths(redis, MAILBOXES))
+
+
+async def until_waiting(holdfast: Holdfast, least: Mapping[str, int]) -> None:
+    """So many entries wait at least, in each of these mailboxes."""
+    await eventually(
+        lambda: waiting(holdfast), lambda found: all(found[name] >= count for name, count in least.items())
+    )
+
+
+async def forget_all(holdfast: Holdfast) -> None:
+    """FLUSHALL: mailboxes, groups, what is pending, replies, notifications, the turns at Stripe."""
+    async with Redis.from_url(holdfast.stack.redis_url) as redis:
+        await redis.flushall()

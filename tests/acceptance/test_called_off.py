@@ -1,0 +1,109 @@
+"""An event is called off: every booking ends and all the money goes back once, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.conftest import IMPATIENT
+from tests.acceptance.customers import Customer, customer, customers
+from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.waiting import eventually
+
+PAID = 1000
+UNPAID = 20
+# What two cores can do at once without anybody losing patience.
+AT_ONCE = 50
+# Two takings over from killed processes, and the refunds themselves.
+MOST_SECONDS = 90.0
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    """Of its own: a thousand payments would make every later audit of a shared one slow."""
+    async with running(tmp_path_factory.mktemp("called-off"), settings=IMPATIENT) as stack:
+        yield stack
+
+
+async def sell(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
+    """That many bookings, paid and confirmed."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> Customer:
+        async with places:
+            who = await customer(holdfast, event)
+            await who.pays()
+            return who
+
+    sold = await asyncio.gather(*(one() for _ in range(count)))
+    await eventually(partial(as_operator, holdfast, event), lambda now: now["ticket_types"][0]["sold"] == count)
+    return sold
+
+
+async def as_operator(holdfast: Holdfast, event: Json) -> Json:
+    """The event with its progress; asked again where an actor that was killed took the question with it."""
+    operator = holdfast.client(operator=True)
+    answer = await eventually(
+        lambda: operator.ask("GET", f"/admin/events/{event['id']}"), lambda answer: answer.status == 200
+    )
+    return answer.ok()
+
+
+async def until(holdfast: Holdfast, event: Json, cancelled: int = 0, refunded: int = 0) -> None:
+    """The calling off has come so far."""
+
+    def far_enough(now: Json) -> bool:
+        progress = now["progress"]
+        return bool(progress["cancelled"] >= cancelled and progress["refunds"]["succeeded"] >= refunded)
+
+    await eventually(partial(as_operator, holdfast, event), far_enough, seconds=MOST_SECONDS)
+
+
+async def test_called_off_while_actors_are_killed(stack: Holdfast, moments: random.Random) -> None:
+    """A thousand paid bookings and some unpaid ones: all are cancelled, each paid one is refunded once."""
+    event = await stack.event((1500, PAID + UNPAID))
+    sold = await sell(stack, event, PAID)
+    unpaid = await customers(stack, event, UNPAID)
+    operator = stack.client(operator=True)
+    off = (await operator.ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
+    assert off["on_sale"] is False
+
+    await until(stack, event, cancelled=moments.randint(1, PAID // 4))
+    await kill(stack, "booking-1")
+    await until(stack, event, refunded=moments.randint(PAID // 4, PAID // 2))
+    await kill(stack, "payment-1")
+    refused = await stack.client().book(event, 1)
+    assert (refused.status, refused.code) == (409, "not_on_sale")
+
+    now = await eventually(
+        partial(as_operator, stack, event), lambda now: now["progress"]["finished"], seconds=MOST_SECONDS
+    )
+    progress = now["progress"]
+    assert (progress["bookings"], progress["cancelled"]) == (PAID + UNPAID, PAID + UNPAID)
+    assert {kind: count for kind, count in progress["refunds"].items() if count} == {"succeeded": PAID}
+    await assert_clean(stack)
+    assert (now["ticket_types"][0]["held"], now["ticket_types"][0]["sold"]) == (0, 0)
+
+    refunds = await stack.stripe.all("refunds")
+    assert Counter(one["payment_intent"] for one in refunds) == Counter(who.intent_id for who in sold)
+    assert {(one["amount"], one["status"]) for one in refunds} == {(1500, "succeeded")}
+    intents = {one["id"]: one["status"] for one in await stack.stripe.all("payment_intents")}
+    assert {intents[who.intent_id] for who in unpaid} == {"canceled"}
+    ends = [await who.sees() for who in (sold[0], unpaid[0])]
+    assert {(one["status"], one["reason"]) for one in ends} == {("cancelled", "event_cancelled")}
+
+
+async def kill(holdfast: Holdfast, name: str) -> None:
+    """kill -9, and start it again."""
+    process = holdfast.stack.processes[name]
+    await process.kill()
+    await process.start()

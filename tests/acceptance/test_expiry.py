@@ -1,0 +1,154 @@
+"""Holds end the safe way: seats go back to sale, and no money is kept for nothing, however late it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.conftest import IMPATIENT, SLOW_BANKS
+from tests.acceptance.customers import Customer, customer, customers, seats
+from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
+
+HOLD_SECONDS = 2
+HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "RELEASE_SECONDS": "1"}
+PAYMENTS = 1000
+# How many of them are under way at once: what two cores can do within the life of a hold.
+AT_ONCE = 200
+# From so long before to so long after the end of their hold payments are made; an end is not noticed at once.
+AROUND_SECONDS = (-0.5, 1.0)
+# What of Stripe is away while intents can be made and paid.
+CANCEL = "/v1/payment_intents/*/cancel"
+UNREACHABLE = [CANCEL, "/v1/events", "/v1/refunds"]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+async def hasty_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    """Holds end after two seconds; a second later their seats are free even where Stripe is silent."""
+    async with running(tmp_path_factory.mktemp("hasty"), settings=IMPATIENT | SLOW_BANKS | HASTY) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def hasty(hasty_stack: Holdfast) -> AsyncIterator[Holdfast]:
+    yield hasty_stack
+    await hasty_stack.stripe.faults()
+
+
+def expires_at(booking: Json) -> datetime:
+    return datetime.fromisoformat(booking["expires_at"])
+
+
+async def moment(at: datetime) -> None:
+    """Comes at that time: what a customer does then is no answer to anything that could be waited for."""
+    await asyncio.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
+
+
+async def test_payment_at_the_moment_of_expiry(hasty: Holdfast, moments: random.Random) -> None:
+    """A thousand payments just before, at and just after the end of their hold, with webhooks late, doubled and out
+    of order, and cancels that fail now and then: each booking is confirmed and paid, or cancelled and nothing was
+    taken or all of it given back."""
+    await hasty.stripe.faults(
+        seed=moments.randrange(1000),
+        paths=[CANCEL],
+        error_before=0.2,
+        webhooks={"double": 0.1, "reorder": 0.3, "reorder_window_ms": 1500},
+    )
+    event = await hasty.event((1500, PAYMENTS))
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> tuple[str, str]:
+        async with places:
+            who = await customer(hasty, event)
+            await moment(expires_at(who.booking) + timedelta(seconds=moments.uniform(*AROUND_SECONDS)))
+            answer = await who.tries()
+            assert answer.status == 200 or answer.code == "payment_intent_unexpected_state", answer.body
+            paid = answer.status == 200
+            booking = await who.hears(lambda now: now["status"] != "pending")
+            if booking["status"] == "cancelled" and paid:
+                booking = await who.hears(lambda now: now["status"] == "confirmed" or is_refunded(now))
+            return booking["status"], booking["payment"]["status"]
+
+    ends = Counter(await asyncio.gather(*(one() for _ in range(PAYMENTS))))
+    print(ends)  # noqa: T201
+    await hasty.stripe.faults()
+    assert set(ends) <= {("confirmed", "paid"), ("cancelled", "none"), ("cancelled", "refunded")}, ends
+    assert min(ends["confirmed", "paid"], ends["cancelled", "none"]) > 0, ends  # the race was won and lost
+    await assert_clean(hasty)
+    assert await seats(hasty, event) == PAYMENTS - ends["confirmed", "paid"]
+
+
+def is_refunded(booking: Json) -> bool:
+    return bool(booking["payment"]["status"] == "refunded")
+
+
+async def test_late_money_gets_free_seats_or_is_given_back(hasty: Holdfast) -> None:
+    """Stripe cannot be reached past the grace time, and is paid by two who lost their seats: one finds them free
+    again, one taken."""
+    event = await hasty.event((1500, 2))
+    await hasty.stripe.faults(paths=UNREACHABLE, error_before=1.0)
+    lucky, late = await customers(hasty, event, 2)
+    for who in (lucky, late):
+        booking = await who.hears("cancelled")
+        assert (booking["reason"], booking["payment"]["status"]) == ("hold_expired", "none")
+    (other,) = await customers(hasty, event, 1)
+    await other.buys()
+    assert await seats(hasty, event) == 1
+
+    await lucky.pays()
+    await lucky.hears("confirmed")
+    await late.pays()
+    assert (await late.hears_payment("refund_pending"))["status"] == "cancelled"
+    assert (await hasty.stripe.struck())["error_before"] > 0
+    await hasty.stripe.faults()
+    assert (await late.hears_payment("refunded"))["status"] == "cancelled"
+    await assert_clean(hasty)
+    assert await seats(hasty, event) == 0
+
+
+async def test_hold_ends_and_its_intent_with_it(hasty: Holdfast) -> None:
+    """Nobody paid: the seat is on sale again, and the intent can bring no money any more."""
+    event = await hasty.event((1500, 1))
+    (who,) = await customers(hasty, event, 1)
+    assert (await who.hears("cancelled"))["reason"] == "hold_expired"
+    refused = await who.tries()
+    assert (refused.status, refused.code) == (400, "payment_intent_unexpected_state")
+    (after,) = await customers(hasty, event, 1)
+    await after.buys()
+    await assert_clean(hasty)
+
+
+async def test_decline_and_bank_debit_outlive_the_hold(hasty: Holdfast) -> None:
+    """Who was declined has ten minutes to try again, and who pays by bank has as long as the bank takes: holds that
+    began later end meanwhile."""
+    event = await hasty.event((1500, 4))
+    declined, debited, failing = await customers(hasty, event, 3)
+    assert (await declined.tries(DECLINED)).status == 402
+    for who in (debited, failing):
+        assert (await who.pays(BANK_DEBIT))["status"] == "processing"
+        await who.hears_payment("processing")
+    booking = await declined.hears(lambda now: now["payment"]["last_error"] is not None)
+    assert expires_at(booking) - datetime.fromisoformat(booking["updated_at"]) >= timedelta(seconds=600)
+
+    later: list[Customer] = await customers(hasty, event, 1)
+    await later[0].hears("cancelled")
+    assert {(await who.sees())["status"] for who in (declined, debited, failing)} == {"pending"}
+    await declined.buys()
+    await hasty.stripe.control(f"/payment_intents/{debited.intent_id}/succeed")
+    await debited.hears("confirmed")
+    await hasty.stripe.control(f"/payment_intents/{failing.intent_id}/fail")
+    told = await failing.hears(lambda now: now["payment"]["last_error"] is not None)
+    assert told["status"] == "pending"
+    assert (await failing.cancels()).status == 202
+    await failing.hears("cancelled")
+    await assert_clean(hasty)
+    assert await seats(hasty, event) == 2

@@ -1,0 +1,75 @@
+"""A rush of bookings queues in front of Stripe: money that is paid or goes back does not wait behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from common.messages import PAYMENT_INTENTS
+from ops.actor import ActorProcess
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.customers import CANCELLABLE, Customer, customer, customers
+from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.mailboxes import until_waiting, waiting
+from tests.acceptance.waiting import eventually
+
+RUSH = 400
+# Stripe's limit in test mode: https://docs.stripe.com/rate-limits.
+PER_SECOND = "25"
+# So many of the rush are still queued when all that is about money has been done.
+STILL_QUEUED = 100
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    """25 requests a second: we ask no more of Stripe, and it answers no more."""
+    limits = {"STRIPE_REQUESTS_PER_SECOND": PER_SECOND, "SANDBOX_RATE_LIMIT": PER_SECOND}
+    async with running(tmp_path_factory.mktemp("limited"), settings=limits) as stack:
+        yield stack
+
+
+async def pays(who: Customer) -> None:
+    """Pay; where Stripe's limit is reached just now, press the button again."""
+    await eventually(who.tries, lambda answer: answer.status == 200)
+
+
+async def rush(holdfast: Holdfast, event: Json) -> None:
+    await asyncio.gather(*(customer(holdfast, event, prefer="respond-async") for _ in range(RUSH)))
+
+
+async def lift_limit(holdfast: Holdfast) -> None:
+    """Stripe answers as much as it is asked."""
+    sandbox = holdfast.stack.processes["sandbox"]
+    assert isinstance(sandbox, ActorProcess)
+    await sandbox.stop()
+    sandbox.environment = {**sandbox.environment, "SANDBOX_RATE_LIMIT": "0"}
+    await sandbox.start()
+
+
+async def test_money_does_not_wait_behind_a_rush(limited: Holdfast) -> None:
+    """A payment is confirmed, a refund made and an intent canceled while hundreds of intents are still queued."""
+    small = await limited.event((1500, 3), **CANCELLABLE)
+    paying, returning, leaving = await customers(limited, small, 3)
+    await pays(returning)
+    await returning.hears("confirmed")
+
+    event = await limited.event((1500, RUSH))
+    await rush(limited, event)
+    await until_waiting(limited, {PAYMENT_INTENTS: 2 * STILL_QUEUED})
+    assert (await returning.cancels()).status == 202
+    assert (await leaving.cancels()).status == 202
+    await pays(paying)
+    await asyncio.gather(paying.hears("confirmed"), returning.hears_payment("refunded"), leaving.hears("cancelled"))
+    queued = (await waiting(limited))[PAYMENT_INTENTS]
+    print(f"{queued} queued")  # noqa: T201
+    assert queued > STILL_QUEUED
+
+    # Nobody wants the rest any more, and the audit need not wait for its turns.
+    (await limited.client(operator=True).ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
+    await lift_limit(limited)
+    await assert_clean(limited)

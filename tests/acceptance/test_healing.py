@@ -1,0 +1,260 @@
+"""What Redis forgets, Stripe does not tell or an actor takes with it is found again: state is the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.customers import CANCELLABLE, Customer, customer, customers, seats
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.mailboxes import forget_all, until_waiting
+from tests.acceptance.stripe_side import DECLINED
+from tests.acceptance.waiting import eventually
+
+SEATS = 100
+RUSH = 100
+FORGOTTEN = 6
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def harmed(battered: Holdfast) -> AsyncIterator[Holdfast]:
+    """At rest before the test; whatever the test did, everything runs and Stripe is well after it."""
+    await assert_clean(battered)
+    yield battered
+    await battered.stripe.faults()
+    for process in battered.stack.processes.values():
+        if not process.running:
+            await process.start()
+
+
+@asynccontextmanager
+async def payments_locked(holdfast: Holdfast) -> AsyncIterator[None]:
+    """Nobody can read or write a payment: what the payment actor has taken in hand it keeps there."""
+    connection = await asyncpg.connect(holdfast.stack.payment_database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE payments IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def event_of(holdfast: Holdfast) -> Json:
+    return await holdfast.event((1500, SEATS), **CANCELLABLE)
+
+
+async def intents_and_refunds(holdfast: Holdfast, who: list[Customer]) -> tuple[Counter[str], Counter[str]]:
+    """How many of each Stripe has, by booking."""
+    ids = {each.id for each in who}
+    found = []
+    for kind in ("payment_intents", "refunds"):
+        named = [thing["metadata"].get("booking_id") for thing in await holdfast.stripe.all(kind)]
+        found.append(Counter(id for id in named if id in ids))
+    intents, refunds = found
+    return intents, refunds
+
+
+# --- Redis forgets ------------------------------------------------------------------------------------------
+
+
+async def test_redis_forgets_what_payment_had_to_do(harmed: Holdfast) -> None:
+    """FLUSHALL between: hold and intent, payment and webhook, a webhook taken and handled, the wish to cancel and
+    Stripe's cancel, a refund owed and made."""
+    event = await event_of(harmed)
+    payment = harmed.stack.processes["payment-1"]
+    taken, coming, unwanted, returned = await customers(harmed, event, 4)
+    await returned.buys()
+    await assert_clean(harmed)
+
+    async with payments_locked(harmed):
+        await taken.pays()
+        await until_waiting(harmed, {PAYMENT_WEBHOOKS: 1})
+        await eventually(harmed.stripe.undelivered, lambda count: count == 0)
+        await payment.kill()
+    held = await customer(harmed, event, prefer="respond-async")
+    assert (await unwanted.cancels()).status == 202
+    assert (await returned.cancels()).status == 202
+    await coming.pays()
+    await until_waiting(harmed, {PAYMENT_WEBHOOKS: 1, PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
+    await forget_all(harmed)
+    await payment.start()
+
+    await asyncio.gather(
+        taken.hears("confirmed"),
+        coming.hears("confirmed"),
+        unwanted.hears("cancelled"),
+        returned.hears_payment("refunded"),
+        held.hears_payment("awaiting"),
+    )
+    await held.buys()
+    await assert_clean(harmed)
+    assert (unwanted.booking["reason"], unwanted.booking["payment"]["status"]) == ("by_customer", "none")
+    assert returned.booking["status"] == "cancelled"
+    assert await seats(harmed, event) == SEATS - 3
+
+
+async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
+    """FLUSHALL between: request and hold, intent and booking, money and booking, Stripe's cancel and booking, a
+    refund made and booking, a customer's wish to cancel and booking."""
+    event = await event_of(harmed)
+    payment, booking = harmed.stack.processes["payment-1"], harmed.stack.processes["booking-1"]
+    paying, unwanted, returned, regretting = await customers(harmed, event, 4)
+    await returned.buys()
+    await assert_clean(harmed)
+
+    await payment.kill()
+    held = await customer(harmed, event, prefer="respond-async")
+    assert (await unwanted.cancels()).status == 202
+    assert (await returned.cancels()).status == 202
+    await until_waiting(harmed, {PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
+    await booking.kill()
+    asking = harmed.client()
+    asked = asyncio.create_task(asking.insist(event, 1, key="asked"))
+    assert (await regretting.cancels()).status == 503  # nobody says whether it was heard: it is asked for again
+    await paying.pays()
+    await payment.start()
+    await until_waiting(harmed, {BOOKING_COMMANDS: 2, BOOKING_PAYMENTS: 4})
+    await forget_all(harmed)
+    await booking.start()
+
+    await asyncio.gather(
+        paying.hears("confirmed"),
+        unwanted.hears("cancelled"),
+        returned.hears_payment("refunded"),
+        held.hears_payment("awaiting"),
+    )
+    assert (await regretting.sees())["status"] == "pending"
+    assert (await regretting.cancels()).status in (200, 202)
+    await regretting.hears("cancelled")
+    await held.buys()
+    answer = await asked
+    await Customer(harmed, asking, answer.ok(answer.status)).buys()
+    await assert_clean(harmed)
+    assert await seats(harmed, event) == SEATS - 3
+
+
+async def test_redis_forgets_at_any_moment(harmed: Holdfast, moments: random.Random) -> None:
+    """FLUSHALL again and again while customers book, pay and cancel: each comes to the end that they wanted."""
+    event = await event_of(harmed)
+    done = asyncio.Semaphore(0)
+
+    async def one(number: int) -> str:
+        client = harmed.client()
+        answer = await client.insist(event, 1, key="rush")
+        done.release()
+        who = Customer(harmed, client, answer.ok(answer.status))
+        await who.hears_payment("awaiting")
+        if number % 3:
+            await who.pays()
+            done.release()
+            await who.hears("confirmed")
+        if number % 3 < 2:
+            await insist_on_cancel(who)
+            done.release()
+            await who.hears("cancelled")
+            await who.hears(lambda now: now["payment"]["status"] in ("none", "refunded"))
+        return str(who.booking["status"])
+
+    async def forget() -> None:
+        for _ in range(FORGOTTEN):
+            for _ in range(moments.randint(1, 2 * RUSH // FORGOTTEN)):
+                await done.acquire()
+            await forget_all(harmed)
+
+    forgetting = asyncio.create_task(forget())
+    ends = await asyncio.gather(*(one(number) for number in range(RUSH)))
+    await forgetting
+    assert Counter(ends) == Counter("confirmed" if number % 3 == 2 else "cancelled" for number in range(RUSH))
+    await assert_clean(harmed)
+    assert await seats(harmed, event) == SEATS - ends.count("confirmed")
+
+
+async def insist_on_cancel(who: Customer) -> None:
+    """Cancel; what Redis lost with the question is asked again."""
+    await eventually(who.cancels, lambda answer: answer.status in (200, 202))
+
+
+# --- Webhooks do not come -----------------------------------------------------------------------------------
+
+
+async def test_news_is_found_without_webhooks(harmed: Holdfast) -> None:
+    """All are lost; what was paid, declined, canceled or refunded by hand, and disputed is known all the same."""
+    event, stripe = await event_of(harmed), harmed.stripe
+    paying, declined, canceled, refunded, disputed = await customers(harmed, event, 5)
+    await asyncio.gather(refunded.buys(), disputed.buys())
+    await assert_clean(harmed)
+    await stripe.faults(webhooks={"drop": 1.0})
+    await paying.pays()
+    assert (await declined.tries(DECLINED)).status == 402
+    await stripe.cancel(canceled.intent_id)
+    await stripe.control(f"/payment_intents/{refunded.intent_id}/refund")
+    await stripe.control(f"/payment_intents/{disputed.intent_id}/dispute")
+    await asyncio.gather(
+        paying.hears("confirmed"),
+        declined.hears(lambda now: now["payment"]["last_error"] is not None),
+        canceled.hears("cancelled"),
+        refunded.hears_payment("refunded"),
+        disputed.hears_payment("disputed"),
+    )
+    assert (await stripe.struck())["webhooks.drop"] >= 5
+    await assert_clean(harmed)
+
+
+async def test_payment_made_while_no_payment_actor_runs(harmed: Holdfast) -> None:
+    """Its webhooks were given up before one is back: the event list tells of it."""
+    (who,) = await customers(harmed, await event_of(harmed), 1)
+    payment = harmed.stack.processes["payment-1"]
+    await assert_clean(harmed)  # it takes nothing with it
+    await payment.kill()
+    await harmed.stripe.faults(webhooks={"drop": 1.0})
+    await who.pays()
+    assert (await harmed.stripe.struck())["webhooks.drop"] >= 1
+    await harmed.stripe.faults()
+    await payment.start()
+    await who.hears("confirmed")
+    await assert_clean(harmed)
+
+
+# --- Stripe fails after the work ----------------------------------------------------------------------------
+
+
+async def fails_after_work(holdfast: Holdfast, path: str) -> None:
+    await holdfast.stripe.faults(methods=["POST"], paths=[path], error_after=1.0)
+
+
+async def test_stripe_that_fails_after_the_work_does_it_once(harmed: Holdfast) -> None:
+    """Every create, cancel and refund is done and answered 500: one intent and one refund for each booking."""
+    event, stripe = await event_of(harmed), harmed.stripe
+    await fails_after_work(harmed, "/v1/payment_intents")
+    who = await customers(harmed, event, 9)
+    kept, returned, unwanted = who[:3], who[3:6], who[6:]
+    assert (await stripe.struck())["error_after"] >= len(who)
+    await stripe.faults()
+    await asyncio.gather(*(each.buys() for each in (*kept, *returned)))
+
+    await fails_after_work(harmed, "/v1/payment_intents/*/cancel")
+    await asyncio.gather(*(each.cancels() for each in unwanted))
+    await asyncio.gather(*(each.hears("cancelled") for each in unwanted))
+    assert (await stripe.struck())["error_after"] >= len(unwanted)
+
+    await fails_after_work(harmed, "/v1/refunds")
+    await asyncio.gather(*(each.cancels() for each in returned))
+    await asyncio.gather(*(each.hears_payment("refunded") for each in returned))
+    assert (await stripe.struck())["error_after"] >= len(returned)
+
+    await stripe.faults()
+    await assert_clean(harmed)
+    intents, refunds = await intents_and_refunds(harmed, who)
+    assert intents == Counter(each.id for each in who)
+    assert refunds == Counter(each.id for each in returned)

@@ -1,0 +1,50 @@
+"""In a rush a customer sees the place in the queue in front of Stripe: it falls until there is something to pay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+
+from common.messages import PAYMENT_INTENTS
+from tests.acceptance.customers import customer
+from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.mailboxes import until_waiting
+
+RUSH = 150
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    """Stripe's limit in test mode: https://docs.stripe.com/rate-limits."""
+    settings = {"STRIPE_REQUESTS_PER_SECOND": "25", "QUEUE_MS": "200"}
+    async with running(tmp_path_factory.mktemp("queue"), settings=settings) as stack:
+        yield stack
+
+
+async def test_a_place_in_the_queue_falls_until_the_intent_is_there(limited: Holdfast) -> None:
+    event = await limited.event((1500, RUSH + 1))
+    await asyncio.gather(*(customer(limited, event, prefer="respond-async") for _ in range(RUSH)))
+    await until_waiting(limited, {PAYMENT_INTENTS: RUSH // 2})
+    client = limited.client()
+    async with client.live() as live:
+        await live.snapshot(event_id=event["id"])
+        booking = (await client.book(event, 1, prefer="wait=1")).ok(202)
+        answered = booking["payment"]["queue_position"]
+        asked = (await client.booking(booking["id"]))["payment"]["queue_position"]
+        payable = await live.until(booking["id"], lambda now: bool(now["payment"]["status"] == "awaiting"))
+
+    places = [message["queue_position"] for message in live.heard if message["type"] == "queue"]
+    print(f"answered {answered}, asked {asked}, heard {places}")  # noqa: T201
+    assert payable["payment"]["client_secret"] is not None
+    assert payable["payment"]["queue_position"] is None
+    assert RUSH > answered > 0
+    assert RUSH > asked > 0
+    assert len(places) >= 3
+    assert places[0] >= RUSH // 4
+    assert places[-1] >= 0
+    assert all(after < before for before, after in pairwise(places))
+    assert live.heard[-1]["type"] == "booking"

@@ -1,0 +1,141 @@
+"""Money that goes back, and what customers, banks and people at Stripe's dashboard do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Json
+from tests.acceptance.customers import (
+    CANCELLABLE,
+    Customer,
+    customers,
+    operator_cancels,
+    operator_refunds,
+    seats,
+)
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.stripe_side import REFUND_FAILS
+
+SEATS = 10
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def refunds_of(holdfast: Holdfast, who: Customer) -> list[Json]:
+    return [one for one in await holdfast.stripe.all("refunds") if one["payment_intent"] == who.intent_id]
+
+
+# --- Customers cancel ---------------------------------------------------------------------------------------
+
+
+async def test_customer_cancels_before_paying(battered: Holdfast) -> None:
+    """The intent is canceled at Stripe, and the seat is free."""
+    event = await battered.event((1500, SEATS))
+    (who,) = await customers(battered, event, 1)
+    assert (await who.cancels()).status == 202
+    booking = await who.hears("cancelled")
+    assert (booking["reason"], booking["payment"]["status"]) == ("by_customer", "none")
+    assert (await battered.stripe.intent(who.intent_id))["status"] == "canceled"
+    assert (await who.cancels()).ok()["status"] == "cancelled"
+    await assert_clean(battered)
+    assert await seats(battered, event) == SEATS
+
+
+async def test_customer_cancels_a_paid_booking_in_time(battered: Holdfast) -> None:
+    """All of it is refunded, once, however often it is asked for."""
+    event = await battered.event((1500, SEATS), **CANCELLABLE)
+    (who,) = await customers(battered, event, 1)
+    await who.buys()
+    answers = await asyncio.gather(*(who.cancels() for _ in range(3)))
+    assert {answer.status for answer in answers} <= {200, 202}
+    booking = await who.hears_payment("refunded")
+    assert (booking["status"], booking["reason"]) == ("cancelled", "by_customer")
+    assert [refund["amount"] for refund in await refunds_of(battered, who)] == [1500]
+    await assert_clean(battered)
+    assert await seats(battered, event) == SEATS
+
+
+@pytest.mark.parametrize("policy", [{}, {"cancel_until": "2020-01-01T00:00:00Z"}], ids=["never", "too late"])
+async def test_only_an_operator_cancels_outside_the_policy(battered: Holdfast, policy: dict[str, str]) -> None:
+    event = await battered.event((1500, SEATS), **policy)
+    (who,) = await customers(battered, event, 1)
+    confirmed = await who.buys()
+    refused = await who.cancels()
+    assert (refused.status, refused.code) == (409, "cancellation_closed")
+    assert await who.sees() == confirmed
+    assert (await operator_cancels(battered, who)).status == 202
+    booking = await who.hears_payment("refunded")
+    assert (booking["status"], booking["reason"]) == ("cancelled", "by_operator")
+    await assert_clean(battered)
+    assert await seats(battered, event) == SEATS
+
+
+# --- Operators give back ------------------------------------------------------------------------------------
+
+
+async def test_operator_gives_back_a_part_and_then_the_rest(battered: Holdfast) -> None:
+    """A part leaves the booking as it is; with the rest it ends. A repeated key gives nothing back twice."""
+    event = await battered.event((1500, SEATS))
+    (who,) = await customers(battered, event, 1)
+    await who.buys()
+    for _ in range(2):
+        assert (await operator_refunds(battered, who, "part", 400)).status in (200, 202)
+    assert (await who.hears_payment("partially_refunded"))["status"] == "confirmed"
+    too_much = await operator_refunds(battered, who, "more", 1101)
+    assert (too_much.status, too_much.code) == (422, "amount_mismatch")
+    assert (await operator_refunds(battered, who, "rest")).status in (200, 202)
+    booking = await who.hears_payment("refunded")
+    booking = await who.hears("cancelled")
+    assert booking["reason"] == "refunded"
+    assert sorted(refund["amount"] for refund in await refunds_of(battered, who)) == [400, 1100]
+    await assert_clean(battered)
+    assert await seats(battered, event) == SEATS
+
+
+async def test_refund_that_fails_later_is_tried_again_by_an_operator(battered: Holdfast) -> None:
+    """It is shown, and stays so until an operator tries under a new id."""
+    event = await battered.event((1500, SEATS))
+    (who,) = await customers(battered, event, 1)
+    await who.pays(REFUND_FAILS)
+    await who.hears("confirmed")
+    assert (await operator_cancels(battered, who)).status == 202
+    assert (await who.hears_payment("refunded"))["status"] == "cancelled"
+    (failed,) = await refunds_of(battered, who)
+    await battered.stripe.control(f"/refunds/{failed['id']}/fail")
+    assert (await who.hears_payment("refund_failed"))["status"] == "cancelled"
+
+    assert (await operator_refunds(battered, who, "again")).status == 202
+    await who.hears_payment("refunded")
+    found = await refunds_of(battered, who)
+    assert sorted(refund["status"] for refund in found) == ["failed", "succeeded"]
+    assert len({refund["metadata"]["refund_id"] for refund in found}) == 2
+    await assert_clean(battered)
+    assert await seats(battered, event) == SEATS
+
+
+# --- By hand, and by banks ----------------------------------------------------------------------------------
+
+
+async def test_what_is_done_by_hand_at_stripe_is_taken_in(battered: Holdfast) -> None:
+    """A cancel, a part and the whole of the money given back, a dispute that is lost and one that is won."""
+    event, stripe = await battered.event((1500, SEATS)), battered.stripe
+    canceled, part, whole, lost, won = await customers(battered, event, 5)
+    await asyncio.gather(*(who.buys() for who in (part, whole, lost, won)))
+    await stripe.cancel(canceled.intent_id)
+    await stripe.control(f"/payment_intents/{part.intent_id}/refund", amount=500)
+    await stripe.control(f"/payment_intents/{whole.intent_id}/refund")
+    opened = [await stripe.control(f"/payment_intents/{who.intent_id}/dispute") for who in (lost, won)]
+    assert (await canceled.hears("cancelled"))["reason"] == "payment_canceled"
+    assert (await part.hears_payment("partially_refunded"))["status"] == "confirmed"
+    assert (await whole.hears("cancelled"))["reason"] == "refunded"
+    for who in (lost, won):
+        assert (await who.hears_payment("disputed"))["status"] == "confirmed"
+    await stripe.control(f"/disputes/{opened[0]['id']}/lost")
+    await stripe.control(f"/disputes/{opened[1]['id']}/won")
+    await won.hears_payment("paid")
+    await assert_clean(battered)
+    assert (await lost.sees())["payment"]["status"] == "disputed"
+    assert await seats(battered, event) == SEATS - 3
