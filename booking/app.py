@@ -11,6 +11,7 @@ from booking.availability import Availability
 from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
+from booking.queue import Queue
 from booking.repository import Repository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
@@ -46,6 +47,7 @@ def build_app(settings: BookingSettings) -> web.Application:
             bus_context("booking", settings),
             database_context("booking", settings.booking_database_url, settings.database_pool_size),
             availability_context(settings),
+            queue_context(settings),
             settle_context(settings),
             actor_context("booking", settings, lambda app: reads(app, settings)),
         )
@@ -72,6 +74,18 @@ def availability_context(settings: BookingSettings) -> Context:
         repository = app[REPOSITORY] = Repository(app[DATABASE])
         availability = app[AVAILABILITY] = Availability(repository, app[BUS], settings.availability_ms)
         telling = app[SUPERVISOR].spawn("availability", availability.run())
+        yield
+        await cancel(telling)
+
+    return context
+
+
+def queue_context(settings: BookingSettings) -> Context:
+    """Gateways are told of the queue in front of Stripe."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        queue = Queue(app[REPOSITORY].counts, app[BUS], app[REDIS], settings.queue_ms)
+        telling = app[SUPERVISOR].spawn("queue", queue.run())
         yield
         await cancel(telling)
 

@@ -1,8 +1,10 @@
-"""How many seats are left, told to everybody who looks at an event: seldom enough that a rush costs nothing."""
+"""How many seats are left, told to everybody who looks at an event: seldom enough that a rush costs nothing. And to
+operators, how far the calling off of an event has come."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -10,10 +12,14 @@ import structlog
 
 from booking.notices import event_changed
 from booking.repository import Repository
+from booking.state import Event
 from common.backoff import Backoff
 from common.bus import Bus
 from common.database import DATABASE_AWAY
 from common.streams import REDIS_AWAY
+
+# How far a calling off has come is counted over all bookings of the event: told so many times more seldom.
+COUNTED_TIMES = 4
 
 log = structlog.get_logger()
 
@@ -30,6 +36,7 @@ class Availability:
         self._bus = bus
         self._interval_s = interval_ms / 1000
         self._touched: set[UUID] = set()
+        self._counted_at: dict[UUID, float] = {}
         self._news = asyncio.Event()
 
     def touched(self, event_ids: Iterable[UUID]) -> None:
@@ -58,7 +65,19 @@ class Availability:
         try:
             async with self._repository.reading() as work:
                 found = await work.events(touched)
-            await self._bus.publish([event_changed(event) for event in found.values()])
+            now = time.monotonic()
+            later = {id for id, event in found.items() if self._too_soon(event, now)}
+            called_off = {id for id, event in found.items() if event.called_off_at is not None} - later
+            counted = await self._repository.counts.calling_off(called_off)
+            await self._bus.publish(
+                [event_changed(event, counted.get(id)) for id, event in found.items() if id not in later]
+            )
         except BaseException:
             self.touched(touched)
             raise
+        self._counted_at.update(dict.fromkeys(called_off, now))
+        self.touched(later)
+
+    def _too_soon(self, event: Event, now: float) -> bool:
+        counted_at = self._counted_at.get(event.id)
+        return counted_at is not None and now - counted_at < self._interval_s * COUNTED_TIMES

@@ -13,7 +13,7 @@ from booking.domain import Decision
 from booking.notices import asked, shown
 from booking.repository import Work
 from booking.schedule import waits_for
-from booking.state import TIME, Booking, Cause, Follow, Transition
+from booking.state import TIME, Booking, Cause, Follow, Reason, Transition
 from common import resources
 from common.envelope import Delivery, Envelope, tell
 from common.messages import BookingChanged
@@ -79,11 +79,13 @@ class Books:
         return known
 
     def events_moved(self) -> set[UUID]:
-        """The events whose availability is another than before."""
+        """The events whose availability is another than before, and those whose calling off goes on: of these also
+        when nothing has changed, as when a change that was not told comes once more."""
         return {
             booking.event_id
             for id, booking in self.bookings.items()
             if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
+            or Reason.EVENT_CANCELLED in (booking.reason, booking.closing)
         }
 
     def envelopes(self) -> list[Envelope]:

@@ -18,6 +18,7 @@ from booking.admission import Request, admit, asked_for, has_seats, take_seats
 from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
+from booking.queue import placed
 from booking.reports import payment_of
 from booking.repository import Repository
 from booking.state import Booking, Event, Refusal, Terms
@@ -65,7 +66,8 @@ class BookingHandlers:
         }
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Give seats in stream order; a repeated request finds its booking there."""
+        """Give seats in stream order; a repeated request finds its booking there. Places in the queue for intents
+        are the gateway's to add: to count them here would hold up a rush on its way in."""
         now = self._clock()
         requests = [_request(delivery.message) for delivery in deliveries]
         async with self._repository.work() as work:
@@ -207,8 +209,10 @@ class BookingHandlers:
                     results.append((delivery, booking.id))
             await books.save(work)
         self._availability.touched(books.events_moved())
+        done = [books.shown(result) for _, result in results if isinstance(result, UUID)]
+        told = await placed(self._repository.counts, done)
         as_they_are = [
-            (delivery, books.shown(result) if isinstance(result, UUID) else result) for delivery, result in results
+            (delivery, told[result] if isinstance(result, UUID) else result) for delivery, result in results
         ]
         return [*books.envelopes(), *answers(as_they_are)]
 

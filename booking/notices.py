@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from booking.counts import CallingOff
 from booking.state import Booking, Event, Follow
 from common import resources
 from common.envelope import Delivery, Envelope, tell
@@ -45,6 +46,7 @@ def shown(booking: Booking) -> resources.Booking:
         ),
         version=booking.version,
         expires_at=booking.expires_at,
+        closing=booking.closing,
         created_at=booking.created_at,
         updated_at=booking.updated_at,
     )
@@ -71,12 +73,28 @@ def shown_event(event: Event) -> resources.Event:
         ),
         max_per_booking=event.max_per_booking,
         cancel_until=event.cancel_until,
+        called_off_at=event.called_off_at,
         version=event.version + sum(each.version for each in event.ticket_types.values()),
     )
 
 
-def event_changed(event: Event) -> Envelope:
-    return tell(EventChanged(event=shown_event(event)), event.id)
+def operators_event(event: Event, calling_off: CallingOff | None = None) -> resources.OperatorsEvent:
+    """The event as operators see it. With the progress of its calling off the version counts the bookings' changes,
+    too: of two pictures the one with more of them is the newer one."""
+    seen = shown_event(event)
+    return resources.OperatorsEvent(
+        **seen.model_dump(exclude={"ticket_types", "version"}),
+        ticket_types=tuple(
+            resources.OperatorsTicketType(**each.model_dump(), held=counted.held, sold=counted.sold)
+            for each, counted in zip(seen.ticket_types, event.ticket_types.values(), strict=True)
+        ),
+        progress=calling_off.progress if calling_off else None,
+        version=seen.version + (calling_off.changes if calling_off else 0),
+    )
+
+
+def event_changed(event: Event, calling_off: CallingOff | None = None) -> Envelope:
+    return tell(EventChanged(event=shown_event(event), operators=operators_event(event, calling_off)), event.id)
 
 
 def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> Envelope:

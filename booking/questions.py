@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from booking.notices import shown, shown_event
+from booking.notices import operators_event, shown, shown_event
+from booking.queue import placed
 from booking.repository import BookingFilter, Repository
-from booking.state import Booking
+from booking.state import Booking, Event
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer, answers
 from common.errors import EventNotFound, NotFound
@@ -30,14 +31,24 @@ class QuestionHandlers:
 
     async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
-        seen = ((delivery, _seen(delivery.message, bookings)) for delivery in deliveries)
-        return answers((delivery, shown(booking) if booking else NotFound()) for delivery, booking in seen)
+        seen = [(delivery, _seen(delivery.message, bookings)) for delivery in deliveries]
+        told = await placed(self._repository.counts, [shown(booking) for _, booking in seen if booking])
+        return answers((delivery, told[booking.id] if booking else NotFound()) for delivery, booking in seen)
 
     async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         async with self._repository.reading() as work:
             events = await work.events({delivery.message.event_id for delivery in deliveries})
-        asked = ((delivery, events.get(delivery.message.event_id)) for delivery in deliveries)
-        return answers((delivery, shown_event(event) if event else EventNotFound()) for delivery, event in asked)
+        for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
+        called_off = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
+        calling_off = await self._repository.counts.calling_off(called_off)
+
+        def seen(message: GetEvent) -> Resource | EventNotFound:
+            event = events.get(message.event_id)
+            if event is None:
+                return EventNotFound()
+            return operators_event(event, calling_off.get(event.id)) if message.operator else shown_event(event)
+
+        return answers((delivery, seen(delivery.message)) for delivery in deliveries)
 
     async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
@@ -54,11 +65,12 @@ class QuestionHandlers:
         replies: list[Envelope] = []
         for delivery in deliveries:
             message: ListBookings = delivery.message
-            wanted = BookingFilter(message.owner, message.status, message.event_id, message.before)
+            wanted = BookingFilter(**message.model_dump(exclude={"limit"}))
             found = await self._repository.list_bookings(wanted, message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.created_at, last.id) if last else None
-            replies += answer(delivery, _page([shown(each) for each in found[: message.limit]], place))
+            told = await placed(self._repository.counts, [shown(each) for each in found[: message.limit]])
+            replies += answer(delivery, _page(list(told.values()), place))
         return replies
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -68,7 +80,8 @@ class QuestionHandlers:
             found = await self._repository.list_events(message.after, message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.starts_at, last.id) if last else None
-            replies += answer(delivery, _page([shown_event(each) for each in found[: message.limit]], place))
+            show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
+            replies += answer(delivery, _page([show(each) for each in found[: message.limit]], place))
         return replies
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:

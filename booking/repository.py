@@ -1,4 +1,5 @@
-"""All SQL of the booking actor: set-based, one statement for a whole batch. Rows don't leave it.
+"""The SQL of the booking actor: set-based, one statement for a whole batch. Rows don't leave it. What counts over
+many bookings is in `counts.py`.
 
 Whoever locks takes events before bookings before ticket types, and each of them in the order of their ids, so
 that no two wait for each other in a ring.
@@ -19,6 +20,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from booking.counts import Counts
 from booking.state import Booking, Decline, Event, Item, TicketType, Transition
 from common import resources
 from common.database import Database
@@ -165,21 +167,49 @@ WITH due AS (SELECT id FROM events WHERE settle_after <= $1 ORDER BY settle_afte
 UPDATE events e SET settle_after = $2 FROM due WHERE e.id = due.id RETURNING e.id
 """
 TO_CALL_OFF = """
-SELECT id FROM bookings WHERE event_id = $1
+SELECT id, created_at FROM bookings
+WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
 AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
 ORDER BY created_at, id LIMIT $2
 """
 EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
 
 
+# Where a booking stands among all: created_at and id.
+Place = tuple[datetime, UUID]
+
+
 @dataclass(frozen=True, slots=True)
 class BookingFilter:
-    """None means any. `before`: created_at and id of the last one of the page before."""
+    """None means any. `before`: the place of the last one of the page before."""
 
     owner: str | None = None
     status: BookingStatus | None = None
     event_id: UUID | None = None
-    before: tuple[datetime, UUID] | None = None
+    before: Place | None = None
+    payment: PaymentStatus | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> tuple[str, list[Any]]:
+        """As SQL, with its parameters."""
+        values: list[Any] = []
+        conditions = []
+        for condition, value in (
+            ("owner = {}", self.owner),
+            ("status = {}", self.status),
+            ("event_id = {}", self.event_id),
+            ("payment = {}", self.payment),
+            ("created_at >= {}", self.created_from),
+            ("created_at < {}", self.created_before),
+        ):
+            if value is not None:
+                values.append(value)
+                conditions.append(condition.format(f"${len(values)}"))
+        if self.before is not None:
+            values += self.before
+            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+        return f"WHERE {' AND '.join(conditions)}" if conditions else "", values
 
 
 def _booking(row: Any) -> Booking:
@@ -348,9 +378,10 @@ class Work:
             answer = await self._connection.execute(SAVE_TICKET_TYPES, *columns)
             _expect(answer.replace("INSERT 0 ", "UPDATE "), len(rows))
 
-    async def to_call_off(self, event_id: UUID, limit: int) -> list[UUID]:
-        """Bookings of an event that was called off which are still to be cancelled."""
-        return [row["id"] for row in await self._connection.fetch(TO_CALL_OFF, event_id, limit)]
+    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
+        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
+        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
+        return [(row["created_at"], row["id"]) for row in rows]
 
     async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
         await self._connection.execute(EVENT_SETTLED, event_id, again)
@@ -370,6 +401,7 @@ class Repository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.counts = Counts(database)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
@@ -385,16 +417,7 @@ class Repository:
 
     async def list_bookings(self, wanted: BookingFilter, limit: int) -> list[Booking]:
         """Newest first."""
-        values: list[Any] = []
-        conditions = []
-        for column, value in (("owner", wanted.owner), ("status", wanted.status), ("event_id", wanted.event_id)):
-            if value is not None:
-                values.append(value)
-                conditions.append(f"{column} = ${len(values)}")
-        if wanted.before is not None:
-            values += wanted.before
-            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        where, values = wanted.conditions()
         query = f"SELECT {BOOKING} FROM bookings {where} ORDER BY created_at DESC, id DESC LIMIT {limit:d}"
         async with self._database.connection() as connection:
             return [_booking(row) for row in await connection.fetch(query, *values)]

@@ -26,6 +26,9 @@ class BookingSettings(ActorSettings):
     # How often availability is told at the most, of each event by each process.
     availability_ms: int = Field(default=250, ge=10, le=60_000)
 
+    # How often clients that wait for their intents hear of their places, at the most; told once by the whole fleet.
+    queue_ms: int = Field(default=1000, ge=10, le=60_000)
+
     @property
     def terms(self) -> Terms:
         return Terms(

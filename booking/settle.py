@@ -18,13 +18,13 @@ from booking import domain
 from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
-from booking.repository import Repository
+from booking.repository import Place, Repository
 from booking.state import Follow, Terms
 from common.bus import Bus
-from common.messages import PAYMENT_INTENTS
+from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.settler import Settler
 from common.statuses import CancelReason
-from common.streams import oldest
+from common.streams import lengths, oldest
 
 # Rows taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
@@ -36,7 +36,9 @@ CALL_OFF_AGAIN = timedelta(seconds=15)
 LOOK_S = 2.0
 # Between passes while there is more than one pass can take.
 BUSY_S = 0.05
-# A booking's request enters its queue so long after the booking was made, at the most, when nothing is wrong.
+# So many commands that wait for Stripe are handled soon: asking for one of them again costs little.
+COMMANDS_MANY = 1000
+# A booking's request enters its queue so long after the booking was changed, at the most, when nothing is wrong.
 ON_ITS_WAY = timedelta(seconds=5)
 # Of its pause, the most that a row is put off, so that what became due together does not stay together.
 SPREAD = 0.1
@@ -61,6 +63,8 @@ class BookingSettler(Settler):
         self._redis = redis
         self._clock = clock
         self._terms = terms
+        # Up to where the bookings of events that are called off have been gone through, by this process.
+        self._gone_through: dict[UUID, Place] = {}
 
     async def run_once(self) -> float:
         """Drive what is due; says after how many seconds to look again."""
@@ -78,48 +82,66 @@ class BookingSettler(Settler):
         return BUSY_S
 
     async def _drive(self, now: datetime) -> int:
-        waiting_since = await oldest(self._redis, PAYMENT_INTENTS)
+        intents_since, commands_since = await self._waiting_since()
         async with self._repository.work() as work:
             books = Books(await work.take_due(now, PASS_MAX))
             for booking in tuple(books.bookings.values()):
                 decision = domain.drive(booking, Moment(now, self._terms))
-                if waiting_since is not None and booking.created_at >= waiting_since - ON_ITS_WAY:
-                    decision = _without_intent(decision)
-                books.take(_spread(decision, now))
+                if decision.booking.version == booking.version:  # a change asks for the first time
+                    if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
+                        decision = _without(decision, Follow.CREATE_INTENT)
+                    if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
+                        decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
+                books.take(_spread(decision, now, self._terms))
             await books.save(work)
         # The next times are committed: what is lost from here on comes again then.
         await self._publish(books)
         return len(books.bookings)
 
+    async def _waiting_since(self) -> tuple[datetime | None, datetime | None]:
+        """Since when the first of the intents has waited, and of the commands where these are many: an event that
+        is called off asks for more at once than Stripe takes in minutes."""
+        intents = await oldest(self._redis, PAYMENT_INTENTS)
+        many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
+        return intents, await oldest(self._redis, PAYMENT_COMMANDS) if many else None
+
     async def _call_off(self, event_id: UUID, now: datetime) -> int:
-        """Cancel some bookings of an event that was called off; it is settled when there are no more."""
+        """Cancel some bookings of an event that was called off; when a look from the first one on finds no more, it
+        is settled."""
         moment = Moment(now, self._terms, cancel=CancelReason.EVENT_CANCELLED)
+        # Without the place, each part would look at all bookings that the parts before it have ended.
+        after = self._gone_through.pop(event_id, None)
         async with self._repository.work() as work:
-            ids = await work.to_call_off(event_id, PASS_MAX)
-            books = await Books.open(work, ids)
+            places = await work.to_call_off(event_id, PASS_MAX, after)
+            books = await Books.open(work, [id for _, id in places])
             for booking in tuple(books.bookings.values()):
                 books.take(domain.decide(booking, Signal.CANCEL, moment))
             await books.save(work)
+        if len(places) == PASS_MAX:
+            self._gone_through[event_id] = places[-1]
+        # A crash before this: whoever takes the event up again goes on.
         async with self._repository.work() as work:
-            await work.settle_event(event_id, now if ids else None)
+            await work.settle_event(event_id, now if places or after else None)
         await self._publish(books)
-        return len(ids)
+        self._availability.touched([event_id])
+        return len(places)
 
     async def _publish(self, books: Books) -> None:
         self._availability.touched(books.events_moved())
         await self._bus.publish(books.envelopes())
 
 
-def _without_intent(decision: Decision) -> Decision:
-    """A request for an intent that is still in its queue need not be sent again: in a rush that would only make
-    the queue longer. What is older than all that waits there has been handled or lost."""
-    follow = tuple(each for each in decision.follow if each is not Follow.CREATE_INTENT)
+def _without(decision: Decision, *queued: Follow) -> Decision:
+    """A request that is still in its queue need not be sent again: in a rush that would only make the queue longer.
+    What is older than all that waits there has been handled or lost."""
+    follow = tuple(each for each in decision.follow if each not in queued)
     return replace(decision, follow=follow)
 
 
-def _spread(decision: Decision, now: datetime) -> Decision:
+def _spread(decision: Decision, now: datetime, terms: Terms) -> Decision:
+    """A pause is put off a little; the end of a hold is not, nor of Stripe's time to answer."""
     booking = decision.booking
-    if booking.settle_after is None:
+    if booking.settle_after is None or booking.settle_after == turn(booking, terms):
         return decision
     later = (booking.settle_after - now) * (random.random() * SPREAD)
     return replace(decision, booking=replace(booking, settle_after=booking.settle_after + later))

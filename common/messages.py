@@ -21,12 +21,14 @@ from common.resources import (
     Currency,
     Event,
     Name,
+    OperatorsEvent,
     PaymentError,
     Resource,
 )
 from common.statuses import BookingStatus as BookingStatus
 from common.statuses import CancelReason as CancelReason
 from common.statuses import IntentStatus as IntentStatus
+from common.statuses import PaymentStatus as PaymentStatus
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
@@ -180,6 +182,9 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     event_id: UUID | None = None
     before: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
+    payment: PaymentStatus | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
 
 
 class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
@@ -188,14 +193,18 @@ class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
 
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
-    """By start, then id. `after` is the last one of the page before."""
+    """By start, then id. `after` is the last one of the page before. `operator`: answered with OperatorsEvent."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
+    operator: bool = False
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
+    """`operator`: answered with OperatorsEvent, and the progress of a calling off."""
+
     event_id: UUID
+    operator: bool = False
 
 
 # --- booking.payments -------------------------------------------------------------------------------------
@@ -311,6 +320,19 @@ class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
 
 
 class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
-    """The whole event, with how many seats are left."""
+    """The whole event, with how many seats are left; and as operators see it."""
 
     event: Event
+    operators: OperatorsEvent | None = None
+
+
+class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
+    """The queue of bookings that wait for their intents, in the order in which they were asked for: place,
+    created_at and id of some of them. The first ones are all there, behind them fewer and fewer, and the last one.
+
+    `interval_ms`: how often this is told while anybody waits.
+    """
+
+    places: tuple[tuple[int, datetime, UUID], ...]
+    total: int
+    interval_ms: int

@@ -56,7 +56,9 @@ class PaymentSummary(Resource):
     )
     last_error: PaymentError | None = None
     queue_position: int | None = Field(
-        default=None, description="While `creating`: how many bookings are before this one at Stripe"
+        default=None,
+        description="While `creating`: how many bookings are before this one in the queue in front of Stripe; "
+        "0 is the next. Null where it is not known",
     )
 
 
@@ -73,17 +75,33 @@ class Booking(Resource):
     expires_at: datetime | None = Field(
         default=None, description="Until when the seats are held, while the booking is pending"
     )
+    closing: str | None = Field(
+        default=None,
+        description="Of a pending booking: what it will be cancelled for as soon as Stripe has canceled its intent",
+    )
     created_at: datetime
     updated_at: datetime
 
     @property
     def payable(self) -> bool:
-        return self.status is BookingStatus.PENDING and self.payment.status in PAYABLE
+        """There is something to pay by: a booking that is closing shows no secret."""
+        payment = self.payment
+        shown = payment.intent_id is not None and payment.client_secret is not None
+        return self.status is BookingStatus.PENDING and payment.status in PAYABLE and shown
 
     @property
     def undecided(self) -> bool:
         """Pending, and the client can do nothing yet: its intent is being made."""
         return self.status is BookingStatus.PENDING and self.payment.status is PaymentStatus.CREATING
+
+    @property
+    def queued(self) -> bool:
+        """Undecided, and still wanted: it has a place in the queue in front of Stripe."""
+        return self.undecided and self.closing is None
+
+    def at_place(self, place: int) -> Booking:
+        """The same, with its place in that queue."""
+        return self.model_copy(update={"payment": self.payment.model_copy(update={"queue_position": place})})
 
 
 class Transition(Resource):
@@ -116,7 +134,43 @@ class Event(Resource):
     ticket_types: tuple[TicketType, ...]
     max_per_booking: int
     cancel_until: datetime | None = None
+    called_off_at: datetime | None = Field(default=None, description="Since when it is called off, for good")
     version: int = 1
+
+
+class OperatorsTicketType(TicketType):
+    """Beside what is free: `held` by pending bookings, `sold` to confirmed ones."""
+
+    held: int
+    sold: int
+
+
+class Refunds(Resource):
+    """Bookings that were paid and are cancelled, by what becomes of their money."""
+
+    owed: int = Field(description="Not taken up by the payment actor yet")
+    under_way: int = Field(description="Taken up; Stripe has still to make it, or has made it and it is pending")
+    succeeded: int
+    failed: int = Field(description="Money is left and nobody gives it back by itself: an operator has to")
+    disputed: int = Field(description="The customer's bank decides about the money")
+
+
+class Progress(Resource):
+    """How far the calling off of an event has come."""
+
+    bookings: int = Field(description="To be ended: those that are cancelled for it, and those still to be")
+    cancelled: int
+    refunds: Refunds
+    finished: bool = Field(description="Nothing is to be cancelled, and no refund owed or under way")
+
+
+class OperatorsEvent(Event):
+    """An event as operators see it. While it is called off its version also counts its bookings' changes."""
+
+    ticket_types: tuple[OperatorsTicketType, ...]
+    progress: Progress | None = Field(
+        default=None, description="Of an event that is called off, where it is read by itself; null in lists"
+    )
 
 
 T = TypeVar("T")

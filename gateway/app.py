@@ -23,6 +23,7 @@ from gateway.jwks import KeySet
 from gateway.live import HUB, Hub
 from gateway.notices import Notices
 from gateway.openapi import document
+from gateway.queue import QUEUE, Queue
 from gateway.routes import PROCESS, register, table
 from gateway.settings import GatewaySettings
 from gateway.waiters import WAITERS, Waiters
@@ -55,12 +56,13 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     gate = app[HEALTH].gate("notifications")
     app[DOOR] = Door(app[REDIS], gate, limit=settings.mailbox_limit, sample_ms=settings.mailbox_sample_ms)
-    notices = Notices(app[HUB], app[WAITERS])
+    notices = Notices(app[HUB], app[WAITERS], app[QUEUE])
     tasks = [
         app[SUPERVISOR].spawn(
             "listen", app[BUS].listen(app[BLOCKING], notices, block_ms=settings.block_ms, gate=gate)
         ),
         app[SUPERVISOR].spawn("door", app[DOOR].watch()),
+        app[SUPERVISOR].spawn("queue", app[QUEUE].run()),
     ]
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTENING_SECONDS):
@@ -80,6 +82,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[SETTINGS] = settings
     app[HUB] = Hub(app[METRICS].registry, queue_max_bytes=settings.ws_queue_max_bytes)
     app[WAITERS] = Waiters()
+    app[QUEUE] = Queue(app[HUB])
     app[LIMITER] = Limiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((bus_context("gateway", settings), _authenticator, _listening))

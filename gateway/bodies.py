@@ -27,6 +27,7 @@ from common.resources import (
     Currency,
     Event,
     Name,
+    OperatorsEvent,
     Page,
     Resource,
     Transition,
@@ -203,6 +204,10 @@ class BookingPage(Page[Booking]):
 
 
 class EventPage(Page[Event]):
+    pass
+
+
+class OperatorsEventPage(Page[OperatorsEvent]):
     pass
 
 

@@ -7,9 +7,10 @@ from uuid import UUID
 import structlog
 
 from common.envelope import Envelope
-from common.messages import BookingChanged, EventChanged
+from common.messages import BookingChanged, EventChanged, QueueMoved
 from common.resources import Booking
 from gateway.live import Change, Hub, Topic, text_frame
+from gateway.queue import Queue
 from gateway.waiters import Heard, Waiters
 
 log = structlog.get_logger()
@@ -28,6 +29,11 @@ def event_topic(event_id: UUID) -> Topic:
     return ("event", event_id)
 
 
+def operators_event_topic(event_id: UUID) -> Topic:
+    """For operators: with what is held and sold, and the progress of a calling off."""
+    return ("operators event", event_id)
+
+
 def redacted(booking: Booking) -> Booking:
     """The booking as others than its owner may see it."""
     payment = booking.payment.model_copy(update={"client_secret": None})
@@ -37,9 +43,10 @@ def redacted(booking: Booking) -> Booking:
 class Notices:
     """Called with each notification in the order in which they came."""
 
-    def __init__(self, hub: Hub, waiters: Waiters) -> None:
+    def __init__(self, hub: Hub, waiters: Waiters, queue: Queue) -> None:
         self._hub = hub
         self._waiters = waiters
+        self._queue = queue
 
     def __call__(self, envelope: Envelope) -> None:
         message = envelope.message
@@ -47,6 +54,8 @@ class Notices:
             self._booking(message)
         elif isinstance(message, EventChanged):
             self._event(message)
+        elif isinstance(message, QueueMoved):
+            self._queue.moved(message)
         else:
             log.warning("unexpected notification", type=message.type)
 
@@ -58,16 +67,21 @@ class Notices:
         topic = owner_topic(message.owner)
         if self._hub.has(topic):
             self._hub.broadcast(topic, Change(key, booking.version, booking_frame(heard.json)))
+        self._queue.heard(topic, booking)
         if self._hub.has(key):
             json = redacted(booking).model_dump_json().encode()
             self._hub.broadcast(key, Change(key, booking.version, booking_frame(json)))
 
     def _event(self, message: EventChanged) -> None:
-        topic = event_topic(message.event.id)
-        if self._hub.has(topic):
-            frame = text_frame(b'{"type":"event","event":' + message.event.model_dump_json().encode() + b"}")
-            # An event's version may count its descriptions while its availability moves on.
-            self._hub.broadcast(topic, Change(topic, message.event.version, frame, repeats=True))
+        # A booking process of an older version tells nothing of what operators see.
+        for topic, event in (
+            (event_topic(message.event.id), message.event),
+            (operators_event_topic(message.event.id), message.operators or message.event),
+        ):
+            if self._hub.has(topic):
+                frame = text_frame(b'{"type":"event","event":' + event.model_dump_json().encode() + b"}")
+                # An event's version may count its descriptions while its availability moves on.
+                self._hub.broadcast(topic, Change(topic, event.version, frame, repeats=True))
 
 
 def booking_frame(json: bytes) -> bytes:

@@ -50,9 +50,12 @@ Authenticate with the `Authorization` header or, within 10 seconds, with a first
 Then every change of the owner's bookings arrives as `{"type": "booking", "booking": …}` with growing `version`.
 
 `Subscribe` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
-an event's changes are `{"type": "event", "event": …}`. What is refused is answered with
-`{"type": "error", "code", "detail"}`, and the socket stays open. After a reconnect subscribe again: the snapshot
-brings you up to date.
+an event's changes are `{"type": "event", "event": …}`. Operators get the event as `OperatorsEvent`, with the
+progress of its calling off. While a booking waits for its intent, its owner also gets
+`{"type": "queue", "booking_id": …, "queue_position": N}` as its place in the queue falls.
+
+What is refused is answered with `{"type": "error", "code", "detail"}`, and the socket stays open. After a reconnect
+subscribe again: the snapshot brings you up to date.
 
 Close codes:
 

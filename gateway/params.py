@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from common.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
-from common.resources import BookingStatus
+from common.resources import BookingStatus, PaymentStatus
+from gateway.bodies import Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 WAIT = re.compile(r"wait=(\d{1,9})")
@@ -123,6 +124,11 @@ class BookingsQuery(PageQuery):
 
 class AdminBookingsQuery(BookingsQuery):
     owner: str | None = Field(default=None, min_length=1, max_length=255)
+    payment: PaymentStatus | None = Field(
+        default=None, description="How the money stands: `refund_failed` and `disputed` want an operator"
+    )
+    created_from: Time | None = None
+    created_before: Time | None = None
 
 
 class NoQuery(BaseModel):

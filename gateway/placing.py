@@ -18,6 +18,7 @@ from gateway.auth import Identity
 from gateway.bodies import NewBooking, QueuedBooking, QueuedItem
 from gateway.guard import IDENTITY, SETTINGS
 from gateway.params import Preference, idempotency_key, preference, read
+from gateway.queue import QUEUE, Queue
 from gateway.waiters import WAITERS, Heard, Watch, decided, known
 
 # The seats' transaction is quick: even who does not want to wait is shown a true booking when there is one.
@@ -93,7 +94,7 @@ async def create_booking(request: web.Request) -> web.Response:
     with request.app[WAITERS].watch(command.booking_id, identity.subject) as watch:
         placing = Placing(request.app[BUS], watch, command, request[TRACEPARENT])
         outcome = await placing.run(prefer.wait_s, settings.republish_ms / 1000)
-    return _answer(command, outcome, prefer)
+    return _answer(command, outcome, prefer, request.app[QUEUE])
 
 
 def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
@@ -109,7 +110,7 @@ def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBoo
     )
 
 
-def _answer(command: CreateBooking, outcome: Outcome, prefer: Preference) -> web.Response:
+def _answer(command: CreateBooking, outcome: Outcome, prefer: Preference, queue: Queue) -> web.Response:
     headers = {"Location": f"/bookings/{command.booking_id}"}
     if prefer.applied is not None:
         headers["Preference-Applied"] = prefer.applied
@@ -118,7 +119,8 @@ def _answer(command: CreateBooking, outcome: Outcome, prefer: Preference) -> web
     else:
         booking = outcome.heard.booking
         refuse_failed(booking)
-        body = outcome.heard.json
+        place = queue.place(booking)
+        body = outcome.heard.json if place is None else Heard(booking.at_place(place)).json
         status = 202 if booking.undecided else 201 if outcome.created else 200
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 

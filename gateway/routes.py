@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from common import errors, health, telemetry
 from common.errors import HoldfastError
 from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.resources import Booking, Event
+from common.resources import Booking, Event, OperatorsEvent
 from common.web import Handler
 from gateway import bodies, docs, params, placing, session, views
 from gateway.guard import Who, guarded
@@ -100,6 +100,15 @@ ROUTES = (
         "bookings", Who.BEARER, mailboxes=WRITES, body=bodies.NewPaymentIntent, headers=("Prefer",),
         answers={200: bodies.PaymentIntent},
         errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, errors.SoldOut, errors.PaymentRejected),
+    ),
+    Route(
+        "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
+        Who.OPERATOR, mailboxes=READS, query=params.PageQuery, answers={200: bodies.OperatorsEventPage},
+    ),
+    Route(
+        "GET", "/admin/events/{id}", views.admin_get_event,
+        "Read an event, what is held and sold of it, and how far its calling off has come", "admin", Who.OPERATOR,
+        mailboxes=READS, answers={200: OperatorsEvent}, errors=(errors.EventNotFound, errors.NotFound),
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,

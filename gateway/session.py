@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from common.bus import Bus
 from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.messages import GetBooking, GetEvent
+from common.resources import Booking
 from common.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import AUTHENTICATOR, Authenticator, Identity
@@ -21,7 +22,8 @@ from gateway.bodies import Auth, ClientMessage, Subscribe, Unsubscribe
 from gateway.door import DOOR, LIMITER, Door, Limiter
 from gateway.guard import SETTINGS
 from gateway.live import CLOSE_SECONDS, HUB, Close, Hub, Socket, Topic, text_frame
-from gateway.notices import booking_topic, event_topic, owner_topic
+from gateway.notices import booking_topic, event_topic, operators_event_topic, owner_topic
+from gateway.queue import QUEUE, Queue, queue_topic, version_of
 from gateway.settings import GatewaySettings
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
@@ -45,6 +47,7 @@ class Session:
         self._hub: Hub = app[HUB]
         self._bus: Bus = app[BUS]
         self._door: Door = app[DOOR]
+        self._queue: Queue = app[QUEUE]
         self._limiter: Limiter = app[LIMITER]
         self._authenticator: Authenticator = app[AUTHENTICATOR]
         self._identity: Identity | None = None
@@ -137,14 +140,14 @@ class Session:
         return True
 
     def _unsubscribe(self, message: Unsubscribe) -> None:
-        target = _topic(message)
+        target = self._topic(message)
         self._subscriptions.discard(target)
         self._hub.unsubscribe(self._socket, target)
 
     async def _subscribe(self, message: Subscribe) -> None:
         """Listen first, then answer with the present state: nothing falls in between."""
         assert self._identity is not None
-        target = _topic(message)
+        target = self._topic(message)
         new = target not in self._subscriptions
         if new and len(self._subscriptions) >= self._settings.ws_subscriptions_max:
             raise InvalidRequest(f"A socket has at most {self._settings.ws_subscriptions_max} subscriptions")
@@ -167,9 +170,21 @@ class Session:
             if state["version"] >= self._socket.last_seen(key):
                 frame = text_frame(orjson.dumps({"type": "snapshot", name: state}))
                 self._hub.send(self._socket, frame, key, state["version"])
+                self._follow_queue(name, state)
                 return
             # A newer change went out while the answer was on its way: ask again.
         raise Unavailable("The state changes too fast, try again")
+
+    def _follow_queue(self, name: str, state: dict[str, Any]) -> None:
+        """An owner who was shown a booking that waits for its intent hears of its place from now on."""
+        assert self._identity is not None
+        if name == "event" or self._identity.operator:
+            return
+        booking = Booking.model_validate(state)
+        self._queue.heard(owner_topic(self._identity.subject), booking)
+        place = booking.payment.queue_position
+        if place is not None:
+            self._socket.remember(queue_topic(booking.id), version_of(place))
 
     async def _state(self, message: Subscribe) -> tuple[str, dict[str, Any]]:
         assert self._identity is not None
@@ -182,20 +197,21 @@ class Session:
                 booking["payment"]["client_secret"] = None
             return "booking", booking
         assert message.event_id is not None
-        return "event", await self._ask(GetEvent(event_id=message.event_id), message.event_id, timeout_s)
+        read = GetEvent(event_id=message.event_id, operator=self._identity.operator)
+        return "event", await self._ask(read, message.event_id, timeout_s)
 
     async def _ask(self, question: GetBooking | GetEvent, subject: UUID, timeout_s: float) -> Any:
         return await self._bus.ask(question, subject, timeout_s=timeout_s, traceparent=self._traceparent)
 
+    def _topic(self, target: Subscribe | Unsubscribe) -> Topic:
+        assert self._identity is not None
+        if target.booking_id is not None:
+            return booking_topic(target.booking_id)
+        assert target.event_id is not None
+        return operators_event_topic(target.event_id) if self._identity.operator else event_topic(target.event_id)
+
     def _say(self, message: dict[str, Any]) -> None:
         self._hub.send(self._socket, text_frame(orjson.dumps(message)))
-
-
-def _topic(target: Subscribe | Unsubscribe) -> Topic:
-    if target.booking_id is not None:
-        return booking_topic(target.booking_id)
-    assert target.event_id is not None
-    return event_topic(target.event_id)
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:

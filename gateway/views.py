@@ -46,6 +46,7 @@ from gateway.params import (
     read,
 )
 from gateway.placing import refuse_failed
+from gateway.queue import QUEUE
 from gateway.waiters import WAITERS, Heard, decided
 
 # The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
@@ -100,6 +101,16 @@ async def get_event(request: web.Request) -> web.Response:
     return json_response(await ask(request, GetEvent(event_id=event_id), event_id))
 
 
+async def admin_list_events(request: web.Request) -> web.Response:
+    wanted = query(request, PageQuery)
+    return page(await ask(request, ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True), "events"))
+
+
+async def admin_get_event(request: web.Request) -> web.Response:
+    event_id = path_id(request)
+    return json_response(await ask(request, GetEvent(event_id=event_id, operator=True), event_id))
+
+
 async def create_event(request: web.Request) -> web.Response:
     event_id = keyed_id(request, "event")
     body = await read(request, NewEvent)
@@ -145,22 +156,22 @@ async def cancel_event(request: web.Request) -> web.Response:
 
 async def list_bookings(request: web.Request) -> web.Response:
     wanted = query(request, BookingsQuery)
-    owner = request[IDENTITY].subject
-    return page(await _list(request, wanted, owner))
+    message = ListBookings(
+        owner=request[IDENTITY].subject,
+        status=wanted.status,
+        event_id=wanted.event_id,
+        before=wanted.cursor,
+        limit=wanted.limit,
+    )
+    return page(await ask(request, message, "bookings"))
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
     wanted = query(request, AdminBookingsQuery)
-    answer = await _list(request, wanted, wanted.owner)
+    message = ListBookings(before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
+    answer = await ask(request, message, "bookings")
     identity = request[IDENTITY]
     return page({**answer, "items": [as_seen_by(identity, booking) for booking in answer["items"]]})
-
-
-async def _list(request: web.Request, wanted: BookingsQuery, owner: str | None) -> Any:
-    message = ListBookings(
-        owner=owner, status=wanted.status, event_id=wanted.event_id, before=wanted.cursor, limit=wanted.limit
-    )
-    return await ask(request, message, "bookings")
 
 
 async def get_booking(request: web.Request) -> web.Response:
@@ -211,11 +222,13 @@ async def create_payment_intent(request: web.Request) -> web.Response:
     with request.app[WAITERS].watch(body.booking_id, owner) as watch:
         watch.tell(Heard(Booking.model_validate(await ask(request, message, body.booking_id))))
         if not await watch.until(decided, deadline) or watch.heard is None:
-            raise Timeout("The payment is still being prepared, try again")
+            place = None if watch.heard is None else request.app[QUEUE].place(watch.heard.booking)
+            known = {} if place is None else {"queue_position": place}
+            raise Timeout("The payment is still being prepared, try again", **known)
     booking = watch.heard.booking
     refuse_failed(booking)
     payment = booking.payment
-    if not booking.payable or payment.intent_id is None or payment.client_secret is None:
+    if not booking.payable:
         raise NothingToPay(booking_status=booking.status)
     intent = PaymentIntent(
         booking_id=booking.id,

@@ -146,7 +146,7 @@ class Stage:
         clock, metrics = Clock(), Metrics()
         bus = Bus(redis, source="/booking/test", instance="test")
         repository = Repository(database)
-        availability = Availability(repository, bus, 10)
+        availability = Availability(repository, bus, 0)
         return cls(
             database=database,
             redis=redis,

@@ -6,8 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from common.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents, Message, Reply
-from tests.booking.stage import Stage
+from common.messages import (
+    DisputeUpdated,
+    GetBooking,
+    GetEvent,
+    GetHistory,
+    IntentStatus,
+    ListBookings,
+    ListEvents,
+    Message,
+    RefundUpdated,
+    Reply,
+)
+from tests.booking.stage import Stage, report
 
 
 async def ids(stage: Stage, question: Message) -> list[UUID]:
@@ -72,6 +83,40 @@ async def test_bookings_are_filtered(stage: Stage) -> None:
     assert await ids(stage, ListBookings(owner=None, status="confirmed", limit=10)) == [paid.id]
     assert await ids(stage, ListBookings(owner=None, event_id=first.id, limit=10)) == [held.id, paid.id]
     assert await ids(stage, ListBookings(owner="alice", status="pending", limit=10)) == [other.id]
+
+
+async def test_bookings_are_filtered_by_how_their_money_stands(stage: Stage) -> None:
+    show = await stage.show(10)
+    (creating,) = await stage.book(show.order())
+    disputed, failed = await stage.confirmed(show), await stage.confirmed(show)
+    await stage.tell(report(disputed, IntentStatus.SUCCEEDED, 3, DisputeUpdated, disputed=True))
+    await stage.tell(report(failed, IntentStatus.SUCCEEDED, 3, RefundUpdated, refund_failed=True))
+    found = {
+        payment: await ids(stage, ListBookings(owner=None, payment=payment, limit=10))
+        for payment in ("creating", "disputed", "refund_failed", "refunded")
+    }
+    assert found == {
+        "creating": [creating.id],
+        "disputed": [disputed.id],
+        "refund_failed": [failed.id],
+        "refunded": [],
+    }
+
+
+async def test_bookings_are_filtered_by_when_they_were_made(stage: Stage) -> None:
+    show = await stage.show(10)
+    bookings = []
+    for _ in range(3):
+        bookings += await stage.book(show.order())
+    first, second, third = (booking.created_at for booking in bookings)
+    assert await ids(stage, ListBookings(owner=None, created_from=second, limit=10)) == [
+        bookings[2].id, bookings[1].id,
+    ]  # fmt: skip
+    assert await ids(stage, ListBookings(owner=None, created_before=third, created_from=first, limit=1)) == [
+        bookings[1].id
+    ]
+    pages = ListBookings(owner=None, created_before=third, limit=1)
+    assert await walk(stage, pages, "before") == [bookings[1].id, bookings[0].id]
 
 
 async def test_events_are_listed_by_start_page_by_page(stage: Stage) -> None:

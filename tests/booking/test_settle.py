@@ -7,6 +7,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from booking import settle
 from common.envelope import tell
 from common.messages import (
     CancelReason,
@@ -15,6 +18,7 @@ from common.messages import (
     IntentStatus,
     PaymentCanceled,
     PaymentDeclined,
+    SyncPayment,
 )
 from tests.booking.stage import Stage, report
 
@@ -43,10 +47,42 @@ async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: St
     assert (await stage.row(queued))["settle_attempts"] == 1
 
 
+async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a big event is called off; what was changed before all that waits there has been handled or lost."""
+    monkeypatch.setattr(settle, "COMMANDS_MANY", 1)
+    show = await stage.show(10)
+    lost, waiting = [await stage.confirmed(show) for _ in range(2)]
+    for booking in (lost, waiting):
+        await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    held = await stage.pending(show)
+    await stage.rows("UPDATE bookings SET updated_at = now() - interval '1 minute' WHERE id = $1", lost.id)
+    await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
+    await stage.settle(SOON)
+    assert await stage.published("payment.commands") == [("payment.sync", "many")] * 2 + [
+        ("payment.refund", str(lost.id))
+    ]
+    # What time has just made of a booking was never asked for before.
+    await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
+    await stage.rows("UPDATE bookings SET expires_at = now() WHERE id = $1", held.id)
+    await stage.rows("UPDATE bookings SET settle_after = now() WHERE id = $1", held.id)
+    await stage.settle_now()
+    assert ("payment.cancel_intent", str(held.id)) in await stage.published("payment.commands")
+
+
 async def test_payable_booking_is_compared_with_stripe_now_and_then(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
     await stage.settle(timedelta(minutes=6))
     assert await stage.published("payment.commands") == [("payment.sync", str(booking.id))]
+
+
+async def test_end_of_a_hold_is_noticed_on_time(stage: Stage) -> None:
+    """Pauses are spread, so that what became due together does not stay together; ends are not."""
+    booking = await stage.pending(await stage.show(10))
+    await stage.settle(timedelta(minutes=6))
+    row = await stage.row(booking)
+    assert row["settle_after"] == row["expires_at"]
 
 
 async def test_hold_past_its_end_waits_for_stripe_before_its_seats_go(stage: Stage) -> None:

@@ -12,9 +12,13 @@ from common.resources import (
     BookingStatus,
     Event,
     Item,
+    OperatorsEvent,
+    OperatorsTicketType,
     PaymentError,
     PaymentStatus,
     PaymentSummary,
+    Progress,
+    Refunds,
     TicketType,
 )
 from common.statuses import CancelReason, IntentStatus
@@ -40,6 +44,7 @@ BOOKING = Booking(
     ),
     version=4,
     expires_at=AT,
+    closing="by_customer",
     created_at=AT,
     updated_at=AT,
 )
@@ -52,7 +57,19 @@ EVENT = Event(
     ticket_types=(TicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10, available=7),),
     max_per_booking=8,
     cancel_until=AT,
+    called_off_at=AT,
     version=2,
+)
+SEATS = {"id": OTHER, "name": "Stehplatz", "unit_amount": 1000, "capacity": 10, "available": 7}
+OPERATORS_EVENT = OperatorsEvent(
+    **EVENT.model_dump(exclude={"ticket_types"}),
+    ticket_types=(OperatorsTicketType(**SEATS, held=1, sold=2),),
+    progress=Progress(
+        bookings=9,
+        cancelled=8,
+        refunds=Refunds(owed=1, under_way=2, succeeded=3, failed=1, disputed=1),
+        finished=False,
+    ),
 )
 REPORT: dict[str, Any] = {
     "booking_id": ID,
@@ -101,10 +118,19 @@ _ALL: list[m.Message] = [
     m.CancelEvent(event_id=OTHER),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500),
     m.GetBooking(booking_id=ID, owner="guest:1"),
-    m.ListBookings(owner="guest:1", status=BookingStatus.PENDING, event_id=OTHER, before=(AT, ID), limit=20),
+    m.ListBookings(
+        owner="guest:1",
+        status=BookingStatus.PENDING,
+        event_id=OTHER,
+        before=(AT, ID),
+        limit=20,
+        payment=PaymentStatus.CREATING,
+        created_from=AT,
+        created_before=AT,
+    ),
     m.GetHistory(booking_id=ID, owner="guest:1"),
-    m.ListEvents(after=(AT, OTHER), limit=20),
-    m.GetEvent(event_id=OTHER),
+    m.ListEvents(after=(AT, OTHER), limit=20, operator=True),
+    m.GetEvent(event_id=OTHER, operator=True),
     m.PaymentIntentCreated(**REPORT),
     m.PaymentIntentRejected(**REPORT),
     m.PaymentProcessing(**REPORT),
@@ -121,6 +147,7 @@ _ALL: list[m.Message] = [
     m.PaymentReportApplied(booking_id=ID, version=3),
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
-    m.EventChanged(event=EVENT),
+    m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
+    m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), total=41, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

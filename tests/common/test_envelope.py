@@ -66,7 +66,11 @@ TABLE = {
         "payment.report_applied": "PaymentReportApplied",
     },
     "payment.webhooks": {"stripe.event_received": "StripeEventReceived"},
-    "notifications": {"booking.changed": "BookingChanged", "event.changed": "EventChanged"},
+    "notifications": {
+        "booking.changed": "BookingChanged",
+        "event.changed": "EventChanged",
+        "queue.moved": "QueueMoved",
+    },
     "": {"reply": "Reply"},
 }
 

@@ -20,7 +20,7 @@ from common.bus import Bus
 from common.envelope import Delivery, Envelope, answer, tell
 from common.health import Health
 from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
-from common.resources import Booking, Event
+from common.resources import Booking, Event, OperatorsEvent, Refunds
 from common.settings import ActorSettings, load
 from common.streams import Mailbox, connect
 from common.telemetry import Metrics
@@ -247,6 +247,17 @@ def event(id: UUID = EVENT_ID, *, version: int = 1, available: int = 10, name: s
             "version": version,
         }
     )
+
+
+def operators_event(*, version: int = 1, cancelled: int | None = None, held: int = 0) -> OperatorsEvent:
+    """The same event as operators see it; with `cancelled`, while it is called off."""
+    seen = event(version=version).model_dump(mode="json")
+    seen["ticket_types"][0] |= {"held": held, "sold": 0, "available": 10 - held}
+    if cancelled is not None:
+        refunds = dict.fromkeys(Refunds.model_fields, 0)
+        counted = {"bookings": 100, "cancelled": cancelled, "refunds": refunds, "finished": cancelled == 100}
+        seen |= {"called_off_at": "2030-01-01T00:00:00Z", "on_sale": False, "progress": counted}
+    return OperatorsEvent.model_validate(seen)
 
 
 async def flush(url: str) -> None:

@@ -15,7 +15,17 @@ from common.messages import EventChanged, GetBooking, GetEvent
 from gateway.live import HUB, Change, text_frame
 from gateway.notices import owner_topic
 from tests.gateway.conftest import Gateway
-from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, event, token
+from tests.gateway.stage import (
+    EVENT_ID,
+    Client,
+    ScriptedBooking,
+    as_json,
+    bearer,
+    booking,
+    event,
+    operators_event,
+    token,
+)
 
 Socket = ClientWebSocketResponse[Any]
 
@@ -158,6 +168,43 @@ async def test_an_events_seats_can_be_watched(gateway: Client, actor: ScriptedBo
     await actor.notify(EventChanged(event=event(version=2, available=7)))
     left = [(await heard(socket))["event"]["ticket_types"][0]["available"] for _ in range(2)]
     assert left == [8, 7]
+
+
+async def test_operators_watch_the_calling_off_of_an_event(gateway: Client, actor: ScriptedBooking) -> None:
+    """Customers are told the event alone; operators each newer picture, also where seats stay as they are."""
+    customer, operator = await connect(gateway), await connect(gateway, "root", operator=True)
+    actor.on(
+        GetEvent,
+        lambda message: as_json(operators_event(version=7, cancelled=0) if message.operator else event(version=3)),
+    )
+    for socket in (customer, operator):
+        await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
+    assert await heard(customer) == {"type": "snapshot", "event": as_json(event(version=3))}
+    assert await heard(operator) == {"type": "snapshot", "event": as_json(operators_event(version=7, cancelled=0))}
+    pictures = [operators_event(version=9, cancelled=60), operators_event(version=8, cancelled=30)]
+    pictures.append(operators_event(version=12, cancelled=100))
+    await actor.notify(*(EventChanged(event=event(version=3), operators=picture) for picture in pictures))
+    for picture in (pictures[0], pictures[2]):
+        assert await heard(operator) == {"type": "event", "event": as_json(picture)}
+    for _ in pictures:
+        assert await heard(customer) == {"type": "event", "event": as_json(event(version=3))}
+
+
+async def test_operators_hear_of_events_from_older_booking_processes_too(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    operator = await connect(gateway, "root", operator=True)
+    actor.on(GetEvent, as_json(operators_event()))
+    await operator.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
+    await heard(operator)
+    await actor.notify(EventChanged(event=event(version=2)))
+    assert await heard(operator) == {"type": "event", "event": as_json(event(version=2))}
+    await operator.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
+    await settled(operator, actor)
+    await actor.notify(EventChanged(event=event(version=3)))
+    mine = booking()
+    await actor.change("root", mine)
+    assert (await heard(operator))["type"] == "booking"
 
 
 async def test_after_unsubscribing_an_event_is_silent(gateway: Client, actor: ScriptedBooking) -> None:

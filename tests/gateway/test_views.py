@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,6 +41,7 @@ from tests.gateway.stage import (
     bearer,
     booking,
     event,
+    operators_event,
 )
 
 OPERATOR = bearer("root", operator=True)
@@ -180,6 +181,16 @@ async def test_a_booking_that_is_confirmed_meanwhile_has_nothing_to_pay(
     assert (response.status, (await response.json())["code"]) == (409, "nothing_to_pay")
 
 
+async def test_a_booking_that_is_closing_has_nothing_to_pay(gateway: Client, actor: ScriptedBooking) -> None:
+    """It is as good as cancelled: its secret is not shown, whatever its payment says."""
+    state = as_json(booking(EVENT_ID)) | {"closing": "by_customer"}
+    state["payment"]["client_secret"] = None
+    actor.on(RequestPayment, state)
+    response = await pay(gateway)
+    problem = await response.json()
+    assert (response.status, problem["code"], problem["booking_status"]) == (409, "nothing_to_pay", "pending")
+
+
 @pytest.mark.parametrize("error", [NothingToPay(), AmountMismatch(), NotFound()])
 async def test_what_cannot_be_paid_is_told(gateway: Client, actor: ScriptedBooking, error: HoldfastError) -> None:
     actor.on(RequestPayment, error)
@@ -285,6 +296,47 @@ async def test_an_event_that_is_called_off_is_202(gateway: Client, actor: Script
     actor.on(CancelEvent, as_json(event()))
     response = await gateway.post(f"/admin/events/{EVENT_ID}/cancel", headers=OPERATOR)
     assert (response.status, await response.json()) == (202, as_json(event()))
+
+
+async def test_operators_see_events_with_what_is_held_and_how_far_calling_off_is(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    off = operators_event(cancelled=40)
+    actor.on(
+        ListEvents, {"items": [as_json(operators_event(held=3))], "next": ["2031-01-01T20:00:00Z", str(EVENT_ID)]}
+    )
+    actor.on(GetEvent, as_json(off))
+    page = await (await gateway.get("/admin/events?limit=1", headers=OPERATOR)).json()
+    assert page["items"] == [as_json(operators_event(held=3))]
+    await gateway.get(f"/admin/events?cursor={page['next_cursor']}", headers=OPERATOR)
+    response = await gateway.get(f"/admin/events/{EVENT_ID}", headers=OPERATOR)
+    assert (response.status, await response.json()) == (200, as_json(off))
+    first, second = actor.messages(ListEvents)
+    assert (first.operator, first.limit, second.after[1]) == (True, 1, EVENT_ID)
+    assert [message.operator for message in actor.messages(GetEvent)] == [True]
+
+
+async def test_customers_are_not_told_what_operators_see(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(GetEvent, as_json(event()))
+    actor.on(ListEvents, {"items": [], "next": None})
+    for path in ("/events", f"/events/{EVENT_ID}"):
+        assert (await gateway.get(path, headers=OPERATOR)).status == 200
+        assert (await gateway.get(f"/admin{path}", headers=bearer())).status == 403
+    asked = [*actor.messages(GetEvent), *actor.messages(ListEvents)]
+    assert [message.operator for message in asked] == [False, False]
+
+
+async def test_operators_filter_by_money_and_time(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(ListBookings, {"items": [], "next": None})
+    times = "created_from=2030-01-01T00:00:00Z&created_before=2030-01-02T02:00:00%2B02:00"
+    response = await gateway.get(f"/admin/bookings?payment=refund_failed&{times}", headers=OPERATOR)
+    assert response.status == 200
+    (asked,) = actor.messages(ListBookings)
+    days = [datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2)]
+    assert (asked.payment, asked.created_from, asked.created_before) == ("refund_failed", *days)
+    for wrong in ("payment=lost", "created_from=yesterday", "created_from=1893456000", "created_before=2030-01-01"):
+        response = await gateway.get(f"/admin/bookings?{wrong}", headers=OPERATOR)
+        assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
 
 
 async def test_operators_list_anybodys_bookings_without_secrets(gateway: Client, actor: ScriptedBooking) -> None:

@@ -1,0 +1,112 @@
+"""What is counted over many bookings: how far the calling off of an event has come, and who waits for an intent."""
+
+# Statements are put together from the condition below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from common.database import Database
+from common.resources import Progress, Refunds
+
+# What has become of each booking's money is one thing: the first that fits.
+CALLING_OFF = """
+SELECT event_id, sum(version) AS changes,
+    count(*) FILTER (WHERE status IN ('pending', 'confirmed')) AS remaining,
+    count(*) FILTER (WHERE ended) AS cancelled,
+    count(*) FILTER (WHERE money = 'owed') AS owed,
+    count(*) FILTER (WHERE money = 'under_way') AS under_way,
+    count(*) FILTER (WHERE money = 'succeeded') AS succeeded,
+    count(*) FILTER (WHERE money = 'failed') AS failed,
+    count(*) FILTER (WHERE money = 'disputed') AS disputed
+FROM (
+    SELECT event_id, version, status, ended, CASE
+        WHEN NOT ended OR amount_captured = 0 THEN NULL
+        WHEN refund_amount IS NOT NULL THEN 'owed'
+        WHEN amount_refunded >= amount_captured THEN 'succeeded'
+        WHEN payment = 'refund_pending' THEN 'under_way'
+        WHEN payment = 'disputed' THEN 'disputed'
+        ELSE 'failed'
+    END AS money
+    FROM (
+        SELECT *, status = 'cancelled' AND reason = 'event_cancelled' AS ended
+        FROM bookings WHERE event_id = ANY($1::uuid[])
+    ) AS of_events
+) AS counted
+GROUP BY event_id
+"""
+# The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
+QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
+PLACES = f"""
+SELECT id, place FROM (
+    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS place FROM bookings
+    WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
+) AS queue WHERE id = ANY($1::uuid[])
+"""
+QUEUE = f"""
+SELECT place, created_at, id, total FROM (
+    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
+    FROM bookings WHERE {QUEUED}
+) AS queue WHERE place = ANY($1::bigint[]) OR place = total - 1 ORDER BY place
+"""
+NOTHING = Progress(
+    bookings=0,
+    cancelled=0,
+    refunds=Refunds(owed=0, under_way=0, succeeded=0, failed=0, disputed=0),
+    finished=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallingOff:
+    """How far a calling off has come, after so many changes of the event's bookings."""
+
+    progress: Progress = NOTHING
+    changes: int = 0
+
+
+class Counts:
+    """Counts over the database `booking`: each statement goes through all rows that it is about."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def calling_off(self, event_ids: Iterable[UUID]) -> dict[UUID, CallingOff]:
+        """Of events that are called off."""
+        found = {id: CallingOff() for id in event_ids}
+        if found:
+            async with self._database.connection() as connection:
+                for row in await connection.fetch(CALLING_OFF, list(found)):
+                    found[row["event_id"]] = CallingOff(_progress(row), int(row["changes"]))
+        return found
+
+    async def places(self, wanted: Sequence[tuple[datetime, UUID]]) -> dict[UUID, int]:
+        """How many bookings are before each of these, (created_at, id), in the queue for intents; those that have
+        left it are left out."""
+        if not wanted:
+            return {}
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(PLACES, [id for _, id in wanted], *max(wanted))
+        return {row["id"]: row["place"] for row in rows}
+
+    async def queue(self, sampled: Sequence[int]) -> tuple[int, list[tuple[int, datetime, UUID]]]:
+        """How many wait for their intents; place, created_at and id of those in `sampled` places, and of the last
+        one."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(QUEUE, sampled)
+        return rows[0]["total"] if rows else 0, [(row["place"], row["created_at"], row["id"]) for row in rows]
+
+
+def _progress(row: Any) -> Progress:
+    refunds = Refunds(**{name: row[name] for name in Refunds.model_fields})
+    return Progress(
+        bookings=row["remaining"] + row["cancelled"],
+        cancelled=row["cancelled"],
+        refunds=refunds,
+        finished=not (row["remaining"] or refunds.owed or refunds.under_way),
+    )

@@ -1,0 +1,84 @@
+"""The queue in front of Stripe: where each booking stands that waits for its intent, told to all gateways.
+
+A place is how many such bookings were asked for before. One message every so often holds the whole queue in a
+sample, however many wait in it: exact at the front, thinner and thinner behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+
+from booking.counts import Counts
+from common.backoff import Backoff
+from common.bus import Bus
+from common.database import DATABASE_AWAY
+from common.envelope import tell
+from common.messages import QueueMoved
+from common.resources import Booking
+from common.streams import REDIS_AWAY
+
+# Whoever has set it tells of the queue; the others of the fleet look again when it has expired.
+TURN_KEY = "booking.queue:turn"
+# The first places are all told; behind them each is so many times the one before: less than a tenth is unknown.
+EXACT = 32
+GROWTH = 1.1
+# More than can ever wait: gateways turn bookings away long before.
+PLACE_MAX = 10_000_000
+
+log = structlog.get_logger()
+
+
+def _sampled() -> tuple[int, ...]:
+    places = list(range(EXACT + 1))
+    while places[-1] < PLACE_MAX:
+        places.append(int(places[-1] * GROWTH))
+    return tuple(places)
+
+
+# Always the same ones, so that a place that is read off them falls as the queue moves.
+SAMPLED = _sampled()
+
+
+class Queue:
+    """Tells of the queue, at most once in `interval_ms` by the whole fleet; of an empty one, once."""
+
+    def __init__(self, counts: Counts, bus: Bus, redis: Redis, interval_ms: int) -> None:
+        self._counts = counts
+        self._bus = bus
+        self._redis = redis
+        self._interval_ms = interval_ms
+        self._told = False
+
+    async def run(self) -> None:
+        """Until cancelled; nothing is told while Postgres or Redis is away."""
+        backoff = Backoff(first=0.2, most=5.0)
+        while True:
+            try:
+                await self.run_once()
+                backoff.reset()
+                await asyncio.sleep(self._interval_ms / 1000)
+            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
+                log.warning("queue not told", error=f"{type(away).__name__}: {away}")
+                await asyncio.sleep(backoff.next())
+
+    async def run_once(self) -> None:
+        """Tell, if it is this process's turn and anybody waits."""
+        # A little shorter than the pause: whoever had the last turn would else come just too early for the next.
+        if not await self._redis.set(TURN_KEY, "", nx=True, px=max(1, self._interval_ms * 9 // 10)):
+            return
+        total, places = await self._counts.queue(SAMPLED)
+        if total or self._told:
+            moved = QueueMoved(places=tuple(places), total=total, interval_ms=self._interval_ms)
+            await self._bus.publish([tell(moved, "queue")])
+        self._told = total > 0
+
+
+async def placed(counts: Counts, bookings: Sequence[Booking]) -> dict[UUID, Booking]:
+    """The bookings, by id: with their places those that wait for their intents."""
+    places = await counts.places([(each.created_at, each.id) for each in bookings if each.queued])
+    return {each.id: each.at_place(places[each.id]) if each.id in places else each for each in bookings}

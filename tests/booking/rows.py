@@ -1,0 +1,289 @@
+"""Bookings brought by real messages and the settler to the states of `samples.STATES`, and what happens then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+from booking import domain
+from booking.domain import Decision, Moment, Signal
+from booking.rules import Rule
+from booking.state import Booking as Known
+from common.envelope import decode
+from common.messages import (
+    BookingChanged,
+    CancelBooking,
+    CancelReason,
+    IntentStatus,
+    Message,
+    PaymentReport,
+    PaymentReportApplied,
+    PaymentSucceeded,
+    RefundBooking,
+    Reply,
+)
+from common.resources import Booking, PaymentError
+from common.statuses import BookingStatus
+from common.streams import Entry
+from tests.booking.samples import AMOUNT, DECLINE, FIRST, OTHER, PART
+from tests.booking.stage import TERMS, Show, Stage, report
+
+SECOND = timedelta(seconds=1)
+ASKING = ("payment.intents", "payment.commands")
+STREAMS = (*ASKING, "notifications", "replies:t")
+ERROR = PaymentError(code=DECLINE.code, decline_code=DECLINE.decline_code, message=DECLINE.message)
+CUSTOMER, OPERATOR = CancelReason.BY_CUSTOMER, CancelReason.BY_OPERATOR
+
+
+@dataclass
+class Heard:
+    """What all the world heard of one booking."""
+
+    asked: list[Message] = field(default_factory=list)
+    changes: list[Booking] = field(default_factory=list)
+    applied: list[int] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+
+    def take(self, message: Message) -> None:
+        if isinstance(message, BookingChanged):
+            self.changes.append(message.booking)
+        elif isinstance(message, Reply):
+            self.replies.append(message)
+        elif isinstance(message, PaymentReportApplied):
+            self.applied.append(message.version)
+        else:
+            self.asked.append(message)
+
+    @property
+    def asked_for(self) -> set[str]:
+        return {message.type.removeprefix("payment.") for message in self.asked}
+
+    @property
+    def answers(self) -> list[str | None]:
+        """The error of each reply."""
+        return [reply.error for reply in self.replies]
+
+
+@dataclass
+class Scene:
+    """One booking of two seats. `version` is that of its payment's newest report, `row` what the database holds."""
+
+    stage: Stage
+    show: Show
+    booking: Booking
+    version: int = 0
+    row: Any = None
+
+    async def happen(self, what: Happening) -> Heard:
+        """A message comes, or time passes."""
+        await happen([self], [what])
+        return await self.heard()
+
+    async def heard(self) -> Heard:
+        """What has gone to Redis about the booking since the last time."""
+        return (await heard(self.stage)).get(str(self.booking.id), Heard())
+
+    async def transition(self) -> Any:
+        """The newest of the booking's changes."""
+        query = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version DESC LIMIT 1"
+        (row,) = await self.stage.rows(query, self.booking.id)
+        return row
+
+
+# A message, or the time at which the settler looks.
+Happening = Message | datetime
+News = Callable[[Scene], Happening]
+
+
+async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
+    """Messages of one kind come in one batch; or time passes, and as many settlers look."""
+    stage = made[0].stage
+    messages = [each for each in what if isinstance(each, Message)]
+    times = [each for each in what if isinstance(each, datetime)]
+    if messages:
+        await stage.bus.publish(await stage.give(*messages))
+    else:
+        stage.clock.ahead = max(times) - datetime.now(UTC)
+        await asyncio.gather(*(stage.settler.run_once() for _ in times[:3]))
+    reports = [each for each in messages if isinstance(each, PaymentReport)]
+    for each in made:
+        told = [report.version for report in reports if report.booking_id == each.booking.id]
+        each.version = max(each.version, *told, 0)
+    await refresh(made)
+
+
+async def refresh(made: Sequence[Scene]) -> None:
+    ids = [each.booking.id for each in made]
+    rows = await made[0].stage.rows("SELECT * FROM bookings WHERE id = ANY($1::uuid[])", ids)
+    of = {row["id"]: row for row in rows}
+    for each in made:
+        each.row = of[each.booking.id]
+
+
+async def heard(stage: Stage) -> dict[str, Heard]:
+    """What has gone to Redis since the last time, by booking."""
+    async with stage.redis.pipeline(transaction=True) as pipe:
+        for stream in STREAMS:
+            pipe.xrange(stream)
+        pipe.delete(*STREAMS)
+        answers = await pipe.execute()
+    found: dict[str, Heard] = {}
+    for stream, entries in zip(STREAMS, answers, strict=False):
+        for id, fields in entries:
+            envelope = decode(stream, Entry(id, fields)).envelope
+            found.setdefault(envelope.subject, Heard()).take(envelope.message)
+    return found
+
+
+def tells(status: str, *, kind: type[PaymentReport] = PaymentSucceeded, ours: bool = False, **values: Any) -> News:
+    """The payment's next report; with `ours` it knows of the refund that the booking asked for."""
+
+    def news(scene: Scene) -> PaymentReport:
+        ids = {"refund_ids": (scene.row["refund_id"],)} if ours else {}
+        money = {"amount_captured": AMOUNT if status == "succeeded" else 0}
+        return report(scene.booking, IntentStatus(status), scene.version + 1, kind, **(money | ids | values))
+
+    return news
+
+
+def cancels(reason: CancelReason) -> News:
+    owner = "alice" if reason is CUSTOMER else None
+    return lambda scene: CancelBooking(booking_id=scene.booking.id, owner=owner, reason=reason)
+
+
+def refunds(id: UUID, amount: int | None = None) -> News:
+    return lambda scene: RefundBooking(booking_id=scene.booking.id, refund_id=id, amount=amount)
+
+
+def past(end: timedelta) -> News:
+    """The time when the hold has been over for so long, and the settler looks anyway."""
+    return lambda scene: max(scene.row["expires_at"] + end + 2 * SECOND, scene.row["settle_after"] + SECOND / 100)
+
+
+INTENT, ACTION = tells("requires_payment_method"), tells("requires_action")
+DECLINED = tells("requires_payment_method", last_error=ERROR)
+PROCESSING, PAID, CANCELED = tells("processing"), tells("succeeded"), tells("canceled")
+REJECTED = tells("rejected", intent_id=None, client_secret=None, last_error=ERROR)
+EXPIRED, GRACE_OVER = past(timedelta()), past(TERMS.grace)
+UNDER_WAY = tells("succeeded", ours=True, refund_pending=True)
+FAILED_BACK = tells("succeeded", ours=True, refund_failed=True)
+
+# How a booking comes to be in each of the states of `samples.STATES`.
+STORIES: dict[str, tuple[News, ...]] = {
+    "creating": (),
+    "awaiting": (INTENT,),
+    "declined": (INTENT, DECLINED),
+    "action required": (INTENT, ACTION),
+    "processing": (INTENT, PROCESSING),
+    "expiring": (INTENT, EXPIRED),
+    "expiring, no intent": (EXPIRED,),
+    "expiring, processing": (INTENT, EXPIRED, PROCESSING),
+    "cancelling": (INTENT, cancels(CUSTOMER)),
+    "cancelling, no intent": (cancels(OPERATOR),),
+    "cancelling, processing": (INTENT, cancels(CancelReason.EVENT_CANCELLED), PROCESSING),
+    "confirmed": (INTENT, PAID),
+    "confirmed, free": (),
+    "confirmed, part owed": (INTENT, PAID, refunds(FIRST, PART)),
+    "confirmed, part on its way": (INTENT, PAID, refunds(FIRST, PART), UNDER_WAY),
+    "confirmed, part back": (
+        INTENT,
+        PAID,
+        refunds(FIRST, PART),
+        tells("succeeded", ours=True, amount_refunded=PART),
+    ),
+    "confirmed, refund failed": (INTENT, PAID, refunds(FIRST, PART), FAILED_BACK),
+    "confirmed, disputed": (INTENT, PAID, tells("succeeded", disputed=True)),
+    "hold expired": (INTENT, EXPIRED, GRACE_OVER),
+    "hold expired, owed": (INTENT, EXPIRED, GRACE_OVER, tells("succeeded", amount_captured=AMOUNT)),
+    "hold expired, refund failed": (INTENT, EXPIRED, GRACE_OVER, PAID, FAILED_BACK),
+    "cancelled unpaid": (INTENT, cancels(CUSTOMER), CANCELED),
+    "cancelled, owed": (INTENT, cancels(CUSTOMER), PAID),
+    "cancelled, on its way": (INTENT, cancels(CUSTOMER), PAID, UNDER_WAY),
+    "cancelled, refunded": (INTENT, PAID, refunds(FIRST), tells("succeeded", ours=True, amount_refunded=AMOUNT)),
+    "cancelled, refund failed": (INTENT, PAID, cancels(OPERATOR), FAILED_BACK),
+    "sold out": (),
+    "rejected": (REJECTED,),
+    "mismatch, owed": (INTENT, tells("succeeded", amount_captured=AMOUNT, currency="usd")),
+}
+# Somebody else has the seats before the booking is made, or before the last that happens to it.
+SOLD_OUT = ("sold out",)
+SEATS_GONE = ("hold expired, owed", "hold expired, refund failed")
+
+# What can happen, as in `test_domain.NEWS`, by the messages that bring it about.
+HAPPENINGS: dict[str, News] = {
+    "intent": INTENT,
+    "rejected": REJECTED,
+    "declined": DECLINED,
+    "action": ACTION,
+    "processing": PROCESSING,
+    "paid": PAID,
+    "paid, seats free": PAID,
+    "too little": tells("succeeded", amount_captured=AMOUNT - 1),
+    "too much": tells("succeeded", amount_captured=AMOUNT + 1),
+    "other currency": tells("succeeded", currency="usd"),
+    "canceled": CANCELED,
+    "cancel": cancels(OPERATOR),
+    "cancel too late": cancels(CUSTOMER),
+    "refund": refunds(OTHER),
+    "refund of a part": refunds(OTHER, PART),
+    "refund of too much": refunds(OTHER, AMOUNT + 1),
+    "expired": EXPIRED,
+    "grace over": GRACE_OVER,
+}
+
+
+async def scenes(stage: Stage, state: str, count: int, *, seats_free: bool = True) -> list[Scene]:
+    """Bookings of one event in `state`, brought there side by side; their seats are somebody else's, if they have
+    none and they are not to be free."""
+    show = await stage.show(
+        2 * count, unit_amount=0 if state == "confirmed, free" else AMOUNT // 2, max_per_booking=400
+    )
+    if state in SOLD_OUT:
+        await stage.book(show.order(2 * count, owner="bob"))
+    bookings = await stage.book(*(show.order(2) for _ in range(count)))
+    made = [Scene(stage, show, booking) for booking in bookings]
+    await refresh(made)
+    for news in STORIES[state]:
+        if state in SEATS_GONE and made[0].row["status"] == "cancelled" and news is not FAILED_BACK:
+            await stage.book(show.order(2 * count, owner="bob"))
+        await happen(made, [news(each) for each in made])
+    if not seats_free and state == "hold expired":
+        await stage.book(show.order(2 * count, owner="bob"))
+    await made[0].heard()
+    return made
+
+
+async def scene(stage: Stage, state: str, *, seats_free: bool = True) -> Scene:
+    """One of them."""
+    return (await scenes(stage, state, 1, seats_free=seats_free))[0]
+
+
+Row = tuple[BookingStatus, Signal, str]
+
+
+def rows_of_table() -> set[Row]:
+    """Each row of the table, by its status, its signal and the name of its rule."""
+    return {(*key, rule.__name__) for key, rows in domain.TABLE.items() for _, rule in rows}
+
+
+@contextmanager
+def rows_met() -> Iterator[set[Row]]:
+    """The rows of the table that are applied meanwhile."""
+    met: set[Row] = set()
+
+    def watched(key: tuple[BookingStatus, Signal], rule: Rule) -> Rule:
+        def apply(booking: Known, moment: Moment) -> Decision:
+            met.add((*key, rule.__name__))
+            return rule(booking, moment)
+
+        return apply
+
+    table = {key: tuple((guard, watched(key, rule)) for guard, rule in rows) for key, rows in domain.TABLE.items()}
+    with patch.object(domain, "TABLE", table):
+        yield met

@@ -1,0 +1,272 @@
+"""An event is called off: every booking of it ends, the money goes back, and operators see how far it has come."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from booking import settle
+from booking.availability import Availability
+from booking.settle import BookingSettler
+from common.messages import (
+    CancelEvent,
+    CreateBooking,
+    EventChanged,
+    GetEvent,
+    IntentStatus,
+    ListEvents,
+    PaymentCanceled,
+    PaymentIntentRejected,
+    RefundBooking,
+    RefundUpdated,
+)
+from common.resources import Booking, OperatorsEvent, Progress, Refunds
+from tests.booking.stage import TERMS, Show, Stage, report
+
+CALL_OFF_AGAIN = timedelta(seconds=16)
+
+
+async def seen(stage: Stage, show: Show) -> OperatorsEvent:
+    (reply,) = await stage.ask(GetEvent(event_id=show.id, operator=True))
+    return OperatorsEvent.model_validate(reply.result)
+
+
+async def progress(stage: Stage, show: Show) -> Progress:
+    found = (await seen(stage, show)).progress
+    assert found is not None
+    return found
+
+
+def so_far(bookings: int, cancelled: int, *, finished: bool = False, **refunds: int) -> Progress:
+    counts = dict.fromkeys(Refunds.model_fields, 0) | refunds
+    return Progress(bookings=bookings, cancelled=cancelled, refunds=Refunds(**counts), finished=finished)
+
+
+async def told(stage: Stage) -> list[EventChanged]:
+    """What has been said of events, which is forgotten."""
+    await stage.availability.run_once()
+    entries: Any = await stage.redis.xrange("notifications")
+    await stage.redis.delete("notifications")
+    found = [fields[b"data"] for _, fields in entries if fields[b"type"] == b"event.changed"]
+    return [EventChanged.model_validate_json(data) for data in found]
+
+
+async def called_off(stage: Stage, show: Show) -> None:
+    (reply,) = await stage.ask(CancelEvent(event_id=show.id))
+    assert reply.error is None
+
+
+async def refunded(stage: Stage, booking: Booking, version: int, **values: Any) -> None:
+    refund_id = (await stage.row(booking))["refund_id"]
+    refunds = {"refund_ids": (refund_id,)} | values
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, RefundUpdated, **refunds))
+
+
+async def test_operators_see_what_is_held_and_sold(stage: Stage) -> None:
+    show = await stage.show(10, 5)
+    await stage.book(show.order(3))
+    await stage.confirmed(show, 2)
+    event = await seen(stage, show)
+    assert [(each.capacity, each.held, each.sold, each.available) for each in event.ticket_types] == [
+        (10, 3, 2, 5),
+        (5, 0, 0, 5),
+    ]
+    assert (event.progress, event.called_off_at) == (None, None)
+
+
+async def test_progress_goes_from_the_first_booking_to_the_last_refund(stage: Stage) -> None:
+    show = await stage.show(10)
+    (waiting,) = await stage.book(show.order())
+    payable, paid = await stage.pending(show), await stage.confirmed(show, 2)
+    before = await seen(stage, show)
+    await called_off(stage, show)
+    event = await seen(stage, show)
+    assert event.called_off_at is not None
+    assert event.version > before.version
+    assert event.progress == so_far(3, 0)
+    await stage.settle_now()
+    assert await progress(stage, show) == so_far(3, 1, owed=1)
+    await stage.tell(*(report(each, IntentStatus.CANCELED, 2, PaymentCanceled) for each in (waiting, payable)))
+    assert await progress(stage, show) == so_far(3, 3, owed=1)
+    await refunded(stage, paid, 3, refund_pending=True)
+    assert await progress(stage, show) == so_far(3, 3, under_way=1)
+    await refunded(stage, paid, 4, amount_refunded=5000)
+    assert await progress(stage, show) == so_far(3, 3, succeeded=1, finished=True)
+
+
+async def test_refund_that_fails_is_seen_until_another_is_made(stage: Stage) -> None:
+    show = await stage.show(10)
+    paid = await stage.confirmed(show)
+    await called_off(stage, show)
+    await stage.settle_now()
+    await refunded(stage, paid, 3, refund_failed=True)
+    assert await progress(stage, show) == so_far(1, 1, failed=1, finished=True)
+    await stage.ask(RefundBooking(booking_id=paid.id, refund_id=uuid4()))
+    assert await progress(stage, show) == so_far(1, 1, owed=1)
+
+
+async def test_booking_with_a_part_given_back_gets_the_rest(stage: Stage) -> None:
+    show = await stage.show(10)
+    paid = await stage.confirmed(show)
+    await stage.ask(RefundBooking(booking_id=paid.id, refund_id=uuid4(), amount=1000))
+    await refunded(stage, paid, 3, amount_refunded=1000)
+    await called_off(stage, show)
+    await stage.settle_now()
+    row = await stage.row(paid)
+    assert (row["status"], row["reason"], row["refund_amount"]) == ("cancelled", "event_cancelled", 1500)
+
+
+async def test_disputed_money_is_counted_by_itself(stage: Stage) -> None:
+    show = await stage.show(10)
+    paid = await stage.confirmed(show)
+    await called_off(stage, show)
+    await stage.settle_now()
+    await refunded(stage, paid, 3, disputed=True, refund_failed=True)
+    assert await progress(stage, show) == so_far(1, 1, disputed=1, finished=True)
+
+
+async def test_bookings_that_ended_for_another_reason_do_not_count(stage: Stage) -> None:
+    show = await stage.show(10)
+    ended, unwanted = await stage.book(show.order(), show.order())
+    await stage.cancel(ended)
+    await stage.tell(report(ended, IntentStatus.CANCELED, 1, PaymentCanceled))
+    await called_off(stage, show)
+    assert await progress(stage, show) == so_far(1, 0)
+    await stage.tell(report(unwanted, IntentStatus.REJECTED, 1, PaymentIntentRejected))
+    assert await progress(stage, show) == so_far(0, 0, finished=True)
+
+
+async def test_event_without_bookings_is_called_off_at_once(stage: Stage) -> None:
+    show = await stage.show(10)
+    await called_off(stage, show)
+    assert await progress(stage, show) == so_far(0, 0, finished=True)
+
+
+async def test_progress_is_told_though_availability_stays_as_it_is(stage: Stage) -> None:
+    """Each picture has a version above the one before, though the event itself has not changed."""
+    show = await stage.show(10)
+    paid = await stage.confirmed(show)
+    await called_off(stage, show)
+    await stage.settle_now()
+    await told(stage)
+    pictures = []
+    for version, values in ((3, {"refund_pending": True}), (4, {"amount_refunded": 2500})):
+        await refunded(stage, paid, version, **values)
+        pictures += await told(stage)
+    under_way, succeeded = [picture.operators for picture in pictures]
+    assert under_way is not None
+    assert succeeded is not None
+    assert under_way.progress == so_far(1, 1, under_way=1)
+    assert succeeded.progress == so_far(1, 1, succeeded=1, finished=True)
+    assert succeeded.version > under_way.version
+    assert pictures[0].event == pictures[1].event
+
+
+async def test_report_that_comes_again_is_told_again(stage: Stage) -> None:
+    """Whoever took it in first may have died before telling."""
+    show = await stage.show(10)
+    paid = await stage.confirmed(show)
+    await called_off(stage, show)
+    await stage.settle_now()
+    await refunded(stage, paid, 3, amount_refunded=2500)
+    await told(stage)
+    await refunded(stage, paid, 3, amount_refunded=2500)
+    (again,) = await told(stage)
+    assert again.operators is not None
+    assert again.operators.progress == so_far(1, 1, succeeded=1, finished=True)
+
+
+async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
+    """A count goes through all bookings of the event: the second one waits for its time."""
+    show = await stage.show(10)
+    await called_off(stage, show)
+    slow = Availability(stage.repository, stage.bus, 60_000)
+    slow.touched([show.id])
+    await slow.run_once()
+    await stage.redis.delete("notifications")
+    slow.touched([show.id])
+    await slow.run_once()
+    assert await stage.redis.xlen("notifications") == 0
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "PASS_MAX", 4)
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
+    """Settlers come and go between parts; nothing is left out and nothing is owed twice."""
+    show = await stage.show(50)
+    free: list[CreateBooking] = [show.order() for _ in range(11)]
+    bookings = await stage.book(*free)
+    await stage.tell(*(report(each, IntentStatus.SUCCEEDED, 1) for each in bookings))
+    await called_off(stage, show)
+    cancelled = []
+    for _ in range(5):
+        # A new one each time knows nothing of what the one before has gone through.
+        settler = BookingSettler(stage.repository, stage.availability, stage.bus, stage.redis, stage.clock, TERMS)
+        stage.clock.ahead += timedelta(milliseconds=1)
+        await settler.run_once()
+        cancelled.append((await progress(stage, show)).cancelled)
+    assert cancelled == [4, 8, 11, 11, 11]
+    refunds = [each for each in await stage.published("payment.commands") if each[0] == "payment.refund"]
+    assert sorted(subject for _, subject in refunds) == sorted(str(each.id) for each in bookings)
+    assert await stage.seats(show) == [(0, 0)]
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_settler_that_dies_in_a_part_leaves_it_to_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is committed and nothing of it was told: all the same the rest follows, and so do its refunds."""
+    show = await stage.show(50)
+    bookings = await stage.book(*(show.order() for _ in range(6)))
+    await stage.tell(*(report(each, IntentStatus.SUCCEEDED, 1) for each in bookings))
+    await called_off(stage, show)
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr("booking.repository.Work.settle_event", killed)
+        with pytest.raises(Killed):
+            await stage.settle_now()
+    assert (await progress(stage, show)).cancelled == 4
+    await stage.settle(timedelta(seconds=1))
+    assert await stage.published("payment.commands") == []
+    await stage.settle(CALL_OFF_AGAIN)
+    await stage.settle_now()
+    assert await progress(stage, show) == so_far(6, 6, owed=6)
+    refunds = [subject for kind, subject in await stage.published("payment.commands") if kind == "payment.refund"]
+    assert set(refunds) == {str(each.id) for each in bookings}
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_one_settler_goes_through_the_bookings_once_and_looks_again(stage: Stage) -> None:
+    show = await stage.show(50)
+    await stage.book(*(show.order() for _ in range(9)))
+    await called_off(stage, show)
+    for _ in range(5):
+        await stage.settle_now()
+    rows = await stage.rows("SELECT closing FROM bookings")
+    assert [row["closing"] for row in rows] == ["event_cancelled"] * 9
+    (row,) = await stage.rows("SELECT settle_after FROM events")
+    assert row["settle_after"] is None
+
+
+async def test_called_off_events_are_listed_to_operators(stage: Stage) -> None:
+    off, on = await stage.show(10), await stage.show(10, on_sale=False)
+    await called_off(stage, off)
+    (reply,) = await stage.ask(ListEvents(limit=10, operator=True))
+    events = [OperatorsEvent.model_validate(item) for item in reply.result["items"]]
+    assert {(event.id, event.called_off_at is not None, event.on_sale) for event in events} == {
+        (off.id, True, False),
+        (on.id, False, False),
+    }

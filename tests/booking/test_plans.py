@@ -1,0 +1,108 @@
+"""A look of the settler reads the indexes of due rows and nothing else, however many rows are settled."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NoReturn
+
+import orjson
+import pytest
+
+from booking.repository import NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
+from booking.settle import LOOK_S, BookingSettler
+from common.bus import Bus
+from common.streams import connect
+from tests.booking.stage import TERMS, Stage
+
+# Confirmed and cancelled bookings, and the events that they are of.
+MANY_BOOKINGS = """
+INSERT INTO bookings (id, owner, event_id, items, amount, currency, status, payment, created_at, updated_at)
+SELECT gen_random_uuid(), 'alice', gen_random_uuid(), '[]', 0, 'eur',
+    CASE n % 3 WHEN 0 THEN 'cancelled' ELSE 'confirmed' END, 'none', now(), now()
+FROM generate_series(1, 20000) AS n
+"""
+MANY_EVENTS = """
+INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, content_hash, created_at)
+SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM generate_series(1, 5000)
+"""
+LOOKS = {
+    "next": (NEXT_DUE, "", ""),
+    "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
+    "events": (TAKE_DUE_EVENTS, "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+}
+DUE = {"next": {"bookings_due", "events_due"}, "bookings": {"bookings_due"}, "events": {"events_due"}}
+
+
+def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plan's steps, its own and those below it."""
+    return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
+
+
+async def steps(stage: Stage, look: str) -> list[dict[str, Any]]:
+    """What Postgres did for this look: it is rolled back."""
+    query, types, values = LOOKS[look]
+    async with stage.database.connection() as connection, connection.transaction():
+        await connection.execute(f"PREPARE look {types} AS {query}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE look {values}")
+        await connection.execute("DEALLOCATE look")
+    return parts(orjson.loads(plan)[0]["Plan"])
+
+
+@pytest.fixture
+async def many(stage: Stage) -> Stage:
+    """Very many settled bookings."""
+    for query in (MANY_BOOKINGS, MANY_EVENTS, "ANALYZE bookings, events"):
+        await stage.rows(query)
+    return stage
+
+
+async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
+    """The due indexes are empty: a page of each is all that is read."""
+    for look, indexes in DUE.items():
+        done = await steps(many, look)
+        tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
+        assert {step["Index Name"] for step in tables if step["Actual Loops"]} == indexes
+        assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in tables)
+        assert sum(step["Actual Rows"] for step in tables) == 0
+        assert done[0]["Shared Hit Blocks"] + done[0]["Shared Read Blocks"] <= 2 * len(indexes)
+
+
+@pytest.mark.parametrize("due", [1, 300])
+async def test_no_more_rows_are_visited_than_are_taken(many: Stage, due: int) -> None:
+    """The oldest two hundred at most."""
+    show = await many.show(due)
+    await many.book(*(show.order() for _ in range(due)))
+    await many.rows("UPDATE bookings SET settle_after = now() - interval '1 s' WHERE settle_after IS NOT NULL")
+    await many.rows("ANALYZE bookings")
+    done = await steps(many, "bookings")
+
+    tables = [step for step in done if "Relation Name" in step]
+    assert [(step["Node Type"], step["Index Name"]) for step in tables] == [("Index Scan", "bookings_due")]
+    assert [step["Actual Rows"] for step in tables] == [min(due, 200)]
+
+
+class OnlyLooks(Repository):
+    """Counts the looks, and has nothing else asked of it."""
+
+    looks = 0
+
+    async def next_due(self) -> datetime | None:
+        self.looks += 1
+        return await super().next_due()
+
+    def work(self) -> NoReturn:
+        raise AssertionError("nothing is due")
+
+    async def take_due_events(self, *_: Any) -> NoReturn:
+        raise AssertionError("nothing is due")
+
+
+async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
+    """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
+    repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
+    bus = Bus(nowhere, source="/booking/test", instance="test")
+    settler = BookingSettler(repository, many.availability, bus, nowhere, many.clock, TERMS)
+    pauses = [await settler.run_once() for _ in range(3)]
+    await nowhere.aclose()
+
+    assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)

@@ -1,0 +1,163 @@
+"""The queue in front of Stripe: each booking's place, and the picture of the whole that gateways get."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+from booking.counts import QUEUED
+from booking.queue import SAMPLED, TURN_KEY, Queue
+from common.messages import (
+    CancelReason,
+    GetBooking,
+    IntentStatus,
+    ListBookings,
+    Message,
+    PaymentIntentCreated,
+    QueueMoved,
+    RequestPayment,
+)
+from common.resources import Booking
+from tests.booking.stage import Show, Stage, report
+
+
+async def waiting(stage: Stage, show: Show, count: int) -> list[Booking]:
+    """Bookings asked for one after another, in the order of the queue."""
+    bookings = []
+    for _ in range(count):
+        bookings += await stage.book(show.order())
+    return bookings
+
+
+async def get_intent(stage: Stage, booking: Booking) -> None:
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1, PaymentIntentCreated))
+
+
+async def places(stage: Stage, question: Message) -> list[int | None]:
+    (reply,) = await stage.ask(question)
+    found = reply.result["items"] if isinstance(question, ListBookings) else [reply.result]
+    return [booking["payment"]["queue_position"] for booking in found]
+
+
+async def listed(stage: Stage) -> list[int | None]:
+    """Places in the order in which the bookings were made."""
+    return (await places(stage, ListBookings(owner="alice", limit=200)))[::-1]
+
+
+def queue_of(stage: Stage) -> Queue:
+    return Queue(stage.repository.counts, stage.bus, stage.redis, 60_000)
+
+
+async def pictures(stage: Stage, queue: Queue, *, turn: bool = True) -> list[QueueMoved]:
+    """What is told at this process's turn, or when another has it."""
+    if turn:
+        await stage.redis.delete(TURN_KEY)
+    await stage.redis.delete("notifications")
+    await queue.run_once()
+    entries: Any = await stage.redis.xrange("notifications")
+    return [QueueMoved.model_validate_json(fields[b"data"]) for _, fields in entries]
+
+
+async def test_place_is_the_number_of_bookings_asked_for_before(stage: Stage) -> None:
+    first, second, third = await waiting(stage, await stage.show(10), 3)
+    assert await listed(stage) == [0, 1, 2]
+    await get_intent(stage, second)
+    assert await listed(stage) == [0, None, 1]
+    await get_intent(stage, first)
+    assert await places(stage, GetBooking(booking_id=third.id, owner="alice")) == [0]
+    await get_intent(stage, third)
+    assert await listed(stage) == [None, None, None]
+
+
+async def test_every_question_about_a_waiting_booking_is_answered_with_its_place(stage: Stage) -> None:
+    *_, booking = await waiting(stage, await stage.show(10), 3)
+    id = booking.id
+    for question in (
+        GetBooking(booking_id=id, owner="alice"),
+        GetBooking(booking_id=id, owner=None),
+        RequestPayment(booking_id=id, owner="alice"),
+    ):
+        assert await places(stage, question) == [2]
+
+
+async def test_bookings_of_one_batch_have_places_of_their_own(stage: Stage) -> None:
+    show = await stage.show(10)
+    bookings = await stage.book(*(show.order() for _ in range(5)))
+    replies = await stage.ask(*(GetBooking(booking_id=booking.id, owner="alice") for booking in bookings))
+    assert sorted(reply.result["payment"]["queue_position"] for reply in replies) == [0, 1, 2, 3, 4]
+
+
+async def test_who_does_not_want_a_booking_any_more_holds_nobody_up(stage: Stage) -> None:
+    first, second, third = await waiting(stage, await stage.show(10), 3)
+    await stage.cancel(first)
+    (expired,) = await stage.book((await stage.show(10)).order())
+    await stage.rows("UPDATE bookings SET expires_at = now(), settle_after = now() WHERE id = $1", second.id)
+    await stage.settle_now()
+    assert await places(stage, GetBooking(booking_id=first.id, owner=None)) == [None]
+    assert await places(stage, GetBooking(booking_id=second.id, owner=None)) == [None]
+    assert await places(stage, GetBooking(booking_id=third.id, owner=None)) == [0]
+    assert await places(stage, GetBooking(booking_id=expired.id, owner=None)) == [1]
+
+
+async def test_booking_that_is_being_cancelled_says_so(stage: Stage) -> None:
+    (booking,) = await waiting(stage, await stage.show(10), 1)
+    await stage.cancel(booking, CancelReason.BY_CUSTOMER)
+    (reply,) = await stage.ask(GetBooking(booking_id=booking.id, owner="alice"))
+    assert (reply.result["status"], reply.result["closing"]) == ("pending", "by_customer")
+
+
+async def test_picture_holds_the_front_and_the_last(stage: Stage) -> None:
+    show = await stage.show(200)
+    bookings = await stage.book(*(show.order() for _ in range(120)))
+    in_order = sorted(bookings, key=lambda booking: (booking.created_at, booking.id))
+    (moved,) = await pictures(stage, queue_of(stage))
+    assert (moved.total, moved.interval_ms) == (120, 60_000)
+    told = [place for place, _, _ in moved.places]
+    assert told == [*(place for place in SAMPLED if place < 120), 119]
+    assert told[:33] == list(range(33))
+    assert [(created_at, id) for _, created_at, id in moved.places] == [
+        (in_order[place].created_at, in_order[place].id) for place in told
+    ]
+
+
+def test_sample_is_small_for_any_queue_and_knows_places_to_a_tenth() -> None:
+    assert len(SAMPLED) < 200
+    assert all(0 < after - before <= max(1, before / 10) for before, after in pairwise(SAMPLED))
+
+
+async def test_nothing_is_told_while_nobody_waits_but_the_end(stage: Stage) -> None:
+    queue = queue_of(stage)
+    assert await pictures(stage, queue) == []
+    (booking,) = await waiting(stage, await stage.show(10), 1)
+    (moved,) = await pictures(stage, queue)
+    assert [id for _, _, id in moved.places] == [booking.id]
+    await get_intent(stage, booking)
+    assert await pictures(stage, queue) == [QueueMoved(places=(), total=0, interval_ms=60_000)]
+    assert await pictures(stage, queue) == []
+
+
+async def test_the_fleet_tells_once_and_another_goes_on_when_one_dies(stage: Stage) -> None:
+    await waiting(stage, await stage.show(10), 1)
+    queue, other = queue_of(stage), queue_of(stage)
+    assert len(await pictures(stage, queue)) == 1
+    assert await pictures(stage, other, turn=False) == []
+    assert 0 < await stage.redis.pttl(TURN_KEY) <= 60_000
+    # The key has expired, or Redis has forgotten it.
+    assert len(await pictures(stage, other)) == 1
+
+
+async def test_queue_is_read_from_its_index_alone(stage: Stage) -> None:
+    """However many bookings there are, only those that wait are gone through."""
+    show = await stage.show(1000)
+    done = await stage.book(*(show.order() for _ in range(300)))
+    await stage.tell(*(report(each, IntentStatus.REQUIRES_PAYMENT_METHOD, 1) for each in done))
+    await waiting(stage, show, 2)
+    await stage.rows("ANALYZE bookings")
+    plan = await stage.rows(
+        f"EXPLAIN SELECT count(*) FROM bookings WHERE {QUEUED} AND (created_at, id) <= ($1, $2)",
+        stage.clock() + timedelta(1),
+        UUID(int=0),
+    )
+    assert "bookings_queued" in " ".join(row[0] for row in plan)

@@ -1,0 +1,295 @@
+"""Each row of the booking's table through the real handlers, Postgres and Redis: once, doubled, and overtaken.
+
+What is expected is the table of `test_domain.py`; here messages alone bring bookings to where it begins.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from booking.domain import Signal, take_report
+from common.messages import DisputeUpdated, RefundPayment, RefundUpdated
+from common.resources import Booking
+from common.statuses import BookingStatus
+from tests.booking.rows import (
+    HAPPENINGS,
+    STORIES,
+    Heard,
+    Scene,
+    happen,
+    heard,
+    rows_met,
+    rows_of_table,
+    scene,
+    scenes,
+    tells,
+)
+from tests.booking.samples import CONFIRMED, PENDING, STATES, moment, report
+from tests.booking.stage import TERMS, Stage
+from tests.booking.test_domain import EXPECTED, NEWS, Outcome
+from tests.booking.test_domain_refunds import BY_HAND, BY_HAND_ROWS
+
+TIME = ("expired", "grace over")
+# While money is on its way, time changes nothing: the settler asks how it stands.
+DRIVEN = {
+    "processing": "sync",
+    "expiring, processing": "cancel_intent",
+    "cancelling, processing": "cancel_intent",
+}
+# No message brings these about: what is pending may always be cancelled.
+NEVER_ASKED = {(BookingStatus.PENDING, Signal.CANCEL, "closed")}
+SEATS = {"pending": (2, 0), "confirmed": (0, 2), "cancelled": (0, 0), "failed": (0, 0)}
+# What may be another than before where a row says "unchanged": it is not shown.
+UNSEEN = ("intent_id", "payment_version", "version", "updated_at", "settle_after", "settle_attempts")
+
+
+def possible(state: str, news: str) -> bool:
+    """Whether messages and time can bring this about."""
+    if news == "cancel too late":
+        return state in CONFIRMED
+    if news == "paid, seats free":
+        return state == "hold expired"
+    if news == "grace over":
+        return state in PENDING and STATES[state].closing is not None
+    return news != "expired" or state in PENDING
+
+
+CELLS = [(state, news) for state in STATES for news in HAPPENINGS if possible(state, news)]
+
+
+def is_report(news: str) -> bool:
+    return news not in TIME and NEWS[news][0] not in (Signal.CANCEL, Signal.REFUND)
+
+
+def seen(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in dict(row).items() if name not in UNSEEN}
+
+
+def end_of_hold(before: Any, after: Any, news: str) -> Any:
+    """It counts from the first news of the intent; a decline leaves time; what is closing gets no more."""
+    if after["status"] != "pending":
+        return None
+    if after["closing"] is not None or news not in ("intent", "declined", "action", "processing"):
+        return before["expires_at"]
+    anew = after["updated_at"] + TERMS.hold
+    end = anew if before["payment"] == "creating" else before["expires_at"]
+    return max(end, after["updated_at"] + TERMS.decline) if news == "declined" else end
+
+
+def check(expected: Outcome, made: Scene, before: Any, heard: Heard, news: str) -> None:
+    """The booking is as expected, and all who have to know have heard of it."""
+    after = made.row
+    if expected.status is None:
+        assert seen(after) == seen(before)
+    else:
+        payment = expected.payment or before["payment"]
+        assert (after["status"], after["reason"], after["payment"]) == (expected.status, expected.reason, payment)
+        assert (after["closing"], after["refund_amount"]) == (expected.closing, expected.owed)
+    assert after["expires_at"] == end_of_hold(before, after, news)
+    waits = after["status"] == "pending" or after["refund_amount"] is not None
+    assert (after["settle_after"] is not None) is waits
+
+    assert heard.asked_for == {each for each in [expected.follow] if each}
+    for asked in heard.asked:
+        if isinstance(asked, RefundPayment):
+            assert (asked.refund_id, asked.amount) == (after["refund_id"], after["refund_amount"])
+    changed = after["version"] - before["version"]
+    assert changed in (0, 1)
+    assert [each.version for each in heard.changes] == [after["version"]] * changed
+    assert all(answer == expected.refusal for answer in heard.answers)
+    shown = [Booking.model_validate(reply.result) for reply in heard.replies if reply.error is None]
+    assert all((each.version, each.status) == (after["version"], after["status"]) for each in shown)
+
+
+async def check_change(made: Scene, before: Any) -> None:
+    """A change has one row, with what it was before and after."""
+    row = made.row
+    if row["version"] > before["version"]:
+        change = await made.transition()
+        assert (change["from_status"], change["to_status"]) == (before["status"], row["status"])
+        assert (change["reason"], change["payment_status"]) == (row["reason"], row["payment"])
+
+
+async def check_seats(made: Sequence[Scene]) -> None:
+    """A pending booking holds them, a confirmed one has sold them; the counters are the sums over all bookings."""
+    ours = [SEATS[each.row["status"]] for each in made]
+    (bob,) = await made[0].stage.rows(BOBS_SEATS)
+    (seats,) = await made[0].stage.seats(made[0].show)
+    assert seats == (sum(held for held, _ in ours) + bob["held"], sum(sold for _, sold in ours))
+
+
+BOBS_SEATS = """
+SELECT coalesce(sum((items -> 0 ->> 'quantity')::int), 0) AS held FROM bookings WHERE owner = 'bob'
+"""
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_every_row_through_the_handlers(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
+    """Then doubled, and then followed by a report that it overtook: only acknowledged, and answered as before."""
+    cells = [news for news in HAPPENINGS if news not in TIME and possible(state, news)]
+    cells = [news for news in cells if news != "paid, seats free"]
+    made = await scenes(stage, state, len(cells), seats_free=False)
+    for each, news in zip(made, cells, strict=True):
+        with subtests.test(news=news):
+            await once_doubled_overtaken(each, state, news)
+    await check_seats(made)
+
+
+async def test_late_money_through_the_handlers(stage: Stage) -> None:
+    """While the seats are free it gets them back."""
+    made = await scene(stage, "hold expired")
+    await once_doubled_overtaken(made, "hold expired", "paid, seats free")
+    await check_seats([made])
+
+
+async def once_doubled_overtaken(made: Scene, state: str, news: str) -> None:
+    before, last = made.row, made.version
+    expected = EXPECTED[state][news]
+    if is_report(news):
+        made.version += 1  # there is one before it, which it overtakes
+    what = HAPPENINGS[news](made)
+    with rows_met() as met:
+        first = await made.happen(what)
+    after = made.row
+    assert met == rows_of_cell(state, news)
+    check(expected, made, before, first, news)
+    await check_change(made, before)
+
+    again = await made.happen(what)
+    assert made.row == after
+    assert (again.answers, again.applied, again.changes) == (first.answers, first.applied, [])
+    lost = after["settle_after"] is None  # nobody else would ask again for what the first one asked for
+    assert again.asked_for == first.asked_for if lost else again.asked_for <= first.asked_for
+
+    newest, made.version = made.version, last if is_report(news) else last - 2
+    if made.version >= 0:
+        late = await made.happen(tells("processing")(made))
+        assert (made.row, late.applied, late.changes, late.asked) == (after, [newest], [], [])
+
+
+REPORTS = [news for news in HAPPENINGS if news != "paid, seats free" and is_report(news)]
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_every_report_in_one_batch(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
+    """Each about its own booking, doubled, and with one that it overtook: in whatever order, it is done once."""
+    made = await scenes(stage, state, len(REPORTS), seats_free=False)
+    before = [each.row for each in made]
+    overtaken = [tells("processing")(each) for each in made]
+    for each in made:
+        each.version += 1
+    told = [HAPPENINGS[news](each) for news, each in zip(REPORTS, made, strict=True)]
+    batch = [*told, *overtaken, *told]
+    random.Random(state).shuffle(batch)
+    await happen(made, batch)
+    all_heard = await heard(stage)
+
+    for news, each, row in zip(REPORTS, made, before, strict=True):
+        with subtests.test(news=news):
+            news_heard = all_heard[str(each.booking.id)]
+            check(EXPECTED[state][news], each, row, news_heard, news)
+            assert news_heard.applied == [each.version]
+    await check_seats(made)
+
+
+COMMANDS = ("cancel", "cancel too late", "refund", "refund of a part", "refund of too much")
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_every_command_doubled_in_one_batch(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
+    """It is done once, and each message has its answer."""
+    cells = [news for news in COMMANDS if possible(state, news)]
+    made = await scenes(stage, state, len(cells))
+    for each, news in zip(made, cells, strict=True):
+        with subtests.test(news=news):
+            before, what = each.row, HAPPENINGS[news](each)
+            await happen([each], [what, what])
+            all_heard = await each.heard()
+            check(EXPECTED[state][news], each, before, all_heard, news)
+            assert all_heard.answers == [EXPECTED[state][news].refusal] * 2
+    await check_seats(made)
+
+
+TURNS = [(state, news) for state in PENDING for news in TIME if possible(state, news)]
+
+
+@pytest.mark.parametrize(("state", "news"), TURNS)
+@pytest.mark.parametrize("settlers", [1, 3])
+async def test_every_turn_of_time_by_the_settler(stage: Stage, state: str, news: str, settlers: int) -> None:
+    """However many look at once it is done once; looked at again, nothing is due."""
+    expected = EXPECTED[state][news]
+    if state in DRIVEN:
+        expected = replace(expected, follow=DRIVEN[state])
+    made = await scene(stage, state)
+    before, at = made.row, HAPPENINGS[news](made)
+    await happen([made], [at] * settlers)
+    after, first = made.row, await made.heard()
+    check(expected, made, before, first, news)
+    assert len(first.asked) == 1
+    await check_change(made, before)
+    await check_seats([made])
+
+    assert await made.happen(at) == Heard()
+    assert made.row == after
+
+
+@pytest.mark.parametrize(("state", "values", "expected"), BY_HAND_ROWS)
+async def test_refunds_made_by_hand_through_the_handlers(
+    stage: Stage, state: str, values: dict[str, Any], expected: tuple[str, str, int | None]
+) -> None:
+    """Once, doubled, and overtaken."""
+    made = await scene(stage, state)
+    before = made.row
+    made.version += 1
+    what = tells("succeeded", refund_ids=(BY_HAND,), **values)(made)
+    await made.happen(what)
+    after = made.row
+    assert (after["status"], after["payment"], after["refund_amount"]) == expected
+    await check_change(made, before)
+
+    heard = await made.happen(what)
+    assert (made.row, heard.applied, heard.changes) == (after, [made.version], [])
+    newest, made.version = made.version, made.version - 2
+    heard = await made.happen(tells("succeeded", refund_pending=True)(made))
+    assert (made.row, heard.applied, heard.changes, heard.asked) == (after, [newest], [], [])
+
+
+@pytest.mark.parametrize("kind", [RefundUpdated, DisputeUpdated])
+@pytest.mark.parametrize(
+    "state", ["awaiting", "confirmed", "hold expired", "cancelled, refunded", "mismatch, owed"]
+)
+async def test_a_report_counts_by_what_is_in_it_and_not_by_its_name(stage: Stage, state: str, kind: Any) -> None:
+    """Of a refund or a dispute, it tells that the money was captured, too; a dispute moves nothing more."""
+    plain, other = await scene(stage, state), await scene(stage, state)
+    await plain.happen(tells("succeeded")(plain))
+    told = tells("succeeded", kind=kind, disputed=kind is DisputeUpdated)(other)
+    await other.happen(told)
+
+    for column in ("status", "reason", "refund_amount", "amount_captured"):
+        assert other.row[column] == plain.row[column]
+    assert other.row["payment"] == ("disputed" if kind is DisputeUpdated else plain.row["payment"])
+    assert await stage.seats(other.show) == await stage.seats(plain.show)
+
+
+def rows_of_cell(state: str, news: str) -> set[Any]:
+    """The rows that the pure table has for it."""
+    with rows_met() as met:
+        NEWS[news][1](STATES[state])
+    return met
+
+
+def test_no_row_is_left_out() -> None:
+    """Each row of the table, with each of its guards, is met by a test above; each state is begun from."""
+    with rows_met() as by_hand:
+        for state, values, _ in BY_HAND_ROWS:
+            take_report(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values), moment())
+    met = {row for cell in CELLS for row in rows_of_cell(*cell)} | by_hand
+
+    assert rows_of_table() - met == NEVER_ASKED
+    assert set(STORIES) == set(STATES)
+    assert set(HAPPENINGS) == set(NEWS)

@@ -1,0 +1,249 @@
+"""A booking that waits for its intent tells its owner its place in the queue, over sockets and in answers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiohttp import ClientWebSocketResponse
+
+from booking.queue import SAMPLED
+from common.messages import CreateBooking, GetBooking, QueueMoved, RequestPayment
+from common.resources import Booking
+from gateway import queue
+from gateway.live import HUB
+from gateway.notices import owner_topic
+from gateway.queue import QUEUE, Picture
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, placed
+
+Key = tuple[datetime, UUID]
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def creating(number: int, *, version: int = 1, id: UUID | None = None, **payment: Any) -> Booking:
+    """A booking asked for so many milliseconds after the start."""
+    state = as_json(booking(id, payment="creating", version=version))
+    state["created_at"] = (START + timedelta(milliseconds=number)).isoformat()
+    state["payment"] |= payment
+    return Booking.model_validate(state)
+
+
+def payable(state: Booking) -> Booking:
+    return booking(state.id, version=state.version + 1)
+
+
+def moved(keys: list[Key], interval_ms: int = 60_000) -> QueueMoved:
+    """The picture of a queue of these, as the booking actor tells it."""
+    keys = sorted(keys)
+    told = sorted({place for place in SAMPLED if place < len(keys)} | ({len(keys) - 1} if keys else set()))
+    places = tuple((place, *keys[place]) for place in told)
+    return QueueMoved(places=places, total=len(keys), interval_ms=interval_ms)
+
+
+def key(state: Booking) -> Key:
+    return state.created_at, state.id
+
+
+def others(count: int, first: int = 0) -> list[Key]:
+    return [key(creating(first + number)) for number in range(count)]
+
+
+async def connect(gateway: Client, subject: str = "alice") -> ClientWebSocketResponse[Any]:
+    return await gateway.ws_connect("/ws", headers=bearer(subject))
+
+
+async def heard(socket: ClientWebSocketResponse[Any]) -> dict[str, Any]:
+    message: dict[str, Any] = await socket.receive_json(timeout=10)
+    return message
+
+
+async def tell(gateway: Client, keys: list[Key]) -> None:
+    """The gateway hears of the queue, and has told what it tells of it."""
+    gateway.app[QUEUE].moved(moved(keys))
+    await gateway.app[QUEUE].tell()
+
+
+def said(state: Booking, place: int) -> dict[str, Any]:
+    return {"type": "queue", "booking_id": str(state.id), "queue_position": place}
+
+
+# --- over the socket --------------------------------------------------------------------------------------
+
+
+async def test_places_fall_and_end_with_the_intent(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    mine = creating(1000)
+    await actor.change("alice", mine)
+    assert (await heard(socket))["type"] == "booking"
+    before = others(20)
+    for left in (20, 20, 12, 0):
+        await actor.notify(moved([*before[20 - left :], key(mine), *others(5, 2000)]))
+    await actor.change("alice", payable(mine))
+    await actor.notify(moved(others(5, 2000)))
+    later = creating(3000)
+    await actor.change("alice", later)
+    told = [await heard(socket) for _ in range(5)]
+    # What came while the gateway was busy with the one before is told in one.
+    places = [one["queue_position"] for one in told if one["type"] == "queue"]
+    assert places == sorted(set(places), reverse=True)
+    assert told[len(places)]["booking"]["payment"]["status"] == "awaiting"
+
+
+async def test_a_place_never_rises_on_a_socket(gateway: Client, actor: ScriptedBooking) -> None:
+    """A picture that was overtaken, or one in which another clock's bookings were put before, is not told."""
+    socket = await connect(gateway)
+    mine = creating(1000)
+    await actor.change("alice", mine)
+    await heard(socket)
+    for count in (7, 9, 3):
+        await tell(gateway, [*others(count), key(mine)])
+    assert [await heard(socket), await heard(socket)] == [said(mine, 7), said(mine, 3)]
+
+
+async def test_a_snapshot_has_the_place_and_the_queue_goes_on_from_there(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    """A client that comes back hears of its place without any change of its booking."""
+    mine = creating(1000, queue_position=5)
+    actor.on(GetBooking, as_json(mine))
+    socket = await connect(gateway)
+    await socket.send_json({"type": "subscribe", "booking_id": str(mine.id)})
+    assert (await heard(socket))["booking"]["payment"]["queue_position"] == 5
+    for count in (6, 5, 4):
+        await tell(gateway, [*others(count), key(mine)])
+    assert await heard(socket) == said(mine, 4)
+
+
+async def test_nobody_hears_of_anothers_place(gateway: Client, actor: ScriptedBooking) -> None:
+    alice, bob = await connect(gateway), await connect(gateway, "bob")
+    hers, his = creating(1), creating(2)
+    await actor.change("alice", hers)
+    await actor.change("bob", his)
+    await heard(alice)
+    await heard(bob)
+    await actor.notify(moved([key(hers), key(his)]))
+    assert [await heard(alice), await heard(bob)] == [said(hers, 0), said(his, 1)]
+
+
+async def test_a_booking_that_is_closing_has_no_place(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    mine, other = creating(1), creating(2)
+    closing = mine.model_copy(update={"closing": "by_customer", "version": 2})
+    await actor.change("alice", mine, closing, other)
+    for _ in range(3):
+        await heard(socket)
+    await actor.notify(moved([key(mine), key(other)]))
+    assert await heard(socket) == said(other, 1)
+
+
+async def test_who_has_gone_is_not_followed(gateway: Client, actor: ScriptedBooking) -> None:
+    socket = await connect(gateway)
+    mine = creating(1)
+    await actor.change("alice", mine)
+    await heard(socket)
+    assert mine.id in gateway.app[QUEUE]._followed
+    await socket.close()
+    await gateway.get("/health/live")
+    assert not gateway.app[HUB].has(owner_topic("alice"))
+    await tell(gateway, [key(mine)])
+    assert gateway.app[QUEUE]._followed == {}
+
+
+async def test_work_for_one_picture_is_bounded_and_all_have_their_turn(
+    gateway: Client, actor: ScriptedBooking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "TOLD_MAX", 4)
+    socket = await connect(gateway)
+    mine = [creating(1000 + number) for number in range(10)]
+    await actor.change("alice", *mine)
+    for _ in mine:
+        await heard(socket)
+    for _ in range(3):
+        await tell(gateway, [key(state) for state in mine])
+    told = [await heard(socket) for _ in mine]
+    assert {one["booking_id"]: one["queue_position"] for one in told} == {
+        str(state.id): place for place, state in enumerate(mine)
+    }
+
+
+# --- in answers -------------------------------------------------------------------------------------------
+
+
+async def test_202_says_the_place_when_it_is_known(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(wait_seconds=0.3)
+    states: list[Booking] = []
+
+    def place(message: CreateBooking) -> Any:
+        states.append(creating(1000, id=message.booking_id))
+        return placed(states[0])
+
+    actor.on(CreateBooking, place)
+    request = asyncio.create_task(
+        gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=bearer())
+    )
+    await actor.wait_for(CreateBooking)
+    await actor.notify(moved([*others(9), key(states[0])]))
+    response = await request
+    payment = (await response.json())["payment"]
+    assert (response.status, payment["status"], payment["queue_position"]) == (202, "creating", 9)
+
+
+async def test_an_intent_that_takes_longer_says_the_place(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(wait_seconds=0.05)
+    actor.on(RequestPayment, as_json(creating(1, id=EVENT_ID, queue_position=8)))
+    response = await gateway.post("/payment/create-intent", json={"booking_id": str(EVENT_ID)}, headers=bearer())
+    problem = await response.json()
+    assert (response.status, problem["code"], problem["queue_position"]) == (503, "timeout", 8)
+
+
+async def test_an_old_picture_says_nothing(gateway: Client, actor: ScriptedBooking) -> None:
+    known = gateway.app[QUEUE]
+    mine = creating(1)
+    known.moved(moved([key(mine)], interval_ms=0))
+    assert known.place(mine) is None
+    await tell(gateway, [key(mine)])
+    assert known.place(mine) == 0
+    assert known.place(payable(mine)) is None
+
+
+# --- the picture ------------------------------------------------------------------------------------------
+
+
+def test_a_place_read_off_a_picture_is_exact_in_front_and_within_a_tenth_behind() -> None:
+    random = Random(7)
+    # Batches of one time, as the booking actor makes them, and bookings that came alone.
+    keys = [
+        (START + timedelta(milliseconds=second), uuid4())
+        for second in range(4000)
+        for _ in range(random.choice((1, 1, 1, 30)))
+    ]
+    keys.sort()
+    picture = Picture(moved(keys))
+    for place, (created_at, id) in enumerate(keys):
+        seen = picture.place(created_at, id)
+        assert seen is not None
+        assert seen == place if place <= 32 else abs(seen - place) <= place / 10, (place, seen)
+
+
+def test_places_hardly_rise_while_the_queue_empties() -> None:
+    keys = sorted(others(5000))
+    at = 4000
+    seen = [Picture(moved(keys[gone:])).place(*keys[at]) for gone in range(0, at + 1, 50)]
+    known = [place for place in seen if place is not None]
+    assert len(known) == len(seen)
+    assert known[-1] == 0
+    assert all(after <= before for before, after in pairwise(known))
+
+
+def test_who_is_not_in_the_picture_has_no_place() -> None:
+    keys = others(40, 100)
+    picture = Picture(moved(keys))
+    assert picture.place(*key(creating(1))) is None
+    assert picture.place(*key(creating(9999))) is None
+    assert Picture(moved([])).place(*keys[0]) is None
