@@ -19,6 +19,7 @@ from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
 from booking.repository import Place, Repository
+from booking.schedule import turn
 from booking.state import Follow, Terms
 from common.bus import Bus
 from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
