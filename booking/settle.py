@@ -33,10 +33,6 @@ PASS_MAX = 200
 EVENTS_MAX = 5
 # Whoever takes up an event that was called off has so long for one part of its bookings.
 CALL_OFF_AGAIN = timedelta(seconds=15)
-# Rows may become due sooner than the ones that were there at the last look: so long that may go unseen.
-LOOK_S = 2.0
-# Between passes while there is more than one pass can take.
-BUSY_S = 0.05
 # So many commands that wait for Stripe are handled soon: asking for one of them again costs little.
 COMMANDS_MANY = 1000
 # A booking's request enters its queue so long after the booking was changed, at the most, when nothing is wrong.
@@ -57,30 +53,21 @@ class BookingSettler(Settler):
         clock: Callable[[], datetime],
         terms: Terms,
     ) -> None:
-        super().__init__()
+        super().__init__(repository, clock)
         self._repository = repository
         self._availability = availability
         self._bus = bus
         self._redis = redis
-        self._clock = clock
         self._terms = terms
         # Up to where the bookings of events that are called off have been gone through, by this process.
         self._gone_through: dict[UUID, Place] = {}
 
-    async def run_once(self) -> float:
-        """Drive what is due; says after how many seconds to look again."""
-        now = self._clock()
-        due = await self._repository.next_due()
-        if due is None:
-            return LOOK_S
-        if due > now:
-            return min(LOOK_S, (due - now).total_seconds())
+    async def drive_due(self, now: datetime) -> None:
         bookings = await self._drive(now)
         called_off = 0
         for event_id in await self._repository.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
             called_off += await self._call_off(event_id, now)
         log.info("settled", bookings=bookings, called_off=called_off)
-        return BUSY_S
 
     async def _drive(self, now: datetime) -> int:
         intents_since, commands_since = await self._waiting_since()

@@ -20,29 +20,17 @@ from payment.repository import Repository
 
 # Rows of one kind taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
-# Rows may become due sooner than the ones that were there at the last look: so long that may go unseen.
-LOOK_S = 2.0
-# Between passes while there is more than one pass can take.
-BUSY_S = 0.05
 
 log = structlog.get_logger()
 
 
 class PaymentSettler(Settler):
     def __init__(self, repository: Repository, bus: Bus, clock: Callable[[], datetime]) -> None:
-        super().__init__()
+        super().__init__(repository, clock)
         self._repository = repository
         self._bus = bus
-        self._clock = clock
 
-    async def run_once(self) -> float:
-        """Drive what is due; says after how many seconds to look again."""
-        now = self._clock()
-        due = await self._repository.next_due()
-        if due is None:
-            return LOOK_S
-        if due > now:
-            return min(LOOK_S, (due - now).total_seconds())
+    async def drive_due(self, now: datetime) -> None:
         reports = await self._repository.due_reports(now, PASS_MAX)
         payments = await self._repository.due_payments(now, PASS_MAX)
         refunds = await self._repository.due_refunds(now, PASS_MAX)
@@ -58,4 +46,3 @@ class PaymentSettler(Settler):
         # The next times are committed: what is lost from here on comes again then.
         await self._bus.publish(envelopes)
         log.info("settled", reports=len(reports), payments=len(payments), refunds=len(refunds))
-        return BUSY_S

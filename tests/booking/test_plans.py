@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from booking.repository import NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
-from booking.settle import LOOK_S, BookingSettler
+from booking.settle import BookingSettler
 from common.bus import Bus
+from common.settler import LOOK_S
 from common.streams import connect
 from tests.booking.stage import TERMS, Stage
 

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from common.bus import Bus
+from common.settler import LOOK_S
 from common.streams import connect
 from payment.repository import DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, NEXT_DUE, Repository
-from payment.settle import LOOK_S, PaymentSettler
+from payment.settle import PaymentSettler
 from tests.payment.stage import Stage
 
 MANY_PAYMENTS = """
