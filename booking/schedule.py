@@ -12,10 +12,10 @@ from common.statuses import PaymentStatus
 # up to a limit: short enough for all to be well half a minute after a fault has ended. A lost webhook is found
 # by payment's own look at Stripe's event list long before SYNC, which costs a Stripe call for each booking.
 WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
-    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(seconds=20)),
-    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(seconds=20)),
+    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(seconds=15)),
+    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(seconds=15)),
     Follow.SYNC: (timedelta(minutes=5), timedelta(hours=1)),
-    Follow.REFUND: (timedelta(seconds=10), timedelta(seconds=20)),
+    Follow.REFUND: (timedelta(seconds=10), timedelta(seconds=15)),
 }
 
 

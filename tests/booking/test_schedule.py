@@ -137,12 +137,12 @@ def test_an_intent_that_comes_after_the_end_is_canceled(status: str) -> None:
 
 
 def test_a_refund_is_asked_for_until_it_is_taken_up() -> None:
-    """Each twenty seconds, for as long as it takes."""
+    """Each fifteen seconds, for as long as it takes."""
     booking, at, asked = lived("cancelled, owed")
 
     assert asked == [Follow.REFUND] * 300
     assert booking.refund_owed
-    assert at > timedelta(minutes=90)
+    assert at > timedelta(minutes=70)
 
 
 @pytest.mark.parametrize("follow", list(Follow))

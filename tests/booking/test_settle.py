@@ -179,7 +179,7 @@ async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
         due = await stage.due_at(booking)
         assert due is not None
         pauses.append((due - stage.clock()).total_seconds())
-    assert all(19 < pause < 23 for pause in pauses)
+    assert all(14 < pause < 17 for pause in pauses)
 
 
 async def test_availability_is_told_after_a_change(stage: Stage) -> None:
