@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ REPLIES_TTL_S = 120
 # Entries in one pipeline: more would only hold up whoever waits for the first of them.
 PIPELINE_MAX = 500
 READ_MAX = 1000
+# How often a listener looks whether something was lost that it should have heard.
+LOOK_S = 1.0
 
 log = structlog.get_logger()
 
@@ -162,11 +165,21 @@ class Bus:
             future.set_result(message.result)
 
     async def listen(
-        self, blocking: Redis, on_notification: Callable[[Envelope], None], *, block_ms: int, gate: Gate
+        self,
+        blocking: Redis,
+        on_notification: Callable[[Envelope], None],
+        on_missed: Callable[[], None],
+        *,
+        block_ms: int,
+        gate: Gate,
     ) -> None:
-        """Take in replies and notifications until cancelled; goes on where it was when Redis comes back."""
+        """Take in replies and notifications until cancelled; goes on where it was when Redis comes back.
+
+        `on_missed` is called soon after notifications may have been lost.
+        """
         tail = Tail(blocking, (NOTIFICATIONS, self._replies))
         backoff = Backoff()
+        next_look = 0.0
         while True:
             heed_cancel()
             try:
@@ -175,6 +188,10 @@ class Bus:
                 for stream, entry in await tail.read(READ_MAX, block_ms):
                     self._take(stream, entry, on_notification)
                 backoff.reset()
+                if time.monotonic() >= next_look:
+                    if await tail.missed():
+                        on_missed()
+                    next_look = time.monotonic() + LOOK_S
             except REDIS_AWAY as away:
                 gate.close(str(away))
                 await asyncio.sleep(backoff.next())

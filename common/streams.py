@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -28,6 +29,9 @@ Fields = dict[bytes, bytes]
 DEAD_ERROR_MAX = 2000
 # In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
 XACKDEL_SINCE = (8, 2, 3)
+
+# Set once in the life of Redis' data: another value, and all that was in Redis before is gone.
+_MEMORY = "memory"
 
 # A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
 # drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
@@ -219,9 +223,13 @@ class Tail:
     def __init__(self, blocking: Redis, streams: Sequence[str]) -> None:
         self._blocking = blocking
         self._last: dict[str, bytes | str] = dict.fromkeys(streams, "")
+        self._memory: tuple[object, ...] | None = None
+        self._passed_over = False
 
     async def start(self) -> None:
         """Remember where each stream ends now: what comes later is read, however long the first read waits."""
+        if self._memory is None:
+            self._memory = await _memory(self._blocking)
         for stream, last in self._last.items():
             if not last:
                 self._last[stream] = await self._end(stream) or b"0-0"
@@ -245,10 +253,33 @@ class Tail:
         for name, entries in answer or []:
             stream = name.decode()
             found += [(stream, Entry(id, fields)) for id, fields in entries]
+            if len(entries) == count and await self._trimmed(stream, self._last[stream]):
+                self._passed_over = True
             self._last[stream] = entries[-1][0]
         if not found:
             await self._follow_new_streams()
         return found
+
+    async def _trimmed(self, stream: str, last: bytes | str) -> bool:
+        """Whether the stream was trimmed past `last`. Only who is far behind can be overtaken by that."""
+        first = cast(Any, await self._blocking.xrange(stream, count=1))
+        return last != b"0-0" and bool(first) and _order(first[0][0]) > _order(last)
+
+    async def missed(self) -> bool:
+        """Whether something may have gone unread since the last call: Redis has lost its data, or its last moments
+        in a restart, or streams were trimmed faster than they were read."""
+        known, self._memory = self._memory, await _memory(self._blocking)
+        passed_over, self._passed_over = self._passed_over, False
+        return passed_over or known != self._memory
+
+
+async def _memory(redis: Redis) -> tuple[object, ...]:
+    """Another one whenever Redis may have forgotten something: of the server's process, and of its data."""
+    data = await redis.get(_MEMORY)
+    if data is None:
+        await redis.set(_MEMORY, str(uuid4()), nx=True)
+        data = await redis.get(_MEMORY)
+    return data, cast(Any, await redis.info("server"))["run_id"]
 
 
 def _order(id: bytes | str) -> tuple[int, int]:

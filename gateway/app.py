@@ -59,7 +59,8 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     notices = Notices(app[HUB], app[WAITERS], app[QUEUE])
     tasks = [
         app[SUPERVISOR].spawn(
-            "listen", app[BUS].listen(app[BLOCKING], notices, block_ms=settings.block_ms, gate=gate)
+            "listen",
+            app[BUS].listen(app[BLOCKING], notices, app[HUB].renew, block_ms=settings.block_ms, gate=gate),
         ),
         app[SUPERVISOR].spawn("door", app[DOOR].watch()),
         app[SUPERVISOR].spawn("queue", app[QUEUE].run()),

@@ -8,6 +8,7 @@ closed with 1013, and the client comes back and takes a snapshot.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ SEEN_MAX = 1000
 # How long a client may take to answer a close frame, and to read what was written before it.
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 10.0
+# Over how long sockets are closed when all have to come back.
+RENEW_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -45,7 +48,7 @@ CLOSE_MEANINGS = {
     Close.UNSUPPORTED_DATA: "Only text messages are understood",
     Close.POLICY_VIOLATION: "Too many messages in a row that are not valid",
     Close.MESSAGE_TOO_BIG: "The message is too long",
-    Close.TRY_AGAIN_LATER: "The client did not keep up: connect again and subscribe, snapshots bring it up to date",
+    Close.TRY_AGAIN_LATER: "Changes may have been missed: connect again and subscribe, snapshots bring up to date",
     Close.UNAUTHORIZED: "No valid token came in time, or the token has expired",
 }
 
@@ -183,11 +186,19 @@ class Hub:
 
     def close(self, socket: Socket, code: Close, reason: str = "") -> None:
         """Close `socket` in the background; it gets nothing more."""
-        if socket.closing is not None:
+        if socket.closing is not None or socket not in self._sockets:
             return
         self._closed.labels(int(code)).inc()
         socket.closing = asyncio.create_task(socket.close(code, reason or CLOSE_MEANINGS[code]), name="close")
         socket.closing.add_done_callback(_closed)
+
+    def renew(self) -> None:
+        """Have every client connect again, as changes may have been missed that no socket was sent. Spread over
+        RENEW_SECONDS, so that they do not come back all at once."""
+        log.warning("sockets closed: notifications may have been lost", sockets=len(self._sockets))
+        loop = asyncio.get_running_loop()
+        for socket in self._sockets:
+            loop.call_later(random.random() * RENEW_SECONDS, self.close, socket, Close.TRY_AGAIN_LATER)
 
     async def stop(self) -> None:
         """Send every client elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +15,11 @@ import orjson
 # Nothing here takes long; whoever waits longer waits in vain.
 PATIENCE_SECONDS = 30.0
 
+# RFC 6455's registry: connect again.
+TRY_AGAIN_LATER = 1013
+
 Json = dict[str, Any]
+Socket = aiohttp.ClientWebSocketResponse[Any]
 _numbers = count(1)
 
 
@@ -109,23 +113,43 @@ class Client:
     @asynccontextmanager
     async def live(self, *, in_message: bool = True) -> AsyncIterator[Live]:
         """An open socket; its token goes in the first message, or in the header."""
+        live = Live(lambda: self._connect(in_message))
+        await live.open()
+        try:
+            yield live
+        finally:
+            await live.socket.close()
+
+    async def _connect(self, in_message: bool) -> Socket:
         headers = {} if in_message else {"Authorization": f"Bearer {self.token}"}
-        url = self.url.replace("http", "ws", 1) + "/ws"
-        async with self._session.ws_connect(url, headers=headers) as socket:
-            if in_message:
-                await socket.send_json({"type": "auth", "token": self.token})
-            yield Live(socket)
+        socket = await self._session.ws_connect(self.url.replace("http", "ws", 1) + "/ws", headers=headers)
+        if in_message:
+            await socket.send_json({"type": "auth", "token": self.token})
+        return socket
 
 
 class Live:
-    """A client's socket, and all that it has heard."""
+    """A client's socket, and all that it has heard. Sent away with 1013 it comes back and subscribes again, as
+    docs/websocket.md asks for; every other end is an error."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
+    socket: Socket
+
+    def __init__(self, connect: Callable[[], Awaitable[Socket]]) -> None:
+        self._connect = connect
+        self._targets: list[dict[str, str]] = []
         self.heard: list[Json] = []
 
+    async def open(self) -> None:
+        self.socket = await self._connect()
+        for target in self._targets:
+            await self.socket.send_json({"type": "subscribe", **target})
+
     async def next(self) -> Json:
-        message: Json = await self.socket.receive_json(timeout=PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (received := await self.socket.receive()).type is not aiohttp.WSMsgType.TEXT:
+                assert self.socket.close_code == TRY_AGAIN_LATER, f"{received}, after {self.heard}"
+                await self.open()
+        message: Json = orjson.loads(received.data)
         self.heard.append(message)
         return message
 
@@ -149,6 +173,8 @@ class Live:
 
     async def snapshot(self, **target: str) -> Json:
         """Subscribe, and the answer to it (a snapshot or an error), which may come between changes."""
+        if target not in self._targets:
+            self._targets.append(target)
         await self.socket.send_json({"type": "subscribe", **target})
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (message := await self.next())["type"] not in ("snapshot", "error"):

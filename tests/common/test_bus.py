@@ -25,7 +25,7 @@ from common.messages import (
     SyncPayment,
 )
 from common.resources import Booking
-from common.streams import REDIS_AWAY, Entry, connect
+from common.streams import REDIS_AWAY, Entry, Tail, connect
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
@@ -45,11 +45,12 @@ class Listener:
         self.stage = stage
         self.gate = Gate("notifications")
         self.heard: list[Envelope] = []
+        self.missed = asyncio.Event()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Listener]:
         task = asyncio.create_task(
-            self.bus.listen(self.stage.blocking, self.heard.append, block_ms=20, gate=self.gate)
+            self.bus.listen(self.stage.blocking, self.heard.append, self.missed.set, block_ms=20, gate=self.gate)
         )
         try:
             await self.gate.opened.wait()
@@ -300,6 +301,50 @@ async def test_listening_goes_on_though_redis_lost_everything(stage: Stage) -> N
         await stage.bus.publish([third])
         await until(lambda: len(listener.heard) == 3)
     assert listener.heard == [before, after, third]
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_module, "LOOK_S", 0)
+
+
+@pytest.mark.usefixtures("looking")
+async def test_a_listener_is_told_when_redis_lost_everything(stage: Stage) -> None:
+    async with Listener(stage).listening() as listener:
+        await stage.bus.publish([changed()])
+        await until(lambda: listener.heard)
+        await until(lambda: stage.redis.exists("memory"))
+        assert not listener.missed.is_set()
+        await stage.redis.flushdb()
+        await asyncio.wait_for(listener.missed.wait(), 10)
+        listener.missed.clear()
+        await stage.bus.publish([changed()])
+        await until(lambda: len(listener.heard) == 2)
+    assert not listener.missed.is_set(), "once is enough"
+
+
+@pytest.mark.usefixtures("looking")
+async def test_a_listener_is_told_when_redis_was_restarted(own_stage: Stage, own_redis: RedisServer) -> None:
+    async with Listener(own_stage).listening() as listener:
+        await own_redis.stop()
+        await own_redis.start()
+        await asyncio.wait_for(listener.missed.wait(), 10)
+
+
+async def test_who_is_overtaken_by_trimming_knows(stage: Stage) -> None:
+    tail = Tail(stage.blocking, (STREAM,))
+    await tail.start()
+    await stage.redis.xadd(STREAM, {"": ""})
+    await tail.read(10, 20)
+    for _ in range(50):
+        await stage.redis.xadd(STREAM, {"": ""})
+    assert len(await tail.read(10, 20)) == 10
+    assert not await tail.missed()
+    await stage.redis.xtrim(STREAM, maxlen=20, approximate=False)
+    assert len(await tail.read(10, 20)) == 10
+    assert await tail.missed()
+    assert len(await tail.read(10, 20)) == 10
+    assert not await tail.missed()
 
 
 @pytest.mark.parametrize(

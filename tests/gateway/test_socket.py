@@ -23,6 +23,7 @@ from tests.gateway.stage import (
     bearer,
     booking,
     event,
+    flush,
     operators_event,
     token,
 )
@@ -343,6 +344,17 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
             received += 1
     assert slow.close_code == 1013
     assert 0 < received < version
+
+
+async def test_clients_come_back_when_changes_may_have_been_lost(
+    gateway: Client, actor: ScriptedBooking, redis_url: str
+) -> None:
+    """What was told before Redis lost it is in no stream: only a snapshot brings it."""
+    sockets = [await connect(gateway) for _ in range(3)]
+    await flush(redis_url)
+    assert await asyncio.gather(*(closed(socket) for socket in sockets)) == [1013, 1013, 1013]
+    again = await connect(gateway)
+    assert (await settled(again, actor))["type"] == "snapshot"
 
 
 async def test_a_gateway_that_stops_sends_its_clients_elsewhere(start: Gateway, actor: ScriptedBooking) -> None:
