@@ -36,8 +36,12 @@ class Steps(ABC):
 
 
 class _Lines(Steps):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
     def _show(self, text: str, done: float) -> None:
-        print(f"bench: {done * 100:3.0f} %  {text}", file=sys.stderr, flush=True)
+        print(f"{self._name}: {done * 100:3.0f} %  {text}", file=sys.stderr, flush=True)
 
     def _move(self, done: float) -> None:
         """A line for each step is enough."""
@@ -57,10 +61,10 @@ class _Bar(Steps):
 
 
 @contextmanager
-def shown() -> Iterator[Steps]:
+def shown(name: str = "bench") -> Iterator[Steps]:
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _Lines()
+        yield _Lines(name)
         return
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:

@@ -37,6 +37,7 @@ DATABASE_AWAY: tuple[type[BaseException], ...] = (
     asyncpg.InvalidCachedStatementError,  # a migration has run: the statement is prepared anew
     asyncpg.OutdatedSchemaCacheError,
     asyncpg.InterfaceError,  # the connection was lost before this statement
+    asyncpg.InternalClientError,  # the same, while asyncpg has heard that it ends and not yet that it has ended
 )
 
 
@@ -113,6 +114,10 @@ class Database:
             # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
             error.detail = None
             raise
+        except asyncpg.InternalClientError:
+            # Nothing can be done on it any more: nobody is to get it from the pool again.
+            connection.terminate()
+            raise
         finally:
             # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
             with suppress(*DATABASE_AWAY):
@@ -130,8 +135,8 @@ class Database:
         """One transaction, read committed: committed at the end of the block, rolled back by an error."""
         async with self.connection() as connection:
             transaction = connection.transaction()
-            await transaction.start()
             try:
+                await transaction.start()
                 yield connection
             except BaseException:
                 await _roll_back(connection, transaction)

@@ -47,6 +47,10 @@ class MethodNotAllowed(HoldfastError):
     code, status, title = "method_not_allowed", 405, "The method is not allowed here"
 
 
+class RequestTimeout(HoldfastError):
+    code, status, title = "request_timeout", 408, "The body did not arrive in time"
+
+
 class PayloadTooLarge(HoldfastError):
     code, status, title = "payload_too_large", 413, "The body is too large"
 

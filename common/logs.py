@@ -44,6 +44,8 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
     structlog.contextvars.bind_contextvars(process=process, instance=instance)
     # What libraries have to say arrives in the same form; their chatter below warnings does not.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(number, logging.WARNING), force=True)
+    # It warns of subprotocols that nobody knows, in which some clients send tokens.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
 class _ToStructlog(logging.Handler):

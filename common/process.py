@@ -15,6 +15,7 @@ from aiohttp import web
 from common import logs
 from common.errors import ConfigurationError
 from common.health import HEALTH
+from common.server import Runner
 from common.settings import ProcessSettings, load
 from common.supervisor import SUPERVISOR
 
@@ -33,7 +34,7 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
     supervisor = app[SUPERVISOR]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=settings.shutdown_seconds)
+    runner = Runner(app, settings)
     await runner.setup()
     try:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, DefaultParser
+from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
@@ -37,7 +37,22 @@ _REFUSALS = dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RedisRefuses)
 _Parser = type("_Parser", (DefaultParser,), {"EXCEPTION_CLASSES": DefaultParser.EXCEPTION_CLASSES | _REFUSALS})
 
 
-class _Connection(Connection):
+class _Sending(AbstractConnection):
+    """A connection that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an
+    error of its own for it."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as closed:
+            raise RedisConnectionError(str(closed)) from closed
+
+
+class _TlsConnection(_Sending, SSLConnection):
+    pass
+
+
+class _Connection(_Sending, Connection):
     """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -56,7 +71,7 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
 
     redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
     """
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
@@ -65,8 +80,11 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
         socket_keepalive=True,
         health_check_interval=0,
         parser_class=_Parser,
-        connection_class=_Connection,  # not for rediss://, which has its own
+        connection_class=_Connection,
     )
+    if client.connection_pool.connection_class is SSLConnection:  # rediss:// has its own
+        client.connection_pool.connection_class = _TlsConnection
+    return client
 
 
 async def writable(redis: Redis) -> None:

@@ -40,6 +40,11 @@ class ProcessSettings(BaseSettings):
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
     # How long requests and messages under way may take to finish after that.
     shutdown_seconds: float = Field(default=30.0, gt=0, le=300)
+    # How long a connection may be idle, take to send a request's headers, or leave unread what was sent to it.
+    # Longer than the 60 s of most load balancers, so that none sends a request over one that is being closed.
+    idle_seconds: float = Field(default=75.0, gt=0, le=3600)
+    # How long a request's body may take to arrive.
+    body_seconds: float = Field(default=30.0, gt=0, le=300)
 
 
 class ActorSettings(ProcessSettings):

@@ -27,6 +27,8 @@ Fields = dict[bytes, bytes]
 
 # Characters of an error that are kept with a dead letter.
 DEAD_ERROR_MAX = 2000
+# Failures of an entry are counted together when no more than so long passes between any two in its mailbox.
+ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
 # In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
 XACKDEL_SINCE = (8, 2, 3)
 
@@ -46,6 +48,20 @@ for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   end
 end
 return removed
+"""
+
+# Both only where the entry is still there. Who was slow finds that another has finished it, or buried it: then it
+# has not failed, and is no dead letter a second time.
+_COUNT_FAILURE = """
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+"""
+_BURY = """
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[3], '*', unpack(ARGV, 3))
+redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
+return redis.call('HDEL', KEYS[2], ARGV[1])
 """
 
 
@@ -155,11 +171,12 @@ class Mailbox:
         return f"attempts:{self.stream}"
 
     async def count_failure(self, entry: Entry) -> int:
-        """How often `entry` has now failed on its own, in whichever consumer's hands."""
-        return int(await cast(Any, self._redis.hincrby(self._attempts, cast(Any, entry.id), 1)))
+        """How often `entry` has now failed on its own, in whichever consumer's hands; 0 when it is gone."""
+        args = (self.stream, self._attempts, entry.id, ATTEMPTS_TTL_MS)
+        return int(await cast(Any, self._redis.eval(_COUNT_FAILURE, 2, *cast(Any, args))))
 
     async def bury(self, entry: Entry, error: str, attempts: int) -> None:
-        """Move `entry` to the dead letters, with the reason, in one step."""
+        """Move `entry` to the dead letters, with the reason, in one step; not when it is gone."""
         letter = {
             **entry.fields,
             b"dead_entry": entry.id,
@@ -167,12 +184,9 @@ class Mailbox:
             b"dead_attempts": str(attempts).encode(),
             b"dead_time": str(int(time.time() * 1000)).encode(),
         }
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(dead_letters(self.stream), cast(Any, letter))
-            pipe.xack(self.stream, self._group, entry.id)
-            pipe.xdel(self.stream, entry.id)
-            pipe.hdel(self._attempts, cast(Any, entry.id))
-            await pipe.execute()
+        keys = (self.stream, self._attempts, dead_letters(self.stream))
+        parts = (part for field in letter.items() for part in field)
+        await cast(Any, self._redis.eval(_BURY, 3, *keys, *cast(Any, (entry.id, self._group, *parts))))
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PROBLEM_JSON = "application/problem+json"
 TRACEPARENT = web.RequestKey("traceparent", str)
+BODY_SECONDS = web.AppKey("body_seconds", float)
 # version-traceid-parentid-flags, neither id all zeros: https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
@@ -48,7 +50,21 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
         response.headers["Retry-After"] = str(error.extra.get("retry_after", 1))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+    if error.status == 408:
+        response.force_close()  # the rest of the body would be taken for the next request
     return response
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Raises RequestTimeout, MalformedRequest, or aiohttp's HTTPRequestEntityTooLarge."""
+    try:
+        async with asyncio.timeout(request.app[BODY_SECONDS]):
+            return await request.read()
+    except TimeoutError:
+        raise errors.RequestTimeout from None
+    except web.RequestPayloadError:
+        request.content.feed_eof()  # or aiohttp looks for the rest of it, and logs a traceback for its being broken
+        raise errors.MalformedRequest("The body is not encoded as its headers say") from None
 
 
 def json_response(
@@ -61,7 +77,8 @@ def json_response(
     return web.Response(body=orjson.dumps(body), status=status, content_type=content_type, headers=headers)
 
 
-def _translate(error: web.HTTPException) -> web.Response:
+def translate(error: web.HTTPException) -> web.Response:
+    """An error of aiohttp's as a problem document."""
     kind: type[HoldfastError]
     headers: dict[str, str] = {}
     if isinstance(error, web.HTTPMethodNotAllowed):
@@ -90,7 +107,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(error)
     except web.HTTPException as error:
         # Redirects and the like are answers, not errors.
-        response = error if error.status < 400 else _translate(error)
+        response = error if error.status < 400 else translate(error)
     except _AWAY as error:
         failure = {"code": type(error).__name__}
         response = problem(errors.Unavailable())
@@ -122,9 +139,10 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource is not None else "unknown"
 
 
-def new_app(middlewares: tuple[Any, ...] = (), **kwargs: Any) -> web.Application:
+def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **kwargs: Any) -> web.Application:
     """An application with health, metrics, logs and problem+json: what every process starts from."""
     app = web.Application(middlewares=[observe, *middlewares], **kwargs)
+    app[BODY_SECONDS] = body_seconds
     app[HEALTH] = Health()
     app[METRICS] = Metrics()
     app[SAMPLERS] = []

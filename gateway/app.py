@@ -78,7 +78,11 @@ async def _send_clients_elsewhere(app: web.Application) -> None:
 
 
 def build_app(settings: GatewaySettings) -> web.Application:
-    app = new_app((preflight(settings.cors_origins),), client_max_size=settings.body_max_bytes)
+    app = new_app(
+        (preflight(settings.cors_origins),),
+        body_seconds=settings.body_seconds,
+        client_max_size=settings.body_max_bytes,
+    )
     routes = table(settings)
     app[SETTINGS] = settings
     app[HUB] = Hub(app[METRICS].registry, queue_max_bytes=settings.ws_queue_max_bytes)

@@ -72,6 +72,19 @@ class NewBookingItem(Body):
 class NewBooking(Body):
     """Either `items`, or `quantity` alone where the event has one ticket type."""
 
+    # JSON Schema cannot say `_one_form` by the fields alone.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["items"], "properties": {"items": {"type": "array"}, "quantity": {"type": "null"}}},
+                {
+                    "required": ["quantity"],
+                    "properties": {"quantity": {"type": "integer"}, "items": {"type": "null"}},
+                },
+            ]
+        }
+    )
+
     event_id: UUID
     items: tuple[NewBookingItem, ...] | None = Field(default=None, min_length=1, max_length=TICKET_TYPES_MAX)
     quantity: Quantity | None = None
@@ -129,8 +142,22 @@ class TicketTypePatch(Body):
         return self
 
 
+# Of an event: what may be null.
+NULLABLE = frozenset({"cancel_until"})
+
+
+def _left_out(schema: dict[str, Any]) -> None:
+    """What is not sent has no value at all, and null is one only where it means something."""
+    for name, value in schema["properties"].items():
+        del value["default"]
+        if name not in NULLABLE and "anyOf" in value:
+            value.update(value.pop("anyOf")[0])
+
+
 class EventPatch(Body):
     """What is sent changes, the rest stays."""
+
+    model_config = ConfigDict(json_schema_extra=_left_out)
 
     name: Label | None = None
     starts_at: Time | None = None
@@ -141,7 +168,7 @@ class EventPatch(Body):
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        for field in self.model_fields_set - {"cancel_until"}:
+        for field in self.model_fields_set - NULLABLE:
             if getattr(self, field) is None:
                 raise ValueError(f"{field} cannot be null")
         ids = [ticket_type.id for ticket_type in self.ticket_types if ticket_type.id is not None]

@@ -36,7 +36,9 @@ class Close(IntEnum):
     """Why a socket was closed, as the client sees it: RFC 6455, section 7.4, and 4401 of our own."""
 
     GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
     UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
     POLICY_VIOLATION = 1008
     MESSAGE_TOO_BIG = 1009
     TRY_AGAIN_LATER = 1013
@@ -45,7 +47,9 @@ class Close(IntEnum):
 
 CLOSE_MEANINGS = {
     Close.GOING_AWAY: "This process stops: connect again, and reach another",
+    Close.PROTOCOL_ERROR: "A frame is not as RFC 6455 has it",
     Close.UNSUPPORTED_DATA: "Only text messages are understood",
+    Close.INVALID_TEXT: "A text message that is not UTF-8",
     Close.POLICY_VIOLATION: "Too many messages in a row that are not valid",
     Close.MESSAGE_TOO_BIG: "The message is too long",
     Close.TRY_AGAIN_LATER: "Changes may have been missed: connect again and subscribe, snapshots bring up to date",

@@ -13,6 +13,7 @@ from common.errors import HoldfastError
 from common.web import PROBLEM_JSON
 from gateway.bodies import Auth, Problem, Subscribe, Unsubscribe
 from gateway.guard import Who
+from gateway.links import links
 from gateway.live import CLOSE_MEANINGS
 from gateway.routes import Answer, Route
 
@@ -42,7 +43,8 @@ API_VERSION = "1.0.0"
 ABOUT = """\
 Sells seats for events and takes the money through Stripe.
 
-Amounts are in the currency's minor unit, times are RFC 3339 in UTC, lists are `{"items": […], "next_cursor": …}`.
+Amounts are in the currency's minor unit and written without a fraction: `1`, not `1.0`. Times are RFC 3339, of the
+years 1970 to 9000, and answered in UTC. Lists are `{"items": […], "next_cursor": …}`.
 Errors are RFC 9457 problem documents with a stable `code`.
 """
 ABOUT_WEBSOCKET = """\
@@ -73,7 +75,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         query = queries[route.query] if route.query is not None else {}
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs, query)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, refs, query)
     for kind in queries:
         schemas.pop(kind.__name__, None)  # described as parameters
     return {
@@ -102,12 +104,12 @@ def _kinds(answer: Answer) -> tuple[type[BaseModel], ...]:
     return (answer,) if isinstance(answer, type) else ()
 
 
-def _operation(route: Route, refs: Any, query: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.view.__name__ if route.tag != "operations" else f"process_{route.view.__name__}",
         "summary": route.summary,
         "tags": [route.tag],
-        "responses": _responses(route, refs),
+        "responses": _responses(route, routes, refs),
     }
     if route.tag == "live":
         closes = "\n".join(f"- {int(code)}: {meaning}" for code, meaning in CLOSE_MEANINGS.items())
@@ -145,15 +147,16 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**options[0], **schema} if options else schema
 
 
-def _responses(route: Route, refs: Any) -> dict[str, Any]:
+def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     located = 201 in route.answers and route.body is not None
     for status, answer in route.answers.items():
         response: dict[str, Any] = {"description": STATUS_TEXTS[status]}
         if located:
             response["headers"] = {"Location": {"description": "Where to read it", "schema": {"type": "string"}}}
+            response["links"] = links(route, routes)
         if isinstance(answer, str):
-            response["content"] = {answer: {"schema": {"type": "string"}}}
+            response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
         elif kinds := _kinds(answer):
             schemas = [refs[(kind, "serialization")] for kind in kinds]
             response["content"] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
@@ -177,10 +180,17 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
         kinds.append(errors.TooManyRequests)
     if route.who is not Who.ANYONE or route.tag == "live":
         kinds.append(errors.Unauthorized)
+    if route.tag == "live":
+        kinds += [errors.MalformedRequest, errors.Unavailable]
     if route.who is Who.OPERATOR:
         kinds.append(errors.Forbidden)
     if route.body is not None:
-        kinds += [errors.MalformedRequest, errors.UnsupportedMediaType, errors.PayloadTooLarge]
+        kinds += [
+            errors.MalformedRequest,
+            errors.RequestTimeout,
+            errors.UnsupportedMediaType,
+            errors.PayloadTooLarge,
+        ]
     if route.body is not None or route.query is not None or route.headers:
         kinds.append(errors.InvalidRequest)
     if route.mailboxes:

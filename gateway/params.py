@@ -24,6 +24,7 @@ from pydantic import (
 
 from common.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
 from common.resources import BookingStatus, PaymentStatus
+from common.web import read_body
 from gateway.bodies import Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -57,14 +58,10 @@ def invalid_value(where: str, name: str, message: str) -> InvalidRequest:
 async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
     """The request's body as `kind`; `empty` stands in where a body may be left out.
 
-    Raises UnsupportedMediaType, MalformedRequest (not JSON), InvalidRequest (not what is asked for), or
-    aiohttp's HTTPRequestEntityTooLarge.
+    Raises RequestTimeout, UnsupportedMediaType, MalformedRequest (not JSON), InvalidRequest (not what is asked
+    for), or aiohttp's HTTPRequestEntityTooLarge.
     """
-    try:
-        raw = await request.read()
-    except web.RequestPayloadError:
-        request.content.feed_eof()  # or aiohttp looks for the rest of it, and logs a traceback for its being broken
-        raise MalformedRequest("The body is not encoded as its headers say") from None
+    raw = await read_body(request)
     if not raw and empty:
         raw = empty
     elif request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
@@ -138,13 +135,13 @@ class NoQuery(BaseModel):
 def query(request: web.Request, kind: type[M]) -> M:
     """The query parameters as `kind`. Raises InvalidRequest, also for unknown and repeated ones."""
     found = request.query
-    values = dict(found)
-    if len(values) < len(found):
-        raise InvalidRequest("A query parameter may be sent once only")
-    if any("\0" in value for value in values.values()):
-        raise InvalidRequest("A query parameter may not contain NUL")
+    for name, value in found.items():
+        if len(found.getall(name)) > 1:
+            raise invalid_value("query", name, "may be sent once only")
+        if "\0" in value:
+            raise invalid_value("query", name, "may not contain NUL")
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(dict(found))
     except ValidationError as error:
         raise invalid(error, "query") from None
 

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 from pydantic import TypeAdapter, ValidationError
 
 from common.bus import Bus
-from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
+from common.errors import Forbidden, HoldfastError, InvalidRequest, MalformedRequest, Unauthorized, Unavailable
 from common.messages import GetBooking, GetEvent
 from common.resources import Booking
 from common.web import TRACEPARENT
@@ -227,7 +227,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         max_msg_size=settings.ws_message_max_bytes,
         timeout=CLOSE_SECONDS,
     )
-    await ws.prepare(request)
+    try:
+        await ws.prepare(request)
+    except ValueError:  # aiohttp's, of a header that is not ASCII
+        raise MalformedRequest("The headers do not ask for a WebSocket") from None
     if request.transport is None:
         return ws  # gone already
     session = Session(app, ws, app[HUB].add(ws, request.transport), request[TRACEPARENT])

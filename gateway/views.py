@@ -112,10 +112,11 @@ async def admin_get_event(request: web.Request) -> web.Response:
 
 
 async def create_event(request: web.Request) -> web.Response:
+    key = idempotency_key(request)
     event_id = keyed_id(request, "event")
     body = await read(request, NewEvent)
     ticket_types = tuple(
-        NewTicketType(id=_numbered(request, event_id, number), **ticket_type.model_dump())
+        NewTicketType(id=_numbered(event_id, key, number), **ticket_type.model_dump())
         for number, ticket_type in enumerate(body.ticket_types)
     )
     message = CreateEvent(event_id=event_id, ticket_types=ticket_types, **body.model_dump(exclude={"ticket_types"}))
@@ -123,21 +124,21 @@ async def create_event(request: web.Request) -> web.Response:
     return json_response(answer, status=201, headers={"Location": f"/events/{event_id}"})
 
 
-def _numbered(request: web.Request, event_id: UUID, number: int) -> UUID:
+def _numbered(event_id: UUID, key: str | None, number: int) -> UUID:
     """The id of a new ticket type: with an Idempotency-Key always the same one."""
-    key = idempotency_key(request)
     return uuid7() if key is None else uuid5(event_id, f"{key}\0{number}")
 
 
 async def update_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
+    key = idempotency_key(request)
     body = await read(request, EventPatch)
     message = UpdateEvent(
         event_id=event_id,
         changes=EventChanges(**body.model_dump(exclude_unset=True, exclude={"ticket_types"})),
         ticket_types=tuple(
             TicketTypeChange(
-                id=ticket_type.id or _numbered(request, event_id, number),
+                id=ticket_type.id or _numbered(event_id, key, number),
                 **ticket_type.model_dump(exclude_unset=True, exclude={"id"}),
             )
             for number, ticket_type in enumerate(body.ticket_types)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +20,8 @@ from ops.secrets import Secrets, ensure_secrets
 from payment.pictures import NEEDED_TYPES
 
 LOG_BYTES_MAX = 10_000_000
+# From a process' name and environment to the environment that it gets: tests put proxies in between that way.
+Detour = Callable[[str, dict[str, str]], dict[str, str]]
 STRIPE_NEEDS = ("STRIPE_WEBHOOK_SECRETS", "STRIPE_PUBLISHABLE_KEY")
 
 
@@ -38,7 +40,8 @@ class Stack:
 
     `settings` is the environment: REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in
     it replace what would be embedded, and all else in it reaches the actors. `processes` has every child by name
-    (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …).
+    (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …). `detour` may lead the
+    actors and the sandbox another way to what they talk to.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Stack:
         ports: Ports | None = None,
         scale: Scale | None = None,
         settings: Mapping[str, str] | None = None,
+        detour: Detour | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.scale = scale or Scale()
         self.ports = resolved(ports or Ports())
         given = os.environ if settings is None else settings
         self.settings = {name: value for name, value in given.items() if value}
+        self._detour = detour or _straight
         self.processes: dict[str, Child] = {}
         self.migrated: list[str] = []
         self._secrets: Secrets | None = None
@@ -232,7 +237,12 @@ class Stack:
     def _actor(
         self, name: str, module: str, port: int, environment: Mapping[str, str], health: str
     ) -> ActorProcess:
+        environment = self._detour(name, dict(environment))
         return ActorProcess(name, module, port, self.logs / f"{name}.log", environment, health)
+
+
+def _straight(_: str, environment: dict[str, str]) -> dict[str, str]:
+    return environment
 
 
 async def _together(children: Iterable[Child]) -> None:

@@ -44,7 +44,7 @@ def now() -> datetime:
 
 def build_app(settings: PaymentSettings) -> web.Application:
     """The application of `settings`; nothing is opened before it starts."""
-    app = new_app(client_max_size=settings.webhook_body_max_bytes)
+    app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
     receive = webhook(
         lambda: app[BUS],
         secrets=settings.stripe_webhook_secrets,

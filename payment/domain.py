@@ -138,6 +138,7 @@ class Picture:
     last_error: Decline | None = None
     attempt_id: str | None = None
     of_version: int | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,8 @@ def _with_picture(old: Payment, picture: Picture) -> Payment:
         old,
         status=picture.status,
         intent_id=picture.intent_id,
+        # Somebody may have changed it at Stripe: then what is captured is not what the booking costs.
+        currency=picture.currency or old.currency,
         client_secret=picture.client_secret or old.client_secret,
         charge_id=picture.charge_id or old.charge_id,
         amount_captured=max(old.amount_captured, picture.amount_captured),

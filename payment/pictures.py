@@ -73,15 +73,32 @@ class StripeEvent:
     shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None
 
 
+def text(value: Any) -> str:
+    """Raises ValueError for anything else: Postgres' arrays would take a list apart, and shift what follows it."""
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} where a text belongs")
+    return value
+
+
+def text_or_none(value: Any) -> str | None:
+    return None if value is None else text(value)
+
+
+def whole(value: Any) -> int:
+    """Raises ValueError for anything but a whole number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{type(value).__name__} where a whole number belongs")
+    return value
+
+
 def moment(seconds: int) -> datetime:
     """Stripe's timestamps are Unix seconds."""
-    return datetime.fromtimestamp(seconds, UTC)
+    return datetime.fromtimestamp(whole(seconds), UTC)
 
 
 def id_of(value: Any) -> str | None:
     """The id of a field that may be expanded."""
-    id: str | None = value["id"] if isinstance(value, Mapping) else value
-    return id
+    return text_or_none(value["id"] if isinstance(value, Mapping) else value)
 
 
 def own_id(thing: Json, key: str) -> UUID | None:
@@ -95,41 +112,46 @@ def own_id(thing: Json, key: str) -> UUID | None:
 def read_error(error: Json | None) -> Decline | None:
     if not error:
         return None
-    return Decline(error.get("code") or error["type"], error.get("decline_code"), error.get("message"))
+    return Decline(
+        text(error.get("code") or error["type"]),
+        text_or_none(error.get("decline_code")),
+        text_or_none(error.get("message")),
+    )
 
 
 def read_intent(intent: Json, source: Source, at: datetime | None, of_version: int | None = None) -> Picture:
     """https://docs.stripe.com/api/payment_intents/object. Raises KeyError, ValueError for what is none."""
     error = intent.get("last_payment_error")
     return Picture(
-        intent_id=intent["id"],
+        intent_id=text(intent["id"]),
         status=IntentStatus(intent["status"]),
         source=source,
         at=at,
-        client_secret=intent.get("client_secret"),
+        client_secret=text_or_none(intent.get("client_secret")),
         charge_id=id_of(intent.get("latest_charge")),
-        amount_captured=intent["amount_received"],
+        amount_captured=whole(intent["amount_received"]),
         last_error=read_error(error),
-        attempt_id=error.get("charge") if error else None,
+        attempt_id=text_or_none(error.get("charge")) if error else None,
         of_version=of_version,
+        currency=text(intent["currency"]),
     )
 
 
 def read_refund(refund: Json) -> RefundPicture:
     """https://docs.stripe.com/api/refunds/object."""
     return RefundPicture(
-        stripe_refund_id=refund["id"],
-        amount=refund["amount"],
+        stripe_refund_id=text(refund["id"]),
+        amount=whole(refund["amount"]),
         # A status that Stripe adds later is one that is not final.
         status=REFUND_STATUSES.get(refund["status"], RefundStatus.PENDING),
-        reason=refund.get("failure_reason"),
+        reason=text_or_none(refund.get("failure_reason")),
         refund_id=own_id(refund, REFUND_ID),
     )
 
 
 def read_event(event: Json) -> StripeEvent:
     """https://docs.stripe.com/api/events/object. Raises KeyError, ValueError for what is none."""
-    kind: str = event["type"]
+    kind = text(event["type"])
     created = moment(event["created"])
     thing: Json = event["data"]["object"]
     of = thing.get("object")
@@ -140,14 +162,14 @@ def read_event(event: Json) -> StripeEvent:
     elif of == "refund":
         shows = read_refund(thing)
     elif of == "dispute":
-        shows = DisputePicture(thing["status"], created)
+        shows = DisputePicture(text(thing["status"]), created)
     elif kind == "charge.refunded":
-        shows = ChargeRefunded(thing["amount_refunded"])
+        shows = ChargeRefunded(whole(thing["amount_refunded"]))
     return StripeEvent(
-        id=event["id"],
+        id=text(event["id"]),
         type=kind,
         created=created,
-        object_id=thing.get("id"),
+        object_id=text_or_none(thing.get("id")),
         booking_id=own_id(thing, BOOKING_ID),
         intent_id=thing["id"] if of == "payment_intent" else id_of(thing.get("payment_intent")),
         shows=shows,

@@ -69,7 +69,7 @@ def left(captured: int, refunds: Sequence[Refund]) -> int:
 
 
 def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
-    """A refund failed, and no later one of at least its amount makes it good."""
+    """A refund failed, and none of at least its amount that was asked for since then makes it good."""
     if left(captured, refunds) <= 0:
         return False
     return any(
@@ -77,7 +77,7 @@ def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
         and not any(
             later.status is not RefundStatus.FAILED
             and later.amount >= failed.amount
-            and later.created_at > failed.created_at
+            and later.created_at > failed.updated_at
             for later in refunds
         )
         for failed in refunds

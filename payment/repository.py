@@ -53,7 +53,7 @@ PAYMENT_COLUMNS = {
     "report_attempts": "int",
 }
 # What is never changed once a payment is there.
-FIXED = ("booking_id", "event_id", "amount", "currency", "created_at", "reported_version")
+FIXED = ("booking_id", "event_id", "amount", "created_at", "reported_version")
 REFUND_COLUMNS = {
     "id": "uuid",
     "booking_id": "uuid",

@@ -17,7 +17,7 @@ from common.envelope import tell
 from common.errors import HoldfastError, MalformedRequest, Unavailable
 from common.messages import StripeEventReceived
 from common.streams import REDIS_AWAY
-from common.web import TRACEPARENT, json_response
+from common.web import TRACEPARENT, json_response, read_body
 from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ def webhook(
 
     async def receive(request: web.Request) -> web.StreamResponse:
         try:
-            body = await request.read()
+            body = await read_body(request)
         except web.HTTPRequestEntityTooLarge:
             raise BodyTooLarge from None
         payload = verify(body, request.headers.get("Stripe-Signature"), secrets, tolerance_s)
@@ -66,6 +66,8 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], tolerance_s:
         payload = body.decode()
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8") from None
+    if header is not None and not header.isascii():
+        header = None  # no hexadecimal number, which the SDK cannot compare with one
     reason = ""
     for secret in secrets:
         try:
@@ -82,10 +84,11 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], tolerance_s:
 
 def _event(payload: str) -> Json:
     try:
-        event = orjson.loads(payload)
+        event: Json = orjson.loads(payload)
     except orjson.JSONDecodeError:
         raise MalformedRequest("The body is not JSON") from None
-    if not isinstance(event, dict) or event.get("object") != "event" or not {"id", "type", "data"} <= event.keys():
+    named = isinstance(event, dict) and isinstance(event.get("id"), str) and isinstance(event.get("type"), str)
+    if not named or event.get("object") != "event" or "data" not in event:
         raise MalformedRequest("The body is not a Stripe event")
     return event
 

@@ -16,12 +16,22 @@ Outcome = TypeVar("Outcome")
 class Account:
     """One account in test mode."""
 
-    def __init__(self, ledger: Ledger, webhooks: Webhooks, *, home: str, settle_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        webhooks: Webhooks,
+        *,
+        home: str,
+        settle_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` says the seconds since the epoch."""
         self.ledger = ledger
         self.webhooks = webhooks
         self.moves: Timetable[Move] = Timetable()
         self._home = home
         self._settle_seconds = settle_seconds
+        self._clock = clock
 
     def resume(self) -> None:
         """Take up the moves that an earlier process left."""
@@ -40,7 +50,7 @@ class Account:
         return Work(
             ledger=self.ledger,
             endpoints=self.webhooks.endpoints,
-            time=time.time(),
+            time=self._clock(),
             origin=origin or self._home,
             settle_seconds=self._settle_seconds,
             request_id=request_id,

@@ -94,8 +94,13 @@ def _confirmed(booking: Booking, case: Case, paid: list[Intent]) -> Iterator[str
 
 
 def _will_be_given_back(case: Case) -> bool:
-    """The booking has still to hear of the money, or the bank has taken it back."""
-    payment = case.payment
+    """The booking has still to hear of the money, a part is owed or on its way and the rest is owed when that has
+    ended, or the bank has taken it back."""
+    booking, payment = case.booking, case.payment
+    if booking is not None and booking.refund_amount is not None:
+        return True
+    if any(refund.status in ("requested", "pending") for refund in case.refunds):
+        return True
     return payment is not None and (not payment.reported or payment.dispute_status == "lost")
 
 

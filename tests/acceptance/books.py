@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -57,14 +58,16 @@ async def assert_clean(holdfast: Holdfast) -> Books:
     return Books(ticket_types)
 
 
-async def unrest(holdfast: Holdfast) -> list[str]:
-    """What `holdfast audit` finds at one look, and what is still to be done."""
+async def unrest(holdfast: Holdfast, *, since: datetime | None = None, dead_letters: bool = True) -> list[str]:
+    """What `holdfast audit` finds at one look (with `since`: at bookings made since), and what is still to be done."""
     places = places_of(holdfast.stack)
-    outcome = await examine(places, settle_s=0)
+    outcome = await examine(places, since, settle_s=0)
     waiting = await read_mailboxes(holdfast.stack.redis_url)
     assert waiting.away is None, waiting.away
     undelivered = await holdfast.stripe.undelivered()
-    left = {**waiting.lengths, **{f"dead:{name}": length for name, length in waiting.dead.items()}}
+    left = dict(waiting.lengths)
+    if dead_letters:
+        left |= {f"dead:{name}": length for name, length in waiting.dead.items()}
     left["Stripe's webhooks"] = undelivered
     return [*_told(outcome), *(f"{name}: {length} left" for name, length in left.items() if length)]
 

@@ -17,7 +17,7 @@ import aiohttp
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
 from ops.postgres import Postgres
-from ops.stack import Stack
+from ops.stack import Detour, Stack
 from ops.tokens import make_token
 from tests.acceptance.client import PATIENCE_SECONDS, Client, Json, send
 from tests.acceptance.stripe_side import StripeSide
@@ -44,13 +44,15 @@ class Holdfast:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+        # Where clients find the gateway.
+        self.url = stack.gateway_url
 
     async def __aenter__(self) -> Holdfast:
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS),
         )
-        self.anybody = Client(self.session, self.stack.gateway_url, None)
+        self.anybody = Client(self.session, self.url, None)
         self.stripe = StripeSide(self.stack, self.session)
         return self
 
@@ -60,7 +62,7 @@ class Holdfast:
     async def guest(self) -> Client:
         """A new guest, with a token from the gateway itself."""
         token = (await self.anybody.ask("POST", "/auth/guest")).ok(201)["token"]
-        return Client(self.session, self.stack.gateway_url, token)
+        return Client(self.session, self.url, token)
 
     def client(self, subject: str | None = None, *, operator: bool = False, **more: Any) -> Client:
         """One whom an identity provider knows; a new one unless told."""
@@ -68,7 +70,7 @@ class Holdfast:
         assert secret is not None
         subject = subject or f"client-{next(_numbers)}"
         token = make_token(secret, self.stack.settings, subject, operator=operator, **more)
-        return Client(self.session, self.stack.gateway_url, token)
+        return Client(self.session, self.url, token)
 
     async def event(self, *ticket_types: tuple[int, int], **more: Any) -> Json:
         """A new event with ticket types of (price, capacity), made by an operator."""
@@ -108,11 +110,16 @@ class Holdfast:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, scale: Scale | None = None, settings: Mapping[str, str] = MappingProxyType({})
+    folder: Path,
+    *,
+    scale: Scale | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    detour: Detour | None = None,
 ) -> AsyncIterator[Holdfast]:
     """A stack of its own under `folder`, stopped at the end and its database deleted."""
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
+    settings = {**base, **SETTINGS, **settings}
+    stack = Stack(folder, ports=Ports.free(), scale=scale, settings=settings, detour=detour)
     try:
         await stack.start()
         async with Holdfast(stack) as holdfast:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -29,3 +31,12 @@ async def forget_all(holdfast: Holdfast) -> None:
     """FLUSHALL: mailboxes, groups, what is pending, replies, notifications, the turns at Stripe."""
     async with Redis.from_url(holdfast.stack.redis_url) as redis:
         await redis.flushall()
+
+
+def empty(folder: Path) -> None:
+    """Delete the data of a Redis that is stopped."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from tests.acceptance.client import Client, Json
+from tests.acceptance.command import audit
 from tests.acceptance.holdfast import Holdfast
 
-ROOT = Path(__file__).parent.parent.parent
 BUYERS = 20
 NOWHERE = "postgresql://nobody:no@127.0.0.1:1/nothing"
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    error: str
-
-    @property
-    def body(self) -> dict[str, Any]:
-        body: dict[str, Any] = json.loads(self.out)
-        return body
-
-
-async def audit(data: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
-    """The command, as it finds the stack by its data folder alone unless told otherwise."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    command = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "ops", "audit", "--data", str(data), *arguments),
-        cwd=ROOT,
-        env={**kept, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, error = await command.communicate()
-    assert command.returncode is not None
-    return Said(command.returncode, out.decode(), error.decode())
 
 
 async def buy(holdfast: Holdfast, client: Client, event: Json) -> Json:

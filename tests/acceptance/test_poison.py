@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES, PAYMENT_INTENTS, TYPES
+from common.messages import MAILBOXES, PAYMENT_INTENTS
 from common.streams import dead_letters
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.poison import Fields, entry, letters, put, undecodable
 from tests.acceptance.waiting import eventually
 
-Fields = dict[str, str | bytes]
-
 pytestmark = pytest.mark.timeout(120)
-
-
-def entry(type: str, data: Json | str, subject: str = "nobody") -> Fields:
-    body = data if isinstance(data, str) else json.dumps(data)
-    return {"specversion": "1.0", "id": str(uuid4()), "type": type, "subject": subject, "data": body}
-
-
-def foreign_to(mailbox: str) -> str:
-    """A type whose messages belong elsewhere."""
-    return "payment.report_applied" if mailbox.startswith("booking") else "event.get"
-
-
-def undecodable(mailbox: str) -> dict[str, Fields]:
-    (own, *_) = [kind.type for kind in TYPES.values() if kind.stream == mailbox]
-    return {
-        "no message at all": {b"\xff\x00".decode("latin-1"): b"\xff\xfe"},
-        "an unknown type": entry("from.the.future", {}),
-        "data that is no JSON": entry(own, "{"),
-        "data that lacks everything": entry(own, {}),
-        "a type without a subject": {"type": own, "data": "{}"},
-        "a message for another mailbox": entry(
-            foreign_to(mailbox), {"event_id": str(uuid4()), "booking_id": str(uuid4()), "version": 1}
-        ),
-    }
-
-
-async def put(redis: Redis, mailbox: str, fields: Fields) -> bytes:
-    return cast(bytes, await redis.xadd(mailbox, cast(Any, fields)))
-
-
-async def letters(redis: Redis, mailbox: str) -> dict[bytes, dict[bytes, bytes]]:
-    """The dead letters of `mailbox`, by the id that the entry had."""
-    found = cast(Any, await redis.xrange(dead_letters(mailbox)))
-    return {fields[b"dead_entry"]: fields for _, fields in found}
 
 
 async def assert_sells(holdfast: Holdfast) -> None:

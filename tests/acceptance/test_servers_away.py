@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,7 @@ from ops.redis import RedisServer
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Answer
 from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.mailboxes import empty
 from tests.acceptance.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -32,14 +31,6 @@ async def away(holdfast: Holdfast, server: str, *, forget: bool = False) -> Asyn
     finally:
         await process.start()
     await holdfast.ready()
-
-
-def empty(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
 
 
 def assert_come_back(answer: Answer) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 from common.process import main
 from common.settings import ProcessSettings
 from common.supervisor import SUPERVISOR, finish
-from common.web import new_app
+from common.web import new_app, read_body
 
 
 class Settings(ProcessSettings):
@@ -20,8 +20,9 @@ class Settings(ProcessSettings):
 
 
 def build_app(settings: Settings) -> web.Application:
-    app = new_app()
+    app = new_app(body_seconds=settings.body_seconds)
     app.router.add_get("/slow", slow)
+    app.router.add_post("/size", size)
 
     async def background(app: web.Application) -> AsyncIterator[None]:
         told = asyncio.Event()
@@ -42,6 +43,10 @@ async def work(ends: str, told: asyncio.Event) -> None:
         nobody.cancel()
         await nobody
     await told.wait()
+
+
+async def size(request: web.Request) -> web.Response:
+    return web.json_response(len(await read_body(request)))
 
 
 async def slow(request: web.Request) -> web.StreamResponse:

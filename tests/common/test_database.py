@@ -215,6 +215,17 @@ async def test_a_connection_that_postgres_ends_is_an_outage(
     await own_database.ping()
 
 
+async def test_a_connection_that_is_about_to_end_is_an_outage(database: Database) -> None:
+    """Postgres has said on it, while nobody used it, that it shuts down; the end itself is still to come."""
+    async with database.connection() as connection:
+        protocol = connection._con._protocol
+    told = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    protocol.data_received(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
+    with pytest.raises(DATABASE_AWAY):
+        await value(database, "SELECT 1")
+    assert await value(database, "SELECT 1") == 1
+
+
 async def test_a_commit_on_a_lost_connection_is_an_outage(own_database: Database) -> None:
     with pytest.raises(DATABASE_AWAY):
         async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)"):
@@ -250,6 +261,27 @@ async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
         assert time.monotonic() - started < 3
     finally:
         own_postgres.resume()
+
+
+async def test_who_gives_up_before_a_transaction_has_begun_leaves_none_behind(
+    own_postgres: Postgres, own_database: Database
+) -> None:
+    """The pool would complain of a connection that comes back with one, once the server answers."""
+    complaints: list[dict[str, Any]] = []
+    await own_database.ping()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    try:
+        own_postgres.pause()
+        loop.call_later(0.4, own_postgres.resume)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), own_database.transaction():
+                raise AssertionError("it began while the server was frozen")
+    finally:
+        own_postgres.resume()
+        loop.set_exception_handler(None)
+    assert complaints == []
+    await own_database.ping()
 
 
 async def test_a_server_that_is_frozen_holds_nobody_up(

@@ -59,3 +59,27 @@ async def test_only_the_letters_that_were_named_are_replayed(stage: Stage) -> No
     first, second = await stage.entries(dead_letters(STREAM))
     assert await replay(stage.redis, STREAM, [first.id.decode(), "1-1"]) == 1
     assert await stage.entries(dead_letters(STREAM)) == [second]
+
+
+async def test_what_another_has_finished_has_not_failed_and_is_not_buried(stage: Stage) -> None:
+    """A consumer that was away for long comes back to an entry that was given to another meanwhile."""
+    slow, quick = stage.mailbox("slow"), stage.mailbox("quick")
+    await slow.create()
+    await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
+    (entry,) = await slow.read(1, BLOCK_MS)
+    await stage.abandon([entry], "slow")
+    await quick.ack(await quick.read(1, BLOCK_MS))
+    assert await slow.count_failure(entry) == 0
+    await slow.bury(entry, "too late", attempts=5)
+    assert await stage.dead() == []
+    assert await stage.redis.keys("attempts:*") == []
+
+
+async def test_who_buries_what_another_has_buried_makes_no_second_letter(stage: Stage) -> None:
+    one, two = stage.mailbox("one"), stage.mailbox("two")
+    await one.create()
+    await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
+    (entry,) = await one.read(1, BLOCK_MS)
+    await one.bury(entry, "first", attempts=5)
+    await two.bury(entry, "second", attempts=6)
+    assert [letter["dead_error"] for letter in await stage.dead()] == ["first"]

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
@@ -172,3 +173,19 @@ async def test_connections_from_before_a_restart_are_made_anew(own_redis: RedisS
             await client.ping()
         await own_redis.start()
         await asyncio.gather(*(client.ping() for _ in range(10)))
+
+
+async def test_a_connection_that_is_lost_unnoticed_is_redis_away(redis_url: str) -> None:
+    """Under uvloop, which processes run on: its transports refuse what is written after their end."""
+
+    async def write_too_late() -> None:
+        async with connected(redis_url) as client:
+            await client.ping()
+            (connection,) = cast(Any, client.connection_pool)._available_connections
+            connection._writer.transport.abort()
+            await asyncio.sleep(0)
+            with pytest.raises(REDIS_AWAY):
+                await connection.send_command("PING")
+            assert await client.ping()
+
+    await asyncio.to_thread(uvloop.run, write_too_late())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -147,6 +148,27 @@ async def test_a_wrong_idempotency_key(gateway: Client, nothing_happens: None, k
     assert (response.status, problem["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
 
 
+async def test_a_wrong_idempotency_key_is_refused_where_nothing_new_is_made(
+    gateway: Client, nothing_happens: None
+) -> None:
+    headers = OPERATOR | {"Idempotency-Key": "with space"}
+    response = await gateway.patch(f"/admin/events/{E}", json={"name": "Other"}, headers=headers)
+    assert (response.status, (await response.json())["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(
+    redis_server: RedisServer, nothing_happens: None
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.get_running_loop().create_future()
+
+    headers = bearer() | {"Content-Type": "application/json"}
+    async with serving(redis_server.url, body_seconds=0.1) as hasty:
+        response = await hasty.post("/bookings", data=chunks(), headers=headers)
+        assert (response.status, (await response.json())["code"]) == (408, "request_timeout")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -171,6 +193,29 @@ async def test_what_cannot_be_an_id_is_not_found(
 ) -> None:
     response = await gateway.request(method, path, headers=OPERATOR)
     assert (response.status, (await response.json())["code"]) == (404, "not_found")
+
+
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade"}
+VERSION = {"Sec-WebSocket-Version": "13"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Upgrade": "websocket"},
+        UPGRADE,
+        UPGRADE | VERSION,
+        UPGRADE | VERSION | {"Sec-WebSocket-Key": "x"},
+        UPGRADE | VERSION | {"Sec-WebSocket-Key": "é" * 24},
+        UPGRADE | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "99"},
+    ],
+)
+async def test_what_asks_for_no_websocket_is_refused(
+    gateway: Client, nothing_happens: None, headers: dict[str, str]
+) -> None:
+    response = await gateway.get("/ws", headers=headers)
+    assert (response.status, (await response.json())["code"]) == (400, "malformed_request")
 
 
 async def test_another_method_is_told_which_are_allowed(gateway: Client, nothing_happens: None) -> None:
@@ -213,7 +258,9 @@ CURSOR = encode_cursor(["2030-01-01T00:00:00Z", E])
 )
 async def test_a_wrong_query_is_refused(gateway: Client, nothing_happens: None, query: str) -> None:
     response = await gateway.get(f"/bookings?{query}", headers=bearer())
-    assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
+    problem = await response.json()
+    assert (response.status, problem["code"]) == (422, "invalid_request")
+    assert [error["loc"] for error in problem["errors"]] == [["query", query.partition("=")[0]]]
 
 
 def changed(**values: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from common.resources import Booking, Event
@@ -57,7 +59,7 @@ async def test_every_operation_says_what_can_go_wrong(gateway: Client) -> None:
             if "security" in operation:
                 assert {"401", "429", "503"} <= set(responses), path
             if "requestBody" in operation:
-                assert {"400", "413", "415", "422"} <= set(responses), path
+                assert {"400", "408", "413", "415", "422"} <= set(responses), path
             if path.startswith("/admin"):
                 assert "403" in responses, path
             if "{id}" in path:
@@ -77,9 +79,50 @@ async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
     assert schemas["Booking"]["properties"]["amount"]["maximum"] == 99_999_999
 
 
+async def test_links_lead_from_what_is_made_to_what_takes_its_id(gateway: Client) -> None:
+    document = await fetched(gateway)
+    operations = {one["operationId"] for methods in document["paths"].values() for one in methods.values()}
+    found: dict[str, set[str]] = {}
+    for path in ("/bookings", "/admin/events"):
+        for status, response in document["paths"][path]["post"]["responses"].items():
+            links = response.get("links", {})
+            assert bool(links) is status.startswith("2"), (path, status)
+            assert {link["operationId"] for link in links.values()} <= operations
+            found.setdefault(path, set()).update(links)
+    booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
+    assert found["/bookings"] == booking
+    event = {"get_event", "admin_get_event", "update_event", "cancel_event", "create_booking"}
+    assert found["/admin/events"] == event | {"list_bookings", "admin_list_bookings"}
+
+
+BOOKINGS = [
+    ({"event_id": "e"}, False),
+    ({"event_id": "e", "quantity": 1}, True),
+    ({"event_id": "e", "quantity": 1, "items": None}, True),
+    ({"event_id": "e", "quantity": None, "items": None}, False),
+    ({"event_id": "e", "items": [{"ticket_type_id": "t", "quantity": 1}]}, True),
+    ({"event_id": "e", "items": [{"ticket_type_id": "t", "quantity": 1}], "quantity": 1}, False),
+]
+
+
+@pytest.mark.parametrize(("body", "valid"), BOOKINGS)
+async def test_a_booking_has_one_form(gateway: Client, body: dict[str, Any], valid: bool) -> None:
+    schemas = (await fetched(gateway))["components"]["schemas"]
+    schema = {**schemas["NewBooking"], "components": {"schemas": schemas}}
+    assert Draft202012Validator(schema).is_valid(body) is valid
+
+
+async def test_what_is_changed_may_not_be_null_but_for_the_end_of_cancelling(gateway: Client) -> None:
+    schemas = (await fetched(gateway))["components"]["schemas"]
+    schema = {**schemas["EventPatch"], "components": {"schemas": schemas}}
+    nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid({name: None})}
+    assert nullable == {"cancel_until"}
+    assert all("default" not in value for value in schema["properties"].values())
+
+
 async def test_close_codes_are_described(gateway: Client) -> None:
     about = (await fetched(gateway))["paths"]["/ws"]["get"]["description"]
-    for code in (1001, 1003, 1008, 1009, 1013, 4401):
+    for code in (1001, 1002, 1003, 1007, 1008, 1009, 1013, 4401):
         assert str(code) in about
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
+import orjson
 import pytest
 
 from common.messages import (
@@ -218,6 +219,32 @@ async def test_a_payload_that_is_no_event_fails_alone(stage: Stage) -> None:
     with pytest.raises((ValueError, KeyError)):
         await stage.give(StripeEventReceived(payload='{"type": "payment_intent.succeeded"}'))
     assert await stage.rows("SELECT 1 FROM stripe_events") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", ["pi_1"]),
+        ("client_secret", ["a list of one, which Postgres' unnest would take for the one"]),
+        ("amount_received", [1]),
+        ("amount_received", 1.5),
+        ("amount_received", True),
+        ("latest_charge", {"id": 7}),
+        ("currency", None),
+        ("last_payment_error", {"code": ["declined"]}),
+    ],
+)
+async def test_an_event_of_other_types_changes_nothing(stage: Stage, name: str, value: Any) -> None:
+    """Such an event is for people to look at: in the dead letters."""
+    wanted, report = await made(stage)
+    await stage.pay(report.intent_id)
+    (event,) = await stage.events("payment_intent.succeeded", of=report.intent_id)
+    before = await stage.rows("SELECT * FROM payments")
+    spoiled = {**event, "data": {"object": {**event["data"]["object"], name: value}}}
+    with pytest.raises(ValueError, match="belongs"):
+        await stage.give(StripeEventReceived(payload=orjson.dumps(spoiled).decode()))
+    assert await stage.rows("SELECT * FROM payments") == before
+    assert (await stage.webhooks(event))[0].amount_captured == wanted.amount
 
 
 async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:

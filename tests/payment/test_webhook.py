@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -111,6 +112,7 @@ FORGED = [
     pytest.param("", id="empty"),
     pytest.param("t=1,v1=00", id="made up"),
     pytest.param("nonsense", id="not a signature"),
+    pytest.param(f"t={int(time.time())},v1=é", id="not of ASCII"),
     pytest.param(f"t={int(time.time())}", id="without a scheme"),
     pytest.param(sign(text(EVENT), "whsec_other"), id="of another secret"),
     pytest.param(sign(text(EVENT) + " "), id="of another body"),
@@ -140,6 +142,8 @@ async def test_what_is_forged_or_stale_changes_nothing(
         b'{"object":"event"}',
         b"\xff\xfe",
         b'{"object": "v2.core.event"}',
+        text({**EVENT, "id": ["evt_1"]}).encode(),
+        text({**EVENT, "type": {}}).encode(),
     ],
 )
 async def test_what_is_no_event_changes_nothing(process: Client, redis: Redis, body: bytes) -> None:
@@ -148,6 +152,27 @@ async def test_what_is_no_event_changes_nothing(process: Client, redis: Redis, b
 
     assert (answer.status, (await answer.json())["code"]) == (400, "malformed_request")
     assert not await kept(redis)
+
+
+async def test_a_body_that_cannot_be_decoded_changes_nothing(process: Client, redis: Redis) -> None:
+    body = text(EVENT).encode()
+    headers = {"Stripe-Signature": sign(text(EVENT)), "Content-Encoding": "gzip"}
+    answer = await process.post(URL, data=body, headers=headers)
+
+    assert (answer.status, (await answer.json())["code"]) == (400, "malformed_request")
+    assert not await kept(redis)
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(settings: PaymentSettings) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.get_running_loop().create_future()
+
+    hasty = settings.model_copy(update={"body_seconds": 0.1})
+    async with TestClient(TestServer(build_app(hasty))) as process:
+        answer = await process.post(URL, data=chunks())
+        assert (answer.status, (await answer.json())["code"]) == (408, "request_timeout")
+        assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("chunked", [True, False])

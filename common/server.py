@@ -1,0 +1,86 @@
+"""The HTTP server of every process: waits for slow clients, but not for ever, and logs nothing that is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from common.errors import MalformedRequest
+from common.settings import ProcessSettings
+from common.web import problem, translate
+
+# Linux only: how long what was sent may wait for the other side to take it, also behind a closed window.
+# https://www.rfc-editor.org/rfc/rfc5482
+USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+LINGERING_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class Connection(web.RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if USER_TIMEOUT is not None and (kernel := transport.get_extra_info("socket")) is not None:
+            kernel.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(self.keepalive_timeout * 1000))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What cannot be parsed: aiohttp would log a traceback that shows the header, and in it the token."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        log.info("not HTTP", error=type(exc).__name__)
+        response = problem(MalformedRequest("The request line or a header is not HTTP/1.1, or too long"))
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """A body that breaks after its request was answered is the client's, and no error of ours."""
+        if isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            log.info("the rest of a body cannot be read")
+        else:
+            super().log_exception(*args, **kwargs)
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs an application with `settings`' limits."""
+
+    def __init__(self, app: web.Application, settings: ProcessSettings) -> None:
+        limits: dict[str, Any] = {
+            "keepalive_timeout": settings.idle_seconds,
+            # How long the rest of a body that was refused is read.
+            "lingering_time": min(LINGERING_SECONDS, settings.idle_seconds),
+        }
+        super().__init__(app, access_log=None, shutdown_timeout=settings.shutdown_seconds, **limits)
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        handle = made.request_handler
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                return await handle(request)
+            except web.HTTPException as error:  # before any middleware: an Expect that aiohttp does not know
+                if error.status < 400:
+                    raise
+                return translate(error)
+
+        return _Server(answer, request_factory=made.request_factory, **self._kwargs)

@@ -1,0 +1,152 @@
+"""A mailbox as it should be, in memory, and what any number of its consumers may do to the real one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from common.streams import Entry, Mailbox, dead_letters, lengths, oldest
+
+STREAM = "model"
+GROUP = "model"
+CLAIM_IDLE_MS = 60_000
+BLOCK_MS = 1
+LONG_MS = 3_600_000
+
+
+@dataclass
+class Item:
+    """One entry that nobody has acknowledged. `owner` has it in hand, for the `times`-th time it was given out."""
+
+    value: bytes
+    owner: str | None = None
+    times: int = 0
+    # Held for longer than a claim's idle time.
+    old: bool = False
+
+
+@dataclass
+class Model:
+    """What must be in Redis."""
+
+    # By id, in the order in which they came.
+    outstanding: dict[bytes, Item] = field(default_factory=dict)
+    failures: dict[bytes, int] = field(default_factory=dict)
+    # Dead letters: by their own id, the entry's id and value.
+    dead: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    done: set[bytes] = field(default_factory=set)
+    group: bool = False
+
+    @property
+    def new(self) -> list[bytes]:
+        return [id for id, item in self.outstanding.items() if item.owner is None]
+
+    @property
+    def held(self) -> dict[bytes, Item]:
+        return {id: item for id, item in self.outstanding.items() if item.owner is not None}
+
+    def given(self, consumer: str, entries: Sequence[Entry], count: int) -> None:
+        """These were read: the abandoned ones alone, or else exactly the next new ones."""
+        assert len(entries) <= count
+        values = [entry.fields[b"value"] for entry in entries]
+        assert not self.done.intersection(values), "what was acknowledged has come back"
+        assert len(set(values)) == len(values)
+        if entries and entries[0].reclaimed:
+            for entry in entries:
+                item = self.outstanding[entry.id]
+                assert entry.reclaimed
+                assert item.owner is not None
+                assert item.old, "it was taken from somebody who has it in hand"
+        else:
+            assert [entry.id for entry in entries] == self.new[:count], "first deliveries are not in order"
+        for entry in entries:
+            item = self.outstanding[entry.id]
+            assert entry.fields == {b"value": item.value}
+            item.owner, item.times, item.old = consumer, item.times + 1, False
+
+    def acknowledged(self, entries: Sequence[Entry]) -> None:
+        """Whoever has it in hand now: who acknowledges has done the work."""
+        for entry in entries:
+            item = self.outstanding.pop(entry.id, None)
+            if item is not None:
+                self.done.add(item.value)
+                self.failures.pop(entry.id, None)
+
+    def forgotten(self) -> None:
+        """Redis has lost everything."""
+        self.outstanding.clear()
+        self.failures.clear()
+        self.dead.clear()
+        self.group = False
+
+    def ungrouped(self) -> None:
+        """The group alone is gone: all that is left is new again."""
+        self.group = False
+        for item in self.outstanding.values():
+            item.owner, item.times, item.old = None, 0, False
+
+
+class Clock:
+    """Stands in for the module `time`: how long ago was looked for abandoned entries is for a test to say."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Consumer:
+    """One who reads, with all that they were ever given: they may come back to it late."""
+
+    name: str
+    mailbox: Mailbox
+    given: list[Entry] = field(default_factory=list)
+
+    def some(self, picks: Sequence[int]) -> list[Entry]:
+        return [self.given[pick] for pick in picks if pick < len(self.given)]
+
+
+def consumer(redis: Redis, blocking: Redis, name: str) -> Consumer:
+    mailbox = Mailbox(redis, blocking, STREAM, group=GROUP, consumer=name, claim_idle_ms=CLAIM_IDLE_MS)
+    return Consumer(name, mailbox)
+
+
+async def let_grow_old(redis: Redis, model: Model) -> None:
+    """All that anybody has in hand looks as if it had been held for long; nothing else about it changes."""
+    for id, item in model.held.items():
+        await cast(Any, redis).xclaim(STREAM, GROUP, item.owner, 0, [id], idle=LONG_MS, justid=True)
+        item.old = True
+
+
+async def consumers(redis: Redis) -> dict[str, int]:
+    """How many entries each consumer has in hand, also none."""
+    found = cast(Any, await redis.xinfo_consumers(STREAM, GROUP))
+    return {each["name"].decode(): each["pending"] for each in found}
+
+
+async def compare(redis: Redis, model: Model) -> None:
+    """What is in Redis is what the model says."""
+    entries = cast(Any, await redis.xrange(STREAM))
+    assert [(id, fields[b"value"]) for id, fields in entries] == [
+        (id, item.value) for id, item in model.outstanding.items()
+    ]
+    if model.group:
+        pending = cast(Any, await redis.xpending_range(STREAM, GROUP, "-", "+", 1000))
+        found = {each["message_id"]: (each["consumer"].decode(), each["times_delivered"]) for each in pending}
+        assert found == {id: (item.owner, item.times) for id, item in model.held.items()}
+    letters = cast(Any, await redis.xrange(dead_letters(STREAM)))
+    assert {id: (fields[b"dead_entry"], fields[b"value"]) for id, fields in letters} == model.dead
+    failures = cast(dict[bytes, bytes], await cast(Any, redis.hgetall(f"attempts:{STREAM}")))
+    assert {id: int(count) for id, count in failures.items() if id in model.outstanding} == model.failures
+    assert await lengths(redis, [STREAM]) == {STREAM: len(model.outstanding)}
+    first = await oldest(redis, STREAM)
+    expected = next((int(id.partition(b"-")[0]) for id in model.outstanding), None)
+    assert (round(first.timestamp() * 1000) if first else None) == expected

@@ -1,0 +1,109 @@
+"""Clients that are slow, or speak no HTTP, are told so or cut off, and nothing of theirs is logged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from common.server import USER_TIMEOUT
+from tests.common.test_process import Program, running
+
+SECRET = "eyJhbGciOi-somebodys-token"
+GIVES_UP_S = 15
+POST = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+async def program() -> AsyncIterator[Program]:
+    async with running(IDLE_SECONDS="0.3", BODY_SECONDS="0.2") as program:
+        await program.until("listening")
+        yield program
+        program.process.send_signal(signal.SIGTERM)
+        await program.until("stopped")
+        assert [line for line in program.said if line["level"] in ("warning", "error", "critical")] == []
+        assert SECRET not in str(program.said)
+
+
+async def exchange(program: Program, content: bytes) -> bytes:
+    """What comes back before the connection is closed at the other side."""
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        async with asyncio.timeout(GIVES_UP_S):
+            writer.write(content)
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def problem(answer: bytes) -> dict[str, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/problem+json" in head
+    found: dict[str, Any] = json.loads(body)
+    assert head.split()[1] == str(found["status"]).encode()
+    return found
+
+
+@pytest.mark.parametrize("content", [b"", b"GET /health/live HTTP/1.1\r\nHost: here\r\nX-Slow: "])
+async def test_connection_without_a_request_is_closed(program: Program, content: bytes) -> None:
+    assert await exchange(program, content) == b""
+
+
+async def test_connection_is_kept_for_the_next_request_and_then_closed(program: Program) -> None:
+    answers = await exchange(program, b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n" * 2)
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_body_that_does_not_arrive_is_not_waited_for(program: Program) -> None:
+    assert problem(await exchange(program, POST + b"12345"))["code"] == "request_timeout"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {SECRET}\0\r\n\r\n".encode(),
+        f"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {SECRET * 500}\r\n\r\n".encode(),
+        f"GET /{'x' * 10_000} HTTP/1.1\r\nHost: here\r\n\r\n".encode(),
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+        POST.replace(b"10", b"-1"),
+    ],
+    ids=["NUL", "long header", "long path", "TLS", "negative length"],
+)
+async def test_what_is_no_http_is_a_problem_document(program: Program, content: bytes) -> None:
+    """aiohttp would answer in plain text, and log a traceback with the header in it."""
+    assert problem(await exchange(program, content))["code"] == "malformed_request"
+
+
+async def test_expectation_that_nobody_knows_is_a_problem_document(program: Program) -> None:
+    lines = b"Expect: miracles\r\nConnection: close\r\n\r\n"
+    answer = await exchange(program, b"GET /health/live HTTP/1.1\r\nHost: here\r\n" + lines)
+    assert problem(answer)["code"] == "malformed_request"
+
+
+async def test_body_that_nobody_reads_may_be_broken(program: Program) -> None:
+    head = b"GET /nowhere HTTP/1.1\r\nHost: here\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    assert b" 404 " in await exchange(program, head + b"no gzip.." + POST)
+
+
+@pytest.mark.skipif(USER_TIMEOUT is None, reason="the system has no TCP_USER_TIMEOUT")
+async def test_answers_that_nobody_reads_are_not_kept(program: Program) -> None:
+    """The window is full; once the server has given up, what is written to it is refused."""
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await loop.sock_connect(client, (host, int(port)))
+
+        async def ask_on() -> None:
+            while True:
+                await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(ask_on(), GIVES_UP_S)
