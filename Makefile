@@ -8,9 +8,14 @@ INSTALL_LOCKED := install --require-hashes -r
 STAMP := .venv/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --quiet
 SECONDS ?= 60
+SEEDS ?= 1000
+STEPS ?= 250
+REQUESTS ?= 50000
+MINUTES ?= 5
+ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench migrations lock clean
+.PHONY: help up test check format bench simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -33,6 +38,19 @@ format: $(STAMP) ## Put the code into its form
 
 bench: $(STAMP) ## Measure the real processes; how long in SECONDS=60
 	@.venv/bin/python -m bench --seconds $(SECONDS) $(ARGS)
+
+simulate: $(STAMP) ## Play seeded schedules with every fault: SEEDS=1000 STEPS=250, or one with its story: SEED=1
+	@.venv/bin/python -m tests.simulation --seeds $(SEEDS) --steps $(STEPS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PLANTED),--planted $(PLANTED)) $(ARGS)
+
+chaos: $(STAMP) ## Harm the real processes and see what they promise kept: MINUTES=5 SEED=1 REPORT=chaos.md
+	@.venv/bin/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
+		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
+
+races: $(STAMP) ## Many clients after few seats while actors are killed: ROUNDS=1000 SEED=1 FIRST=0
+	@.venv/bin/python -m tests.races --rounds $(ROUNDS) $(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(if $(FIRST),,HOLDFAST_EXAMPLES=$(ROUNDS) .venv/bin/python -m pytest -q \
+		tests/races/test_leases.py tests/races/test_processes.py tests/common/test_mailbox_model.py)
 
 migrations: $(STAMP) ## Write the migration for changed models: APP=booking NAME=what_changes
 	@test -n "$(APP)" -a -n "$(NAME)" || { echo "say which: make migrations APP=booking NAME=what_changes" >&2; exit 1; }

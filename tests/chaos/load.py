@@ -1,0 +1,166 @@
+"""Many customers at several events, at a steady rate, and now and then an event that is called off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.acceptance.client import Json
+from tests.acceptance.customers import CANCELLABLE
+from tests.acceptance.holdfast import STARTS_AT
+from tests.chaos.browser import Browser
+from tests.chaos.judge import Judge
+from tests.chaos.place import Place
+from tests.chaos.screen import Screen
+from tests.chaos.shopper import SHARES, Order, Shopper
+from tests.chaos.visitor import Visitor
+
+PRICE = 1500
+SEATS, SCARCE_SEATS = 1_000_000, 30
+QUANTITY_MAX = 3
+# Orders under way at once: in a long fault customers do not pile up without end.
+ORDERS_MAX = 400
+
+
+@dataclass(frozen=True)
+class Role:
+    """A kind of event: which part of the orders it gets, and after how many orders another takes its place.
+    `called_off`: then it is called off."""
+
+    name: str
+    share: int
+    seats: int
+    orders_max: int
+    called_off: bool = False
+
+
+ROLES = (
+    Role("plain", 30, SEATS, 1_000_000),
+    Role("other", 25, SEATS, 1_000_000),
+    Role("scarce", 25, SCARCE_SEATS, 250),
+    Role("doomed", 20, SEATS, 40, called_off=True),
+)
+
+
+@dataclass
+class _Playing:
+    """The event that has a role now."""
+
+    event: Json
+    orders: int = 0
+
+
+@dataclass
+class Load:
+    """Use as `async with crowd(...)`. `gate`: new orders come only while it is set."""
+
+    place: Place
+    seed: int
+    rate: float
+    shoppers: list[Shopper]
+    cashier: Visitor
+    closes: Counter[str]
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    called_off: list[str] = field(default_factory=list)
+    orders: int = 0
+    _playing: dict[str, _Playing] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> Judge:
+        return self.place.judge
+
+    async def prepare(self) -> None:
+        for role in ROLES:
+            await self._cast(role)
+
+    async def run(self) -> None:
+        """Orders at a steady rate, until cancelled."""
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        while True:
+            await self.gate.wait()
+            # What was not ordered while the gate was closed, or everybody was busy, is not made up for.
+            at = max(at + 1 / self.rate, loop.time() - 0.1)
+            await asyncio.sleep(at - loop.time())
+            if self.gate.is_set() and len(self.under_way) < ORDERS_MAX:
+                await self._order()
+
+    async def _order(self) -> None:
+        chance = random.Random(f"{self.seed}/{self.orders}")
+        role = chance.choices(ROLES, [role.share for role in ROLES])[0]
+        wish = chance.choices(list(SHARES), list(SHARES.values()))[0]
+        shopper = self.shoppers[self.orders % len(self.shoppers)]
+        playing = self._playing[role.name]
+        order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, f"order-{self.orders}")
+        self.orders += 1
+        playing.orders += 1
+        self._spawn(shopper.go(order), order.key)
+        if playing.orders == role.orders_max:
+            self._spawn(self._replace(role, playing), f"another {role.name}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self.under_way.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.judge.breaks("answers as documented", f"{task.get_name()}: {type(error).__name__}: {error}")
+
+    async def _replace(self, role: Role, playing: _Playing) -> None:
+        await self._cast(role)
+        if not role.called_off:
+            return
+        id = playing.event["id"]
+        answer = await self.cashier.insist("POST", f"/admin/events/{id}/cancel")
+        assert answer is not None
+        answer.ok(202)
+        self.called_off.append(id)
+
+    async def _cast(self, role: Role) -> None:
+        """A new event for the role; made once, however often that is asked for."""
+        number = len(self.called_off) + self.orders
+        body = {
+            "name": f"{role.name} {number}",
+            "starts_at": STARTS_AT,
+            "currency": "eur",
+            "ticket_types": [{"name": "Row 1", "unit_amount": PRICE, "capacity": role.seats}],
+            **CANCELLABLE,
+        }
+        headers = {"Idempotency-Key": f"{role.name}-{number}"}
+        answer = await self.cashier.insist("POST", "/admin/events", json=body, headers=headers)
+        assert answer is not None
+        self._playing[role.name] = _Playing(answer.ok(201))
+
+
+@asynccontextmanager
+async def crowd(place: Place, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
+    """So many shoppers with open sockets, and the events; nobody orders yet. At the end everybody leaves."""
+    holdfast, judge = place.holdfast, place.judge
+    closes: Counter[str] = Counter()
+    cashier = Visitor(holdfast.client("cashier", operator=True), judge)
+    browser = Browser(holdfast.stripe)
+    made = []
+    for number in range(shoppers):
+        subject = f"shopper-{number}"
+        visitor = Visitor(holdfast.client(subject), judge)
+        screen = Screen(visitor, holdfast.session, closes, in_message=number % 2 == 0)
+        made.append(Shopper(subject, visitor, screen, browser, cashier))
+    load = Load(place, seed, rate, made, cashier, closes)
+    await load.prepare()
+    watching = [asyncio.create_task(each.screen.run(), name=f"screen of {each.subject}") for each in made]
+    for task in watching:
+        task.add_done_callback(load._done)
+    try:
+        yield load
+    finally:
+        for task in (*load.under_way, *watching):
+            task.cancel()
+        await asyncio.gather(*load.under_way, *watching, return_exceptions=True)

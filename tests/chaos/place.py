@@ -1,0 +1,151 @@
+"""A running Holdfast with wires between all its parts, and what the monkey has to hand there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from common.messages import MAILBOXES
+from ops.layout import Scale
+from tests.acceptance.conftest import IMPATIENT
+from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.poison import letters, put, undecodable
+from tests.chaos.judge import Judge
+from tests.chaos.plan import wires
+from tests.chaos.wire import Wire
+
+# Which way a variable of a process' environment leads.
+WAYS = {
+    "REDIS_URL": "redis",
+    "BOOKING_DATABASE_URL": "postgres",
+    "PAYMENT_DATABASE_URL": "postgres",
+    "STRIPE_API_BASE": "stripe",
+}
+CLIENTS, WEBHOOKS = "clients to gateway", "stripe to webhooks"
+
+# Holds short enough to end within a run, and their grace with them; Stripe as fast as it is with a live key.
+SETTINGS = IMPATIENT | {
+    "ANSWER_SECONDS": "5",
+    "HOLD_SECONDS": "20",
+    "DECLINE_SECONDS": "10",
+    "RELEASE_SECONDS": "15",
+    "STRIPE_REQUESTS_PER_SECOND": "100",
+    "EVENT_CATCH_UP_SECONDS": "2",
+}
+
+
+class Switchboard:
+    """The sandbox' faults: it knows one set of them at a time, and several may be on."""
+
+    def __init__(self, holdfast: Holdfast) -> None:
+        self._stripe = holdfast.stripe
+        self._on: list[dict[str, Any]] = []
+        self._turn = asyncio.Lock()
+        self.struck: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def on(self, switches: dict[str, Any]) -> AsyncIterator[None]:
+        self._on.append(switches)
+        await self._set()
+        try:
+            yield
+        finally:
+            self._on.remove(switches)
+            await self._set()
+
+    async def count(self, name: str) -> int:
+        """How often the fault of that name has struck in all."""
+        async with self._turn:
+            return self.struck[name] + (await self._stripe.struck()).get(name, 0)
+
+    async def _set(self) -> None:
+        async with self._turn:
+            # The counts begin anew with each setting.
+            self.struck.update(await self._stripe.struck())
+            together: dict[str, Any] = {"webhooks": {}}
+            for switches in self._on:
+                together["webhooks"] |= switches.get("webhooks", {})
+                together |= {name: value for name, value in switches.items() if name != "webhooks"}
+            await self._stripe.faults(**together)
+
+
+class PoisonBook:
+    """The poison that was put in since Redis last lost its data: all of it, and nothing else, is to be buried."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._url = redis_url
+        self.put: dict[str, str] = {}
+        self.in_all = 0
+
+    async def poison(self, mailbox: str) -> int:
+        """One entry of each kind that cannot be read; says how many."""
+        kinds = undecodable(mailbox)
+        async with Redis.from_url(self._url) as redis:
+            for fields in kinds.values():
+                mark = str(uuid4())
+                self.put[mark] = mailbox
+                await put(redis, mailbox, {**fields, "poison": mark})
+        self.in_all += len(kinds)
+        return len(kinds)
+
+    async def buried(self) -> tuple[set[str], list[str]]:
+        """The marks of the poison among the dead letters, and the letters that are no poison."""
+        marks: set[str] = set()
+        others: list[str] = []
+        async with Redis.from_url(self._url) as redis:
+            for mailbox in MAILBOXES:
+                for letter in (await letters(redis, mailbox)).values():
+                    mark = letter.get(b"poison", b"").decode()
+                    marks |= {mark} & self.put.keys()
+                    if mark not in self.put:
+                        others.append(f"{mailbox}: {letter}")
+        return marks, others
+
+    def lost(self) -> None:
+        self.put.clear()
+
+
+@dataclass
+class Place:
+    """`redis_lock` and the like: one deed at a time befalls a process or a wire."""
+
+    holdfast: Holdfast
+    scale: Scale
+    judge: Judge
+    wires: dict[str, Wire]
+    stripe: Switchboard
+    poison: PoisonBook
+    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+
+@asynccontextmanager
+async def place(folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str]) -> AsyncIterator[Place]:
+    """Everything runs, and nothing is wrong yet."""
+    between = {name: Wire(name) for name in (*wires(scale), CLIENTS, WEBHOOKS)}
+
+    def detour(name: str, environment: dict[str, str]) -> dict[str, str]:
+        if name == "sandbox":
+            return environment | {
+                "SANDBOX_WEBHOOK_URL": between[WEBHOOKS].lead_to(environment["SANDBOX_WEBHOOK_URL"])
+            }
+        ways = {variable: between.get(f"{name} to {there}") for variable, there in WAYS.items()}
+        return environment | {
+            variable: wire.lead_to(environment[variable]) for variable, wire in ways.items() if wire is not None
+        }
+
+    async with AsyncExitStack() as stack:
+        for wire in between.values():
+            await wire.open()
+            stack.push_async_callback(wire.close)
+        settings = {**SETTINGS, **more}
+        holdfast = await stack.enter_async_context(running(folder, scale=scale, settings=settings, detour=detour))
+        holdfast.url = between[CLIENTS].lead_to(holdfast.url)
+        yield Place(holdfast, scale, judge, between, Switchboard(holdfast), PoisonBook(holdfast.stack.redis_url))

@@ -1,0 +1,176 @@
+"""What the monkey does, when, to whom and for how long: from the seed alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ops.layout import Scale
+from tests.acceptance.conftest import IMPATIENT
+
+# How long a deed of the short run may wait for traffic that it can strike.
+PATIENCE_S = 25.0
+CLAIM_IDLE_S = float(IMPATIENT["CLAIM_IDLE_MS"]) / 1000
+
+
+class Kind(StrEnum):
+    """A kind of fault, by the name under which it is told."""
+
+    KILL = "process killed"
+    FREEZE = "process frozen"
+    FREEZE_LONG = "process frozen past the claim"
+    ROLL = "all rolled over"
+    REDIS_RESTART = "Redis restarted"
+    REDIS_FORGETS = "Redis restarted empty"
+    FLUSH = "FLUSHALL"
+    POSTGRES_RESTART = "Postgres restarted"
+    POSTGRES_CRASH = "Postgres shut down at once"
+    CUT = "connections cut"
+    HOLD = "connections silent"
+    DELAY = "connections slow"
+    STRIPE_SLOW = "Stripe slow"
+    STRIPE_DOWN = "Stripe 5xx"
+    STRIPE_AFTER = "Stripe 5xx after the work"
+    STRIPE_HANGS = "Stripe silent after the work"
+    STRIPE_LIMITS = "Stripe 429"
+    WEBHOOKS_LOST = "webhooks forgotten"
+    WEBHOOKS_TWICE = "webhooks doubled"
+    WEBHOOKS_MIXED = "webhooks reordered"
+    POISON = "poison"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """`at`: seconds from the beginning of its round. `strength`, from 0 to 1, is the deed's own to interpret.
+    What strikes traffic and has struck none goes on for up to `patience_s` more."""
+
+    at: float
+    kind: Kind
+    target: str
+    seconds: float
+    strength: float
+    patience_s: float = 0.0
+
+    def __str__(self) -> str:
+        whom = f", {self.target}" if self.target else ""
+        return f"{self.kind}{whom}" + (f", {self.seconds:.1f} s" if self.seconds else "")
+
+
+# Deeds that may overlap, and after which there is a breath.
+Round = tuple[Deed, ...]
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """`together`: how many deeds one round may have, each as often as it is named. `stretch`: of all durations but
+    those that must outlast a claim. `spread_s`: within so many seconds the deeds of a round begin."""
+
+    together: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 5)
+    stretch: float = 1.0
+    spread_s: float = 3.0
+
+
+# What can befall many parts comes more often than the rest.
+TURNS = {Kind.KILL: 4, Kind.FREEZE: 2, Kind.CUT: 3, Kind.HOLD: 3, Kind.DELAY: 2}
+
+# Seconds that a fault lasts, from and to.
+SECONDS: dict[Kind, tuple[float, float]] = {
+    Kind.KILL: (0.2, 4.0),
+    Kind.FREEZE: (1.0, 7.0),
+    Kind.FREEZE_LONG: (CLAIM_IDLE_S + 1, CLAIM_IDLE_S + 4),
+    Kind.ROLL: (0.0, 0.0),
+    Kind.REDIS_RESTART: (0.2, 4.0),
+    Kind.REDIS_FORGETS: (0.2, 4.0),
+    Kind.FLUSH: (0.0, 3.0),
+    Kind.POSTGRES_RESTART: (0.2, 4.0),
+    Kind.POSTGRES_CRASH: (0.2, 4.0),
+    Kind.CUT: (0.1, 5.0),
+    Kind.HOLD: (2.0, 9.0),
+    Kind.DELAY: (4.0, 9.0),
+    Kind.STRIPE_SLOW: (4.0, 9.0),
+    Kind.STRIPE_DOWN: (3.0, 9.0),
+    Kind.STRIPE_AFTER: (3.0, 8.0),
+    Kind.STRIPE_HANGS: (3.0, 8.0),
+    Kind.STRIPE_LIMITS: (3.0, 8.0),
+    Kind.WEBHOOKS_LOST: (3.0, 8.0),
+    Kind.WEBHOOKS_TWICE: (3.0, 8.0),
+    Kind.WEBHOOKS_MIXED: (3.0, 8.0),
+    Kind.POISON: (0.0, 0.0),
+}
+
+
+def actors(scale: Scale) -> tuple[str, ...]:
+    """The names of the processes of ours."""
+    return tuple(f"{kind}-{number}" for kind, count in vars(scale).items() for number in range(1, count + 1))
+
+
+def wires(scale: Scale) -> tuple[str, ...]:
+    """The names of all ways between two parts."""
+    ways = {"gateway": ("redis",), "booking": ("redis", "postgres"), "payment": ("redis", "postgres", "stripe")}
+    between = [f"{name} to {there}" for name in actors(scale) for there in ways[name.partition("-")[0]]]
+    # What all clients, or all webhooks, go by is worth as much as one process' ways.
+    return (*between, *("clients to gateway", "stripe to webhooks") * scale.gateway)
+
+
+def _targets(scale: Scale) -> dict[Kind, tuple[str, ...]]:
+    frozen = (*actors(scale), "redis", "postgres")
+    ways = wires(scale)
+    return {
+        Kind.KILL: actors(scale),
+        Kind.FREEZE: frozen,
+        Kind.FREEZE_LONG: actors(scale),
+        Kind.CUT: ways,
+        Kind.HOLD: ways,
+        Kind.DELAY: ways,
+    }
+
+
+def rounds(seed: int, scale: Scale, tempo: Tempo) -> Iterator[Round]:
+    """Without end. All kinds come before all of them come again, in another order each time."""
+    chance = random.Random(seed)
+    targets = _targets(scale)
+    kinds = _shuffled(chance)
+    while True:
+        together = [next(kinds) for _ in range(chance.choice(tempo.together))]
+        yield tuple(_deed(kind, chance, targets, tempo, first=not number) for number, kind in enumerate(together))
+
+
+# In the short run servers fail after all else: while they are away, nothing else has anything to strike.
+SERVERS = (Kind.REDIS_RESTART, Kind.REDIS_FORGETS, Kind.FLUSH, Kind.POSTGRES_RESTART, Kind.POSTGRES_CRASH)
+OTHERS = tuple(kind for kind in Kind if kind not in SERVERS)
+
+
+def short(seed: int, scale: Scale) -> tuple[Round, ...]:
+    """Every kind once, in two rounds and not for long, but until it has struck."""
+    chance = random.Random(seed)
+    targets = _targets(scale)
+    return tuple(
+        tuple(
+            replace(_deed(kind, chance, targets, tempo, first=kind is Kind.FREEZE_LONG), patience_s=PATIENCE_S)
+            for kind in kinds
+        )
+        for kinds, tempo in (
+            (OTHERS, Tempo(stretch=0.4, spread_s=8.0)),
+            (SERVERS, Tempo(stretch=0.4, spread_s=3.0)),
+        )
+    )
+
+
+def _shuffled(chance: random.Random) -> Iterator[Kind]:
+    while True:
+        kinds = [kind for kind in Kind for _ in range(TURNS.get(kind, 1))]
+        chance.shuffle(kinds)
+        yield from kinds
+
+
+def _deed(
+    kind: Kind, chance: random.Random, targets: dict[Kind, tuple[str, ...]], tempo: Tempo, *, first: bool
+) -> Deed:
+    at = 0.0 if first else chance.uniform(0, tempo.spread_s)
+    seconds = chance.uniform(*SECONDS[kind])
+    if kind is not Kind.FREEZE_LONG:
+        seconds *= tempo.stretch
+    target = chance.choice(targets.get(kind, ("",)))
+    return Deed(round(at, 2), kind, target, round(seconds, 2), round(chance.random(), 3))

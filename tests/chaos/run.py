@@ -1,0 +1,114 @@
+"""One run: everything starts, clients come, the monkey does its worst, all settles, and there is a report."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ops.layout import Scale
+from tests.chaos.judge import Judge
+from tests.chaos.load import Load, crowd
+from tests.chaos.monkey import Monkey, watch
+from tests.chaos.place import place
+from tests.chaos.plan import Kind, Round, Tempo, rounds
+from tests.chaos.report import Fault, Report, named
+from tests.chaos.verdict import Verdict, settle
+
+TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
+
+
+def fleet(seed: int) -> Scale:
+    """Two gateways, and two or three of the others."""
+    chance = random.Random(f"fleet {seed}")
+    return Scale(gateway=2, booking=chance.choice((2, 3)), payment=chance.choice((2, 3)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How much of it. `rate`: orders a second; `plan`: instead of the one that the seed gives."""
+
+    seed: int
+    seconds: float
+    rate: float = 20.0
+    shoppers: int = 40
+    scale: Scale = TWO_OF_EACH
+    calm_s: float = 3.0
+    heal_max_s: float = 60.0
+    plan: tuple[Round, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rounds(self) -> Iterator[Round]:
+        return iter(self.plan) if self.plan else rounds(self.seed, self.scale, Tempo())
+
+
+Shown = Callable[[Run, Load, Monkey], None]
+
+
+async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: float = 0.5) -> Report:
+    """`shown` is called again and again while it runs, to tell how it goes."""
+    judge = Judge()
+    async with (
+        place(folder, run.scale, judge, run.settings) as where,
+        crowd(where, run.seed, run.rate, run.shoppers) as load,
+    ):
+        monkey = Monkey(where, load, run.calm_s, run.heal_max_s)
+        async with _beside(load.run(), watch(where), _show(run, load, monkey, shown, every_s)):
+            await monkey.run(run.rounds, run.seconds)
+            monkey.note("no more faults: waiting for the last booking to end")
+            judge.calm()
+            verdict = await settle(where, load)
+    return _report(run, judge, load, monkey, verdict)
+
+
+@asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background work that ends with the block; when some of it fails, so does the block."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+            yield
+            for task in tasks:
+                task.cancel()
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _show(run: Run, load: Load, monkey: Monkey, shown: Shown | None, every_s: float) -> None:
+    while shown is not None:
+        shown(run, load, monkey)
+        await asyncio.sleep(every_s)
+
+
+def _report(run: Run, judge: Judge, load: Load, monkey: Monkey, verdict: Verdict) -> Report:
+    faults = [Fault(kind, monkey.done[kind], monkey.struck[kind], monkey.healed[kind]) for kind in Kind]
+    faults.append(
+        Fault("several at once", len(monkey.healed["several at once"]), 0, monkey.healed["several at once"])
+    )
+    journeys: Counter[tuple[str, str]] = sum((each.outcomes for each in load.shoppers), Counter())
+    return Report(
+        seed=run.seed,
+        seconds=judge.now,
+        settled_seconds=verdict.settled_s,
+        faults=faults,
+        orders=load.orders,
+        called_off=len(load.called_off),
+        outcomes=verdict.outcomes,
+        journeys=named(journeys),
+        answers=named(judge.answers),
+        sockets_closed=dict(sorted(load.closes.items())),
+        poisoned=load.place.poison.in_all,
+        buried=verdict.buried,
+        audit_code=verdict.audit.code if verdict.audit else None,
+        audit=verdict.audit.body if verdict.audit and verdict.audit.code in (0, 1) else None,
+        logged=dict(verdict.logged.most_common()),
+        broken=judge.broken,
+        broken_by_promise={name: judge.counted[name] for name in sorted({each.promise for each in judge.broken})},
+        diary=monkey.diary,
+    )

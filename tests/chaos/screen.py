@@ -1,0 +1,177 @@
+"""A client's socket, opened again whenever it closes, and what is on the client's screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+import aiohttp
+import orjson
+
+from tests.acceptance.client import Answer, Json
+from tests.chaos.visitor import AGAIN_S, NO_ANSWER, Visitor
+
+# A gateway that does not answer a ping within half of this is gone.
+HEARTBEAT_S = 6.0
+CONNECT_S = 8.0
+# What could not be shown is asked for again.
+UNAVAILABLE_S = 1.0
+
+
+@dataclass
+class _Line:
+    """One socket's life. `last` and `places`: what it told last of each booking; `asked`: for which bookings a
+    snapshot is still to come, with the version that it must have at least."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    opened_at: float
+    last: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+
+
+class Screen:
+    """What one client looks at. `told` has the sockets' closes by their codes; `in_message`: the token
+    comes in the first message, as browsers send it."""
+
+    def __init__(
+        self, visitor: Visitor, session: aiohttp.ClientSession, told: Counter[str], *, in_message: bool = False
+    ) -> None:
+        self._visitor = visitor
+        self._session = session
+        self._told = told
+        self._in_message = in_message
+        self._line: _Line | None = None
+        self._news: dict[str, asyncio.Event] = {}
+        self._asking_again: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            asked_at = self._visitor.judge.now
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    socket = await self._open()
+            except aiohttp.WSServerHandshakeError as error:
+                answer = Answer(error.status, error.message, error.headers or {})
+                self._visitor.judge.answered("GET /ws", answer, asked_at)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            except NO_ANSWER as error:
+                self._visitor.judge.unanswered("GET /ws", error, asked_at)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            try:
+                await self._listen(_Line(socket, self._visitor.judge.now))
+            finally:
+                self._line = None
+                await socket.close()
+            await asyncio.sleep(AGAIN_S)
+
+    async def _open(self) -> aiohttp.ClientWebSocketResponse:
+        client = self._visitor.client
+        url = client.url.replace("http", "ws", 1) + "/ws"
+        headers = {} if self._in_message else {"Authorization": f"Bearer {client.token}"}
+        socket = await self._session.ws_connect(url, headers=headers, heartbeat=HEARTBEAT_S)
+        if self._in_message:
+            await socket.send_json({"type": "auth", "token": client.token})
+        return socket
+
+    async def _listen(self, line: _Line) -> None:
+        self._line = line
+        for id in tuple(self._news):
+            await self._subscribe(line, id)
+        async for message in line.socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await self._take(line, orjson.loads(message.data))
+        self._told[str(line.socket.close_code)] += 1
+        if self._visitor.judge.calm_since(line.opened_at):
+            self._visitor.judge.breaks("no socket closed in calm", f"closed with {line.socket.close_code}")
+
+    async def open(self, id: str) -> None:
+        """Have the booking on the screen: told of its changes, on whichever socket."""
+        if id not in self._news:
+            self._news[id] = asyncio.Event()
+            if self._line is not None:
+                await self._subscribe(self._line, id)
+
+    async def close(self, id: str) -> None:
+        if self._news.pop(id, None) is not None and self._line is not None:
+            await self._send(self._line, {"type": "unsubscribe", "booking_id": id})
+
+    def behind(self, versions: dict[str, int]) -> list[str]:
+        """Which bookings are newer in the database than the present socket has told."""
+        if self._line is None:
+            return []
+        told = self._line.last
+        return [
+            f"booking {id}: version {versions[id]}, told {told[id]}"
+            for id in self._news
+            if id in told and id in versions and told[id] < versions[id]
+        ]
+
+    async def news(self, id: str, seconds: float) -> bool:
+        """Wait for a word of the booking; False when there is none within so many seconds."""
+        event = self._news[id]
+        event.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _subscribe(self, line: _Line, id: str) -> None:
+        line.asked.setdefault(id, self._visitor.witness.version(id))
+        await self._send(line, {"type": "subscribe", "booking_id": id})
+
+    async def _send(self, line: _Line, message: Json) -> None:
+        try:
+            await line.socket.send_json(message)
+        except NO_ANSWER:
+            return  # it is closing: its reader notices
+
+    async def _take(self, line: _Line, message: Json) -> None:
+        kind = message["type"]
+        if kind in ("booking", "snapshot"):
+            self._show(line, kind, message["booking"])
+        elif kind == "queue":
+            self._place(line, message["booking_id"], message["queue_position"])
+        elif kind == "error":
+            await self._refused(line, message)
+        else:
+            self._visitor.judge.breaks("messages as documented", f"{message}")
+
+    def _show(self, line: _Line, kind: str, booking: Json) -> None:
+        id, version = booking["id"], booking["version"]
+        judge, last = self._visitor.judge, line.last.get(id, -1)
+        if version < last or (version == last and kind == "booking"):
+            judge.breaks("versions on a socket grow", f"{kind} of {id}: version {version} after {last}")
+        line.last[id] = max(version, last)
+        least = line.asked.pop(id, -1) if kind == "snapshot" else -1
+        self._visitor.witness.shown(booking, f"socket, {kind}", least=least)
+        if id in self._news:
+            self._news[id].set()
+
+    def _place(self, line: _Line, id: str, place: int) -> None:
+        if place > line.places.get(id, place):
+            self._visitor.judge.breaks("places on a socket fall", f"{id}: {place} after {line.places[id]}")
+        line.places[id] = place
+
+    async def _refused(self, line: _Line, message: Json) -> None:
+        """A snapshot that cannot be had now is asked for again."""
+        id = message.get("booking_id", "")
+        if message["code"] == "not_found":
+            if line.asked.pop(id, -1) >= 1:
+                self._visitor.witness.missing(id, "socket")
+        elif message["code"] not in ("unavailable", "timeout"):
+            self._visitor.judge.breaks("messages as documented", f"{message}")
+        elif id in self._news:
+            asyncio.get_running_loop().call_later(UNAVAILABLE_S, self._again, line, id)
+
+    def _again(self, line: _Line, id: str) -> None:
+        if line is self._line and id in self._news:
+            task = asyncio.create_task(self._subscribe(line, id))
+            self._asking_again.add(task)
+            task.add_done_callback(self._asking_again.discard)

@@ -1,0 +1,298 @@
+"""The customers: each books, and then does one of the things that customers do, until the booking has its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from common.ids import booking_id
+from tests.acceptance.client import Json
+from tests.acceptance.stripe_side import AUTHENTICATED, BANK_DEBIT, DECLINED, VISA
+from tests.chaos.browser import Browser, Paid
+from tests.chaos.screen import Screen
+from tests.chaos.visitor import Visitor
+
+# After so long without a word a careful client asks how things stand.
+SILENCE_S = 4.0
+# Longer than a hold, its grace and any fault: what takes longer is counted as left.
+JOURNEY_S = 120.0
+# Somewhat before the end of a hold, or after it.
+LAST_MOMENT_S = (-0.8, 0.4)
+
+FINAL_MONEY = ("none", "paid", "refunded", "partially_refunded", "refund_failed", "disputed")
+
+Wanted = Callable[[Json], bool]
+
+
+def ended(booking: Json) -> bool:
+    """It has its end, and no money is on its way."""
+    return booking["status"] != "pending" and booking["payment"]["status"] in FINAL_MONEY
+
+
+def payable(booking: Json) -> bool:
+    return booking["status"] == "pending" and booking["payment"]["client_secret"] is not None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a customer wants: so many seats, and then to do as `wish` says. `key` is the Idempotency-Key."""
+
+    event: Json
+    quantity: int
+    wish: str
+    key: str
+
+
+class Shopper:
+    """One customer with one socket, who may have several bookings at a time."""
+
+    def __init__(self, subject: str, visitor: Visitor, screen: Screen, browser: Browser, cashier: Visitor) -> None:
+        self.subject = subject
+        self.visitor = visitor
+        self.screen = screen
+        self._browser = browser
+        self._cashier = cashier
+        # Bookings by what they were asked with; outcomes by wish.
+        self.asked: dict[str, Order] = {}
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+
+    async def go(self, order: Order) -> None:
+        """The whole way of one order."""
+        id = str(booking_id(self.subject, order.key))
+        self.asked[id] = order
+        await self.screen.open(id)
+        outcome = "left"
+        try:
+            async with asyncio.timeout(JOURNEY_S):
+                outcome = await self._go(id, order)
+        except TimeoutError:
+            self.visitor.judge.breaks("a client comes to an end", f"{order.wish} {id}: {self._known(id)}")
+        finally:
+            self.outcomes[order.wish, outcome] += 1
+        await self.screen.close(id)
+
+    async def _go(self, id: str, order: Order) -> str:
+        if (refused := await self._book(id, order)) is not None:
+            return refused
+        await WISHES[order.wish](self, id)
+        booking = await self._until(id, ended)
+        self._judge_end(order, booking)
+        return f"{booking['status']} {booking['reason'] or ''}".strip()
+
+    def _known(self, id: str) -> Json | None:
+        return self.visitor.witness.newest.get(id)
+
+    # --- booking --------------------------------------------------------------------------------------------
+
+    async def _book(self, id: str, order: Order) -> str | None:
+        """Until there is a booking, or it is refused: then why."""
+        asking = [self._ask_once(id, order) for _ in range(2 if order.wish == TWICE else 1)]
+        (refused, *_) = await asyncio.gather(*asking)
+        return refused
+
+    async def _ask_once(self, id: str, order: Order) -> str | None:
+        judge = self.visitor.judge
+        items = [{"ticket_type_id": order.event["ticket_types"][0]["id"], "quantity": order.quantity}]
+        body = {"event_id": order.event["id"], "items": items}
+        while self._known(id) is None:
+            answer = await self.visitor.insist(
+                "POST", "/bookings", json=body, headers={"Idempotency-Key": order.key}
+            )
+            assert answer is not None
+            told = answer.body.get("id", answer.body.get("booking_id", id))
+            if told != id:
+                judge.breaks("one key is one booking", f"{order.key} is {id}, and was {told}")
+            if answer.status == 409 and answer.code in ("sold_out", "not_on_sale"):
+                return answer.code
+            if answer.status not in (200, 201, 202):
+                judge.breaks("a right request is taken", f"POST /bookings: {answer.status} {answer.body}")
+                return str(answer.code)
+            if self._known(id) is None:
+                # Queued. News may come, or it was lost: then the same request is sent again.
+                await self.screen.news(id, SILENCE_S)
+        booking = self._known(id)
+        return "sold_out" if booking is not None and booking["status"] == "failed" else None
+
+    # --- waiting --------------------------------------------------------------------------------------------
+
+    async def _until(self, id: str, wanted: Wanted) -> Json:
+        """The booking once it is as `wanted`."""
+        while True:
+            booking = self._known(id)
+            if booking is not None and wanted(booking):
+                return booking
+            if not await self.screen.news(id, SILENCE_S):
+                await self.visitor.look(id)
+
+    async def _payable(self, id: str) -> bool:
+        """Wait until it can be paid; False when it has come to an end before."""
+        booking = await self._until(id, lambda now: payable(now) or now["status"] != "pending" or now["closing"])
+        return payable(booking)
+
+    def _pending(self, id: str) -> bool:
+        booking = self._known(id)
+        return booking is None or booking["status"] == "pending"
+
+    # --- what customers do ----------------------------------------------------------------------------------
+
+    async def _pay(self, id: str, method: str = VISA) -> Paid:
+        if not await self._payable(id):
+            return Paid.LEFT
+        booking = self._known(id)
+        assert booking is not None
+        return await self._browser.pay(booking["payment"], method, lambda: self._pending(id))
+
+    async def buy(self, id: str) -> None:
+        await self._pay(id)
+
+    async def buy_by_request(self, id: str) -> None:
+        """With what POST /payment/create-intent gives."""
+        answer = await self.visitor.insist(
+            "POST", "/payment/create-intent", json={"booking_id": id}, wanted=lambda: self._pending(id)
+        )
+        if answer is None or answer.code == "nothing_to_pay":
+            return
+        if answer.status != 200:
+            self.visitor.judge.breaks("a right request is taken", f"create-intent: {answer.status} {answer.body}")
+            return
+        await self._browser.pay(answer.body, VISA, lambda: self._pending(id))
+
+    async def buy_with_proof(self, id: str) -> None:
+        await self._pay(id, AUTHENTICATED)
+
+    async def buy_by_debit(self, id: str) -> None:
+        await self._pay(id, BANK_DEBIT)
+
+    async def be_declined(self, id: str) -> None:
+        await self._pay(id, DECLINED)
+
+    async def be_declined_then_buy(self, id: str) -> None:
+        if await self._pay(id, DECLINED) is Paid.DECLINED:
+            await self._pay(id)
+
+    async def buy_at_the_last_moment(self, id: str) -> None:
+        """When the hold is about to run out, or has just done so: the page still shows what to pay with."""
+        if not await self._payable(id):
+            return
+        booking = self.visitor.witness.newest[id]
+        payment, moment = booking["payment"], random.Random(id).uniform(*LAST_MOMENT_S)
+        left = datetime.fromisoformat(booking["expires_at"]) - datetime.now(UTC)
+        await asyncio.sleep(max(0.0, left.total_seconds() + moment))
+        await self._browser.pay(payment, VISA, lambda: self._pending(id))
+
+    async def abandon(self, id: str) -> None:
+        """Never pay: the hold runs out."""
+
+    async def cancel(self, id: str) -> None:
+        answer = await self.visitor.insist("POST", f"/bookings/{id}/cancel")
+        if answer is not None and answer.status not in (200, 202):
+            self.visitor.judge.breaks("a right request is taken", f"cancel {id}: {answer.status} {answer.body}")
+
+    async def cancel_unpaid(self, id: str) -> None:
+        await self.cancel(id)
+
+    async def buy_then_cancel(self, id: str) -> None:
+        await self._pay(id)
+        await self._until(id, lambda now: now["status"] != "pending")
+        await self.cancel(id)
+
+    async def pay_while_cancelling(self, id: str) -> None:
+        await self._payable(id)
+        await asyncio.gather(self._pay(id), self.cancel(id))
+
+    async def be_refunded(self, id: str) -> None:
+        """An operator gives all of it back."""
+        await self._refunded(id)
+
+    async def be_refunded_a_part(self, id: str) -> None:
+        await self._refunded(id, 100)
+
+    async def be_refunded_by_hand(self, id: str) -> None:
+        """All of it, at Stripe itself."""
+        await self._pay(id)
+        booking = await self._until(id, lambda now: now["status"] != "pending")
+        if booking["status"] == "confirmed" and await self._browser.refund(booking["payment"]["intent_id"]):
+            await self._until(id, lambda now: now["status"] == "cancelled")
+
+    async def _refunded(self, id: str, amount: int | None = None) -> None:
+        await self._pay(id)
+        booking = await self._until(id, lambda now: now["status"] != "pending")
+        if booking["status"] != "confirmed":
+            return
+        answer = await self._cashier.insist(
+            "POST",
+            f"/admin/bookings/{id}/refund",
+            json={} if amount is None else {"amount": amount},
+            headers={"Idempotency-Key": f"refund-{id}"},
+        )
+        # Where the event is called off meanwhile all of it goes back anyway.
+        if answer is not None and answer.status not in (200, 202) and answer.code != "conflict":
+            self.visitor.judge.breaks("a right request is taken", f"refund {id}: {answer.status} {answer.body}")
+            return
+        done = ("partially_refunded", "refunded", "refund_failed")
+        await self._until(id, lambda now: now["payment"]["status"] in done)
+
+    async def be_thrown_out(self, id: str) -> None:
+        """Paid, and cancelled by an operator."""
+        await self._pay(id)
+        answer = await self._cashier.insist("POST", f"/bookings/{id}/cancel")
+        if answer is not None and answer.status not in (200, 202):
+            self.visitor.judge.breaks("a right request is taken", f"cancel {id}: {answer.status} {answer.body}")
+        await self._until(id, lambda now: now["status"] not in ("pending", "confirmed"))
+
+    # --- how it ended ---------------------------------------------------------------------------------------
+
+    def _judge_end(self, order: Order, booking: Json) -> None:
+        """No booking ends otherwise than wanted, but by a hold that ran out or an event called off."""
+        end = (booking["status"], booking["reason"])
+        always = {("cancelled", "hold_expired"), ("cancelled", "event_cancelled")}
+        if end not in ENDS.get(order.wish, CONFIRMED) | always:
+            self.visitor.judge.breaks("bookings end as wanted", f"{order.wish} {booking['id']}: {end}")
+
+
+Wish = Callable[[Shopper, str], Awaitable[None]]
+TWICE = "buys, asked twice at once"
+
+# With how many of a hundred customers want it.
+SHARES: dict[str, int] = {}
+WISHES: dict[str, Wish] = {}
+
+
+def _wish(name: str, share: int, wish: Wish) -> None:
+    SHARES[name], WISHES[name] = share, wish
+
+
+_wish("buys", 24, Shopper.buy)
+_wish(TWICE, 6, Shopper.buy)
+_wish("buys by create-intent", 8, Shopper.buy_by_request)
+_wish("buys with 3D Secure", 5, Shopper.buy_with_proof)
+_wish("buys by bank debit", 4, Shopper.buy_by_debit)
+_wish("is declined", 3, Shopper.be_declined)
+_wish("is declined, then buys", 8, Shopper.be_declined_then_buy)
+_wish("buys at the last moment", 5, Shopper.buy_at_the_last_moment)
+_wish("abandons", 5, Shopper.abandon)
+_wish("cancels unpaid", 7, Shopper.cancel_unpaid)
+_wish("buys, then cancels", 8, Shopper.buy_then_cancel)
+_wish("pays while cancelling", 5, Shopper.pay_while_cancelling)
+_wish("is refunded", 4, Shopper.be_refunded)
+_wish("is refunded a part", 3, Shopper.be_refunded_a_part)
+_wish("is refunded by hand", 2, Shopper.be_refunded_by_hand)
+_wish("is thrown out", 3, Shopper.be_thrown_out)
+
+CONFIRMED: set[tuple[str, str | None]] = {("confirmed", None)}
+BY_CUSTOMER: set[tuple[str, str | None]] = {("cancelled", "by_customer")}
+REFUNDED: set[tuple[str, str | None]] = {("cancelled", "refunded")}
+ENDS: dict[str, set[tuple[str, str | None]]] = {
+    "is declined": set(),
+    "abandons": set(),
+    "cancels unpaid": BY_CUSTOMER,
+    "buys, then cancels": BY_CUSTOMER,
+    "pays while cancelling": BY_CUSTOMER,
+    "is refunded": REFUNDED,
+    "is refunded by hand": REFUNDED,
+    "is thrown out": {("cancelled", "by_operator")},
+}

@@ -1,0 +1,263 @@
+"""What the chaos run is made of does what it says: the plan, the wires, and those who judge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import islice
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+
+from ops.layout import Scale
+from tests.acceptance.client import Answer, Client, Json
+from tests.chaos.judge import Judge
+from tests.chaos.plan import CLAIM_IDLE_S, TURNS, Kind, Tempo, rounds, short, wires
+from tests.chaos.screen import Screen
+from tests.chaos.visitor import Visitor
+from tests.chaos.wire import Wire
+from tests.chaos.witness import FORWARD, SHOWN, Witness
+
+SCALE = Scale(gateway=2, booking=2, payment=2)
+ID = "11111111-1111-4111-8111-111111111111"
+
+
+# --- the plan -----------------------------------------------------------------------------------------------
+
+
+def test_plan_comes_from_the_seed_alone() -> None:
+    plans = [list(islice(rounds(seed, SCALE, Tempo()), 30)) for seed in (5, 5, 6)]
+    assert plans[0] == plans[1] != plans[2]
+    assert short(5, SCALE) == short(5, SCALE) != short(6, SCALE)
+
+
+def test_every_kind_has_its_turns_before_all_come_again() -> None:
+    kinds = [deed.kind for each in islice(rounds(7, SCALE, Tempo()), 60) for deed in each]
+    turns = Counter({kind: TURNS.get(kind, 1) for kind in Kind})
+    assert Counter(kinds[: turns.total()]) == Counter(kinds[turns.total() : 2 * turns.total()]) == turns
+    assert Counter(deed.kind for each in short(7, SCALE) for deed in each) == Counter(Kind)
+
+
+def test_a_long_freeze_outlasts_a_claim_and_targets_exist() -> None:
+    deeds = [deed for each in islice(rounds(8, SCALE, Tempo()), 300) for deed in each]
+    assert all(deed.seconds > CLAIM_IDLE_S for deed in deeds if deed.kind is Kind.FREEZE_LONG)
+    cut = {deed.target for deed in deeds if deed.kind in (Kind.CUT, Kind.HOLD, Kind.DELAY)}
+    assert cut == set(wires(SCALE))
+
+
+# --- wires --------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def echoing() -> AsyncIterator[tuple[Wire, int]]:
+    """A wire to one who says again what he hears, and its port."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    wire = Wire("to echo")
+    await wire.open()
+    url = wire.lead_to(f"http://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}/path")
+    start, _, rest = url.rpartition(":")
+    assert (start, rest.partition("/")[2]) == ("http://user:secret@127.0.0.1", "path")
+    try:
+        yield wire, int(rest.partition("/")[0])
+    finally:
+        await wire.close()
+        server.close()
+
+
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_wire_passes_on_what_comes_and_the_end_of_it() -> None:
+    async with echoing() as (wire, port):
+        reader, writer = await connect(port)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.write_eof()
+        assert await reader.read() == b""
+        assert not wire.struck
+
+
+async def test_cut_wire_breaks_what_is_open_and_takes_nothing_new() -> None:
+    async with echoing() as (wire, port):
+        reader, writer = await connect(port)
+        writer.write(b"hello")
+        await reader.readexactly(5)
+        wire.cut()
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        reader, refused = await connect(port)
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        refused.close()
+        assert wire.struck == {"cut": 1, "refused": 1}
+        wire.mend()
+        reader, writer = await connect(port)
+        writer.write(b"again")
+        assert await reader.readexactly(5) == b"again"
+
+
+@pytest.mark.parametrize("kind", ["held", "delayed"])
+async def test_silent_and_slow_wires_lose_nothing(kind: str) -> None:
+    async with echoing() as (wire, port):
+        reader, writer = await connect(port)
+        wire.hold() if kind == "held" else wire.delay(0.01)
+        writer.write(b"hello")
+        hearing = asyncio.create_task(reader.readexactly(5))
+        while not wire.struck[kind]:
+            assert not hearing.done()
+            await asyncio.sleep(0)
+        wire.mend()
+        assert await hearing == b"hello"
+
+
+# --- who judges ---------------------------------------------------------------------------------------------
+
+
+def booking(version: int, status: str = "pending", reason: str | None = None, payment: str = "awaiting") -> Json:
+    return {"id": ID, "version": version, "status": status, "reason": reason, "payment": {"status": payment}}
+
+
+@pytest.mark.parametrize(
+    ("shown", "broken"),
+    [
+        ([booking(1), booking(2), booking(3, "confirmed")], []),
+        ([booking(3, "confirmed"), booking(1)], []),  # an older answer that comes late
+        ([booking(2, "confirmed"), booking(5, "cancelled", "by_customer")], []),
+        ([booking(2, "cancelled", "hold_expired"), booking(3, "confirmed")], []),
+        ([booking(2, "confirmed"), booking(3)], [FORWARD]),
+        ([booking(3), booking(2, "confirmed")], [FORWARD]),
+        ([booking(2, "cancelled", "by_customer"), booking(3, "confirmed")], [FORWARD]),
+        ([booking(2, "failed", "sold_out"), booking(3, "cancelled", "by_customer")], [FORWARD]),
+        ([booking(2), booking(2, payment="action_required")], [SHOWN]),
+    ],
+)
+def test_witness_knows_which_way_is_forward(shown: list[Json], broken: list[str]) -> None:
+    judge = Judge()
+    witness = Witness(judge)
+    for each in shown:
+        witness.shown(each, "test")
+    assert [each.promise for each in judge.broken] == broken
+
+
+def test_what_was_shown_must_not_be_missing_or_older() -> None:
+    judge = Judge()
+    witness = Witness(judge)
+    witness.missing(ID, "test")
+    witness.shown(booking(4), "test")
+    witness.shown(booking(3), "test", least=witness.version(ID))
+    witness.missing(ID, "test")
+    assert [each.promise for each in judge.broken] == [FORWARD, SHOWN]
+
+
+def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
+    judge = Judge()
+    told = {"Retry-After": "1"}
+    for status, headers in ((500, told), (503, {}), (503, told), (200, {}), (409, {})):
+        judge.answered("GET /", Answer(status, None, headers), judge.now)
+    judge.unanswered("GET /", TimeoutError(), judge.now)
+    before = judge.now
+    judge.calm()
+    judge.answered("GET /", Answer(503, None, told), before)  # asked before it was calm
+    judge.answered("GET /", Answer(503, None, told), judge.now)
+    judge.unanswered("GET /", TimeoutError(), judge.now)
+    judge.trouble()
+    judge.answered("GET /", Answer(503, None, told), judge.now)
+    assert [each.promise for each in judge.broken] == [
+        "no 5xx but 503",
+        "503 says when to come back",
+        "no 503 in calm",
+        "an answer in calm",
+    ]
+    assert judge.answers["GET /", "503"] == 5
+
+
+@asynccontextmanager
+async def telling(*sockets: list[Json]) -> AsyncIterator[tuple[Screen, Judge]]:
+    """A client's screen, once a gateway has told each of its sockets in turn what is given. The last stays open."""
+    left = list(sockets)
+    over = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        await socket.receive()  # the subscription
+        for message in left.pop(0):
+            await socket.send_json(message)
+        # Who answers a ping has heard what was said before.
+        await socket.ping()
+        while (await socket.receive()).type is not WSMsgType.PONG:
+            pass
+        if not left:
+            over.set()
+            await socket.receive()
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ws", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    async with aiohttp.ClientSession() as session:
+        judge = Judge()
+        visitor = Visitor(Client(session, f"http://127.0.0.1:{port}", "token"), judge)
+        screen = Screen(visitor, session, Counter())
+        await screen.open(ID)
+        running = asyncio.create_task(screen.run())
+        async with asyncio.timeout(30):
+            await over.wait()
+        yield screen, judge
+        running.cancel()
+        await asyncio.wait({running})
+    await runner.cleanup()
+
+
+def snapshot(version: int) -> Json:
+    return {"type": "snapshot", "booking": booking(version)}
+
+
+def change(version: int) -> Json:
+    return {"type": "booking", "booking": booking(version)}
+
+
+def place(number: int) -> Json:
+    return {"type": "queue", "booking_id": ID, "queue_position": number}
+
+
+@pytest.mark.parametrize(
+    ("sockets", "broken"),
+    [
+        ([[snapshot(3), change(4)], [snapshot(4), change(5)]], []),
+        ([[snapshot(3), change(4)], [change(2), snapshot(4)]], []),  # old news on a new socket, before the snapshot
+        ([[snapshot(3), change(2)]], ["versions on a socket grow"]),
+        ([[snapshot(3), change(3)]], ["versions on a socket grow"]),
+        ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
+        ([[place(5), place(4), place(4)]], []),
+        ([[place(4), place(5)]], ["places on a socket fall"]),
+        ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # nobody had been told
+        ([[snapshot(1)], [{"type": "error", "code": "not_found", "booking_id": ID}]], [SHOWN]),
+    ],
+)
+async def test_screen_hears_what_is_wrong(sockets: list[list[Json]], broken: list[str]) -> None:
+    async with telling(*sockets) as (_, judge):
+        assert [each.promise for each in judge.broken] == broken
+
+
+async def test_screen_knows_what_the_present_socket_has_not_told() -> None:
+    async with telling([snapshot(5)], [snapshot(5), change(6)]) as (screen, _):
+        assert screen.behind({ID: 6}) == []
+        assert len(screen.behind({ID: 7})) == 1
+    async with telling([snapshot(5)], []) as (screen, _):
+        assert screen.behind({ID: 9}) == []  # its snapshot is still to come

@@ -1,0 +1,131 @@
+"""A TCP connection's way from one part to another, which a test can cut, hold up and slow down."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import Counter
+from contextlib import suppress
+from socket import SO_LINGER, SOL_SOCKET
+from urllib.parse import urlsplit
+
+from ops.child import HOST
+
+CHUNK_BYTES = 65_536
+
+
+class Wire:
+    """A proxy on a port of its own. Passes everything on as it comes until it is told otherwise.
+
+    `struck` counts what befell the traffic: connections `cut`, connections `refused`, chunks `held` and `delayed`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.struck: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._target = (HOST, 0)
+        self._open: set[asyncio.WriteTransport] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._is_cut = False
+        self._delay_s = 0.0
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, HOST, 0)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for transport in tuple(self._open):
+            transport.abort()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def lead_to(self, url: str) -> str:
+        """The URL by which `url` is reached over this wire."""
+        assert self._server is not None
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._target = (parts.hostname, parts.port)
+        own = self._server.sockets[0].getsockname()[1]
+        return parts._replace(netloc=parts.netloc.removesuffix(str(parts.port)) + str(own)).geturl()
+
+    def cut(self) -> None:
+        """Every connection breaks, and every new one, until `mend`."""
+        self._is_cut = True
+        self.struck["cut"] += len(self._open) // 2
+        for transport in tuple(self._open):
+            _reset(transport)
+
+    def hold(self) -> None:
+        """Nothing comes through until `mend`; then all of it does."""
+        self._passing.clear()
+
+    def delay(self, seconds: float) -> None:
+        """Everything takes so much longer in each direction, until `mend`."""
+        self._delay_s = seconds
+
+    def mend(self) -> None:
+        self._is_cut = False
+        self._delay_s = 0.0
+        self._passing.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            await self._connect(reader, writer)
+        except asyncio.CancelledError:
+            return  # the wire is taken away
+        finally:
+            self._under_way.discard(task)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            self.struck["refused"] += 1
+            _reset(writer.transport)
+            return
+        if not self._passing.is_set():
+            self.struck["held"] += 1
+            await self._passing.wait()
+        try:
+            there, back = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = (writer.transport, back.transport)
+        self._open.update(ends)
+        try:
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        finally:
+            self._open.difference_update(ends)
+            for transport in ends:
+                transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until one side is done, which the other is told, or is gone, which ends both."""
+        try:
+            while chunk := await reader.read(CHUNK_BYTES):
+                if not self._passing.is_set():
+                    self.struck["held"] += 1
+                    await self._passing.wait()
+                if self._delay_s:
+                    self.struck["delayed"] += 1
+                    await asyncio.sleep(self._delay_s)
+                writer.write(chunk)
+                await writer.drain()
+            with suppress(OSError, RuntimeError):
+                writer.write_eof()
+        except OSError:
+            writer.transport.abort()
+
+
+def _reset(transport: asyncio.WriteTransport) -> None:
+    """Break it as a network does: the other side gets a reset, not an end."""
+    transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,0 +1,176 @@
+"""The REST interface: requests made out of the OpenAPI document, right ones and wrong ones, alone and in chains.
+
+Schemathesis makes them, sends them and compares the answers with the document; see
+https://schemathesis.readthedocs.io. What is ours is who sends, the search for leaks, and which refusals are right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import Failure
+from schemathesis.core.transport import Response
+from schemathesis.engine import events, from_schema
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from tests.acceptance.client import Json
+from tests.fuzz.answers import ONCE
+from tests.fuzz.examples import Progress
+from tests.fuzz.place import Caller, leaked
+from tests.fuzz.tally import Tally
+
+# Longer than the longest `Prefer: wait=N`.
+TIMEOUT_S = 40
+# Examples of each operation, and chains of requests, in one round; fewer where not all operations had their turn.
+EXAMPLES_MAX = 50
+OPERATIONS = 40
+# The requests that try each bound of each value once come to about so many; smaller runs do without them.
+COVERAGE = 1000
+# How often an id is one that exists.
+LIKELY = 0.6
+# Which ids the parameters and the fields of bodies take.
+IDS = {
+    "path.id": "ids",
+    "query.event_id": "events",
+    "body.booking_id": "bookings",
+    "body.event_id": "events",
+    "body.items[*].ticket_type_id": "types",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to send, ids that are worth trying by kind, and who is told of a booking that was made."""
+
+    url: str
+    ids: dict[str, list[str]]
+    made: Callable[[Caller, Json], None]
+
+
+def fuzz(
+    target: Target, document: Json, caller: Caller, requests: int, seed: int, tally: Tally, progress: Progress
+) -> None:
+    """Send about so many requests as `caller`. Blocks; needs a thread of its own."""
+    part = f"rest: {caller.name}"
+    rounds = 0
+    while (left := requests - tally.count(part)) > 0 and not tally.stop.is_set():
+        examples = max(1, min(EXAMPLES_MAX, requests // OPERATIONS))
+        coverage = rounds == 0 and requests >= COVERAGE
+        config = _config(target, caller, seed + rounds, examples, coverage=coverage)
+        schema = schemathesis.openapi.from_dict(document, config=config)
+        _watch(schema, part, target, caller, tally)
+        stream = from_schema(schema).execute()
+        rounds += 1
+        for event in stream:
+            _note(event, part, tally)
+            progress(min(requests, tally.count(part)))
+            if tally.count(part) >= requests or tally.stop.is_set():
+                stream.stop()
+        if requests - tally.count(part) == left:
+            tally.wrong(part, "nothing was sent", "the stack cannot be reached")
+            return
+
+
+def _config(target: Target, caller: Caller, seed: int, examples: int, *, coverage: bool) -> SchemathesisConfig:
+    ids = {**target.ids, "ids": [*target.ids["bookings"], *target.ids["events"]]}
+    return SchemathesisConfig.from_dict(
+        {
+            "base-url": target.url,
+            "headers": {**caller.headers, **ONCE},
+            "seed": seed,
+            "continue-on-failure": True,
+            "request-timeout": TIMEOUT_S,
+            "dictionaries": {name: {"values": values} for name, values in ids.items()},
+            "parameters": {name: {"dictionary": kind, "probability": LIKELY} for name, kind in IDS.items()},
+            "generation": {"max-examples": examples, "no-shrink": True, "database": "none"},
+            # A chain ends at its first refusal: wrong requests are for the other phases.
+            "phases": {"coverage": {"enabled": coverage}, "stateful": {"generation": {"mode": "positive"}}},
+            # 503 with Retry-After is how the gateway says that it is busy.
+            "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]}},
+            "output": {"sanitization": {"enabled": False}},
+        }
+    )
+
+
+def _watch(schema: Any, part: str, target: Target, caller: Caller, tally: Tally) -> None:
+    """Have every answer counted and searched."""
+
+    def after_call(context: Any, case: Any, response: Response) -> None:
+        tally.sent(part, response.status_code)
+        tally.looked(part)
+        request = response.request
+        sent = (request.url or "", str(request.headers), _text(request.body))
+        answer = f"{response.headers}\n{_text(response.content)}"
+        if leaked(caller.hidden, answer, *sent):
+            tally.wrong(part, f"{case.operation.label} shows what is another's", case.as_curl_command())
+        if response.status_code == 503 and "retry-after" not in response.headers:
+            tally.wrong(part, f"{case.operation.label}: 503 without Retry-After", case.as_curl_command())
+        if case.operation.label == "POST /bookings" and response.status_code == 201:
+            target.made(caller, json.loads(response.content))
+
+    def after_network_error(context: Any, case: Any, request: Any) -> None:
+        tally.sent(part, "no answer")
+        tally.wrong(part, f"{case.operation.label} was not answered", case.as_curl_command())
+
+    def filter_failure(context: Any, failure: Failure, case: Any, response: Response) -> bool:
+        return not (isinstance(failure, RejectedPositiveData) and _rightly(case, response))
+
+    for hook in (after_call, after_network_error, filter_failure):
+        schema.hook(hook)
+
+
+def _rightly(case: Any, response: Response) -> bool:
+    """Whether a request that fits the schemas was refused for what they cannot say."""
+    if case.operation.label == "GET /ws":
+        return response.status_code == 400  # no request for a socket
+    try:
+        problem = json.loads(response.content)
+    except ValueError:
+        return False
+    if response.status_code != 422 or problem["code"] != "invalid_request":
+        return response.status_code == 422  # such as amount_mismatch: a rule about what there is
+    errors = problem.get("errors", ())
+    return bool(errors) and all(_beyond_schema(error, case.body) for error in errors)
+
+
+def _beyond_schema(error: Json, body: Any) -> bool:
+    """A rule in words (`value_error`); a name of nothing but spaces; 1.0 where the interface wants 1, which is all
+    the same to JSON Schema."""
+    where, *way = error["loc"]
+    if error["type"] == "value_error" or where != "body":
+        return bool(error["type"] == "value_error")
+    for step in way:
+        body = body[step]
+    if error["type"] == "string_too_short":
+        return isinstance(body, str) and not body.strip()
+    return error["type"] == "int_type" and isinstance(body, float) and body.is_integer()
+
+
+def _note(event: Any, part: str, tally: Tally) -> None:
+    if isinstance(event, events.ScenarioFinished):
+        for what, how in _failures(event.recorder):
+            tally.wrong(part, what, how)
+    elif isinstance(event, events.FatalError):
+        tally.wrong(part, "Schemathesis itself failed", str(event.exception))
+    elif isinstance(event, events.NonFatalError):
+        tally.wrong(part, f"{event.label}: {event.info.title}", str(event.value))
+
+
+def _failures(recorder: Any) -> Iterator[tuple[str, str]]:
+    for checks in recorder.checks.values():
+        for check in checks:
+            if check.failure_info is not None:
+                failure = check.failure_info.failure
+                what = f"{failure.operation}: {failure.title} ({check.name})"
+                yield what, f"{failure.message}\n{check.failure_info.code_sample}"
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, bytes):
+        return content.decode(errors="replace")
+    return str(content or "")

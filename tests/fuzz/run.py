@@ -1,0 +1,133 @@
+"""One run: the parts one after the other against one stack, then the books."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.progress import Steps
+from tests.acceptance.command import audit
+from tests.acceptance.holdfast import running
+from tests.fuzz import connections, rest, webhook, websocket
+from tests.fuzz.examples import Progress
+from tests.fuzz.place import Place
+from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
+from tests.fuzz.tally import Tally
+
+# No hold ends within a run; a socket's limits are met soon; what cannot be handled is buried at its first failure.
+SETTINGS = {"HOLD_SECONDS": "86400", "WS_SUBSCRIPTIONS_MAX": "4", "ATTEMPTS_MAX": "1", **connections.SETTINGS}
+MIB = 2**20
+# What gateway and payment may grow by in a run: their caches have bounds (10,000 tokens, 1,000 versions a socket),
+# and an allocator keeps what a rush of connections needed once.
+GROWTH_MAX_MIB = 128
+
+
+@dataclass(frozen=True)
+class Part:
+    """`share` of all requests, sent by `send`; `kept` is what they must not change."""
+
+    name: str
+    share: float
+    send: Callable[[Place, int, int, Tally, Progress], Awaitable[None]]
+    kept: Kept = everything
+
+
+@dataclass
+class Result:
+    """What a run found. Memory is in MiB, by process."""
+
+    requests: int
+    seed: int
+    tally: Tally
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    audit: str = ""
+
+
+async def _rest(
+    caller: str, document: dict[str, Any], place: Place, requests: int, seed: int, tally: Tally, progress: Progress
+) -> None:
+    ids = {"bookings": place.bookings, "events": place.event_ids, "types": place.types}
+    target = rest.Target(place.holdfast.stack.gateway_url, ids, place.learn)
+    await asyncio.to_thread(rest.fuzz, target, document, place.callers[caller], requests, seed, tally, progress)
+
+
+def parts(document: dict[str, Any]) -> list[Part]:
+    """First those that may change nothing, then those that book."""
+
+    def of(caller: str, share: float, kept: Kept) -> Part:
+        return Part(f"rest: {caller}", share, partial(_rest, caller, document), kept)
+
+    return [
+        of("nobody", 0.08, everything),
+        of("bad token", 0.08, everything),
+        Part(connections.RAW, 0.06, connections.raw),
+        Part(connections.SLOW, 0.01, connections.slow),
+        Part(connections.IDLE, 0.06, connections.idle),
+        Part(connections.FLOOD, 0.05, connections.flood),
+        Part(websocket.PART, 0.16, websocket.fuzz),
+        Part(webhook.REFUSED, 0.10, webhook.refused),
+        Part(webhook.STRANGE, 0.06, webhook.strange, of_victims),
+        of("guest", 0.10, of_victims),
+        of("user", 0.12, of_victims),
+        of("operator", 0.12, nothing),
+    ]
+
+
+async def run(folder: Path, requests: int, seed: int, steps: Steps, only: Collection[str] = ()) -> Result:
+    """Send about so many requests to a stack of its own under `folder`; of `only` these parts, if any are named."""
+    result = Result(requests, seed, Tally())
+    steps.begin("starting")
+    async with running(folder, settings=SETTINGS) as holdfast:
+        place = Place(holdfast)
+        await place.furnish()
+        document = (await holdfast.anybody.ask("GET", "/openapi.json")).ok()
+        result.before = memory(place)
+        try:
+            for number, part in enumerate(parts(document)):
+                if part.name in only or not only:
+                    await _send(part, place, round(requests * part.share), seed + number, result.tally, steps)
+        finally:
+            result.tally.stop.set()
+        result.after = memory(place)
+        _check_growth(result)
+        steps.begin("looking at the books")
+        await at_rest(place, result.tally)
+        said = await audit(folder)
+        result.audit = said.out.strip() or said.error.strip()
+        if said.code != 0:
+            result.tally.wrong("at the end", "holdfast audit finds mismatches", result.audit)
+    return result
+
+
+async def _send(part: Part, place: Place, requests: int, seed: int, tally: Tally, steps: Steps) -> None:
+    steps.begin(f"{part.name}: {requests:,}", part.share)
+
+    def progress(done: int) -> None:
+        steps.part(min(1.0, done / max(requests, 1)))
+
+    try:
+        async with unchanged(place, part.name, part.kept, tally):
+            await part.send(place, requests, seed, tally, progress)
+    except Exception as error:  # what the other parts find is worth knowing all the same
+        tally.wrong(part.name, f"broke off: {type(error).__name__}: {error}", traceback.format_exc())
+
+
+def memory(place: Place) -> dict[str, float]:
+    """The resident memory of the processes that the world reaches."""
+    return {
+        server.name: psutil.Process(server.pid).memory_info().rss / MIB for server in connections.servers(place)
+    }
+
+
+def _check_growth(result: Result) -> None:
+    for name, before in result.before.items():
+        if (growth := result.after[name] - before) > GROWTH_MAX_MIB:
+            result.tally.wrong("memory", f"{name} has grown by more than {GROWTH_MAX_MIB} MiB", f"{growth:.0f} MiB")

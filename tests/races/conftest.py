@@ -1,0 +1,43 @@
+"""A fleet over a Redis database and two Postgres databases of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from unittest.mock import patch
+
+import pytest
+from redis.asyncio import Redis
+
+from common import database
+from ops.redis import RedisServer
+from tests.races.fleet import InProcess, open_fleet
+
+REDIS_DATABASE = 6
+IDLE_IN_TRANSACTION_MS = 1000
+
+
+@pytest.fixture(scope="session")
+def seed() -> str:
+    """Of all chance here; HOLDFAST_SEED repeats it."""
+    seed = os.environ.get("HOLDFAST_SEED") or str(random.randrange(2**32))
+    print(f"HOLDFAST_SEED={seed}")  # noqa: T201
+    return seed
+
+
+@pytest.fixture(scope="session")
+async def books(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
+    """The databases of booking and payment."""
+    return await migrated_database("booking", "races"), await migrated_database("payment", "races-money")
+
+
+@pytest.fixture(scope="module")
+async def fleet(redis_server: RedisServer, books: tuple[str, str]) -> AsyncIterator[InProcess]:
+    url = f"{redis_server.url.removesuffix('/0')}/{REDIS_DATABASE}"
+    async with Redis.from_url(url) as redis:
+        await redis.flushdb()
+    # Postgres ends the transaction of an actor that is stopped: here nobody waits for that for long.
+    with patch.object(database, "IDLE_IN_TRANSACTION_MS", IDLE_IN_TRANSACTION_MS):
+        async with open_fleet(url, *books) as fleet:
+            yield fleet

@@ -1,0 +1,254 @@
+"""Booking and payment actors side by side in this process, wired as their own processes wire them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+from aiohttp import web
+
+from booking.app import build_app as build_booking
+from booking.settings import BookingSettings
+from common import loop
+from common.bus import Bus
+from common.messages import NOTIFICATIONS
+from common.streams import connect
+from common.supervisor import heed_cancel
+from common.web import new_app
+from common.wiring import BUS
+from ops.audit.places import HOST, Places
+from payment.app import build_app as build_payment
+from payment.settings import PaymentSettings
+from payment.webhook import webhook
+from sandbox.app import build_app as build_sandbox
+from sandbox.settings import Settings as SandboxSettings
+from tests.races.lives import Gate, Life, Point, living
+from tests.races.place import Place, open_place
+from tests.races.plan import Kill
+from tests.races.points import pointed
+
+KEY = "sk_test_races"
+SECRET = "whsec_races"
+SIZES = {"booking": 3, "payment": 2}
+# How often what the dead have in hand is made to look old.
+ABANDON_S = 0.05
+STOP_S = 10.0
+# Handlers may take long where the machine is busy: nobody loses what it has in hand by the clock alone.
+SETTINGS: dict[str, Any] = {
+    "block_ms": 100,
+    "handler_timeout_ms": 60_000,
+    "claim_idle_ms": 130_000,
+    "consumer_idle_ms": 1000,
+    "log_level": "error",
+}
+HOUSEKEEPING_S = 0.5
+
+
+class Fleet(ABC):
+    """Actors that can be killed, and are replaced at once. `option` chooses this fleet on the command line."""
+
+    option = ""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.killed: Counter[str] = Counter()
+
+    @abstractmethod
+    def harm(self, kill: Kill) -> None:
+        """See to it that an actor is killed so."""
+
+    @abstractmethod
+    async def spare(self) -> None:
+        """No more kills for now, and everybody is back."""
+
+    @abstractmethod
+    def alive(self) -> list[str]:
+        """What is in the names of consumers that live."""
+
+    async def abandon(self) -> None:
+        """Until cancelled, what the dead have in hand looks old."""
+        while True:
+            heed_cancel()
+            await self.place.abandon(self.alive())
+            await asyncio.sleep(ABANDON_S)
+
+
+class Actor:
+    """One actor after the other under one name: who is killed has a successor."""
+
+    def __init__(self, name: str, where: Places, killed: Counter[str]) -> None:
+        self.kind = name.partition("-")[0]
+        self.name = name
+        self._where = where
+        self._killed = killed
+        self._generation = count(1)
+        self.back = asyncio.Event()
+        self.life = Life("")
+        self.app: web.Application
+
+    async def live(self) -> None:
+        """Until cancelled: then the last one stops as a process does at SIGTERM."""
+        while True:
+            self.life = life = Life(f"{self.name}-{next(self._generation):05}")
+            self.app = self._build(life.name)
+            runner = web.AppRunner(self.app)
+            await life.run(runner.setup())
+            self.back.set()
+            try:
+                await life.dead.wait()
+            except asyncio.CancelledError:
+                await runner.cleanup()
+                raise
+            self.back.clear()
+            self._killed[life.died_at.value if life.died_at else "at any moment"] += 1
+            await life.ended()
+            # Closes what is cut off already, for the sake of this process' memory.
+            with suppress(Exception):
+                async with asyncio.timeout(STOP_S):
+                    await runner.cleanup()
+
+    def _build(self, instance: str) -> web.Application:
+        where = self._where
+        common: dict[str, Any] = {**SETTINGS, "instance": instance, "redis_url": where.redis_url}
+        if self.kind == "booking":
+            return build_booking(BookingSettings(**common, booking_database_url=where.booking_url))
+        return build_payment(
+            PaymentSettings(
+                **common,
+                payment_database_url=where.payment_url,
+                stripe_secret_key=where.stripe_key,
+                stripe_webhook_secrets=(SECRET,),
+                stripe_api_base=where.stripe_base,
+                stripe_requests_per_second=5000,
+                event_catch_up_seconds=1,
+            )
+        )
+
+
+class InProcess(Fleet):
+    """The fleet within this process."""
+
+    option = "--inside"
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.actors = {
+            kind: [Actor(f"{kind}-{number}", place.where, self.killed) for number in range(1, size + 1)]
+            for kind, size in SIZES.items()
+        }
+        self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def _all(self) -> list[Actor]:
+        return [actor for actors in self.actors.values() for actor in actors]
+
+    def gate(self, kind: str, point: Point, mailbox: str) -> Gate:
+        """The first of the actors that comes by there, handling that mailbox, is stopped."""
+        gate = Gate(point, mailbox)
+        for actor in self.actors[kind]:
+            actor.life.gate = gate
+        return gate
+
+    def open_gates(self) -> None:
+        for actor in self._all:
+            if actor.life.gate is not None:
+                actor.life.gate.open.set()
+            actor.life.gate = None
+
+    def harm(self, kill: Kill) -> None:
+        actors = self.actors[kill.kind]
+        life = actors[kill.index % len(actors)].life
+        if kill.point is None:
+            timers = asyncio.get_running_loop()
+            self._timers.append(timers.call_later(kill.after_ms / 1000, life.kill))
+        else:
+            life.doom = (kill.point, life.reached[kill.point] + kill.nth)
+
+    async def spare(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        for actor in self._all:
+            actor.life.doom = None
+            await actor.back.wait()
+
+    def alive(self) -> list[str]:
+        return [actor.life.name for actor in self._all if not actor.life.gone]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(actor.live(), name=actor.name) for actor in self._all]
+        tasks.append(asyncio.create_task(self.abandon(), name="abandon"))
+        try:
+            for actor in self._all:
+                await actor.back.wait()
+            yield
+            assert not any(task.done() for task in tasks), [task for task in tasks if task.done()]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def stand_in(redis_url: str) -> AsyncIterator[str]:
+    """Stripe's stand-in, whose webhooks come in by payment's own view; says its URL. Nobody kills these two."""
+    redis = connect(redis_url)
+    door = new_app()
+    door[BUS] = Bus(redis, source="/payment/door", instance="door")
+    receive = webhook(lambda: door[BUS], secrets=(SECRET,), tolerance_s=300, livemode=False)
+    door.router.add_post("/payment/webhook", receive)
+    async with serving(door) as door_url:
+        settings = SandboxSettings(
+            sandbox_ledger=":memory:",
+            sandbox_webhook_url=f"{door_url}/payment/webhook",
+            sandbox_webhook_secret=SECRET,
+            sandbox_webhook_retry_seconds=0.1,
+            sandbox_settle_seconds=0.1,
+        )
+        async with serving(build_sandbox(settings)) as url:
+            yield url
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """`app` on a free port, as its process serves it: what it has begun for a client who is killed, it finishes."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, 0).start()
+        yield f"http://{HOST}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A line for each message would take longer than the message."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+@asynccontextmanager
+async def open_fleet(redis_url: str, booking_url: str, payment_url: str) -> AsyncIterator[InProcess]:
+    """The fleet at work over these servers."""
+    with living(), pointed(), quiet(), patch.object(loop, "HOUSEKEEPING_S", HOUSEKEEPING_S):
+        async with (
+            stand_in(redis_url) as stripe_url,
+            open_place(Places(booking_url, payment_url, KEY, stripe_url, redis_url)) as place,
+        ):
+            await place.redis.xtrim(NOTIFICATIONS, maxlen=0)
+            fleet = InProcess(place)
+            async with fleet.running():
+                yield fleet

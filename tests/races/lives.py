@@ -1,0 +1,163 @@
+"""An actor's life inside the test's own process: its tasks and connections, and its sudden end.
+
+Killed, it is as after SIGKILL: every connection is cut where it is, nothing is sent any more, nothing is rolled
+back, published or acknowledged. What it had sent before is done by the servers all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from enum import Enum
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
+
+_CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
+# How often the end of a killed task is asked for; before Python 3.12 a cancellation can be swallowed.
+AGAIN_S = 0.02
+
+T = TypeVar("T")
+
+
+class Point(Enum):
+    """Where an actor may be killed, or held as by SIGSTOP."""
+
+    READ = "after reading"
+    LOCKED = "in a transaction, before its commit"
+    COMMITTED = "after a commit"
+    ASKING = "before a Stripe call"
+    ASKED = "after a Stripe call"
+    HALF_PUBLISHED = "in the middle of publishing"
+    PUBLISHED = "after publishing, before acknowledging"
+    ACKNOWLEDGED = "after acknowledging"
+
+
+STRIPE = (Point.ASKING, Point.ASKED)
+
+
+class Gate:
+    """Where the first actor that comes by is stopped, as by SIGSTOP, until `open`. Several may have one gate.
+    `long`: for longer than what it has in hand is left to it."""
+
+    def __init__(self, point: Point, mailbox: str, *, long: bool = True) -> None:
+        self.point = point
+        self.long = long
+        self._mailbox = mailbox
+        self.stopped: Life | None = None
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    def stops(self, life: Life, point: Point) -> bool:
+        if self.stopped is not None:
+            return self.stopped is life and not self.open.is_set()
+        task = asyncio.current_task()
+        # Calls of Stripe are tasks of their own, side by side.
+        here = point in STRIPE or (task is not None and task.get_name().endswith(self._mailbox))
+        if point is self.point and here:
+            self.stopped = life
+            self.reached.set()
+        return self.stopped is life
+
+
+class Life:
+    """Everything that is done in its name belongs to it, whoever started it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dead = asyncio.Event()
+        self.reached: Counter[Point] = Counter()
+        # It is killed when it comes by such a point for the so-manieth time.
+        self.doom: tuple[Point, int] | None = None
+        self.died_at: Point | None = None
+        self.gate: Gate | None = None
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.transports: set[asyncio.BaseTransport] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        context = copy_context()
+        context.run(_CURRENT.set, self)
+        return await asyncio.get_running_loop().create_task(work, context=context)
+
+    def kill(self, at: Point | None = None) -> None:
+        """From here on nothing of it has any effect."""
+        if self.dead.is_set():
+            return
+        self.dead.set()
+        self.died_at = at
+        for transport in self.transports:
+            cast(asyncio.WriteTransport, transport).abort()
+        for task in list(self.tasks):
+            task.cancel()
+
+    async def ended(self) -> None:
+        """Once none of its tasks is left."""
+        while left := [task for task in list(self.tasks) if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=AGAIN_S)
+
+    def doomed(self, point: Point) -> bool:
+        return self.doom == (point, self.reached[point] + 1)
+
+    async def reach(self, point: Point) -> None:
+        """Pass on, wait until a test says so, or die here."""
+        if self.doomed(point):
+            self.kill(point)
+        if self.dead.is_set():
+            raise asyncio.CancelledError
+        self.reached[point] += 1
+        if self.gate is not None and self.gate.stops(self, point):
+            await self.gate.open.wait()
+
+    @property
+    def gone(self) -> bool:
+        """Dead, or stopped for long."""
+        gate = self.gate
+        stopped = gate is not None and gate.stopped is self and not gate.open.is_set()
+        return self.dead.is_set() or (gate is not None and gate.long and stopped)
+
+
+def current() -> Life | None:
+    """In whose name this is done; None for the test itself."""
+    return _CURRENT.get()
+
+
+async def reach(point: Point) -> None:
+    life = _CURRENT.get()
+    if life is not None:
+        await life.reach(point)
+
+
+@contextmanager
+def living() -> Iterator[None]:
+    """Inside, the running loop's tasks and connections belong to the lives in whose name they are made."""
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+        context = options.get("context")
+        life = _CURRENT.get() if context is None else context.get(_CURRENT)
+        if life is not None:
+            life.tasks.add(task)
+        return task
+
+    async def create_connection(*args: Any, **options: Any) -> Any:
+        life = _CURRENT.get()
+        if life is not None and life.dead.is_set():
+            raise asyncio.CancelledError
+        transport, protocol = await connect(*args, **options)
+        if life is not None:
+            life.transports.add(transport)
+        return transport, protocol
+
+    loop.set_task_factory(cast(Any, make_task))
+    loop.create_connection = create_connection  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        loop.set_task_factory(None)
+        del loop.create_connection

@@ -1,0 +1,73 @@
+"""The points of real actors: what they call is wrapped, so that a life can end or be held there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from common import settler
+from common.bus import Bus
+from common.database import Database
+from common.envelope import Envelope
+from common.streams import Entry, Mailbox
+from payment.stripe_api import StripeApi
+from tests.races.lives import Point, current, reach
+
+# Settlers look so often: what was put forward in the database is seen soon.
+LOOK_S = 0.05
+# What the dead have left is looked for so often.
+CLAIM_S = 0.05
+
+
+@contextmanager
+def pointed() -> Iterator[None]:
+    """Inside, every actor with a life comes by its points."""
+    read, ack, publish = Mailbox.read, Mailbox.ack, Bus.publish
+    transaction, ask = Database.transaction, StripeApi._ask
+
+    async def pointed_read(self: Mailbox, count: int, block_ms: int) -> list[Entry]:
+        self._next_claim = min(self._next_claim, time.monotonic() + CLAIM_S)
+        entries = await read(self, count, block_ms)
+        if entries:
+            await reach(Point.READ)
+        return entries
+
+    async def pointed_ack(self: Mailbox, entries: list[Entry]) -> None:
+        await ack(self, entries)
+        await reach(Point.ACKNOWLEDGED)
+
+    async def pointed_publish(self: Bus, envelopes: Iterable[Envelope]) -> None:
+        envelopes = list(envelopes)
+        life = current()
+        if life is not None and len(envelopes) > 1:
+            if life.doomed(Point.HALF_PUBLISHED):
+                await publish(self, envelopes[: len(envelopes) // 2])
+            await reach(Point.HALF_PUBLISHED)
+        await publish(self, envelopes)
+        await reach(Point.PUBLISHED)
+
+    @asynccontextmanager
+    async def pointed_transaction(self: Database) -> AsyncIterator[Any]:
+        async with transaction(self) as connection:
+            yield connection
+            await reach(Point.LOCKED)
+        await reach(Point.COMMITTED)
+
+    async def pointed_ask(self: StripeApi, *args: Any, **options: Any) -> Any:
+        await reach(Point.ASKING)
+        answer = await ask(self, *args, **options)
+        await reach(Point.ASKED)
+        return answer
+
+    with (
+        patch.object(Mailbox, "read", pointed_read),
+        patch.object(Mailbox, "ack", pointed_ack),
+        patch.object(Bus, "publish", pointed_publish),
+        patch.object(Database, "transaction", pointed_transaction),
+        patch.object(StripeApi, "_ask", pointed_ask),
+        patch.object(settler, "LOOK_S", LOOK_S),
+    ):
+        yield

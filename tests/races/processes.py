@@ -1,0 +1,104 @@
+"""Real booking and payment processes, killed by SIGKILL and stopped by SIGSTOP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from ops.child import Child
+from ops.layout import Scale
+from tests.acceptance.books import places_of
+from tests.acceptance.holdfast import Holdfast, running
+from tests.races.fleet import Fleet
+from tests.races.place import Place, open_place
+from tests.races.plan import Kill
+
+SCALE = Scale(booking=2, payment=2)
+# A booking process loses what it has in hand for so long. Payment's calls of Stripe forbid so short a time: what a
+# stopped one has in hand is made to look old instead.
+BOOKING_IDLE = {"HANDLER_TIMEOUT_MS": "1000", "CLAIM_IDLE_MS": "2100"}
+STOPPED_S = 1.0
+
+
+class Processes(Fleet):
+    """The fleet of a running stack."""
+
+    option = "--processes"
+
+    def __init__(self, place: Place, stack: Holdfast) -> None:
+        super().__init__(place)
+        self._stack = stack
+        self._stopped: set[Child] = set()
+        self._harm: set[asyncio.Task[None]] = set()
+        # One harm after the other befalls a process.
+        self._one: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def children(self, kind: str) -> list[Child]:
+        processes = self._stack.stack.processes
+        return [child for name, child in processes.items() if name.partition("-")[0] == kind]
+
+    def harm(self, kill: Kill) -> None:
+        children = self.children(kill.kind)
+        child = children[kill.index % len(children)]
+        work = self._replace(child, kill) if kill.point is None or kill.nth == 1 else self._stop(child, kill)
+        task = asyncio.create_task(work, name=f"harm {child.name}")
+        self._harm.add(task)
+
+    async def _replace(self, child: Child, kill: Kill) -> None:
+        await asyncio.sleep(kill.after_ms / 1000)
+        async with self._one[child.name]:
+            await child.kill()
+            self.killed["SIGKILL"] += 1
+            await child.start()
+
+    async def _stop(self, child: Child, kill: Kill) -> None:
+        """For long, as it seems: others take over what it has in hand, and then it goes on."""
+        await asyncio.sleep(kill.after_ms / 1000)
+        async with self._one[child.name]:
+            with self.stopped(child, by_the_clock=False):
+                await asyncio.sleep(STOPPED_S)
+
+    @contextmanager
+    def stopped(self, child: Child, *, by_the_clock: bool) -> Iterator[None]:
+        """SIGSTOP inside; unless time shall tell, what it has in hand can be taken over at once."""
+        child.pause()
+        self.killed["SIGSTOP"] += 1
+        if not by_the_clock:
+            self._stopped.add(child)
+        try:
+            yield
+        finally:
+            self._stopped.discard(child)
+            child.resume()
+
+    async def spare(self) -> None:
+        harm, self._harm = self._harm, set()
+        await asyncio.gather(*harm)
+
+    def alive(self) -> list[str]:
+        children = [child for kind in ("booking", "payment") for child in self.children(kind)]
+        return [f"-{child.pid}-" for child in children if child.running and child not in self._stopped]
+
+
+def _environment(name: str, environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, **BOOKING_IDLE} if name.startswith("booking") else environment
+
+
+@asynccontextmanager
+async def open_processes(folder: Path) -> AsyncIterator[Processes]:
+    """A stack under `folder`."""
+    async with (
+        running(folder, scale=SCALE, detour=_environment) as stack,
+        open_place(places_of(stack.stack)) as place,
+    ):
+        fleet = Processes(place, stack)
+        abandoning = asyncio.create_task(fleet.abandon(), name="abandon")
+        try:
+            yield fleet
+        finally:
+            await fleet.spare()
+            abandoning.cancel()
+            await asyncio.gather(abandoning, return_exceptions=True)

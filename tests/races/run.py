@@ -1,0 +1,88 @@
+"""Rounds one after the other over one fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from common.bus import Bus
+from common.health import Gate
+from common.streams import connect
+from tests.races.fleet import Fleet
+from tests.races.plan import draw
+from tests.races.round import Round
+
+BLOCK_MS = 200
+
+
+@dataclass
+class Result:
+    """What all rounds came to. `killed` counts by the point at which actors died."""
+
+    rounds: int = 0
+    seconds: float = 0.0
+    totals: Counter[str] = field(default_factory=Counter)
+    killed: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> list[str]:
+        rate = self.rounds / self.seconds if self.seconds else 0.0
+        kills = ", ".join(f"{count} {point}" for point, count in self.killed.most_common())
+        return [
+            f"{self.rounds} rounds in {self.seconds:.0f} s ({rate:.1f} a second)",
+            ", ".join(f"{count} {name}" for name, count in sorted(self.totals.items())),
+            f"{self.killed.total()} kills: {kills}",
+        ]
+
+
+class RoundFailed(AssertionError):
+    """Names the round, so that it can be played again."""
+
+
+@asynccontextmanager
+async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
+    """Asks as a gateway does."""
+    redis, blocking = connect(redis_url), connect(redis_url, blocking_ms=BLOCK_MS)
+    bus = Bus(redis, source="/races", instance="races")
+    gate = Gate("races")
+    listening = asyncio.create_task(
+        bus.listen(blocking, lambda _: None, lambda: None, block_ms=BLOCK_MS, gate=gate), name="listen"
+    )
+    await gate.opened.wait()
+    yield bus
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    for client in (blocking, redis):
+        await client.aclose()
+
+
+async def play(
+    seed: str, numbers: Iterable[int], fleet: Fleet, played: Callable[[Result], None] = lambda _: None
+) -> Result:
+    """Raises RoundFailed for the first round in which something is not as promised."""
+    result = Result(killed=fleet.killed)
+    started = time.perf_counter()
+    url = fleet.place.where.redis_url
+    assert url is not None
+    async with open_bus(url) as bus:
+        for number in numbers:
+            plan = draw(seed, number)
+            try:
+                await Round(plan, fleet, bus, result.totals).play()
+            except (Exception, asyncio.CancelledError) as failure:
+                again = f"make races SEED={seed} FIRST={number} ROUNDS=1 ARGS={fleet.option}"
+                raise RoundFailed(f"round {number} ({again}): {reason(failure)}") from failure
+            result.rounds += 1
+            result.seconds = time.perf_counter() - started
+            played(result)
+    return result
+
+
+def reason(failure: BaseException) -> str:
+    """Of a group of errors the first that says something."""
+    if isinstance(failure, BaseExceptionGroup):
+        return "; ".join(reason(each) for each in failure.exceptions)
+    return f"{type(failure).__name__}: {failure}"

@@ -1,0 +1,222 @@
+"""An actor that is stopped for longer than its entries' idle time, at every nasty point, and goes on when another
+has done its work: it does not win, and nothing counts twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+
+from common.bus import Bus
+from common.messages import (
+    BOOKING_COMMANDS,
+    PAYMENT_COMMANDS,
+    PAYMENT_INTENTS,
+    CancelBooking,
+    CancelReason,
+    CreateBooking,
+    CreateEvent,
+    ItemRequest,
+)
+from common.resources import Booking
+from ops.audit.command import examine
+from tests.booking.stage import new_event
+from tests.common.stage import until
+from tests.races.fleet import InProcess
+from tests.races.lives import Gate, Life, Point
+from tests.races.place import BOOKINGS, SEATS
+from tests.races.run import open_bus
+
+ANSWER_S = 20.0
+BOOKING_POINTS = (Point.READ, Point.LOCKED, Point.COMMITTED, Point.HALF_PUBLISHED, Point.PUBLISHED)
+PAYMENT_POINTS = (Point.READ, Point.LOCKED, Point.ASKING, Point.ASKED, Point.COMMITTED, Point.PUBLISHED)
+
+_numbers = count(1)
+
+
+@dataclass
+class Scene:
+    """One event with one seat, and customers who want it."""
+
+    fleet: InProcess
+    bus: Bus
+    event: CreateEvent
+    started: datetime
+
+    def order(self) -> CreateBooking:
+        items = (ItemRequest(ticket_type_id=self.event.ticket_types[0].id, quantity=1),)
+        owner = f"customer-{next(_numbers)}"
+        return CreateBooking(booking_id=uuid4(), owner=owner, event_id=self.event.event_id, items=items)
+
+    async def book(self, order: CreateBooking) -> Booking:
+        """The one answer to a request that is sent once: nobody asks again here."""
+        result = await self.bus.ask(order, order.booking_id, timeout_s=ANSWER_S)
+        return Booking.model_validate(result["booking"])
+
+    async def row(self, order: CreateBooking) -> Any:
+        rows = await self.fleet.place.booking.fetch(BOOKINGS, self.event.event_id)
+        return next(row for row in rows if row["id"] == order.booking_id)
+
+    async def until_row(self, order: CreateBooking, **wanted: str) -> Any:
+        async def fits() -> bool:
+            await self.fleet.place.let_time_pass(self.event.event_id)
+            row = await self.row(order)
+            return all(row[name] == value for name, value in wanted.items())
+
+        await until(fits)
+        return await self.row(order)
+
+    async def payment(self, order: CreateBooking) -> Any:
+        return await self.fleet.place.payment.fetchrow(
+            "SELECT * FROM payments WHERE booking_id = $1", order.booking_id
+        )
+
+    async def pay(self, order: CreateBooking) -> None:
+        row = await self.until_row(order, payment="awaiting")
+        assert await self.fleet.place.confirm(row["intent_id"])
+        await self.until_row(order, status="confirmed")
+
+    async def at_stripe(self, kind: str, order: CreateBooking) -> list[dict[str, Any]]:
+        """What Stripe has of `order`: `payment_intents` or `refunds`."""
+        where = self.fleet.place.where
+        auth = {"Authorization": f"Bearer {where.stripe_key}"}
+        url = f"{where.stripe_base}/v1/{kind}?limit=100"
+        async with self.fleet.place.session.get(url, headers=auth) as answer:
+            found = (await answer.json())["data"]
+        return [each for each in found if each["metadata"].get("booking_id") == str(order.booking_id)]
+
+    async def comes_back(self, gate: Gate) -> None:
+        """The stopped one goes on, and has nothing in hand any more."""
+        life = gate.stopped
+        assert life is not None
+        assert not gate.open.is_set()
+        done = life.reached[Point.ACKNOWLEDGED]
+        gate.open.set()
+        await until(lambda: life.reached[Point.ACKNOWLEDGED] > done)
+        assert not life.dead.is_set()
+
+    async def at_rest(self) -> None:
+        """Nothing is left to be done, and the books are right."""
+
+        async def rests() -> bool:
+            await self.fleet.place.let_time_pass(self.event.event_id)
+            return not await self.fleet.place.waits(self.event.event_id, holds=True)
+
+        await until(rests)
+        outcome = await examine(self.fleet.place.where, self.started, settle_s=0)
+        assert outcome.clean, outcome.mismatches
+
+
+@pytest.fixture
+async def scene(fleet: InProcess) -> AsyncIterator[Scene]:
+    started = datetime.now(UTC)
+    url = fleet.place.where.redis_url
+    assert url is not None
+    async with open_bus(url) as bus:
+        event = new_event(1, cancel_until=datetime(2030, 12, 31, tzinfo=UTC))
+        await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
+        yield Scene(fleet, bus, event, started)
+    fleet.open_gates()
+    await fleet.spare()
+
+
+def stopped(gate: Gate) -> Life:
+    assert gate.stopped is not None
+    return gate.stopped
+
+
+@pytest.mark.parametrize("point", BOOKING_POINTS)
+async def test_a_seat_is_given_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+    """The client gets its answer from another actor while the first one is stopped, also where that one has the
+    rows locked; the next client is refused, before and after."""
+    gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
+    first, second, third = scene.order(), scene.order(), scene.order()
+    booking = asyncio.create_task(scene.book(first))
+    await gate.reached.wait()
+    assert (await booking).reason is None
+    assert (await scene.book(second)).reason == "sold_out"
+    before = await scene.until_row(first, payment="awaiting")
+    await scene.comes_back(gate)
+    assert (await scene.book(third)).reason == "sold_out"
+    assert dict(await scene.row(first)) == dict(before)
+    (seats,) = await scene.fleet.place.booking.fetch(SEATS, scene.event.event_id)
+    assert (seats["held"], seats["sold"]) == (1, 0)
+    assert len(await scene.at_stripe("payment_intents", first)) == 1
+    await scene.at_rest()
+
+
+@pytest.mark.parametrize("point", PAYMENT_POINTS)
+async def test_an_intent_is_made_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+    """The customer has paid by the time: what the late one knows is older, and changes nothing."""
+    gate = scene.fleet.gate("payment", point, PAYMENT_INTENTS)
+    order = scene.order()
+    await scene.book(order)
+    await gate.reached.wait()
+    await scene.pay(order)
+    booking, payment = await scene.row(order), await scene.payment(order)
+    await scene.comes_back(gate)
+    await scene.at_rest()
+    assert dict(await scene.row(order)) == dict(booking)
+    now = await scene.payment(order)
+    assert (now["status"], now["version"]) == (payment["status"], payment["version"])
+    assert [intent["status"] for intent in await scene.at_stripe("payment_intents", order)] == ["succeeded"]
+
+
+@pytest.mark.parametrize("point", PAYMENT_POINTS)
+async def test_money_goes_back_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+    order = scene.order()
+    await scene.book(order)
+    await scene.pay(order)
+    await scene.at_rest()
+    gate = scene.fleet.gate("payment", point, PAYMENT_COMMANDS)
+    cancel = CancelBooking(booking_id=order.booking_id, owner=order.owner, reason=CancelReason.BY_CUSTOMER)
+    await scene.bus.ask(cancel, order.booking_id, timeout_s=ANSWER_S)
+    await gate.reached.wait()
+    row = await scene.until_row(order, status="cancelled", payment="refunded")
+    await scene.comes_back(gate)
+    await scene.at_rest()
+    (refund,) = await scene.at_stripe("refunds", order)
+    assert refund["amount"] == row["amount"]
+
+
+async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> None:
+    """What the other has in hand by then stays in its hands."""
+    late = scene.fleet.gate("booking", Point.PUBLISHED, BOOKING_COMMANDS)
+    assert (await scene.book(scene.order())).reason is None
+    await late.reached.wait()
+    assert (await scene.book(scene.order())).reason == "sold_out"
+    gate = Gate(Point.READ, BOOKING_COMMANDS, long=False)
+    for actor in scene.fleet.actors["booking"]:
+        if actor.life is not late.stopped:
+            actor.life.gate = gate
+    refused = asyncio.create_task(scene.book(scene.order()))
+    await gate.reached.wait()
+    await scene.comes_back(late)
+    held = cast(Any, await scene.fleet.place.redis.xpending_range(BOOKING_COMMANDS, "booking", "-", "+", 10))
+    assert [each["consumer"].decode() for each in held] == [stopped(gate).name]
+    gate.open.set()
+    assert (await refused).reason == "sold_out"
+    await scene.at_rest()
+
+
+@pytest.mark.parametrize("point", BOOKING_POINTS)
+async def test_who_comes_back_does_what_its_successor_could_not(scene: Scene, point: Point) -> None:
+    """The one that takes over is killed on the way; the answer comes all the same, and once."""
+    gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
+    order = scene.order()
+    booking = asyncio.create_task(scene.book(order))
+    await gate.reached.wait()
+    successors = [each.life for each in scene.fleet.actors["booking"] if each.life is not gate.stopped]
+    for life in successors:
+        life.doom = (Point.READ, life.reached[Point.READ] + 1)
+    await until(lambda: any(life.dead.is_set() for life in successors))
+    await scene.comes_back(gate)
+    assert (await booking).reason is None
+    await scene.until_row(order, payment="awaiting")
+    await scene.at_rest()

@@ -1,0 +1,115 @@
+"""Real processes: killed by SIGKILL, and stopped by SIGSTOP for longer than what they have in hand is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from common.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
+from ops.audit.command import examine
+from ops.child import Child
+from tests.booking.stage import new_event
+from tests.common.stage import until
+from tests.races.place import BOOKINGS, SEATS
+from tests.races.processes import Processes, open_processes
+from tests.races.run import open_bus, play
+
+ROUNDS = 2
+SEATS_FREE = 10
+CLIENTS = 15
+ANSWER_S = 30.0
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+async def processes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Processes]:
+    async with open_processes(tmp_path_factory.mktemp("races")) as processes:
+        yield processes
+
+
+async def test_few_seats_are_sold_once_whichever_process_is_killed(processes: Processes, seed: str) -> None:
+    result = await play(seed, range(ROUNDS), processes)
+    print("\n".join(result.lines()))  # noqa: T201
+    assert result.rounds == ROUNDS
+
+
+async def in_hand(processes: Processes, mailbox: str, child: Child) -> list[dict[str, Any]]:
+    """The mailbox's consumer that is this process; empty while it has nothing in hand."""
+    group = mailbox.partition(".")[0]
+    found = await processes.place.redis.xinfo_consumers(mailbox, group)
+    return [each for each in found if f"-{child.pid}-".encode() in each["name"] and each["pending"]]
+
+
+def orders(event: CreateEvent) -> list[CreateBooking]:
+    items = (ItemRequest(ticket_type_id=event.ticket_types[0].id, quantity=1),)
+    ids = [uuid4() for _ in range(CLIENTS)]
+    return [CreateBooking(booking_id=id, owner=f"client-{id}", event_id=event.event_id, items=items) for id in ids]
+
+
+async def states(processes: Processes, event: CreateEvent) -> set[tuple[Any, ...]]:
+    rows = await processes.place.booking.fetch(BOOKINGS, event.event_id)
+    return {(row["id"], row["status"], row["payment"], row["intent_id"], row["version"]) for row in rows}
+
+
+async def at_rest(processes: Processes, event: CreateEvent) -> None:
+    async def rests() -> bool:
+        await processes.place.let_time_pass(event.event_id)
+        return not await processes.place.waits(event.event_id, holds=True)
+
+    await until(rests, seconds=60)
+
+
+async def reads_on(processes: Processes, mailbox: str, child: Child) -> None:
+    """It has nothing more in hand, and reads again."""
+
+    async def reads() -> bool:
+        group = mailbox.partition(".")[0]
+        found = await processes.place.redis.xinfo_consumers(mailbox, group)
+        idle = [each["idle"] for each in found if f"-{child.pid}-".encode() in each["name"]]
+        return bool(idle) and idle[0] < 1000 and not await in_hand(processes, mailbox, child)
+
+    await until(reads, seconds=60)
+
+
+@pytest.mark.parametrize(("kind", "mailbox"), [("booking", BOOKING_COMMANDS), ("payment", PAYMENT_INTENTS)])
+async def test_a_process_that_was_stopped_in_the_middle_does_not_win(
+    processes: Processes, kind: str, mailbox: str
+) -> None:
+    """Everybody has an answer, and intents are made, while it is stopped; when it goes on, nothing changes."""
+    started = datetime.now(UTC)
+    url = processes.place.where.redis_url
+    assert url is not None
+    child = processes.children(kind)[0]
+    async with open_bus(url) as bus:
+        stopped = False
+        while not stopped:  # until it is caught with something in hand
+            event = new_event(SEATS_FREE)
+            await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
+            asked = [
+                asyncio.create_task(bus.ask(order, order.booking_id, timeout_s=2 * ANSWER_S))
+                for order in orders(event)
+            ]
+            async with asyncio.timeout(ANSWER_S):
+                while not await in_hand(processes, mailbox, child) and not all(task.done() for task in asked):
+                    pass
+            with processes.stopped(child, by_the_clock=kind == "booking"):
+                stopped = bool(await in_hand(processes, mailbox, child))
+                if stopped:
+                    answers = [(await task)["booking"] for task in asked]
+                    await at_rest(processes, event)
+                    before = await states(processes, event)
+            await asyncio.gather(*asked)
+    assert sorted(answer["status"] for answer in answers) == ["failed"] * 5 + ["pending"] * SEATS_FREE
+    await reads_on(processes, mailbox, child)
+    await at_rest(processes, event)
+    assert await states(processes, event) == before
+    (seats,) = await processes.place.booking.fetch(SEATS, event.event_id)
+    assert (seats["held"], seats["held_is"], seats["sold"]) == (SEATS_FREE, SEATS_FREE, 0)
+    outcome = await examine(processes.place.where, started, settle_s=0)
+    assert outcome.clean, outcome.mismatches

@@ -1,0 +1,99 @@
+"""What can go wrong, where a process can be stopped or killed, and how likely it is in one schedule."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Point(Enum):
+    """Where a process stops until it is let go on, or is killed."""
+
+    BEFORE_BEGIN = "before a transaction"
+    BEFORE_COMMIT = "before commit"
+    AFTER_COMMIT = "after commit"
+    BEFORE_STRIPE = "before a Stripe call"
+    AFTER_STRIPE = "after a Stripe call"
+    BEFORE_PUBLISH = "before publish"
+    AFTER_PUBLISH = "after publish"
+    BEFORE_ACKNOWLEDGE = "before acknowledge"
+    AFTER_ACKNOWLEDGE = "after acknowledge"
+
+
+class Fault(Enum):
+    """What goes wrong beside a crash."""
+
+    DATABASE_AWAY = "database away before a transaction"
+    COMMIT_FAILED = "commit failed"
+    COMMIT_UNKNOWN = "committed, and the answer lost"
+    PUBLISH_FAILED = "Redis away before publish"
+    PUBLISH_HALF = "Redis away in the middle of publish"
+    PUBLISH_UNKNOWN = "published, and the answer lost"
+    ACKNOWLEDGE_FAILED = "Redis away before acknowledge"
+    ENTRY_LOST = "Redis forgot an entry"
+    ENTRY_DOUBLED = "an entry came twice"
+    OUT_OF_ORDER = "entries delivered out of order"
+    FLUSHED = "Redis forgot everything"
+    STRIPE_REFUSED_CONNECTION = "Stripe not reached"
+    STRIPE_LOST_ANSWER = "Stripe did it, and the answer was lost"
+    STRIPE_500 = "Stripe answered 500 and did nothing"
+    STRIPE_500_KEPT = "Stripe did it, answered 500, and keeps that answer"
+    STRIPE_429 = "Stripe answered 429"
+    STRIPE_BUSY = "Stripe answered 409: the key is in use"
+    WEBHOOK_LOST = "Stripe forgot a webhook"
+    WEBHOOK_DOUBLED = "a webhook came twice"
+    WEBHOOK_OUT_OF_ORDER = "a webhook overtook another"
+    WEBHOOK_FORGED = "a forged webhook came"
+    WEBHOOK_STALE = "a stale webhook came"
+    REDIS_AWAY = "Redis away for a while"
+    BOOKING_DATABASE_AWAY = "the database booking away for a while"
+    PAYMENT_DATABASE_AWAY = "the database payment away for a while"
+    STRIPE_AWAY = "Stripe away for a while"
+
+
+# What a fault strikes with at its place, or at each choice of the scheduler, before a schedule's own factor.
+CHANCES = {
+    Fault.DATABASE_AWAY: 0.01,
+    Fault.COMMIT_FAILED: 0.01,
+    Fault.COMMIT_UNKNOWN: 0.015,
+    Fault.PUBLISH_FAILED: 0.015,
+    Fault.PUBLISH_HALF: 0.02,
+    Fault.PUBLISH_UNKNOWN: 0.02,
+    Fault.ACKNOWLEDGE_FAILED: 0.02,
+    Fault.ENTRY_LOST: 0.02,
+    Fault.ENTRY_DOUBLED: 0.03,
+    Fault.OUT_OF_ORDER: 0.1,
+    Fault.FLUSHED: 0.0015,
+    Fault.STRIPE_REFUSED_CONNECTION: 0.03,
+    Fault.STRIPE_LOST_ANSWER: 0.1,
+    Fault.STRIPE_500: 0.03,
+    Fault.STRIPE_500_KEPT: 0.06,
+    Fault.STRIPE_429: 0.02,
+    Fault.STRIPE_BUSY: 0.02,
+    Fault.WEBHOOK_LOST: 0.06,
+    Fault.WEBHOOK_DOUBLED: 0.08,
+    Fault.WEBHOOK_OUT_OF_ORDER: 0.3,
+    Fault.WEBHOOK_FORGED: 0.006,
+    Fault.WEBHOOK_STALE: 0.006,
+    Fault.REDIS_AWAY: 0.001,
+    Fault.BOOKING_DATABASE_AWAY: 0.001,
+    Fault.PAYMENT_DATABASE_AWAY: 0.001,
+    Fault.STRIPE_AWAY: 0.004,
+}
+AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_AWAY, Fault.STRIPE_AWAY)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one schedule is: none has all faults at once, so that each is also seen alone."""
+
+    chances: dict[Fault, float]
+    crash: float
+    park: float
+
+    @classmethod
+    def draw(cls, chance: random.Random) -> Profile:
+        factors = (0.0, 0.0, 1.0, 1.0, 3.0)
+        chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
+        return cls(chances, crash=chance.choice((0.0, 0.003, 0.01)), park=chance.choice((0.05, 0.15, 0.3)))

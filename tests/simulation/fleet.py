@@ -1,0 +1,128 @@
+"""The processes of both actors: started, fed, driven and started again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from tests.simulation.faults import Fault
+from tests.simulation.processes import ActorProcess, BookingProcess, PaymentProcess
+from tests.simulation.redis import Reader
+from tests.simulation.world import World
+
+# As mailboxes have it from the settings.
+CLAIM_IDLE_S = 25.0
+# How far a process' clock may be from Stripe's.
+SKEWS_S = (0.0, 0.0, 0.4, -0.4, 3.0, -3.0)
+KINDS: tuple[type[BookingProcess] | type[PaymentProcess], ...] = (BookingProcess, PaymentProcess)
+EACH = 2
+
+Kind = TypeVar("Kind", bound=ActorProcess)
+
+
+class Fleet:
+    """Two processes of each actor."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._started = 0
+        self.processes: list[ActorProcess] = []
+
+    def start(self) -> None:
+        for kind in KINDS:
+            for _ in range(EACH):
+                self._start(kind)
+
+    def _start(self, kind: type[BookingProcess] | type[PaymentProcess]) -> None:
+        self._started += 1
+        name = f"{'booking' if kind is BookingProcess else 'payment'}-{self._started}"
+        process = kind(self._world, name, timedelta(seconds=self._world.chance.choice(SKEWS_S)))
+        self.processes.append(process)
+        process.start()
+
+    def alive(self, kind: type[Kind]) -> list[Kind]:
+        return [each for each in self.processes if isinstance(each, kind) and each.alive]
+
+    def everybody(self) -> list[ActorProcess]:
+        """All that are alive."""
+        return [each for each in self.processes if each.alive]
+
+    def dead(self) -> list[ActorProcess]:
+        return [each for each in self.processes if not each.alive]
+
+    def restart(self, process: ActorProcess) -> None:
+        self.processes.remove(process)
+        self._start(BookingProcess if isinstance(process, BookingProcess) else PaymentProcess)
+
+    def kill(self) -> None:
+        """At the end."""
+        for process in self.processes:
+            process.kill()
+
+    # --- messages
+
+    def readers(self) -> list[Reader]:
+        """The loops for which something new has come."""
+        redis = self._world.redis
+        return [reader for reader in redis.readers if redis.stream(reader.stream).new]
+
+    def claimers(self) -> list[Reader]:
+        """The loops that may take over what another has had for too long."""
+        redis = self._world.redis
+        claimable = {name for name in redis.streams if redis.claimable(name, CLAIM_IDLE_S)}
+        return [reader for reader in redis.readers if reader.stream in claimable]
+
+    def deliver(self, reader: Reader) -> None:
+        """Some of what is new, mostly in order."""
+        world = self._world
+        new = world.redis.stream(reader.stream).new
+        count = min(reader.count, len(new), world.chance.choice((1, 1, 2, 3, 10)))
+        ids: Sequence[bytes] = new[:count]
+        if len(new) > 1 and world.gates.happens(Fault.OUT_OF_ORDER):
+            ids = world.chance.sample(new, count)
+            world.story.tell("out of order:", reader.process.name)
+        world.redis.deliver(reader, ids, reclaimed=False)
+
+    def claim(self, reader: Reader) -> None:
+        redis = self._world.redis
+        ids = redis.claimable(reader.stream, CLAIM_IDLE_S)[: reader.count]
+        redis.deliver(reader, ids, reclaimed=True)
+
+    def deliver_all(self) -> bool:
+        """All that waits, in order; says whether there was anything."""
+        redis = self._world.redis
+        delivered = False
+        for reader in list(redis.readers):
+            if new := redis.stream(reader.stream).new[: reader.count]:
+                redis.deliver(reader, new, reclaimed=False)
+                delivered = True
+            elif redis.claimable(reader.stream, CLAIM_IDLE_S):
+                self.claim(reader)
+                delivered = True
+        return delivered
+
+    # --- what is due
+
+    async def settle_due(self) -> bool:
+        """One pass of each actor that has something due; says whether there was anything."""
+        settled = False
+        for kind in KINDS:
+            process = self.alive(kind)[0]
+            due = await process.repository.next_due()
+            if due is not None and due <= process.now():
+                process.settle()
+                settled = True
+        return settled
+
+    async def next_due_s(self) -> list[float]:
+        """In how many seconds something is due, in either database or in somebody's hands."""
+        world, waits = self._world, []
+        for kind in KINDS:
+            process = self.alive(kind)[0]
+            due = await process.repository.next_due()
+            if due is not None:
+                waits.append((due - process.now()).total_seconds())
+        for stream in world.redis.streams.values():
+            waits += [since + CLAIM_IDLE_S - world.loop.at for since in stream.pending.values()]
+        return waits

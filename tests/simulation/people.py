@@ -1,0 +1,256 @@
+"""Clients and operators: what they ask for, and what they were shown."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from uuid import UUID
+
+from common.envelope import Envelope, tell
+from common.ids import booking_id
+from common.messages import (
+    BookingChanged,
+    CancelBooking,
+    CancelEvent,
+    CancelReason,
+    CreateBooking,
+    CreateEvent,
+    EventChanges,
+    GetBooking,
+    ItemRequest,
+    Message,
+    NewTicketType,
+    RefundBooking,
+    Reply,
+    RequestPayment,
+    TicketTypeChange,
+    UpdateEvent,
+)
+from common.resources import Booking
+from tests.simulation.clockwork import EPOCH
+from tests.simulation.faults import Fault
+from tests.simulation.gates import Gates
+from tests.simulation.redis import SimulatedRedis
+from tests.simulation.story import Story
+
+OWNERS = ("ann", "ben", "cas", "dee")
+# Nothing, less than Stripe takes, and two that it does take.
+PRICES = (0, 20, 1000, 2500)
+BOOKINGS_MAX = (3, 5, 8)
+# From a status, what a client may be shown next, however many versions it has missed.
+ONWARD = {
+    "pending": {"pending", "confirmed", "cancelled", "failed"},
+    "confirmed": {"confirmed", "cancelled"},
+    "cancelled": {"cancelled"},
+    "failed": {"failed"},
+}
+
+
+@dataclass
+class Wish:
+    """A booking that somebody asked for, and the newest picture of it that they were shown."""
+
+    request: CreateBooking
+    seen: Booking | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.request.booking_id
+
+    @property
+    def version(self) -> int:
+        return self.seen.version if self.seen is not None else 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, and the version that its asker knew of then."""
+
+    id: str
+    message: Message
+    wish: Wish | None
+    version: int
+
+
+@dataclass
+class Show:
+    """An event that is on sale."""
+
+    id: UUID
+    types: list[UUID] = field(default_factory=list)
+
+
+class People:
+    def __init__(self, chance: random.Random, gates: Gates, story: Story) -> None:
+        self._chance = chance
+        self._gates = gates
+        self._story = story
+        self.redis: SimulatedRedis
+        self.shows: list[Show] = []
+        self.wishes: dict[UUID, Wish] = {}
+        self.asked: dict[str, Question] = {}
+        self.answered: set[str] = set()
+        # Of each version that somebody was shown: status and payment.
+        self.shown: dict[tuple[UUID, int], tuple[str, str]] = {}
+        self._bookings_max = chance.choice(BOOKINGS_MAX)
+        # Intents that a client was given the secret of.
+        self.payable: list[str] = []
+
+    # --- what they ask
+
+    def _ask(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
+        correlation = f"question-{len(self.asked) + 1}"
+        envelope = replace(tell(message, subject), replyto="replies:gateway", correlationid=correlation)
+        question = Question(envelope.id, message, wish, wish.version if wish is not None else 0)
+        self.asked[correlation] = question
+        self._story.tell(f"asks {message.type} {subject}", who)
+        if Fault.REDIS_AWAY in self._gates.away:
+            # The gateway says 503.
+            self.answered.add(envelope.id)
+            return
+        self.redis.add(message.stream, envelope.fields("/gateway"))
+
+    def set_up(self) -> None:
+        """One or two events, small enough to be fought for."""
+        for _ in range(self._chance.choice((1, 1, 2))):
+            show = Show(self._id())
+            self._story.name(show.id, "E")
+            types = []
+            for _ in range(self._chance.choice((1, 1, 2))):
+                show.types.append(self._id())
+                price = self._chance.choices(PRICES, (1, 1, 9, 9))[0]
+                capacity = self._chance.choice((2, 4, 8, 20, 20))
+                types.append(NewTicketType(id=show.types[-1], name="Seats", unit_amount=price, capacity=capacity))
+                self._story.name(show.types[-1], "T")
+            until = self._chance.choice((None, timedelta(minutes=5), timedelta(days=1)))
+            self.shows.append(show)
+            message = CreateEvent(
+                event_id=show.id,
+                name="Concert",
+                starts_at=EPOCH + timedelta(days=30),
+                currency="eur",
+                on_sale=True,
+                max_per_booking=4,
+                cancel_until=None if until is None else EPOCH + until,
+                ticket_types=tuple(types),
+            )
+            self._ask(message, show.id, "operator")
+
+    def _id(self) -> UUID:
+        return UUID(int=self._chance.getrandbits(128), version=4)
+
+    @property
+    def eager(self) -> float:
+        """How much somebody wants to book: many at first, then one or the other."""
+        left = self._bookings_max - len(self.wishes)
+        return left / self._bookings_max
+
+    def seen(self, status: str) -> list[Wish]:
+        """The bookings that their clients were last shown with this status."""
+        return [each for each in self.wishes.values() if each.seen is not None and each.seen.status == status]
+
+    def book(self) -> None:
+        owner = self._chance.choice(OWNERS)
+        show = self._chance.choice(self.shows)
+        types = self._chance.sample(show.types, self._chance.randint(1, len(show.types)))
+        request = CreateBooking(
+            booking_id=booking_id(owner, f"key {len(self.wishes)}"),
+            owner=owner,
+            event_id=show.id,
+            items=tuple(ItemRequest(ticket_type_id=id, quantity=self._chance.randint(1, 2)) for id in types),
+        )
+        wish = self.wishes[request.booking_id] = Wish(request)
+        self._story.name(request.booking_id, "B")
+        self._ask(request, request.booking_id, owner, wish)
+
+    def book_again(self) -> None:
+        """The same request with the same key, or, by mistake, another one with it."""
+        wish = self._wish()
+        request = wish.request
+        if self._chance.random() < 0.1:
+            request = request.model_copy(update={"items": (ItemRequest(quantity=3),)})
+        self._ask(request, wish.id, request.owner, wish)
+
+    def cancel(self) -> None:
+        wish = self._wish()
+        message = CancelBooking(booking_id=wish.id, owner=wish.request.owner, reason=CancelReason.BY_CUSTOMER)
+        self._ask(message, wish.id, wish.request.owner, wish)
+
+    def look(self) -> None:
+        wish = self._wish()
+        self._ask(GetBooking(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+
+    def request_payment(self) -> None:
+        wish = self._wish()
+        self._ask(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+
+    def operator_cancels(self) -> None:
+        wish = self._wish("confirmed")
+        message = CancelBooking(booking_id=wish.id, owner=None, reason=CancelReason.BY_OPERATOR)
+        self._ask(message, wish.id, "operator", wish)
+
+    def operator_refunds(self) -> None:
+        wish = self._wish("confirmed")
+        amount = self._chance.choice((None, 300, 500, 1000))
+        message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount)
+        self._story.name(message.refund_id, "R")
+        self._ask(message, wish.id, "operator", wish)
+
+    def operator_calls_off(self) -> None:
+        show = self._chance.choice(self.shows)
+        self._ask(CancelEvent(event_id=show.id), show.id, "operator")
+
+    def operator_changes_event(self) -> None:
+        show = self._chance.choice(self.shows)
+        change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
+        changes = EventChanges(on_sale=self._chance.random() < 0.9)
+        self._ask(UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,)), show.id, "operator")
+
+    def _wish(self, likely: str = "") -> Wish:
+        of_them = self.seen(likely) if self._chance.random() < 0.7 else []
+        return self._chance.choice(of_them or list(self.wishes.values()))
+
+    # --- what they are shown
+
+    def hear(self, envelope: Envelope) -> None:
+        """A reply, or news for all."""
+        message = envelope.message
+        if isinstance(message, BookingChanged):
+            self._see(message.booking, 0)
+        elif isinstance(message, Reply) and envelope.correlationid in self.asked:
+            question = self.asked[envelope.correlationid]
+            self.answered.add(question.id)
+            self._story.tell(f"answers {question.message.type}: {message.error or 'done'}")
+            if message.error is None and question.wish is not None:
+                result = message.result.get("booking", message.result)
+                self._see(Booking.model_validate(result), question.version)
+
+    def _see(self, booking: Booking, known: int) -> None:
+        self._story.tell(
+            f"shows {booking.id} v{booking.version} {booking.status} {booking.reason or ''} "
+            f"payment {booking.payment.status} {booking.closing or ''}"
+        )
+        place, told = (booking.id, booking.version), f"{booking.id} v{booking.version}"
+        state = (booking.status.value, booking.payment.status.value)
+        if self.shown.setdefault(place, state) != state:
+            self._story.violate("4 never backwards", f"{told}: {self.shown[place]}, {state}")
+        if booking.version < known:
+            self._story.violate("4 never backwards", f"{told} after v{known} was known")
+        if booking.payment.intent_id is not None:
+            self._story.name(booking.payment.intent_id, "I")
+            if booking.payment.client_secret is not None and booking.payment.intent_id not in self.payable:
+                self.payable.append(booking.payment.intent_id)
+        wish = self.wishes[booking.id]
+        if booking.version <= wish.version:
+            return  # a gateway tells nobody of it
+        if wish.seen is not None:
+            before = wish.seen
+            back_again = before.reason == "hold_expired" and booking.status == "confirmed"
+            if booking.status not in ONWARD[before.status] and not back_again:
+                self._story.violate(
+                    "4 never backwards",
+                    f"{booking.id}: {before.status} {before.reason} v{before.version}, then "
+                    f"{booking.status} {booking.reason} v{booking.version}",
+                )
+        wish.seen = booking

@@ -1,0 +1,127 @@
+"""Mistakes put in on purpose, each of a kind that could be made: the simulation has to find every one of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import booking.domain
+import payment.asking
+import payment.domain
+import payment.pictures
+import payment.repository
+from booking.domain import Signal
+from booking.state import CANCELLED, PENDING
+from common.envelope import Delivery
+from common.loop import Loop
+from common.statuses import BookingStatus
+from payment.pictures import StripeEvent
+from payment.refunds import Refund, RefundStatus, left
+from tests.simulation.process import current
+
+
+def acknowledge_before_commit() -> None:
+    """Whoever dies in between loses a message that nobody else has."""
+    handle = Loop._handle_once
+
+    async def handle_once(self: Loop, deliveries: Sequence[Delivery]) -> None:
+        await self._mailbox.ack([delivery.entry for delivery in deliveries])
+        await handle(self, deliveries)
+
+    Loop._handle_once = handle_once  # type: ignore[method-assign]
+
+
+def release_twice() -> None:
+    """Late news of a booking that was cancelled gives its seats back once more."""
+    moved = booking.domain.seats_moved
+
+    def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int, int]:
+        return (-1, 0) if before is after is CANCELLED else moved(before, after)
+
+    booking.domain.seats_moved = seats_moved
+
+
+def refund_key_changes() -> None:
+    """A refund that Stripe has made is asked for again as another one."""
+    asking: Any = payment.asking
+    asking.numbered_key = lambda id, number: f"{id}-{random.random()}"
+
+
+def amount_not_compared() -> None:
+    """Whatever was paid confirms."""
+    rules = booking.domain.TABLE[PENDING, Signal.SUCCEEDED]
+    booking.domain.TABLE[PENDING, Signal.SUCCEEDED] = rules[1:]
+
+
+def currency_not_compared() -> None:
+    """So many of whatever currency confirm."""
+    asking, pictures = cast(Any, payment.asking), cast(Any, payment.pictures)
+    read = pictures.read_intent
+
+    def read_intent(*args: Any, **values: Any) -> Any:
+        return replace(read(*args, **values), currency=None)
+
+    asking.read_intent = pictures.read_intent = read_intent
+
+
+def refunds_not_settled() -> None:
+    """A refund that Stripe did not answer for is not asked for again."""
+
+    async def due_refunds(*_: object) -> list[Any]:
+        return []
+
+    repository: Any = payment.repository.Repository
+    repository.due_refunds = due_refunds
+
+
+def webhooks_in_a_cache() -> None:
+    """Which webhooks have come is known to each process alone, and only as long as it lives."""
+    caches: dict[object, set[str]] = {}
+
+    async def store_events(_: object, events: Sequence[StripeEvent], now: object) -> set[str]:
+        cache = caches.setdefault(current(), set())
+        fresh = {event.id for event in events} - cache
+        cache |= fresh
+        return fresh
+
+    work: Any = payment.repository.Work
+    work.store_events = store_events
+
+
+def refund_made_good_by_an_earlier_one() -> None:
+    """A refund that fails counts as made good by one that was made before it failed: then all is asked for again,
+    without end where the bank refuses every time."""
+
+    def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
+        if left(captured, refunds) <= 0:
+            return False
+        return any(
+            failed.status is RefundStatus.FAILED
+            and not any(
+                later.status is not RefundStatus.FAILED
+                and later.amount >= failed.amount
+                and later.created_at > failed.created_at
+                for later in refunds
+            )
+            for failed in refunds
+        )
+
+    domain: Any = payment.domain
+    domain.a_refund_failed = a_refund_failed
+
+
+PLANTED: dict[str, Callable[[], None]] = {
+    each.__name__: each
+    for each in (
+        acknowledge_before_commit,
+        release_twice,
+        refund_key_changes,
+        amount_not_compared,
+        currency_not_compared,
+        refunds_not_settled,
+        webhooks_in_a_cache,
+        refund_made_good_by_an_earlier_one,
+    )
+}

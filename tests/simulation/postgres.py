@@ -1,0 +1,120 @@
+"""The real databases, one connection each: transactions go one at a time, with a gate before and after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from common.database import Database
+from tests.simulation.faults import Fault, Point
+from tests.simulation.gates import Gates
+from tests.simulation.process import Process, current
+
+# The answer to a commit was not heard; or Postgres could not be reached.
+LOST: type[Exception] = asyncpg.ConnectionDoesNotExistError
+TABLES = {
+    "booking": "events, ticket_types, bookings, booking_transitions",
+    "payment": "payments, payment_attempts, refunds, stripe_events, event_cursor",
+}
+# Plans, and so the order of rows, must not depend on what ran before; nothing here has to survive a crash.
+SESSION = {"plan_cache_mode": "force_generic_plan", "synchronous_commit": "off", "jit": "off"}
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    # Statements are kept for good: asyncpg would else set timers of its own.
+    return await asyncpg.connect(url, server_settings=SESSION, max_cached_statement_lifetime=0)
+
+
+async def open_gated(app: str, url: str) -> GatedDatabase:
+    return GatedDatabase(app, await _connect(url), await _connect(url))
+
+
+class _Killed(BaseException):
+    """Rolled back first: killing cancels what the process waits for, and this must be at its end by then."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+
+class GatedDatabase(Database):
+    """`app`'s database as its actors use it. `changed` is set by each commit."""
+
+    def __init__(self, app: str, connection: asyncpg.Connection, holder: asyncpg.Connection) -> None:
+        self.app = app
+        self.raw = connection
+        self._holder = holder
+        self.changed = False
+        # Webhooks that this transaction, and all before it, have counted as new.
+        self.counting: set[str] = set()
+        self.counted: set[str] = set()
+        self._gates: Gates
+        self._away: Fault
+
+    async def begin_schedule(self, gates: Gates, seed: int) -> None:
+        """Empty, with nothing left of the schedule before."""
+        self._gates = gates
+        self._away = Fault.BOOKING_DATABASE_AWAY if self.app == "booking" else Fault.PAYMENT_DATABASE_AWAY
+        self.changed = False
+        self.counted.clear()
+        await self._holder.execute("ROLLBACK")
+        await self.raw.execute(f"TRUNCATE {TABLES[self.app]}; SELECT setseed({(seed % 1000) / 1000})")
+        # With a snapshot held no old row is cleaned up, which would be at a time, and change an order, of its own.
+        await self._holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+
+    async def close(self) -> None:
+        for connection in (self._holder, self.raw):
+            await connection.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        await self._reach()
+        async with self._gates.io():
+            yield self.raw
+
+    async def _reach(self) -> None:
+        await self._gates.reach(Point.BEFORE_BEGIN, self.app)
+        if self._gates.strikes(Fault.DATABASE_AWAY, self._away):
+            raise LOST("made up: the database is away")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        await self._reach()
+        async with self._gates.io():
+            transaction = self.raw.transaction()
+            await transaction.start()
+            self.counting = set()
+            try:
+                yield self.raw
+                if undone := self._undone():
+                    raise undone
+            except BaseException as error:
+                await transaction.rollback()
+                if isinstance(error, _Killed):
+                    self._gates.crash(error.process, Point.BEFORE_COMMIT)
+                    raise asyncio.CancelledError from None
+                raise
+            await transaction.commit()
+            self.changed = True
+            self._gates.told(f"commits in {self.app}")
+            if twice := self.counting & self.counted:
+                self._gates.violated(f"counted twice: {' '.join(sorted(twice))}")
+            self.counted |= self.counting
+        if self._gates.strikes(Fault.COMMIT_UNKNOWN):
+            raise LOST("made up: no answer to the commit")
+        await self._gates.reach(Point.AFTER_COMMIT, self.app)
+
+    def _undone(self) -> BaseException | None:
+        """Here nobody waits: the transaction is committed, or fails, or its process dies before it could be."""
+        process = current()
+        if process is not None and self._gates.dies_here():
+            return _Killed(process)
+        if self._gates.strikes(Fault.COMMIT_FAILED):
+            return LOST("made up: the commit failed")
+        return None
+
+    async def ping(self) -> None:
+        if self._away in self._gates.away:
+            raise LOST("made up: the database is away")

@@ -1,0 +1,263 @@
+"""The booking and the payment process, put together as their `app.py` does, over the simulated world."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiohttp import web
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from booking.availability import Availability
+from booking.handlers import BookingHandlers
+from booking.programme import ProgrammeHandlers
+from booking.questions import QuestionHandlers
+from booking.repository import Repository as BookingRepository
+from booking.settings import BookingSettings
+from booking.settle import BookingSettler
+from common.bus import Bus
+from common.database import DATABASE_AWAY
+from common.errors import HoldfastError
+from common.health import Gate
+from common.loop import Handlers, Intake, Loop
+from common.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_PAYMENTS,
+    BOOKING_QUERIES,
+    PAYMENT_COMMANDS,
+    PAYMENT_INTENTS,
+    PAYMENT_WEBHOOKS,
+)
+from common.settings import ActorSettings
+from common.settler import Settler
+from common.streams import REDIS_AWAY, Mailbox
+from common.web import TRACEPARENT
+from payment.catch_up import AWAY as CANNOT_LOOK
+from payment.catch_up import CatchUp
+from payment.handlers import PaymentHandlers
+from payment.pacing import Lane, Pacer
+from payment.repository import Repository as PaymentRepository
+from payment.settings import PaymentSettings
+from payment.settle import PaymentSettler
+from payment.stripe_api import StripeApi
+from payment.webhook import webhook
+from tests.simulation.postgres import GatedDatabase
+from tests.simulation.process import Process
+from tests.simulation.redis import SimulatedMailbox
+from tests.simulation.stripe_side import SECRET_KEY, WEBHOOK_SECRET
+from tests.simulation.world import World
+
+BOOKING_SETTINGS = BookingSettings(booking_database_url="-", _env_file=None)
+PAYMENT_SETTINGS = PaymentSettings(
+    payment_database_url="-",
+    stripe_secret_key=SecretStr(SECRET_KEY),
+    stripe_webhook_secrets=(WEBHOOK_SECRET,),
+)
+
+Away = tuple[type[BaseException], ...]
+
+
+class NoQueue(Pacer):
+    """Turns are had at once: pacing has tests of its own."""
+
+    def __init__(self) -> None:
+        """Without Redis."""
+
+    async def turn(self, lane: Lane) -> None:
+        return
+
+    async def slow_down(self, seconds: float) -> None:
+        return
+
+
+class ActorProcess(Process, ABC):
+    """Its loops run; its settler's passes are started by the scheduler."""
+
+    def __init__(
+        self, world: World, name: str, skew: timedelta, settings: ActorSettings, database: GatedDatabase
+    ) -> None:
+        super().__init__(name)
+        self.world = world
+        self._skew = skew
+        self._settings = settings
+        self._database = database
+        self.redis = cast(Redis, world.redis)
+        self.bus = Bus(self.redis, source=f"/{name}", instance=name)
+        self.settling = False
+
+    @property
+    @abstractmethod
+    def settler(self) -> Settler: ...
+
+    @abstractmethod
+    def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
+        """The mailboxes, with their handlers and how many entries may be in hand at once."""
+
+    def now(self) -> datetime:
+        """The time by this process' clock, which is `skew` ahead of Stripe's."""
+        return self.world.clock.now() + self._skew
+
+    def start(self) -> None:
+        self.world.story.tell("starts", self.name)
+        for stream, (handlers, slots) in self.reads().items():
+            world = self.world
+            mailbox = SimulatedMailbox(world.redis, world.gates, world.story, stream, self)
+            loop = Loop(
+                Intake(cast(Mailbox, mailbox), handlers, slots),
+                self.bus,
+                self._settings,
+                world.lasting.metrics,
+                Gate(stream),
+                reachable=self._reachable,
+                away=DATABASE_AWAY,
+            )
+            self.spawn(loop.run())
+
+    async def _reachable(self) -> None:
+        self.world.redis.check()
+        await self._database.ping()
+
+    def settle(self) -> None:
+        """One pass of the settler."""
+
+        async def work() -> None:
+            self.settling = True
+            try:
+                await self.settler.run_once()
+            finally:
+                self.settling = False
+
+        self._pass("settler", work, (*DATABASE_AWAY, *REDIS_AWAY))
+
+    def _pass(self, name: str, work: Callable[[], Awaitable[object]], away: Away) -> None:
+        async def run() -> None:
+            self.world.story.tell(f"{name}: a pass")
+            try:
+                await work()
+            except away as error:
+                self.world.story.tell(f"{name}: paused, {type(error).__name__}: {error}")
+
+        self.spawn(run())
+
+
+class BookingProcess(ActorProcess):
+    """The booking actor."""
+
+    def __init__(self, world: World, name: str, skew: timedelta) -> None:
+        super().__init__(world, name, skew, BOOKING_SETTINGS, world.lasting.booking)
+        terms = BOOKING_SETTINGS.terms
+        self.repository = BookingRepository(world.lasting.booking)
+        self.availability = Availability(self.repository, self.bus, 250)
+        self._bookings = BookingHandlers(self.repository, self.availability, world.lasting.metrics, self.now, terms)
+        self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
+        self._questions = QuestionHandlers(self.repository)
+        self._settler = BookingSettler(self.repository, self.availability, self.bus, self.redis, self.now, terms)
+
+    @property
+    def settler(self) -> Settler:
+        return self._settler
+
+    def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
+        return {
+            BOOKING_PAYMENTS: (self._bookings.payments, None),
+            BOOKING_COMMANDS: ({**self._bookings.commands, **self._programme.commands}, None),
+            BOOKING_QUERIES: (self._questions.queries, None),
+        }
+
+
+class PaymentProcess(ActorProcess):
+    """The payment actor, its webhook endpoint and its look at Stripe's event list."""
+
+    def __init__(self, world: World, name: str, skew: timedelta) -> None:
+        super().__init__(world, name, skew, PAYMENT_SETTINGS, world.lasting.payment)
+        settings = PAYMENT_SETTINGS
+        gate = Gate("stripe")
+        gate.open()
+        timeout_s = settings.stripe_timeout_ms / 1000
+        self.api = StripeApi(world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s)
+        self.repository = PaymentRepository(world.lasting.payment)
+        self._handlers = PaymentHandlers(
+            self.repository,
+            self.api,
+            self.now,
+            intents_asking_seconds=settings.intents_asking_seconds,
+            commands_asking_seconds=settings.commands_asking_seconds,
+        )
+        self._settler = PaymentSettler(self.repository, self.bus, self.now)
+        self._catch_up = CatchUp(
+            self.repository,
+            self.api,
+            self.bus,
+            self.now,
+            settings.event_catch_up_seconds,
+            settings.livemode,
+        )
+        self._receive = webhook(
+            lambda: self.bus,
+            secrets=settings.stripe_webhook_secrets,
+            tolerance_s=settings.webhook_tolerance_seconds,
+            livemode=settings.livemode,
+        )
+        self.looking = False
+
+    @property
+    def settler(self) -> Settler:
+        return self._settler
+
+    def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
+        slots = PAYMENT_SETTINGS.stripe_slots
+        return {
+            PAYMENT_WEBHOOKS: (self._handlers.webhooks, None),
+            PAYMENT_COMMANDS: (self._handlers.commands, slots),
+            PAYMENT_INTENTS: (self._handlers.intents, slots),
+        }
+
+    def look(self) -> None:
+        """One look at Stripe's event list, if it is anybody's turn."""
+
+        async def work() -> None:
+            self.looking = True
+            try:
+                await self._catch_up.look()
+            finally:
+                self.looking = False
+
+        self._pass("catch-up", work, CANNOT_LOOK)
+
+    def receive(self, body: str, signature: str | None, answered: Callable[[int], None]) -> None:
+        """`POST /payment/webhook`; `answered` gets the status, unless the process dies meanwhile."""
+
+        async def work() -> None:
+            try:
+                response = await self._receive(cast(web.Request, _Request(body, signature)))
+                answered(response.status)
+            except HoldfastError as error:
+                answered(error.status)
+
+        self.spawn(work())
+
+
+class _Patience(dict[object, float]):
+    """The application's times, in seconds: all of them long."""
+
+    def __missing__(self, key: object) -> float:
+        return 30.0
+
+
+class _Request(SimpleNamespace):
+    """As much of a request as the webhook's handler looks at."""
+
+    def __init__(self, body: str, signature: str | None) -> None:
+        headers: dict[str, Any] = {} if signature is None else {"Stripe-Signature": signature}
+        super().__init__(headers=headers, body=body.encode(), app=_Patience())
+
+    async def read(self) -> bytes:
+        return cast(bytes, self.body)
+
+    def __getitem__(self, key: object) -> str:
+        assert key == TRACEPARENT
+        return ""

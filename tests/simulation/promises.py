@@ -1,0 +1,229 @@
+"""What must hold at every moment, and when the faults have stopped and all is settled.
+
+The rules are those of `ops/audit`; at every moment, without what is only work under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from common.health import Gate
+from ops.audit import money
+from ops.audit.databases import BOOKING_COLUMNS, PAYMENT_COLUMNS, SEATS, Databases
+from ops.audit.facts import Booking, Case, Intent, Payment, Refund, Seats, StripeRefund
+from ops.audit.ledger import Ledger
+from ops.audit.look import Audit, Outcome
+from ops.audit.rules import judge_seats
+from payment.pictures import BOOKING_ID, REFUND_ID
+from payment.stripe_api import StripeApi
+from tests.simulation.processes import NoQueue
+from tests.simulation.world import World
+
+BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason FROM bookings ORDER BY id"
+PAYMENTS = f"SELECT {PAYMENT_COLUMNS} FROM payments ORDER BY booking_id"
+REFUNDS = """
+SELECT booking_id::text, id::text, amount, status, stripe_refund_id, drive_after FROM refunds
+ORDER BY created_at, id
+"""
+TRANSITIONS = """
+SELECT booking_id, version, from_status, to_status, reason, payment_status FROM booking_transitions
+ORDER BY booking_id, version
+"""
+# Somebody has been told aloud, and has to see to it.
+LOUD = ("refund_failed", "disputed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A booking as the audit sees it, and its reason."""
+
+    facts: Booking
+    reason: str | None
+
+
+class Promises:
+    """Reads only what has changed since it last looked."""
+
+    def __init__(self, world: World, tampered: set[str]) -> None:
+        self._world = world
+        self._tampered = tampered
+        self.rows: dict[str, Row] = {}
+        self.payments: dict[str, Payment] = {}
+        self.refunds: dict[str, list[Refund]] = {}
+        self._intents: dict[str, list[Intent]] = {}
+        self._given: dict[str, list[StripeRefund]] = {}
+
+    async def check(self) -> None:
+        """At every moment."""
+        world = self._world
+        booking, payment, ledger = world.lasting.booking, world.lasting.payment, world.stripe.ledger
+        if not (booking.changed or payment.changed or ledger.changed):
+            return
+        if booking.changed:
+            await self._read_bookings()
+        if payment.changed:
+            await self._read_payments()
+        if ledger.changed:
+            self._read_stripe()
+        booking.changed = payment.changed = ledger.changed = False
+        for case in self.cases():
+            for promise, text in self._judge(case):
+                world.story.violate(promise, f"{case.id}: {text}")
+
+    async def _read_bookings(self) -> None:
+        raw = self._world.lasting.booking.raw
+        before = self.rows
+        self.rows = {}
+        for record in await raw.fetch(BOOKINGS):
+            columns = dict(record)
+            reason = columns.pop("reason")
+            columns.pop("items")
+            self.rows[columns["id"]] = Row(Booking(items_amount=columns["amount"], **columns), reason)
+        for id, old in before.items():
+            new = self.rows.get(id)
+            if new is None or new.facts.version < old.facts.version:
+                self._world.story.violate("6 nothing lost", f"{id} was at v{old.facts.version}")
+        for record in await raw.fetch(SEATS.format(part="true")):
+            for finding in judge_seats(Seats(**record)):
+                self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
+
+    async def _read_payments(self) -> None:
+        raw = self._world.lasting.payment.raw
+        self.payments = {row["booking_id"]: Payment(**row) for row in await raw.fetch(PAYMENTS)}
+        self.refunds = {}
+        for booking_id, *columns in await raw.fetch(REFUNDS):
+            self.refunds.setdefault(booking_id, []).append(Refund(*columns))
+
+    def _read_stripe(self) -> None:
+        stripe = self._world.stripe
+        self._intents, self._given = {}, {}
+        of: dict[str, str] = {}
+        for each in stripe.objects("payment_intent"):
+            booking_id = each["metadata"].get(BOOKING_ID, "")
+            of[each["id"]] = booking_id
+            intent = Intent(
+                each["id"],
+                booking_id,
+                each["status"],
+                each["amount"],
+                each["amount_received"],
+                each["currency"],
+            )
+            self._intents.setdefault(booking_id, []).append(intent)
+        for each in stripe.objects("refund"):
+            given = StripeRefund(
+                each["id"],
+                each["payment_intent"],
+                each["metadata"].get(REFUND_ID),
+                each["amount"],
+                each["status"],
+            )
+            self._given.setdefault(of[given.intent_id], []).append(given)
+
+    def count(self, *statuses: str) -> int:
+        """How many intents have one of these statuses at Stripe."""
+        return sum(each.status in statuses for of_one in self._intents.values() for each in of_one)
+
+    def cases(self) -> Iterator[Case]:
+        for id in dict.fromkeys((*self.rows, *self._intents)):
+            row = self.rows.get(id)
+            yield Case(
+                id,
+                row.facts if row is not None else None,
+                self.payments.get(id),
+                tuple(self.refunds.get(id, ())),
+                tuple(self._intents.get(id, ())),
+                tuple(self._given.get(id, ())),
+            )
+
+    def _judge(self, case: Case) -> Iterator[tuple[str, str]]:
+        """What the audit says of money, without what is only under way."""
+        now = self._world.clock.now()
+        yield from (("3 one live intent", text) for text in money.one_intent(case, now))
+        yield from (("3 no double refund", text) for text in money.refunds_once(case, now))
+        for text in money.captured(case, now):
+            if not self._excused(case, text):
+                yield "3 money is matched", text
+
+    def _excused(self, case: Case, text: str) -> bool:
+        booking, payment = case.booking, case.payment
+        assert booking is not None
+        if text.endswith(" kept"):
+            # Still to be heard of; or an operator has been told.
+            received = sum(intent.received for intent in case.intents)
+            unheard = payment is None or payment.amount_captured < received
+            statuses = [each.status for each in case.refunds] + [each.status for each in case.stripe_refunds]
+            failed = "failed" in statuses
+            return unheard or failed or booking.payment in LOUD
+        if "given back or owed" in text:
+            # What the booking owes may have been given back by hand in the meantime, and is not given twice.
+            return booking.refund_amount is not None or any(each.status == "requested" for each in case.refunds)
+        if "was given back" in text:
+            known = payment is not None and payment.amount_refunded >= payment.amount_captured
+            return not known
+        return False
+
+    # --- when all is settled
+
+    async def check_settled(self) -> None:
+        """Nothing is owed, nothing waits, and the books are clean."""
+        story = self._world.story
+        await self.check()
+        await self._check_history()
+        self._check_answered()
+        outcome = await self._audit()
+        for finding in outcome.mismatches:
+            if not self._known(finding.rule, finding.id, finding.text):
+                story.violate("3 books are clean", f"{finding.rule}: {finding.id}: {finding.text}")
+        for kind, under_way in outcome.under_way.items():
+            story.violate("2 every booking ends", f"{kind}: {' '.join(under_way.examples)}")
+        for stream in self._world.redis.streams.values():
+            for fields in stream.entries.values():
+                story.violate("2 every booking ends", f"not handled: {fields[b'type']!r} {fields[b'subject']!r}")
+
+    async def _audit(self) -> Outcome:
+        world = self._world
+        gate_free = StripeApi(world.stripe.client, NoQueue(), world.lasting.stripe_metrics, _open_gate(), 5.0)
+        ledger = Ledger(gate_free, _open_gate())
+        databases = Databases(world.lasting.booking.raw, world.lasting.payment.raw)
+        try:
+            return await Audit(databases, ledger, settle_s=0.0, clock=world.clock.now).run()
+        finally:
+            ledger.close()
+
+    def _known(self, rule: str, id: str, text: str) -> bool:
+        """What the audit is right to tell an operator of, and nobody has promised to mend."""
+        row = self.rows.get(id)
+        if rule == "captured" and text.endswith(" kept"):
+            return any(self._excused(case, text) for case in self.cases() if case.id == id)
+        if rule == "intent" and ("amount" in text or "currency" in text):
+            payment = self.payments.get(id)
+            return payment is not None and payment.intent_id in self._tampered and row is not None
+        return False
+
+    async def _check_history(self) -> None:
+        """What a client was shown is in Postgres, as it was shown."""
+        story = self._world.story
+        kept = {}
+        for id, version, _, status, _, payment in await self._world.lasting.booking.raw.fetch(TRANSITIONS):
+            kept[id, version] = (status, payment)
+        for (id, version), shown in self._world.people.shown.items():
+            found = kept.get((id, version))
+            if found != shown:
+                story.violate("2 what was shown is there", f"{id} v{version}: {shown}, kept {found}")
+
+    def _check_answered(self) -> None:
+        """What Redis did not forget was done and answered, whoever was killed."""
+        redis = self._world.redis
+        buried = {fields[b"id"] for _, fields, _ in redis.dead}
+        for question in self._world.people.asked.values():
+            id = question.id.encode()
+            if question.id not in self._world.people.answered and id not in redis.forgotten | buried:
+                self._world.story.violate("6 nothing lost", f"never answered: {question.message!r}")
+
+
+def _open_gate() -> Gate:
+    gate = Gate("stripe")
+    gate.open()
+    return gate

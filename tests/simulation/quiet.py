@@ -1,0 +1,94 @@
+"""After the faults: time runs on until all is settled, and then every promise is looked at."""
+
+from __future__ import annotations
+
+from tests.simulation.clockwork import EPOCH_S
+from tests.simulation.customers import Customers
+from tests.simulation.fleet import Fleet
+from tests.simulation.postman import Postman
+from tests.simulation.processes import PaymentProcess
+from tests.simulation.promises import Promises
+from tests.simulation.world import World
+
+# More steps than any schedule has needed by far, and more time than any hold and its grace.
+STEPS_MAX = 2000
+QUIET_MAX_S = 4 * 3600.0
+# Between two looks at the event list, by the whole fleet; and so long a webhook is waited for.
+LOOK_S = 10.5
+
+
+class Quiet:
+    def __init__(
+        self, world: World, fleet: Fleet, postman: Postman, customers: Customers, promises: Promises
+    ) -> None:
+        self._world = world
+        self._fleet = fleet
+        self._postman = postman
+        self._customers = customers
+        self._promises = promises
+
+    async def run(self) -> None:
+        """Until nothing waits for anything, not for long."""
+        world = self._world
+        world.story.tell("the faults stop")
+        world.gates.quiet = True
+        world.gates.away.clear()
+        began, first_step, looked = world.loop.at, world.story.step, False
+        while world.story.step - first_step < STEPS_MAX and world.loop.at - began < QUIET_MAX_S:
+            if await self._work_off():
+                looked = False
+            elif not looked:
+                looked = True
+                await self._look()
+            elif not await self._jump():
+                await self._promises.check_settled()
+                return
+            if world.story.violations:
+                return
+        world.story.violate("2 every booking ends", f"not settled {world.loop.at - began:.0f} s after the faults")
+
+    async def _work_off(self) -> bool:
+        """Everything that can be done now; says whether there was anything."""
+        world, worked = self._world, False
+        for process in self._fleet.dead():
+            self._fleet.restart(process)
+        for _ in range(STEPS_MAX):
+            world.story.step += 1
+            for parked in list(world.gates.parked):
+                world.gates.release(parked)
+            await self._checked()
+            if world.story.violations or not await self._one_thing():
+                break
+            worked = True
+        return worked
+
+    async def _one_thing(self) -> bool:
+        if await self._customers.finish() or self._fleet.deliver_all():
+            return True
+        if self._postman.waiting:
+            self._postman.send_next()
+            return True
+        return await self._fleet.settle_due()
+
+    async def _checked(self) -> None:
+        await self._world.gates.quiesce()
+        await self._promises.check()
+
+    async def _look(self) -> None:
+        """Webhooks that were forgotten are found in the list of events."""
+        await self._world.advance(LOOK_S)
+        self._fleet.alive(PaymentProcess)[0].look()
+        await self._checked()
+
+    async def _jump(self) -> bool:
+        """Forward to the next time at which something is due; says whether there is one."""
+        loop = self._world.loop
+        waits = await self._fleet.next_due_s()
+        if (timer := loop.next_timer()) is not None:
+            waits.append(timer - loop.at)
+        if (move := self._world.stripe.moves.next()) is not None:
+            waits.append(move - EPOCH_S - loop.at)
+        if not waits:
+            return False
+        await self._world.advance(max(min(waits), 0.0) + 0.001)
+        return True

@@ -1,0 +1,222 @@
+"""The seeded bus: it takes the place of Redis alone. Messages go through their real form on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.envelope import Envelope, decode
+from common.messages import NOTIFICATIONS
+from common.streams import Entry, Fields
+from tests.simulation.clockwork import Clock
+from tests.simulation.faults import Fault, Point
+from tests.simulation.gates import Gates
+from tests.simulation.process import Process
+from tests.simulation.story import Story
+
+AWAY = RedisConnectionError
+
+
+@dataclass
+class Stream:
+    """A mailbox with its one group: what nobody has read yet, and what somebody has in hand since when."""
+
+    entries: dict[bytes, Fields] = field(default_factory=dict)
+    new: list[bytes] = field(default_factory=list)
+    pending: dict[bytes, float] = field(default_factory=dict)
+    failures: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Reader:
+    """A loop that waits for entries."""
+
+    process: Process
+    stream: str
+    count: int
+    entries: asyncio.Future[list[Entry]]
+
+
+class SimulatedRedis:
+    """One server. `heard` is told every notification and reply."""
+
+    def __init__(self, gates: Gates, clock: Clock, story: Story, heard: Callable[[Envelope], None]) -> None:
+        self._gates = gates
+        self._clock = clock
+        self._story = story
+        self._heard = heard
+        self._added = 0
+        self.streams: dict[str, Stream] = {}
+        self.readers: list[Reader] = []
+        self.dead: list[tuple[str, Fields, str]] = []
+        # Ids of messages that Redis forgot before they were acknowledged.
+        self.forgotten: set[bytes] = set()
+
+    def stream(self, name: str) -> Stream:
+        return self.streams.setdefault(name, Stream())
+
+    def add(self, stream: str, fields: dict[str, str | bytes]) -> None:
+        """XADD, and what may become of it."""
+        encoded = {_bytes(key): _bytes(value) for key, value in fields.items()}
+        if stream == NOTIFICATIONS or stream.startswith("replies:"):
+            self._heard(decode(stream, Entry(b"0-0", encoded)).envelope)
+            return
+        told = f"{encoded[b'type'].decode()} {encoded[b'subject'].decode()} -> {stream}"
+        if self._gates.happens(Fault.ENTRY_LOST):
+            self._story.tell(f"{told}: forgotten")
+            self.forgotten.add(encoded[b"id"])
+            return
+        self._put(stream, encoded)
+        if self._gates.happens(Fault.ENTRY_DOUBLED):
+            self._put(stream, encoded)
+            told += ", twice"
+        self._story.tell(told)
+
+    def _put(self, stream: str, fields: Fields) -> None:
+        self._added += 1
+        id = f"{int(self._clock.time() * 1000)}-{self._added}".encode()
+        self.stream(stream).entries[id] = fields
+        self.stream(stream).new.append(id)
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        for stream in self.streams.values():
+            self.forgotten |= {fields[b"id"] for fields in stream.entries.values()}
+        self.streams.clear()
+
+    # --- delivery
+
+    def deliver(self, reader: Reader, ids: Sequence[bytes], *, reclaimed: bool) -> None:
+        """Give entries to a waiting loop: they are in its process' hands from now on."""
+        stream = self.stream(reader.stream)
+        entries = []
+        for id in ids:
+            if not reclaimed:
+                stream.new.remove(id)
+            stream.pending[id] = self._clock.monotonic()
+            entries.append(Entry(id, stream.entries[id], reclaimed=reclaimed))
+        types = " ".join(f"{e.fields[b'type'].decode()} {e.fields[b'subject'].decode()}" for e in entries)
+        self._story.tell(f"{'takes over' if reclaimed else 'reads'} {types}", reader.process.name)
+        self.readers.remove(reader)
+        reader.entries.set_result(entries)
+
+    def claimable(self, stream: str, idle_s: float) -> list[bytes]:
+        """What somebody has had in hand for longer than `idle_s`."""
+        now = self._clock.monotonic()
+        return [id for id, since in self.stream(stream).pending.items() if now - since >= idle_s]
+
+    # --- what the product calls
+
+    def pipeline(self, transaction: bool = True) -> Pipeline:
+        return Pipeline(self, self._gates)
+
+    async def xrange(self, stream: str, count: int | None = None) -> list[tuple[bytes, Fields]]:
+        self.check()
+        return list(self.stream(stream).entries.items())[:count]
+
+    def check(self) -> None:
+        """Raises while the server is away."""
+        if Fault.REDIS_AWAY in self._gates.away:
+            raise AWAY("made up: Redis is away")
+
+
+class Pipeline:
+    """Commands that leave together; the server does them one after the other, all or not all."""
+
+    def __init__(self, redis: SimulatedRedis, gates: Gates) -> None:
+        self._redis = redis
+        self._gates = gates
+        self._additions: list[tuple[str, dict[str, str | bytes]]] = []
+        self._answers: list[object] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def xadd(self, stream: str, fields: dict[str, str | bytes], maxlen: int | None = None) -> None:
+        self._additions.append((stream, fields))
+
+    def expire(self, stream: str, seconds: int) -> None:
+        """What nobody hears is not kept here."""
+
+    def xlen(self, stream: str) -> None:
+        self._answers.append(len(self._redis.stream(stream).entries))
+
+    async def execute(self) -> list[object]:
+        self._redis.check()
+        if not self._additions:
+            return self._answers
+        await self._gates.reach(Point.BEFORE_PUBLISH)
+        if self._gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_AWAY):
+            raise AWAY("made up: Redis is away")
+        half = len(self._additions) > 1 and self._gates.strikes(Fault.PUBLISH_HALF)
+        for stream, fields in self._additions[: len(self._additions) // 2 if half else None]:
+            self._redis.add(stream, fields)
+        if half or self._gates.strikes(Fault.PUBLISH_UNKNOWN):
+            raise AWAY("made up: no answer")
+        await self._gates.reach(Point.AFTER_PUBLISH)
+        return self._answers
+
+
+class SimulatedMailbox:
+    """One process' view of a mailbox, as `common.streams.Mailbox` is."""
+
+    def __init__(self, redis: SimulatedRedis, gates: Gates, story: Story, stream: str, process: Process) -> None:
+        self.stream = stream
+        self._redis = redis
+        self._gates = gates
+        self._story = story
+        self._process = process
+
+    async def create(self) -> None:
+        self._redis.check()
+
+    async def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Waits for the scheduler."""
+        self._redis.check()
+        reader = Reader(self._process, self.stream, count, asyncio.get_running_loop().create_future())
+        self._redis.readers.append(reader)
+        try:
+            return await reader.entries
+        finally:
+            if reader in self._redis.readers:
+                self._redis.readers.remove(reader)
+
+    async def ack(self, entries: Sequence[Entry]) -> None:
+        await self._gates.reach(Point.BEFORE_ACKNOWLEDGE, self.stream)
+        if self._gates.strikes(Fault.ACKNOWLEDGE_FAILED, Fault.REDIS_AWAY):
+            raise AWAY("made up: Redis is away")
+        for entry in entries:
+            self._remove(entry)
+        await self._gates.reach(Point.AFTER_ACKNOWLEDGE, self.stream)
+
+    def _remove(self, entry: Entry) -> None:
+        stream = self._redis.stream(self.stream)
+        stream.entries.pop(entry.id, None)
+        stream.pending.pop(entry.id, None)
+        stream.failures.pop(entry.id, None)
+
+    async def count_failure(self, entry: Entry) -> int:
+        self._redis.check()
+        failures = self._redis.stream(self.stream).failures
+        failures[entry.id] = failures.get(entry.id, 0) + 1
+        return failures[entry.id]
+
+    async def bury(self, entry: Entry, error: str, attempts: int) -> None:
+        self._redis.check()
+        self._redis.dead.append((self.stream, entry.fields, error))
+        self._story.tell(f"buries {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}: {error}")
+        self._remove(entry)
+
+    async def remove_idle_consumers(self, idle_ms: int) -> int:
+        return 0
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value

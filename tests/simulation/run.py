@@ -1,0 +1,156 @@
+"""Many seeds in several worker processes over one Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+
+from ops.migrate import migrate
+from ops.postgres import Postgres
+from tests.simulation.postgres import TABLES
+from tests.simulation.story import Coverage
+
+STEPS = 250
+ROOT = Path(__file__).resolve().parents[2]
+# A story of a long schedule is one line.
+LINE_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one seed."""
+
+    seed: int
+    violations: list[str]
+    digest: str
+    story: str
+    coverage: dict[str, dict[str, int]]
+    virtual_s: float
+    seconds: float
+
+
+@dataclass
+class Results:
+    """Of all seeds, in the order in which they ended."""
+
+    done: int = 0
+    failed: list[Result] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=Coverage)
+    longest_s: float = 0.0
+
+    def add(self, result: Result) -> None:
+        self.done += 1
+        self.coverage.add(result.coverage)
+        self.longest_s = max(self.longest_s, result.virtual_s)
+        if result.violations:
+            self.failed.append(result)
+
+    @property
+    def first(self) -> Result | None:
+        return min(self.failed, key=lambda each: each.seed, default=None)
+
+
+@dataclass
+class Runner:
+    """`urls`: of each worker's databases, booking and payment."""
+
+    urls: list[tuple[str, str]]
+    steps: int = STEPS
+    planted: str = ""
+    # Stories also of those that kept all promises.
+    tell_all: bool = False
+
+    async def play(self, seeds: Iterable[int], seen: Callable[[Result], object]) -> None:
+        """Play all seeds; `seen` gets each result, and ends it all by answering False."""
+        waiting = iter(seeds)
+        async with asyncio.TaskGroup() as group:
+            tasks: list[asyncio.Task[None]] = []
+
+            def result(each: Result) -> None:
+                if seen(each) is False:
+                    for task in tasks:
+                        task.cancel()
+
+            tasks += [group.create_task(self._work(urls, waiting, result)) for urls in self.urls]
+
+    async def _work(
+        self, urls: tuple[str, str], waiting: Iterator[int], result: Callable[[Result], object]
+    ) -> None:
+        async with self._worker(urls) as ask:
+            for seed in waiting:
+                result(Result(**await ask(seed)))
+
+    @asynccontextmanager
+    async def _worker(self, urls: tuple[str, str]) -> AsyncIterator[Callable[[int], Any]]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.simulation.worker",
+            *urls,
+            str(self.steps),
+            self.planted,
+            "all" if self.tell_all else "",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            limit=LINE_MAX,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        reader, writer = process.stdout, process.stdin
+
+        async def ask(seed: int) -> Any:
+            writer.write(f"{seed}\n".encode())
+            await writer.drain()
+            line = await reader.readline()
+            if not line:
+                raise RuntimeError(f"the worker died with seed {seed}")
+            return orjson.loads(line)
+
+        try:
+            yield ask
+            writer.close()
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def make_databases(server: Postgres, workers: int) -> list[tuple[str, str]]:
+    """Databases with their tables for so many workers; says their URLs."""
+    urls = []
+    for number in range(1, workers + 1):
+        booking, payment = [await _make(server, app, number) for app in ("booking", "payment")]
+        urls.append((booking, payment))
+    return urls
+
+
+async def _make(server: Postgres, app: str, number: int) -> str:
+    name = f"simulated_{app}_{number}"
+    connection = await asyncpg.connect(server.url())
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    url = server.url(name)
+    await migrate(**{"booking_url": None, "payment_url": None, f"{app}_url": url})
+    connection = await asyncpg.connect(url)
+    try:
+        # The order of rows must not depend on when they were cleaned up.
+        for table in TABLES[app].split(", "):
+            await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    finally:
+        await connection.close()
+    return url

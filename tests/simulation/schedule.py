@@ -1,0 +1,175 @@
+"""One schedule: so many choices of what happens next, with faults; then quiet, until all is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.simulation.clockwork import VirtualLoop
+from tests.simulation.customers import PAYABLE, Customers
+from tests.simulation.faults import AWAYS, Fault
+from tests.simulation.fleet import Fleet
+from tests.simulation.postman import Postman
+from tests.simulation.processes import PaymentProcess
+from tests.simulation.promises import Promises
+from tests.simulation.quiet import Quiet
+from tests.simulation.story import Coverage
+from tests.simulation.world import Lasting, World
+
+# Longer than Stripe remembers an idempotency key.
+DAY_S = 25 * 3600.0
+
+Act = Callable[[], Awaitable[object] | object]
+
+
+class Schedule:
+    """What happens under one seed."""
+
+    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage) -> None:
+        self.world = world = World(seed, loop, lasting, coverage)
+        self.fleet = Fleet(world)
+        self._chance = world.chance
+        self._people = world.people
+        self._postman = Postman(world, self.fleet)
+        self._customers = Customers(world.chance, world.stripe, world.people.payable)
+        self._promises = Promises(world, self._customers.tampered)
+        self._quiet = Quiet(world, self.fleet, self._postman, self._customers, self._promises)
+        loop.set_exception_handler(self._died)
+
+    async def run(self, steps: int) -> None:
+        """Ends early when a promise is broken: see `story.violations`."""
+        story = self.world.story
+        try:
+            await self._set_up()
+            while story.step < steps and not story.violations:
+                await self._step(self._choose())
+            if not story.violations:
+                await self._quiet.run()
+            self._count_outcomes()
+        finally:
+            self.fleet.kill()
+            await self.world.gates.quiesce()
+            self.world.stripe.close()
+
+    def _died(self, _: object, context: dict[str, Any]) -> None:
+        """A task ended with an error that nobody awaits."""
+        self.world.story.violate("6 nothing lost", f"{context['message']}: {context.get('exception')!r}")
+
+    async def _set_up(self) -> None:
+        gates = self.world.gates
+        gates.quiet = True
+        await self.world.begin()
+        self.fleet.start()
+        self._people.set_up()
+        await gates.quiesce()
+        while self.fleet.deliver_all():
+            await gates.quiesce()
+        gates.quiet = False
+
+    async def _step(self, act: Act) -> None:
+        self.world.story.step += 1
+        done = act()
+        if isinstance(done, Awaitable):
+            await done
+        await self.world.gates.quiesce()
+        await self._promises.check()
+
+    def _choose(self) -> Act:
+        acts = [*self._inside(), *self._outside(), *self._trouble()]
+        return self._chance.choices([act for _, act in acts], [weight for weight, _ in acts])[0]
+
+    # --- what can happen next, and how likely it is beside the others
+
+    def _inside(self) -> list[tuple[float, Act]]:
+        """Processes go on, time passes."""
+        fleet, chance, advance = self.fleet, self._chance, self.world.advance
+        parked, readers, claimers = self.world.gates.parked, fleet.readers(), fleet.claimers()
+        idle = [each for each in fleet.everybody() if not each.settling]
+        not_looking = [each for each in fleet.alive(PaymentProcess) if not each.looking]
+        silent = Fault.STRIPE_AWAY in self.world.gates.away
+        only_stripe_away = self.world.gates.away <= {Fault.STRIPE_AWAY}
+        return [
+            (5.0 * min(len(parked), 4), lambda: self.world.gates.release(chance.choice(parked))),
+            (8.0 * min(len(readers), 4), lambda: fleet.deliver(chance.choice(readers))),
+            (4.0 * bool(claimers), lambda: fleet.claim(chance.choice(claimers))),
+            (2.0 * bool(idle), lambda: chance.choice(idle).settle()),
+            (0.7 * bool(not_looking), lambda: chance.choice(not_looking).look()),
+            (4.0, lambda: advance(chance.uniform(0.01, 1.5))),
+            (1.2, lambda: advance(chance.uniform(2.0, 12.0))),
+            (0.4, lambda: advance(chance.uniform(20.0, 60.0))),
+            (0.12, lambda: advance(chance.uniform(60.0, 1000.0))),
+            (0.03 * only_stripe_away, lambda: advance(DAY_S)),
+            (0.4 + 2.0 * silent, self._wait_for_a_booking),
+        ]
+
+    def _outside(self) -> list[tuple[float, Act]]:
+        """Clients, operators, customers, banks and Stripe do something."""
+        people, customers = self._people, self._customers
+        asking = bool(people.wishes)
+        confirmed, paid = bool(people.seen("confirmed")), bool(self._promises.count("succeeded"))
+        webhooks = bool(self._postman.waiting) and Fault.STRIPE_AWAY not in self.world.gates.away
+        return [
+            (8.0 * people.eager, people.book),
+            (0.6 * asking, people.book_again),
+            (0.4 * asking, people.cancel),
+            (0.5 * asking, people.look),
+            (0.3 * asking, people.request_payment),
+            (0.25 * asking, people.operator_cancels),
+            (2.0 * confirmed + 0.1 * asking, people.operator_refunds),
+            (0.05, people.operator_calls_off),
+            (0.15, people.operator_changes_event),
+            (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),
+            (0.8, customers.decide),
+            (0.15 * paid, customers.dispute),
+            (1.0 * paid + 0.4, customers.by_hand),
+            (8.0 * webhooks, self._postman.send),
+        ]
+
+    def _trouble(self) -> list[tuple[float, Act]]:
+        """What goes wrong by itself; the rest goes wrong where it can."""
+        chances, gates = self.world.profile.chances, self.world.gates
+        dead = self.fleet.dead()
+        return [
+            (3.0 * len(dead), lambda: self.fleet.restart(dead[0])),
+            (self.world.profile.crash * 50 * bool(gates.parked), self._kill),
+            (chances[Fault.WEBHOOK_FORGED] * 20, self._postman.forge),
+            (chances[Fault.WEBHOOK_STALE] * 20, self._postman.repeat_late),
+            (chances[Fault.FLUSHED] * 50, self._flush),
+            (sum(chances[away] for away in AWAYS) * 50, self._go_away),
+            (0.35 * len(gates.away), self._come_back),
+        ]
+
+    async def _wait_for_a_booking(self) -> None:
+        """Until one is to be driven on: its hold ends, or its time of grace."""
+        now = self.world.clock.now()
+        times = [row.facts.settle_after for row in self._promises.rows.values()]
+        upcoming = [each for each in times if each is not None and each > now]
+        if upcoming:
+            await self.world.advance((self._chance.choice(upcoming) - now).total_seconds() + 0.01)
+
+    def _kill(self) -> None:
+        parked = self._chance.choice(self.world.gates.parked)
+        self.world.gates.crash(parked.process, parked.point)
+
+    def _flush(self) -> None:
+        self.world.coverage.strike(Fault.FLUSHED)
+        self.world.story.tell(Fault.FLUSHED.value)
+        self.world.redis.flush()
+
+    def _go_away(self) -> None:
+        chances = self.world.profile.chances
+        (away,) = self._chance.choices(AWAYS, [chances[each] for each in AWAYS])
+        self.world.coverage.strike(away)
+        self.world.story.tell(away.value)
+        self.world.gates.away.add(away)
+
+    def _come_back(self) -> None:
+        away = self._chance.choice(sorted(self.world.gates.away, key=lambda each: each.value))
+        self.world.story.tell(f"no longer: {away.value}")
+        self.world.gates.away.discard(away)
+
+    def _count_outcomes(self) -> None:
+        coverage = self.world.coverage
+        for row in self._promises.rows.values():
+            coverage.outcomes[f"{row.facts.status} {row.reason or ''}".strip()] += 1
+            coverage.money[row.facts.payment] += 1

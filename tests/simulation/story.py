@@ -1,0 +1,97 @@
+"""What happened in one schedule, for people to read; and what all schedules together have reached."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from common.database import DATABASE_AWAY
+from common.streams import REDIS_AWAY
+from tests.simulation.clockwork import VirtualLoop
+from tests.simulation.faults import Fault, Point
+from tests.simulation.process import current
+
+
+@dataclass
+class Coverage:
+    """How often each thing was reached: a simulation that does not reach it proves nothing about it."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    crashes: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    money: Counter[str] = field(default_factory=Counter)
+    logs: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: dict[str, dict[str, int]]) -> None:
+        for name, counts in other.items():
+            getattr(self, name).update(counts)
+
+    def as_json(self) -> dict[str, dict[str, int]]:
+        return {name: dict(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    def strike(self, fault: Fault) -> None:
+        self.faults[fault.value] += 1
+
+    def crash(self, point: Point) -> None:
+        self.crashes[point.value] += 1
+
+
+class Story:
+    """Lines of (time, step, who, what)."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._lines: list[tuple[float, int, str, str]] = []
+        self._names: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+        self.step = 0
+        self.violations: list[str] = []
+
+    def tell(self, what: str, who: str | None = None) -> None:
+        process = current()
+        who = who or (process.name if process is not None else "world")
+        self._lines.append((self._loop.at, self.step, who, what))
+
+    def violate(self, promise: str, text: str) -> None:
+        """A promise is broken: the schedule ends here."""
+        self.violations.append(f"{promise}: {text}")
+        self.tell(f"!!! {promise}: {text}", "PROMISE")
+
+    def name(self, id: UUID | str, kind: str) -> None:
+        """Call `id` by a short name from now on, such as B1."""
+        if str(id) not in self._names:
+            self._counts[kind] += 1
+            self._names[str(id)] = f"{kind}{self._counts[kind]}"
+
+    def names(self, ids: Iterable[UUID | str]) -> str:
+        return " ".join(str(id) for id in ids)
+
+    def text(self) -> str:
+        lines = [f"{at:10.3f}  {step:4}  {who:<10} {what}" for at, step, who, what in self._lines]
+        text = "\n".join(lines)
+        for id, name in self._names.items():
+            text = text.replace(id, name)
+        return text
+
+    def digest(self) -> str:
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+
+# What a handler may end with: it ran out of time, or what it needs was away.
+EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, *DATABASE_AWAY, *REDIS_AWAY)
+UNTOLD = ("event", "level", "exc_info", "trace", "ms")
+
+
+def drop_into(story: Story, coverage: Coverage, event: dict[str, Any]) -> None:
+    """A log line of the product, as a part of the story. Handlers bear everything: none fails."""
+    coverage.logs[str(event.get("event"))] += 1
+    error = event.get("exc_info")
+    if isinstance(error, BaseException) and not isinstance(error, EXCUSES):
+        story.violate("6 nothing lost", f"{event.get('event')} {event.get('type', '')} failed: {error!r}")
+    told = " ".join(f"{key}={value}" for key, value in event.items() if key not in UNTOLD)
+    story.tell(f"log: {event.get('event')} {told}"[:400])

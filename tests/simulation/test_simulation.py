@@ -1,0 +1,80 @@
+"""Seeded schedules keep every promise, a seed tells the same story twice, and no mistake that is put in stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from ops.postgres import Postgres
+from tests.simulation.faults import Fault, Point
+from tests.simulation.planted import PLANTED
+from tests.simulation.run import Result, Results, Runner, make_databases
+
+SEEDS = range(1, 51)
+# Of these, whichever comes first shows the mistake.
+PLANTED_SEEDS_MAX = 60
+TWICE = (3, 4, 5)
+# How a booking can end; the reasons are those of `booking.state.Reason`.
+OUTCOMES = {
+    "confirmed",
+    "cancelled by_customer",
+    "cancelled by_operator",
+    "cancelled event_cancelled",
+    "cancelled hold_expired",
+    "cancelled payment_canceled",
+    "cancelled refunded",
+    "failed payment_mismatch",
+    "failed payment_rejected",
+    "failed sold_out",
+}
+
+
+@pytest.fixture(scope="module")
+async def urls(postgres_server: Postgres) -> list[tuple[str, str]]:
+    return await make_databases(postgres_server, 1)
+
+
+async def play(runner: Runner, seeds: Iterable[int]) -> tuple[Results, dict[int, Result]]:
+    """Until the first that fails."""
+    results, kept = Results(), {}
+
+    def seen(result: Result) -> bool:
+        results.add(result)
+        kept[result.seed] = result
+        return not results.failed
+
+    await runner.play(seeds, seen)
+    return results, kept
+
+
+def told(results: Results) -> str:
+    """The story of the first that failed."""
+    first = results.first
+    return "" if first is None else f"seed {first.seed}: {first.violations}\n{first.story}"
+
+
+@pytest.mark.timeout(600)
+async def test_promises_are_kept_whatever_fails(urls: list[tuple[str, str]]) -> None:
+    """Over its seeds every fault strikes, processes die at every point, and bookings end in every way."""
+    results, _ = await play(Runner(urls), SEEDS)
+    assert not results.failed, told(results)
+    assert {each.value for each in Fault} <= results.coverage.faults.keys()
+    assert {each.value for each in Point} <= results.coverage.crashes.keys()
+    assert results.coverage.outcomes.keys() >= OUTCOMES
+
+
+@pytest.mark.timeout(300)
+async def test_a_seed_tells_the_same_story_twice(urls: list[tuple[str, str]]) -> None:
+    """Whatever was played before it, and in another process."""
+    _, there = await play(Runner(urls, tell_all=True), TWICE)
+    _, back = await play(Runner(urls, tell_all=True), reversed(TWICE))
+    for seed in TWICE:
+        assert there[seed].story == back[seed].story
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mistake", PLANTED)
+async def test_a_mistake_is_found(urls: list[tuple[str, str]], mistake: str) -> None:
+    results, _ = await play(Runner(urls, planted=mistake), range(1, PLANTED_SEEDS_MAX + 1))
+    assert results.failed, f"{mistake} is not found by {PLANTED_SEEDS_MAX} seeds"

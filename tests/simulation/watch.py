@@ -1,0 +1,79 @@
+"""What is seen from inside the product: which rows of its table are reached, and how often a webhook counts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from booking import domain
+from booking.domain import Decision, Moment
+from booking.rules import Rule
+from booking.state import Booking
+from payment import repository
+from payment.pictures import StripeEvent
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Schedule
+
+_watched: Schedule | None = None
+
+
+def watch(schedule: Schedule | None) -> None:
+    """What is seen from here on belongs to this schedule."""
+    global _watched
+    _watched = schedule
+
+
+def install() -> None:
+    """Once in a process, after what is planted."""
+    for place, rules in domain.TABLE.items():
+        status, signal = place
+        domain.TABLE[place] = tuple(
+            (guard, _reaching(rule, row_name(status, signal.value, rule))) for guard, rule in rules
+        )
+    work: Any = repository.Work
+    work.store_events = _counting(work.store_events)
+    work.unstore_events = _taking_back(work.unstore_events)
+
+
+def row_name(status: str, signal: str, rule: Rule) -> str:
+    return f"{status}, {signal}: {rule.__name__}"
+
+
+def all_rows() -> set[str]:
+    """The rows of the table, as they are counted."""
+    return {
+        row_name(status, signal.value, rule)
+        for (status, signal), rules in domain.TABLE.items()
+        for _, rule in rules
+    }
+
+
+def _reaching(rule: Rule, name: str) -> Rule:
+    @wraps(rule)
+    def reached(booking: Booking, moment: Moment) -> Decision:
+        if _watched is not None:
+            _watched.world.coverage.rows[name] += 1
+        return rule(booking, moment)
+
+    return reached
+
+
+def _counting(store: Callable[..., Awaitable[set[str]]]) -> Callable[..., Awaitable[set[str]]]:
+    async def store_events(self: object, events: Sequence[StripeEvent], now: object) -> set[str]:
+        fresh = await store(self, events, now)
+        if _watched is not None:
+            _watched.world.lasting.payment.counting |= fresh
+        return fresh
+
+    return store_events
+
+
+def _taking_back(unstore: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def unstore_events(self: object, ids: Sequence[str]) -> None:
+        await unstore(self, ids)
+        if _watched is not None:
+            _watched.world.lasting.payment.counting -= set(ids)
+
+    return unstore_events

@@ -1,0 +1,81 @@
+"""Everything around the processes: time, chance, Postgres, Redis, Stripe, and the people."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from common.telemetry import Metrics
+from payment.stripe_api import StripeMetrics
+from tests.simulation.clockwork import EPOCH_S, Clock, VirtualLoop, install
+from tests.simulation.faults import Profile
+from tests.simulation.gates import Gates
+from tests.simulation.people import People
+from tests.simulation.postgres import GatedDatabase, open_gated
+from tests.simulation.redis import SimulatedRedis
+from tests.simulation.story import Coverage, Story
+from tests.simulation.stripe_side import Stripe
+
+# A timer is due when the time is past it.
+TICK_S = 1e-6
+
+
+@dataclass
+class Lasting:
+    """What is kept from one schedule to the next: it takes long to make."""
+
+    booking: GatedDatabase
+    payment: GatedDatabase
+    metrics: Metrics
+    stripe_metrics: StripeMetrics
+
+    @classmethod
+    async def open(cls, booking_url: str, payment_url: str) -> Lasting:
+        booking, payment = await open_gated("booking", booking_url), await open_gated("payment", payment_url)
+        return cls(booking, payment, Metrics(), StripeMetrics(CollectorRegistry()))
+
+    async def close(self) -> None:
+        await self.booking.close()
+        await self.payment.close()
+
+
+class World:
+    """The world of one seed."""
+
+    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.lasting = lasting
+        self.coverage = coverage
+        loop.at = 0.0
+        self.clock = Clock(loop)
+        install(self.clock, seed)
+        self.chance = random.Random(f"schedule {seed}")
+        self.story = Story(loop)
+        self.profile = Profile.draw(self.chance)
+        self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
+        self.people = People(self.chance, self.gates, self.story)
+        self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
+        self.people.redis = self.redis
+        self.stripe = Stripe(self.gates, self.clock, self.story)
+
+    async def begin(self) -> None:
+        for database in (self.lasting.booking, self.lasting.payment):
+            await database.begin_schedule(self.gates, self.seed)
+
+    async def advance(self, seconds: float) -> None:
+        """Put the time forward, from timer to timer."""
+        until = self.loop.at + seconds
+        while True:
+            move = self.stripe.moves.next()
+            upcoming = [self.loop.next_timer(), None if move is None else move - EPOCH_S]
+            times = [max(each, self.loop.at) for each in upcoming if each is not None]
+            if not times or min(times) > until:
+                break
+            self.loop.at = min(times) + TICK_S
+            await self.stripe.make_due_moves()
+            await self.gates.quiesce()
+        self.loop.at = max(self.loop.at, until)
+        self.story.tell(f"{seconds:.3f} s pass", "clock")
