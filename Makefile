@@ -52,6 +52,9 @@ races: $(STAMP) ## Many clients after few seats while actors are killed: ROUNDS=
 	@$(if $(FIRST),,HOLDFAST_EXAMPLES=$(ROUNDS) .venv/bin/python -m pytest -q \
 		tests/races/test_leases.py tests/races/test_processes.py tests/common/test_mailbox_model.py)
 
+fuzz: $(STAMP) ## Send bad input to the real processes; how much in REQUESTS=50000
+	@.venv/bin/python -m tests.fuzz --requests $(REQUESTS) $(ARGS)
+
 migrations: $(STAMP) ## Write the migration for changed models: APP=booking NAME=what_changes
 	@test -n "$(APP)" -a -n "$(NAME)" || { echo "say which: make migrations APP=booking NAME=what_changes" >&2; exit 1; }
 	.venv/bin/tortoise -c ops.migrate.$(shell echo '$(APP)' | tr a-z A-Z) makemigrations $(APP) --name $(NAME)

@@ -74,11 +74,11 @@ class Report:
     def _lines(self) -> Iterable[str]:
         said = "every promise was kept" if self.kept else f"{sum(self.broken_by_promise.values())} promises broken"
         yield f"# Chaos, seed {self.seed}: {said}\n"
-        yield f"{self.seconds:.0f} s with {sum(fault.done for fault in self.faults)} faults, {self.orders} orders, "
-        yield f"{self.called_off} events called off; the last booking ended after {self.settled_seconds:.0f} s. "
-        audit = "clean" if self.audit_code == 0 else "not clean"
-        yield f"`holdfast audit`: exit {self.audit_code}, {audit}. Dead letters: {self.buried}, all of the "
-        yield f"poison that Redis had not lost ({self.poisoned} entries in all).\n"
+        yield f"{self.seconds:.0f} s with {sum(fault.done for fault in self.faults)} faults, {self.orders} orders,"
+        yield f"{self.called_off} events called off; the last booking ended after {self.settled_seconds:.0f} s."
+        yield f"`holdfast audit`: exit {self.audit_code}, {'clean' if self.audit_code == 0 else 'not clean'}."
+        yield f"Dead letters: {self.buried} of {self.poisoned} poison entries; the others Redis lost with its data."
+        yield ""
         if self.broken:
             yield "## What was not kept\n"
             yield from _table(

@@ -256,6 +256,7 @@ class Shopper:
 
 Wish = Callable[[Shopper, str], Awaitable[None]]
 TWICE = "buys, asked twice at once"
+BY_HAND = "is refunded by hand"
 
 # With how many of a hundred customers want it.
 SHARES: dict[str, int] = {}
@@ -280,7 +281,7 @@ _wish("buys, then cancels", 8, Shopper.buy_then_cancel)
 _wish("pays while cancelling", 5, Shopper.pay_while_cancelling)
 _wish("is refunded", 4, Shopper.be_refunded)
 _wish("is refunded a part", 3, Shopper.be_refunded_a_part)
-_wish("is refunded by hand", 2, Shopper.be_refunded_by_hand)
+_wish(BY_HAND, 2, Shopper.be_refunded_by_hand)
 _wish("is thrown out", 3, Shopper.be_thrown_out)
 
 CONFIRMED: set[tuple[str, str | None]] = {("confirmed", None)}
@@ -293,6 +294,6 @@ ENDS: dict[str, set[tuple[str, str | None]]] = {
     "buys, then cancels": BY_CUSTOMER,
     "pays while cancelling": BY_CUSTOMER,
     "is refunded": REFUNDED,
-    "is refunded by hand": REFUNDED,
+    BY_HAND: REFUNDED,
     "is thrown out": {("cancelled", "by_operator")},
 }

@@ -17,6 +17,7 @@ from tests.acceptance.client import Answer, Client, Json
 from tests.chaos.judge import Judge
 from tests.chaos.plan import CLAIM_IDLE_S, TURNS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
+from tests.chaos.verdict import expected
 from tests.chaos.visitor import Visitor
 from tests.chaos.wire import Wire
 from tests.chaos.witness import FORWARD, SHOWN, Witness
@@ -179,6 +180,24 @@ def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
         "an answer in calm",
     ]
     assert judge.answers["GET /", "503"] == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "is_expected"),
+    [
+        ('{"event": "message", "outcome": "undecodable"}', True),
+        ('{"event": "message", "outcome": "failed", "exception": "Traceback …\\nTimeoutError"}', True),
+        ('{"event": "message", "outcome": "failed", "exception": "Traceback …\\nKeyError"}', False),
+        ('{"event": "message", "outcome": "dead", "exception": "Traceback …\\nTimeoutError"}', False),
+        ('{"event": "refund failed", "booking": "by hand"}', True),
+        ('{"event": "refund failed", "booking": "another"}', False),
+        ('{"event": "task died"}', False),
+        ("Traceback (most recent call last):", False),
+        ('{"event": "mess{"event": "listening"}', True),  # torn by a kill
+    ],
+)
+def test_errors_in_the_logs_are_expected_only_of_what_was_done(line: str, is_expected: bool) -> None:
+    assert expected(line, {"by hand"}) is is_expected
 
 
 @asynccontextmanager

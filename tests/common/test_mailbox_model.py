@@ -17,7 +17,16 @@ from typing import Any, ClassVar, TypeVar, cast
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis.asyncio import Redis
 
@@ -105,6 +114,15 @@ class Consumers(RuleBasedStateMachine):
         return self.server.run(awaited())
 
     # --- what consumers do
+
+    @initialize(target=readers)
+    def begin(self) -> Any:
+        """Two have something in hand already, and there is more."""
+        readers = [self._start(), self._start()]
+        self.publish(8)
+        for reader in readers:
+            self._read(reader, 3)
+        return multiple(*readers)
 
     @rule(target=readers)
     def start(self) -> Any:

@@ -66,18 +66,18 @@ def parts(document: dict[str, Any]) -> list[Part]:
         return Part(f"rest: {caller}", share, partial(_rest, caller, document), kept)
 
     return [
-        of("nobody", 0.08, everything),
-        of("bad token", 0.08, everything),
-        Part(connections.RAW, 0.06, connections.raw),
-        Part(connections.SLOW, 0.01, connections.slow),
-        Part(connections.IDLE, 0.06, connections.idle),
-        Part(connections.FLOOD, 0.05, connections.flood),
-        Part(websocket.PART, 0.16, websocket.fuzz),
+        of("nobody", 0.05, everything),
+        of("bad token", 0.05, everything),
+        Part(connections.RAW, 0.11, connections.raw),
+        Part(connections.SLOW, 0.004, connections.slow),
+        Part(connections.IDLE, 0.08, connections.idle),
+        Part(connections.FLOOD, 0.08, connections.flood),
+        Part(websocket.PART, 0.14, websocket.fuzz),
         Part(webhook.REFUSED, 0.10, webhook.refused),
-        Part(webhook.STRANGE, 0.06, webhook.strange, of_victims),
-        of("guest", 0.10, of_victims),
-        of("user", 0.12, of_victims),
-        of("operator", 0.12, nothing),
+        Part(webhook.STRANGE, 0.05, webhook.strange, of_victims),
+        of("guest", 0.08, of_victims),
+        of("user", 0.13, of_victims),
+        of("operator", 0.13, nothing),
     ]
 
 

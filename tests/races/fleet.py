@@ -150,9 +150,9 @@ class InProcess(Fleet):
     def _all(self) -> list[Actor]:
         return [actor for actors in self.actors.values() for actor in actors]
 
-    def gate(self, kind: str, point: Point, mailbox: str) -> Gate:
-        """The first of the actors that comes by there, handling that mailbox, is stopped."""
-        gate = Gate(point, mailbox)
+    def gate(self, kind: str, point: Point, place: str) -> Gate:
+        """The first of these actors that comes by there is stopped."""
+        gate = Gate(point, place)
         for actor in self.actors[kind]:
             actor.life.gate = gate
         return gate

@@ -35,27 +35,25 @@ class Point(Enum):
     ACKNOWLEDGED = "after acknowledging"
 
 
-STRIPE = (Point.ASKING, Point.ASKED)
-
-
 class Gate:
     """Where the first actor that comes by is stopped, as by SIGSTOP, until `open`. Several may have one gate.
     `long`: for longer than what it has in hand is left to it."""
 
-    def __init__(self, point: Point, mailbox: str, *, long: bool = True) -> None:
+    def __init__(self, point: Point, place: str, *, long: bool = True) -> None:
+        """`place` is the mailbox that is handled there, or, at a call of Stripe, the operation."""
         self.point = point
         self.long = long
-        self._mailbox = mailbox
+        self._place = place
         self.stopped: Life | None = None
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
 
-    def stops(self, life: Life, point: Point) -> bool:
+    def stops(self, life: Life, point: Point, operation: str) -> bool:
         if self.stopped is not None:
             return self.stopped is life and not self.open.is_set()
         task = asyncio.current_task()
         # Calls of Stripe are tasks of their own, side by side.
-        here = point in STRIPE or (task is not None and task.get_name().endswith(self._mailbox))
+        here = operation == self._place or (task is not None and task.get_name().endswith(self._place))
         if point is self.point and here:
             self.stopped = life
             self.reached.set()
@@ -102,14 +100,14 @@ class Life:
     def doomed(self, point: Point) -> bool:
         return self.doom == (point, self.reached[point] + 1)
 
-    async def reach(self, point: Point) -> None:
+    async def reach(self, point: Point, operation: str = "") -> None:
         """Pass on, wait until a test says so, or die here."""
         if self.doomed(point):
             self.kill(point)
         if self.dead.is_set():
             raise asyncio.CancelledError
         self.reached[point] += 1
-        if self.gate is not None and self.gate.stops(self, point):
+        if self.gate is not None and self.gate.stops(self, point, operation):
             await self.gate.open.wait()
 
     @property
@@ -125,10 +123,10 @@ def current() -> Life | None:
     return _CURRENT.get()
 
 
-async def reach(point: Point) -> None:
+async def reach(point: Point, operation: str = "") -> None:
     life = _CURRENT.get()
     if life is not None:
-        await life.reach(point)
+        await life.reach(point, operation)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,6 +17,9 @@ from common.messages import MAILBOXES
 from common.streams import connect, dead_letters, lengths
 from ops.audit.places import Places
 
+LOOK_S = 0.02
+# How often time passes for what waits: what a killed actor has not sent is driven again then.
+TIME_PASSES_S = 0.5
 # Longer than any claim's idle time.
 LONG_MS = 3_600_000
 
@@ -98,6 +102,26 @@ class Place:
             await self.booking.execute(statement, event_id)
         for statement in PAYMENT_SOONER:
             await self.payment.execute(statement, event_id)
+
+    async def until(self, event_id: UUID, condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+        """Until it holds; now and then time passes for the event. Not at every look: everything would be asked for
+        again before it is done."""
+        clock = asyncio.get_running_loop().time
+        passes = clock() + TIME_PASSES_S
+        async with asyncio.timeout(seconds):
+            while not await condition():
+                if clock() > passes:
+                    await self.let_time_pass(event_id)
+                    passes = clock() + TIME_PASSES_S
+                await asyncio.sleep(LOOK_S)
+
+    async def at_rest(self, event_id: UUID, seconds: float = 30.0) -> None:
+        """Until nothing is left to be done but to pay."""
+
+        async def rests() -> bool:
+            return not await self.waits(event_id, holds=True)
+
+        await self.until(event_id, rests, seconds)
 
     async def end_holds(self, event_id: UUID, booking_id: UUID | None = None) -> None:
         """The time to pay is over: of one booking, or of all of the event."""

@@ -56,10 +56,10 @@ def pointed() -> Iterator[None]:
             await reach(Point.LOCKED)
         await reach(Point.COMMITTED)
 
-    async def pointed_ask(self: StripeApi, *args: Any, **options: Any) -> Any:
-        await reach(Point.ASKING)
-        answer = await ask(self, *args, **options)
-        await reach(Point.ASKED)
+    async def pointed_ask(self: StripeApi, operation: str, *args: Any, **options: Any) -> Any:
+        await reach(Point.ASKING, operation)
+        answer = await ask(self, operation, *args, **options)
+        await reach(Point.ASKED, operation)
         return answer
 
     with (

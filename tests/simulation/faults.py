@@ -91,9 +91,16 @@ class Profile:
     chances: dict[Fault, float]
     crash: float
     park: float
+    # How often operators give money back.
+    refunds: float
 
     @classmethod
     def draw(cls, chance: random.Random) -> Profile:
         factors = (0.0, 0.0, 1.0, 1.0, 3.0)
         chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
-        return cls(chances, crash=chance.choice((0.0, 0.003, 0.01)), park=chance.choice((0.05, 0.15, 0.3)))
+        return cls(
+            chances,
+            crash=chance.choice((0.0, 0.003, 0.01)),
+            park=chance.choice((0.05, 0.15, 0.3)),
+            refunds=chance.choice((1.0, 2.0, 6.0)),
+        )

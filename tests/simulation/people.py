@@ -192,7 +192,7 @@ class People:
 
     def operator_refunds(self) -> None:
         wish = self._wish("confirmed")
-        amount = self._chance.choice((None, 300, 500, 1000))
+        amount = self._chance.choice((None, 500, 500, 1000))
         message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount)
         self._story.name(message.refund_id, "R")
         self._ask(message, wish.id, "operator", wish)

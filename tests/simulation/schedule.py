@@ -115,7 +115,7 @@ class Schedule:
             (0.5 * asking, people.look),
             (0.3 * asking, people.request_payment),
             (0.25 * asking, people.operator_cancels),
-            (2.0 * confirmed + 0.1 * asking, people.operator_refunds),
+            (self.world.profile.refunds * confirmed + 0.1 * asking, people.operator_refunds),
             (0.05, people.operator_calls_off),
             (0.15, people.operator_changes_event),
             (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),

@@ -8,10 +8,11 @@ import pytest
 
 from ops.postgres import Postgres
 from tests.simulation.faults import Fault, Point
-from tests.simulation.planted import PLANTED
+from tests.simulation.planted import PLANTED, RARE
+from tests.simulation.regressions import REGRESSIONS
 from tests.simulation.run import Result, Results, Runner, make_databases
 
-SEEDS = range(1, 51)
+SEEDS = sorted({*range(1, 51), *REGRESSIONS})
 # Of these, whichever comes first shows the mistake.
 PLANTED_SEEDS_MAX = 60
 TWICE = (3, 4, 5)
@@ -74,7 +75,7 @@ async def test_a_seed_tells_the_same_story_twice(urls: list[tuple[str, str]]) ->
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mistake", PLANTED)
+@pytest.mark.parametrize("mistake", [each for each in PLANTED if each not in RARE])
 async def test_a_mistake_is_found(urls: list[tuple[str, str]], mistake: str) -> None:
     results, _ = await play(Runner(urls, planted=mistake), range(1, PLANTED_SEEDS_MAX + 1))
     assert results.failed, f"{mistake} is not found by {PLANTED_SEEDS_MAX} seeds"
