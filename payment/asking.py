@@ -114,7 +114,8 @@ async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], 
         picture = read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
         charge = answer.body.get("latest_charge") or {}
         pictures = dispute = None
-        if refunds or charge.get("amount_refunded"):
+        # Of one that has failed the charge says nothing: also where the money itself is news.
+        if refunds or charge.get("amount_refunded") or picture.amount_captured > payment.amount_captured:
             pictures = await _list_refunds(stripe, payment, deadline)
         if charge.get("disputed"):
             pages = stripe.list_all("/v1/disputes", payment_intent=payment.intent_id, deadline=deadline)

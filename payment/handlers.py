@@ -288,7 +288,9 @@ def _take_event(books: Books, payment: Payment, event: StripeEvent, now: datetim
     if payment.intent_id is not None and event.intent_id not in (None, payment.intent_id):
         return True  # of a stray intent
     if isinstance(shows, RefundPicture):
-        return books.take_refunds(payment, [shows], now)
+        # Of a payment that is not known to be paid, refunds are not known either: an older picture, of one that has
+        # failed since, would be taken for news.
+        return bool(payment.amount_captured) and books.take_refunds(payment, [shows], now)
     if isinstance(shows, DisputePicture):
         books.put(domain.take_dispute(payment, shows, now))
         return True

@@ -59,7 +59,7 @@ async def assert_clean(holdfast: Holdfast) -> Books:
 
 
 async def unrest(holdfast: Holdfast, *, since: datetime | None = None, dead_letters: bool = True) -> list[str]:
-    """What `holdfast audit` finds at one look (with `since`: at bookings made since), and what is still to be done."""
+    """What `holdfast audit` finds at one look (at bookings made `since`), and what is still to be done."""
     places = places_of(holdfast.stack)
     outcome = await examine(places, since, settle_s=0)
     waiting = await read_mailboxes(holdfast.stack.redis_url)

@@ -271,13 +271,14 @@ async def test_who_gives_up_before_a_transaction_has_begun_leaves_none_behind(
     await own_database.ping()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
+    waking = loop.call_later(0.4, own_postgres.resume)
     try:
         own_postgres.pause()
-        loop.call_later(0.4, own_postgres.resume)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2), own_database.transaction():
                 raise AssertionError("it began while the server was frozen")
     finally:
+        waking.cancel()
         own_postgres.resume()
         loop.set_exception_handler(None)
     assert complaints == []

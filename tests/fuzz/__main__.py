@@ -58,6 +58,7 @@ def main() -> int:
         with shown("fuzz") as steps:
             result = asyncio.run(_until_told(folder, given, seed, steps))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        shutil.rmtree(folder, ignore_errors=True)
         console.print("fuzz: interrupted, everything was stopped")
         return INTERRUPTED
     show(result, console)

@@ -170,7 +170,7 @@ async def test_what_changed_since_stripe_was_asked(stage: Stage, meanwhile: str)
     shown = {str(each.id): status for each, status in zip(of, SHOWN, strict=True)}
 
     async def overtake(call: Call, answer: Json) -> None:
-        if call.method == "GET":
+        if call.method == "GET" and call.path.startswith(INTENTS):
             await stage.webhooks(event(answer, meanwhile, None, 1))
             answer.update(looking(answer, shown[answer["metadata"]["booking_id"]]))
 

@@ -131,7 +131,7 @@ def _tell(console: Console, results: Results, seconds: float) -> None:
         f"{results.done} seeds, {rate:.0f} a minute; the longest lasted {results.longest_s:.0f} s of its own time"
     )
     for result in sorted(results.failed, key=lambda each: each.seed):
-        console.print(f"FAILED seed {result.seed}: {result.violations[0]}", markup=False)
+        console.out(f"FAILED seed {result.seed}: {result.violations[0]}")
     if not results.failed:
         console.print("every promise was kept", style="bold green")
 

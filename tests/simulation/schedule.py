@@ -61,6 +61,8 @@ class Schedule:
         await self.world.begin()
         self.fleet.start()
         self._people.set_up()
+        # As each does when it starts: from now on Stripe's events are looked for.
+        self.fleet.alive(PaymentProcess)[0].look()
         await gates.quiesce()
         while self.fleet.deliver_all():
             await gates.quiesce()
