@@ -12,7 +12,7 @@ import structlog
 from common.envelope import Delivery, Envelope
 from payment import domain
 from payment.domain import Doubt, Payment, Picture
-from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, take_in
+from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, a_refund_failed, take_in
 from payment.reports import report
 from payment.repository import Attempt, Work
 
@@ -63,15 +63,17 @@ class Books:
         return True
 
     def put_refunds(self, old: Payment, refunds: tuple[Refund, ...], now: datetime) -> None:
-        """The payment's refunds are now these. One that failed is loud: somebody has to see to it."""
+        """The payment's refunds are now these. One that failed is loud where somebody has to see to it: not where
+        the money went back another way."""
         before = self.refunds(old.booking_id)
         if refunds == before:
             return
         known = {refund.id: refund for refund in before}
+        tell = log.error if a_refund_failed(old.amount_captured, refunds) else log.warning
         for refund in refunds:
             was = known.get(refund.id)
             if refund.status is RefundStatus.FAILED and (was is None or was.status is not RefundStatus.FAILED):
-                log.error(
+                tell(
                     "refund failed",
                     booking=str(old.booking_id),
                     refund=str(refund.id),

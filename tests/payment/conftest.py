@@ -26,8 +26,8 @@ from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
 from tests.payment.wire import Wire
 
-TIMEOUT_S = 0.4
-ASKING_S = 2.0
+TIMEOUT_S = 0.8
+ASKING_S = 3.0
 
 
 @pytest.fixture(scope="session")
