@@ -58,12 +58,14 @@ class Shopper:
         self._cashier = cashier
         # Bookings by what they were asked with; outcomes by wish.
         self.asked: dict[str, Order] = {}
+        self._began: dict[str, float] = {}
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     async def go(self, order: Order) -> None:
         """The whole way of one order."""
         id = str(booking_id(self.subject, order.key))
         self.asked[id] = order
+        self._began[id] = self.visitor.judge.now
         await self.screen.open(id)
         outcome = "left"
         try:
@@ -151,8 +153,13 @@ class Shopper:
 
     async def buy_by_request(self, id: str) -> None:
         """With what POST /payment/create-intent gives."""
+        # A request for an intent that was lost is sent again after some 15 s: until then nothing can be paid.
         answer = await self.visitor.insist(
-            "POST", "/payment/create-intent", json={"booking_id": id}, wanted=lambda: self._pending(id)
+            "POST",
+            "/payment/create-intent",
+            json={"booking_id": id},
+            wanted=lambda: self._pending(id),
+            since=self._began[id],
         )
         if answer is None or answer.code == "nothing_to_pay":
             return

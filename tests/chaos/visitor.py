@@ -31,11 +31,12 @@ class Visitor:
         self.judge = judge
         self.witness = Witness(judge)
 
-    async def ask(self, method: str, path: str, **options: Any) -> Answer | None:
-        """One request; None when there is no answer."""
+    async def ask(self, method: str, path: str, *, since: float | None = None, **options: Any) -> Answer | None:
+        """One request; None when there is no answer. `since`: when what it asks about has begun, where that may
+        still be healing when all else is calm."""
         loop = asyncio.get_running_loop()
         request = f"{method} {_ID.sub('{id}', path.partition('?')[0])}"
-        asked_at = self.judge.now
+        asked_at = self.judge.now if since is None else since
         try:
             async with asyncio.timeout_at(loop.time() + PATIENCE_S):
                 answer = await self.client.ask(method, path, **options)
