@@ -175,7 +175,7 @@ class Customers:
         intent = self._chance.choice(held)
         params: Object = {}
         if self._chance.random() < 0.5:
-            params["amount_to_capture"] = intent["amount_capturable"] - 100
+            params["amount_to_capture"] = max(intent["amount_capturable"] - 100, 1)
         what = f"captures {params.get('amount_to_capture', 'all')} of {intent['id']}"
         return await self._do("dashboard", what, lambda work: payments.capture(work, dict(params), intent["id"]))
 
