@@ -45,7 +45,7 @@ def build_app(settings: BookingSettings) -> web.Application:
     app.cleanup_ctx.extend(
         (
             bus_context("booking", settings),
-            database_context("booking", settings.booking_database_url, settings.database_pool_size),
+            database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             availability_context(settings),
             queue_context(settings),
             settle_context(settings),

@@ -17,7 +17,8 @@ from tortoise.context import TortoiseContext
 STATEMENT_TIMEOUT_MS = 8000
 # A server that is frozen or cut off cancels nothing: a little later we no longer wait for its answer.
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
-# A process of ours that is frozen in the middle of a transaction must not keep everybody from its rows.
+# A process of ours that is frozen in the middle of a transaction must not keep everybody from its rows: it ends
+# after so long, or after a handler's own time where that is shorter, before what others do has failed too often.
 IDLE_IN_TRANSACTION_MS = 15_000
 CONNECT_TIMEOUT_S = 5
 # How long a connection may take to become usable again after an error; then it is thrown away.
@@ -162,7 +163,9 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
 
 
 @asynccontextmanager
-async def open_database(app: str, dsn: str, pool_size: int) -> AsyncIterator[Database]:
+async def open_database(
+    app: str, dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
+) -> AsyncIterator[Database]:
     """Connect, and close at the end. Postgres may be away: the pool connects when it is first needed."""
     config = tortoise_config(
         app,
@@ -173,7 +176,7 @@ async def open_database(app: str, dsn: str, pool_size: int) -> AsyncIterator[Dat
         command_timeout=ANSWER_TIMEOUT_S,
         server_settings={
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
         },
     )
     context = TortoiseContext()

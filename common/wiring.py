@@ -54,11 +54,11 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
     return context
 
 
-def database_context(name: str, dsn: str, pool_size: int) -> Context:
+def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: int) -> Context:
     """DATABASE: the one database that the process `name` owns."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_database(name, dsn, pool_size) as database:
+        async with open_database(name, dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
             app[DATABASE] = database
             app[HEALTH].check("database", database.ping)
             yield

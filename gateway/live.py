@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from socket import SO_SNDBUF, SOL_SOCKET
@@ -74,6 +75,12 @@ class Change:
     repeats: bool = False
 
 
+def close_frame(code: Close, reason: str) -> bytes:
+    """One close frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1. `reason`: at most 123 bytes."""
+    payload = int(code).to_bytes(2, "big") + reason.encode()
+    return bytes((0x88, len(payload))) + payload
+
+
 def text_frame(payload: bytes) -> bytes:
     """One unmasked, final text frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
     size = len(payload)
@@ -87,22 +94,21 @@ def text_frame(payload: bytes) -> bytes:
 class Socket:
     """One client's socket: what it listens to, and which versions it has been sent."""
 
-    __slots__ = ("_queue_max", "_seen", "_transport", "_ws", "closing", "topics")
+    __slots__ = ("_queue_max", "_seen", "_transport", "closing", "topics")
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, queue_max_bytes: int) -> None:
-        self._ws = ws
+    def __init__(self, transport: asyncio.Transport, queue_max_bytes: int) -> None:
         self._transport = transport
         self._queue_max = queue_max_bytes
         self._seen: OrderedDict[Topic, int] | None = None
         self.topics: set[Topic] = set()
-        self.closing: asyncio.Task[None] | None = None
+        self.closing = False
         kernel = transport.get_extra_info("socket")
         if kernel is not None:
             kernel.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER_BYTES)
 
     def send(self, frame: bytes) -> bool:
         """Write `frame`; False when the client does not keep up, or is gone."""
-        if self.closing is not None or self._transport.is_closing():
+        if self.closing or self._transport.is_closing():
             return False
         if self._transport.get_write_buffer_size() > self._queue_max:
             return False
@@ -121,12 +127,18 @@ class Socket:
         if len(self._seen) > SEEN_MAX:
             self._seen.popitem(last=False)
 
-    async def close(self, code: Close, reason: str) -> None:
-        """Say why, then wait a little for the client's answer."""
-        await self._ws.close(code=code, message=reason.encode(), drain=False)
+    def close(self, code: Close, reason: str) -> None:
+        """Say why, and go on reading until the client has answered, or has had the time to: what is still on its
+        way from it to a closed connection would have TCP reset that, and our reason would be lost."""
+        self.closing = True
+        if not self._transport.is_closing():
+            self._transport.write(close_frame(code, reason))
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.leave)
 
     def leave(self) -> None:
-        """A client that has not read by then what is on its way to it is cut off."""
+        """End the connection. A client that has not read by then what is on its way to it is cut off."""
+        if self.closing:
+            self._transport.close()
         if self._transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
@@ -142,10 +154,11 @@ class Hub:
         self._closed = Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=registry
         )
+        self._empty = asyncio.Event()
         self.stopped = False
 
-    def add(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> Socket:
-        socket = Socket(ws, transport, self._queue_max)
+    def add(self, transport: asyncio.Transport) -> Socket:
+        socket = Socket(transport, self._queue_max)
         self._sockets.add(socket)
         self._open.set(len(self._sockets))
         return socket
@@ -153,11 +166,14 @@ class Hub:
     def remove(self, socket: Socket) -> None:
         self._sockets.discard(socket)
         self._open.set(len(self._sockets))
-        for topic in tuple(socket.topics):
-            self.unsubscribe(socket, topic)
+        self._silence(socket)
         socket.leave()
+        if self.stopped and not self._sockets:
+            self._empty.set()
 
     def subscribe(self, socket: Socket, topic: Topic) -> None:
+        if socket.closing:
+            return
         socket.topics.add(topic)
         self._topics.setdefault(topic, set()).add(socket)
 
@@ -189,12 +205,16 @@ class Hub:
             self.close(socket, Close.TRY_AGAIN_LATER)
 
     def close(self, socket: Socket, code: Close, reason: str = "") -> None:
-        """Close `socket` in the background; it gets nothing more."""
-        if socket.closing is not None or socket not in self._sockets:
+        """Close `socket`; it gets nothing more."""
+        if socket.closing or socket not in self._sockets:
             return
         self._closed.labels(int(code)).inc()
-        socket.closing = asyncio.create_task(socket.close(code, reason or CLOSE_MEANINGS[code]), name="close")
-        socket.closing.add_done_callback(_closed)
+        self._silence(socket)
+        socket.close(code, reason or CLOSE_MEANINGS[code])
+
+    def _silence(self, socket: Socket) -> None:
+        for topic in tuple(socket.topics):
+            self.unsubscribe(socket, topic)
 
     def renew(self) -> None:
         """Have every client connect again, as changes may have been missed that no socket was sent. Spread over
@@ -209,14 +229,10 @@ class Hub:
         self.stopped = True
         for socket in tuple(self._sockets):
             self.close(socket, Close.GOING_AWAY)
-        closing = [socket.closing for socket in self._sockets if socket.closing is not None]
-        if closing:
-            await asyncio.wait(closing)
-
-
-def _closed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("socket not closed cleanly", error=f"{type(error).__name__}: {error}")
+        if self._sockets:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._empty.wait()
 
 
 HUB = web.AppKey("hub", Hub)

@@ -66,7 +66,7 @@ class Session:
         async for message in self._ws:
             if message.type is WSMsgType.BINARY:
                 self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
-            elif message.type is WSMsgType.TEXT and self._socket.closing is None:
+            elif message.type is WSMsgType.TEXT and not self._socket.closing:
                 wrong = 0 if await self._take(message.data) else wrong + 1
                 if wrong > WRONG_MAX:
                     self._hub.close(self._socket, Close.POLICY_VIOLATION)
@@ -222,6 +222,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     # A wrong token in the header is answered before there is a socket.
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
     ws = web.WebSocketResponse(
+        autoclose=False,  # the answer to the client's close frame is either ours or sent when the view ends
         heartbeat=settings.ws_ping_seconds,
         compress=False,
         max_msg_size=settings.ws_message_max_bytes,
@@ -233,7 +234,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise MalformedRequest("The headers do not ask for a WebSocket") from None
     if request.transport is None:
         return ws  # gone already
-    session = Session(app, ws, app[HUB].add(ws, request.transport), request[TRACEPARENT])
+    session = Session(app, ws, app[HUB].add(request.transport), request[TRACEPARENT])
     try:
         await session.run(identity)
     finally:

@@ -55,7 +55,7 @@ def build_app(settings: PaymentSettings) -> web.Application:
     app.cleanup_ctx.extend(
         (
             bus_context("payment", settings),
-            database_context("payment", settings.payment_database_url, settings.database_pool_size),
+            database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
             stripe_context(settings),
             handlers_context(settings),
             settle_context(settings),

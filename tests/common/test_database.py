@@ -84,15 +84,12 @@ async def test_a_statement_that_takes_too_long_is_given_up(
         await database.ping()
 
 
-async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(
-    database_url: str, things: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_url: str, things: None) -> None:
     async def sleep(transaction: asyncpg.Connection) -> None:
         await until(transaction.is_closed)
         await transaction.execute("SELECT 1")
 
-    monkeypatch.setattr(module, "IDLE_IN_TRANSACTION_MS", 100)
-    async with open_database("payment", database_url, 1) as database:
+    async with open_database("payment", database_url, 1, handler_timeout_ms=100) as database:
         with pytest.raises(DATABASE_AWAY):
             await insert(database, 1, sleep)
         assert await value(database, "SELECT count(*) FROM things") == 0

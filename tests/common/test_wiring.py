@@ -28,7 +28,7 @@ async def process(redis_url: str, database_url: str, handler: Recorder) -> Async
     app.cleanup_ctx.extend(
         (
             bus_context("payment", settings),
-            database_context("payment", database_url, 2),
+            database_context("payment", settings, database_url, 2),
             actor_context("payment", settings, lambda _: {STREAM: Reads({SyncPayment: handler})}),
         )
     )

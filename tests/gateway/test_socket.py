@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
 import time
 from typing import Any
 from uuid import uuid4
@@ -357,6 +359,26 @@ async def test_clients_come_back_when_changes_may_have_been_lost(
     assert await asyncio.gather(*(closed(socket) for socket in sockets)) == [1013, 1013, 1013]
     again = await connect(gateway)
     assert (await settled(again, actor))["type"] == "snapshot"
+
+
+async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Client) -> None:
+    """It must not meet a closed connection: TCP would reset that, and the reason could be lost."""
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    key = base64.b64encode(bytes(16)).decode()
+    headers = {"Host": gateway.host, "Connection": "Upgrade", "Upgrade": "websocket", **bearer("alice")}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
+    lines = ["GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n")
+        gateway.app[HUB].renew()
+        opcode, size, code = struct.unpack("!BBH", await reader.readexactly(4))
+        assert (opcode, code) == (0x88, 1013)
+        await reader.readexactly(size - 2)
+        writer.write(b"\x89\x80" + bytes(4))  # a ping
+        assert await reader.readexactly(2) == b"\x8a\x00"  # and its pong
+        assert await reader.read() == b""  # no answer to the close: cut off in the end
+    writer.close()
 
 
 async def test_a_gateway_that_stops_sends_its_clients_elsewhere(start: Gateway, actor: ScriptedBooking) -> None:
