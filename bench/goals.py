@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bench.figures import DrainFigures, Ratio, Ways
-
-
-@dataclass(frozen=True)
-class Goal:
-    """`figure` must be at most, or at least, `limit`; None was not measured."""
-
-    name: str
-    figure: float | None
-    limit: float
-    at_least: bool
-    unit: str
-
-    @property
-    def met(self) -> bool | None:
-        if self.figure is None:
-            return None
-        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+from bench.findings import Goal
 
 
 def judged(ways: Sequence[Ways], ratios: Sequence[Ratio], drains: Sequence[DrainFigures]) -> list[Goal]:

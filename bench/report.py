@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.cpu import CHARGED
 from bench.figures import DrainFigures, Ratio, Ways
-from bench.goals import Goal
+from bench.findings import Goal
 
 # For what is not a terminal: no column is cut off.
 WIDTH = 116

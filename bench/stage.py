@@ -21,7 +21,7 @@ from bench.errors import BenchError
 from common.messages import MAILBOXES
 from common.streams import dead_letters, lengths
 from ops.actor import ActorProcess
-from ops.layout import Ports
+from ops.layout import Ports, Scale
 from ops.postgres import Postgres
 from ops.stack import Stack
 from ops.tokens import make_token
@@ -35,6 +35,7 @@ SETTINGS = {
     "SANDBOX_RATE_LIMIT": "0",
     "HOLD_SECONDS": "86400",
 }
+ONE_OF_EACH = Scale()
 ACTORS = ("gateway", "payment", "booking")
 UNIT_AMOUNT = 2500
 POLL_SECONDS = 0.01
@@ -126,12 +127,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Stage]:
-    """A stack of its own, stopped and deleted at the end. Nothing of the person's environment points it at
-    servers that are in use."""
+async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[Stage]:
+    """A stack of its own, stopped and deleted at the end, with `settings` beside SETTINGS. Nothing of the person's
+    environment points it at servers that are in use."""
     folder = _temporary_folder()
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    stack = Stack(folder, ports=Ports.free(), settings={**base, **SETTINGS})
+    stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
     try:
         await stack.start()
         connector = aiohttp.TCPConnector(limit=0)

@@ -1,0 +1,62 @@
+"""What a phase of the benchmark finds out, in the form in which it is judged, printed, drawn and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`figure` must be at most, or at least, `limit`; None was not measured."""
+
+    name: str
+    figure: float | None
+    limit: float
+    at_least: bool
+    unit: str
+
+    @property
+    def met(self) -> bool | None:
+        if self.figure is None:
+            return None
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are ready to be printed; the first column is text, the others are figures."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: points (x, y) in the order of x."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """`x` and `y` say what the axes show, with the unit."""
+
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`figures` are kept as JSON; `problems` are why they cannot be believed: with one, the run has failed."""
+
+    figures: Mapping[str, Any]
+    tables: Sequence[Table] = ()
+    goals: Sequence[Goal] = ()
+    charts: Sequence[Chart] = ()
+    problems: Sequence[str] = field(default=())
