@@ -7,7 +7,9 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 INSTALL_LOCKED := install --require-hashes -r
 STAMP := .venv/installed
 COMPILE := uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --quiet
-SECONDS ?= 60
+TIMES ?= 1
+CLIENTS ?= 20000
+SEATS ?= 1000
 SEEDS ?= 1000
 STEPS ?= 250
 REQUESTS ?= 50000
@@ -15,7 +17,7 @@ MINUTES ?= 5
 ROUNDS ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench simulate chaos races fuzz migrations lock clean
+.PHONY: help up test check format bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -36,8 +38,11 @@ format: $(STAMP) ## Put the code into its form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench: $(STAMP) ## Measure the real processes; how long in SECONDS=60
-	@.venv/bin/python -m bench --seconds $(SECONDS) $(ARGS)
+bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
+	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
+
+rush: $(STAMP) ## Watch a rush: CLIENTS=20000 for SEATS=1000, more in ARGS="--within 4 --gateway 2"
+	@.venv/bin/python -m bench.rush --clients $(CLIENTS) --seats $(SEATS) $(ARGS)
 
 simulate: $(STAMP) ## Play seeded schedules with every fault: SEEDS=1000 STEPS=250, or one with its story: SEED=1
 	@.venv/bin/python -m tests.simulation --seeds $(SEEDS) --steps $(STEPS) $(if $(SEED),--seed $(SEED)) \

@@ -4,60 +4,52 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
+from collections.abc import Sequence
 
 import uvloop
 from rich.console import Console
 
-from bench.errors import BenchError
-from bench.progress import shown
+from bench.progress import shown, stoppable
 from bench.report import Report
 from bench.run import PHASES, Plan, measure
-from ops.errors import StartError
 
-SECONDS_MIN = 30
-ENTRIES_MAX = 1_000_000
+TIMES_MIN, TIMES_MAX = 0.1, 100.0
 INTERRUPTED = 130
 
 
-def arguments() -> Plan:
+def arguments(words: Sequence[str] | None = None) -> tuple[Plan, str | None]:
+    """What to measure, and the name to keep it under when one is given."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the real processes of Holdfast.")
-    parser.add_argument("--seconds", type=float, default=60, help=f"all of it, at least {SECONDS_MIN} (60)")
-    parser.add_argument("--entries", type=int, default=50_000, help="what one drain begins with (50000)")
-    parser.add_argument("--only", choices=PHASES, action="append", help="measure this alone; may be repeated")
-    given = parser.parse_args()
-    if given.seconds < SECONDS_MIN:
-        parser.error(f"--seconds: nothing can be measured in less than {SECONDS_MIN}")
-    if not 1 <= given.entries <= ENTRIES_MAX:
-        parser.error(f"--entries: from 1 to {ENTRIES_MAX}")
-    return Plan(given.seconds, given.entries, tuple(given.only or PHASES))
+    parser.add_argument("--times", type=float, default=1.0, help="every phase so many times as long (1)")
+    parser.add_argument("--only", choices=tuple(PHASES), action="append", help="this phase alone; may be repeated")
+    parser.add_argument("--name", help="what the files in bench/results/ are called (the time)")
+    given = parser.parse_args(words)
+    if not TIMES_MIN <= given.times <= TIMES_MAX:
+        parser.error(f"--times: from {TIMES_MIN} to {TIMES_MAX:.0f}")
+    if given.name is not None and not given.name.replace("-", "").isalnum():
+        parser.error("--name: letters, digits and hyphens")
+    return Plan(tuple(given.only or PHASES), given.times), given.name
 
 
 async def run(plan: Plan) -> Report:
-    """Ctrl-C is handled by asyncio; a SIGTERM stops everything in the same way."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with shown() as steps:
+    with stoppable(), shown() as steps:
         return await measure(plan, steps)
 
 
 def main() -> int:
-    plan = arguments()
+    plan, name = arguments()
     console = Console(stderr=True)
     try:
         report = uvloop.run(run(plan))
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("bench: interrupted, everything was stopped")
         return INTERRUPTED
-    except (BenchError, StartError) as error:
-        console.print(f"bench: {error}", highlight=False, markup=False)
-        return 1
     sys.stdout.write(report.json().decode() + "\n")
     sys.stdout.flush()
-    report.keep()
     report.show(console)
+    kept = report.keep(name)
+    console.print(f"\nkept as {kept}.json, .txt and .svg", highlight=False)
     return 1 if report.problems else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -11,24 +12,28 @@ import asyncpg
 from ops.audit.databases import read_seats
 from ops.audit.rules import judge_seats
 
-CONFIRMED = "SELECT id FROM bookings WHERE status = 'confirmed'"
+CONFIRMED = "SELECT id FROM bookings WHERE status = 'confirmed' AND created_at >= $1"
 COUNTS = "SELECT event_id, status, count(*) AS number FROM bookings WHERE event_id = ANY($1::uuid[]) GROUP BY 1, 2"
 # With payment stopped nobody answers the bookings of a drain; driving them on again would be measured, too.
 PUT_OFF = "UPDATE bookings SET settle_after = now() + interval '1 day' WHERE settle_after IS NOT NULL"
 
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
 Expected = Mapping[UUID, Mapping[str, int]]
 
 
-async def problems(database_url: str, sold: Iterable[str], expected: Expected) -> list[str]:
+async def problems(
+    database_url: str, sold: Iterable[str], expected: Expected, since: datetime = BEGINNING
+) -> list[str]:
     """Everything that is not as it must be; empty when the figures can be believed.
 
     `sold` are the bookings that sockets said are confirmed. `expected` says for an event how many bookings of each
-    status there must be.
+    status there must be. Bookings from before `since` are not the sockets' to tell of.
     """
     connection = await asyncpg.connect(database_url)
     try:
         seats = [judge_seats(row) async for row in read_seats(connection, since=None)]
-        confirmed = {str(row["id"]) for row in await connection.fetch(CONFIRMED)}
+        confirmed = {str(row["id"]) for row in await connection.fetch(CONFIRMED, since)}
         counts = await connection.fetch(COUNTS, list(expected))
     finally:
         await connection.close()

@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from bench.audit import put_off
+from bench import stage as stages
+from bench.audit import problems, put_off
+from bench.cpu import total
 from bench.drain import Drain, Drained
+from bench.findings import Findings, Goal, Table, cell
+from bench.measures import middle
 from bench.progress import Steps
 from bench.stage import Stage
 from common.messages import NOTIFICATIONS, PAYMENT_INTENTS
 
+# Two drains of each kind.
+SECONDS = 50.0
+# What one drain begins with.
+ENTRIES = 50_000
 REFUSALS, HOLDS = "refusals", "holds"
-# The first drain may take so much of the time, so that the second has some.
-FIRST_SHARE = 0.4
 CAPACITY = 10_000_000
+# What starting, auditing and stopping take of the time.
+AROUND_SECONDS = 8.0
+# A drain that is slower than this is given up, its rate is that of what was drained.
+DRAIN_SECONDS_MAX = 30.0
+
+# Entries a second.
+HOLDS_MIN = 10_000.0
+REFUSALS_MIN = 20_000.0
+
+
+@dataclass(frozen=True)
+class DrainFigures:
+    """Medians over the runs. CPU in microseconds for each entry, the handler in ms for each batch."""
+
+    kind: str
+    runs: int
+    enqueued: int
+    entries: int
+    per_second: float | None
+    per_second_of_runs: list[float]
+    batch_mean: float | None
+    handler_median: float | None
+    handler_mean: float | None
+    cpu_us: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +55,24 @@ class Backlog:
 
     drains: dict[str, list[Drained]]
     expected: dict[UUID, dict[str, int]]
+
+
+async def run(seconds: float, steps: Steps) -> Findings:
+    steps.begin("starting Holdfast")
+    deadline = time.monotonic() + seconds - AROUND_SECONDS / 2
+    async with stages.running() as stage:
+        backlog = await work_off(stage, ENTRIES, deadline, 1.0, steps)
+        steps.begin("comparing with the database")
+        wrong = [f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()]
+        wrong += await problems(stage.stack.booking_database_url, (), backlog.expected)
+        steps.begin("stopping")
+    found = figures(backlog.drains)
+    return Findings(
+        figures={"drains": [asdict(each) for each in found]},
+        tables=[_table(found)],
+        goals=_goals({each.kind: each.per_second for each in found}),
+        problems=wrong,
+    )
 
 
 async def work_off(stage: Stage, entries: int, deadline: float, share: float, steps: Steps) -> Backlog:
@@ -41,9 +89,9 @@ async def work_off(stage: Stage, entries: int, deadline: float, share: float, st
         turn += 1
         started = time.monotonic()
         for kind, event in events.items():
-            steps.begin(f"one booking actor drains {entries} {kind}, run {turn}", share / 2 if turn == 1 else 0.0)
+            steps.begin(f"one booking actor drains {entries:,} {kind}, run {turn}", share / 2 if turn == 1 else 0.0)
             await _reset(stage)
-            until = started + (deadline - started) * FIRST_SHARE if kind == REFUSALS else deadline
+            until = time.monotonic() + DRAIN_SECONDS_MAX
             drains[kind].append(await drain.run(event, f"{kind}-{turn}", entries, until, steps.part))
         took = time.monotonic() - started
     return Backlog(drains, _expected(drains, events))
@@ -63,3 +111,55 @@ def _expected(drains: dict[str, list[Drained]], events: dict[str, UUID]) -> dict
 def handled(runs: Sequence[Drained]) -> int:
     """How many entries were worked off in all, also outside of what was timed."""
     return sum(run.enqueued - run.left for run in runs)
+
+
+def figures(runs_of: Mapping[str, Sequence[Drained]]) -> list[DrainFigures]:
+    """Of each kind that anything was drained of."""
+    drained = {kind: [run for run in runs if run.entries] for kind, runs in runs_of.items()}
+    return [_figures(kind, runs) for kind, runs in drained.items() if runs]
+
+
+def _figures(kind: str, runs: Sequence[Drained]) -> DrainFigures:
+    entries = sum(run.entries for run in runs)
+
+    def milliseconds(seconds: list[float | None]) -> float | None:
+        return None if (found := middle(seconds)) is None else found * 1000
+
+    return DrainFigures(
+        kind=kind,
+        runs=len(runs),
+        enqueued=sum(run.enqueued for run in runs),
+        entries=entries,
+        per_second=middle([run.per_second for run in runs]),
+        per_second_of_runs=[run.per_second for run in runs],
+        batch_mean=middle([run.batch.mean for run in runs]),
+        handler_median=milliseconds([run.handler.median for run in runs]),
+        handler_mean=milliseconds([run.handler.mean for run in runs]),
+        cpu_us={name: seconds / entries * 1e6 for name, seconds in total([run.cpu for run in runs]).items()},
+    )
+
+
+def _table(found: Sequence[DrainFigures]) -> Table:
+    return Table(
+        "One booking actor drains a full mailbox of one event; CPU in µs for each entry",
+        ("entries", "runs", "drained", "a second", "batch", "handler ms", "booking", "postgres", "redis"),
+        [
+            (
+                each.kind,
+                f"{each.runs}",
+                f"{each.entries:,} of {each.enqueued:,}",
+                cell(each.per_second, 0),
+                cell(each.batch_mean, 0),
+                cell(each.handler_median),
+                *(cell(each.cpu_us.get(name), 0) for name in ("booking", "postgres", "redis")),
+            )
+            for each in found
+        ],
+    )
+
+
+def _goals(rates: Mapping[str, float | None]) -> list[Goal]:
+    return [
+        Goal("one booking actor drains holds", rates.get(HOLDS), HOLDS_MIN, True, "a second"),
+        Goal("one booking actor drains refusals", rates.get(REFUSALS), REFUSALS_MIN, True, "a second"),
+    ]

@@ -124,9 +124,9 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(stage: Stage, count: int) -> AsyncIterator[list[Client]]:
-    """`count` clients with open sockets."""
-    clients = [Client(stage, f"bench-client-{number}") for number in range(1, count + 1)]
+async def connected(stage: Stage, count: int, name: str = "bench-client") -> AsyncIterator[list[Client]]:
+    """`count` clients with open sockets; `name` makes them others than those of another name."""
+    clients = [Client(stage, f"{name}-{number}") for number in range(1, count + 1)]
     try:
         await asyncio.gather(*(client.connect() for client in clients))
         yield clients

@@ -1,4 +1,4 @@
-"""The figures of a run: medians over its slices and drains, in the form in which they are printed and kept."""
+"""The figures of a journey: medians over its slices, in the form in which they are printed and kept."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.cpu import CHARGED, charged, total
-from bench.drain import Drained
 from bench.driver import Slice
-from bench.journey import HOT, SPREAD, Journey
 from bench.measures import middle, percentile
+from bench.raw import RawLoad
+
+# On a hundred events in turn, or all on one.
+SPREAD, HOT = "spread", "hot"
 
 
 @dataclass(frozen=True)
@@ -41,31 +43,15 @@ class Ratio:
     seconds: float | None
 
 
-@dataclass(frozen=True)
-class DrainFigures:
-    """Medians over the runs. CPU in microseconds for each entry, the handler in ms for each batch."""
-
-    kind: str
-    runs: int
-    enqueued: int
-    entries: int
-    per_second: float | None
-    per_second_of_runs: list[float]
-    batch_mean: float | None
-    handler_median: float | None
-    handler_mean: float | None
-    cpu_us: dict[str, float]
-
-
-def raw_cpu_ms(journey: Journey) -> float | None:
+def raw_cpu_ms(raw: Sequence[RawLoad]) -> float | None:
     """CPU of one request at the raw server, in milliseconds."""
-    return middle([load.cpu_ms for load in journey.raw if load.requests])
+    return middle([load.cpu_ms for load in raw if load.requests])
 
 
-def ways(journey: Journey) -> list[Ways]:
-    raw = raw_cpu_ms(journey)
+def ways(slices: Sequence[Slice], raw: float | None) -> list[Ways]:
+    """`raw` is the CPU of one request at the raw server in ms."""
     groups: dict[tuple[int, str], list[Slice]] = {}
-    for each in journey.slices:
+    for each in slices:
         if each.sales:
             groups.setdefault((each.concurrency, each.kind), []).append(each)
     return [_ways(concurrency, kind, slices, raw) for (concurrency, kind), slices in groups.items()]
@@ -96,12 +82,12 @@ def _ways(concurrency: int, kind: str, slices: Sequence[Slice], raw: float | Non
     )
 
 
-def ratios(journey: Journey) -> list[Ratio]:
+def ratios(slices: Sequence[Slice]) -> list[Ratio]:
     """Of each concurrency; slices are compared with their neighbours."""
     found = []
-    for concurrency in sorted({each.concurrency for each in journey.slices}):
+    for concurrency in sorted({each.concurrency for each in slices}):
         hot, spread = (
-            [each for each in journey.slices if (each.concurrency, each.kind) == (concurrency, kind)]
+            [each for each in slices if (each.concurrency, each.kind) == (concurrency, kind)]
             for kind in (HOT, SPREAD)
         )
         pairs = [(a, b) for a, b in zip(hot, spread, strict=False) if a.sales and b.sales]
@@ -112,29 +98,3 @@ def ratios(journey: Journey) -> list[Ratio]:
 
 def _cpu(slice: Slice) -> float:
     return charged(slice.cpu) / len(slice.sales)
-
-
-def drains(runs_of: dict[str, list[Drained]]) -> list[DrainFigures]:
-    return [_drain(kind, [run for run in runs if run.entries]) for kind, runs in runs_of.items() if runs]
-
-
-def _drain(kind: str, runs: Sequence[Drained]) -> DrainFigures:
-    entries = sum(run.entries for run in runs)
-
-    def milliseconds(seconds: list[float | None]) -> float | None:
-        return None if (found := middle(seconds)) is None else found * 1000
-
-    return DrainFigures(
-        kind=kind,
-        runs=len(runs),
-        enqueued=sum(run.enqueued for run in runs),
-        entries=entries,
-        per_second=middle([run.per_second for run in runs]),
-        per_second_of_runs=[run.per_second for run in runs],
-        batch_mean=middle([run.batch.mean for run in runs]),
-        handler_median=milliseconds([run.handler.median for run in runs]),
-        handler_mean=milliseconds([run.handler.mean for run in runs]),
-        cpu_us={
-            name: seconds / entries * 1e6 for name, seconds in total([run.cpu for run in runs]).items() if entries
-        },
-    )

@@ -60,3 +60,8 @@ class Findings:
     goals: Sequence[Goal] = ()
     charts: Sequence[Chart] = ()
     problems: Sequence[str] = field(default=())
+
+
+def cell(value: float | None, digits: int = 1) -> str:
+    """A figure as it stands in a table."""
+    return "–" if value is None else f"{value:,.{digits}f}"

@@ -10,29 +10,39 @@ from typing import Any
 
 import asyncpg
 import psutil
+from redis.asyncio import Redis
 
-from bench.stage import Stage
+from ops.postgres import embedded_postgres
+from ops.redis import embedded_redis
 
 LIBRARIES = ("aiohttp", "uvloop", "asyncpg", "redis", "hiredis", "pydantic", "stripe", "tortoise-orm")
 
 
-async def described(stage: Stage) -> dict[str, Any]:
-    connection = await asyncpg.connect(stage.stack.booking_database_url)
-    try:
-        postgres = await connection.fetchval("SHOW server_version")
-    finally:
-        await connection.close()
-    server = await stage.redis.info("server")
+async def described() -> dict[str, Any]:
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "processor": _processor(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "postgres": str(postgres).split()[0],
-        "redis": server["redis_version"],
+        "postgres": await _postgres(),
+        "redis": await _redis(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
+
+
+async def _postgres() -> str:
+    async with embedded_postgres() as server:
+        connection = await asyncpg.connect(server.url())
+        try:
+            return str(await connection.fetchval("SHOW server_version")).split()[0]
+        finally:
+            await connection.close()
+
+
+async def _redis() -> str:
+    async with embedded_redis(persist=False) as server, Redis.from_url(server.url) as redis:
+        return str((await redis.info("server"))["redis_version"])
 
 
 def _processor() -> str:

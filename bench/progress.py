@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -28,11 +30,30 @@ class Steps(ABC):
         """So much (0 to 1) of the present step is done."""
         self._move(min(self._done + self._share * done, 1.0))
 
+    def within(self, name: str, share: float) -> Steps:
+        """The steps of something that is one step of these: what it takes for the whole is `share` of it."""
+        self.begin(name, share)
+        return _Within(self, name)
+
     @abstractmethod
     def _show(self, text: str, done: float) -> None: ...
 
     @abstractmethod
     def _move(self, done: float) -> None: ...
+
+
+class _Within(Steps):
+    def __init__(self, outer: Steps, name: str) -> None:
+        super().__init__()
+        self._outer = outer
+        self._name = name
+
+    def _show(self, text: str, done: float) -> None:
+        outer = self._outer
+        outer._show(f"{self._name}: {text}", min(outer._done + outer._share * done, 1.0))
+
+    def _move(self, done: float) -> None:
+        self._outer.part(done)
 
 
 class _Lines(Steps):
@@ -69,3 +90,16 @@ def shown(name: str = "bench") -> Iterator[Steps]:
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
         yield _Bar(progress, progress.add_task("", total=1.0))
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A SIGTERM cancels the running task, as asyncio does with a Ctrl-C."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

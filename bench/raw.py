@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from ops.actor import ActorProcess
 from ops.child import HOST, free_port
 
 JSON = {"Content-Type": "application/json"}
+READY = "/health/ready"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,20 @@ class RawServer:
 @asynccontextmanager
 async def running(folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[RawServer]:
     """The server as a child process, stopped at the end; what it prints goes to `folder`."""
+    async with process("raw", "bench.raw", folder) as server:
+        yield RawServer(server, session)
+
+
+@asynccontextmanager
+async def process(name: str, module: str, folder: Path) -> AsyncIterator[ActorProcess]:
+    """`python -m module`, which serves on PORT, as a child process."""
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
-    process = ActorProcess("raw", "bench.raw", free_port(), folder / "raw.log", environment, "/health/ready")
+    child = ActorProcess(name, module, free_port(), folder / f"{name}.log", environment, READY)
     try:
-        await process.start()
-        yield RawServer(process, session)
+        await child.start()
+        yield child
     finally:
-        await process.stop()
+        await child.stop()
 
 
 async def _order(request: web.Request) -> web.Response:
@@ -99,10 +109,16 @@ async def _ready(_: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _serve(port: int) -> None:
+def bare(method: str, path: str, view: Handler) -> web.Application:
+    """An application with one view, and one that says it is ready."""
     app = web.Application()
-    app.router.add_post("/orders", _order)
-    app.router.add_get("/health/ready", _ready)
+    app.router.add_route(method, path, view)
+    app.router.add_get(READY, _ready)
+    return app
+
+
+async def serve(app: web.Application, port: int) -> None:
+    """Until SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -114,4 +130,4 @@ async def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(os.environ["PORT"])))
+    uvloop.run(serve(bare("POST", "/orders", _order), int(os.environ["PORT"])))

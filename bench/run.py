@@ -1,89 +1,77 @@
-"""One run: the phases one after the other within the time that there is, then the audit."""
+"""One run: the phases one after the other, each on a stack of its own; what one finds out, others cannot spoil."""
 
 from __future__ import annotations
 
 import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bench import figures
-from bench.audit import problems
-from bench.backlog import Backlog, work_off
-from bench.goals import judged
-from bench.journey import Journey, travel
+from bench import backlog, compare, growth, journey, latency, rush, sockets, start, yardsticks
+from bench.errors import BenchError
+from bench.findings import Findings
 from bench.machine import described
-from bench.measures import middle
 from bench.progress import Steps
 from bench.report import Report
-from bench.stage import Stage, running
+from bench.together import together
+from ops.errors import StartError
 
-JOURNEY, DRAIN = "journey", "drain"
-PHASES = (JOURNEY, DRAIN)
-# Audit and stop.
-END_SECONDS = 4.0
-START_SHARE = 0.1
-# Of the time after the start, where both phases run.
-JOURNEY_SHARE = 0.45
-# A phase that starts late still gets this much, or its figures would say nothing.
-PHASE_SECONDS_MIN = 8.0
-FAILURES_SHOWN = 5
+
+class Phase(Protocol):
+    """A module that measures one thing in about SECONDS."""
+
+    SECONDS: float
+
+    async def run(self, seconds: float, steps: Steps) -> Findings:
+        """Takes about `seconds`, and starts and stops what it needs. Raises BenchError or StartError."""
+
+
+# In the order in which they run and are reported.
+PHASES: dict[str, Phase] = {
+    "journey": journey,
+    "drain": backlog,
+    "latency": latency,
+    "sockets": sockets,
+    "growth": growth,
+    "start": start,
+    "rush": rush,
+    "compare": compare,
+    "yardsticks": yardsticks,
+}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and how long all of it may take, start and stop included."""
+    """What is measured; each phase takes `times` as long as it needs at least."""
 
-    seconds: float
-    entries: int
-    phases: tuple[str, ...] = PHASES
+    phases: Sequence[str] = tuple(PHASES)
+    times: float = 1.0
+
+    @property
+    def seconds(self) -> float:
+        return sum(PHASES[name].SECONDS * self.times for name in self.phases)
 
 
 async def measure(plan: Plan, steps: Steps) -> Report:
+    """A phase that fails is a problem of the run, the others are measured all the same."""
     started = time.monotonic()
-    steps.begin("starting Holdfast", START_SHARE)
-    journey, backlog = Journey((), (), ()), Backlog({}, {})
-    async with running() as stage:
-        machine = await described(stage)
-        deadline = max(started + plan.seconds - END_SECONDS, time.monotonic() + PHASE_SECONDS_MIN)
-        shares = _shares(plan)
-        if JOURNEY in plan.phases:
-            left = deadline - time.monotonic()
-            seconds = left * JOURNEY_SHARE if DRAIN in plan.phases else left
-            journey = await travel(stage, max(seconds, PHASE_SECONDS_MIN), shares[JOURNEY], steps)
-        if DRAIN in plan.phases:
-            until = max(deadline, time.monotonic() + PHASE_SECONDS_MIN)
-            backlog = await work_off(stage, plan.entries, until, shares[DRAIN], steps)
-        steps.begin("comparing with the database")
-        wrong = await _problems(stage, journey, backlog)
-        steps.begin("stopping")
-    return _report(machine, time.monotonic() - started, journey, backlog, wrong)
+    steps.begin("looking at the machine")
+    machine = await described()
+    found: dict[str, Findings] = {}
+    for name in [name for name in PHASES if name in plan.phases]:
+        seconds = PHASES[name].SECONDS * plan.times
+        found[name] = await _one(name, seconds, steps.within(name, seconds / plan.seconds))
+    if (ratios := together(found)) is not None:
+        found["together"] = ratios
+    return Report(machine, time.monotonic() - started, found)
 
 
-def _shares(plan: Plan) -> dict[str, float]:
-    each = (1 - START_SHARE) / max(len(plan.phases), 1)
-    return dict.fromkeys(plan.phases, each)
-
-
-async def _problems(stage: Stage, journey: Journey, backlog: Backlog) -> list[str]:
-    failures = [failure for slice in journey.slices for failure in slice.failures]
-    wrong = [f"a request failed: {failure}" for failure in failures[:FAILURES_SHOWN]]
-    if len(failures) > FAILURES_SHOWN:
-        wrong.append(f"{len(failures) - FAILURES_SHOWN} more requests failed")
-    wrong += [f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()]
-    return wrong + await problems(stage.stack.booking_database_url, journey.sold, backlog.expected)
-
-
-def _report(
-    machine: dict[str, object], seconds: float, journey: Journey, backlog: Backlog, wrong: list[str]
-) -> Report:
-    ways, ratios, drains = figures.ways(journey), figures.ratios(journey), figures.drains(backlog.drains)
-    return Report(
-        machine=machine,
-        seconds=seconds,
-        raw_cpu_ms=figures.raw_cpu_ms(journey),
-        raw_per_second=middle([load.requests / load.seconds for load in journey.raw]),
-        ways=ways,
-        ratios=ratios,
-        drains=drains,
-        goals=judged(ways, ratios, drains),
-        problems=wrong,
-    )
+async def _one(name: str, seconds: float, steps: Steps) -> Findings:
+    try:
+        return await PHASES[name].run(seconds, steps)
+    except (BenchError, StartError) as error:
+        return Findings({}, problems=[str(error)])
+    except Exception as error:
+        traceback.print_exc()
+        return Findings({}, problems=[f"{type(error).__name__}: {error}"])

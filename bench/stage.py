@@ -130,7 +130,7 @@ class Stage:
 async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[Stage]:
     """A stack of its own, stopped and deleted at the end, with `settings` beside SETTINGS. Nothing of the person's
     environment points it at servers that are in use."""
-    folder = _temporary_folder()
+    folder = temporary_folder()
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
     try:
@@ -144,19 +144,24 @@ async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[
             finally:
                 await redis.aclose()
     finally:
-        await _remove(stack, folder)
+        await remove(stack, folder)
 
 
-def _temporary_folder() -> Path:
+def temporary_folder() -> Path:
+    """For the data of a stack."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
     folder.chmod(0o711)  # the account that Postgres runs under passes through
     return folder
 
 
-async def _remove(stack: Stack, folder: Path) -> None:
+async def remove(stack: Stack, folder: Path) -> None:
+    """Stop `stack`, and delete its data."""
     await stack.stop()
-    # An interrupted start leaves threads at work in the folder: they are waited for.
-    await asyncio.get_running_loop().shutdown_default_executor()
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        # An interrupted start leaves threads at work in the folder: they are waited for. A loop has none from then
+        # on, so it is done only where the whole run ends.
+        await asyncio.get_running_loop().shutdown_default_executor()
     postgres = stack.processes.get("postgres")
     if isinstance(postgres, Postgres) and postgres.data_dir.exists():
         postgres.remove()

@@ -19,6 +19,10 @@ from common.server import Runner
 from common.settings import ProcessSettings, load
 from common.supervisor import SUPERVISOR
 
+# Connections that may wait to be taken while a rush keeps the process busy. Of more the kernel drops the attempts,
+# and their clients try again after 1, 2, 4, … seconds. Linux takes no more than net.core.somaxconn, 4096 as a rule.
+BACKLOG = 4096
+
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=ProcessSettings)
@@ -38,7 +42,9 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
     await runner.setup()
     try:
         try:
-            site = web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.reuse_port or None)
+            site = web.TCPSite(
+                runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=settings.reuse_port or None
+            )
             await site.start()
         except OSError as error:
             print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201

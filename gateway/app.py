@@ -64,6 +64,8 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         ),
         app[SUPERVISOR].spawn("door", app[DOOR].watch()),
         app[SUPERVISOR].spawn("queue", app[QUEUE].run()),
+        app[SUPERVISOR].spawn("sockets", app[HUB].watch()),
+        app[SUPERVISOR].spawn("pictures", app[HUB].spread()),
     ]
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTENING_SECONDS):
@@ -85,7 +87,12 @@ def build_app(settings: GatewaySettings) -> web.Application:
     )
     routes = table(settings)
     app[SETTINGS] = settings
-    app[HUB] = Hub(app[METRICS].registry, queue_max_bytes=settings.ws_queue_max_bytes)
+    app[HUB] = Hub(
+        app[METRICS].registry,
+        queue_max_bytes=settings.ws_queue_max_bytes,
+        message_max_bytes=settings.ws_message_max_bytes,
+        ping_s=settings.ws_ping_seconds,
+    )
     app[WAITERS] = Waiters()
     app[QUEUE] = Queue(app[HUB])
     app[LIMITER] = Limiter(settings.rate_limit_per_second)

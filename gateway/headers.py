@@ -27,7 +27,7 @@ def finishing(origins: tuple[str, ...]) -> Prepared:
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("Referrer-Policy", "no-referrer")
-        if _ends_connection(request) and not isinstance(response, web.WebSocketResponse):
+        if _ends_connection(request) and response.status != 101:
             response.force_close()
             headers[hdrs.CONNECTION] = "close"
         if not origins:

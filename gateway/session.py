@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 from uuid import UUID
 
 import orjson
-from aiohttp import WSMsgType, web
+import structlog
+from aiohttp import WebSocketError, WSMsgType, web
 from pydantic import TypeAdapter, ValidationError
 
 from common.bus import Bus
-from common.errors import Forbidden, HoldfastError, InvalidRequest, MalformedRequest, Unauthorized, Unavailable
+from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.messages import GetBooking, GetEvent
 from common.resources import Booking
 from common.web import TRACEPARENT
@@ -21,26 +21,31 @@ from gateway.auth import AUTHENTICATOR, Authenticator, Identity
 from gateway.bodies import Auth, ClientMessage, Subscribe, Unsubscribe
 from gateway.door import DOOR, LIMITER, Door, Limiter
 from gateway.guard import SETTINGS
-from gateway.live import CLOSE_SECONDS, HUB, Close, Hub, Socket, Topic, text_frame
+from gateway.live import HUB, Hub
 from gateway.notices import booking_topic, event_topic, operators_event_topic, owner_topic
 from gateway.queue import QUEUE, Queue, queue_topic, version_of
 from gateway.settings import GatewaySettings
+from gateway.websocket import Close, Socket, Topic, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
-# Timers don't reach further; a token that lives longer is looked at again then.
-TIMER_MAX_S = 86_400.0
 # A change can overtake a snapshot so often before we say that we cannot give one.
 SNAPSHOT_TRIES = 5
 
 CLIENT_MESSAGE: TypeAdapter[Auth | Subscribe | Unsubscribe] = TypeAdapter(ClientMessage)
 
+log = structlog.get_logger()
+
 
 class Session:
     """What one socket is allowed and has asked for."""
 
-    def __init__(self, app: web.Application, ws: web.WebSocketResponse, socket: Socket, traceparent: str) -> None:
-        self._ws = ws
+    __slots__ = (
+        "_authenticator", "_bus", "_door", "_hub", "_identity", "_limiter", "_queue", "_settings", "_socket",
+        "_subscriptions", "_traceparent",
+    )  # fmt: skip
+
+    def __init__(self, app: web.Application, socket: Socket, traceparent: str) -> None:
         self._socket = socket
         self._traceparent = traceparent
         self._settings: GatewaySettings = app[SETTINGS]
@@ -51,66 +56,62 @@ class Session:
         self._limiter: Limiter = app[LIMITER]
         self._authenticator: Authenticator = app[AUTHENTICATOR]
         self._identity: Identity | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._subscriptions: set[Topic] = set()
 
     async def run(self, identity: Identity | None) -> None:
         """Until the client or we close the socket."""
         try:
-            self._admit(identity or await self._first_message())
+            await self._admit(identity)
+            wrong = 0
+            while (message := await self._socket.receive()) is not None:
+                if message.type is WSMsgType.BINARY:
+                    self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
+                elif not self._socket.closing:
+                    wrong = 0 if await self._take(message.data) else wrong + 1
+                    if wrong > WRONG_MAX:
+                        self._hub.close(self._socket, Close.POLICY_VIOLATION)
+        except WebSocketError as error:
+            self._hub.close(self._socket, Close(error.code))
+        except Exception:
+            log.exception("socket failed")
+        finally:
+            self._hub.remove(self._socket)
+
+    # --- who it is ----------------------------------------------------------------------------------------
+
+    async def _admit(self, identity: Identity | None) -> None:
+        """Let the client hear of its bookings, or close the socket."""
+        try:
+            identity = identity or await self._first_message()
         except Unavailable:
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
             self._hub.close(self._socket, Close.UNAUTHORIZED)
-        wrong = 0
-        async for message in self._ws:
-            if message.type is WSMsgType.BINARY:
-                self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
-            elif message.type is WSMsgType.TEXT and not self._socket.closing:
-                wrong = 0 if await self._take(message.data) else wrong + 1
-                if wrong > WRONG_MAX:
-                    self._hub.close(self._socket, Close.POLICY_VIOLATION)
-
-    def end(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._hub.remove(self._socket)
-
-    # --- who it is ----------------------------------------------------------------------------------------
+        else:
+            self._identify(identity)
+            self._hub.subscribe(self._socket, owner_topic(identity.subject))
 
     async def _first_message(self) -> Identity:
         """The identity of the first message's token. Raises TimeoutError, ValidationError or Unauthorized."""
-        message = await self._ws.receive(timeout=self._settings.ws_auth_seconds)
-        if message.type is not WSMsgType.TEXT:
+        async with asyncio.timeout(self._settings.ws_auth_seconds):
+            message = await self._socket.receive()
+        if message is None or message.type is not WSMsgType.TEXT:
             raise Unauthorized
         first = CLIENT_MESSAGE.validate_json(message.data)
         if not isinstance(first, Auth):
             raise Unauthorized
         return await self._authenticator.identify(first.token)
 
-    def _admit(self, identity: Identity) -> None:
+    def _identify(self, identity: Identity) -> None:
         self._identity = identity
-        self._hub.subscribe(self._socket, owner_topic(identity.subject))
-        self._expire()
-
-    def _expire(self) -> None:
-        """Close the socket when its token has expired, else look again when it does."""
-        assert self._identity is not None
-        if self._expiry is not None:
-            self._expiry.cancel()
-        left = self._identity.expires_at - time.time()
-        if left <= 0:
-            self._hub.close(self._socket, Close.UNAUTHORIZED, "The token has expired")
-        else:
-            self._expiry = asyncio.get_running_loop().call_later(min(left, TIMER_MAX_S), self._expire)
+        self._socket.expires_at = identity.expires_at
 
     async def _renew(self, token: str) -> None:
         assert self._identity is not None
         identity = await self._authenticator.identify(token)
         if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
             raise Forbidden("A socket stays with its subject and scope: open another")
-        self._identity = identity
-        self._expire()
+        self._identify(identity)
 
     # --- what it wants ------------------------------------------------------------------------------------
 
@@ -216,27 +217,15 @@ class Session:
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     app = request.app
-    settings = app[SETTINGS]
     if app[HUB].stopped:
         raise Unavailable("This process stops: connect again, and reach another")
     # A wrong token in the header is answered before there is a socket.
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
-    ws = web.WebSocketResponse(
-        autoclose=False,  # the answer to the client's close frame is either ours or sent when the view ends
-        heartbeat=settings.ws_ping_seconds,
-        compress=False,
-        max_msg_size=settings.ws_message_max_bytes,
-        timeout=CLOSE_SECONDS,
-    )
-    try:
-        await ws.prepare(request)
-    except ValueError:  # aiohttp's, of a header that is not ASCII
-        raise MalformedRequest("The headers do not ask for a WebSocket") from None
-    if request.transport is None:
-        return ws  # gone already
-    session = Session(app, ws, app[HUB].add(request.transport), request[TRACEPARENT])
-    try:
-        await session.run(identity)
-    finally:
-        session.end()
-    return ws
+    response = await upgrade(request)
+    if request.transport is not None:  # else gone already
+        socket = app[HUB].add(request.transport)
+        socket.take_over(request)
+        socket.reading = asyncio.create_task(
+            Session(app, socket, request[TRACEPARENT]).run(identity), name="socket"
+        )
+    return response

@@ -200,7 +200,7 @@ class Child(ABC):
 
     async def _until_ready(self) -> None:
         deadline = time.monotonic() + self.ready_seconds
-        pauses = Backoff(first=0.02, most=0.25)
+        pauses = Backoff(first=0.02, most=0.1)
         while True:
             reason = await self._ask()
             if self.exit_code is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -117,13 +117,26 @@ class Stack:
             self.processes = {child.name: child for child in [*self._servers(), *self._sandbox()]}
             self._check_ports()
             keep_ports(self.data_dir, self.ports)
-            await _together(self._tier("postgres", "redis"))
-            self.migrated = await migrate(self.booking_database_url, self.payment_database_url)
-            self.processes |= {child.name: child for child in self._actors()}
-            await _together([child for child in self.processes.values() if not child.running])
+            # The sandbox needs nobody, so it uses the time in which the servers are waited for.
+            await _together(self._start_actors(), *(child.start() for child in self._tier("sandbox")))
         except BaseException:
             await self.stop()
             raise
+
+    async def _start_actors(self) -> None:
+        """The servers, their tables, and then whoever uses these."""
+        await _together(*(child.start() for child in self._tier("postgres", "redis")))
+        self.migrated = await migrate(self.booking_database_url, self.payment_database_url)
+        await self.resize(self.scale)
+
+    async def resize(self, scale: Scale) -> None:
+        """Start and stop actors until `scale` of them run, while the others go on."""
+        self.scale = scale
+        wanted = {child.name: child for child in self._actors()}
+        known = [*self._tier("gateway"), *self._tier("payment", "booking")]
+        await asyncio.gather(*(child.stop() for child in known if child.name not in wanted))
+        self.processes |= {name: child for name, child in wanted.items() if name not in self.processes}
+        await _together(*(child.start() for name in wanted if not (child := self.processes[name]).running))
 
     async def stop(self) -> None:
         """Stop everything in the reverse order: what is asked from outside first, what holds the data last."""
@@ -210,7 +223,7 @@ class Stack:
         for module, count in vars(self.scale).items():
             for number in range(1, count + 1):
                 # Clients and Stripe know one port of the gateway and of payment, so instances share it.
-                shared = module != "booking" and count > 1
+                shared = module != "booking"
                 port = getattr(self.ports, module) if module != "booking" or number == 1 else free_port()
                 own = {**environment, "REUSE_PORT": str(shared).lower()}
                 yield self._actor(f"{module}-{number}", module, port, own, "/health/ready")
@@ -245,11 +258,11 @@ def _straight(_: str, environment: dict[str, str]) -> dict[str, str]:
     return environment
 
 
-async def _together(children: Iterable[Child]) -> None:
-    """Start `children` at once; when one fails, the others are stopped and its error is raised."""
+async def _together(*starts: Coroutine[None, None, None]) -> None:
+    """Run `starts` at once; when one fails, the others are stopped and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            for child in children:
-                group.create_task(child.start())
+            for start in starts:
+                group.create_task(start)
     except* StartError as failures:
         raise StartError(str(failures.exceptions[0])) from None

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import struct
 import time
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +36,24 @@ Socket = ClientWebSocketResponse[Any]
 
 async def connect(gateway: Client, subject: str = "alice", **kwargs: Any) -> Socket:
     return await gateway.ws_connect("/ws", headers=bearer(subject, **kwargs))
+
+
+async def upgraded(gateway: Client, behind: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection of which the client does nothing by itself; `behind` is sent with the request."""
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    key = base64.b64encode(bytes(16)).decode()
+    headers = {"Host": gateway.host, "Connection": "Upgrade", "Upgrade": "websocket", **bearer("alice")}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
+    lines = ["GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    writer.write("\r\n".join(lines).encode() + behind)
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    return reader, writer
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    """A client's frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+    return bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
 
 
 async def closed(socket: Socket) -> int | None:
@@ -363,21 +382,68 @@ async def test_clients_come_back_when_changes_may_have_been_lost(
 
 async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Client) -> None:
     """It must not meet a closed connection: TCP would reset that, and the reason could be lost."""
-    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
-    key = base64.b64encode(bytes(16)).decode()
-    headers = {"Host": gateway.host, "Connection": "Upgrade", "Upgrade": "websocket", **bearer("alice")}
-    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
-    lines = ["GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    writer.write("\r\n".join(lines).encode())
+    reader, writer = await upgraded(gateway)
     async with asyncio.timeout(10):
-        await reader.readuntil(b"\r\n\r\n")
         gateway.app[HUB].renew()
         opcode, size, code = struct.unpack("!BBH", await reader.readexactly(4))
         assert (opcode, code) == (0x88, 1013)
         await reader.readexactly(size - 2)
-        writer.write(b"\x89\x80" + bytes(4))  # a ping
+        writer.write(masked(WSMsgType.PING, b""))
         assert await reader.readexactly(2) == b"\x8a\x00"  # and its pong
         assert await reader.read() == b""  # no answer to the close: cut off in the end
+    writer.close()
+
+
+async def test_what_comes_right_behind_the_request_is_read(gateway: Client) -> None:
+    ping, text = masked(WSMsgType.PING, b"here"), masked(WSMsgType.TEXT, b"x")
+    reader, writer = await upgraded(gateway, behind=ping + text)
+    async with asyncio.timeout(10):
+        assert await reader.readexactly(6) == b"\x8a\x04here"
+        assert b'"invalid_request"' in await reader.readuntil(b"}")
+    writer.close()
+
+
+async def test_a_silent_client_stays_as_long_as_it_answers_pings(start: Gateway) -> None:
+    gateway = await start(ws_ping_seconds=0.2)
+    reader, writer = await upgraded(gateway)
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            assert await reader.readexactly(2) == b"\x89\x00"
+            writer.write(masked(WSMsgType.PONG, b""))
+        assert await reader.readexactly(2) == b"\x89\x00"
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):  # no answer: gone
+            await reader.readexactly(1)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x83\x80" + bytes(4), 1002),  # an opcode that means nothing
+        (b"\xc1\x80" + bytes(4), 1002),  # a reserved bit
+        (b"\x09\x80" + bytes(4), 1002),  # a ping in fragments
+        (masked(0, b"more"), 1002),  # the rest of nothing
+        (masked(WSMsgType.TEXT, b"\xff"), 1007),
+        (b"\x81\xff" + (2**40).to_bytes(8, "big") + bytes(4), 1009),
+    ],
+)
+async def test_what_is_no_websocket_is_closed_with_a_reason(gateway: Client, frame: bytes, code: int) -> None:
+    reader, writer = await upgraded(gateway, behind=frame)
+    async with asyncio.timeout(10):
+        assert struct.unpack("!BBH", await reader.readexactly(4))[::2] == (0x88, code)
+        await reader.read()
+    writer.close()
+    assert not gateway.app[HUB].has(owner_topic("alice"))
+
+
+async def test_a_gateway_that_stops_waits_for_no_client_for_long(start: Gateway) -> None:
+    gateway = await start()
+    reader, writer = await upgraded(gateway)
+    async with asyncio.timeout(10):
+        await gateway.server.close()
+        assert struct.unpack("!BBH", await reader.readexactly(4))[::2] == (0x88, 1001)
+        with suppress(ConnectionResetError):
+            await reader.read()
     writer.close()
 
 

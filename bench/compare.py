@@ -1,0 +1,277 @@
+"""Holdfast beside the design that most teams would write (`bench/reference/`): the same journey, in one run.
+
+Slices of the two alternate, A B B A, on the same Postgres and Redis, once on spread events and once on one hot
+event; then many clients want few seats at once. While one is measured, the other has nothing to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import NamedTuple
+from uuid import UUID
+
+import aiohttp
+
+from bench import stage as stages
+from bench.audit import problems
+from bench.clients import JSON, Client, connected, order
+from bench.driver import Driver, Slice
+from bench.errors import BenchError
+from bench.figures import HOT, SPREAD, Ways, ways
+from bench.findings import Chart, Findings, Series, Table, cell
+from bench.measures import middle, percentile
+from bench.progress import Steps
+from bench.reference.stage import beside
+from bench.stage import Stage
+
+SECONDS = 45.0
+# What starting both, warming up, the rushes, auditing and stopping take of the time.
+AROUND_SECONDS = 27.0
+SLICE_SECONDS_MIN = 1.5
+WARM_UP_SECONDS = 1.0
+CONCURRENCY = 64
+SPREAD_EVENTS = 100
+# More seats than can be sold in any run.
+CAPACITY = 1_000_000
+RUSH_CLIENTS, RUSH_SEATS = 500, 100
+HOLDFAST, REFERENCE = "Holdfast", "reference"
+# Whatever befalls the machine befalls both alike.
+ORDER = (HOLDFAST, REFERENCE, REFERENCE, HOLDFAST)
+POINTS = 50
+
+
+@dataclass(frozen=True)
+class Rush:
+    """Clients that all want a seat at once: when each had its answer, in seconds after the start and ascending, and
+    how many had which status."""
+
+    answered: Sequence[float]
+    statuses: Mapping[int, int]
+
+    @property
+    def seconds(self) -> float:
+        return self.answered[-1]
+
+
+class Times(NamedTuple):
+    """How many times as much the reference takes; of bookings a second, how many times as many Holdfast has."""
+
+    cpu: float | None
+    per_second: float | None
+    payable_p99: float | None
+    notified_p99: float | None
+
+
+class Side:
+    """One of the two, with its clients, its events and what was measured of it."""
+
+    def __init__(self, name: str, stage: Stage, clients: Sequence[Client], database_url: str) -> None:
+        self.name = name
+        self.stage = stage
+        self.clients = clients
+        self.database_url = database_url
+        self.driver, self.warm_up = Driver(stage), Driver(stage)
+        self.rushes: list[Rush] = []
+        self._orders: dict[str, list[bytes]] = {}
+        self._expected: dict[UUID, Mapping[str, int]] = {}
+
+    async def make_events(self) -> None:
+        events = await self.stage.events(SPREAD_EVENTS + 1, CAPACITY, "Evening")
+        hot, *spread = (order(event["id"]) for event in events)
+        self._orders = {SPREAD: spread, HOT: [hot]}
+
+    async def warm(self) -> None:
+        for kind in (SPREAD, HOT):
+            await self.warm_up.run(self.clients, self._orders[kind], kind, WARM_UP_SECONDS / 2)
+
+    async def slice(self, kind: str, seconds: float) -> None:
+        await self.driver.run(self.clients, self._orders[kind], kind, seconds)
+
+    async def rush(self, number: int) -> None:
+        (event,) = await self.stage.events(1, RUSH_SEATS, f"Rush {number}")
+        self.rushes.append(await rush(self.stage, event["id"], f"rush-{self.name}-{number}"))
+        await self.stage.settled()
+        left = RUSH_CLIENTS - RUSH_SEATS
+        # The reference keeps no booking of who was refused.
+        refused = {"failed": left} if self.name == HOLDFAST else {}
+        self._expected[UUID(event["id"])] = {"pending": RUSH_SEATS, **refused}
+
+    async def problems(self) -> list[str]:
+        slices = [*self.warm_up.slices, *self.driver.slices]
+        sold = [sale.booking_id for each in slices for sale in each.sales]
+        wrong = [f"a request failed: {failure}" for each in slices for failure in each.failures]
+        wrong += await problems(self.database_url, sold, self._expected)
+        right = {201: RUSH_SEATS, 409: RUSH_CLIENTS - RUSH_SEATS}
+        wrong += [f"a rush was answered with {each.statuses}" for each in self.rushes if each.statuses != right]
+        return [f"{self.name}: {text}" for text in wrong]
+
+
+async def run(seconds: float, steps: Steps) -> Findings:
+    steps.begin("starting both", 0.2)
+    async with AsyncExitStack() as stack:
+        holdfast = await stack.enter_async_context(stages.running())
+        reference = await stack.enter_async_context(beside(holdfast))
+        sides = {
+            HOLDFAST: await _side(HOLDFAST, holdfast, holdfast.stack.booking_database_url, stack),
+            REFERENCE: await _side(REFERENCE, reference, reference.database_url, stack),
+        }
+        length = max((seconds - AROUND_SECONDS) / (2 * len(ORDER)), SLICE_SECONDS_MIN)
+        for kind in (SPREAD, HOT):
+            for name in ORDER:
+                steps.begin(f"{CONCURRENCY} at once, {kind}: {name}", 0.6 / (2 * len(ORDER)))
+                await sides[name].slice(kind, length)
+        for number, name in enumerate(ORDER, 1):
+            steps.begin(f"{RUSH_CLIENTS} clients for {RUSH_SEATS} seats: {name}", 0.2 / len(ORDER))
+            await sides[name].rush(number)
+        steps.begin("comparing with the databases")
+        wrong = [text for side in sides.values() for text in await side.problems()]
+        steps.begin("stopping both")
+    return _findings(sides, wrong)
+
+
+async def _side(name: str, stage: Stage, database_url: str, stack: AsyncExitStack) -> Side:
+    clients = await stack.enter_async_context(connected(stage, CONCURRENCY))
+    side = Side(name, stage, clients, database_url)
+    await side.make_events()
+    await side.warm()
+    return side
+
+
+async def rush(stage: Stage, event_id: str, name: str) -> Rush:
+    """Everybody asks for a seat of the event at the same time, once."""
+    body, url = order(event_id), f"{stage.gateway_url}/bookings"
+    tokens = [stage.token(f"{name}-{number}") for number in range(RUSH_CLIENTS)]
+    started = time.perf_counter()
+
+    async def ask(token: str) -> tuple[float, int]:
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": name, **JSON}
+        async with stage.session.post(url, data=body, headers=headers) as response:
+            await response.read()
+        return time.perf_counter() - started, response.status
+
+    try:
+        answers = await asyncio.gather(*(ask(token) for token in tokens))
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise BenchError(f"a rush: {type(error).__name__}: {error}") from None
+    return Rush(sorted(at for at, _ in answers), Counter(status for _, status in answers))
+
+
+# --- What was found -----------------------------------------------------------------------------------------
+
+
+def times(holdfast: Sequence[Slice], reference: Sequence[Slice]) -> Times:
+    """Medians over the slices, each compared with its neighbour."""
+    pairs = [
+        (theirs, ours)
+        for one, other in zip(holdfast, reference, strict=True)
+        for ours, theirs in zip(ways([one], None), ways([other], None), strict=False)
+    ]
+
+    def over(figure: str) -> float | None:
+        found = [(getattr(theirs, figure), getattr(ours, figure)) for theirs, ours in pairs]
+        return middle([one / other for one, other in found if one and other])
+
+    slower = over("per_second")
+    return Times(over("cpu_sum"), slower and 1 / slower, over("payable_p99"), over("notified_p99"))
+
+
+def _findings(sides: Mapping[str, Side], wrong: Sequence[str]) -> Findings:
+    found = {name: ways(side.driver.slices, None) for name, side in sides.items()}
+    gain = {
+        kind: times(*([each for each in side.driver.slices if each.kind == kind] for side in sides.values()))
+        for kind in (SPREAD, HOT)
+    }
+    rushes = {name: side.rushes for name, side in sides.items()}
+    return Findings(
+        figures={
+            "ways": {name: [asdict(each) for each in of] for name, of in found.items()},
+            "reference_over_holdfast": {kind: each._asdict() for kind, each in gain.items()},
+            "rush_seconds": {name: median(each.seconds for each in of) for name, of in rushes.items()},
+            "rush_reference_over_holdfast": _rush_times(rushes),
+        },
+        tables=[_ways_table(found, gain), _rush_table(rushes)],
+        charts=[_cpu_chart(found), _rush_chart(rushes)],
+        problems=wrong,
+    )
+
+
+def _rush_times(rushes: Mapping[str, Sequence[Rush]]) -> float | None:
+    pairs = zip(rushes[REFERENCE], rushes[HOLDFAST], strict=True)
+    return middle([theirs.seconds / ours.seconds for theirs, ours in pairs])
+
+
+def _ways_table(found: Mapping[str, Sequence[Ways]], gain: Mapping[str, Times]) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for kind, many in gain.items():
+        where = "one hot event" if kind == HOT else f"{SPREAD_EVENTS} events"
+        for name, of in found.items():
+            rows += [
+                (
+                    f"{where}: {name}",
+                    f"{each.bookings:,}",
+                    cell(each.per_second),
+                    cell(each.payable_p50),
+                    cell(each.payable_p99),
+                    cell(each.notified_p50),
+                    cell(each.notified_p99),
+                    cell(each.cpu_sum, 2),
+                )
+                for each in of
+                if each.kind == kind
+            ]
+        told = (many.per_second, None, many.payable_p99, None, many.notified_p99, many.cpu)
+        rows.append(("… Holdfast is better by", "", *("" if each is None else f"× {each:.1f}" for each in told)))
+    return Table(
+        f"{CONCURRENCY} at once, Holdfast and a row for each request; latencies in ms, medians over slices",
+        ("", "bookings", "a second", "payable p50", "p99", "paid → told p50", "p99", "CPU ms"),
+        rows,
+    )
+
+
+def _rush_table(rushes: Mapping[str, Sequence[Rush]]) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            name,
+            cell(median(each.seconds for each in of), 2),
+            *(cell(middle([percentile(each.answered, share) for each in of]), 2) for share in (0.5, 0.99)),
+        )
+        for name, of in rushes.items()
+    ]
+    many = _rush_times(rushes)
+    rows.append(("… Holdfast is better by", "" if many is None else f"× {many:.1f}", "", ""))
+    return Table(
+        f"{RUSH_CLIENTS} clients at once for {RUSH_SEATS} seats: seconds, medians of {len(ORDER) // 2} rushes",
+        ("", "all answered", "p50", "p99"),
+        rows,
+    )
+
+
+def _cpu_chart(found: Mapping[str, Sequence[Ways]]) -> Chart:
+    place = {SPREAD: 1.0, HOT: 2.0}
+    return Chart(
+        f"CPU of one confirmed booking at {CONCURRENCY}: Holdfast and a row for each request",
+        f"1: {SPREAD_EVENTS} events, 2: one hot event",
+        "ms",
+        [Series(name, [(place[each.kind], each.cpu_sum or 0.0) for each in of]) for name, of in found.items()],
+    )
+
+
+def _rush_chart(rushes: Mapping[str, Sequence[Rush]]) -> Chart:
+    return Chart(
+        f"{RUSH_CLIENTS} clients at once for {RUSH_SEATS} seats",
+        "seconds",
+        "clients with an answer",
+        [Series(name, _course(min(of, key=lambda each: each.seconds))) for name, of in rushes.items()],
+    )
+
+
+def _course(rush: Rush) -> list[tuple[float, float]]:
+    step = max(len(rush.answered) // POINTS, 1)
+    last = len(rush.answered) - 1
+    return [(at, place + 1.0) for place, at in enumerate(rush.answered) if place % step == 0 or place == last]

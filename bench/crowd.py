@@ -1,0 +1,181 @@
+"""Very many sockets that only listen, as a process of its own: `python -m bench.crowd`.
+
+It takes one command a line on stdin, in JSON, and answers each with one line. What arrives is noted with its time and
+looked at later: a client library, or only an event loop, would take longer than the gateway.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from bench.measures import percentile
+
+# Upgrades under way at once, and questions: a server is not to be flooded before it is measured.
+UNANSWERED_MAX = 100
+ANSWER_SECONDS = 20.0
+LINE_MAX_BYTES = 1 << 30
+CHUNK_BYTES = 65_536
+STDIN = 0
+
+TEXT, PING, PONG = 0x81, b"\x89\x00", b"\x8a\x80\0\0\0\0"
+_VERSION = re.compile(rb'"version":(\d+)')
+_ANSWERS = (b"HTTP/1.1 101", b'{"type":"snapshot"')
+
+
+def text(payload: bytes) -> bytes:
+    """A client's frame, with a mask that changes nothing: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+    assert len(payload) < 126
+    return bytes((TEXT, 0x80 | len(payload))) + bytes(4) + payload
+
+
+class Crowd:
+    """The sockets by their number, and what they heard: the version of a state, and when it came in microseconds of
+    the machine's monotonic clock."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._poll.register(STDIN, select.EPOLLIN)
+        self._sockets: list[socket.socket] = []
+        self._numbers: dict[int, int] = {}
+        self._rest: dict[int, bytes] = {}
+        self._chunks: list[tuple[int, int, bytes]] = []
+        self._late: list[float] = []
+        self._answers = 0
+        self._failures: list[str] = []
+        self._heard: list[tuple[int, int, int]] = []
+
+    def run(self) -> None:
+        """Listen and obey until stdin ends."""
+        while True:
+            if self._listen():
+                line = sys.stdin.buffer.readline()
+                if not line:
+                    return
+                command = orjson.loads(line)
+                answer = getattr(self, command.pop("do"))(**command)
+                sys.stdout.buffer.write(orjson.dumps({**answer, "failures": self._failures}) + b"\n")
+                sys.stdout.buffer.flush()
+
+    # --- commands -----------------------------------------------------------------------------------------
+
+    def open(self, host: str, port: int, tokens: Sequence[str]) -> dict[str, Any]:
+        """One socket for each token, in that order."""
+        for asked, token in enumerate(tokens, 1):
+            connection = socket.create_connection((host, port))
+            connection.send(_upgrade(host, port, token))
+            self._numbers[connection.fileno()] = len(self._sockets)
+            self._sockets.append(connection)
+            self._poll.register(connection.fileno(), select.EPOLLIN)
+            self._wait_for_answers(asked - UNANSWERED_MAX)
+        self._wait_for_answers(len(tokens))
+        self._answers = 0
+        return {}
+
+    def say(self, message: str) -> dict[str, Any]:
+        """Every socket sends `message` and gets a snapshot."""
+        frame = text(message.encode())
+        for asked, connection in enumerate(self._sockets, 1):
+            connection.send(frame)
+            self._wait_for_answers(asked - UNANSWERED_MAX)
+        self._wait_for_answers(len(self._sockets))
+        self._answers = 0
+        return {}
+
+    def count(self) -> dict[str, Any]:
+        self._read()
+        return {"arrivals": len(self._heard)}
+
+    def take(self) -> dict[str, Any]:
+        """All that came since the last time. `late_p99`: what came may have been noted so many seconds late."""
+        self._read()
+        answer = {"heard": self._heard, "late_p99": percentile(self._late, 0.99)}
+        self._heard, self._late = [], []
+        return answer
+
+    def _wait_for_answers(self, wanted: int) -> None:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._answers < wanted and not self._failures:
+            self._listen()
+            self._read()
+            if time.monotonic() > deadline:
+                self._failures.append(f"{wanted - self._answers} sockets got no answer")
+
+    # --- listening ----------------------------------------------------------------------------------------
+
+    def _listen(self) -> bool:
+        """Take in what there is, or wait for something; whether there is a command."""
+        told = False
+        ready = self._poll.poll(1.0, len(self._sockets) + 1)
+        began = time.perf_counter()
+        for descriptor, _ in ready:
+            if descriptor == STDIN:
+                told = True
+                continue
+            data = os.read(descriptor, CHUNK_BYTES)
+            self._chunks.append((descriptor, time.monotonic_ns(), data))
+            if PING in data:
+                os.write(descriptor, PONG)
+            elif not data:
+                self._poll.unregister(descriptor)
+                self._failures.append(f"socket {self._numbers[descriptor]} was closed")
+        self._late.append(time.perf_counter() - began)
+        return told
+
+    def _read(self) -> None:
+        """Look at what was taken in."""
+        for descriptor, at, chunk in self._chunks:
+            data = self._rest.pop(descriptor, b"") + chunk
+            if data.startswith(_ANSWERS[0]):
+                self._answers += 1
+                data = data.partition(b"\r\n\r\n")[2]
+            end = 0
+            for opcode, start, end in _frames(data):
+                self._note(descriptor, at, opcode, data[start:end])
+            if end < len(data):
+                self._rest[descriptor] = data[end:]
+        self._chunks.clear()
+
+    def _note(self, descriptor: int, at: int, opcode: int, payload: bytes) -> None:
+        number = self._numbers[descriptor]
+        version = _VERSION.search(payload)
+        if opcode == PING[0]:
+            return
+        if payload.startswith(_ANSWERS[1]):
+            self._answers += 1
+        elif opcode == TEXT and version is not None:
+            self._heard.append((number, int(version[1]), at // 1000))
+        else:
+            self._failures.append(f"socket {number} received {payload!r}")
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Opcode, and where the payload starts and ends, of each whole frame."""
+    at = 0
+    while len(data) >= at + 4 or data[at:] == PING:
+        opcode, size, start = data[at], data[at + 1], at + 2
+        if size == 126:
+            size, start = int.from_bytes(data[start : start + 2], "big"), start + 2
+        at = start + size
+        if at > len(data):
+            return
+        yield opcode, start, at
+
+
+def _upgrade(host: str, port: int, token: str) -> bytes:
+    return (
+        f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
+if __name__ == "__main__":
+    Crowd().run()

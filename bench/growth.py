@@ -1,0 +1,209 @@
+"""Whether a booking costs the same when there is more of everything: bookings that have ended, and processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from bench.audit import problems as audited
+from bench.clients import connected, order
+from bench.cpu import CHARGED, charged, total
+from bench.driver import Driver, Slice
+from bench.findings import Chart, Findings, Goal, Series, Table
+from bench.measures import middle
+from bench.progress import Steps
+from bench.settled import fill
+from bench.stage import SETTLED_SECONDS, Json, Stage, running
+from ops.layout import Scale
+
+SECONDS = 120.0
+SETTLED = 1_000_000
+PROCESSES = (1, 2, 4, 8)
+CLIENTS = 64
+EVENTS = 100
+CAPACITY = 1_000_000
+GROWTH = 1.10
+SHOWN = (*CHARGED, "sum")
+# Until every process has its connections, its statements prepared, and has met every kind of message.
+WARM_UP_SECONDS = 1.5
+SLICE_SECONDS_MIN = 2.0
+# Start, filling, more processes, audit and stop.
+AROUND_SECONDS = 75.0
+FAILURES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running stack, and what is sold there."""
+
+    stage: Stage
+    name: str
+    events: Sequence[Json]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One slice at a place, with so many processes of each kind."""
+
+    place: str
+    processes: int
+    warm_up: Slice
+    slice: Slice
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All slices at one place with as many processes."""
+
+    place: str
+    processes: int
+    slices: Sequence[Slice]
+
+    @property
+    def sales(self) -> int:
+        return sum(len(slice.sales) for slice in self.slices)
+
+    @property
+    def cpu(self) -> dict[str, float]:
+        """Of one booking in ms, by kind of process."""
+        spent = total([slice.cpu for slice in self.slices])
+        return {name: seconds / self.sales * 1000 for name, seconds in spent.items()} if self.sales else {}
+
+    def by_kind(self, name: str) -> float:
+        """CPU of one booking in ms at one kind of process, or their `sum`."""
+        return (self.ms or 0.0) if name == "sum" else self.cpu.get(name, 0.0)
+
+    @property
+    def ms(self) -> float | None:
+        """CPU of one booking; None when none was sold."""
+        return charged(self.cpu) if self.sales else None
+
+
+async def run(seconds: float, steps: Steps) -> Findings:
+    slice_seconds = max(
+        (seconds - AROUND_SECONDS) / (2 * (len(PROCESSES) + 1)) - WARM_UP_SECONDS, SLICE_SECONDS_MIN
+    )
+    steps.begin("starting Holdfast twice", 0.06)
+    async with running() as small, running() as large:
+        settled_before = datetime.now(UTC)
+        few = Place(small, "nothing settled", await small.events(EVENTS, CAPACITY, "Evening"))
+        many = Place(large, f"{SETTLED:,} settled", await large.events(EVENTS, CAPACITY, "Evening"))
+        steps.begin(f"writing {SETTLED:,} settled bookings", 0.35)
+        await large.stop_actors()
+        await fill(large.stack.booking_database_url, large.stack.payment_database_url, many.events, SETTLED)
+        # There and back again, so that whatever else changes on the machine meanwhile befalls all alike.
+        there = [(few, 1), *((many, number) for number in PROCESSES)]
+        taken: list[Taken] = []
+        for place, number in [*there, *reversed(there)]:
+            steps.begin(f"{place.name}, {number} of each process", 0.55 / len(there) / 2)
+            await place.stage.stack.resize(Scale(number, number, number))
+            taken.append(await _slice(place, number, slice_seconds, f"{len(taken)}"))
+        steps.begin("comparing with the databases")
+        wrong = [problem for place in (few, many) for problem in await _problems(place, taken, settled_before)]
+        steps.begin("stopping")
+    return _findings(cells(taken), wrong)
+
+
+async def _slice(place: Place, processes: int, seconds: float, turn: str) -> Taken:
+    async with _anew(place.stage) as stage, connected(stage, CLIENTS, f"growth-{turn}") as clients:
+        driver = Driver(stage)
+        orders = [order(event["id"]) for event in place.events]
+        warm_up = await driver.run(clients, orders, place.name, WARM_UP_SECONDS)
+        return Taken(place.name, processes, warm_up, await driver.run(clients, orders, place.name, seconds))
+
+
+@asynccontextmanager
+async def _anew(stage: Stage) -> AsyncIterator[Stage]:
+    """`stage` with connections that are made now: they spread over the gateways that there are now."""
+    timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+        yield Stage(stage.stack, session, stage.redis)
+
+
+async def _problems(place: Place, taken: Sequence[Taken], since: datetime) -> list[str]:
+    slices = [slice for each in taken if each.place == place.name for slice in (each.warm_up, each.slice)]
+    failures = [failure for slice in slices for failure in slice.failures]
+    sold = [sale.booking_id for slice in slices for sale in slice.sales]
+    return [
+        *(f"{place.name}: a request failed: {failure}" for failure in failures[:FAILURES_SHOWN]),
+        *(
+            f"{place.name}: {name} has {count} entries"
+            for name, count in (await place.stage.dead_letters()).items()
+        ),
+        *await audited(place.stage.stack.booking_database_url, sold, {}, since),
+    ]
+
+
+def cells(taken: Sequence[Taken]) -> list[Cell]:
+    """Slices of one place with as many processes belong together; in the order in which they came up first."""
+    slices: dict[tuple[str, int], list[Slice]] = {}
+    for each in taken:
+        slices.setdefault((each.place, each.processes), []).append(each.slice)
+    return [Cell(place, processes, found) for (place, processes), found in slices.items()]
+
+
+def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
+    base, one, *more = found
+    scaled = (one, *more)
+    worst = max(more, key=lambda cell: cell.ms or 0.0)
+    return Findings(
+        figures={"cells": [_figures(cell) for cell in found], "settled": SETTLED},
+        tables=[
+            Table(
+                f"CPU of one confirmed booking in ms, {CLIENTS} at once",
+                ("", "of each", "bookings", "a second", *SHOWN, "times"),
+                [_row(base, None), _row(one, base), *(_row(cell, one) for cell in more)],
+            )
+        ],
+        goals=[
+            Goal(f"CPU of a booking with {SETTLED:,} settled", ratio(one, base), GROWTH, False, "times with none"),
+            Goal(
+                f"CPU of a booking with {worst.processes} of each process",
+                ratio(worst, one),
+                GROWTH,
+                False,
+                "times with one",
+            ),
+        ],
+        charts=[
+            Chart(
+                f"CPU of one booking, {SETTLED:,} settled bookings in the database",
+                "processes of each kind",
+                "ms",
+                [Series(name, [(float(cell.processes), cell.by_kind(name)) for cell in scaled]) for name in SHOWN],
+            )
+        ],
+        problems=wrong,
+    )
+
+
+def ratio(cell: Cell, base: Cell) -> float | None:
+    return cell.ms / base.ms if cell.ms and base.ms else None
+
+
+def _figures(cell: Cell) -> dict[str, Any]:
+    return {
+        "place": cell.place,
+        "processes": cell.processes,
+        "sales": cell.sales,
+        "per_second": middle([slice.per_second for slice in cell.slices]),
+        "cpu_ms": cell.cpu,
+        "cpu_sum_ms": cell.ms,
+    }
+
+
+def _row(cell: Cell, base: Cell | None) -> tuple[str, ...]:
+    growth = None if base is None else ratio(cell, base)
+    return (
+        cell.place,
+        str(cell.processes),
+        str(cell.sales),
+        f"{middle([slice.per_second for slice in cell.slices]) or 0:.0f}",
+        *(f"{cell.by_kind(name):.2f}" for name in SHOWN),
+        "–" if growth is None else f"{growth:.2f}",
+    )

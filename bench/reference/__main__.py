@@ -1,0 +1,8 @@
+"""`python -m bench.reference`: one process of it."""
+
+from bench.reference.app import build_app
+from bench.reference.settings import ReferenceSettings
+from common.process import main
+
+if __name__ == "__main__":
+    main("reference", ReferenceSettings, build_app)

@@ -1,0 +1,95 @@
+"""Redis Streams, one message at a time: webhooks that wait for their transaction, and notices for the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+WEBHOOKS = "reference.webhooks"
+NOTICES = "reference.notices"
+GROUP = "reference"
+# Who reads notices is never so far behind.
+NOTICES_MAX = 10_000
+BLOCK_MS = 1000
+# Longer than any transaction takes: whose entry is older has lost its consumer.
+CLAIM_IDLE_MS = 25_000
+PAUSE_SECONDS = 1.0
+
+Handle = Callable[[bytes], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Streams:
+    """`redis` has a connection for each read that waits."""
+
+    def __init__(self, redis: Redis, instance: str) -> None:
+        self._redis = redis
+        self._instance = instance
+
+    async def open(self) -> None:
+        """Make the group, unless it is there."""
+        try:
+            await self._redis.xgroup_create(WEBHOOKS, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def put_webhook(self, payload: str) -> None:
+        await self._redis.xadd(WEBHOOKS, {"payload": payload})
+
+    async def put_notice(self, owner: str, text: str) -> None:
+        await self._redis.xadd(NOTICES, {"owner": owner, "text": text}, maxlen=NOTICES_MAX, approximate=True)
+
+    async def work(self, number: int, handle: Handle) -> None:
+        """Take webhooks one by one: handle, then acknowledge."""
+        consumer = f"{self._instance}-{number}"
+        while True:
+            try:
+                found: Any = await self._redis.xreadgroup(GROUP, consumer, {WEBHOOKS: ">"}, count=1, block=BLOCK_MS)
+                for _, entries in found or ():
+                    await self._each(entries, handle)
+            except (RedisError, OSError) as error:
+                log.warning("redis is away", error=str(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def take_over(self, handle: Handle) -> None:
+        """Take what others have had in hand for too long, and what has failed."""
+        while True:
+            await asyncio.sleep(CLAIM_IDLE_MS / 1000)
+            try:
+                found: Any = await self._redis.xautoclaim(WEBHOOKS, GROUP, self._instance, CLAIM_IDLE_MS, count=1)
+                await self._each(found[1], handle)
+            except (RedisError, OSError) as error:
+                log.warning("redis is away", error=str(error))
+
+    async def _each(self, entries: Any, handle: Handle) -> None:
+        for id, fields in entries:
+            try:
+                await handle(fields[b"payload"])
+            except Exception:
+                log.exception("webhook failed", id=id)  # it stays in the stream, and is taken over
+                continue
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xack(WEBHOOKS, GROUP, id)
+                pipe.xdel(WEBHOOKS, id)
+                await pipe.execute()
+
+    async def listen(self, tell: Callable[[str, str], Awaitable[None]]) -> None:
+        """Tell every notice from now on, one by one."""
+        last: Any = "$"
+        while True:
+            try:
+                found: Any = await self._redis.xread({NOTICES: last}, count=1, block=BLOCK_MS)
+                for _, entries in found or ():
+                    for id, fields in entries:
+                        last = id
+                        await tell(fields[b"owner"].decode(), fields[b"text"].decode())
+            except (RedisError, OSError) as error:
+                log.warning("redis is away", error=str(error))
+                await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,75 @@
+"""`python -m bench.rush`: a rush to watch. Leaves its figures and a picture in bench/results/."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+
+import uvloop
+from rich.console import Console
+
+from bench.errors import BenchError
+from bench.machine import described
+from bench.progress import stoppable
+from bench.report import Report
+from bench.rush.findings import findings
+from bench.rush.sale import Plan, play
+from bench.rush.screen import shown
+from ops.errors import StartError
+from ops.layout import Scale
+
+INTERRUPTED = 130
+
+
+def arguments(words: Sequence[str] | None = None) -> Plan:
+    usual = Plan()
+    parser = argparse.ArgumentParser(prog="python -m bench.rush", description="Many clients come for few seats.")
+    parser.add_argument("--clients", type=int, default=usual.clients, help=f"how many come ({usual.clients})")
+    parser.add_argument("--seats", type=int, default=usual.seats, help=f"how many there are ({usual.seats})")
+    parser.add_argument("--within", type=float, default=usual.within, help=f"seconds ({usual.within:g})")
+    parser.add_argument("--connections", type=int, default=usual.connections, help=f"at most ({usual.connections})")
+    for name in ("gateway", "booking", "payment"):
+        parser.add_argument(f"--{name}", type=int, default=1, help=f"how many {name} processes (1)")
+    parser.add_argument("--seed", type=int, default=usual.seed, help=f"of when each comes ({usual.seed})")
+    given = parser.parse_args(words)
+    if not (1 <= given.clients <= 200_000 and 1 <= given.seats <= 1_000_000):
+        parser.error("--clients: from 1 to 200000; --seats: from 1 to 1000000")
+    if not 0 <= given.within <= 600:
+        parser.error("--within: from 0 to 600 seconds")
+    if min(given.connections, given.gateway, given.booking, given.payment) < 1:
+        parser.error("at least one connection, and one process of each kind")
+    scale = Scale(given.gateway, given.booking, given.payment)
+    return Plan(given.clients, given.seats, given.within, given.connections, scale, given.seed)
+
+
+async def run(plan: Plan, console: Console) -> Report:
+    with stoppable():
+        started = time.monotonic()
+        machine = await described()
+        with shown(console) as screen:
+            rush = await play(plan, screen.told, screen.began)
+        return Report(machine, time.monotonic() - started, {"rush": findings(rush)})
+
+
+def main() -> int:
+    plan = arguments()
+    console = Console()
+    try:
+        report = uvloop.run(run(plan, console))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("rush: interrupted, everything was stopped")
+        return INTERRUPTED
+    except (BenchError, StartError) as error:
+        console.print(f"rush: {error}", highlight=False, markup=False)
+        return 1
+    report.show(console)
+    kept = report.keep(f"rush-{report.measured_at}")
+    console.print(f"\nkept as {kept}.json, .txt and .svg", highlight=False)
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

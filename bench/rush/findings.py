@@ -1,0 +1,121 @@
+"""What a rush has shown, in the form in which it is judged, printed, drawn and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from bench.findings import Chart, Findings, Goal, Series, Table, cell
+from bench.rush.sale import Rush
+from bench.rush.tally import Moment, milliseconds
+
+# "In seconds": every seat is somebody's so soon after the sale has begun.
+SOLD_OUT_SECONDS_MAX = 10.0
+
+
+def findings(rush: Rush) -> Findings:
+    plan, tally = rush.plan, rush.tally
+    return Findings(
+        figures={
+            "clients": plan.clients,
+            "seats": plan.seats,
+            "within_seconds": plan.within,
+            "processes": asdict(plan.scale),
+            "connections": rush.connections,
+            "seconds": rush.seconds,
+            "sold_out_after": rush.sold_out_after,
+            "paid_after": rush.paid_after,
+            "oversold": max(rush.oversold, 0),
+            "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
+            "turned_away": tally.turned_away,
+            "unanswered": rush.unanswered,
+            "answer_ms": _spread(tally.latencies),
+            "verdict_ms": _spread(tally.verdicts),
+            "sale_ms": _spread(tally.sales),
+            "cpu_seconds": rush.cpu,
+            "driver_lag_p99_ms": None if rush.lag is None else rush.lag * 1000,
+        },
+        tables=[_told(rush), _waited(rush)],
+        goals=_goals(rush),
+        charts=_charts(rush.tally.moments),
+        problems=rush.problems,
+    )
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float | None]:
+    return {name: milliseconds(seconds, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+
+
+def _goals(rush: Rush) -> list[Goal]:
+    return [
+        Goal("rush: oversold", max(rush.oversold, 0), 0, False, "seats"),
+        Goal("rush: 5xx that say not when to come again", rush.tally.bad, 0, False, "answers"),
+        Goal("rush: clients without an answer", rush.unanswered, 0, False, "clients"),
+        Goal("rush: sold out after", rush.sold_out_after, SOLD_OUT_SECONDS_MAX, False, "s"),
+    ]
+
+
+def _told(rush: Rush) -> Table:
+    plan, tally = rush.plan, rush.tally
+    title = (
+        f"A rush of {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats, "
+        f"over {rush.connections:,} connections"
+    )
+    return Table(
+        title,
+        ("", "clients"),
+        [
+            ("got a seat and paid for it", f"{len(tally.confirmed):,}"),
+            ("were told that it is sold out", f"{tally.refused:,}"),
+            ("had no answer", f"{rush.unanswered:,}"),
+            ("answers that said when to come again", f"{tally.turned_away:,}"),
+            ("seconds until every seat was held", cell(rush.sold_out_after)),
+            ("seconds until every seat was paid for", cell(rush.paid_after)),
+            ("seconds until everyone had an answer", cell(rush.seconds)),
+        ],
+    )
+
+
+def _waited(rush: Rush) -> Table:
+    rows = (
+        ("one request, until its answer", rush.tally.latencies),
+        ("a client, until it knew whether it has a seat", rush.tally.verdicts),
+        ("a client, until its booking was confirmed", rush.tally.sales),
+    )
+    return Table(
+        "How long it took, in seconds",
+        ("", "p50", "p99", "longest"),
+        [
+            (name, *(cell(None if ms is None else ms / 1000, 2) for ms in _spread(seconds).values()))
+            for name, seconds in rows
+        ],
+    )
+
+
+def _charts(moments: Sequence[Moment]) -> list[Chart]:
+    def curve(name: str, value: Callable[[Moment], float | None]) -> Series:
+        return Series(name, [(each.at, y) for each in moments if (y := value(each)) is not None])
+
+    over = "seconds since the sale began"
+    return [
+        Chart("Rush: seats", over, "seats", [curve("held", lambda m: m.held), curve("sold", lambda m: m.sold)]),
+        Chart(
+            "Rush: clients",
+            over,
+            "clients",
+            [
+                curve("came", lambda m: m.came),
+                curve("have no answer yet", lambda m: m.asking),
+                curve("were refused", lambda m: m.refused),
+            ],
+        ),
+        Chart(
+            "Rush: answers in each quarter of a second",
+            over,
+            "answers",
+            [curve("all", lambda m: m.answers), curve("come again", lambda m: m.turned_away)],
+        ),
+        Chart(
+            "Rush: latency of a request", over, "ms", [curve("p50", lambda m: m.p50), curve("p99", lambda m: m.p99)]
+        ),
+    ]

@@ -1,0 +1,182 @@
+"""One rush: many clients come within a few seconds for few seats, and what has become of everyone in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from uuid import UUID
+
+import asyncpg
+
+from bench import stage as stages
+from bench.audit import problems
+from bench.clients import order
+from bench.cpu import Usage, difference
+from bench.lag import Lag
+from bench.measures import percentile
+from bench.rush.tally import Tally
+from bench.rush.visitors import Place, Visitor
+from bench.rush.wire import Wires
+from bench.stage import Stage
+from ops.layout import Scale
+
+# As in production: empty is the product's own default. Stripe takes 100 requests a second in live mode.
+SETTINGS = {
+    "MAILBOX_LIMIT": "",
+    "HOLD_SECONDS": "",
+    "STRIPE_REQUESTS_PER_SECOND": "100",
+    "RATE_LIMIT_PER_SECOND": "10",
+}
+# What `began` is told of.
+STEPS = 5
+TICK_SECONDS = 0.25
+# Files that a process opens beside its connections.
+OTHER_FILES = 1000
+# Whoever has no answer after so long has none.
+PATIENCE_SECONDS = 40.0
+SEATS_NOW = "SELECT sum(held)::int AS held, sum(sold)::int AS sold FROM ticket_types WHERE event_id = $1"
+
+Told = Callable[[Tally], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`clients` come within `within` seconds for `seats`, over at most `connections` connections."""
+
+    clients: int = 20_000
+    seats: int = 1000
+    within: float = 4.0
+    connections: int = 10_000
+    scale: Scale = stages.ONE_OF_EACH
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Rush:
+    """`lag`: how late the driver's own loop was, the 99th percentile in seconds; it is part of every latency."""
+
+    plan: Plan
+    tally: Tally
+    seconds: float
+    connections: int
+    cpu: Usage
+    lag: float | None
+    problems: Sequence[str]
+
+    @property
+    def sold_out_after(self) -> float | None:
+        """When the last seat was given, in seconds since the sale began."""
+        return self._first(lambda held, sold: held + sold >= self.plan.seats)
+
+    @property
+    def paid_after(self) -> float | None:
+        """When the last seat was paid for."""
+        return self._first(lambda _, sold: sold >= self.plan.seats)
+
+    def _first(self, reached: Callable[[int, int], bool]) -> float | None:
+        return next((each.at for each in self.tally.moments if reached(each.held, each.sold)), None)
+
+    @property
+    def unanswered(self) -> int:
+        """Clients that know neither of a confirmed booking nor that there are no seats left."""
+        return self.plan.clients - self.tally.refused - len(self.tally.confirmed)
+
+    @property
+    def oversold(self) -> int:
+        """By how many seats more were given than there are, at any moment that was looked at."""
+        return max((each.held + each.sold - self.plan.seats for each in self.tally.moments), default=0)
+
+
+async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
+    """`told` of the tally four times a second, `began` of what is done before and after."""
+    began("starting Holdfast")
+    connections = min(plan.connections, _connections_max())
+    async with stages.running(plan.scale, **SETTINGS) as stage:
+        began("making the event and the tokens")
+        (event,) = await stage.events(1, plan.seats, "Opening night")
+        tally = Tally(plan.clients, plan.seats)
+        place = Place(
+            gateway=Wires(stage.gateway_url, connections),
+            stripe=Wires(stage.sandbox_url, 100),
+            publishable_key=stage.stack.secrets.stripe_publishable_key,
+            order=order(event["id"]),
+        )
+        chance = Random(plan.seed)
+        visitors = [
+            Visitor(place, tally, stage.token(f"rush-{number}"), chance) for number in range(1, plan.clients + 1)
+        ]
+        coming = sorted(chance.uniform(0, plan.within) for _ in visitors)
+        began(f"the sale is open: {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats")
+        lag = Lag()
+        meter = stage.meter()
+        before = meter.read()
+        seconds = await _rush(stage, event["id"], list(zip(coming, visitors, strict=True)), tally, lag, told)
+        cpu = difference(before, meter.read())
+        for wires in (place.gateway, place.stripe):
+            wires.close()
+        began("comparing with the database")
+        wrong = [*tally.problems, *await _wrong(stage, event["id"], plan, tally)]
+        began("stopping")
+    return Rush(plan, tally, seconds, place.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong)
+
+
+def _connections_max() -> int:
+    """What a process may open here: this one, and the gateway that it starts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard - OTHER_FILES
+
+
+async def _rush(
+    stage: Stage, event_id: str, arrivals: Sequence[tuple[float, Visitor]], tally: Tally, lag: Lag, told: Told
+) -> float:
+    """Until everyone has an answer; how long it took."""
+    connection = await asyncpg.connect(stage.stack.booking_database_url)
+    started = time.perf_counter()
+
+    async def look() -> None:
+        row = await connection.fetchrow(SEATS_NOW, event_id)
+        tally.look(time.perf_counter() - started, row["held"], row["sold"])
+        told(tally)
+
+    async def watch() -> None:
+        while True:
+            await look()
+            await asyncio.sleep(TICK_SECONDS)
+
+    watching = [asyncio.create_task(lag.watch()), asyncio.create_task(watch())]
+    visits: list[asyncio.Task[None]] = []
+    try:
+        for at, visitor in arrivals:
+            if (early := at - (time.perf_counter() - started)) > 0:
+                await asyncio.sleep(early)
+            visits.append(asyncio.create_task(visitor.visit()))
+        _, late = await asyncio.wait(visits, timeout=PATIENCE_SECONDS)
+        if late:
+            tally.problems.append(f"{len(late)} clients have no answer after {PATIENCE_SECONDS:.0f} s")
+    finally:
+        for task in (*watching, *visits):
+            task.cancel()
+        ended = await asyncio.gather(*watching, *visits, return_exceptions=True)
+    tally.problems += [f"{type(each).__name__}: {each}" for each in ended if isinstance(each, Exception)]
+    seconds = time.perf_counter() - started
+    await stage.settled()
+    await look()
+    await connection.close()
+    return seconds
+
+
+async def _wrong(stage: Stage, event_id: str, plan: Plan, tally: Tally) -> list[str]:
+    """What is not as it must be in the end: the dead letters, and the database against what everyone was told."""
+    found = [f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()]
+    if tally.bad:
+        found.append(f"{tally.bad} answers were 5xx and did not say when to come again")
+    sold = min(plan.seats, plan.clients)
+    expected = {"confirmed": sold, "failed": plan.clients - sold}
+    counts = {UUID(event_id): {status: count for status, count in expected.items() if count}}
+    return found + await problems(stage.stack.booking_database_url, tally.confirmed, counts)

@@ -1,0 +1,146 @@
+"""The clients of a rush: each comes once, asks for a seat until there is an answer, and pays when it has one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from bench.clients import CARD, FORM, JSON, RETURN_URL
+from bench.rush.tally import Tally
+from bench.rush.wire import Reply, Wires, request
+
+# Whoever was turned away so often gives up: a problem of the run.
+TRIES_MAX = 30
+BROKEN_MAX = 5
+# What a page that polls does: GET /bookings/{id} until something has changed.
+POLL_SECONDS = 1.0
+SOLD_OUT = "sold_out"
+COME_AGAIN = (429, 503)
+
+Booking = dict[str, Any]
+
+
+class GaveUp(Exception):
+    """There is no answer for this client; the message says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rush is: the two servers that a browser talks to, and what each is sent."""
+
+    gateway: Wires
+    stripe: Wires
+    publishable_key: str
+    order: bytes
+
+
+class Visitor:
+    """One client with a token of its own."""
+
+    def __init__(self, place: Place, tally: Tally, token: str, chance: Random) -> None:
+        self._place = place
+        self._tally = tally
+        self._token = token
+        self._chance = chance
+
+    async def visit(self) -> None:
+        """Come, and stay until there is nothing more to wait for."""
+        tally = self._tally
+        tally.came += 1
+        started = time.perf_counter()
+        try:
+            booking = await self._book()
+            # Version 0 is queued: not yet a booking, and it may still find nothing left.
+            if booking["version"] == 0:
+                booking = await self._until(booking["id"], lambda booking: True)
+            tally.verdicts.append(time.perf_counter() - started)
+            if refused(booking):
+                tally.refused += 1
+                return
+            tally.seated += 1
+            await self._buy(booking)
+            tally.sales.append(time.perf_counter() - started)
+            tally.confirmed.append(booking["id"])
+        except GaveUp as why:
+            tally.unanswered += 1
+            tally.problems.append(f"a client has no answer: {why}")
+
+    async def _book(self) -> Booking:
+        headers = {"Authorization": f"Bearer {self._token}", "Idempotency-Key": "rush", **JSON}
+        place = self._place
+        reply = await self._insist(request("POST", place.gateway.host, "/bookings", headers, place.order))
+        body: Booking = orjson.loads(reply.body)
+        if reply.status == 409 and body["code"] == SOLD_OUT:
+            return {"version": 1, "status": "failed", "reason": SOLD_OUT}
+        if reply.status not in (200, 201, 202):
+            raise GaveUp(f"POST /bookings: {reply.status} {reply.body[:200]!r}")
+        return body
+
+    async def _buy(self, booking: Booking) -> None:
+        if not payable(booking):
+            booking = await self._until(booking["id"], payable)
+        await self._pay(booking["payment"])
+        await self._until(booking["id"], lambda booking: bool(booking["status"] == "confirmed"))
+
+    async def _pay(self, payment: dict[str, Any]) -> None:
+        """What Stripe.js sends for a card that works."""
+        form = {"payment_method": CARD, "client_secret": payment["client_secret"], "return_url": RETURN_URL}
+        path = f"/v1/payment_intents/{payment['intent_id']}/confirm"
+        headers = {"Authorization": f"Bearer {self._place.publishable_key}", **FORM}
+        stripe = self._place.stripe
+        reply = await stripe.ask(request("POST", stripe.host, path, headers, urlencode(form).encode()))
+        if reply.status != 200:
+            raise GaveUp(f"the payment: {reply.status} {reply.body[:200]!r}")
+
+    async def _until(self, booking_id: str, enough: Callable[[Booking], bool]) -> Booking:
+        """Ask for the booking again and again, until it is `enough` or has failed."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        question = request("GET", self._place.gateway.host, f"/bookings/{booking_id}", headers)
+        while True:
+            await asyncio.sleep(POLL_SECONDS * self._chance.uniform(0.8, 1.2))
+            reply = await self._insist(question)
+            if reply.status == 404:  # still queued
+                continue
+            if reply.status != 200:
+                raise GaveUp(f"GET /bookings/…: {reply.status} {reply.body[:200]!r}")
+            booking: Booking = orjson.loads(reply.body)
+            if enough(booking) or booking["status"] in ("failed", "cancelled"):
+                return booking
+
+    async def _insist(self, question: bytes) -> Reply:
+        """Ask; who is told to come again does so when it is told to."""
+        broken = 0
+        for _ in range(TRIES_MAX):
+            started = time.perf_counter()
+            try:
+                reply = await self._place.gateway.ask(question)
+            except OSError as error:
+                broken += 1
+                self._tally.problems.append(f"a connection broke: {error}")
+                if broken == BROKEN_MAX:
+                    raise GaveUp(str(error)) from None
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            come_again = reply.status in COME_AGAIN and reply.retry_after is not None
+            self._tally.answered(reply.status, time.perf_counter() - started, come_again=come_again)
+            if not come_again:
+                return reply
+            assert reply.retry_after is not None
+            # Nobody's clock is another's: within the second after.
+            await asyncio.sleep(reply.retry_after + self._chance.random())
+        raise GaveUp(f"told {TRIES_MAX} times to come again")
+
+
+def refused(booking: Booking) -> bool:
+    return bool(booking["status"] == "failed" and booking["reason"] == SOLD_OUT)
+
+
+def payable(booking: Booking) -> bool:
+    return bool(booking["status"] == "pending" and booking["payment"].get("client_secret"))

@@ -1,0 +1,83 @@
+"""The open loop: when customers come, and what counts into their latency."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import cast
+
+import pytest
+
+from bench.arrivals import Arrivals, schedule
+from bench.clients import Client, Sale
+from bench.errors import BenchError
+from bench.latency import distribution, milliseconds, summary
+from bench.stage import Stage
+
+
+def test_customers_come_at_the_rate_and_each_time_alike() -> None:
+    """A seed is one schedule: in order, within the time, about as many as asked for."""
+    found = list(schedule(100, 20, seed=7))
+    assert found == list(schedule(100, 20, seed=7))
+    assert found != list(schedule(100, 20, seed=8))
+    assert all(before <= after for before, after in pairwise(found))
+    assert found[0] > 0
+    assert found[-1] < 20
+    assert len(found) == pytest.approx(2000, rel=0.1)
+
+
+class Meter:
+    def read(self) -> dict[str, float]:
+        return {"booking": 1.0}
+
+
+class Quiet:
+    """A stage on which nothing is left to be done."""
+
+    def meter(self) -> Meter:
+        return Meter()
+
+    async def settled(self) -> None:
+        return None
+
+
+class Slow:
+    """A client that serves its first customer only when more of them have come."""
+
+    def __init__(self, customers: int) -> None:
+        self.bodies: list[bytes] = []
+        self._customers = customers
+        self._come = asyncio.Event()
+
+    async def buy(self, body: bytes) -> Sale:
+        self.bodies.append(body)
+        if len(self.bodies) == self._customers:
+            raise BenchError("sold out")
+        # As long as the first one stays: those behind it wait for this client.
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0.02)
+        return Sale(str(len(self.bodies)), 0.0, 0.5)
+
+
+async def test_waiting_for_a_free_client_counts() -> None:
+    """Who waits because another is being served has waited; a failure is told and is no sale; orders in turn."""
+    customers = len(list(schedule(200, 0.1)))
+    client = Slow(customers)
+    arrivals = Arrivals(cast(Stage, Quiet()), [cast(Client, client)], [b"a", b"b"])
+    arrived = await arrivals.run(200, 0.1)
+    assert len(arrived.sales) == customers - 1
+    assert arrived.failures == ["BenchError: sold out"]
+    assert {sale.payable for sale in arrived.sales} == set(arrived.late)
+    assert max(arrived.late) > 0
+    assert all(before != after for before, after in pairwise(client.bodies))
+    found = milliseconds(arrived)
+    assert found["paid → told"] == [500.0] * (customers - 1)
+
+
+def test_summary_has_every_share_or_nothing() -> None:
+    """Percentiles of samples that are there."""
+    samples = [float(number) for number in range(1, 101)]
+    assert summary(samples) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "most": 100.0}
+    assert summary([]) == {}
+    assert distribution(samples)[98] == (99.0, 99.0)
+    assert distribution([]) == []

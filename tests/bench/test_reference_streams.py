@@ -1,0 +1,89 @@
+"""Nothing that the reference has acknowledged to Stripe is lost with a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from bench.reference import streams
+from bench.reference.streams import GROUP, WEBHOOKS, Streams
+from common.redis import connect
+from common.supervisor import cancel
+from ops.redis import RedisServer
+
+PATIENCE_SECONDS = 10.0
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
+    """Empty, and entries are taken over soon."""
+    monkeypatch.setattr(streams, "CLAIM_IDLE_MS", 50)
+    client = connect(f"{redis_server.url.removesuffix('/0')}/9", blocking_ms=streams.BLOCK_MS)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@asynccontextmanager
+async def at_work(*work: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
+    finally:
+        for task in tasks:
+            await cancel(task)
+
+
+async def until_left(redis: Redis, entries: int) -> None:
+    while await redis.xlen(WEBHOOKS) > entries:
+        """Nobody tells when an entry is deleted."""
+
+
+async def test_dead_consumer(redis: Redis) -> None:
+    """What a consumer had in hand when it died is taken over by another, and acknowledged."""
+    living = Streams(redis, "living")
+    await living.open()
+    await living.put_webhook("payload")
+    await redis.xreadgroup(GROUP, "dead", {WEBHOOKS: ">"}, count=1)
+    handled = asyncio.Queue[bytes]()
+    async with at_work(living.work(0, handled.put), living.take_over(handled.put)):
+        assert await handled.get() == b"payload"
+        await until_left(redis, 0)
+
+
+async def test_failed_handler(redis: Redis) -> None:
+    """A webhook whose transaction fails is not acknowledged, and is tried again; others do not wait for it."""
+    living = Streams(redis, "living")
+    await living.open()
+    tried = asyncio.Queue[bytes]()
+    failures = 1
+
+    async def handle(payload: bytes) -> None:
+        nonlocal failures
+        await tried.put(payload)
+        if payload == b"first" and failures:
+            failures -= 1
+            raise RuntimeError("the database is away")
+
+    await living.put_webhook("first")
+    await living.put_webhook("second")
+    async with at_work(living.work(0, handle)):
+        assert [await tried.get() for _ in range(2)] == [b"first", b"second"]
+        await until_left(redis, 1)
+    async with at_work(living.take_over(handle)):
+        assert await tried.get() == b"first"
+        await until_left(redis, 0)
+
+
+async def test_open_twice(redis: Redis) -> None:
+    """A process that comes later finds the group there, and what waits in it."""
+    await Streams(redis, "one").open()
+    await Streams(redis, "one").put_webhook("payload")
+    await Streams(redis, "other").open()
+    assert await redis.xlen(WEBHOOKS) == 1

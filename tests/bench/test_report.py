@@ -1,0 +1,73 @@
+"""What a run has found out, as JSON, as text and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import orjson
+
+from bench.findings import Chart, Findings, Goal, Series, Table
+from bench.report import PROBLEMS_SHOWN, Report
+
+MACHINE = {
+    "cores": 2,
+    "processor": "Abacus",
+    "memory_gib": 1.0,
+    "system": "Linux",
+    "python": "3.11.7",
+    "postgres": "18.4",
+    "redis": "6.2.14",
+}
+ONE = Findings(
+    figures={"rate": 1234.56789, "by": [{"of": 0.000123456}]},
+    tables=[Table("How much", ("", "a second"), [("bookings [all]", "1,235")])],
+    goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("time", 9.5, 3.0, False, "s")],
+    charts=[Chart("Curve", "x", "y", [Series("a", [(0, 1), (1, 2)])])],
+)
+TWO = Findings(figures={}, goals=[Goal("later", None, 1.0, False, "ms")], problems=["it broke"])
+
+
+def report(**phases: Findings) -> Report:
+    return Report(MACHINE, 12.0, phases or {"one": ONE, "two": TWO}, measured_at="2030-01-02T030405Z")
+
+
+def test_json_has_the_machine_every_goal_and_rounded_figures() -> None:
+    body = orjson.loads(report().json())
+    assert body["machine"]["processor"] == "Abacus"
+    assert [(goal["name"], goal["met"]) for goal in body["goals"]] == [
+        ("rate", True),
+        ("time", False),
+        ("later", None),
+    ]
+    assert body["phases"] == {"one": {"rate": 1234.6, "by": [{"of": 0.00012346}]}, "two": {}}
+    assert body["problems"] == ["two: it broke"]
+
+
+def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
+    lines = report().text().splitlines()
+    assert "Abacus" in lines[0]
+    assert any("bookings [all]" in line for line in lines)
+    ends = [line for line in lines[lines.index("Goals") :] if "│" in line]
+    assert [line.split("│")[4].strip() for line in ends] == ["met", "missed", "not measured"]
+    assert lines[-1] == "wrong: two: it broke"
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_three_files_are_kept_under_one_name(tmp_path: Path) -> None:
+    kept = report().keep(folder=tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        f"2030-01-02T030405Z.{kind}" for kind in ("json", "txt", "svg")
+    }
+    assert orjson.loads(kept.with_suffix(".json").read_bytes())["seconds"] == 12
+    ElementTree.parse(kept.with_suffix(".svg"))
+    assert report().keep("reference-machine", tmp_path) == tmp_path / "reference-machine"
+    assert (tmp_path / "reference-machine.txt").read_text().startswith("2030-01-02")
+
+
+def test_many_problems_are_told_shortly() -> None:
+    problems = ["the same"] * 1000 + [f"another {number}" for number in range(PROBLEMS_SHOWN + 4)]
+    told = report(one=Findings({}, problems=problems)).problems
+    assert told[0] == "one: the same (1,000 times)"
+    assert len(told) == PROBLEMS_SHOWN + 1
+    assert told[-1] == "one: and 5 more problems"

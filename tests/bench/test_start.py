@@ -1,0 +1,29 @@
+"""How the start is judged."""
+
+from __future__ import annotations
+
+import os
+
+from bench.start import MIB, Idle, _findings, memory
+
+
+def test_memory_is_that_of_a_process_with_its_children() -> None:
+    """More than nothing, and no more shared than resident."""
+    resident, proportional = memory(os.getpid())
+    assert resident > MIB
+    assert proportional is None or 0 < proportional <= resident
+
+
+def test_the_slowest_and_the_largest_are_judged() -> None:
+    """Of Holdfast's own processes, however they were started; the servers are shown and not judged."""
+    idle = {
+        "postgres": Idle(500 * MIB, None, 0.0),
+        "gateway-1": Idle(80 * MIB, 60 * MIB, 0.0),
+        "sandbox": Idle(50 * MIB, 40 * MIB, 0.0),
+    }
+    found = _findings(5.0, [3.0, 2.0], {"gateway-1": 0.7, "sandbox": 0.4}, {"gateway-1": 1.6}, idle)
+    again, ready, largest = found.goals
+    assert (again.figure, again.met) == (2.5, True)
+    assert (ready.figure, ready.met) == (1.6, False)
+    assert (largest.figure, largest.met) == (80.0, True)
+    assert [row[0] for row in found.tables[1].rows] == list(idle)
