@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 S = TypeVar("S", bound=ProcessSettings)
 
-# New objects after which the collector looks for cycles among them. A batch makes ten thousands, hardly any of which
+# New objects after which the collector looks for cycles among them. A batch makes ten thousands, which hardly ever
 # need it: with Python's 700 it took a fifth of an actor's CPU.
 GC_NEW_OBJECTS = 20_000
 

@@ -31,7 +31,7 @@ from common.resources import Booking
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
 from tests.simulation.gates import Gates
-from tests.simulation.redis import SimulatedRedis
+from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
@@ -109,7 +109,7 @@ class People:
             # The gateway says 503.
             self.answered.add(envelope.id)
             return
-        self.redis.add(message.stream, envelope.fields("/gateway"))
+        self.redis.add(message.stream, encoded(envelope.fields("/gateway")))
 
     def set_up(self) -> None:
         """One or two events, small enough to be fought for."""
