@@ -30,6 +30,8 @@ REPLIES_TTL_S = 120
 # Entries in one pipeline: more would only hold up whoever waits for the first of them.
 PIPELINE_MAX = 500
 READ_MAX = 1000
+# How long patient messages are kept, so that many of them leave, and are handled, together.
+PATIENT_S = 0.25
 # How often a listener looks whether something was lost that it should have heard.
 LOOK_S = 1.0
 
@@ -59,30 +61,52 @@ class Bus:
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._patient: list[Command] = []
+        self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope], finishing: Sequence[Command] = ()) -> None:
         """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then.
 
         With `finishing` (see Mailbox) the messages that have caused these leave their mailbox in the same step:
-        both is done, or neither.
+        both is done, or neither. Patient ones leave a little later, and are lost when they cannot.
         """
         # Here and not in the pipeline: who has something that cannot be written fails alone.
         commands: list[Command] = []
         replies: set[str] = set()
         for envelope in envelopes:
+            if envelope.message.patient:
+                self._patient.append(self._addition(envelope))
+                continue
             commands.append(self._addition(envelope))
             if isinstance(envelope.message, Reply):
                 replies.add(envelope.stream)
         # A gateway that is gone leaves nothing behind for long.
         commands += (("EXPIRE", stream, REPLIES_TTL_S) for stream in replies)
         commands += finishing
-        if not commands:
-            return
+        if self._patient and self._leaving is None:
+            self._leaving = asyncio.get_running_loop().call_later(PATIENT_S, self._let_leave)
+        if commands:
+            await self._enqueue(commands, together=bool(finishing) and len(commands) > 1)
+
+    def _enqueue(self, commands: list[Command], *, together: bool = False) -> asyncio.Future[None]:
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Sending(commands, bool(finishing) and len(commands) > 1, done))
+        self._waiting.append(_Sending(commands, together, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="publish")
-        await done
+        return done
+
+    def _let_leave(self) -> asyncio.Future[None]:
+        self._leaving = None
+        commands, self._patient = self._patient, []
+        done = self._enqueue(commands)
+        done.add_done_callback(_lost)
+        return done
+
+    async def close(self) -> None:
+        """Let patient messages leave; whatever is published after that has no time to wait."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.wait([self._let_leave()], timeout=ANSWER_TIMEOUT_S)
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -209,3 +233,8 @@ class Bus:
             self._resolve(envelope)
         else:
             on_notification(envelope)
+
+
+def _lost(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.debug("patient messages lost", error=f"{type(error).__name__}: {error}")

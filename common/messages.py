@@ -51,13 +51,16 @@ TYPES: dict[str, type[Message]] = {}
 
 
 class Message(Resource):
-    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies)."""
+    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies). A `patient` one has
+    time: nobody waits for it, and whatever it would have done is done without it, only later."""
 
     type: ClassVar[str]
     stream: ClassVar[str]
+    patient: ClassVar[bool]
 
-    def __init_subclass__(cls, *, type: str = "", stream: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, type: str = "", stream: str = "", patient: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.patient = patient
         cls.stream = stream or getattr(cls, "stream", "")
         if type:
             cls.type = type
@@ -293,7 +296,7 @@ class RefundPayment(Message, type="payment.refund", stream=PAYMENT_COMMANDS):
     amount: int | None = None
 
 
-class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS):
+class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):
     """The booking has taken in the payment's `version`."""
 
     booking_id: UUID
