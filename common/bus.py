@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -102,8 +102,8 @@ class Bus:
         done.add_done_callback(_lost)
         return done
 
-    async def close(self) -> None:
-        """Let patient messages leave; whatever is published after that has no time to wait."""
+    async def flush(self) -> None:
+        """Let patient messages leave now."""
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.wait([self._let_leave()], timeout=ANSWER_TIMEOUT_S)
@@ -160,9 +160,8 @@ class Bus:
         (the work may still be done), Unavailable when the question cannot be sent, or not within that time.
         """
         correlation = str(uuid7())
-        question = replace(
-            tell(message, subject, traceparent=traceparent), replyto=self._replies, correlationid=correlation
-        )
+        question = tell(message, subject, traceparent=traceparent)
+        question = question._replace(replyto=self._replies, correlationid=correlation)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[correlation] = future
         sent = False

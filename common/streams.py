@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -67,8 +66,7 @@ return redis.call('HDEL', KEYS[2], ARGV[1])
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One stream entry as Redis gave it. `reclaimed`: another consumer had it before."""
 
     id: bytes

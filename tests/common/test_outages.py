@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -266,7 +265,7 @@ async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
         return [follow]
 
     entry = sync()
-    follow = replace(sync(), stream="told")
+    follow = sync()._replace(stream="told")
     await stage.bus.publish([entry])
     handler = Recorder(act)
     dying = stage.actor({SyncPayment: handler}, consumer="dying", **QUICK)

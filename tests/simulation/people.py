@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -101,7 +101,7 @@ class People:
 
     def _ask(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
         correlation = f"question-{len(self.asked) + 1}"
-        envelope = replace(tell(message, subject), replyto="replies:gateway", correlationid=correlation)
+        envelope = tell(message, subject)._replace(replyto="replies:gateway", correlationid=correlation)
         question = Question(envelope.id, message, wish, wish.version if wish is not None else 0)
         self.asked[correlation] = question
         self._story.tell(f"asks {message.type} {subject}", who)
