@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from redis.asyncio import Redis
 
 from bench.cpu import Meter
@@ -52,6 +53,7 @@ class Stage:
         self.stack = stack
         self.session = session
         self.redis = redis
+        self.payments: asyncpg.Connection | None = None
 
     @property
     def gateway_url(self) -> str:
@@ -104,15 +106,24 @@ class Stage:
             return event
 
     async def settled(self) -> None:
-        """Until every mailbox is empty: what a booking causes after its client has been told is part of it."""
+        """Until every mailbox is empty and every report of a payment acknowledged: what a booking causes after its
+        client has been told is part of it."""
         deadline = time.monotonic() + SETTLED_SECONDS
         while True:
             left = {name: length for name, length in (await lengths(self.redis, MAILBOXES)).items() if length}
+            if not left and (reports := await self._reports()):
+                left = {"reports": reports}
             if not left:
                 return
             if time.monotonic() > deadline:
                 raise BenchError(f"not worked off within {SETTLED_SECONDS:.0f} s: {left}")
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _reports(self) -> int:
+        """How many payments' newest state is not acknowledged by their booking."""
+        if self.payments is None:
+            self.payments = await asyncpg.connect(self.stack.payment_database_url)
+        return int(await self.payments.fetchval("SELECT count(*) FROM payments WHERE report_after IS NOT NULL"))
 
     async def dead_letters(self) -> dict[str, int]:
         """How many dead letters each mailbox has, of those that have any."""
@@ -139,10 +150,13 @@ async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[
         timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             redis = Redis.from_url(stack.redis_url)
+            stage = Stage(stack, session, redis)
             try:
-                yield Stage(stack, session, redis)
+                yield stage
             finally:
                 await redis.aclose()
+                if stage.payments is not None:
+                    await stage.payments.close()
     finally:
         await remove(stack, folder)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -13,8 +12,7 @@ from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Follow, It
 from common.statuses import BookingStatus, PaymentStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A CreateBooking: (ticket type or None for the only one, quantity) for each item."""
 
     booking_id: UUID

@@ -8,7 +8,6 @@ of their own: a pending booking holds them, a confirmed one has sold them, so ea
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -88,10 +87,10 @@ def _apply(booking: Booking, signal: Signal, moment: Moment) -> Decision:
 def _versioned(before: Booking, decision: Decision, moment: Moment) -> Decision:
     """Count the change, if there is one, and set when the booking is driven again."""
     after = decision.booking
-    if replace(after, payment_version=before.payment_version) == before:
+    if after._replace(payment_version=before.payment_version) == before:
         return decision
-    after = replace(after, version=before.version + 1, updated_at=moment.now, settle_attempts=0)
-    return replace(decision, booking=scheduled(after, moment.now, moment.terms))
+    after = after._replace(version=before.version + 1, updated_at=moment.now, settle_attempts=0)
+    return decision._replace(booking=scheduled(after, moment.now, moment.terms))
 
 
 def decide(booking: Booking, signal: Signal, moment: Moment) -> Decision:
@@ -128,15 +127,15 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
     answers = booking.refund_owed and booking.refund_id in payment.refund_ids
     if payment.version == booking.payment_version and not answers:
         return Decision(booking, _asked_before(booking, signal))
-    moment = replace(moment, payment=payment)
+    moment = moment._replace(payment=payment)
     decision = _apply(_seen(booking, payment, signal), signal, moment)
     if decision.unexpected:
-        return replace(decision, booking=replace(booking, payment_version=payment.version))
+        return decision._replace(booking=booking._replace(payment_version=payment.version))
     if signal is Signal.SUCCEEDED:
         if 0 < payment.amount_captured <= payment.amount_refunded and decision.booking.status is CONFIRMED:
             decision = _apply(decision.booking, Signal.REFUNDED_IN_FULL, moment)
-        paid = replace(decision.booking, payment=money_status(decision.booking, payment))
-        decision = replace(decision, booking=paid)
+        paid = decision.booking._replace(payment=money_status(decision.booking, payment))
+        decision = decision._replace(booking=paid)
     return _versioned(booking, decision, moment)
 
 
@@ -148,8 +147,7 @@ def _asked_before(booking: Booking, signal: Signal) -> tuple[Follow, ...]:
 
 def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
-    seen = replace(
-        booking,
+    seen = booking._replace(
         payment_version=payment.version,
         intent_id=payment.intent_id or booking.intent_id,
         client_secret=payment.client_secret if booking.status is PENDING else None,
@@ -157,13 +155,13 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     )
     if signal is not Signal.SUCCEEDED:
         return seen
-    seen = replace(seen, amount_captured=payment.amount_captured, amount_refunded=payment.amount_refunded)
+    seen = seen._replace(amount_captured=payment.amount_captured, amount_refunded=payment.amount_refunded)
     if booking.refund_amount is None:
         return seen
     # What the payment has taken up, or was given back by hand in the meantime, is not owed any more.
     owed = min(booking.refund_amount, rules.left_of(seen))
     taken_up = booking.refund_id in payment.refund_ids or owed <= 0
-    return replace(seen, refund_amount=None if taken_up else owed)
+    return seen._replace(refund_amount=None if taken_up else owed)
 
 
 def money_status(booking: Booking, payment: Payment) -> PaymentStatus:
@@ -195,7 +193,7 @@ def drive(booking: Booking, moment: Moment) -> Decision:
     if due is not None and moment.now >= due:
         return decide(booking, Signal.EXPIRED if booking.closing is None else Signal.GRACE_OVER, moment)
     follow = waits_for(booking)
-    again = replace(booking, settle_attempts=booking.settle_attempts + 1)
+    again = booking._replace(settle_attempts=booking.settle_attempts + 1)
     return Decision(scheduled(again, moment.now, moment.terms), (follow,) if follow else ())
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from booking.state import Event, Refusal, TicketType
@@ -13,8 +12,7 @@ from booking.state import Event, Refusal, TicketType
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 
 
-@dataclass(frozen=True, slots=True)
-class TicketTypeChange:
+class TicketTypeChange(NamedTuple):
     """What is to be changed of a ticket type that is there, or all that a new one needs."""
 
     id: UUID
@@ -33,17 +31,17 @@ def change(event: Event, values: Mapping[str, Any], ticket_types: Sequence[Ticke
                 return Refusal("ticket_type_not_found")
             changed[each.id] = TicketType(id=each.id, **each.values)
             continue
-        new = replace(old, **each.values)
+        new = old._replace(**each.values)
         if new.free < 0:
             return Refusal("capacity_below_sold")
         if new != old:
-            changed[each.id] = replace(new, version=old.version + 1)
-    after = replace(event, ticket_types=changed, **values)
-    return event if after == event else replace(after, version=event.version + 1)
+            changed[each.id] = new._replace(version=old.version + 1)
+    after = event._replace(ticket_types=changed, **values)
+    return event if after == event else after._replace(version=event.version + 1)
 
 
 def call_off(event: Event, now: datetime) -> Event:
     """Sales stop at once; called off again, nothing changes."""
     if event.called_off_at is not None:
         return event
-    return replace(event, on_sale=False, called_off_at=now, version=event.version + 1)
+    return event._replace(on_sale=False, called_off_at=now, version=event.version + 1)

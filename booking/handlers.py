@@ -91,16 +91,15 @@ class BookingHandlers:
         results: list[Any] = []
         for request, delivery in zip(requests, deliveries, strict=True):
             booking = books.bookings.get(request.booking_id)
-            created = booking is None
             if booking is None:
                 admitted = admit(request, sales.get(request.event_id), free, now, self._terms)
                 if isinstance(admitted, Refusal):
                     results.append(error_for(admitted.code, "", {}))
-                    continue
-                books.add(admitted, delivery)
-                booking = admitted
-            if asked_for(booking, request):
-                results.append({"booking": books.shown(booking.id), "created": created})
+                else:
+                    books.add(admitted, delivery)
+                    results.append({"booking": books.shown(admitted.id), "created": True})
+            elif asked_for(booking, request):
+                results.append({"booking": books.shown(booking.id), "created": False})
             else:
                 results.append(IdempotencyKeyReused())
         return results

@@ -22,33 +22,28 @@ def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     error = booking.last_error
     payable = booking.status is BookingStatus.PENDING and booking.payment in PAYABLE and booking.closing is None
-    return resources.Booking(
-        id=booking.id,
-        event_id=booking.event_id,
-        items=tuple(
-            resources.Item(ticket_type_id=item.ticket_type_id, quantity=item.quantity, unit_amount=item.unit_amount)
-            for item in booking.items
-        ),
-        amount=booking.amount,
-        currency=booking.currency,
-        status=booking.status,
-        reason=booking.reason,
-        payment=resources.PaymentSummary(
-            status=booking.payment,
-            intent_id=booking.intent_id,
-            client_secret=booking.client_secret if payable else None,
-            last_error=resources.PaymentError(
-                code=error.code, decline_code=error.decline_code, message=error.message
-            )
-            if error
-            else None,
-            queue_position=None,
-        ),
-        version=booking.version,
-        expires_at=booking.expires_at,
-        closing=booking.closing,
-        created_at=booking.created_at,
-        updated_at=booking.updated_at,
+    return resources.Booking.model_validate(
+        {
+            "id": booking.id,
+            "event_id": booking.event_id,
+            "items": tuple(item._asdict() for item in booking.items),
+            "amount": booking.amount,
+            "currency": booking.currency,
+            "status": booking.status,
+            "reason": booking.reason,
+            "payment": {
+                "status": booking.payment,
+                "intent_id": booking.intent_id,
+                "client_secret": booking.client_secret if payable else None,
+                "last_error": error._asdict() if error else None,
+                "queue_position": None,
+            },
+            "version": booking.version,
+            "expires_at": booking.expires_at,
+            "closing": booking.closing,
+            "created_at": booking.created_at,
+            "updated_at": booking.updated_at,
+        }
     )
 
 

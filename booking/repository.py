@@ -235,9 +235,12 @@ def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[An
     ]
 
 
-def _json(value: Any) -> str | None:
+def _json(value: tuple[Item, ...] | Decline | None) -> str | None:
+    if value is None:
+        return None
+    fields = value._asdict() if isinstance(value, Decline) else [item._asdict() for item in value]
     # asyncpg's UUIDs are of a class of their own.
-    return None if value is None else orjson.dumps(value, default=str).decode()
+    return orjson.dumps(fields, default=str).decode()
 
 
 def _events(rows: Iterable[Any]) -> dict[UUID, Event]:

@@ -6,8 +6,8 @@ A rule sees the booking with what the report tells of its payment already in it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
@@ -17,8 +17,7 @@ from common.statuses import PaymentStatus
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What became of a booking. `unexpected`: no row of the table fits; `refusal`: an error code."""
 
     booking: Booking
@@ -27,8 +26,7 @@ class Decision:
     refusal: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What a rule may look at beside the booking: the time, the terms, the payment, the seats, the request."""
 
     now: datetime
@@ -63,7 +61,7 @@ def declined(booking: Booking, moment: Moment) -> Decision:
     if booking.closing is not None:
         return decision
     until = moment.now + moment.terms.decline
-    return Decision(replace(decision.booking, expires_at=max(decision.booking.expires_at or until, until)))
+    return Decision(decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until)))
 
 
 def action_required(booking: Booking, moment: Moment) -> Decision:
@@ -79,11 +77,11 @@ def processing(booking: Booking, moment: Moment) -> Decision:
 def _waiting(booking: Booking, moment: Moment, payment: PaymentStatus) -> Decision:
     """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
     customer's. An intent of a booking that is closing is not wanted any more."""
-    after = replace(booking, payment=payment)
+    after = booking._replace(payment=payment)
     if booking.closing is not None:
         return Decision(after, (Follow.CANCEL_INTENT,))
     if booking.payment is PaymentStatus.CREATING:
-        after = replace(after, expires_at=moment.now + moment.terms.hold)
+        after = after._replace(expires_at=moment.now + moment.terms.hold)
     return Decision(after)
 
 
@@ -91,42 +89,42 @@ def _waiting(booking: Booking, moment: Moment, payment: PaymentStatus) -> Decisi
 
 
 def confirm(booking: Booking, _: Moment) -> Decision:
-    return Decision(_ended(replace(booking, status=CONFIRMED, reason=None, last_error=None)))
+    return Decision(_ended(booking._replace(status=CONFIRMED, reason=None, last_error=None)))
 
 
 def mismatch(booking: Booking, moment: Moment) -> Decision:
-    return give_back(_ended(replace(booking, status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
+    return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
 
 
 def cancel_and_refund(booking: Booking, moment: Moment) -> Decision:
-    return give_back(_ended(replace(booking, status=CANCELLED, reason=booking.closing)), moment)
+    return give_back(_ended(booking._replace(status=CANCELLED, reason=booking.closing)), moment)
 
 
 def rejected(booking: Booking, _: Moment) -> Decision:
     """What Stripe says of it is for operators, not for customers: it stays with the payment."""
-    after = replace(booking, status=FAILED, reason=Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE)
-    return Decision(_ended(replace(after, last_error=None)))
+    after = booking._replace(status=FAILED, reason=Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE)
+    return Decision(_ended(after._replace(last_error=None)))
 
 
 def canceled(booking: Booking, _: Moment) -> Decision:
     reason = booking.closing or Reason.PAYMENT_CANCELED
-    return Decision(_ended(replace(booking, status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
+    return Decision(_ended(booking._replace(status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
 
 
 def release(booking: Booking, _: Moment) -> Decision:
     """Stripe does not answer: the seats are given back, and late money finds the booking ended. Asked once more,
     so that an intent of which nothing is heard does not live on for a lost message."""
-    after = replace(booking, status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
+    after = booking._replace(status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
     return Decision(_ended(after), (Follow.CANCEL_INTENT,))
 
 
 def refunded_in_full(booking: Booking, _: Moment) -> Decision:
-    return Decision(replace(booking, status=CANCELLED, reason=Reason.REFUNDED))
+    return Decision(booking._replace(status=CANCELLED, reason=Reason.REFUNDED))
 
 
 def _ended(booking: Booking) -> Booking:
     """No longer pending: nothing to pay, nothing to wait for."""
-    return replace(booking, closing=None, client_secret=None, expires_at=None)
+    return booking._replace(closing=None, client_secret=None, expires_at=None)
 
 
 # --- Requests and time --------------------------------------------------------------------------------------
@@ -135,21 +133,21 @@ def _ended(booking: Booking) -> Booking:
 def mark_cancelling(booking: Booking, moment: Moment) -> Decision:
     """Somebody's wish takes the place of an expired hold's end, and the first wish stays."""
     closing = booking.closing if booking.cancelling else moment.cancel
-    return Decision(replace(booking, closing=closing), (Follow.CANCEL_INTENT,))
+    return Decision(booking._replace(closing=closing), (Follow.CANCEL_INTENT,))
 
 
 def mark_expiring(booking: Booking, _: Moment) -> Decision:
     """The seats stay held until Stripe has answered: money that was in time wins."""
-    return Decision(replace(booking, closing=booking.closing or Reason.HOLD_EXPIRED), (Follow.CANCEL_INTENT,))
+    return Decision(booking._replace(closing=booking.closing or Reason.HOLD_EXPIRED), (Follow.CANCEL_INTENT,))
 
 
 def cancel_confirmed(booking: Booking, moment: Moment) -> Decision:
-    return give_back(replace(booking, status=CANCELLED, reason=moment.cancel), moment)
+    return give_back(booking._replace(status=CANCELLED, reason=moment.cancel), moment)
 
 
 def no_longer_wanted(booking: Booking, moment: Moment) -> Decision:
     """Late money would bring an expired booking back; not one that somebody does not want."""
-    return Decision(replace(booking, reason=moment.cancel))
+    return Decision(booking._replace(reason=moment.cancel))
 
 
 def closed(booking: Booking, _: Moment) -> Decision:
@@ -200,7 +198,7 @@ def _under_way(booking: Booking, payment: Payment | None) -> bool:
 def _owe(booking: Booking, id: UUID, amount: int) -> Decision:
     disputed = booking.payment is PaymentStatus.DISPUTED
     payment = PaymentStatus.DISPUTED if disputed else PaymentStatus.REFUND_PENDING
-    return Decision(replace(booking, refund_id=id, refund_amount=amount, payment=payment), (Follow.REFUND,))
+    return Decision(booking._replace(refund_id=id, refund_amount=amount, payment=payment), (Follow.REFUND,))
 
 
 def left_of(booking: Booking) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from booking.state import PENDING, Booking, Follow, Terms
@@ -44,7 +43,7 @@ def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
     """`booking` with the time at which it is driven again; without one when it is settled."""
     follow = waits_for(booking)
     if follow is None:
-        return replace(booking, settle_after=None)
+        return booking._replace(settle_after=None)
     # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
     moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
     first, most = WAITS[Follow.SYNC if moves_slowly else follow]
@@ -55,4 +54,4 @@ def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
     elif change is not None:
         # Noticed late, as after an outage: a hold ends at once, but Stripe has its time to answer all the same.
         due = now if booking.closing is None else now + terms.grace
-    return replace(booking, settle_after=due)
+    return booking._replace(settle_after=due)

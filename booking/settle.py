@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -123,7 +122,7 @@ def _without(decision: Decision, *queued: Follow) -> Decision:
     """A request that is still in its queue need not be sent again: in a rush that would only make the queue longer.
     What is older than all that waits there has been handled or lost."""
     follow = tuple(each for each in decision.follow if each not in queued)
-    return replace(decision, follow=follow)
+    return decision._replace(follow=follow)
 
 
 def _spread(decision: Decision, now: datetime, terms: Terms) -> Decision:
@@ -132,4 +131,4 @@ def _spread(decision: Decision, now: datetime, terms: Terms) -> Decision:
     if booking.settle_after is None or booking.settle_after == turn(booking, terms):
         return decision
     later = (booking.settle_after - now) * (random.random() * SPREAD)
-    return replace(decision, booking=replace(booking, settle_after=booking.settle_after + later))
+    return decision._replace(booking=booking._replace(settle_after=booking.settle_after + later))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
@@ -28,15 +28,13 @@ class Reason(StrEnum):
     EVENT_CANCELLED = CancelReason.EVENT_CANCELLED.value
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     ticket_type_id: UUID
     quantity: int
     unit_amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decline:
+class Decline(NamedTuple):
     """Why the last attempt to pay failed, in Stripe's words."""
 
     code: str
@@ -44,8 +42,7 @@ class Decline:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """The whole payment as the payment actor reports it. Amounts in the minor unit."""
 
     version: int
@@ -63,8 +60,7 @@ class Payment:
     last_error: Decline | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
     `hold_expired` while expiring, another one while cancelling. `refund_id` is the last refund asked for;
     `refund_amount` is set while the payment actor has not taken it up."""
@@ -116,8 +112,7 @@ class Follow(Enum):
     REFUND = "refund"
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The times that the rules go by: how long a hold lasts, what a decline leaves, how long an expired hold
     waits for Stripe before its seats are given back without an answer."""
 
@@ -126,8 +121,7 @@ class Terms:
     grace: timedelta = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class TicketType:
+class TicketType(NamedTuple):
     """`held` and `sold` count seats; `version` grows with each change of the row."""
 
     id: UUID
@@ -143,8 +137,7 @@ class TicketType:
         return self.capacity - self.held - self.sold
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event and its ticket types in their order. `called_off_at`: sales are closed for good."""
 
     id: UUID
@@ -159,15 +152,13 @@ class Event:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """What was asked for is not done; `code` says why."""
 
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """What made a booking change: a message's type and id."""
 
     type: str
@@ -178,8 +169,7 @@ class Cause:
 TIME = Cause("time", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One change of a booking: what it was before, and what it is after."""
 
     before: BookingStatus | None

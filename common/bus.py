@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from common.errors import Timeout, Unavailable, error_for
 from common.health import Gate
 from common.ids import uuid7
 from common.messages import NOTIFICATIONS, Message, Reply
-from common.streams import ANSWER_TIMEOUT_S, REDIS_AWAY, Entry, Tail
+from common.streams import ANSWER_TIMEOUT_S, REDIS_AWAY, Command, Entry, Tail
 from common.supervisor import heed_cancel
 
 # Notifications and replies are hints about what is in the database: these only bound Redis' memory.
@@ -29,6 +30,8 @@ REPLIES_TTL_S = 120
 # Entries in one pipeline: more would only hold up whoever waits for the first of them.
 PIPELINE_MAX = 500
 READ_MAX = 1000
+# How long patient messages are kept, so that many of them leave, and are handled, together.
+PATIENT_S = 0.25
 # How often a listener looks whether something was lost that it should have heard.
 LOOK_S = 1.0
 
@@ -40,18 +43,11 @@ def replies_stream(instance: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Addition:
-    """One XADD."""
-
-    stream: str
-    fields: dict[str, str | bytes]
-    maxlen: int | None
-    is_reply: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Sending:
-    additions: list[_Addition]
+    """One publisher's commands. `together`: all of them or none."""
+
+    commands: list[Command]
+    together: bool
     done: asyncio.Future[None]
 
 
@@ -65,18 +61,52 @@ class Bus:
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._patient: list[Command] = []
+        self._leaving: asyncio.TimerHandle | None = None
 
-    async def publish(self, envelopes: Iterable[Envelope]) -> None:
-        """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then."""
+    async def publish(self, envelopes: Iterable[Envelope], finishing: Sequence[Command] = ()) -> None:
+        """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then.
+
+        With `finishing` (see Mailbox) the messages that have caused these leave their mailbox in the same step:
+        both is done, or neither. Patient ones leave a little later, and are lost when they cannot.
+        """
         # Here and not in the pipeline: who has something that cannot be written fails alone.
-        additions = [self._addition(envelope) for envelope in envelopes]
-        if not additions:
-            return
+        commands: list[Command] = []
+        replies: set[str] = set()
+        for envelope in envelopes:
+            if envelope.message.patient:
+                self._patient.append(self._addition(envelope))
+                continue
+            commands.append(self._addition(envelope))
+            if isinstance(envelope.message, Reply):
+                replies.add(envelope.stream)
+        # A gateway that is gone leaves nothing behind for long.
+        commands += (("EXPIRE", stream, REPLIES_TTL_S) for stream in replies)
+        commands += finishing
+        if self._patient and self._leaving is None:
+            self._leaving = asyncio.get_running_loop().call_later(PATIENT_S, self._let_leave)
+        if commands:
+            await self._enqueue(commands, together=bool(finishing) and len(commands) > 1)
+
+    def _enqueue(self, commands: list[Command], *, together: bool = False) -> asyncio.Future[None]:
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Sending(additions, done))
+        self._waiting.append(_Sending(commands, together, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="publish")
-        await done
+        return done
+
+    def _let_leave(self) -> asyncio.Future[None]:
+        self._leaving = None
+        commands, self._patient = self._patient, []
+        done = self._enqueue(commands)
+        done.add_done_callback(_lost)
+        return done
+
+    async def flush(self) -> None:
+        """Let patient messages leave now."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.wait([self._let_leave()], timeout=ANSWER_TIMEOUT_S)
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -86,9 +116,9 @@ class Bus:
                 one = self._waiting.popleft()
                 if not one.done.done():  # its publisher has not given up
                     sending.append(one)
-                    size += len(one.additions)
+                    size += len(one.commands)
             try:
-                await self._send([addition for one in sending for addition in one.additions])
+                await self._send(sending)
             except asyncio.CancelledError:
                 for one in (*sending, *self._waiting):
                     one.done.cancel()
@@ -102,24 +132,21 @@ class Bus:
                     if not one.done.done():
                         one.done.set_result(None)
 
-    def _addition(self, envelope: Envelope) -> _Addition:
-        is_reply = isinstance(envelope.message, Reply)
-        maxlen = None
+    def _addition(self, envelope: Envelope) -> Command:
+        fields = envelope.fields(self._source)
+        bound: Command = ()
         if envelope.stream == NOTIFICATIONS:
-            maxlen = NOTIFICATIONS_MAXLEN
-        elif is_reply:
-            maxlen = REPLIES_MAXLEN
-        return _Addition(envelope.stream, envelope.fields(self._source), maxlen, is_reply)
+            bound = ("MAXLEN", "~", NOTIFICATIONS_MAXLEN)
+        elif isinstance(envelope.message, Reply):
+            bound = ("MAXLEN", "~", REPLIES_MAXLEN)
+        return ("XADD", envelope.stream, *bound, "*", *chain.from_iterable(fields.items()))
 
-    async def _send(self, additions: list[_Addition]) -> None:
-        if not additions:
+    async def _send(self, sending: list[_Sending]) -> None:
+        if not sending:
             return
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for one in additions:
-                pipe.xadd(one.stream, one.fields, maxlen=one.maxlen)  # type: ignore[arg-type]
-            for stream in {one.stream for one in additions if one.is_reply}:
-                # A gateway that is gone leaves nothing behind for long.
-                pipe.expire(stream, REPLIES_TTL_S)
+        async with self._redis.pipeline(transaction=any(one.together for one in sending)) as pipe:
+            for command in chain.from_iterable(one.commands for one in sending):
+                pipe.execute_command(*command)
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     await pipe.execute()
@@ -133,9 +160,8 @@ class Bus:
         (the work may still be done), Unavailable when the question cannot be sent, or not within that time.
         """
         correlation = str(uuid7())
-        question = replace(
-            tell(message, subject, traceparent=traceparent), replyto=self._replies, correlationid=correlation
-        )
+        question = tell(message, subject, traceparent=traceparent)
+        question = question._replace(replyto=self._replies, correlationid=correlation)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[correlation] = future
         sent = False
@@ -206,3 +232,8 @@ class Bus:
             self._resolve(envelope)
         else:
             on_notification(envelope)
+
+
+def _lost(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.debug("patient messages lost", error=f"{type(error).__name__}: {error}")

@@ -29,6 +29,8 @@ Handlers = Mapping[type[Message], Handler]
 
 # A dependency that answers its ping but breaks the connection so often is not away: the batch breaks it.
 BROKEN_MAX = 5
+# Behind a full batch there is more: the next one is read and decoded while the one before is handled or published.
+BATCHES_AHEAD = 2
 # How often idle consumers are looked for.
 HOUSEKEEPING_S = 60.0
 # A dependency that has not answered after so long is away.
@@ -41,7 +43,7 @@ log = structlog.get_logger()
 class Intake:
     """One mailbox, who handles what comes in, and how many entries may be in hand at once.
 
-    With `slots`, batches run side by side (for calls to a slow party); without, one after the other.
+    With `slots`, handlers run side by side (for calls to a slow party); without, one after the other.
     """
 
     mailbox: Mailbox
@@ -95,6 +97,10 @@ class Loop:
         self._stopping = asyncio.Event()
         self._in_hand: set[asyncio.Task[None]] = set()
         self._entries_in_hand = 0
+        # In whose order batches are handled. With slots nobody waits for another.
+        self._turn = asyncio.Semaphore(1 if intake.slots is None else intake.slots)
+        self._more = False
+        self._lost: asyncio.Task[None] | None = None
         self._housekeeping = 0.0
         # A handler that starts within this time after a batch was read ends before its entries can be claimed.
         self._budget_s = (settings.claim_idle_ms - settings.handler_timeout_ms) / 1000
@@ -132,7 +138,7 @@ class Loop:
                 await self._rest(backoff)
                 continue
             if entries:
-                await self._start(entries)
+                self._start(entries)
 
     async def _prepare(self) -> None:
         if not self._gate.opened.is_set():
@@ -148,15 +154,17 @@ class Loop:
         """How many entries may be taken now; waits until there is room for one."""
         slots = self._intake.slots
         if slots is None:
+            while len(self._in_hand) >= (BATCHES_AHEAD if self._more else 1):
+                await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+            if self._lost is not None:
+                self._lost.result()  # raises what has happened to it, which ends this loop
             return self._settings.batch_max
         while self._entries_in_hand >= slots:
             await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
         return min(slots - self._entries_in_hand, self._settings.batch_max)
 
-    async def _start(self, entries: list[Entry]) -> None:
-        if self._intake.slots is None:
-            await self._take(entries)
-            return
+    def _start(self, entries: list[Entry]) -> None:
+        self._more = len(entries) == self._settings.batch_max
         self._entries_in_hand += len(entries)
         task = asyncio.create_task(self._take(entries), name=f"batch {self._mailbox.stream}")
         self._in_hand.add(task)
@@ -164,8 +172,11 @@ class Loop:
         def done(task: asyncio.Task[None]) -> None:
             self._in_hand.discard(task)
             self._entries_in_hand -= len(entries)
-            if not task.cancelled() and task.exception() is not None:
+            if task.cancelled():
+                self._lost = task
+            elif task.exception() is not None:
                 # Its entries stay pending and come again.
+                self._lost = task
                 log.error("batch lost", mailbox=self._mailbox.stream, exc_info=task.exception())
 
         task.add_done_callback(done)
@@ -207,22 +218,19 @@ class Loop:
             await self._handle(deliveries, deadline)
 
     async def _handle(self, deliveries: Sequence[Delivery], deadline: float) -> bool:
-        started = time.perf_counter()
-        finished = await self._finish(lambda: self._handle_once(deliveries), deliveries, deadline)
-        self._metrics.handler_seconds.labels(self._mailbox.stream).observe(time.perf_counter() - started)
-        return finished
+        return await self._finish(lambda: self._handle_once(deliveries, deadline), deliveries, deadline)
 
     async def _finish(
-        self, work: Callable[[], Awaitable[None]], deliveries: Sequence[Delivery], deadline: float
+        self, work: Callable[[], Awaitable[bool]], deliveries: Sequence[Delivery], deadline: float
     ) -> bool:
-        """See `work` through. While a dependency is away it waits, and no entry counts as failed; what cannot be
-        started again before `deadline` is left pending (False), for others have a claim to it then."""
+        """See `work` through; False when its time was over. While a dependency is away it waits, and no entry
+        counts as failed; what cannot be started again before `deadline` is left pending: others have a claim to
+        it then."""
         backoff = Backoff()
         broken = 0
         while True:
             try:
-                await work()
-                return True
+                return await work()
             except Exception as error:
                 # A handler that ran out of time is judged by whether its dependencies answer.
                 looks_away = isinstance(error, self._away) and not isinstance(error, TimeoutError)
@@ -257,24 +265,30 @@ class Loop:
         self._open()
         return time.perf_counter() < deadline
 
-    async def _bury(self, wrong: list[tuple[Entry, Undecodable]]) -> None:
+    async def _bury(self, wrong: list[tuple[Entry, Undecodable]]) -> bool:
         """What is no message goes to the dead letters at once."""
         while wrong:
             entry, error = wrong[0]
             await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
             self._report.undecodable(entry, error)
             wrong.pop(0)
+        return True
 
-    async def _handle_once(self, deliveries: Sequence[Delivery]) -> None:
-        """Handle, publish, acknowledge: in that order, so that a crash in between only repeats."""
-        started = time.perf_counter()
+    async def _handle_once(self, deliveries: Sequence[Delivery], deadline: float) -> bool:
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
         follow: list[Envelope] = []
-        async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
-            for handler, group in in_order(deliveries, self._intake.handlers):
-                follow.extend(await handler(group))
-        await self._bus.publish(follow)
-        await self._mailbox.ack([delivery.entry for delivery in deliveries])
-        self._report.done(deliveries, time.perf_counter() - started)
+        async with self._turn:
+            started = time.perf_counter()
+            if started > deadline:  # its turn came so late that others have a claim to it
+                return False
+            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(deliveries, self._intake.handlers):
+                    follow.extend(await handler(group))
+        await self._bus.publish(follow, self._mailbox.finishing([delivery.entry for delivery in deliveries]))
+        seconds = time.perf_counter() - started
+        self._metrics.handler_seconds.labels(self._mailbox.stream).observe(seconds)
+        self._report.done(deliveries, seconds)
+        return True
 
     async def _fault(self, deliveries: Sequence[Delivery], error: Exception, deadline: float) -> None:
         """One poison entry harms nobody else: each of a batch is tried on its own.

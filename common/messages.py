@@ -7,7 +7,7 @@ consumer ignores what it does not know, so that old and new processes run side b
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -51,17 +51,29 @@ TYPES: dict[str, type[Message]] = {}
 
 
 class Message(Resource):
-    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies)."""
+    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies). A `patient` one has
+    time: nobody waits for it, and whatever it would have done is done without it, only later."""
 
     type: ClassVar[str]
     stream: ClassVar[str]
+    patient: ClassVar[bool]
 
-    def __init_subclass__(cls, *, type: str = "", stream: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, type: str = "", stream: str = "", patient: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.patient = patient
         cls.stream = stream or getattr(cls, "stream", "")
         if type:
             cls.type = type
             TYPES[type] = cls
+
+    def as_json(self) -> bytes:
+        """What was set of it. As model_dump_json does, whose wrapping takes as long as the work."""
+        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)
+
+    @classmethod
+    def of_json(cls, data: bytes) -> Self:
+        """Raises ValidationError."""
+        return cls.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
 
 
 class Reply(Message, type="reply"):
@@ -293,7 +305,7 @@ class RefundPayment(Message, type="payment.refund", stream=PAYMENT_COMMANDS):
     amount: int | None = None
 
 
-class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS):
+class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):
     """The booking has taken in the payment's `version`."""
 
     booking_id: UUID

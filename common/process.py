@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,10 @@ log = structlog.get_logger()
 
 S = TypeVar("S", bound=ProcessSettings)
 
+# New objects after which the collector looks for cycles among them. A batch makes ten thousands, which hardly ever
+# need it: with Python's 700 it took a fifth of an actor's CPU.
+GC_NEW_OBJECTS = 20_000
+
 
 async def serve(app: web.Application, settings: ProcessSettings) -> int:
     """Serve `app` until SIGTERM or SIGINT; says the exit code.
@@ -49,6 +54,7 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         except OSError as error:
             print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
             return 1
+        _spare_collector()
         log.info("listening", host=settings.host, port=settings.port)
         await supervisor.stop.wait()
         log.info("stopping")
@@ -58,6 +64,14 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         await runner.cleanup()
     log.info("stopped")
     return 1 if supervisor.failed else 0
+
+
+def _spare_collector() -> None:
+    """What is there after the start stays for good: it is not looked through for garbage again."""
+    gc.collect()
+    gc.freeze()
+    _, *older = gc.get_threshold()
+    gc.set_threshold(GC_NEW_OBJECTS, *older)
 
 
 def main(process: str, kind: type[S], build_app: Callable[[S], web.Application]) -> None:

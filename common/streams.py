@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -24,6 +23,8 @@ from common.redis import connect as connect
 from common.redis import writable as writable
 
 Fields = dict[bytes, bytes]
+# A Redis command and its arguments.
+Command = tuple[str | bytes | int, ...]
 
 # Characters of an error that are kept with a dead letter.
 DEAD_ERROR_MAX = 2000
@@ -65,8 +66,7 @@ return redis.call('HDEL', KEYS[2], ARGV[1])
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One stream entry as Redis gave it. `reclaimed`: another consumer had it before."""
 
     id: bytes
@@ -103,11 +103,12 @@ class Mailbox:
         self._claim_every_s = claim_idle_ms / 12_000
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
-        self._ack_and_delete: bool | None = None
+        self._ack_and_delete = False
 
     async def create(self) -> None:
         """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
-        self._ack_and_delete = None  # this may be another server than before
+        # Asked each time: this may be another server than before.
+        self._ack_and_delete = await acknowledges_and_deletes(self._redis)
         try:
             await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
@@ -148,23 +149,19 @@ class Mailbox:
         # Redis 6.2 names entries that were deleted while pending as nil.
         return [Entry(id, fields, reclaimed=True) for id, fields in answer[1] if id is not None]
 
-    async def ack(self, entries: Sequence[Entry]) -> None:
-        """Acknowledge and delete in one step; entries that are gone already are passed over."""
+    def finishing(self, entries: Sequence[Entry]) -> list[Command]:
+        """The commands that acknowledge and delete `entries`, to be done in one step (see Bus.publish); entries
+        that are gone already are passed over."""
         if not entries:
-            return
-        if self._ack_and_delete is None:
-            self._ack_and_delete = await acknowledges_and_deletes(self._redis)
+            return []
         ids = [entry.id for entry in entries]
-        reclaimed = [entry.id for entry in entries if entry.reclaimed]
-        if self._ack_and_delete and not reclaimed:
-            await cast(Any, self._redis.xackdel(self.stream, self._group, *ids))
-            return
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xack(self.stream, self._group, *ids)
-            pipe.xdel(self.stream, *ids)
-            if reclaimed:
-                pipe.hdel(self._attempts, *cast(Any, reclaimed))
-            await pipe.execute()
+        if self._ack_and_delete:
+            commands: list[Command] = [("XACKDEL", self.stream, self._group, "IDS", len(ids), *ids)]
+        else:
+            commands = [("XACK", self.stream, self._group, *ids), ("XDEL", self.stream, *ids)]
+        if reclaimed := [entry.id for entry in entries if entry.reclaimed]:
+            commands.append(("HDEL", self._attempts, *reclaimed))
+        return commands
 
     @property
     def _attempts(self) -> str:

@@ -48,6 +48,7 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
 
         app[SAMPLERS].append(sample_lengths)
         yield
+        await app[BUS].flush()
         for client in (publishing, blocking, redis):
             await client.aclose()
 

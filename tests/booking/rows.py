@@ -108,6 +108,7 @@ async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
     times = [each for each in what if isinstance(each, datetime)]
     if messages:
         await stage.bus.publish(await stage.give(*messages))
+        await stage.bus.flush()
     else:
         stage.clock.ahead = max(times) - datetime.now(UTC)
         await asyncio.gather(*(stage.settler.run_once() for _ in times[:3]))

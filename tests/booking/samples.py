@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -44,7 +43,7 @@ def booking(status: str, payment: str = "none", **values: Any) -> Booking:
         expires_at=NOW + timedelta(minutes=10) if pending else None,
         client_secret="pi_1_secret" if pending else None,
     )
-    return scheduled(replace(made, **values), NOW, TERMS)
+    return scheduled(made._replace(**values), NOW, TERMS)
 
 
 def report(status: str, version: int = 3, **values: Any) -> Payment:
@@ -58,7 +57,7 @@ def report(status: str, version: int = 3, **values: Any) -> Payment:
         client_secret="pi_1_secret",
         amount_captured=AMOUNT if status == "succeeded" else 0,
     )
-    return replace(made, **values)
+    return made._replace(**values)
 
 
 UNHEARD: dict[str, Any] = {"payment_version": 0, "intent_id": None, "client_secret": None}

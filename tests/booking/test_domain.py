@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -225,15 +225,15 @@ def test_every_state_against_everything_that_can_happen(state: str, news: str) -
     assert (decision.refusal, decision.unexpected) == (expected.refusal, expected.unexpected)
     assert [each.value for each in decision.follow] == [each for each in [expected.follow] if each]
     if expected.status is None:
-        assert replace(after, payment_version=before.payment_version, intent_id=before.intent_id) == replace(
-            before, version=after.version, updated_at=after.updated_at
-        )
+        assert after._replace(
+            payment_version=before.payment_version, intent_id=before.intent_id
+        ) == before._replace(version=after.version, updated_at=after.updated_at)
     else:
         payment = expected.payment or before.payment
         assert (after.status, after.reason, after.payment) == (expected.status, expected.reason, payment)
         assert (after.closing, after.refund_amount) == (expected.closing, expected.owed)
     assert violations(after) == []
-    assert after.version == before.version + (replace(after, payment_version=before.payment_version) != before)
+    assert after.version == before.version + (after._replace(payment_version=before.payment_version) != before)
 
 
 @pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if cell[1] != "grace over"])
@@ -250,7 +250,7 @@ def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
 @pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if NEWS[cell[1]][0] in LIVE])
 def test_a_report_that_was_overtaken_changes_nothing(state: str, news: str) -> None:
     """Its version is below the one that was applied last."""
-    before = replace(STATES[state], payment_version=9)
+    before = STATES[state]._replace(payment_version=9)
 
     assert NEWS[news][1](before) == Decision(before)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -86,14 +85,14 @@ def told(booking: Booking, payments: list[Payment]) -> Booking:
     for payment in payments:
         booking = take_report(booking, payment, moment()).booking
         assert violations(booking) == []
-    return replace(booking, version=0, settle_after=None)
+    return booking._replace(version=0, settle_after=None)
 
 
 @pytest.mark.parametrize("state", ["creating", "awaiting", "processing", "expiring", "cancelling"])
 @pytest.mark.parametrize("life", LIVES)
 def test_order_does_not_matter(life: list[Payment], state: str) -> None:
     """However reports come, and whichever are lost or doubled, the booking is as the newest alone makes it."""
-    numbered = [replace(each, version=place) for place, each in enumerate(life, start=3)]
+    numbered = [each._replace(version=place) for place, each in enumerate(life, start=3)]
     ends = {
         told(STATES[state], [*order, *order[:1]])
         for count in range(1, len(numbered) + 1)
@@ -101,7 +100,7 @@ def test_order_does_not_matter(life: list[Payment], state: str) -> None:
         if numbered[-1] in order
     }
     # The id of a refund comes from the version that it was decided at.
-    alike = {replace(each, refund_id=None) for each in ends}
+    alike = {each._replace(refund_id=None) for each in ends}
     assert len(alike) == 1
     (end,) = alike
     assert end.payment_version == numbered[-1].version
@@ -158,7 +157,7 @@ def test_how_long_a_hold_lasts_after_a_report(state: str, status: str, error: An
 
 def test_a_decline_never_makes_a_hold_shorter() -> None:
     """At least ten minutes are left, not at most."""
-    before = replace(STATES["awaiting"], expires_at=NOW + timedelta(minutes=14))
+    before = STATES["awaiting"]._replace(expires_at=NOW + timedelta(minutes=14))
     told = report("requires_payment_method", last_error=DECLINE)
 
     assert take_report(before, told, moment()).booking.expires_at == before.expires_at
@@ -229,9 +228,9 @@ def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
     without = take_report(STATES[state], report("succeeded"), moment())
 
     assert with_it.booking.payment is PaymentStatus.DISPUTED
-    assert replace(with_it.booking, payment=without.booking.payment, version=without.booking.version) == replace(
-        without.booking, updated_at=with_it.booking.updated_at
-    )
+    assert with_it.booking._replace(
+        payment=without.booking.payment, version=without.booking.version
+    ) == without.booking._replace(updated_at=with_it.booking.updated_at)
 
 
 @pytest.mark.parametrize("news", ["canceled", "requires_payment_method", "rejected"])
@@ -240,7 +239,7 @@ def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) 
     before = STATES["confirmed"]
     decision = take_report(before, report(news, intent_id="pi_9"), moment())
 
-    assert decision == Decision(replace(before, payment_version=3), unexpected=True)
+    assert decision == Decision(before._replace(payment_version=3), unexpected=True)
 
 
 def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -65,8 +65,8 @@ def test_moves_are_the_difference_of_what_is_taken(
     pairs = []
     expected: Counter[tuple[UUID, int]] = Counter()
     for before, after, its in changes:
-        new = replace(STATES["awaiting"], items=its, status=after)
-        pairs.append((None if before is None else replace(new, status=before), new))
+        new = STATES["awaiting"]._replace(items=its, status=after)
+        pairs.append((None if before is None else new._replace(status=before), new))
         for item in its:
             for place, status in enumerate((S.PENDING, S.CONFIRMED)):
                 change = int(after is status) - int(before is status)
@@ -98,8 +98,8 @@ class Step:
             return take_report(booking, self.what, now)
         if self.what is None:
             return drive(booking, now)
-        asked = replace(now, refund_id=UUID(int=40 + self.refund_id), refund_amount=self.amount)
-        return decide(booking, self.what, replace(asked, cancel="by_customer" if self.seats_free else None))
+        asked = now._replace(refund_id=UUID(int=40 + self.refund_id), refund_amount=self.amount)
+        return decide(booking, self.what, asked._replace(cancel="by_customer" if self.seats_free else None))
 
 
 @st.composite
@@ -144,8 +144,8 @@ def walk(booking: Booking, life: Sequence[Step]) -> Booking:
         assert violations(after) == []
         assert after.version in (booking.version, booking.version + 1)
         if after.version == booking.version:
-            same = replace(after, payment_version=0, settle_after=None, settle_attempts=0)
-            assert same == replace(booking, payment_version=0, settle_after=None, settle_attempts=0)
+            same = after._replace(payment_version=0, settle_after=None, settle_attempts=0)
+            assert same == booking._replace(payment_version=0, settle_after=None, settle_attempts=0)
         else:
             assert after.updated_at == NOW + at
             assert after.settle_after is None or after.settle_after >= NOW + at
@@ -190,6 +190,6 @@ def test_every_booking_ends_by_time_alone_unless_money_is_on_its_way(state: str,
     for _ in range(200):
         if booking.settle_after is None or booking.refund_owed:
             break
-        booking = drive(booking, replace(moment(), now=booking.settle_after)).booking
+        booking = drive(booking, moment()._replace(now=booking.settle_after)).booking
 
     assert booking.status is not S.PENDING or processing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -54,7 +53,7 @@ def test_what_waits_is_driven_again(state: str) -> None:
 
     decision = drive(before, moment(first))
     assert decision.follow == (follow,)
-    assert replace(decision.booking, settle_after=None, settle_attempts=0) == replace(before, settle_after=None)
+    assert decision.booking._replace(settle_after=None, settle_attempts=0) == before._replace(settle_after=None)
     assert decision.booking.settle_attempts == 1
     assert decision.booking.settle_after is not None
     assert decision.booking.settle_after > NOW + first
@@ -101,7 +100,7 @@ def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
     for _ in range(300):
         if booking.settle_after is None:
             break
-        decision = drive(booking, replace(moment(), now=booking.settle_after))
+        decision = drive(booking, moment()._replace(now=booking.settle_after))
         asked += decision.follow
         at, booking = booking.settle_after - NOW, decision.booking
     return booking, at, asked
@@ -157,7 +156,7 @@ def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
     first, most = WAITS[follow]
     pauses = []
     for attempts in range(20):
-        due = scheduled(replace(STATES[state], settle_attempts=attempts), NOW, TERMS).settle_after
+        due = scheduled(STATES[state]._replace(settle_attempts=attempts), NOW, TERMS).settle_after
         assert due is not None
         pauses.append(due - NOW)
 
@@ -168,7 +167,7 @@ def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
 
 def test_a_change_starts_the_pauses_anew() -> None:
     """Something has been heard, so an answer may come soon."""
-    before = replace(STATES["processing"], settle_attempts=9)
+    before = STATES["processing"]._replace(settle_attempts=9)
     after = take_report(before, report("requires_action"), moment()).booking
 
     assert (after.settle_attempts, after.settle_after) == (0, NOW + 5 * MINUTE)

@@ -56,6 +56,11 @@ def unwritable() -> Message:
     return PaymentReportApplied.model_construct(booking_id=uuid4(), version=cast(int, "\ud800"))
 
 
+async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
+    """Acknowledge and delete, as a loop does."""
+    await Bus(mailbox._redis, source="/test", instance="test").publish((), mailbox.finishing(entries))
+
+
 Act = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
 
 

@@ -98,10 +98,10 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
         bus = Bus(client, source="/x", instance="x")
         send = bus._send
 
-        async def counting(additions: Any) -> None:
-            pipelines.append(len(additions))
+        async def counting(sending: Any) -> None:
+            pipelines.append(len(sending))
             await first.wait()
-            await send(additions)
+            await send(sending)
 
         bus._send = counting  # type: ignore[method-assign]
         alone = asyncio.create_task(bus.publish([sync()]))
@@ -164,10 +164,10 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
     send = stage.bus._send
 
-    async def slowly(additions: Any) -> None:
+    async def slowly(sending: Any) -> None:
         begun.set()
         await release.wait()
-        await send(additions)
+        await send(sending)
 
     stage.bus._send = slowly  # type: ignore[method-assign]
     first = sync()

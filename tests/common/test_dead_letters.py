@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from common.streams import dead_letters, replay
-from tests.common.stage import BLOCK_MS, STREAM, Stage
+from tests.common.stage import BLOCK_MS, STREAM, Stage, finish
 
 FIELDS = {"type": "some.thing", "data": '{"a": 1}'}
 
@@ -68,7 +68,7 @@ async def test_what_another_has_finished_has_not_failed_and_is_not_buried(stage:
     await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
     (entry,) = await slow.read(1, BLOCK_MS)
     await stage.abandon([entry], "slow")
-    await quick.ack(await quick.read(1, BLOCK_MS))
+    await finish(quick, await quick.read(1, BLOCK_MS))
     assert await slow.count_failure(entry) == 0
     await slow.bury(entry, "too late", attempts=5)
     assert await stage.dead() == []

@@ -46,6 +46,7 @@ from tests.common.mailbox_model import (
     consumers,
     let_grow_old,
 )
+from tests.common.stage import finish
 
 EXAMPLES = int(os.environ.get("HOLDFAST_EXAMPLES", "60"))
 STEPS = 40
@@ -156,7 +157,7 @@ class Consumers(RuleBasedStateMachine):
     def acknowledge(self, reader: Consumer, picks: list[int]) -> None:
         """Also what it has acknowledged before, and what others have taken over from it."""
         entries = reader.some(picks)
-        self.run(reader.mailbox.ack(entries))
+        self.run(finish(reader.mailbox, entries))
         self.model.acknowledged(entries)
 
     @rule(reader=readers, picks=PICKS)
@@ -261,7 +262,7 @@ class Consumers(RuleBasedStateMachine):
         """In the end one reader does all that is left, and leaves nothing."""
         last = self._start()
         self.take_everything_over(last, 5)
-        self.run(last.mailbox.ack([entry for entry in last.given if entry.id in self.model.outstanding]))
+        self.run(finish(last.mailbox, [entry for entry in last.given if entry.id in self.model.outstanding]))
         self.model.acknowledged(last.given)
         self.is_as_the_model_says()
         assert self.model.outstanding == {}

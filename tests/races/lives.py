@@ -31,8 +31,8 @@ class Point(Enum):
     ASKING = "before a Stripe call"
     ASKED = "after a Stripe call"
     HALF_PUBLISHED = "in the middle of publishing"
-    PUBLISHED = "after publishing, before acknowledging"
-    ACKNOWLEDGED = "after acknowledging"
+    PUBLISHED = "after publishing what nothing is acknowledged with"
+    ACKNOWLEDGED = "after publishing and acknowledging"
 
 
 class Gate:

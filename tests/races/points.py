@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +12,7 @@ from common import settler
 from common.bus import Bus
 from common.database import Database
 from common.envelope import Envelope
-from common.streams import Entry, Mailbox
+from common.streams import Command, Entry, Mailbox
 from payment.stripe_api import StripeApi
 from tests.races.lives import Point, current, reach
 
@@ -25,7 +25,7 @@ CLAIM_S = 0.05
 @contextmanager
 def pointed() -> Iterator[None]:
     """Inside, every actor with a life comes by its points."""
-    read, ack, publish = Mailbox.read, Mailbox.ack, Bus.publish
+    read, publish = Mailbox.read, Bus.publish
     transaction, ask = Database.transaction, StripeApi._ask
 
     async def pointed_read(self: Mailbox, count: int, block_ms: int) -> list[Entry]:
@@ -35,19 +35,15 @@ def pointed() -> Iterator[None]:
             await reach(Point.READ)
         return entries
 
-    async def pointed_ack(self: Mailbox, entries: list[Entry]) -> None:
-        await ack(self, entries)
-        await reach(Point.ACKNOWLEDGED)
-
-    async def pointed_publish(self: Bus, envelopes: Iterable[Envelope]) -> None:
+    async def pointed_publish(self: Bus, envelopes: Iterable[Envelope], finishing: Sequence[Command] = ()) -> None:
         envelopes = list(envelopes)
         life = current()
-        if life is not None and len(envelopes) > 1:
+        if life is not None and len(envelopes) > 1 and not finishing:  # with it, all is one transaction
             if life.doomed(Point.HALF_PUBLISHED):
                 await publish(self, envelopes[: len(envelopes) // 2])
             await reach(Point.HALF_PUBLISHED)
-        await publish(self, envelopes)
-        await reach(Point.PUBLISHED)
+        await publish(self, envelopes, finishing)
+        await reach(Point.ACKNOWLEDGED if finishing else Point.PUBLISHED)
 
     @asynccontextmanager
     async def pointed_transaction(self: Database) -> AsyncIterator[Any]:
@@ -64,7 +60,6 @@ def pointed() -> Iterator[None]:
 
     with (
         patch.object(Mailbox, "read", pointed_read),
-        patch.object(Mailbox, "ack", pointed_ack),
         patch.object(Bus, "publish", pointed_publish),
         patch.object(Database, "transaction", pointed_transaction),
         patch.object(StripeApi, "_ask", pointed_ask),

@@ -35,9 +35,9 @@ from tests.races.place import BOOKINGS, SEATS
 from tests.races.run import open_bus
 
 ANSWER_S = 20.0
-BOOKING_POINTS = (Point.READ, Point.LOCKED, Point.COMMITTED, Point.HALF_PUBLISHED, Point.PUBLISHED)
+BOOKING_POINTS = (Point.READ, Point.LOCKED, Point.COMMITTED)
 AT_STRIPE = (Point.ASKING, Point.ASKED)
-PAYMENT_POINTS = (Point.READ, Point.LOCKED, Point.ASKING, Point.ASKED, Point.COMMITTED, Point.PUBLISHED)
+PAYMENT_POINTS = (Point.READ, Point.LOCKED, Point.ASKING, Point.ASKED, Point.COMMITTED)
 
 _numbers = count(1)
 
@@ -194,7 +194,7 @@ async def test_money_goes_back_once_though_an_actor_comes_back_late(scene: Scene
 
 async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> None:
     """What the other has in hand by then stays in its hands."""
-    late = scene.fleet.gate("booking", Point.PUBLISHED, BOOKING_COMMANDS)
+    late = scene.fleet.gate("booking", Point.COMMITTED, BOOKING_COMMANDS)
     assert (await scene.book(scene.order())).reason is None
     await late.reached.wait()
     assert (await scene.book(scene.order())).reason == "sold_out"

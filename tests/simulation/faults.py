@@ -17,8 +17,6 @@ class Point(Enum):
     AFTER_STRIPE = "after a Stripe call"
     BEFORE_PUBLISH = "before publish"
     AFTER_PUBLISH = "after publish"
-    BEFORE_ACKNOWLEDGE = "before acknowledge"
-    AFTER_ACKNOWLEDGE = "after acknowledge"
 
 
 class Fault(Enum):
@@ -30,7 +28,6 @@ class Fault(Enum):
     PUBLISH_FAILED = "Redis away before publish"
     PUBLISH_HALF = "Redis away in the middle of publish"
     PUBLISH_UNKNOWN = "published, and the answer lost"
-    ACKNOWLEDGE_FAILED = "Redis away before acknowledge"
     ENTRY_LOST = "Redis forgot an entry"
     ENTRY_DOUBLED = "an entry came twice"
     OUT_OF_ORDER = "entries delivered out of order"
@@ -60,7 +57,6 @@ CHANCES = {
     Fault.PUBLISH_FAILED: 0.015,
     Fault.PUBLISH_HALF: 0.02,
     Fault.PUBLISH_UNKNOWN: 0.02,
-    Fault.ACKNOWLEDGE_FAILED: 0.02,
     Fault.ENTRY_LOST: 0.02,
     Fault.ENTRY_DOUBLED: 0.03,
     Fault.OUT_OF_ORDER: 0.1,

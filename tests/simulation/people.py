@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from common.resources import Booking
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
 from tests.simulation.gates import Gates
-from tests.simulation.redis import SimulatedRedis
+from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
@@ -101,7 +101,7 @@ class People:
 
     def _ask(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
         correlation = f"question-{len(self.asked) + 1}"
-        envelope = replace(tell(message, subject), replyto="replies:gateway", correlationid=correlation)
+        envelope = tell(message, subject)._replace(replyto="replies:gateway", correlationid=correlation)
         question = Question(envelope.id, message, wish, wish.version if wish is not None else 0)
         self.asked[correlation] = question
         self._story.tell(f"asks {message.type} {subject}", who)
@@ -109,7 +109,7 @@ class People:
             # The gateway says 503.
             self.answered.add(envelope.id)
             return
-        self.redis.add(message.stream, envelope.fields("/gateway"))
+        self.redis.add(message.stream, encoded(envelope.fields("/gateway")))
 
     def set_up(self) -> None:
         """One or two events, small enough to be fought for."""

@@ -29,9 +29,9 @@ def acknowledge_before_commit() -> None:
     """Whoever dies in between loses a message that nobody else has."""
     handle = Loop._handle_once
 
-    async def handle_once(self: Loop, deliveries: Sequence[Delivery]) -> None:
-        await self._mailbox.ack([delivery.entry for delivery in deliveries])
-        await handle(self, deliveries)
+    async def handle_once(self: Loop, deliveries: Sequence[Delivery], deadline: float) -> bool:
+        await self._bus.publish((), self._mailbox.finishing([delivery.entry for delivery in deliveries]))
+        return await handle(self, deliveries, deadline)
 
     Loop._handle_once = handle_once  # type: ignore[method-assign]
 

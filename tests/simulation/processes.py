@@ -105,7 +105,7 @@ class ActorProcess(Process, ABC):
         self.world.story.tell("starts", self.name)
         for stream, (handlers, slots) in self.reads().items():
             world = self.world
-            mailbox = SimulatedMailbox(world.redis, world.gates, world.story, stream, self)
+            mailbox = SimulatedMailbox(world.redis, world.story, stream, self)
             loop = Loop(
                 Intake(cast(Mailbox, mailbox), handlers, slots),
                 self.bus,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.envelope import Envelope, decode
 from common.messages import NOTIFICATIONS
-from common.streams import Entry, Fields
+from common.streams import Command, Entry, Fields
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
@@ -59,9 +59,8 @@ class SimulatedRedis:
     def stream(self, name: str) -> Stream:
         return self.streams.setdefault(name, Stream())
 
-    def add(self, stream: str, fields: dict[str, str | bytes]) -> None:
+    def add(self, stream: str, encoded: Fields) -> None:
         """XADD, and what may become of it."""
-        encoded = {_bytes(key): _bytes(value) for key, value in fields.items()}
         if stream == NOTIFICATIONS or stream.startswith("replies:"):
             self._heard(decode(stream, Entry(b"0-0", encoded)).envelope)
             return
@@ -81,6 +80,13 @@ class SimulatedRedis:
         id = f"{int(self._clock.time() * 1000)}-{self._added}".encode()
         self.stream(stream).entries[id] = fields
         self.stream(stream).new.append(id)
+
+    def remove(self, stream: str, id: bytes) -> None:
+        """XACKDEL."""
+        found = self.stream(stream)
+        found.entries.pop(id, None)
+        found.pending.pop(id, None)
+        found.failures.pop(id, None)
 
     def flush(self) -> None:
         """FLUSHALL."""
@@ -130,7 +136,8 @@ class Pipeline:
     def __init__(self, redis: SimulatedRedis, gates: Gates) -> None:
         self._redis = redis
         self._gates = gates
-        self._additions: list[tuple[str, dict[str, str | bytes]]] = []
+        self._additions: list[tuple[str, Fields]] = []
+        self._finished: list[tuple[str, bytes]] = []
         self._answers: list[object] = []
 
     async def __aenter__(self) -> Self:
@@ -139,25 +146,30 @@ class Pipeline:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    def xadd(self, stream: str, fields: dict[str, str | bytes], maxlen: int | None = None) -> None:
-        self._additions.append((stream, fields))
-
-    def expire(self, stream: str, seconds: int) -> None:
-        """What nobody hears is not kept here."""
+    def execute_command(self, name: str, stream: str, *args: str | bytes | int) -> None:
+        """What Bus and Mailbox send. EXPIRE is passed over: what nobody hears is not kept here."""
+        if name == "XADD":
+            parts = [_bytes(part) for part in args[args.index("*") + 1 :]]
+            self._additions.append((stream, dict(zip(parts[::2], parts[1::2], strict=True))))
+        elif name == "XACKDEL":
+            self._finished += [(stream, _bytes(id)) for id in args[args.index("IDS") + 2 :]]
 
     def xlen(self, stream: str) -> None:
         self._answers.append(len(self._redis.stream(stream).entries))
 
     async def execute(self) -> list[object]:
         self._redis.check()
-        if not self._additions:
+        if not self._additions and not self._finished:
             return self._answers
         await self._gates.reach(Point.BEFORE_PUBLISH)
         if self._gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_AWAY):
             raise AWAY("made up: Redis is away")
-        half = len(self._additions) > 1 and self._gates.strikes(Fault.PUBLISH_HALF)
+        # A transaction is done or not.
+        half = len(self._additions) > 1 and not self._finished and self._gates.strikes(Fault.PUBLISH_HALF)
         for stream, fields in self._additions[: len(self._additions) // 2 if half else None]:
             self._redis.add(stream, fields)
+        for stream, id in self._finished:
+            self._redis.remove(stream, id)
         if half or self._gates.strikes(Fault.PUBLISH_UNKNOWN):
             raise AWAY("made up: no answer")
         await self._gates.reach(Point.AFTER_PUBLISH)
@@ -167,10 +179,9 @@ class Pipeline:
 class SimulatedMailbox:
     """One process' view of a mailbox, as `common.streams.Mailbox` is."""
 
-    def __init__(self, redis: SimulatedRedis, gates: Gates, story: Story, stream: str, process: Process) -> None:
+    def __init__(self, redis: SimulatedRedis, story: Story, stream: str, process: Process) -> None:
         self.stream = stream
         self._redis = redis
-        self._gates = gates
         self._story = story
         self._process = process
 
@@ -188,19 +199,9 @@ class SimulatedMailbox:
             if reader in self._redis.readers:
                 self._redis.readers.remove(reader)
 
-    async def ack(self, entries: Sequence[Entry]) -> None:
-        await self._gates.reach(Point.BEFORE_ACKNOWLEDGE, self.stream)
-        if self._gates.strikes(Fault.ACKNOWLEDGE_FAILED, Fault.REDIS_AWAY):
-            raise AWAY("made up: Redis is away")
-        for entry in entries:
-            self._remove(entry)
-        await self._gates.reach(Point.AFTER_ACKNOWLEDGE, self.stream)
-
-    def _remove(self, entry: Entry) -> None:
-        stream = self._redis.stream(self.stream)
-        stream.entries.pop(entry.id, None)
-        stream.pending.pop(entry.id, None)
-        stream.failures.pop(entry.id, None)
+    def finishing(self, entries: Sequence[Entry]) -> list[Command]:
+        ids = [entry.id for entry in entries]
+        return [("XACKDEL", self.stream, "", "IDS", len(ids), *ids)]
 
     async def count_failure(self, entry: Entry) -> int:
         self._redis.check()
@@ -212,11 +213,16 @@ class SimulatedMailbox:
         self._redis.check()
         self._redis.dead.append((self.stream, entry.fields, error))
         self._story.tell(f"buries {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}: {error}")
-        self._remove(entry)
+        self._redis.remove(self.stream, entry.id)
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         return 0
 
 
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+def encoded(fields: Mapping[str, str | bytes]) -> Fields:
+    """As they are on the wire."""
+    return {_bytes(key): _bytes(value) for key, value in fields.items()}
+
+
+def _bytes(value: str | bytes | int) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

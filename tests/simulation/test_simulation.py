@@ -14,7 +14,7 @@ from tests.simulation.run import Result, Results, Runner, make_databases
 
 SEEDS = sorted({*range(1, 51), *REGRESSIONS})
 # Of these, whichever comes first shows the mistake.
-PLANTED_SEEDS_MAX = 60
+PLANTED_SEEDS_MAX = 150
 TWICE = (3, 4, 5)
 # How a booking can end; the reasons are those of `booking.state.Reason`.
 OUTCOMES = {
