@@ -28,19 +28,34 @@ from bench.stage import Stage
 SEED = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A customer who was to come at `due` (Unix time) and was served `late` seconds after it, which are part of the
+    sale's `payable`."""
+
+    due: float
+    late: float
+    sale: Sale
+
+
 @dataclass(frozen=True)
 class Arrived:
     """What came in `seconds`, from the first arrival to the last notification; `cpu` goes on until nothing was left
-    to do. `late`: by how much each customer was served by the driver after their time, in seconds; it is part of
-    their sale's `payable`. `lag`: how late the driver's loop was, looked at all along."""
+    to do. `lag`: how late the driver's loop was, looked at all along, in seconds."""
 
-    per_second: float
     seconds: float
     cpu: Usage
-    sales: Sequence[Sale]
+    served: Sequence[Served]
     failures: Sequence[str]
-    late: Sequence[float]
     lag: Sequence[float]
+
+    @property
+    def per_second(self) -> float:
+        return len(self.served) / self.seconds
+
+    @property
+    def sales(self) -> list[Sale]:
+        return [each.sale for each in self.served]
 
 
 def schedule(per_second: float, seconds: float, seed: int = SEED) -> Iterator[float]:
@@ -61,13 +76,14 @@ class Arrivals:
         for client in clients:
             self._free.put_nowait(client)
         self._orders = deque(orders)
-        self._sales: list[Sale] = []
+        # From the clock that measures to the one that tells the time.
+        self._epoch = time.time() - time.perf_counter()
+        self._served: list[Served] = []
         self._failures: list[str] = []
-        self._late: list[float] = []
 
     async def run(self, per_second: float, seconds: float) -> Arrived:
         """Until `seconds` are over, and everybody who has come by then is served."""
-        self._sales, self._failures, self._late = [], [], []
+        self._served, self._failures = [], []
         meter, lag = self._stage.meter(), Lag()
         watching = asyncio.create_task(lag.watch(), name="lag")
         before = meter.read()
@@ -84,9 +100,7 @@ class Arrivals:
             await watching
         await self._stage.settled()
         cpu = difference(before, meter.read())
-        return Arrived(
-            len(self._sales) / elapsed, elapsed, cpu, self._sales, self._failures, self._late, lag.samples
-        )
+        return Arrived(elapsed, cpu, self._served, self._failures, lag.samples)
 
     async def _serve(self, due: float) -> None:
         client = await self._free.get()
@@ -97,7 +111,7 @@ class Arrivals:
         except (BenchError, aiohttp.ClientError, OSError, TimeoutError) as error:
             self._failures.append(f"{type(error).__name__}: {error}")
         else:
-            self._late.append(late)
-            self._sales.append(Sale(sale.booking_id, sale.payable + late, sale.notified))
+            counted = Sale(sale.booking_id, sale.payable + late, sale.notified)
+            self._served.append(Served(due + self._epoch, late, counted))
         finally:
             self._free.put_nowait(client)

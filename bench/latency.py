@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bench.arrivals import Arrivals, Arrived
 from bench.audit import problems as audited
 from bench.clients import connected, order
-from bench.driver import Driver
+from bench.cpu import CHARGED, Usage, charged
+from bench.driver import Driver, Slice
 from bench.findings import Chart, Findings, Goal, Series, Table
+from bench.hops import hops
 from bench.measures import percentile
 from bench.progress import Steps
 from bench.stage import Stage, running
@@ -25,11 +28,21 @@ CLOSED_SHARE = 0.3
 AROUND_SECONDS = 8.0
 MEASURED_SECONDS_MIN = 4.0
 HALF = 0.5
-PAYABLE_P99_MS, TOLD_P99_MS = 40.0, 30.0
+PAYABLE, TOLD = "POST /bookings payable", "paid → told"
+P99_MS = {PAYABLE: 40.0, TOLD: 30.0}
+KINDS = (*CHARGED, "sum", "sandbox", "driver")
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
 FAILURES_SHOWN = 5
 
-Samples = dict[str, list[float]]
+
+@dataclass(frozen=True)
+class Measured:
+    """The closed loop that found the highest rate, the open one at `rate`, and each hop of its sales in seconds."""
+
+    closed: Slice
+    rate: float
+    arrived: Arrived
+    hops: Mapping[str, Sequence[float]]
 
 
 async def run(seconds: float, steps: Steps) -> Findings:
@@ -41,14 +54,16 @@ async def run(seconds: float, steps: Steps) -> Findings:
         await driver.run(clients, orders, "warm-up", WARM_UP_SECONDS)
         left = max(seconds - AROUND_SECONDS - WARM_UP_SECONDS, MEASURED_SECONDS_MIN)
         steps.begin(f"{CLIENTS} at once, to find the highest rate", 0.8 * CLOSED_SHARE)
-        highest = (await driver.run(clients, orders, "closed", left * CLOSED_SHARE)).per_second
-        rate = highest * HALF
+        closed = await driver.run(clients, orders, "closed", left * CLOSED_SHARE)
+        rate = closed.per_second * HALF
         steps.begin(f"{rate:.0f} customers a second", 0.8 * (1 - CLOSED_SHARE))
         arrived = await Arrivals(stage, clients, orders).run(rate, left * (1 - CLOSED_SHARE))
-        steps.begin("comparing with the database")
+        steps.begin("comparing with the databases")
+        stack = stage.stack
+        found = await hops(stack.booking_database_url, stack.payment_database_url, arrived.served)
         wrong = await _problems(stage, driver, arrived)
         steps.begin("stopping")
-    return _findings(highest, rate, arrived, wrong)
+    return _findings(Measured(closed, rate, arrived, found), wrong)
 
 
 async def _problems(stage: Stage, driver: Driver, arrived: Arrived) -> list[str]:
@@ -61,48 +76,68 @@ async def _problems(stage: Stage, driver: Driver, arrived: Arrived) -> list[str]
     ]
 
 
-def _findings(highest: float, rate: float, arrived: Arrived, wrong: Sequence[str]) -> Findings:
-    samples = milliseconds(arrived)
-    found = {name: summary(each) for name, each in samples.items()}
+def _findings(measured: Measured, wrong: Sequence[str]) -> Findings:
+    arrived, samples = measured.arrived, milliseconds(measured)
+    ms = {name: found for name, each in samples.items() if (found := summary(each))}
+    cpu = {
+        f"{CLIENTS} at once": cpu_ms(measured.closed.cpu, len(measured.closed.sales)),
+        "half of that rate": cpu_ms(arrived.cpu, len(arrived.served)),
+    }
+    busy = sum(arrived.cpu.values()) / arrived.seconds
     return Findings(
         figures={
-            "highest_per_second": highest,
-            "offered_per_second": rate,
+            "highest_per_second": measured.closed.per_second,
+            "offered_per_second": measured.rate,
             "served_per_second": arrived.per_second,
-            "sales": len(arrived.sales),
-            "ms": found,
+            "sales": len(arrived.served),
+            "ms": ms,
+            "cpu_ms": cpu,
+            "cores_busy": busy,
         },
         tables=[
             Table(
-                f"{rate:,.0f} customers a second, half of the highest rate; {len(arrived.sales):,} sales, in ms",
+                f"{measured.rate:,.0f} customers a second, half of the highest rate: "
+                f"{len(arrived.served):,} sales, {busy:.2f} cores busy; ms",
                 ("", *SHARES),
-                [(name, *(f"{found[name][share]:.1f}" for share in SHARES)) for name in found if found[name]],
-            )
+                [(name, *(f"{found[share]:.1f}" for share in SHARES)) for name, found in ms.items()],
+            ),
+            Table(
+                "CPU of one booking in ms: the fewer share a batch, the dearer",
+                ("", *(name for name in KINDS)),
+                [(name, *(f"{found.get(kind, 0.0):.2f}" for kind in KINDS)) for name, found in cpu.items()],
+            ),
         ],
         goals=[
-            Goal(
-                "half load: POST /bookings payable, p99", found["payable"].get("p99"), PAYABLE_P99_MS, False, "ms"
-            ),
-            Goal("half load: paid → told, p99", found["paid → told"].get("p99"), TOLD_P99_MS, False, "ms"),
+            Goal(f"half load: {name}, p99", ms.get(name, {}).get("p99"), limit, False, "ms")
+            for name, limit in P99_MS.items()
         ],
         charts=[
             Chart(
                 "Latency at half of the highest load",
                 "share of customers served within, %",
                 "ms",
-                [Series(name, distribution(samples[name])) for name in ("payable", "paid → told")],
+                [Series(name, distribution(samples[name])) for name in P99_MS],
             )
         ],
         problems=wrong,
     )
 
 
-def milliseconds(arrived: Arrived) -> Samples:
+def cpu_ms(cpu: Usage, sales: int) -> dict[str, float]:
+    """Of one booking by kind of process, and the `sum` of what it is charged with; empty without any."""
+    if not sales:
+        return {}
+    return {name: spent / sales * 1000 for name, spent in {**cpu, "sum": charged(cpu)}.items()}
+
+
+def milliseconds(measured: Measured) -> dict[str, list[float]]:
     """What was measured, by the name under which it is shown. The driver's own delay is part of the latencies."""
+    arrived = measured.arrived
     seconds = {
-        "payable": [sale.payable for sale in arrived.sales],
-        "paid → told": [sale.notified for sale in arrived.sales],
-        "(driver late for a customer)": arrived.late,
+        PAYABLE: [sale.payable for sale in arrived.sales],
+        TOLD: [sale.notified for sale in arrived.sales],
+        **{f"  {name}": found for name, found in measured.hops.items()},
+        "(driver late for a customer)": [each.late for each in arrived.served],
         "(driver's loop late)": arrived.lag,
     }
     return {name: [each * 1000 for each in values] for name, values in seconds.items()}

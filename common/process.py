@@ -16,13 +16,9 @@ from aiohttp import web
 from common import logs
 from common.errors import ConfigurationError
 from common.health import HEALTH
-from common.server import Runner
+from common.server import Runner, Site
 from common.settings import ProcessSettings, load
 from common.supervisor import SUPERVISOR
-
-# Connections that may wait to be taken while a rush keeps the process busy. Of more the kernel drops the attempts,
-# and their clients try again after 1, 2, 4, … seconds. Linux takes no more than net.core.somaxconn, 4096 as a rule.
-BACKLOG = 4096
 
 log = structlog.get_logger()
 
@@ -47,10 +43,7 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
     await runner.setup()
     try:
         try:
-            site = web.TCPSite(
-                runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=settings.reuse_port or None
-            )
-            await site.start()
+            await Site(runner, settings).start()
         except OSError as error:
             print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
             return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import Any
 
@@ -18,6 +19,11 @@ from common.web import problem, translate
 USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 LINGERING_SECONDS = 10.0
+# Connections that may wait to be taken. Of more the kernel drops the attempts, and their clients try again after 1,
+# 2, 4, … seconds. Linux takes no more than net.core.somaxconn, 4096 as a rule.
+BACKLOG = 4096
+# So many connections, then all else has its turn.
+TAKEN_AT_ONCE = 128
 
 log = structlog.get_logger()
 
@@ -84,3 +90,51 @@ class Runner(web.AppRunner):
                 return translate(error)
 
         return _Server(answer, request_factory=made.request_factory, **self._kwargs)
+
+
+class Site(web.TCPSite):
+    """Where the process listens.
+
+    uvloop takes one connection at each turn of its loop (libuv does, since 1.45), and a turn is long under load: in
+    a rush more come than are taken, and the kernel drops or breaks them. Here all that wait are taken.
+    """
+
+    __slots__ = ("_listening", "_opening")
+
+    def __init__(self, runner: Runner, settings: ProcessSettings) -> None:
+        super().__init__(
+            runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=settings.reuse_port or None
+        )
+        self._listening: list[socket.socket] = []
+        self._opening: set[asyncio.Task[object]] = set()
+
+    async def start(self) -> None:
+        """Raises OSError when the address cannot be used."""
+        await super().start()
+        assert self._server is not None
+        for each in self._server.sockets:  # type: ignore[attr-defined]
+            # uvloop watches its own descriptor.
+            listening = socket.socket(fileno=os.dup(each.fileno()))
+            listening.setblocking(False)
+            self._listening.append(listening)
+            asyncio.get_running_loop().add_reader(listening, self._take, listening)
+
+    async def stop(self) -> None:
+        for listening in self._listening:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._listening.clear()
+        await super().stop()
+
+    def _take(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._runner.server is not None
+        for _ in range(TAKEN_AT_ONCE):
+            try:
+                connection, _ = listening.accept()
+            except OSError:  # none is left; or no more can be opened, of which uvloop tells those that wait
+                return
+            connection.setblocking(False)
+            opening = loop.create_task(loop.connect_accepted_socket(self._runner.server, connection))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)

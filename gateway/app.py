@@ -16,7 +16,7 @@ from common.web import new_app
 from common.wiring import BLOCKING, BUS, REDIS, bus_context
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
 from gateway.docs import PAGES, Pages
-from gateway.door import DOOR, LIMITER, Door, Limiter
+from gateway.door import DOOR, LIMITER, TURNS, Door, Limiter, Turns
 from gateway.guard import SETTINGS
 from gateway.headers import finishing, preflight
 from gateway.jwks import KeySet
@@ -95,6 +95,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     )
     app[WAITERS] = Waiters()
     app[QUEUE] = Queue(app[HUB])
+    app[TURNS] = Turns(settings.placing_max, settings.placing_patience_seconds, app[METRICS].registry)
     app[LIMITER] = Limiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((bus_context("gateway", settings), _authenticator, _listening))

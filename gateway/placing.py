@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from common.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import Identity
 from gateway.bodies import NewBooking, QueuedBooking, QueuedItem
+from gateway.door import TURNS
 from gateway.guard import IDENTITY, SETTINGS
 from gateway.params import Preference, idempotency_key, preference, read
 from gateway.queue import QUEUE, Queue
@@ -45,15 +47,20 @@ class Placing:
         self._created = True
         self._asking: list[asyncio.Task[None]] = []
 
-    async def run(self, wait_s: float, republish_s: float) -> Outcome:
-        """Wait up to `wait_s` seconds for something to pay. Raises what the booking actor answers."""
+    async def run(self, wait_s: float, republish_s: float, over: Callable[[], None]) -> Outcome:
+        """Wait up to `wait_s` seconds for something to pay. Raises what the booking actor answers.
+
+        `over` is called once there is a booking, or nothing was heard in `republish_s`.
+        """
         now = asyncio.get_running_loop().time()
         payable_by = now + wait_s
         seats_by = now + max(wait_s, SEATS_SECONDS)
         watch = self._watch
         try:
             self._ask(seats_by)
-            if not await watch.until(known, min(now + republish_s, seats_by)) and now + republish_s < seats_by:
+            answered = await watch.until(known, min(now + republish_s, seats_by))
+            over()
+            if not answered and now + republish_s < seats_by:
                 # Redis may have lost it. Both are answered alike, and the first answer is still good.
                 self._ask(seats_by)
                 await watch.until(known, seats_by)
@@ -91,9 +98,10 @@ async def create_booking(request: web.Request) -> web.Response:
     key = idempotency_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     command = _command(identity, key, await read(request, NewBooking))
-    with request.app[WAITERS].watch(command.booking_id, identity.subject) as watch:
-        placing = Placing(request.app[BUS], watch, command, request[TRACEPARENT])
-        outcome = await placing.run(prefer.wait_s, settings.republish_ms / 1000)
+    async with request.app[TURNS].turn() as over:
+        with request.app[WAITERS].watch(command.booking_id, identity.subject) as watch:
+            placing = Placing(request.app[BUS], watch, command, request[TRACEPARENT])
+            outcome = await placing.run(prefer.wait_s, settings.republish_ms / 1000, over)
     return _answer(command, outcome, prefer, request.app[QUEUE])
 
 

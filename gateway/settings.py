@@ -39,6 +39,10 @@ class GatewaySettings(ActorSettings):
     body_max_bytes: int = Field(default=65_536, ge=1024, le=10_485_760)
     # Entries in a mailbox from which on requests that would add to it get 503 with Retry-After.
     mailbox_limit: int = Field(default=20_000, ge=1)
+    # POST /bookings that are worked on at once, each until there is a booking: what one gateway and one booking
+    # actor do in less than republish_ms. The others wait for their turn, so long, then get 503 with Retry-After.
+    placing_max: int = Field(default=500, ge=1)
+    placing_patience_seconds: float = Field(default=20, gt=0, le=300)
     # How old the known mailbox lengths may be: in this time a rush can go over the limit.
     mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
     # Requests a second of one subject (of one address before there is a token); 0 switches it off.

@@ -94,7 +94,7 @@ class Rush:
 async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
     """`told` of the tally four times a second, `began` of what is done before and after."""
     began("starting Holdfast")
-    connections = min(plan.connections, _connections_max())
+    connections = _connections(plan.connections)
     async with stages.running(plan.scale, **SETTINGS) as stage:
         began("making the event and the tokens")
         (event,) = await stage.events(1, plan.seats, "Opening night")
@@ -124,12 +124,15 @@ async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
     return Rush(plan, tally, seconds, place.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong)
 
 
-def _connections_max() -> int:
-    """What a process may open here: this one, and the gateway that it starts."""
+def _connections(wanted: int) -> int:
+    """As many of those as a process may open here: this one, and the gateway that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard - OTHER_FILES
+    files = wanted + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        files = min(files, hard)
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return max(files - OTHER_FILES, 1)
 
 
 async def _rush(

@@ -67,7 +67,7 @@ def _bars(tally: Tally, now: Moment) -> RenderableType:
         bar = ProgressBar(total=max(total, 1), completed=count, complete_style=colour, finished_style=colour)
         grid.add_row(Text(name), bar, Text(text))
     wrong = Text(f"{len(tally.problems):,} problems", "red") if tally.problems else Text("no problems", "green")
-    again = f"{tally.turned_away:,} answers said when to come again (503, 429)"
+    again = f"{tally.turned_away:,} times told to come again (503)"
     grid.add_row(Text("turned away"), Text(again), wrong)
     return grid
 

@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
+from bench.arrivals import Served
+from bench.clients import Sale
+from bench.hops import hops
 from bench.settled import INDEXES, KEYS, fill
 from booking.repository import NEXT_DUE as BOOKING_DUE
 from ops.audit.databases import Databases
@@ -34,29 +38,32 @@ async def schema(connection: asyncpg.Connection) -> set[str]:
     return {row["name"] for query in (KEYS, INDEXES) for row in await connection.fetch(query)}
 
 
-async def test_settled_bookings_are_clean_and_leave_the_schema_as_it_was(
-    migrated_database: Callable[..., Awaitable[str]],
-) -> None:
-    """The audit finds nothing wrong and nothing under way, nothing is ever due, every index is there again."""
-    urls = (
-        await migrated_database("booking", "growth_booking"),
-        await migrated_database("payment", "growth_payment"),
-    )
+@pytest.fixture
+async def urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
+    """Both databases with settled bookings of three events."""
+    booking_url = await migrated_database("booking", "growth_booking")
+    payment_url = await migrated_database("payment", "growth_payment")
+    booking, payment = await asyncpg.connect(booking_url), await asyncpg.connect(payment_url)
+    events = []
+    for _ in range(3):
+        event, ticket_type = str(uuid4()), str(uuid4())
+        await booking.execute(EVENT, event)
+        await booking.execute(TICKET_TYPE, ticket_type, event)
+        events.append({"id": event, "ticket_types": [{"id": ticket_type, "unit_amount": 2500}]})
+    before = await schema(booking), await schema(payment)
+    await fill(booking_url, payment_url, events, COUNT)
+    assert (await schema(booking), await schema(payment)) == before
+    await booking.close()
+    await payment.close()
+    return booking_url, payment_url
+
+
+async def test_settled_bookings_are_clean(urls: tuple[str, str]) -> None:
+    """The audit finds nothing wrong and nothing under way, nothing is ever due, and every index is there again."""
     async with AsyncExitStack() as stack:
         booking, payment = [await asyncpg.connect(url) for url in urls]
         stack.push_async_callback(booking.close)
         stack.push_async_callback(payment.close)
-        events = []
-        for _ in range(3):
-            event, ticket_type = str(uuid4()), str(uuid4())
-            await booking.execute(EVENT, event)
-            await booking.execute(TICKET_TYPE, ticket_type, event)
-            events.append({"id": event, "ticket_types": [{"id": ticket_type, "unit_amount": 2500}]})
-        before = await schema(booking), await schema(payment)
-
-        await fill(*urls, events, COUNT)
-
-        assert (await schema(booking), await schema(payment)) == before
         both = Databases(booking, payment)
         cases = [case async for page in both.bookings(None) for case in page]
         found = [text for case in cases for check in CHECKS for text in check(case, datetime.now(UTC))]
@@ -67,3 +74,19 @@ async def test_settled_bookings_are_clean_and_leave_the_schema_as_it_was(
         assert dict(map(tuple, counted)) == STATUSES
         assert await booking.fetchval(BOOKING_DUE) is None
         assert await payment.fetchval(PAYMENT_DUE) is None
+
+
+async def test_hops_are_read_from_the_rows(urls: tuple[str, str]) -> None:
+    """The hops until 201 are the time until payable, those after it the time until told; others are left out."""
+    connection = await asyncpg.connect(urls[0])
+    row = await connection.fetchrow("SELECT id, created_at FROM bookings WHERE status = 'confirmed' LIMIT 1")
+    never_paid = await connection.fetchval("SELECT id FROM bookings WHERE status = 'failed' LIMIT 1")
+    await connection.close()
+    due = row["created_at"].timestamp() - 100
+    served = [Served(due, 0.0, Sale(str(id), 1000.0, 2000.0)) for id in (row["id"], never_paid)]
+    found = [seconds for (seconds,) in (await hops(*urls, served)).values()]
+    # As they are written: payment has them at once, an intent is there after 300 s, confirmed after 600 s. The two
+    # databases were written a moment apart.
+    assert found == pytest.approx([100, 0, 300, 600, -900, 600, 2300], abs=20)
+    assert sum(found[:4]) == pytest.approx(1000)
+    assert sum(found[4:]) == pytest.approx(2000)

@@ -10,8 +10,9 @@ import pytest
 
 from bench.arrivals import Arrivals, schedule
 from bench.clients import Client, Sale
+from bench.driver import Slice
 from bench.errors import BenchError
-from bench.latency import distribution, milliseconds, summary
+from bench.latency import TOLD, Measured, cpu_ms, distribution, milliseconds, summary
 from bench.stage import Stage
 
 
@@ -67,11 +68,13 @@ async def test_waiting_for_a_free_client_counts() -> None:
     arrived = await arrivals.run(200, 0.1)
     assert len(arrived.sales) == customers - 1
     assert arrived.failures == ["BenchError: sold out"]
-    assert {sale.payable for sale in arrived.sales} == set(arrived.late)
-    assert max(arrived.late) > 0
+    assert all(each.sale.payable == each.late for each in arrived.served)
+    assert max(each.late for each in arrived.served) > 0
     assert all(before != after for before, after in pairwise(client.bodies))
-    found = milliseconds(arrived)
-    assert found["paid → told"] == [500.0] * (customers - 1)
+    closed = Slice(1, "", 1.0, {"booking": 1.0}, (), ())
+    found = milliseconds(Measured(closed, 200, arrived, {"one hop": [0.1]}))
+    assert found[TOLD] == [500.0] * (customers - 1)
+    assert found["  one hop"] == [100.0]
 
 
 def test_summary_has_every_share_or_nothing() -> None:
@@ -81,3 +84,10 @@ def test_summary_has_every_share_or_nothing() -> None:
     assert summary([]) == {}
     assert distribution(samples)[98] == (99.0, 99.0)
     assert distribution([]) == []
+
+
+def test_cpu_is_that_of_one_booking() -> None:
+    """By kind, and the sum of what a booking is charged with: not the driver's."""
+    found = cpu_ms({"booking": 1.0, "redis": 0.5, "driver": 3.0}, 10)
+    assert found == {"booking": 100.0, "redis": 50.0, "driver": 300.0, "sum": 150.0}
+    assert cpu_ms({"booking": 1.0}, 0) == {}

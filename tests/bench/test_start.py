@@ -15,13 +15,13 @@ def test_memory_is_that_of_a_process_with_its_children() -> None:
 
 
 def test_the_slowest_and_the_largest_are_judged() -> None:
-    """Of Holdfast's own processes, however they were started; the servers are shown and not judged."""
+    """Of Holdfast's own processes, each started on its own; all at once and the servers are only shown."""
     idle = {
         "postgres": Idle(500 * MIB, None, 0.0),
         "gateway-1": Idle(80 * MIB, 60 * MIB, 0.0),
         "sandbox": Idle(50 * MIB, 40 * MIB, 0.0),
     }
-    found = _findings(5.0, [3.0, 2.0], {"gateway-1": 0.7, "sandbox": 0.4}, {"gateway-1": 1.6}, idle)
+    found = _findings(5.0, [3.0, 2.0], {"gateway-1": 1.6, "sandbox": 0.4}, {"gateway-1": 1.7}, idle)
     again, ready, largest = found.goals
     assert (again.figure, again.met) == (2.5, True)
     assert (ready.figure, ready.met) == (1.6, False)

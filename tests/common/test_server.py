@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -10,8 +11,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import uvloop
+from aiohttp import web
 
-from common.server import USER_TIMEOUT
+from common.server import USER_TIMEOUT, Runner, Site
+from common.settings import ProcessSettings
 from tests.common.test_process import Program, running
 
 SECRET = "eyJhbGciOi-somebodys-token"
@@ -107,3 +111,32 @@ async def test_answers_that_nobody_reads_are_not_kept(program: Program) -> None:
 
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(ask_on(), GIVES_UP_S)
+
+
+RUSH = 300
+
+
+async def _turns_until_taken() -> int:
+    """How many turns of the loop it takes until RUSH connections, which came at once, are taken."""
+    loop = asyncio.get_running_loop()
+    runner = Runner(web.Application(), ProcessSettings())
+    await runner.setup()
+    site = Site(runner, ProcessSettings())
+    await site.start()
+    assert runner.server is not None
+    turns = 0
+    with contextlib.ExitStack() as clients:
+        for _ in range(RUSH):
+            clients.enter_context(socket.create_connection(runner.addresses[0], timeout=GIVES_UP_S))
+        deadline = loop.time() + GIVES_UP_S
+        while len(runner.server.connections) < RUSH and loop.time() < deadline:
+            turns += 1
+            await asyncio.sleep(0)
+        assert len(runner.server.connections) == RUSH
+    await runner.cleanup()
+    return turns
+
+
+async def test_connections_that_come_at_once_are_taken_at_once() -> None:
+    """Not one at each turn of uvloop: under load that would be fewer than come."""
+    assert await asyncio.to_thread(uvloop.run, _turns_until_taken()) < RUSH / 5

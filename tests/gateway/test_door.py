@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import make_mocked_request, unused_port
+from prometheus_client import CollectorRegistry
 
-from common.errors import TooManyRequests
+from common.errors import TooManyRequests, Unavailable
 from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS, CreateBooking, GetEvent
 from common.streams import connect
-from gateway.door import DOOR, Limiter, client_address
+from gateway.door import DOOR, Limiter, Turns, client_address
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -146,3 +147,49 @@ def test_only_our_own_proxies_say_where_a_client_is(proxies: int, forwarded: str
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     request = make_mocked_request("GET", "/", headers=headers).clone(remote="9.9.9.9")
     assert client_address(request, proxies) == expected
+
+
+async def test_no_more_have_their_turn_at_once_than_may() -> None:
+    """The others wait, and come in the order in which they asked; a turn can be over before its end, and once."""
+    turns, order, go_on = Turns(1, 10, CollectorRegistry()), [], asyncio.Event()
+
+    async def work(number: int) -> None:
+        async with turns.turn() as over:
+            order.append(number)
+            over()
+            over()
+            await go_on.wait()
+
+    async with turns.turn():
+        waiting = [asyncio.create_task(work(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        assert order == []
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert order == [0, 1, 2]
+    go_on.set()
+    await asyncio.gather(*waiting)
+    async with turns.turn():
+        pass
+
+
+async def test_whose_turn_does_not_come_is_told_when_to_come_back() -> None:
+    turns = Turns(1, 0.01, CollectorRegistry())
+    async with turns.turn():
+        with pytest.raises(Unavailable) as refused:
+            async with turns.turn():
+                pass
+    assert refused.value.extra["retry_after"] >= 1
+    async with turns.turn():
+        pass
+
+
+async def test_booking_that_waits_for_stripe_keeps_nobody_waiting(start: Gateway, actor: ScriptedBooking) -> None:
+    """A turn is over once there is a booking, also where its client waits on for something to pay."""
+    gateway = await start(placing_max=1, placing_patience_seconds=10, wait_seconds=30)
+    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id, payment="creating", version=1)))
+    first = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=bearer("alice")))
+    await actor.wait_for(CreateBooking)
+    second = await gateway.post("/bookings", json=BOOK, headers=bearer("bob") | {"Prefer": "wait=0"})
+    assert (second.status, first.done()) == (202, False)
+    first.cancel()
