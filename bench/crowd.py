@@ -1,7 +1,7 @@
 """Very many sockets that only listen, as a process of its own: `python -m bench.crowd`.
 
-It takes one command a line on stdin, in JSON, and answers each with one line. What arrives is noted with its time and
-looked at later: a client library, or only an event loop, would take longer than the gateway.
+It takes one command a line on stdin, in JSON, and answers each with one line. What arrives is kept with the time at
+which the system had it for the client, and looked at later: a client library would take longer than the gateway.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import select
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,9 @@ ANSWER_SECONDS = 20.0
 LINE_MAX_BYTES = 1 << 30
 CHUNK_BYTES = 65_536
 STDIN = 0
+# socket(7), not among Python's constants: what is received comes with its time, seconds and nanoseconds as longs.
+SO_TIMESTAMPNS = 35
+TIMES_BYTES = socket.CMSG_SPACE(16)
 
 TEXT, PING, PONG = 0x81, b"\x89\x00", b"\x8a\x80\0\0\0\0"
 _VERSION = re.compile(rb'"version":(\d+)')
@@ -38,13 +42,13 @@ def text(payload: bytes) -> bytes:
 
 
 class Crowd:
-    """The sockets by their number, and what they heard: the version of a state, and when it came in microseconds of
-    the machine's monotonic clock."""
+    """The sockets by their number, and what they heard: the version of a state, and when it came, in Unix
+    microseconds."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._poll.register(STDIN, select.EPOLLIN)
-        self._sockets: list[socket.socket] = []
+        self._sockets: dict[int, socket.socket] = {}
         self._numbers: dict[int, int] = {}
         self._rest: dict[int, bytes] = {}
         self._chunks: list[tuple[int, int, bytes]] = []
@@ -71,9 +75,10 @@ class Crowd:
         """One socket for each token, in that order."""
         for asked, token in enumerate(tokens, 1):
             connection = socket.create_connection((host, port))
+            connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             connection.send(_upgrade(host, port, token))
             self._numbers[connection.fileno()] = len(self._sockets)
-            self._sockets.append(connection)
+            self._sockets[connection.fileno()] = connection
             self._poll.register(connection.fileno(), select.EPOLLIN)
             self._wait_for_answers(asked - UNANSWERED_MAX)
         self._wait_for_answers(len(tokens))
@@ -83,7 +88,7 @@ class Crowd:
     def say(self, message: str) -> dict[str, Any]:
         """Every socket sends `message` and gets a snapshot."""
         frame = text(message.encode())
-        for asked, connection in enumerate(self._sockets, 1):
+        for asked, connection in enumerate(self._sockets.values(), 1):
             connection.send(frame)
             self._wait_for_answers(asked - UNANSWERED_MAX)
         self._wait_for_answers(len(self._sockets))
@@ -95,7 +100,7 @@ class Crowd:
         return {"arrivals": len(self._heard)}
 
     def take(self) -> dict[str, Any]:
-        """All that came since the last time. `late_p99`: what came may have been noted so many seconds late."""
+        """All that came since the last time. `late_p99`: after so many seconds it was looked at."""
         self._read()
         answer = {"heard": self._heard, "late_p99": percentile(self._late, 0.99)}
         self._heard, self._late = [], []
@@ -114,20 +119,20 @@ class Crowd:
     def _listen(self) -> bool:
         """Take in what there is, or wait for something; whether there is a command."""
         told = False
-        ready = self._poll.poll(1.0, len(self._sockets) + 1)
-        began = time.perf_counter()
-        for descriptor, _ in ready:
+        for descriptor, _ in self._poll.poll(1.0, len(self._sockets) + 1):
             if descriptor == STDIN:
                 told = True
                 continue
-            data = os.read(descriptor, CHUNK_BYTES)
-            self._chunks.append((descriptor, time.monotonic_ns(), data))
+            data, times, _, _ = self._sockets[descriptor].recvmsg(CHUNK_BYTES, TIMES_BYTES)
+            now = time.time_ns()
+            at = _nanoseconds(times[0][2]) if times else now
+            self._chunks.append((descriptor, at, data))
+            self._late.append((now - at) / 1e9)
             if PING in data:
                 os.write(descriptor, PONG)
             elif not data:
                 self._poll.unregister(descriptor)
                 self._failures.append(f"socket {self._numbers[descriptor]} was closed")
-        self._late.append(time.perf_counter() - began)
         return told
 
     def _read(self) -> None:
@@ -155,6 +160,11 @@ class Crowd:
             self._heard.append((number, int(version[1]), at // 1000))
         else:
             self._failures.append(f"socket {number} received {payload!r}")
+
+
+def _nanoseconds(times: bytes) -> int:
+    seconds, nanoseconds = struct.unpack("@2l", times)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -255,7 +255,7 @@ class _Crowd:
         watching = asyncio.create_task(lag.watch())
 
         async def publish(beat: int) -> None:
-            version = time.monotonic_ns() // 1000
+            version = time.time_ns() // 1000
             envelopes, numbers = changes(beat, version)
             sent.extend((number, version) for number in numbers)
             await bus.publish(envelopes)

@@ -65,7 +65,6 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         app[SUPERVISOR].spawn("door", app[DOOR].watch()),
         app[SUPERVISOR].spawn("queue", app[QUEUE].run()),
         app[SUPERVISOR].spawn("sockets", app[HUB].watch()),
-        app[SUPERVISOR].spawn("pictures", app[HUB].spread()),
     ]
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTENING_SECONDS):

@@ -23,8 +23,6 @@ from gateway.websocket import text_frame as text_frame
 
 # Over how long sockets are closed when all have to come back.
 RENEW_SECONDS = 2.0
-# Sockets that one picture is sent to before something else gets its turn: about two milliseconds' worth.
-AT_ONCE = 100
 # How often all sockets are looked at: who is silent, and whose time is over.
 LOOK_SECONDS = 1.0
 
@@ -47,8 +45,7 @@ CLOSE_MEANINGS = {
 class Change:
     """The state of the thing `key` at `version`, ready to be written.
 
-    `repeats`: it is a picture of something that changes often: another of the same version may follow (that counts
-    something else), and the newest alone suffices.
+    `repeats`: whether another state of the same version may follow (its version counts something else).
     """
 
     key: Topic
@@ -68,8 +65,6 @@ class Hub:
         self._ping_s = ping_s
         self._sockets: set[Socket] = set()
         self._topics: dict[Topic, set[Socket]] = {}
-        self._pictures: dict[Topic, Change] = {}
-        self._news = asyncio.Event()
         self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=registry)
         self._closed = Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=registry
@@ -110,37 +105,11 @@ class Hub:
         return topic in self._topics
 
     def broadcast(self, topic: Topic, change: Change) -> None:
-        """Send `change` to all who listen to `topic`, but never a version not above one sent before. A picture that
-        many listen to is sent by `spread`."""
-        listeners = self._topics.get(topic, ())
-        if change.repeats and (topic in self._pictures or len(listeners) > AT_ONCE):
-            if topic not in self._pictures or change.version >= self._pictures[topic].version:
-                self._pictures[topic] = change
-            self._news.set()
-            return
-        for socket in tuple(listeners):
-            self._tell(socket, change)
-
-    async def spread(self) -> None:
-        """Send pictures bit by bit, so that nothing else has to wait for long, until cancelled. Of those that come
-        meanwhile only the newest is sent."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._pictures:
-                topic, change = next(iter(self._pictures.items()))
-                for number, socket in enumerate(tuple(self._topics.get(topic, ())), 1):
-                    self._tell(socket, change)
-                    if number % AT_ONCE == 0:
-                        await asyncio.sleep(0)
-                newest = self._pictures.pop(topic)
-                if newest is not change:
-                    self._pictures[topic] = newest  # behind those of others
-
-    def _tell(self, socket: Socket, change: Change) -> None:
-        seen = socket.last_seen(change.key)
-        if change.version > seen or (change.repeats and change.version == seen):
-            self.send(socket, change.frame, change.key, change.version)
+        """Send `change` to all who listen to `topic`, but never a version not above one sent before."""
+        for socket in tuple(self._topics.get(topic, ())):
+            seen = socket.last_seen(change.key)
+            if change.version > seen or (change.repeats and change.version == seen):
+                self.send(socket, change.frame, change.key, change.version)
 
     def send(self, socket: Socket, frame: bytes, key: Topic | None = None, version: int = 0) -> None:
         """Send to one socket, and remember the version; a socket that does not keep up is closed."""

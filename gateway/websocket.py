@@ -32,8 +32,8 @@ SEEN_MAX = 1000
 # How long a client may take to answer a close frame, and to read what was written before it.
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 10.0
-# A client that does not answer a ping for half as long again as it was silent before is gone.
-GONE_PINGS = 1.5
+# A client that does not answer a ping within half of the time that it was silent before is gone.
+ANSWER_SHARE = 0.5
 NORMAL_CLOSURE = 1000
 PING_FRAME = b"\x89\x00"
 
@@ -94,7 +94,7 @@ class Socket(BaseProtocol):
     """
 
     __slots__ = (
-        "_heard_at", "_pinged", "_queue_max", "_reader", "_received", "_seen", "_transport",
+        "_heard_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
         "closing", "expires_at", "reading", "topics",
     )  # fmt: skip
 
@@ -107,7 +107,7 @@ class Socket(BaseProtocol):
         self._received = WebSocketDataQueue(self, RECEIVED_MAX_BYTES, loop=loop)
         self._reader = WebSocketReader(self._received, message_max_bytes, compress=False, decode_text=True)
         self._heard_at = loop.time()
-        self._pinged = False
+        self._pinged_at: float | None = None
         self._seen: OrderedDict[Topic, int] | None = None
         self.topics: set[Topic] = set()
         self.closing = False
@@ -131,7 +131,7 @@ class Socket(BaseProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
-        self._pinged = False
+        self._pinged_at = None
         self._reader.feed_data(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -186,11 +186,12 @@ class Socket(BaseProtocol):
 
     def look(self, ping_s: float) -> None:
         """Ping the client when nothing came from it for `ping_s` seconds; end the connection if no answer comes."""
-        silent = self._loop.time() - self._heard_at
-        if silent > ping_s * GONE_PINGS:
-            self._transport.abort()
-        elif silent > ping_s and not self._pinged and self._writable:
-            self._pinged = True
+        now = self._loop.time()
+        if self._pinged_at is not None:
+            if now - self._pinged_at > ping_s * ANSWER_SHARE:
+                self._transport.abort()
+        elif now - self._heard_at > ping_s and self._writable:
+            self._pinged_at = now
             self._transport.write(PING_FRAME)
 
     # --- the end ------------------------------------------------------------------------------------------

@@ -404,7 +404,7 @@ async def test_what_comes_right_behind_the_request_is_read(gateway: Client) -> N
 
 
 async def test_a_silent_client_stays_as_long_as_it_answers_pings(start: Gateway) -> None:
-    gateway = await start(ws_ping_seconds=0.2)
+    gateway = await start(ws_ping_seconds=0.5)
     reader, writer = await upgraded(gateway)
     async with asyncio.timeout(10):
         for _ in range(3):
