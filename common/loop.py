@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -113,6 +114,8 @@ class Loop:
         """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
         try:
             await self._read_on()
+            with suppress(*REDIS_AWAY):
+                await self._mailbox.leave()
             if self._in_hand:
                 await asyncio.wait(self._in_hand)
         finally:

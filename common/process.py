@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -59,6 +61,13 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
     return 1 if supervisor.failed else 0
 
 
+def _allow_open_files() -> None:
+    """As many as the system lets us have: each client is one. A shell's own limit is mostly 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _spare_collector() -> None:
     """What is there after the start stays for good: it is not looked through for garbage again."""
     gc.collect()
@@ -75,5 +84,6 @@ def main(process: str, kind: type[S], build_app: Callable[[S], web.Application])
     except ConfigurationError as error:
         print(f"{process}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    _allow_open_files()
     logs.configure(settings.log_level, settings.log_format, process, settings.instance)
     sys.exit(uvloop.run(serve(app, settings)))

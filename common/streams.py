@@ -6,6 +6,7 @@ work that is left. Nothing unacknowledged is ever trimmed.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from common.redis import REDIS_AWAY as REDIS_AWAY
 from common.redis import RedisRefuses as RedisRefuses
 from common.redis import connect as connect
 from common.redis import writable as writable
+from common.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
 
 Fields = dict[bytes, bytes]
 # A Redis command and its arguments.
@@ -91,7 +93,9 @@ class Mailbox:
         group: str,
         consumer: str,
         claim_idle_ms: int,
+        turn: Turn | None = None,
     ) -> None:
+        """Consumers with a `turn` leave new entries to one of them while it keeps up (see turns.py)."""
         self.stream = stream
         self._redis = redis
         self._blocking = blocking
@@ -103,6 +107,7 @@ class Mailbox:
         self._claim_every_s = claim_idle_ms / 12_000
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
+        self._turn = turn
         self._ack_and_delete = False
 
     async def create(self) -> None:
@@ -120,9 +125,7 @@ class Mailbox:
         try:
             if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
                 return claimed
-            answer = await self._blocking.xreadgroup(
-                self._group, self._consumer, {self.stream: ">"}, count=count, block=block_ms
-            )
+            answer = await self._read_new(count, block_ms)
         except ResponseError as error:
             # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
             if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
@@ -130,6 +133,34 @@ class Mailbox:
             await self.create()
             return []
         return [Entry(id, fields) for _, entries in cast(Any, answer or []) for id, fields in entries]
+
+    async def _read_new(self, count: int, block_ms: int) -> Any:
+        new: Any = {self.stream: ">"}
+        turn = self._turn
+        if turn is None:
+            return await self._blocking.xreadgroup(self._group, self._consumer, new, count=count, block=block_ms)
+        if not turn.mine:
+            await asyncio.sleep(min(turn.pause_s(), block_ms / 1000))
+            unread = await cast(Any, self._redis).execute_command(*turn.take)
+            turn.mine = unread == MINE
+            if unread < HELP_FROM:
+                return []
+            return await self._redis.xreadgroup(self._group, self._consumer, new, count=count)
+        async with self._blocking.pipeline(transaction=False) as pipe:
+            cast(Any, pipe).execute_command(*turn.take)
+            pipe.xreadgroup(self._group, self._consumer, new, count=count, block=min(block_ms, WAIT_MAX_MS))
+            # An error as it came: a pipeline's own has another text.
+            unread, answer = await pipe.execute(raise_on_error=False)
+        for each in (unread, answer):
+            if isinstance(each, Exception):
+                raise each
+        turn.mine = unread == MINE
+        return answer
+
+    async def leave(self) -> None:
+        """Read no more: whoever else is there has the turn."""
+        if self._turn is not None and self._turn.mine:
+            await cast(Any, self._redis).execute_command(*self._turn.leave)
 
     async def _claim(self, count: int) -> list[Entry]:
         answer = cast(

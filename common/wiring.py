@@ -18,6 +18,7 @@ from common.settings import ActorSettings
 from common.streams import REDIS_AWAY, Mailbox, connect, lengths
 from common.supervisor import SUPERVISOR, finish
 from common.telemetry import METRICS, SAMPLERS
+from common.turns import Turn
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -90,6 +91,7 @@ def actor_context(
                     group=process,
                     consumer=settings.instance,
                     claim_idle_ms=settings.claim_idle_ms,
+                    turn=Turn(stream, process, settings.instance),
                 ),
                 each.handlers,
                 each.slots,

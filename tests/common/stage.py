@@ -19,6 +19,7 @@ from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, Message, Paym
 from common.settings import ActorSettings
 from common.streams import Entry, Mailbox, dead_letters
 from common.telemetry import Metrics
+from common.turns import Turn
 
 BLOCK_MS = 20
 GROUP = "payment"
@@ -122,6 +123,13 @@ class Stage:
     def mailbox(self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM) -> Mailbox:
         return Mailbox(
             self.redis, self.blocking, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms
+        )
+
+    def turning(self, consumer: str) -> Mailbox:
+        """As `mailbox`, of a consumer that leaves new entries to one while it keeps up."""
+        turn = Turn(STREAM, GROUP, consumer)
+        return Mailbox(
+            self.redis, self.blocking, STREAM, group=GROUP, consumer=consumer, claim_idle_ms=60_000, turn=turn
         )
 
     def actor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from common.bus import Bus
 from common.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
+from common.turns import TURN_MS
 from ops.audit.command import examine
 from ops.child import Child
 from tests.booking.stage import new_event
@@ -23,8 +25,6 @@ ROUNDS = 2
 SEATS_FREE = 10
 CLIENTS = 15
 ANSWER_S = 30.0
-# Shorter than the stop that came before.
-READ_JUST_NOW_MS = 1500
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -41,11 +41,14 @@ async def test_few_seats_are_sold_once_whichever_process_is_killed(processes: Pr
     assert result.rounds == ROUNDS
 
 
-async def in_hand(processes: Processes, mailbox: str, child: Child) -> list[dict[str, Any]]:
-    """The mailbox's consumer that is this process; empty while it has nothing in hand."""
-    group = mailbox.partition(".")[0]
-    found = await processes.place.redis.xinfo_consumers(mailbox, group)
-    return [each for each in found if f"-{child.pid}-".encode() in each["name"] and each["pending"]]
+async def in_hand(processes: Processes, mailbox: str) -> Child | None:
+    """A process that has something of the mailbox in hand: mostly the one whose turn it is."""
+    kind = mailbox.partition(".")[0]
+    for each in await processes.place.redis.xinfo_consumers(mailbox, kind):
+        for child in processes.children(kind):
+            if f"-{child.pid}-".encode() in each["name"] and each["pending"]:
+                return child
+    return None
 
 
 def orders(event: CreateEvent) -> list[CreateBooking]:
@@ -67,18 +70,25 @@ async def ask_all(processes: Processes, bus: Bus) -> tuple[CreateEvent, list[asy
     return event, [asyncio.create_task(each) for each in asking]
 
 
+async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Task[Any]]) -> None:
+    """Until everybody has an answer, and nothing is left to be done for them."""
+    await asyncio.wait(asked)
+    await processes.place.at_rest(event.event_id)
+
+
 async def reads_on(processes: Processes, bus: Bus, mailbox: str, child: Child) -> None:
-    """There is new work until the process has taken some: then it is through with the old."""
-    group = mailbox.partition(".")[0]
+    """It is given the turn and new work until it has taken some: then it is through with the old."""
+    redis, began = processes.place.redis, time.monotonic()
     async with asyncio.timeout(2 * ANSWER_S):
         while True:
+            for each in await redis.xinfo_consumers(mailbox, mailbox.partition(".")[0]):
+                if f"-{child.pid}-".encode() not in each["name"]:
+                    continue
+                if each["idle"] / 1000 < time.monotonic() - began and not each["pending"]:
+                    return
+                await redis.set(f"turn:{mailbox}", each["name"], px=TURN_MS)
             event, asked = await ask_all(processes, bus)
-            await asyncio.gather(*asked)
-            await processes.place.at_rest(event.event_id)
-            found = await processes.place.redis.xinfo_consumers(mailbox, group)
-            idle = [each["idle"] for each in found if f"-{child.pid}-".encode() in each["name"]]
-            if idle and idle[0] < READ_JUST_NOW_MS and not await in_hand(processes, mailbox, child):
-                return
+            await rest(processes, event, asked)
 
 
 @pytest.mark.parametrize(("kind", "mailbox"), [("booking", BOOKING_COMMANDS), ("payment", PAYMENT_INTENTS)])
@@ -89,21 +99,25 @@ async def test_a_process_that_was_stopped_in_the_middle_does_not_win(
     started = datetime.now(UTC)
     url = processes.place.where.redis_url
     assert url is not None
-    child = processes.children(kind)[0]
     async with open_bus(url) as bus:
         stopped = False
-        while not stopped:  # until it is caught with something in hand
+        while not stopped:  # until one is caught with something in hand
             event, asked = await ask_all(processes, bus)
-            async with asyncio.timeout(ANSWER_S):
-                while not await in_hand(processes, mailbox, child) and not all(task.done() for task in asked):
-                    pass
+            over = asyncio.create_task(rest(processes, event, asked))
+            child = None
+            while child is None and not over.done():
+                child = await in_hand(processes, mailbox)
+            over.cancel()
+            if child is None:
+                continue
             with processes.stopped(child, by_the_clock=kind == "booking"):
-                stopped = bool(await in_hand(processes, mailbox, child))
+                stopped = await in_hand(processes, mailbox) is child
                 if stopped:
                     answers = [(await task)["booking"] for task in asked]
                     await processes.place.at_rest(event.event_id, seconds=60)
                     before = await states(processes, event)
             await asyncio.gather(*asked)
+        assert child is not None
         await reads_on(processes, bus, mailbox, child)
     assert sorted(answer["status"] for answer in answers) == ["failed"] * 5 + ["pending"] * SEATS_FREE
     await processes.place.at_rest(event.event_id)

@@ -218,6 +218,9 @@ class SimulatedMailbox:
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         return 0
 
+    async def leave(self) -> None:
+        """Here everybody reads: whose turn it is is only a hint."""
+
 
 def encoded(fields: Mapping[str, str | bytes]) -> Fields:
     """As they are on the wire."""

@@ -1,0 +1,51 @@
+"""Whose turn it is to read a mailbox while one of its consumers suffices.
+
+Redis gives each entry to the consumer that has waited longest: eight that wait take one entry each where one would
+take eight, and eight transactions cost about eight times as much as one. So one has the turn, and the others look
+now and then: they help when more waits than a good batch, and take the turn over when its holder is not heard of.
+
+Only a hint. Two that read at once are as right as ever, and whoever dies with the turn in hand loses it in TURN_MS.
+"""
+
+from __future__ import annotations
+
+import random
+
+# The holder says so with each read. Longer than it waits for news, short enough to be missed by nobody.
+TURN_MS = 1500
+WAIT_MAX_MS = 500
+# How often the others look, on average.
+LOOK_S = 0.4
+# Entries that nobody has read yet from which on all read: about half of the largest batch.
+HELP_FROM = 128
+
+MINE = -1
+
+# Takes the turn, or keeps it; else says how many entries nobody has read yet. Acknowledged entries are deleted, so
+# these are all but the pending ones. Without a group there is nothing to help with.
+_TAKE = """
+local holder = redis.call('GET', KEYS[2])
+if not holder or holder == ARGV[2] then
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+  return -1
+end
+local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+if pending.err then return 0 end
+return redis.call('XLEN', KEYS[1]) - pending[1]
+"""
+_LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Turn:
+    """One consumer's view of the turn at `stream`."""
+
+    def __init__(self, stream: str, group: str, consumer: str) -> None:
+        key = f"turn:{stream}"
+        # Commands: take or keep it (answers MINE, or how much waits), and let others have it.
+        self.take = ("EVAL", _TAKE, 2, stream, key, group, consumer, TURN_MS)
+        self.leave = ("EVAL", _LEAVE, 1, key, consumer)
+        self.mine = True
+
+    def pause_s(self) -> float:
+        """Until the next look of one that has not got it; not all look at once."""
+        return LOOK_S * (0.5 + random.random())

@@ -1,0 +1,88 @@
+"""One of a mailbox's consumers reads while it keeps up; the others help, or take over."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.streams import Entry, Mailbox
+from common.turns import HELP_FROM
+from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
+
+KEY = f"turn:{STREAM}"
+
+
+async def add(stage: Stage, count: int) -> None:
+    for number in range(count):
+        await stage.redis.xadd(STREAM, {"value": str(number)})
+
+
+async def values(mailbox: Mailbox, count: int = 500) -> list[str]:
+    return [entry.fields[b"value"].decode() for entry in await mailbox.read(count, BLOCK_MS)]
+
+
+@pytest.fixture
+async def two(stage: Stage) -> tuple[Mailbox, Mailbox]:
+    """The first has the turn, and the second knows."""
+    first, second = stage.turning("first"), stage.turning("second")
+    await first.create()
+    assert (await first.read(1, BLOCK_MS), await second.read(1, BLOCK_MS)) == ([], [])
+    return first, second
+
+
+async def test_one_reads_while_it_keeps_up(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    first, second = two
+    await add(stage, HELP_FROM - 1)
+    assert await values(second) == []
+    assert len(await values(first)) == HELP_FROM - 1
+
+
+async def test_what_somebody_has_in_hand_waits_for_nobody(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    first, second = two
+    await add(stage, 2 * HELP_FROM)
+    assert len(await values(first, HELP_FROM + 1)) == HELP_FROM + 1
+    assert await values(second) == []
+
+
+async def test_others_help_when_more_waits(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    _, second = two
+    await add(stage, HELP_FROM)
+    assert len(await values(second)) == HELP_FROM
+
+
+async def test_who_is_heard_of_no_more_loses_it(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    first, second = two
+    await add(stage, 2)
+    await stage.redis.pexpire(KEY, 1)
+    await until(lambda: _gone(stage))
+    assert await values(second) == []  # takes it
+    assert await values(second, 1) == ["0"]
+    assert await values(first, 1) == ["1"]  # it does not know yet: two that read at once harm nothing
+    await add(stage, 1)
+    assert await values(first) == []
+
+
+async def test_who_leaves_hands_it_over(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    first, second = two
+    await second.leave()  # it is not its own to give
+    assert await stage.redis.get(KEY) == b"first"
+    await first.leave()
+    await add(stage, 1)
+    assert await values(second) == []  # takes it
+    assert await values(second) == ["0"]
+
+
+async def test_a_mailbox_that_was_lost_is_made_anew_and_read(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+    first, second = two
+    await stage.redis.flushdb()
+    await add(stage, 1)
+    await stage.redis.set(KEY, "first")
+    assert await values(second) == []  # no group: nothing to help with
+    assert await values(first) == []  # makes it
+    entries: list[Entry] = await first.read(10, BLOCK_MS)
+    assert len(entries) == 1
+    await finish(first, entries)
+    assert await stage.redis.xlen(STREAM) == 0
+
+
+async def _gone(stage: Stage) -> bool:
+    return not await stage.redis.exists(KEY)
