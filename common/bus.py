@@ -29,7 +29,8 @@ REPLIES_MAXLEN = 50_000
 REPLIES_TTL_S = 120
 # Entries in one pipeline: more would only hold up whoever waits for the first of them.
 PIPELINE_MAX = 500
-READ_MAX = 1000
+# Read, and worked off, at once: more would keep requests waiting meanwhile.
+READ_MAX = 250
 # How long patient messages are kept, so that many of them leave, and are handled, together.
 PATIENT_S = 0.25
 # How often a listener looks whether something was lost that it should have heard.

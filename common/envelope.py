@@ -47,7 +47,7 @@ class Envelope(NamedTuple):
             "time": self.time,
             "subject": self.subject,
             "traceparent": self.traceparent,
-            "data": self.message.as_json(),
+            "data": self.message.as_json(exclude_unset=True),
         }
         if self.correlationid:
             fields["correlationid"] = self.correlationid

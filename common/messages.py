@@ -66,10 +66,6 @@ class Message(Resource):
             cls.type = type
             TYPES[type] = cls
 
-    def as_json(self) -> bytes:
-        """What was set of it. As model_dump_json does, whose wrapping takes as long as the work."""
-        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)
-
     @classmethod
     def of_json(cls, data: bytes) -> Self:
         """Raises ValidationError."""

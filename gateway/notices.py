@@ -69,7 +69,7 @@ class Notices:
             self._hub.broadcast(topic, Change(key, booking.version, booking_frame(heard.json)))
         self._queue.heard(topic, booking)
         if self._hub.has(key):
-            json = redacted(booking).model_dump_json().encode()
+            json = redacted(booking).as_json()
             self._hub.broadcast(key, Change(key, booking.version, booking_frame(json)))
 
     def _event(self, message: EventChanged) -> None:
@@ -79,7 +79,7 @@ class Notices:
             (operators_event_topic(message.event.id), message.operators or message.event),
         ):
             if self._hub.has(topic):
-                frame = text_frame(b'{"type":"event","event":' + event.model_dump_json().encode() + b"}")
+                frame = text_frame(b'{"type":"event","event":' + event.as_json() + b"}")
                 # An event's version may count its descriptions while its availability moves on.
                 self._hub.broadcast(topic, Change(topic, event.version, frame, repeats=True))
 

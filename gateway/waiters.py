@@ -21,7 +21,7 @@ class Heard:
 
     @cached_property
     def json(self) -> bytes:
-        return self.booking.model_dump_json().encode()
+        return self.booking.as_json()
 
 
 def known(heard: Heard | None) -> bool:
