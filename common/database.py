@@ -20,6 +20,10 @@ ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
 # A process of ours that is frozen in the middle of a transaction must not keep everybody from its rows: it ends
 # after so long, or after a handler's own time where that is shorter, before what others do has failed too often.
 IDLE_IN_TRANSACTION_MS = 15_000
+# A statement is planned once for each connection. One planned while its table was nearly empty goes on reading the
+# whole table until Postgres has looked at that again: too late for the first sale of a new database. Every
+# statement of ours has its index, and none is worth compiling.
+PLANS = {"enable_seqscan": "off", "jit": "off"}
 CONNECT_TIMEOUT_S = 5
 # How long a connection may take to become usable again after an error; then it is thrown away.
 RESET_TIMEOUT_S = 1.0
@@ -177,6 +181,7 @@ async def open_database(
         server_settings={
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
+            **PLANS,
         },
     )
     context = TortoiseContext()

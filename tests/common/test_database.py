@@ -95,6 +95,14 @@ async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_
         assert await value(database, "SELECT count(*) FROM things") == 0
 
 
+async def test_a_table_that_is_nearly_empty_is_read_by_its_index(database: Database, things: None) -> None:
+    """The plan is kept when it has grown."""
+    async with database.connection() as connection:
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN SELECT * FROM things WHERE id = 1"))
+    assert "Index Scan" in plan, plan
+    assert "Seq Scan" not in plan, plan
+
+
 def test_migrations_may_take_long() -> None:
     credentials = tortoise_config("payment", "postgresql://u@h/d")["connections"]["default"]["credentials"]
     assert not {"server_settings", "command_timeout"} & set(credentials)
