@@ -74,6 +74,8 @@ class Runner(web.AppRunner):
             "keepalive_timeout": settings.idle_seconds,
             # How long the rest of a body that was refused is read.
             "lingering_time": min(LINGERING_SECONDS, settings.idle_seconds),
+            # Compressed bodies are refused (`web.refuse_encodings`): decompressing one costs a second for each MB.
+            "auto_decompress": False,
         }
         super().__init__(app, access_log=None, shutdown_timeout=settings.shutdown_seconds, **limits)
 

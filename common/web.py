@@ -50,9 +50,19 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
         response.headers["Retry-After"] = str(error.extra.get("retry_after", 1))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
+    if error.status == 415:
+        response.headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
     if error.status == 408:
         response.force_close()  # the rest of the body would be taken for the next request
     return response
+
+
+def refuse_encodings(request: web.Request) -> None:
+    """Raises UnsupportedMediaType unless the body comes as it is: decompressed it could be a thousand times
+    as large as what its client has sent."""
+    for header in request.headers.getall("Content-Encoding", ()):
+        if any(coding.strip().lower() not in ("", "identity") for coding in header.split(",")):
+            raise errors.UnsupportedMediaType("The body must come without a Content-Encoding, or with identity")
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -101,6 +111,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[TRACEPARENT] = traceparent if _TRACEPARENT.fullmatch(traceparent) else new_traceparent()
     failure: dict[str, Any] = {}
     try:
+        refuse_encodings(request)
         response = await handler(request)
     except HoldfastError as error:
         failure = {"code": error.code}

@@ -27,7 +27,8 @@ def finishing(origins: tuple[str, ...]) -> Prepared:
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("Referrer-Policy", "no-referrer")
-        if _ends_connection(request) and response.status != 101:
+        # The client, or a proxy for many, then sends its next request over another connection.
+        if request.app[HEALTH].draining and response.status != 101:
             response.force_close()
             headers[hdrs.CONNECTION] = "close"
         if not origins:
@@ -38,12 +39,6 @@ def finishing(origins: tuple[str, ...]) -> Prepared:
             headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
     return finish
-
-
-def _ends_connection(request: web.Request) -> bool:
-    """Whether the client, or a proxy for many, must send its next request over another connection: a process that
-    stops gets no more, and what follows a body that cannot be decoded cannot be told from it."""
-    return request.app[HEALTH].draining or request.content.exception() is not None
 
 
 def allowed_origin(request: web.Request, origins: tuple[str, ...]) -> str | None:

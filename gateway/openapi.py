@@ -175,7 +175,8 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     """What the route's own errors and those that come with its nature share, by status."""
-    kinds: list[type[HoldfastError]] = list(route.errors)
+    # Any request may come with a Content-Encoding.
+    kinds: list[type[HoldfastError]] = [*route.errors, errors.UnsupportedMediaType]
     if route.tag != "operations":
         kinds.append(errors.TooManyRequests)
     if route.who is not Who.ANYONE or route.tag == "live":
@@ -185,12 +186,7 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     if route.who is Who.OPERATOR:
         kinds.append(errors.Forbidden)
     if route.body is not None:
-        kinds += [
-            errors.MalformedRequest,
-            errors.RequestTimeout,
-            errors.UnsupportedMediaType,
-            errors.PayloadTooLarge,
-        ]
+        kinds += [errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge]
     if route.body is not None or route.query is not None or route.headers:
         kinds.append(errors.InvalidRequest)
     if route.mailboxes:

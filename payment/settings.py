@@ -17,6 +17,12 @@ RECORDING_MS = 1000
 # A batch of payment.commands may hold cancels, syncs and refunds: they share one handler's time.
 COMMANDS_ASKING = 3
 
+# Stripe's own are 38 characters or longer: `whsec_`, and what makes them unguessable.
+WEBHOOK_SECRET_MIN = 32
+# What signs the sandbox's webhooks where nothing else is said: everybody can read it here.
+PUBLISHED_WEBHOOK_SECRETS = frozenset({"whsec_sandbox"})
+REAL_STRIPE_HOST = "api.stripe.com"
+
 TEST_KEYS = ("sk_test_", "rk_test_")
 LIVE_KEYS = ("sk_live_", "rk_live_")
 
@@ -80,6 +86,23 @@ class PaymentSettings(ActorSettings):
             raise ValueError("STRIPE_SECRET_KEY must begin with sk_test_, rk_test_, sk_live_ or rk_live_")
         if self.livemode and self.stripe_api_base is not None:
             raise ValueError("STRIPE_API_BASE must not be set together with a live STRIPE_SECRET_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_cannot_be_forged(self) -> Self:
+        stand_in = self.stripe_api_base is not None and self.stripe_api_base.host != REAL_STRIPE_HOST
+        if stand_in and not self.livemode:
+            return self  # its webhooks move no real money
+        for secret in self.stripe_webhook_secrets:
+            if secret in PUBLISHED_WEBHOOK_SECRETS:
+                raise ValueError(
+                    "STRIPE_WEBHOOK_SECRETS: the sandbox's secret is known to everybody and goes only with the "
+                    "sandbox, to which STRIPE_API_BASE leads: take the one of your webhook endpoint at Stripe"
+                )
+            if len(secret) < WEBHOOK_SECRET_MIN:
+                raise ValueError(
+                    f"STRIPE_WEBHOOK_SECRETS: each needs at least {WEBHOOK_SECRET_MIN} characters, as Stripe's"
+                )
         return self
 
     @model_validator(mode="after")

@@ -126,7 +126,7 @@ RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         "unsupported_media_type",
     ),
     "another charset": (b"{}", {"Content-Type": "application/json; charset=utf-16"}, 415, "unsupported_media_type"),
-    "said to be compressed": (b"{}", {**JSON_TYPE, "Content-Encoding": "gzip"}, 400, "malformed_request"),
+    "said to be compressed": (b"{}", {**JSON_TYPE, "Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
 }
 
 

@@ -90,9 +90,27 @@ async def test_expectation_that_nobody_knows_is_a_problem_document(program: Prog
     assert problem(answer)["code"] == "malformed_request"
 
 
-async def test_body_that_nobody_reads_may_be_broken(program: Program) -> None:
-    head = b"GET /nowhere HTTP/1.1\r\nHost: here\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
-    assert b" 404 " in await exchange(program, head + b"no gzip.." + POST)
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD", b"PUT"])
+@pytest.mark.parametrize("path", [b"/size", b"/health/live", b"/nowhere"])
+async def test_no_body_is_decompressed(program: Program, method: bytes, path: bytes) -> None:
+    """Had it been, this one would be broken, and nothing behind it would be answered."""
+    head = method + b" " + path + b" HTTP/1.1\r\nHost: here\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    answers = await exchange(program, head + b"no gzip.." + b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert answers.startswith(b"HTTP/1.1 415 ")
+    assert b"HTTP/1.1 200 OK" in answers
+
+
+@pytest.mark.parametrize("coding", [b"br", b"Zstd", b"identity, deflate", b"x-unheard-of"])
+async def test_each_coding_but_identity_is_refused(program: Program, coding: bytes) -> None:
+    head = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Encoding: " + coding + b"\r\nContent-Length: 2\r\n\r\n"
+    answer = await exchange(program, head + b"{}")
+    assert b"\r\nAccept-Encoding: identity\r\n" in answer
+    assert problem(answer)["code"] == "unsupported_media_type"
+
+
+async def test_body_that_is_as_it_is_may_say_so(program: Program) -> None:
+    head = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n"
+    assert (await exchange(program, head + b"{}")).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.skipif(USER_TIMEOUT is None, reason="the system has no TCP_USER_TIMEOUT")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,9 @@ from payment.settings import PaymentSettings
 GOOD: dict[str, Any] = {
     "payment_database_url": "postgresql://127.0.0.1/payment",
     "stripe_secret_key": "sk_test_1",
-    "stripe_webhook_secrets": "whsec_1, whsec_2",
+    "stripe_webhook_secrets": f"whsec_{'1' * 32}, whsec_{'2' * 32}",
 }
+SANDBOX = "http://127.0.0.1:12111"
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +32,7 @@ def test_the_defaults_fit_one_another() -> None:
     settings = load(PaymentSettings, **GOOD)
 
     assert settings.port == 8082
-    assert settings.stripe_webhook_secrets == ("whsec_1", "whsec_2")
+    assert settings.stripe_webhook_secrets == (f"whsec_{'1' * 32}", f"whsec_{'2' * 32}")
     assert settings.stripe_timeout_ms / 1000 < settings.intents_asking_seconds
     assert 3 * settings.commands_asking_seconds < settings.handler_timeout_ms / 1000
     assert settings.claim_idle_ms > 2 * settings.handler_timeout_ms
@@ -71,6 +75,41 @@ def test_what_cannot_work_is_refused(values: dict[str, Any], named: str) -> None
         load(PaymentSettings, **{**GOOD, **values})
     assert "_live_1" not in str(refusal.value)
     assert "pk_test_1" not in str(refusal.value)
+
+
+def _published_secrets() -> set[str]:
+    """All that stands anywhere in the repository and could be copied from there."""
+    root = Path(__file__).parents[2]
+    files = [*root.glob("*.*"), root / ".env.example", *root.glob("[a-z]*/**/*.*")]
+    texts = (file.read_text(errors="ignore") for file in files if file.is_file() and file.suffix != ".lock")
+    return {found for text in texts for found in re.findall(r"whsec_\w+", text)}
+
+
+@pytest.mark.parametrize("key", ["sk_test_1", "sk_live_1"])
+@pytest.mark.parametrize("base", [None, "", "https://api.stripe.com", "https://api.stripe.com/"])
+def test_real_money_goes_with_no_secret_that_everybody_knows(key: str, base: str | None) -> None:
+    """Whoever reads it could confirm bookings that nobody has paid: also where it is one of several."""
+    known = _published_secrets()
+    assert {"whsec_sandbox", "whsec_races"} <= known
+    real = GOOD | {"stripe_secret_key": key, "stripe_api_base": base or None}
+    for secret in known:
+        with pytest.raises(ConfigurationError, match="STRIPE_"):
+            load(PaymentSettings, **{**real, "stripe_webhook_secrets": f"whsec_{'1' * 32},{secret}"})
+
+
+def test_the_sandbox_goes_with_any_secret() -> None:
+    settings = load(
+        PaymentSettings, **{**GOOD, "stripe_webhook_secrets": "whsec_sandbox", "stripe_api_base": SANDBOX}
+    )
+    assert settings.stripe_webhook_secrets == ("whsec_sandbox",)
+
+
+@pytest.mark.parametrize(("characters", "taken"), [(31, False), (32, True), (70, True)])
+def test_a_secret_is_too_long_to_be_guessed(characters: int, taken: bool) -> None:
+    secret = "whsec_".ljust(characters, "x")
+    with nullcontext() if taken else pytest.raises(ConfigurationError, match="STRIPE_WEBHOOK_SECRETS") as refusal:
+        load(PaymentSettings, **{**GOOD, "stripe_webhook_secrets": secret})
+    assert taken or secret not in str(refusal)
 
 
 def test_secrets_are_not_shown() -> None:

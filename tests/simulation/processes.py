@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from aiohttp import web
-from pydantic import SecretStr
+from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
 from booking.availability import Availability
@@ -56,6 +56,7 @@ PAYMENT_SETTINGS = PaymentSettings(
     payment_database_url="-",
     stripe_secret_key=SecretStr(SECRET_KEY),
     stripe_webhook_secrets=(WEBHOOK_SECRET,),
+    stripe_api_base=HttpUrl("http://stripe.simulation"),
 )
 
 Away = tuple[type[BaseException], ...]
