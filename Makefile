@@ -26,7 +26,7 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types, and who may import whom
 	.venv/bin/ruff check .
@@ -51,6 +51,7 @@ simulate: $(STAMP) ## Play seeded schedules with every fault: SEEDS=1000 STEPS=2
 chaos: $(STAMP) ## Harm the real processes and see what they promise kept: MINUTES=5 SEED=1 REPORT=chaos.md
 	@.venv/bin/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
+	@HOLDFAST_MANY=1000 .venv/bin/python -m pytest -q tests/acceptance/test_called_off.py tests/acceptance/test_expiry.py
 
 races: $(STAMP) ## Many clients after few seats while actors are killed: ROUNDS=1000 SEED=1 FIRST=0
 	@.venv/bin/python -m tests.races --rounds $(ROUNDS) $(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -6,7 +6,10 @@ with FLUSHDB. Tests that stop a server start one of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -20,11 +23,76 @@ from ops.redis import RedisServer, embedded_redis
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
 
 
+# Files that take longest, longest first: begun last, one of them would run on alone on one of the cores.
+LONGEST = (
+    "races/test_races.py", "acceptance/test_called_off.py", "acceptance/test_expiry.py", "chaos/test_chaos.py",
+    "fuzz/test_fuzz.py", "simulation/test_simulation.py", "common/test_mailbox_model.py", "acceptance/",
+    "races/test_processes.py", "fuzz/test_checker.py", "bench/",
+)  # fmt: skip
+# One stack serves all the tests that ask for it, so they run in one process.
+STACKS = ("holdfast", "battered")
+# Each of its tests is long and needs nothing of the others.
+SPREAD = "simulation/test_simulation.py"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests by what they share, for `--dist loadgroup`, and begin with the longest."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_place)  # stable: the order within a file stays
+
+
+def _group(item: pytest.Item) -> str:
+    stack = next((name for name in STACKS if name in getattr(item, "fixturenames", ())), None)
+    if stack is not None:
+        return stack
+    file = item.nodeid.partition("::")[0]
+    return item.nodeid if SPREAD in file else file
+
+
+def _place(item: pytest.Item) -> int:
+    return next((place for place, path in enumerate(LONGEST) if path in item.nodeid), len(LONGEST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def logging() -> None:
     """Tracebacks as Python writes them: drawing the frames' variables takes longer than many a test."""
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new cluster is a copy of one that `initdb` has made: the real way takes a second of CPU, for each stack.
+
+    What `holdfast up` starts in a process of its own, as tests of it do, is made by `initdb` itself.
+    """
+    template = tmp_path_factory.mktemp("template")
+    copied, password = template / "cluster", template / "password"
+    initialise, write_password = Postgres._run_initdb, Postgres._write_password
+
+    def copy(self: Postgres, folder: Path, pwfile: Path) -> None:
+        if not copied.exists():
+            initialise(self, folder, pwfile)
+            shutil.copytree(folder, copied)
+            return
+        shutil.copytree(copied, folder, dirs_exist_ok=True)
+        if (account := self._account) is not None:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, account.uid, account.gid)
+
+    def keep_password(self: Postgres, path: Path) -> None:
+        write_password(self, path)
+        if not password.exists():
+            password.write_text(path.read_text())
+        for target in (self.data_dir / "password", path):
+            target.write_text(password.read_text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Postgres, "_run_initdb", copy)
+        patch.setattr(Postgres, "_write_password", keep_password)
+        yield
 
 
 @pytest.fixture(scope="session")

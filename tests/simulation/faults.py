@@ -81,6 +81,16 @@ AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_A
 
 
 @dataclass(frozen=True)
+class Lure:
+    """What a schedule is full of that looks for one mistake: what makes the mistake show."""
+
+    faults: frozenset[Fault] = frozenset()
+    # How often operators give money back, and how often somebody acts by hand at Stripe: at least, beside 1.
+    refunds: float = 0.0
+    by_hand: float = 1.0
+
+
+@dataclass(frozen=True)
 class Profile:
     """How one schedule is: none has all faults at once, so that each is also seen alone."""
 
@@ -89,14 +99,18 @@ class Profile:
     park: float
     # How often operators give money back.
     refunds: float
+    # How often somebody changes something at Stripe by hand, beside 1.
+    by_hand: float
 
     @classmethod
-    def draw(cls, chance: random.Random) -> Profile:
+    def draw(cls, chance: random.Random, lure: Lure) -> Profile:
         factors = (0.0, 0.0, 1.0, 1.0, 3.0)
         chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
+        chances |= {fault: max(chances[fault], CHANCES[fault] * factors[-1]) for fault in lure.faults}
         return cls(
             chances,
             crash=chance.choice((0.0, 0.003, 0.01)),
             park=chance.choice((0.05, 0.15, 0.3)),
-            refunds=chance.choice((1.0, 2.0, 6.0)),
+            refunds=max(lure.refunds, chance.choice((1.0, 2.0, 6.0))),
+            by_hand=lure.by_hand,
         )

@@ -22,6 +22,7 @@ from common.statuses import BookingStatus
 from payment.domain import Payment
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundPicture, RefundStatus, left
+from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
 
 
@@ -147,3 +148,12 @@ PLANTED: dict[str, Callable[[], None]] = {
 # So much has to come together for these that only hundreds of seeds are sure to show them. All the same it was the
 # simulation that found them in the product.
 RARE = frozenset({"refund_made_good_by_an_earlier_one", "refunds_before_the_payment"})
+
+# Without one a mistake shows in few schedules; with it, in one of the first.
+LURES: dict[str, Lure] = {
+    "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
+    "amount_not_compared": Lure(by_hand=6.0),
+    "currency_not_compared": Lure(by_hand=6.0),
+    "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
+    "webhooks_in_a_cache": Lure(frozenset({Fault.WEBHOOK_DOUBLED})),
+}

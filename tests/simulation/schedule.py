@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.customers import PAYABLE, Customers
-from tests.simulation.faults import AWAYS, Fault
+from tests.simulation.faults import AWAYS, Fault, Lure
 from tests.simulation.fleet import Fleet
 from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
@@ -25,8 +25,8 @@ Act = Callable[[], Awaitable[object] | object]
 class Schedule:
     """What happens under one seed."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage) -> None:
-        self.world = world = World(seed, loop, lasting, coverage)
+    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage, lure: Lure) -> None:
+        self.world = world = World(seed, loop, lasting, coverage, lure)
         self.fleet = Fleet(world)
         self._chance = world.chance
         self._people = world.people
@@ -123,7 +123,7 @@ class Schedule:
             (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),
             (0.8, customers.decide),
             (0.15 * paid, customers.dispute),
-            (1.0 * paid + 0.4, customers.by_hand),
+            (self.world.profile.by_hand * (1.0 * paid + 0.4), customers.by_hand),
             (8.0 * webhooks, self._postman.send),
         ]
 

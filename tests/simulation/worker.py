@@ -16,7 +16,8 @@ import structlog
 
 from tests.simulation import watch
 from tests.simulation.clockwork import VirtualLoop
-from tests.simulation.planted import PLANTED
+from tests.simulation.faults import Lure
+from tests.simulation.planted import LURES, PLANTED
 from tests.simulation.schedule import Schedule
 from tests.simulation.story import Coverage, drop_into
 from tests.simulation.world import Lasting
@@ -30,11 +31,13 @@ def _into_the_story(_: Any, __: str, event: Any) -> NoReturn:
     raise structlog.DropEvent
 
 
-def play(seed: int, steps: int, loop: VirtualLoop, lasting: Lasting, *, tell_all: bool = False) -> dict[str, Any]:
+def play(
+    seed: int, steps: int, loop: VirtualLoop, lasting: Lasting, lure: Lure, *, tell_all: bool = False
+) -> dict[str, Any]:
     """One schedule; with its story when a promise was broken."""
     global _playing
     started = time.perf_counter()
-    schedule = _playing = Schedule(seed, loop, lasting, Coverage())
+    schedule = _playing = Schedule(seed, loop, lasting, Coverage(), lure)
     story = schedule.world.story
     watch.watch(schedule)
     try:
@@ -64,8 +67,9 @@ def main() -> None:
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
     lasting = loop.run_until_complete(Lasting.open(booking_url, payment_url))
+    lure = LURES.get(planted, Lure())
     for line in sys.stdin:
-        result = orjson.dumps(play(int(line), int(steps), loop, lasting, tell_all=bool(tell_all)))
+        result = orjson.dumps(play(int(line), int(steps), loop, lasting, lure, tell_all=bool(tell_all)))
         sys.stdout.buffer.write(result + b"\n")
         sys.stdout.buffer.flush()
     loop.run_until_complete(lasting.close())

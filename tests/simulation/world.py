@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from common.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
 from tests.simulation.clockwork import EPOCH_S, Clock, VirtualLoop, install
-from tests.simulation.faults import Profile
+from tests.simulation.faults import Lure, Profile
 from tests.simulation.gates import Gates
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
@@ -44,7 +44,7 @@ class Lasting:
 class World:
     """The world of one seed."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage) -> None:
+    def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage, lure: Lure) -> None:
         self.seed = seed
         self.loop = loop
         self.lasting = lasting
@@ -54,7 +54,7 @@ class World:
         install(self.clock, seed)
         self.chance = random.Random(f"schedule {seed}")
         self.story = Story(loop)
-        self.profile = Profile.draw(self.chance)
+        self.profile = Profile.draw(self.chance, lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
         self.people = People(self.chance, self.gates, self.story)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
