@@ -9,7 +9,11 @@ from uuid import UUID
 
 from booking.schedule import first_wait
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Follow, Item, Reason, Refusal, Terms
+from common.currencies import fault_of
 from common.statuses import BookingStatus, PaymentStatus
+
+# Times inside of texts, which are in UTC.
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Request(NamedTuple):
@@ -21,18 +25,15 @@ class Request(NamedTuple):
     items: tuple[tuple[UUID | None, int], ...]
 
 
-# The most that one charge may be: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts.
-AMOUNT_MAX = 99_999_999
-
-
 def admit(
     request: Request, event: Event | None, free: MutableMapping[UUID, int], now: datetime, terms: Terms
 ) -> Booking | Refusal:
     """The new booking for `request`, or why there is none. Takes its seats out of `free`."""
     if event is None:
         return Refusal("event_not_found")
-    if not event.on_sale:
-        return Refusal("not_on_sale")
+    closed = sale_closed(event, now)
+    if closed is not None:
+        return closed
     if sum(quantity for _, quantity in request.items) > event.max_per_booking:
         return Refusal("quantity_over_limit")
     items = []
@@ -44,8 +45,9 @@ def admit(
             return Refusal("ticket_type_not_found")
         items.append(Item(ticket_type.id, quantity, ticket_type.unit_amount))
     amount = sum(item.quantity * item.unit_amount for item in items)
-    if amount > AMOUNT_MAX:
-        return Refusal("amount_over_limit")
+    fault = fault_of(amount, event.currency) if amount else None
+    if fault is not None:
+        return Refusal(fault.code, f"This booking costs {amount}: {fault.text}", {"limit": fault.limit})
     outcome = _outcome(has_seats(items, free), amount, now, terms)
     if outcome.takes_seats:
         take_seats(items, free)
@@ -64,6 +66,19 @@ def admit(
         created_at=now,
         updated_at=now,
     )
+
+
+def sale_closed(event: Event, now: datetime) -> Refusal | None:
+    """Why nothing of `event` is sold now; None while it is on sale."""
+    if not event.on_sale:
+        return Refusal("not_on_sale")
+    if event.sales_start is not None and now < event.sales_start:
+        starts = event.sales_start
+        return Refusal("sales_not_started", f"The sale starts at {starts:{TIME}}", {"sales_start": starts})
+    end = event.sales_end_at
+    if end is not None and now >= end:
+        return Refusal("sales_ended", f"The sale ended at {end:{TIME}}", {"sales_end": end})
+    return None
 
 
 class Outcome(NamedTuple):

@@ -63,7 +63,7 @@ def reads(app: web.Application, settings: BookingSettings) -> Mapping[str, Reads
     return {
         BOOKING_PAYMENTS: Reads(bookings.payments),
         BOOKING_COMMANDS: Reads({**bookings.commands, **programme.commands}),
-        BOOKING_QUERIES: Reads(QuestionHandlers(repository).queries),
+        BOOKING_QUERIES: Reads(QuestionHandlers(repository, now).queries),
     }
 
 

@@ -211,10 +211,12 @@ def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int
 
 
 def cancel_reason(booking: Booking, asked: CancelReason, event: Event, now: datetime) -> str | None:
-    """The reason to cancel `booking` for; None when its owner no longer may (the event's policy)."""
+    """The reason to cancel `booking` for; None when its owner no longer may: past the event's `cancel_until`, or
+    after its start unless it has `cancel_after_start`."""
     if asked is not CancelReason.BY_CUSTOMER or booking.status is not CONFIRMED:
         return asked.value
-    return asked.value if event.cancel_until is not None and now <= event.cancel_until else None
+    in_time = event.cancel_until is not None and now <= event.cancel_until
+    return asked.value if in_time and (event.cancel_after_start or now <= event.starts_at) else None
 
 
 def takes(status: BookingStatus | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from booking.state import Event, Refusal, TicketType
+from common.currencies import CURRENCIES, SOURCE, fault_of
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 
@@ -19,12 +20,93 @@ class TicketTypeChange(NamedTuple):
     values: Mapping[str, Any]
 
 
-def change(event: Event, values: Mapping[str, Any], ticket_types: Sequence[TicketTypeChange]) -> Event | Refusal:
-    """`event` with what is in `values` and `ticket_types`; prices are those of later bookings only."""
+class Fault(NamedTuple):
+    """A value that an event cannot have: where it is in the request's body, the rule that it breaks (stable, part
+    of the API), the rule in words, and the limit that it breaks."""
+
+    field: tuple[str | int, ...]
+    rule: str
+    text: str
+    limit: int | datetime | None = None
+
+
+def refuse(faults: Sequence[Fault]) -> Refusal | None:
+    """The refusal that names every fault; None when there is none."""
+    if not faults:
+        return None
+    errors = [
+        {"loc": ["body", *fault.field], "msg": fault.text, "type": fault.rule, "limit": fault.limit}
+        for fault in faults
+    ]
+    return Refusal("invalid_request", "; ".join(fault.text for fault in faults), {"errors": errors})
+
+
+def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
+    """What is wrong with the prices of ticket types, by their places in the request. A seat that is not free must
+    be payable alone: below Stripe's minimum every customer who wants one seat would fail."""
+    found = ((place, fault_of(price, currency)) for place, price in prices.items() if price)
+    return [
+        Fault(("ticket_types", place, "unit_amount"), fault.code, fault.text, fault.limit)
+        for place, fault in found
+        if fault is not None
+    ]
+
+
+def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
+    """Dates that bind nothing, or less than they say. `begins_anew`: the start was set just now, and lies ahead."""
+    found = []
+    start, end = event.starts_at, event.sales_end_at
+    if begins_anew and start <= now:
+        found.append(Fault(("starts_at",), "date_in_past", "an event starts in the future", now))
+    if event.sales_end is not None and event.sales_end > start and not event.sell_after_start:
+        text = "sales end at the start at the latest, unless sell_after_start is set"
+        found.append(Fault(("sales_end",), "date_after_start", text, start))
+    if event.sales_start is not None and end is not None and event.sales_start >= end:
+        found.append(Fault(("sales_start",), "date_after_end", "the sale starts before it ends", end))
+    if event.cancel_until is not None and event.cancel_until > start and not event.cancel_after_start:
+        text = "customers may cancel until the start at the latest, unless cancel_after_start is set"
+        found.append(Fault(("cancel_until",), "date_after_start", text, start))
+    return found
+
+
+def refusal_of_new(event: Event, now: datetime) -> Refusal | None:
+    """Why `event` cannot be made; None when it can."""
+    found = date_faults(event, now, begins_anew=True)
+    if event.sales_end is not None and event.sales_end <= now:
+        found.append(Fault(("sales_end",), "date_in_past", "a sale ends in the future", now))
+    if event.currency not in CURRENCIES:
+        found.append(Fault(("currency",), "currency_unknown", f"not a currency that Stripe takes: {SOURCE}"))
+    prices = {place: each.unit_amount for place, each in enumerate(event.ticket_types.values())}
+    return refuse([*found, *price_faults(prices, event.currency)])
+
+
+def change(
+    event: Event, values: Mapping[str, Any], ticket_types: Sequence[TicketTypeChange], now: datetime
+) -> Event | Refusal:
+    """`event` with what is in `values` and `ticket_types`; prices are those of later bookings only. Dates that were
+    not set follow the start, the others must fit the new one."""
     if event.called_off_at is not None:
         return Refusal("conflict")
-    changed = dict(event.ticket_types)
-    for each in ticket_types:
+    prices = {
+        place: each.values["unit_amount"] for place, each in enumerate(ticket_types) if "unit_amount" in each.values
+    }
+    after = event._replace(**values)
+    moved = after.starts_at != event.starts_at
+    refused = refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
+    if refused is not None:
+        return refused
+    changed = _changed_types(event.ticket_types, ticket_types)
+    if isinstance(changed, Refusal):
+        return changed
+    after = after._replace(ticket_types=changed)
+    return event if after == event else after._replace(version=event.version + 1)
+
+
+def _changed_types(
+    ticket_types: Mapping[UUID, TicketType], changes: Sequence[TicketTypeChange]
+) -> Mapping[UUID, TicketType] | Refusal:
+    changed = dict(ticket_types)
+    for each in changes:
         old = changed.get(each.id)
         if old is None:
             if not all(name in each.values for name in NEW_NEEDS):
@@ -36,8 +118,7 @@ def change(event: Event, values: Mapping[str, Any], ticket_types: Sequence[Ticke
             return Refusal("capacity_below_sold")
         if new != old:
             changed[each.id] = new._replace(version=old.version + 1)
-    after = event._replace(ticket_types=changed, **values)
-    return event if after == event else after._replace(version=event.version + 1)
+    return changed
 
 
 def call_off(event: Event, now: datetime) -> Event:

@@ -94,7 +94,7 @@ class BookingHandlers:
             if booking is None:
                 admitted = admit(request, sales.get(request.event_id), free, now, self._terms)
                 if isinstance(admitted, Refusal):
-                    results.append(error_for(admitted.code, "", {}))
+                    results.append(error_for(admitted.code, admitted.detail, dict(admitted.extra)))
                 else:
                     books.add(admitted, delivery)
                     results.append({"booking": books.shown(admitted.id), "created": True})
@@ -113,7 +113,7 @@ class BookingHandlers:
             books = await Books.open(work, list(newest))
             payments = {id: payment_of(delivery.message) for id, delivery in newest.items()}
             again = [b for id, b in books.bookings.items() if domain.wants_seats_again(b, payments[id])]
-            free = await work.lock_seats({item.ticket_type_id for booking in again for item in booking.items})
+            free = await work.lock_seats({item.ticket_type_id for booking in again for item in booking.items}, now)
             for id, booking in tuple(books.bookings.items()):
                 moment = self._moment(now, booking, free)
                 decision = domain.take_report(booking, payments[id], moment)

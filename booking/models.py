@@ -26,6 +26,13 @@ class Event(Model):
     on_sale = fields.BooleanField()
     max_per_booking = fields.IntField()
     cancel_until = fields.DatetimeField(null=True)
+    # The venue's, by its IANA name.
+    time_zone = fields.CharField(max_length=64, db_default="UTC")
+    sales_start = fields.DatetimeField(null=True)
+    # Null: the start, wherever it is moved to.
+    sales_end = fields.DatetimeField(null=True)
+    sell_after_start = fields.BooleanField(db_default=False)
+    cancel_after_start = fields.BooleanField(db_default=False)
     # Called off: sales are closed for good, and every booking is cancelled.
     called_off_at = fields.DatetimeField(null=True)
     # Not null while bookings of an event that was called off are still to be cancelled.
@@ -41,6 +48,13 @@ class Event(Model):
         constraints = (
             CheckConstraint(name="events_max_per_booking", check="max_per_booking > 0"),
             CheckConstraint(name="events_called_off", check="called_off_at IS NULL OR NOT on_sale"),
+            CheckConstraint(name="events_sales_end", check="sell_after_start OR sales_end <= starts_at"),
+            CheckConstraint(
+                name="events_sales_start",
+                check="sales_start < "
+                "coalesce(sales_end, CASE WHEN sell_after_start THEN 'infinity' ELSE starts_at END)",
+            ),
+            CheckConstraint(name="events_cancel_until", check="cancel_after_start OR cancel_until <= starts_at"),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from booking.counts import CallingOff
 from booking.state import Booking, Event, Follow
 from common import resources
+from common.currencies import exponent_of
 from common.envelope import Delivery, Envelope, tell
 from common.messages import (
     CancelPaymentIntent,
@@ -29,6 +30,7 @@ def shown(booking: Booking) -> resources.Booking:
             "items": tuple(item._asdict() for item in booking.items),
             "amount": booking.amount,
             "currency": booking.currency,
+            "currency_exponent": exponent_of(booking.currency),
             "status": booking.status,
             "reason": booking.reason,
             "payment": {
@@ -54,8 +56,14 @@ def shown_event(event: Event) -> resources.Event:
         id=event.id,
         name=event.name,
         starts_at=event.starts_at,
+        time_zone=event.time_zone,
         currency=event.currency,
+        currency_exponent=exponent_of(event.currency),
         on_sale=event.on_sale,
+        sales_start=event.sales_start,
+        sales_end=event.sales_end_at,
+        sell_after_start=event.sell_after_start,
+        cancel_after_start=event.cancel_after_start,
         ticket_types=tuple(
             resources.TicketType(
                 id=each.id,

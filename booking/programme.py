@@ -64,10 +64,19 @@ class ProgrammeHandlers:
             on_sale=message.on_sale,
             max_per_booking=message.max_per_booking,
             cancel_until=message.cancel_until,
+            time_zone=message.time_zone,
+            sales_start=message.sales_start,
+            sales_end=message.sales_end,
+            sell_after_start=message.sell_after_start,
+            cancel_after_start=message.cancel_after_start,
             ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
         )
+        now = self._clock()
+        # What was made once is answered as it was then, also when its start has come since.
+        if not await work.events([event.id]) and (refused := events.refusal_of_new(event, now)):
+            return _error(refused)
         content_hash = hashlib.sha256(message.model_dump_json().encode()).hexdigest()
-        if not await work.create_event(event, content_hash, self._clock()):
+        if not await work.create_event(event, content_hash, now):
             return IdempotencyKeyReused()
         return (await work.events([event.id]))[event.id]
 
@@ -80,9 +89,9 @@ class ProgrammeHandlers:
             TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id"}))
             for each in message.ticket_types
         ]
-        changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes)
+        changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
         if isinstance(changed, Refusal):
-            return error_for(changed.code, "", {})
+            return _error(changed)
         if changed is not event:
             await work.save_event(event, changed)
         return changed
@@ -97,3 +106,7 @@ class ProgrammeHandlers:
         if off is not event:
             await work.save_event(event, off, settle_after=now)
         return off
+
+
+def _error(refusal: Refusal) -> HoldfastError:
+    return error_for(refusal.code, refusal.detail, dict(refusal.extra))

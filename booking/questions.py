@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from booking.notices import operators_event, shown, shown_event
 from booking.queue import placed
-from booking.repository import BookingFilter, Repository
+from booking.repository import BookingFilter, Place, Repository
 from booking.state import Booking, Event
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer, answers
@@ -17,10 +17,15 @@ from common.errors import EventNotFound, NotFound
 from common.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
 from common.resources import Resource
 
+OPERATORS_LOOK_BACK = timedelta(days=1)
+# Before every id: a place with it is before all events that start then.
+FIRST_ID = UUID(int=0)
+
 
 class QuestionHandlers:
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, clock: Callable[[], datetime]) -> None:
         self._repository = repository
+        self._clock = clock
         self.queries: Handlers = {
             GetBooking: self.get_bookings,
             GetEvent: self.get_events,
@@ -77,7 +82,7 @@ class QuestionHandlers:
         replies: list[Envelope] = []
         for delivery in deliveries:
             message: ListEvents = delivery.message
-            found = await self._repository.list_events(message.after, message.limit + 1)
+            found = await self._repository.list_events(_behind(message, self._clock()), message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.starts_at, last.id) if last else None
             show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
@@ -93,6 +98,16 @@ def _seen(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Bo
     """The booking, if it is the asker's to see: an operator (no owner) sees all."""
     booking = bookings.get(message.booking_id)
     return booking if booking is not None and message.owner in (None, booking.owner) else None
+
+
+def _behind(message: ListEvents, now: datetime) -> Place:
+    """The place behind which the list goes on. Without a time or a page before it begins with what is to come; for
+    operators with what has begun a day ago, so that the events that are under way are there."""
+    starts_from = message.starts_from
+    if starts_from is None and message.after is None:
+        starts_from = now - OPERATORS_LOOK_BACK if message.operator else now
+    earliest = None if starts_from is None else (starts_from, FIRST_ID)
+    return max(place for place in (message.after, earliest) if place is not None)
 
 
 def _page(items: Sequence[Resource], place: tuple[datetime, UUID] | None) -> dict[str, Any]:

@@ -116,13 +116,15 @@ FROM moved WHERE t.id = moved.id
 """
 LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 FREE_SEATS = """
-SELECT t.id, CASE WHEN e.called_off_at IS NULL THEN t.capacity - t.held - t.sold ELSE 0 END AS free
+SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.starts_at > $2)
+    THEN t.capacity - t.held - t.sold ELSE 0 END AS free
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
 """
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 EVENT_COLUMNS = (
     "id", "name", "starts_at", "currency", "on_sale", "max_per_booking", "cancel_until", "called_off_at", "version",
+    "time_zone", "sales_start", "sales_end", "sell_after_start", "cancel_after_start",
 )  # fmt: skip
 EVENTS = f"""
 SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)}, t.id AS ticket_type_id, t.name AS ticket_type,
@@ -132,17 +134,19 @@ FROM events e LEFT JOIN ticket_types t ON t.event_id = e.id
 EVENTS_BY_ID = f"{EVENTS} WHERE e.id = ANY($1::uuid[]) ORDER BY e.id, t.position"
 EVENT_PAGE = f"""
 {EVENTS} WHERE e.id IN (
-    SELECT id FROM events WHERE $1::timestamptz IS NULL OR (starts_at, id) > ($1, $2::uuid)
+    SELECT id FROM events WHERE (starts_at, id) > ($1, $2::uuid)
     ORDER BY starts_at, id LIMIT $3
 ) ORDER BY e.starts_at, e.id, t.position
 """
 INSERT_EVENT = """
-INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, cancel_until, content_hash, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING RETURNING id
+INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, cancel_until, time_zone, sales_start,
+    sales_end, sell_after_start, cancel_after_start, content_hash, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO NOTHING RETURNING id
 """
 SAVE_EVENT = """
 UPDATE events SET name = $3, starts_at = $4, on_sale = $5, max_per_booking = $6, cancel_until = $7,
-    called_off_at = $8, settle_after = $9, version = $10
+    called_off_at = $8, settle_after = $9, version = $10, time_zone = $11, sales_start = $12, sales_end = $13,
+    sell_after_start = $14, cancel_after_start = $15
 WHERE id = $1 AND version = $2
 """
 SAVE_TICKET_TYPES = f"""
@@ -175,7 +179,7 @@ ORDER BY created_at, id LIMIT $2
 EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
 
 
-# Where a booking stands among all: created_at and id.
+# Where a booking stands among all: created_at and id; an event: starts_at and id.
 Place = tuple[datetime, UUID]
 
 
@@ -263,6 +267,10 @@ def _events(rows: Iterable[Any]) -> dict[UUID, Event]:
     }
 
 
+def _terms_of_sale(event: Event) -> tuple[str, datetime | None, datetime | None, bool, bool]:
+    return event.time_zone, event.sales_start, event.sales_end, event.sell_after_start, event.cancel_after_start
+
+
 class Work:
     """One transaction's view of the database."""
 
@@ -320,14 +328,15 @@ class Work:
 
     # --- seats
 
-    async def lock_seats(self, ids: Iterable[UUID]) -> dict[UUID, int]:
-        """How many seats of these ticket types can be had, and stay so until the transaction ends."""
+    async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:
+        """How many seats of these ticket types can be had, and stay so until the transaction ends: none of an event
+        that was called off, or that has begun and does not sell after its start."""
         wanted = list(ids)
         if not wanted:
             return {}
         await self._connection.execute(LOCK_SEATS, wanted)
         # Read by a statement of its own: it sees what others have committed while the lock was waited for.
-        return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted)}
+        return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted, now)}
 
     async def move_seats(self, moves: Mapping[UUID, tuple[int, int]]) -> None:
         """Add to held and sold. The database refuses what is not there: check constraints of ticket_types."""
@@ -353,8 +362,10 @@ class Work:
 
     async def create_event(self, event: Event, content_hash: str, now: datetime) -> bool:
         """Add `event`; False when there is one of its id with another content, or with ticket types of another."""
-        row = (event.id, event.name, event.starts_at, event.currency, event.on_sale, event.max_per_booking)
-        new = await self._connection.fetchval(INSERT_EVENT, *row, event.cancel_until, content_hash, now)
+        row: tuple[Any, ...] = (event.id, event.name, event.starts_at, event.currency, event.on_sale)
+        row += (event.max_per_booking,)
+        row += (event.cancel_until, *_terms_of_sale(event), content_hash, now)
+        new = await self._connection.fetchval(INSERT_EVENT, *row)
         if new is None:
             known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event.id)
             return bool(known == content_hash)
@@ -364,7 +375,9 @@ class Work:
     async def save_event(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
         """Write a locked event and those of its ticket types that are not as before."""
         values = (new.name, new.starts_at, new.on_sale, new.max_per_booking, new.cancel_until, new.called_off_at)
-        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, *values, settle_after, new.version)
+        answer = await self._connection.execute(
+            SAVE_EVENT, old.id, old.version, *values, settle_after, new.version, *_terms_of_sale(new)
+        )
         _expect(answer, 1)
         await self._save_ticket_types(
             new, [each for each in new.ticket_types.values() if old.ticket_types.get(each.id) != each]
@@ -425,10 +438,10 @@ class Repository:
         async with self._database.connection() as connection:
             return [_booking(row) for row in await connection.fetch(query, *values)]
 
-    async def list_events(self, after: tuple[datetime, UUID] | None, limit: int) -> list[Event]:
-        """By start, then id."""
+    async def list_events(self, after: Place, limit: int) -> list[Event]:
+        """Those behind a start and id, in that order."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(EVENT_PAGE, *(after or (None, None)), limit)
+            rows = await connection.fetch(EVENT_PAGE, *after, limit)
         return list(_events(rows).values())
 
     async def history(self, booking_id: UUID) -> list[resources.Transition]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
+from common.currencies import part_fault_of
 from common.statuses import PaymentStatus
 
 # The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
@@ -177,6 +178,8 @@ def refund(booking: Booking, moment: Moment) -> Decision:
     amount = moment.refund_amount or left
     if moment.refund_id is None or amount > left:
         return Decision(booking, refusal="amount_mismatch")
+    if amount < left and part_fault_of(amount, booking.currency) is not None:
+        return Decision(booking, refusal="amount_off_step")
     return _owe(booking, moment.refund_id, amount)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
@@ -138,7 +139,8 @@ class TicketType(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event and its ticket types in their order. `called_off_at`: sales are closed for good."""
+    """An event and its ticket types in their order. `called_off_at`: sales are closed for good. `sales_end` is None
+    where it was not set: then it follows the start. `time_zone`: the venue's, by its IANA name."""
 
     id: UUID
     name: str
@@ -150,12 +152,26 @@ class Event(NamedTuple):
     cancel_until: datetime | None = None
     called_off_at: datetime | None = None
     version: int = 1
+    time_zone: str = "UTC"
+    sales_start: datetime | None = None
+    sales_end: datetime | None = None
+    sell_after_start: bool = False
+    cancel_after_start: bool = False
+
+    @property
+    def sales_end_at(self) -> datetime | None:
+        """From when on nothing is sold; None: there is no end."""
+        if self.sales_end is not None:
+            return self.sales_end
+        return None if self.sell_after_start else self.starts_at
 
 
 class Refusal(NamedTuple):
-    """What was asked for is not done; `code` says why."""
+    """What was asked for is not done; `code` says why, `extra` what its answer shows beside it."""
 
     code: str
+    detail: str = ""
+    extra: Mapping[str, Any] = MappingProxyType({})
 
 
 class Cause(NamedTuple):

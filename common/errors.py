@@ -79,8 +79,24 @@ class AmountOverLimit(HoldfastError):
     code, status, title = "amount_over_limit", 422, "The booking costs more than one payment may be"
 
 
+class AmountUnderLimit(HoldfastError):
+    code, status, title = "amount_under_limit", 422, "The amount is less than one payment must be"
+
+
+class AmountOffStep(HoldfastError):
+    code, status, title = "amount_off_step", 422, "The amount is no multiple of the currency's smallest step"
+
+
 class NotOnSale(HoldfastError):
     code, status, title = "not_on_sale", 409, "The event is not on sale"
+
+
+class SalesNotStarted(HoldfastError):
+    code, status, title = "sales_not_started", 409, "The sale of the event has not started"
+
+
+class SalesEnded(HoldfastError):
+    code, status, title = "sales_ended", 409, "The sale of the event has ended"
 
 
 class SoldOut(HoldfastError):

@@ -130,6 +130,11 @@ class CreateEvent(Message, type="event.create", stream=BOOKING_COMMANDS):
     on_sale: bool
     max_per_booking: int
     cancel_until: AwareDatetime | None
+    time_zone: str = "UTC"
+    sales_start: AwareDatetime | None = None
+    sales_end: AwareDatetime | None = None
+    sell_after_start: bool = False
+    cancel_after_start: bool = False
     ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
 
 
@@ -143,17 +148,23 @@ class TicketTypeChange(Resource):
 
 
 class EventChanges(Resource):
-    """The fields that were sent (`model_fields_set`) are changed; `cancel_until` may be set to None."""
+    """The fields that were sent (`model_fields_set`) are changed; only `cancel_until`, `sales_start` and
+    `sales_end` may be set to None."""
 
     name: Name | None = None
     starts_at: AwareDatetime | None = None
     on_sale: bool | None = None
     max_per_booking: int | None = Field(default=None, ge=1, le=QUANTITY_MAX)
     cancel_until: AwareDatetime | None = None
+    time_zone: str | None = None
+    sales_start: AwareDatetime | None = None
+    sales_end: AwareDatetime | None = None
+    sell_after_start: bool | None = None
+    cancel_after_start: bool | None = None
 
 
 class UpdateEvent(Message, type="event.update", stream=BOOKING_COMMANDS):
-    """Only what is in `changes` (name, starts_at, on_sale, max_per_booking, cancel_until) changes."""
+    """Only what is in `changes`, and these ticket types, change."""
 
     event_id: UUID
     changes: EventChanges
@@ -201,11 +212,13 @@ class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
 
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
-    """By start, then id. `after` is the last one of the page before. `operator`: answered with OperatorsEvent."""
+    """By start, then id. `after` is the last one of the page before. `starts_from`: none that starts earlier; where
+    it and `after` are None, what is to come. `operator`: answered with OperatorsEvent."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
     operator: bool = False
+    starts_from: AwareDatetime | None = None
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):

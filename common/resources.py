@@ -12,16 +12,23 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from common.currencies import LARGEST_AMOUNT
 from common.statuses import BookingStatus as BookingStatus
 from common.statuses import PaymentStatus as PaymentStatus
 
-AMOUNT_MAX = 99_999_999  # the largest amount of one charge: https://docs.stripe.com/currencies
 CAPACITY_MAX = 10_000_000
 QUANTITY_MAX = 1000
 TICKET_TYPES_MAX = 100
 
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX, description="In the currency's minor unit")]
+Amount = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT, description="In the currency's minor unit")]
 Currency = Annotated[str, StringConstraints(pattern="^[a-z]{3}$")]
+Exponent = Annotated[
+    int | None,
+    Field(
+        description="How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the "
+        "main unit. Null for a currency that Stripe does not list (any more)"
+    ),
+]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -72,6 +79,7 @@ class Booking(Resource):
     items: tuple[Item, ...]
     amount: Amount
     currency: Currency
+    currency_exponent: Exponent = None
     status: BookingStatus
     reason: str | None = None
     payment: PaymentSummary
@@ -133,8 +141,17 @@ class Event(Resource):
     id: UUID
     name: Name
     starts_at: datetime
+    time_zone: str = Field(default="UTC", description="The venue's, by its IANA name: times themselves are in UTC")
     currency: Currency
+    currency_exponent: Exponent = None
     on_sale: bool
+    sales_start: datetime | None = Field(default=None, description="Before it nothing is sold; null: at once")
+    sales_end: datetime | None = Field(
+        default=None,
+        description="From then on nothing is sold: the start, unless another time was set. Null: no end",
+    )
+    sell_after_start: bool = False
+    cancel_after_start: bool = False
     ticket_types: tuple[TicketType, ...]
     max_per_booking: int
     cancel_until: datetime | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -16,9 +18,10 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from common.currencies import CURRENCIES, LARGEST_AMOUNT, SOURCE
 from common.resources import (
-    AMOUNT_MAX,
     CAPACITY_MAX,
     QUANTITY_MAX,
     TICKET_TYPES_MAX,
@@ -26,12 +29,35 @@ from common.resources import (
     Booking,
     Currency,
     Event,
+    Exponent,
     Name,
     OperatorsEvent,
     Page,
     Resource,
     Transition,
 )
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """The names of IANA's time zones, out of the package from which `zoneinfo` reads them: the same on every
+    machine, and without names such as `localtime`. `Factory` says that no zone was chosen."""
+    names = resources.files("tzdata").joinpath("zones").read_text().split()
+    return frozenset(names) - {"Factory"}
+
+
+def _known_zone(value: str) -> str:
+    if value not in _time_zones():
+        raise PydanticCustomError(
+            "time_zone_unknown", "must be the IANA name of a time zone, such as Europe/Berlin"
+        )
+    return value
+
+
+def _sold_in(value: str) -> str:
+    if value not in CURRENCIES:
+        raise PydanticCustomError("currency_unknown", f"not a currency that Stripe takes: {SOURCE}")
+    return value
 
 
 class Body(BaseModel):
@@ -57,8 +83,21 @@ def _in_range(value: datetime) -> datetime:
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
 # No control characters: Postgres cannot store NUL, and a name is one line.
 Label = Annotated[Name, StringConstraints(pattern=r"^[^\u0000-\u001f\u007f]+$")]
+TimeZone = Annotated[
+    str,
+    Field(max_length=64, description="The venue's, by its IANA name"),
+    AfterValidator(_known_zone),
+]
+SoldIn = Annotated[Currency, Field(description=f"One that Stripe takes: {SOURCE}"), AfterValidator(_sold_in)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
+
+
+SALES_END = (
+    "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
+)
+SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
+CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
 
 
 # --- requests ---------------------------------------------------------------------------------------------
@@ -105,7 +144,7 @@ class NewPaymentIntent(Body):
     """`amount` and `currency` may be left out; if sent they must be the booking's."""
 
     booking_id: UUID
-    amount: Annotated[int, Field(ge=0, le=AMOUNT_MAX)] | None = None
+    amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = None
     currency: Currency | None = None
 
 
@@ -117,13 +156,19 @@ class NewEventTicketType(Body):
 
 class NewEvent(Body):
     name: Label
-    starts_at: Time
-    currency: Currency
+    starts_at: Time = Field(description="In the future")
+    time_zone: TimeZone = "UTC"
+    currency: SoldIn
     on_sale: bool = True
+    sales_start: Time | None = Field(default=None, description="Before it nothing is sold; null: at once")
+    sales_end: Time | None = Field(default=None, description=SALES_END)
+    sell_after_start: bool = Field(default=False, description=SELL_AFTER_START)
     max_per_booking: Quantity = 10
     cancel_until: Time | None = Field(
-        default=None, description="Until when customers may cancel what they have paid; null: not at all"
+        default=None,
+        description="Until when customers may cancel, the start at the latest; null: not at all",
     )
+    cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
     ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
 
 
@@ -143,7 +188,7 @@ class TicketTypePatch(Body):
 
 
 # Of an event: what may be null.
-NULLABLE = frozenset({"cancel_until"})
+NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end"})
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -155,15 +200,21 @@ def _left_out(schema: dict[str, Any]) -> None:
 
 
 class EventPatch(Body):
-    """What is sent changes, the rest stays."""
+    """What is sent changes, the rest stays. A `sales_end` that was not set follows a moved start; a date that was
+    set and does not fit the new start is refused, unless another is sent along."""
 
     model_config = ConfigDict(json_schema_extra=_left_out)
 
     name: Label | None = None
-    starts_at: Time | None = None
+    starts_at: Time | None = Field(default=None, description="When it is another than before: in the future")
+    time_zone: TimeZone | None = None
     on_sale: bool | None = None
+    sales_start: Time | None = Field(default=None, description="null: at once")
+    sales_end: Time | None = Field(default=None, description=SALES_END)
+    sell_after_start: bool | None = Field(default=None, description=SELL_AFTER_START)
     max_per_booking: Quantity | None = None
     cancel_until: Time | None = Field(default=None, description="null: customers may not cancel")
+    cancel_after_start: bool | None = Field(default=None, description=CANCEL_AFTER_START)
     ticket_types: tuple[TicketTypePatch, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
 
     @model_validator(mode="after")
@@ -180,7 +231,7 @@ class EventPatch(Body):
 class NewRefund(Body):
     """All that is left is given back when there is no `amount`."""
 
-    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
+    amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = None
 
 
 # --- answers ----------------------------------------------------------------------------------------------
@@ -217,6 +268,7 @@ class PaymentIntent(Resource):
     client_secret: str
     amount: Amount
     currency: Currency
+    currency_exponent: Exponent = None
     publishable_key: str | None = None
 
 
@@ -245,7 +297,10 @@ class TransitionPage(Page[Transition]):
 class FieldError(Resource):
     loc: tuple[str | int, ...] = Field(description="Where: body, query, path or header, then the way to the value")
     msg: str
-    type: str
+    type: str = Field(description="Which rule it breaks")
+    limit: int | datetime | None = Field(
+        default=None, description="What the rule allows, where it is a number or time"
+    )
 
 
 class Problem(Resource):

@@ -114,6 +114,22 @@ class PageQuery(BaseModel):
     cursor: Cursor | None = None
 
 
+class EventsQuery(PageQuery):
+    starts_from: Time | None = Field(
+        default=None,
+        alias="from",
+        description="Only what starts then or later. Left out: what is to come, and on a further page what follows",
+    )
+
+
+class AdminEventsQuery(EventsQuery):
+    starts_from: Time | None = Field(
+        default=None,
+        alias="from",
+        description="Only what starts then or later. Left out: what has started within a day, and what is to come",
+    )
+
+
 class BookingsQuery(PageQuery):
     status: BookingStatus | None = None
     event_id: UUID | None = None

@@ -54,7 +54,11 @@ _CREATE = (
     errors.TicketTypeRequired,
     errors.QuantityOverLimit,
     errors.AmountOverLimit,
+    errors.AmountUnderLimit,
+    errors.AmountOffStep,
     errors.NotOnSale,
+    errors.SalesNotStarted,
+    errors.SalesEnded,
     errors.SoldOut,
     errors.PaymentRejected,
     errors.IdempotencyKeyReused,
@@ -67,8 +71,8 @@ GUESTS = Route(
 
 ROUTES = (
     Route(
-        "GET", "/events", views.list_events, "List events", "events",
-        mailboxes=READS, query=params.PageQuery, answers={200: bodies.EventPage},
+        "GET", "/events", views.list_events, "List events by their start", "events",
+        mailboxes=READS, query=params.EventsQuery, answers={200: bodies.EventPage},
     ),
     Route(
         "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
@@ -103,7 +107,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
-        Who.OPERATOR, mailboxes=READS, query=params.PageQuery, answers={200: bodies.OperatorsEventPage},
+        Who.OPERATOR, mailboxes=READS, query=params.AdminEventsQuery, answers={200: bodies.OperatorsEventPage},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
@@ -131,7 +135,8 @@ ROUTES = (
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
         mailboxes=WRITES, body=bodies.NewRefund, body_required=False, headers=("Idempotency-Key",),
-        answers={200: Booking, 202: Booking}, errors=(*_BOOKING, errors.Conflict, errors.AmountMismatch),
+        answers={200: Booking, 202: Booking},
+        errors=(*_BOOKING, errors.Conflict, errors.AmountMismatch, errors.AmountOffStep),
     ),
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 from aiohttp import web
 
+from common.currencies import exponent_of
 from common.errors import NothingToPay, Timeout
 from common.ids import uuid7
 from common.messages import (
@@ -36,8 +37,9 @@ from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, N
 from gateway.guard import IDENTITY, SETTINGS
 from gateway.params import (
     AdminBookingsQuery,
+    AdminEventsQuery,
     BookingsQuery,
-    PageQuery,
+    EventsQuery,
     encode_cursor,
     idempotency_key,
     path_id,
@@ -92,8 +94,7 @@ async def create_guest(request: web.Request) -> web.Response:
 
 
 async def list_events(request: web.Request) -> web.Response:
-    wanted = query(request, PageQuery)
-    return page(await ask(request, ListEvents(after=wanted.cursor, limit=wanted.limit), "events"))
+    return await _list_events(request, query(request, EventsQuery), operator=False)
 
 
 async def get_event(request: web.Request) -> web.Response:
@@ -102,8 +103,12 @@ async def get_event(request: web.Request) -> web.Response:
 
 
 async def admin_list_events(request: web.Request) -> web.Response:
-    wanted = query(request, PageQuery)
-    return page(await ask(request, ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True), "events"))
+    return await _list_events(request, query(request, AdminEventsQuery), operator=True)
+
+
+async def _list_events(request: web.Request, wanted: EventsQuery, *, operator: bool) -> web.Response:
+    message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=operator, starts_from=wanted.starts_from)
+    return page(await ask(request, message, "events"))
 
 
 async def admin_get_event(request: web.Request) -> web.Response:
@@ -237,6 +242,7 @@ async def create_payment_intent(request: web.Request) -> web.Response:
         client_secret=payment.client_secret,
         amount=booking.amount,
         currency=booking.currency,
+        currency_exponent=exponent_of(booking.currency),
         publishable_key=settings.stripe_publishable_key,
     )
     return json_response(intent.model_dump(mode="json"))

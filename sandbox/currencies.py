@@ -1,33 +1,40 @@
-"""Currencies and the least amounts that Stripe takes in them.
+"""Currencies, and the amounts that Stripe takes in them.
 
-https://docs.stripe.com/currencies
+https://docs.stripe.com/currencies, read on 2026-11-28
 """
 
 from sandbox.errors import ParameterError
 
 _CODES = (
-    "usd aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bif bmd bnd bob brl bsd bwp byn bzd cad "
+    "usd aed afn all amd ang aoa ars aud awg azn bam bbd bdt bif bmd bnd bob brl bsd bwp byn bzd cad "
     "cdf chf clp cny cop crc cve czk djf dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gnf gtq gyd hkd "
     "hnl htg huf idr ils inr isk jmd jpy kes kgs khr kmf krw kyd kzt lak lbp lkr lrd lsl mad mdl mga mkd "
     "mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd pab pen pgk php pkr pln pyg qar ron rsd "
     "rub rwf sar sbd scr sek sgd shp sle sos srd std szl thb tjs top try ttd twd tzs uah ugx uyu uzs vnd "
-    "vuv wst xaf xcd xof xpf yer zar zmw bhd jod kwd omr tnd"
+    "vuv wst xaf xcd xcg xof xpf yer zar zmw bhd jod kwd omr tnd"
 )
 SUPPORTED = frozenset(_CODES.split())
 
-_WHOLE_CODES = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
+_WHOLE_CODES = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
 WITHOUT_MINOR_UNIT = frozenset(_WHOLE_CODES.split())
 WITH_THOUSANDTHS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
-LEAST_AMOUNT = {
-    "aed": 200, "bgn": 100, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500, "mxn": 1000,
-    "myr": 200, "nok": 300, "pln": 200, "ron": 200, "sek": 300, "thb": 1000,
-}  # fmt: skip
-LEAST_AMOUNT_ELSE = 50
+STEP = {"isk": 100, "ugx": 100} | dict.fromkeys(WITH_THOUSANDTHS, 10)
+"""Amounts are multiples of it: the decimals of ISK and UGX are always 00, the last of three is always 0."""
 
-AMOUNT_MAX = 99_999_999
-"""Eight digits, in the currency's smallest unit."""
+LEAST_AMOUNT = {
+    "usd": 50, "aed": 200, "ars": 50, "aud": 50, "brl": 50, "cad": 50, "chf": 50, "cop": 50, "czk": 1500,
+    "dkk": 250, "eur": 50, "gbp": 30, "hkd": 400, "huf": 17500, "idr": 50, "ils": 50, "inr": 50, "jpy": 50,
+    "krw": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "php": 50, "pln": 200, "ron": 200, "rub": 50,
+    "sek": 300, "sgd": 50, "thb": 1000, "zar": 50,
+}  # fmt: skip
+"""Of the currencies for which the page has a minimum. In the others Stripe compares what an amount is in the
+currency of the account's bank account; the stand-in knows no rates, and takes whatever there is."""
+
+LARGEST_AMOUNT = {"idr": 999_999_999_999, "cop": 9_999_999_999, "inr": 999_999_999}
+LARGEST_AMOUNT_ELSE = 99_999_999
+"""Eight digits, in the currency's smallest unit. Cards could take more; other methods of payment cannot."""
 
 
 def read_currency(currency: str) -> str:
@@ -45,24 +52,39 @@ def read_currency(currency: str) -> str:
 
 
 def check_amount(amount: int, currency: str) -> None:
-    """Refuse what is too little or too much to be charged.
+    """Refuse what is too little or too much to be charged, or no amount of the currency.
 
     Raises:
-        ParameterError: with the code `amount_too_small` or `amount_too_large`.
+        ParameterError: with the code `amount_too_small` or `amount_too_large`; without one for a wrong step.
     """
-    least = LEAST_AMOUNT.get(currency, LEAST_AMOUNT_ELSE)
+    least = LEAST_AMOUNT.get(currency, 1)
     if amount < least:
         message = f"Amount must be at least {formatted(least, currency)} {currency}"
         raise ParameterError(message, "amount", "amount_too_small")
-    if amount > AMOUNT_MAX:
-        message = f"Amount must be no more than {formatted(AMOUNT_MAX, currency)}"
+    most = LARGEST_AMOUNT.get(currency, LARGEST_AMOUNT_ELSE)
+    if amount > most:
+        message = f"Amount must be no more than {formatted(most, currency)}"
         raise ParameterError(message, "amount", "amount_too_large")
+    check_step(amount, currency)
+
+
+def check_step(amount: int, currency: str) -> None:
+    """Refuse fractions that cannot be charged, nor given back.
+
+    Raises:
+        ParameterError: `amount` is no multiple of the currency's step.
+    """
+    step = STEP.get(currency, 1)
+    if amount % step:
+        raise ParameterError(f"Invalid amount: {currency} amounts must be divisible by {step}", "amount")
+
+
+def digits(currency: str) -> int:
+    """How many decimals amounts of the currency have."""
+    return 0 if currency in WITHOUT_MINOR_UNIT else 3 if currency in WITH_THOUSANDTHS else 2
 
 
 def formatted(amount: int, currency: str) -> str:
     """The amount in the currency's main unit, as Stripe's messages write it."""
-    symbol = SYMBOLS.get(currency, "")
-    if currency in WITHOUT_MINOR_UNIT:
-        return f"{symbol}{amount:,}"
-    digits = 3 if currency in WITH_THOUSANDTHS else 2
-    return f"{symbol}{amount / 10**digits:,.{digits}f}"
+    decimals = digits(currency)
+    return f"{SYMBOLS.get(currency, '')}{amount / 10**decimals:,.{decimals}f}"

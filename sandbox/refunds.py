@@ -6,7 +6,7 @@ https://docs.stripe.com/refunds and https://docs.stripe.com/api/refunds
 from typing import Any
 
 from sandbox import charges, objects
-from sandbox.currencies import formatted
+from sandbox.currencies import check_step, formatted
 from sandbox.errors import ApiError, ParameterError, missing_object, missing_parameter
 from sandbox.intents import merged
 from sandbox.lists import PAGE_READERS, list_of
@@ -176,6 +176,7 @@ def _amount_of(work: Work, charge: Object, params: dict[str, Any]) -> int:
             f"Refund amount ({formatted(amount, currency)}) is greater than {than} ({formatted(left, currency)})"
         )
         raise ApiError(400, message, param="amount")
+    check_step(amount, charge["currency"])
     return amount
 
 

@@ -155,7 +155,7 @@ class Stage:
             availability=availability,
             handlers=BookingHandlers(repository, availability, metrics, clock, TERMS),
             programme=ProgrammeHandlers(repository, availability, clock),
-            questions=QuestionHandlers(repository),
+            questions=QuestionHandlers(repository, clock),
             settler=BookingSettler(repository, availability, bus, redis, clock, TERMS),
             metrics=metrics,
             clock=clock,

@@ -8,15 +8,17 @@ from uuid import UUID
 
 import pytest
 
-from booking.events import NEW_NEEDS, TicketTypeChange, call_off, change
+from booking import events
+from booking.events import NEW_NEEDS, TicketTypeChange, call_off
 from booking.state import Event, Refusal, TicketType
 from tests.booking.samples import NOW
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
+START = NOW + timedelta(days=30)
 EVENT = Event(
     UUID(int=2),
     "Concert",
-    NOW,
+    START,
     "eur",
     on_sale=True,
     max_per_booking=6,
@@ -30,6 +32,10 @@ OFF = call_off(EVENT, NOW)
 WHOLE = {"name": "Box", "unit_amount": 9000, "capacity": 4}
 
 
+def change(event: Event, values: dict[str, Any], ticket_types: tuple[TicketTypeChange, ...]) -> Event | Refusal:
+    return events.change(event, values, ticket_types, NOW)
+
+
 def changed(id: UUID, **values: Any) -> TicketTypeChange:
     return TicketTypeChange(id, values)
 
@@ -39,6 +45,7 @@ def changed(id: UUID, **values: Any) -> TicketTypeChange:
     [
         {"name": "Opera"},
         {"starts_at": NOW + timedelta(days=1)},
+        {"starts_at": START + timedelta(days=1)},
         {"on_sale": False},
         {"max_per_booking": 1},
         {"cancel_until": NOW},

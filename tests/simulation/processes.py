@@ -155,7 +155,7 @@ class BookingProcess(ActorProcess):
         self.availability = Availability(self.repository, self.bus, 250)
         self._bookings = BookingHandlers(self.repository, self.availability, world.lasting.metrics, self.now, terms)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
-        self._questions = QuestionHandlers(self.repository)
+        self._questions = QuestionHandlers(self.repository, self.now)
         self._settler = BookingSettler(self.repository, self.availability, self.bus, self.redis, self.now, terms)
 
     @property
