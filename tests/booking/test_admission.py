@@ -26,6 +26,8 @@ AMOUNT_MAX = 99_999_999  # in euros
 START = NOW + timedelta(days=30)
 EVENT = Event(UUID(int=2), "Concert", START, "eur", on_sale=True, max_per_booking=6, ticket_types=TYPES)
 ONE_TYPE = EVENT._replace(ticket_types={A: TYPES[A]})
+CHEAP = ONE_TYPE._replace(ticket_types={A: TYPES[A]._replace(unit_amount=10)})
+RUPIAHS = ONE_TYPE._replace(currency="idr", ticket_types={A: TYPES[A]._replace(unit_amount=999_999_999_999)})
 DEAR = ONE_TYPE._replace(ticket_types={A: TYPES[A]._replace(unit_amount=AMOUNT_MAX)})
 
 
@@ -52,6 +54,14 @@ REFUSED = [
     (request((A, 1), (UNKNOWN, 1)), EVENT, "ticket_type_not_found"),
     (request((A, 1)), EVENT._replace(ticket_types={}), "ticket_type_not_found"),
     (request((A, 2)), DEAR, "amount_over_limit"),
+    (request((A, 1)), RUPIAHS._replace(currency="inr"), "amount_over_limit"),
+    (request((A, 1)), CHEAP, "amount_under_limit"),
+    (request((A, 4)), CHEAP, "amount_under_limit"),
+    (request((A, 1)), CHEAP._replace(currency="isk"), "amount_off_step"),
+    (request((A, 1)), EVENT._replace(sales_start=NOW + timedelta(seconds=1)), "sales_not_started"),
+    (request((A, 1)), EVENT._replace(sales_end=NOW), "sales_ended"),
+    (request((A, 1)), EVENT._replace(starts_at=NOW), "sales_ended"),
+    (request((FREE, 1)), EVENT._replace(starts_at=NOW), "sales_ended"),
 ]
 
 
@@ -78,6 +88,10 @@ TAKEN = [
     (((A, 1), (FREE, 2)), EVENT, 2500, (9, 10, 8)),
     (((None, 6),), ONE_TYPE, 15000, (4, 10, 10)),
     (((None, 1),), DEAR, AMOUNT_MAX, (9, 10, 10)),
+    (((None, 1),), RUPIAHS, 999_999_999_999, (9, 10, 10)),
+    (((None, 5),), CHEAP, 50, (5, 10, 10)),
+    (((None, 1),), CHEAP._replace(currency="bgn"), 10, (9, 10, 10)),
+    (((A, 1),), EVENT._replace(starts_at=NOW, sell_after_start=True), 2500, (9, 10, 10)),
 ]
 
 
@@ -91,7 +105,7 @@ def test_seats_are_held_until_the_hold_ends(
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.payment, booking.reason) == ("pending", "creating", None)
-    assert (booking.amount, booking.currency, booking.version) == (amount, "eur", 1)
+    assert (booking.amount, booking.currency, booking.version) == (amount, event.currency, 1)
     assert booking.expires_at == NOW + TERMS.hold
     assert tuple(free.values()) == left
     assert violations(booking) == []
@@ -192,3 +206,16 @@ def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: 
     made = admit(request(item), EVENT, dict.fromkeys(TYPES, 4), NOW, terms)
     assert isinstance(made, Booking)
     assert made == scheduled(made, NOW, terms)
+
+
+def test_a_total_that_no_payment_can_have_is_told_with_the_limit() -> None:
+    """In the minor unit, and in words."""
+    dear = admit(request((A, 2)), DEAR, dict.fromkeys(TYPES, 10), NOW, TERMS)
+    cheap = admit(request((A, 1)), CHEAP, dict.fromkeys(TYPES, 10), NOW, TERMS)
+
+    assert isinstance(dear, Refusal)
+    assert dear.extra == {"limit": AMOUNT_MAX}
+    assert "199999998" in dear.detail
+    assert str(AMOUNT_MAX) in dear.detail
+    assert isinstance(cheap, Refusal)
+    assert cheap.extra == {"limit": 50}

@@ -165,9 +165,12 @@ def test_no_life_breaks_a_check_of_the_database(state: str, life: list[Step]) ->
     walk(STATES[state], life)
 
 
+START = NOW + timedelta(days=30)
+
+
 def admitted(unit_amount: int) -> Booking:
     event = Event(
-        UUID(int=2), "Concert", NOW, "eur", True, 10, {SEATS: TicketType(SEATS, "Seat", unit_amount, capacity=5)}
+        UUID(int=2), "Concert", START, "eur", True, 10, {SEATS: TicketType(SEATS, "Seat", unit_amount, capacity=5)}
     )
     booking = admit(Request(UUID(int=1), "alice", event.id, ((SEATS, 2),)), event, {SEATS: 5}, NOW, TERMS)
     assert not isinstance(booking, Refusal)

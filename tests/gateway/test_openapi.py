@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from common.currencies import LARGEST_AMOUNT
 from common.resources import Booking, Event
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import Client
@@ -76,7 +77,7 @@ async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
     for model in (Booking, Event):
         assert set(schemas[model.__name__]["properties"]) == set(model.model_fields)
     assert schemas["NewBooking"]["additionalProperties"] is False
-    assert schemas["Booking"]["properties"]["amount"]["maximum"] == 99_999_999
+    assert schemas["Booking"]["properties"]["amount"]["maximum"] == LARGEST_AMOUNT
 
 
 async def test_links_lead_from_what_is_made_to_what_takes_its_id(gateway: Client) -> None:
@@ -112,11 +113,11 @@ async def test_a_booking_has_one_form(gateway: Client, body: dict[str, Any], val
     assert Draft202012Validator(schema).is_valid(body) is valid
 
 
-async def test_what_is_changed_may_not_be_null_but_for_the_end_of_cancelling(gateway: Client) -> None:
+async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_something_then(gateway: Client) -> None:
     schemas = (await fetched(gateway))["components"]["schemas"]
     schema = {**schemas["EventPatch"], "components": {"schemas": schemas}}
     nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid({name: None})}
-    assert nullable == {"cancel_until"}
+    assert nullable == {"cancel_until", "sales_start", "sales_end"}
     assert all("default" not in value for value in schema["properties"].values())
 
 

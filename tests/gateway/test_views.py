@@ -130,6 +130,7 @@ INTENT = {
     "client_secret": "pi_123_secret_456",
     "amount": 5000,
     "currency": "eur",
+    "currency_exponent": 2,
     "publishable_key": None,
 }
 
