@@ -15,6 +15,7 @@ from booking.queue import Queue
 from booking.repository import Repository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
+from common.health import HEALTH
 from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
 from common.supervisor import SUPERVISOR, cancel, finish
 from common.telemetry import METRICS
@@ -73,7 +74,7 @@ def availability_context(settings: BookingSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         repository = app[REPOSITORY] = Repository(app[DATABASE])
         availability = app[AVAILABILITY] = Availability(repository, app[BUS], settings.availability_ms)
-        telling = app[SUPERVISOR].spawn("availability", availability.run())
+        telling = app[SUPERVISOR].spawn("availability", availability.run(app[HEALTH].gate("availability")))
         yield
         await cancel(telling)
 
@@ -85,7 +86,7 @@ def queue_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         queue = Queue(app[REPOSITORY].counts, app[BUS], app[REDIS], settings.queue_ms)
-        telling = app[SUPERVISOR].spawn("queue", queue.run())
+        telling = app[SUPERVISOR].spawn("queue", queue.run(app[HEALTH].gate("queue")))
         yield
         await cancel(telling)
 
@@ -99,7 +100,7 @@ def settle_context(settings: BookingSettings) -> Context:
         settler = app[SETTLER] = BookingSettler(
             app[REPOSITORY], app[AVAILABILITY], app[BUS], app[REDIS], now, settings.terms
         )
-        settling = app[SUPERVISOR].spawn("settler", settler.run())
+        settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
         yield
         settler.stop()
         await finish(settling, settings.shutdown_seconds)

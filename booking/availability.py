@@ -8,20 +8,15 @@ import time
 from collections.abc import Iterable
 from uuid import UUID
 
-import structlog
-
 from booking.notices import event_changed
 from booking.repository import Repository
 from booking.state import Event
-from common.backoff import Backoff
+from common.background import repeat
 from common.bus import Bus
-from common.database import DATABASE_AWAY
-from common.streams import REDIS_AWAY
+from common.health import Gate
 
 # How far a calling off has come is counted over all bookings of the event: told so many times more seldom.
 COUNTED_TIMES = 4
-
-log = structlog.get_logger()
 
 
 class Availability:
@@ -45,18 +40,15 @@ class Availability:
         if self._touched:
             self._news.set()
 
-    async def run(self) -> None:
+    async def run(self, gate: Gate) -> None:
         """Until cancelled; what cannot be told while Postgres or Redis is away is told later."""
-        backoff = Backoff(first=0.2, most=5.0)
-        while True:
+
+        async def step() -> float:
             await self._news.wait()
-            try:
-                await self.run_once()
-                backoff.reset()
-                await asyncio.sleep(self._interval_s)
-            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
-                log.warning("availability not told", error=f"{type(away).__name__}: {away}")
-                await asyncio.sleep(backoff.next())
+            await self.run_once()
+            return self._interval_s
+
+        await repeat(step, gate)
 
     async def run_once(self) -> None:
         """Tell of what was touched up to now."""

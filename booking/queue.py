@@ -6,21 +6,18 @@ sample, however many wait in it: exact at the front, thinner and thinner behind.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
-import structlog
 from redis.asyncio import Redis
 
 from booking.counts import Counts
-from common.backoff import Backoff
+from common.background import repeat
 from common.bus import Bus
-from common.database import DATABASE_AWAY
 from common.envelope import tell
+from common.health import Gate
 from common.messages import QueueMoved
 from common.resources import Booking
-from common.streams import REDIS_AWAY
 
 # Whoever has set it tells of the queue; the others of the fleet look again when it has expired.
 TURN_KEY = "booking.queue:turn"
@@ -29,8 +26,6 @@ EXACT = 32
 GROWTH = 1.1
 # More than can ever wait: gateways turn bookings away long before.
 PLACE_MAX = 10_000_000
-
-log = structlog.get_logger()
 
 
 def _sampled() -> tuple[int, ...]:
@@ -54,17 +49,14 @@ class Queue:
         self._interval_ms = interval_ms
         self._told = False
 
-    async def run(self) -> None:
+    async def run(self, gate: Gate) -> None:
         """Until cancelled; nothing is told while Postgres or Redis is away."""
-        backoff = Backoff(first=0.2, most=5.0)
-        while True:
-            try:
-                await self.run_once()
-                backoff.reset()
-                await asyncio.sleep(self._interval_ms / 1000)
-            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
-                log.warning("queue not told", error=f"{type(away).__name__}: {away}")
-                await asyncio.sleep(backoff.next())
+
+        async def step() -> float:
+            await self.run_once()
+            return self._interval_ms / 1000
+
+        await repeat(step, gate)
 
     async def run_once(self) -> None:
         """Tell, if it is this process's turn and anybody waits."""

@@ -413,7 +413,7 @@ def _expect(answer: str, count: int) -> None:
 
 
 class Repository:
-    """The database `booking`. Raises what is in common.database.DATABASE_AWAY while it cannot serve."""
+    """The database `booking`. Raises DatabaseAway while it cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

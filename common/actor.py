@@ -34,7 +34,6 @@ class Actor:
         metrics: Metrics,
         health: Health,
         ping: Callable[[], Awaitable[object]],
-        away: tuple[type[BaseException], ...],
     ) -> None:
         async def reachable() -> None:
             await writable(redis)
@@ -48,7 +47,6 @@ class Actor:
                 metrics,
                 health.gate(intake.mailbox.stream),
                 reachable=reachable,
-                away=away,
             )
             for intake in intakes
         }

@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.backoff import Backoff
 from common.envelope import Envelope, Undecodable, decode, tell
@@ -20,7 +19,8 @@ from common.errors import Timeout, Unavailable, error_for
 from common.health import Gate
 from common.ids import uuid7
 from common.messages import NOTIFICATIONS, Message, Reply
-from common.streams import ANSWER_TIMEOUT_S, REDIS_AWAY, Command, Entry, Tail
+from common.outages import RedisAway, log_away, said
+from common.streams import ANSWER_TIMEOUT_S, Command, Entry, Tail
 from common.supervisor import heed_cancel
 
 # Notifications and replies are hints about what is in the database: these only bound Redis' memory.
@@ -66,7 +66,7 @@ class Bus:
         self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope], finishing: Sequence[Command] = ()) -> None:
-        """Returns when Redis has all of them. Raises redis errors (see REDIS_AWAY): some may be there then.
+        """Returns when Redis has all of them. Raises RedisAway: some may be there then.
 
         With `finishing` (see Mailbox) the messages that have caused these leave their mailbox in the same step:
         both is done, or neither. Patient ones leave a little later, and are lost when they cannot.
@@ -152,7 +152,7 @@ class Bus:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     await pipe.execute()
             except TimeoutError:
-                raise RedisTimeoutError(f"no answer within {ANSWER_TIMEOUT_S} s") from None
+                raise RedisAway(f"no answer within {ANSWER_TIMEOUT_S} s") from None
 
     async def ask(self, message: Message, subject: object, *, timeout_s: float, traceparent: str = "") -> Any:
         """The reply's result.
@@ -175,7 +175,7 @@ class Bus:
             if sent:
                 raise Timeout from None
             raise Unavailable("The message bus cannot be reached") from None
-        except REDIS_AWAY as away:
+        except RedisAway as away:
             raise Unavailable("The message bus cannot be reached") from away
         finally:
             del self._asked[correlation]
@@ -211,16 +211,19 @@ class Bus:
             heed_cancel()
             try:
                 await tail.start()
-                gate.open()
-                for stream, entry in await tail.read(READ_MAX, block_ms):
+                # Not heard of for now, it is asked without waiting whether all is well again.
+                for stream, entry in await tail.read(READ_MAX, block_ms if gate.reason is None else 1):
                     self._take(stream, entry, on_notification)
-                backoff.reset()
-                if time.monotonic() >= next_look:
+                if gate.reason is not None or time.monotonic() >= next_look:
                     if await tail.missed():
                         on_missed()
                     next_look = time.monotonic() + LOOK_S
-            except REDIS_AWAY as away:
-                gate.close(str(away))
+                gate.open()
+                backoff.reset()
+            except RedisAway as away:
+                if gate.reason is None:
+                    log_away("notifications paused", away)
+                gate.close(said(away))
                 await asyncio.sleep(backoff.next())
 
     def _take(self, stream: str, entry: Entry, on_notification: Callable[[Envelope], None]) -> None:
@@ -237,4 +240,4 @@ class Bus:
 
 def _lost(sent: asyncio.Future[None]) -> None:
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        log.debug("patient messages lost", error=f"{type(error).__name__}: {error}")
+        log.debug("patient messages lost", error=said(error))

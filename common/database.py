@@ -13,6 +13,8 @@ import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.context import TortoiseContext
 
+from common.outages import database_away
+
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
 # A server that is frozen or cut off cancels nothing: a little later we no longer wait for its answer.
@@ -28,22 +30,8 @@ CONNECT_TIMEOUT_S = 5
 # How long a connection may take to become usable again after an error; then it is thrown away.
 RESET_TIMEOUT_S = 1.0
 
-# Postgres cannot serve now, though the statement was right: wait and ask again.
-DATABASE_AWAY: tuple[type[BaseException], ...] = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InsufficientResourcesError,  # too many connections, disk full
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
-    asyncpg.TransactionRollbackError,  # a deadlock, of which one must give way
-    asyncpg.InvalidCachedStatementError,  # a migration has run: the statement is prepared anew
-    asyncpg.OutdatedSchemaCacheError,
-    asyncpg.InterfaceError,  # the connection was lost before this statement
-    asyncpg.InternalClientError,  # the same, while asyncpg has heard that it ends and not yet that it has ended
-)
+# What asyncpg raises, by its own classes: outages.py says what it means.
+_DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def tortoise_url(dsn: str) -> str:
@@ -110,23 +98,28 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One connection in autocommit. Raises what is in DATABASE_AWAY when there is none to be had."""
-        pool = await self._pool()
-        connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        """One connection in autocommit. Raises DatabaseAway when there is none to be had, or it breaks."""
+        connection: asyncpg.Connection | None = None
         try:
+            pool = await self._pool()
+            connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
             yield connection
-        except asyncpg.PostgresError as error:
-            # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
-            error.detail = None
-            raise
-        except asyncpg.InternalClientError:
-            # Nothing can be done on it any more: nobody is to get it from the pool again.
-            connection.terminate()
-            raise
+        except Exception as error:
+            if isinstance(error, asyncpg.PostgresError):
+                # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
+                error.detail = None
+            away = database_away(error)
+            if away is None:
+                raise
+            if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):
+                # It can do nothing any more, or leads to a standby: nobody is to get it from the pool again.
+                connection.terminate()
+            raise away from (None if away is error else error)
         finally:
-            # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
-            with suppress(*DATABASE_AWAY):
-                await pool.release(connection, timeout=RESET_TIMEOUT_S)
+            if connection is not None:
+                # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
+                with suppress(*_DRIVER_ERRORS):
+                    await pool.release(connection, timeout=RESET_TIMEOUT_S)
 
     async def _pool(self) -> asyncpg.Pool:
         if self.client._pool is None:
@@ -149,7 +142,7 @@ class Database:
             await transaction.commit()
 
     async def ping(self) -> None:
-        """Raises what is in DATABASE_AWAY when the database cannot be reached, or takes no writes."""
+        """Raises DatabaseAway when the database cannot be reached, or takes no writes."""
         async with self.connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
@@ -161,7 +154,7 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
     try:
         async with asyncio.timeout(RESET_TIMEOUT_S):
             await transaction.rollback()
-    except DATABASE_AWAY:
+    except _DRIVER_ERRORS:
         with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
             connection.terminate()
 

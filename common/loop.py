@@ -19,9 +19,10 @@ from common.bus import Bus
 from common.envelope import Delivery, Envelope, Undecodable, decode
 from common.health import Gate
 from common.messages import Message
+from common.outages import Away, RedisAway, log_away, said
 from common.reporting import Reporter
 from common.settings import ActorSettings
-from common.streams import REDIS_AWAY, Entry, Mailbox
+from common.streams import Entry, Mailbox
 from common.supervisor import heed_cancel
 from common.telemetry import Metrics
 
@@ -32,6 +33,9 @@ Handlers = Mapping[type[Message], Handler]
 BROKEN_MAX = 5
 # Behind a full batch there is more: the next one is read and decoded while the one before is handled or published.
 BATCHES_AHEAD = 2
+# A loop whose work was refused is not ready until some of it succeeds, or nothing has been refused for this many
+# times the idle time after which entries are claimed again.
+BARRED_CLAIMS = 2
 # How often idle consumers are looked for.
 HOUSEKEEPING_S = 60.0
 # A dependency that has not answered after so long is away.
@@ -83,7 +87,6 @@ class Loop:
         gate: Gate,
         *,
         reachable: Callable[[], Awaitable[object]],
-        away: tuple[type[BaseException], ...],
     ) -> None:
         self._intake = intake
         self._mailbox = intake.mailbox
@@ -93,8 +96,6 @@ class Loop:
         self._report = Reporter(intake.mailbox.stream, metrics)
         self._gate = gate
         self._reachable = reachable
-        self._away = (*REDIS_AWAY, *away)
-        self._no_answer: tuple[type[BaseException], ...] = (*self._away, TimeoutError)
         self._stopping = asyncio.Event()
         self._in_hand: set[asyncio.Task[None]] = set()
         self._entries_in_hand = 0
@@ -103,6 +104,8 @@ class Loop:
         self._more = False
         self._lost: asyncio.Task[None] | None = None
         self._housekeeping = 0.0
+        # Until then this loop is not ready though all that it asks for answers: its work was refused all the same.
+        self._barred_until = 0.0
         # A handler that starts within this time after a batch was read ends before its entries can be claimed.
         self._budget_s = (settings.claim_idle_ms - settings.handler_timeout_ms) / 1000
 
@@ -114,7 +117,7 @@ class Loop:
         """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
         try:
             await self._read_on()
-            with suppress(*REDIS_AWAY):
+            with suppress(RedisAway):
                 await self._mailbox.leave()
             if self._in_hand:
                 await asyncio.wait(self._in_hand)
@@ -134,9 +137,14 @@ class Loop:
                 room = await self._room()
                 if self._stopping.is_set():
                     return
-                entries = await self._mailbox.read(room, self._settings.block_ms)
+                # While paused, it is asked without waiting whether all is well again.
+                paused = not self._gate.opened.is_set()
+                wait_ms = 1 if paused and not self._barred else self._settings.block_ms
+                entries = await self._mailbox.read(room, wait_ms)
                 backoff.reset()
-            except self._no_answer as error:
+                if paused:
+                    self._open()
+            except (Away, TimeoutError) as error:
                 self._pause(error)
                 await self._rest(backoff)
                 continue
@@ -148,7 +156,6 @@ class Loop:
             async with asyncio.timeout(REACH_TIMEOUT_S):
                 await self._reachable()
             await self._mailbox.create()
-            self._open()
         if time.monotonic() >= self._housekeeping:
             await self._mailbox.remove_idle_consumers(self._settings.consumer_idle_ms)
             self._housekeeping = time.monotonic() + HOUSEKEEPING_S
@@ -184,15 +191,21 @@ class Loop:
 
         task.add_done_callback(done)
 
+    @property
+    def _barred(self) -> bool:
+        return time.monotonic() < self._barred_until
+
     def _open(self) -> None:
+        if self._barred:
+            return
         if self._gate.reason is not None:
             log.info("reading", mailbox=self._mailbox.stream)
         self._gate.open()
 
     def _pause(self, error: BaseException) -> None:
         if self._gate.opened.is_set() or self._gate.reason == "starting":
-            log.warning("paused", mailbox=self._mailbox.stream, error=f"{type(error).__name__}: {error}")
-        self._gate.close(f"{type(error).__name__}: {error}")
+            log_away("paused", error, mailbox=self._mailbox.stream)
+        self._gate.close(said(error))
 
     async def _rest(self, backoff: Backoff) -> None:
         try:
@@ -233,20 +246,33 @@ class Loop:
         broken = 0
         while True:
             try:
-                return await work()
+                done = await work()
             except Exception as error:
-                # A handler that ran out of time is judged by whether its dependencies answer.
-                looks_away = isinstance(error, self._away) and not isinstance(error, TimeoutError)
-                if broken == BROKEN_MAX or not (looks_away or await self._unreachable()):
+                # What a dependency itself has stated is no entry's fault, however often it does.
+                stated = isinstance(error, Away) and error.stated
+                if (broken == BROKEN_MAX and not stated) or not await self._is_outage(error):
                     await self._fault(deliveries, error, deadline)
                     return True
-                if not looks_away:
-                    self._pause(error)  # it was asked, and did not answer
-                broken += 1
+                broken += not stated
                 await self._rest(backoff)
                 if not await self._is_back(error, deadline):
                     log.warning("left pending", mailbox=self._mailbox.stream, size=len(deliveries))
                     return False
+            else:
+                if self._barred:
+                    self._barred_until = 0.0
+                    self._open()
+                return done
+
+    async def _is_outage(self, error: Exception) -> bool:
+        """Whether `error` came of a dependency that is away. Any other error, and time that ran out, is judged by
+        whether they answer."""
+        if isinstance(error, Away) and not error.slow:
+            return True
+        if not await self._unreachable():
+            return False
+        self._pause(error)
+        return True
 
     async def _unreachable(self) -> bool:
         try:
@@ -260,12 +286,20 @@ class Loop:
     async def _is_back(self, error: BaseException, deadline: float) -> bool:
         """Wait until the dependencies answer; says whether there is time left to go on."""
         backoff = Backoff(first=0.1)
+        hidden = isinstance(error, Away) and error.stated
         while await self._unreachable():
+            hidden = False
             self._pause(error)
             if self._stopping.is_set():
                 return False
             await self._rest(backoff)
-        self._open()
+        if hidden:  # such as a command that is not permitted, or a full disk
+            self._pause(error)
+            self._barred_until = time.monotonic() + BARRED_CLAIMS * self._settings.claim_idle_ms / 1000
+            if self._stopping.is_set():
+                return False
+        else:
+            self._open()
         return time.perf_counter() < deadline
 
     async def _bury(self, wrong: list[tuple[Entry, Undecodable]]) -> bool:
@@ -298,7 +332,7 @@ class Loop:
 
         Stops when the claim's idle time nears: what is left stays pending and comes again.
         """
-        if not deliveries:
+        if not deliveries and not isinstance(error, Away):
             raise error
         if len(deliveries) == 1:
             await self._failed(deliveries[0], error)
@@ -315,7 +349,7 @@ class Loop:
             dead = attempts >= self._settings.attempts_max
             if dead:
                 await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
-        except REDIS_AWAY as away:
+        except RedisAway as away:
             self._pause(away)
             return  # still pending
         self._report.failed(delivery, error, attempts, dead=dead)

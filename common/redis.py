@@ -1,40 +1,32 @@
-"""Connections to Redis, and what it looks like when Redis is away."""
+"""Connections to Redis. What they raise while it is away is RedisAway (see outages.py), whatever redis-py says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
+from typing import Any, cast
 
 import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser, SSLConnection
+from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, DefaultParser, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError
+
+from common.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
 
 
-class RedisRefuses(ResponseError):
-    """Redis takes no writes for now: it cannot persist them, lacks replicas, or a script is running."""
+def _parse_error(text: str) -> Exception:
+    """Judged by the answer as it came: a pipeline changes an error's text, and quotes the command in it."""
+    return redis_answer(text) or cast(Any, DefaultParser).parse_error(text)
 
 
-# Redis cannot serve now, though the command was right: wait and ask again.
-REDIS_AWAY: tuple[type[BaseException], ...] = (
-    RedisConnectionError,  # also LOADING and NOAUTH
-    RedisTimeoutError,
-    ReadOnlyError,
-    OutOfMemoryError,
-    ClusterDownError,  # also MASTERDOWN
-    TryAgainError,
-    RedisRefuses,
-)
-# redis-py knows these answers by their text only.
-_REFUSALS = dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RedisRefuses)
-_Parser = type("_Parser", (DefaultParser,), {"EXCEPTION_CLASSES": DefaultParser.EXCEPTION_CLASSES | _REFUSALS})
+_Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
 
 
 class _Sending(AbstractConnection):
@@ -63,6 +55,56 @@ class _Connection(_Sending, Connection):
         return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
 
 
+async def _raise_translated(error: Exception, pool: ConnectionPool) -> None:
+    """Raises RedisAway for an outage. Where another server may be the primary now, connections are made anew."""
+    away = redis_away(error)
+    if away is None:
+        return
+    if away.elsewhere:
+        await pool.disconnect(inuse_connections=False)
+    raise away from (None if away is error else error)
+
+
+class _Pipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        try:
+            return await super().execute(raise_on_error)
+        except Exception as error:
+            await _raise_translated(error, self.connection_pool)
+            raise
+
+
+class _Client(Redis):
+    """A client that raises RedisAway for each outage."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await cast(Any, super()).execute_command(*args, **options)
+        except Exception as error:
+            await _raise_translated(error, self.connection_pool)
+            raise
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class Script:
+    """A Lua script, sent by its hash where the server knows it: https://redis.io/docs/latest/commands/evalsha/."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """What the script returns. A server that does not know it is sent all of it, in one step: it may be another
+        server each time."""
+        client = cast(Any, redis)
+        try:
+            return await client.evalsha(self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.eval(self._source, len(keys), *keys, *args)
+
+
 def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
     """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
 
@@ -71,7 +113,7 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
 
     redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
     """
-    client = Redis.from_url(
+    client = _Client.from_url(
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
@@ -88,6 +130,6 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
 
 
 async def writable(redis: Redis) -> None:
-    """Raises what is in REDIS_AWAY unless Redis answers and takes writes: one that is full or a replica answers a
-    PING all the same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
+    """Raises RedisAway unless Redis answers and takes writes: one that is full or a replica answers a PING all the
+    same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
     await redis.xadd("probe", {"": ""}, nomkstream=True)

@@ -12,18 +12,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-import structlog
-
-from common.backoff import Backoff
-from common.database import DATABASE_AWAY
-from common.streams import REDIS_AWAY
+from common.background import repeat
+from common.health import Gate
 
 # Rows may become due sooner than the ones that were there at the last look: so long that may go unseen.
 LOOK_S = 2.0
 # Between passes while there is more than one pass can take.
 BUSY_S = 0.05
-
-log = structlog.get_logger()
 
 
 class Dues(Protocol):
@@ -60,18 +55,6 @@ class Settler(ABC):
         """`run` returns after the pass under way."""
         self._stopping.set()
 
-    async def run(self) -> None:
-        """Until `stop`; waits while Postgres or Redis is away."""
-        backoff = Backoff(first=0.2, most=5.0)
-        while not self._stopping.is_set():
-            try:
-                pause = await self.run_once()
-                backoff.reset()
-            except (*DATABASE_AWAY, *REDIS_AWAY) as away:
-                pause = backoff.next()
-                log.warning("settling paused", error=f"{type(away).__name__}: {away}")
-            try:
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+    async def run(self, gate: Gate) -> None:
+        """Until `stop`; waits while Postgres or Redis is away, and says so at `gate`."""
+        await repeat(self.run_once, gate, stopping=self._stopping)

@@ -18,8 +18,6 @@ from redis.exceptions import ResponseError
 
 from common.redis import ANSWER_TIMEOUT_S as ANSWER_TIMEOUT_S
 from common.redis import CONNECT_TIMEOUT_S as CONNECT_TIMEOUT_S
-from common.redis import REDIS_AWAY as REDIS_AWAY
-from common.redis import RedisRefuses as RedisRefuses
 from common.redis import connect as connect
 from common.redis import writable as writable
 from common.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
@@ -82,7 +80,7 @@ def dead_letters(stream: str) -> str:
 
 
 class Mailbox:
-    """One consumer's view of a mailbox. Every method raises redis errors (see REDIS_AWAY) as they come."""
+    """One consumer's view of a mailbox. Every method raises RedisAway while Redis cannot serve."""
 
     def __init__(
         self,
@@ -128,7 +126,7 @@ class Mailbox:
             answer = await self._read_new(count, block_ms)
         except ResponseError as error:
             # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
-            if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED the stream key")):
                 raise
             await self.create()
             return []
@@ -153,7 +151,7 @@ class Mailbox:
             unread, answer = await pipe.execute(raise_on_error=False)
         for each in (unread, answer):
             if isinstance(each, Exception):
-                raise each
+                raise each  # RedisAway, where it is an outage (see redis.py)
         turn.mine = unread == MINE
         return answer
 
@@ -316,7 +314,11 @@ class Tail:
 
 
 async def _memory(redis: Redis) -> tuple[object, ...]:
-    """Another one whenever Redis may have forgotten something: of the server's process, and of its data."""
+    """Another one whenever Redis may have forgotten something: of the server's process, and of its data.
+
+    Raises RedisAway of a replica, too: what is written to the primary may never come to be read there.
+    """
+    await writable(redis)
     data = await redis.get(_MEMORY)
     if data is None:
         await redis.set(_MEMORY, str(uuid4()), nx=True)

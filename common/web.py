@@ -16,7 +16,7 @@ from common import errors, health, telemetry
 from common.envelope import new_traceparent
 from common.errors import HoldfastError
 from common.health import HEALTH, Health
-from common.streams import REDIS_AWAY
+from common.outages import Away
 from common.supervisor import SUPERVISOR, Supervisor
 from common.telemetry import METRICS, SAMPLERS, Metrics
 
@@ -30,7 +30,7 @@ _TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 # Trying again can help: the client is told so.
-_AWAY: tuple[type[BaseException], ...] = (ConnectionResetError, TimeoutError, *REDIS_AWAY)
+_AWAY: tuple[type[BaseException], ...] = (ConnectionResetError, TimeoutError, Away)
 
 log = structlog.get_logger()
 

@@ -11,11 +11,12 @@ from redis.asyncio import Redis
 
 from common.actor import Actor, Handlers, Intake
 from common.bus import Bus
-from common.database import DATABASE_AWAY, Database, open_database
+from common.database import Database, open_database
 from common.health import HEALTH
 from common.messages import MAILBOXES
+from common.outages import RedisAway
 from common.settings import ActorSettings
-from common.streams import REDIS_AWAY, Mailbox, connect, lengths
+from common.streams import Mailbox, connect, lengths, writable
 from common.supervisor import SUPERVISOR, finish
 from common.telemetry import METRICS, SAMPLERS
 from common.turns import Turn
@@ -31,20 +32,20 @@ log = structlog.get_logger()
 
 
 def bus_context(process: str, settings: ActorSettings) -> Context:
-    """REDIS, BLOCKING (for reads that wait) and BUS. Redis may be away: each use then raises REDIS_AWAY."""
+    """REDIS, BLOCKING (for reads that wait) and BUS. Redis may be away: each use then raises RedisAway."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
         blocking = app[BLOCKING] = connect(settings.redis_url, blocking_ms=settings.block_ms)
         publishing = connect(settings.redis_url, timed=False)
         app[BUS] = Bus(publishing, source=f"/{process}/{settings.instance}", instance=settings.instance)
-        app[HEALTH].check("redis", redis.ping)
+        app[HEALTH].check("redis", lambda: writable(redis))
 
         async def sample_lengths() -> None:
             try:
                 for mailbox, length in (await lengths(redis, MAILBOXES)).items():
                     app[METRICS].mailbox_length.labels(mailbox).set(length)
-            except REDIS_AWAY as error:
+            except RedisAway as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 
         app[SAMPLERS].append(sample_lengths)
@@ -106,7 +107,6 @@ def actor_context(
             metrics=app[METRICS],
             health=app[HEALTH],
             ping=app[DATABASE].ping,
-            away=DATABASE_AWAY,
         )
         task = app[SUPERVISOR].spawn("actor", actor.run())
         yield

@@ -55,7 +55,13 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     """Replies and notifications come in, and the door knows how much work is waiting."""
     settings = app[SETTINGS]
     gate = app[HEALTH].gate("notifications")
-    app[DOOR] = Door(app[REDIS], gate, limit=settings.mailbox_limit, sample_ms=settings.mailbox_sample_ms)
+    app[DOOR] = Door(
+        app[REDIS],
+        gate,
+        app[HEALTH].gate("mailboxes"),
+        limit=settings.mailbox_limit,
+        sample_ms=settings.mailbox_sample_ms,
+    )
     notices = Notices(app[HUB], app[WAITERS], app[QUEUE])
     tasks = [
         app[SUPERVISOR].spawn(

@@ -9,17 +9,19 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 
+from common.background import repeat
 from common.errors import TooManyRequests, Unavailable
 from common.health import Gate
 from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.streams import REDIS_AWAY, lengths
+from common.streams import lengths
 
 WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
+# The longest that Redis is left alone before it is asked again whether it is back.
+RESAMPLE_MAX_S = 1.0
 # A rush that is turned away comes back spread over so many seconds.
 RETRY_AFTER_S = (1, 5)
 # Subjects and addresses whose requests are counted; past it the one longest silent is forgotten.
@@ -27,22 +29,22 @@ BUCKETS_MAX = 100_000
 # A client may save up so many seconds' worth of requests.
 BURST_S = 2.0
 
-log = structlog.get_logger()
-
 
 class Door:
     """Turns requests away while Redis is away or a mailbox is over its limit."""
 
-    def __init__(self, redis: Redis, listening: Gate, *, limit: int, sample_ms: int) -> None:
+    def __init__(self, redis: Redis, listening: Gate, watching: Gate, *, limit: int, sample_ms: int) -> None:
+        """`listening` is open while answers come in; `watching` while the mailboxes' lengths are known."""
         self._redis = redis
         self.listening = listening
+        self._watching = watching
         self._limit = limit
         self._sample_s = sample_ms / 1000
         self._lengths: Mapping[str, int] = {}
 
     def enter(self, mailboxes: Sequence[str]) -> None:
         """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`."""
-        if self.listening.reason is not None:
+        if self.listening.reason is not None or self._watching.reason is not None:
             raise Unavailable("The message bus cannot be reached")
         for mailbox in mailboxes:
             if self._lengths.get(mailbox, 0) > self._limit:
@@ -52,12 +54,12 @@ class Door:
 
     async def watch(self) -> None:
         """Look at the mailboxes again and again, until cancelled."""
-        while True:
-            try:
-                await self.sample()
-            except REDIS_AWAY as error:
-                log.debug("mailbox lengths not sampled", error=str(error))
-            await asyncio.sleep(self._sample_s)
+
+        async def step() -> float:
+            await self.sample()
+            return self._sample_s
+
+        await repeat(step, self._watching, first_s=self._sample_s, most_s=RESAMPLE_MAX_S)
 
     async def sample(self) -> None:
         self._lengths = await lengths(self._redis, WATCHED)

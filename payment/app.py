@@ -125,8 +125,8 @@ def settle_context(settings: PaymentSettings) -> Context:
         catch_up = app[CATCH_UP] = CatchUp(
             app[REPOSITORY], app[STRIPE], app[BUS], now, settings.event_catch_up_seconds, settings.livemode
         )
-        settling = app[SUPERVISOR].spawn("settler", settler.run())
-        catching_up = app[SUPERVISOR].spawn("catch-up", catch_up.run())
+        settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
+        catching_up = app[SUPERVISOR].spawn("catch-up", catch_up.run(app[HEALTH].gate("catch-up")))
         yield
         settler.stop()
         await cancel(catching_up)

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 import orjson
 import structlog
 
+from common.background import repeat
 from common.backoff import Backoff
 from common.bus import Bus
-from common.database import DATABASE_AWAY
 from common.envelope import tell
+from common.health import Gate
 from common.messages import StripeEventReceived
-from common.streams import REDIS_AWAY
+from common.outages import said
 from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id
 from payment.repository import Repository
 from payment.stripe_api import Refused, StripeApi, Unanswered
@@ -34,8 +35,6 @@ EVENT_LIFE = timedelta(days=35)
 FORGET_MAX = 5000
 # One look is given up after this; it begins again where it began.
 LOOK_TIMEOUT_S = 120.0
-
-AWAY: tuple[type[BaseException], ...] = (Unanswered, Refused, *DATABASE_AWAY, *REDIS_AWAY)
 
 log = structlog.get_logger()
 
@@ -59,18 +58,20 @@ class CatchUp:
         self._every = timedelta(seconds=every_s)
         self._livemode = livemode
 
-    async def run(self) -> None:
+    async def run(self, gate: Gate) -> None:
         """Until cancelled: stopping in the middle loses nothing, the next look begins where this one did."""
         backoff = Backoff(first=0.5, most=10.0)
-        while True:
+
+        async def step() -> float:
             try:
                 await self.look()
-                backoff.reset()
-                pause = self._every.total_seconds()
-            except AWAY as away:
-                pause = backoff.next()
-                log.warning("event list not read", error=f"{type(away).__name__}: {away}")
-            await asyncio.sleep(pause)
+            except (Unanswered, Refused) as error:
+                log.warning("event list not read", error=said(error))
+                return backoff.next()
+            backoff.reset()
+            return self._every.total_seconds()
+
+        await repeat(step, gate)
 
     async def look(self) -> int:
         """Take in the events that are missing, if it is this process' turn; says how many there were."""

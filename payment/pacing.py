@@ -11,9 +11,11 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from redis.asyncio import Redis
+
+from common.redis import Script
 
 
 class Lane(StrEnum):
@@ -80,12 +82,12 @@ class Pacer:
         self._key = key
         self._rate = per_second
         self._burst = max(1.0, per_second * BURST_S)
-        self._take = redis.register_script(TAKE)
+        self._take = Script(TAKE)
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
 
     async def turn(self, lane: Lane) -> None:
-        """Wait for a turn. Raises redis errors (see common.streams.REDIS_AWAY)."""
+        """Wait for a turn. Raises RedisAway."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(turn)
         asking = self._asking.get(lane)
@@ -124,7 +126,7 @@ class Pacer:
     async def _request(self, lane: Lane, wanted: int, pause_s: float = 0) -> tuple[int, int]:
         other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY
         args: list[Any] = [self._rate, self._burst, SHARE, lane, other, wanted, pause_s * 1000]
-        given, again_ms = await cast(Any, self._take(keys=[self._key], args=args))
+        given, again_ms = await self._take.run(self._redis, [self._key], args)
         return int(given), int(again_ms)
 
 

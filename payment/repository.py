@@ -302,7 +302,7 @@ class Work:
 
 
 class Repository:
-    """The database `payment`. Raises what is in common.database.DATABASE_AWAY while it cannot serve."""
+    """The database `payment`. Raises DatabaseAway while it cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -96,8 +96,8 @@ class Answer:
 class StripeApi:
     """Paced, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
 
-    Each raises Unanswered, Refused and, where a key is given, KeySpent; and redis errors while turns cannot
-    be had (see common.streams.REDIS_AWAY).
+    Each raises Unanswered, Refused and, where a key is given, KeySpent; and RedisAway while turns
+    cannot be had.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from common.bus import Bus
 from common.envelope import tell
 from common.errors import HoldfastError, MalformedRequest, Unavailable
 from common.messages import StripeEventReceived
-from common.streams import REDIS_AWAY
+from common.outages import RedisAway
 from common.web import TRACEPARENT, json_response, read_body
 from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id
 
@@ -53,7 +53,7 @@ def webhook(
         message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
         try:
             await bus().publish([message])
-        except REDIS_AWAY as away:
+        except RedisAway as away:
             raise Unavailable("The event cannot be kept now: send it again") from away
         return json_response({"received": True})
 

@@ -19,7 +19,8 @@ from common.database import tortoise_config
 from common.errors import Forbidden, Unavailable
 from common.health import HEALTH
 from common.ids import booking_id
-from common.redis import REDIS_AWAY, connect
+from common.outages import RedisAway
+from common.redis import connect
 from common.supervisor import SUPERVISOR, cancel
 from common.web import new_app, read_body
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
@@ -68,7 +69,7 @@ async def receive_webhook(request: web.Request) -> web.Response:
     )
     try:
         await request.app[STREAMS].put_webhook(payload)
-    except REDIS_AWAY as away:
+    except RedisAway as away:
         raise Unavailable from away
     return _json('{"received":true}', 200)
 
@@ -96,7 +97,7 @@ def _json(text: str, status: int) -> web.Response:
 async def _notify(app: web.Application, booking: Booking) -> None:
     """The client that asks is answered all the same when Redis is away."""
     text = orders.shown(booking).model_dump_json()
-    with suppress(*REDIS_AWAY):
+    with suppress(RedisAway):
         await app[STREAMS].put_notice(booking.owner, f'{{"type":"booking","booking":{text}}}')
 
 

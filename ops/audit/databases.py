@@ -16,7 +16,6 @@ from uuid import UUID
 
 import asyncpg
 
-from common.database import DATABASE_AWAY
 from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats
 from ops.errors import StartError
 
@@ -25,7 +24,7 @@ PAGE = 1000
 CONNECT_TIMEOUT_S = 10
 # The sums over all bookings take seconds for a million of them; nothing else comes near.
 STATEMENT_TIMEOUT_S = 600
-AWAY = (*DATABASE_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 BOOKING_COLUMNS = """
 id::text, status, payment, amount, items, currency, created_at, intent_id, payment_version, amount_captured,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.messages import MAILBOXES
-from common.streams import REDIS_AWAY, connect, dead_letters, lengths
+from common.outages import RedisAway
+from common.streams import connect, dead_letters, lengths
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ async def read_mailboxes(redis_url: str) -> Mailboxes:
         return Mailboxes(away=str(error))
     try:
         found = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
-    except REDIS_AWAY as error:
+    except RedisAway as error:
         return Mailboxes(away=f"Redis does not answer: {error}")
     finally:
         await redis.aclose()

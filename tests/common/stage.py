@@ -16,6 +16,7 @@ from common.bus import Bus
 from common.envelope import Delivery, Envelope, decode, tell
 from common.health import Health
 from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, Message, PaymentReportApplied, SyncPayment
+from common.outages import DatabaseAway
 from common.settings import ActorSettings
 from common.streams import Entry, Mailbox, dead_letters
 from common.telemetry import Metrics
@@ -104,7 +105,7 @@ class Database:
 
     def check(self) -> None:
         if self.away:
-            raise ConnectionRefusedError("the database is away")
+            raise DatabaseAway("the database is away")
 
 
 class Stage:
@@ -118,7 +119,6 @@ class Stage:
         self.health = Health()
         self.database = Database()
         self.ping: Callable[[], Awaitable[object]] = self.database.ping
-        self.away: tuple[type[BaseException], ...] = (ConnectionRefusedError,)
 
     def mailbox(self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM) -> Mailbox:
         return Mailbox(
@@ -150,7 +150,6 @@ class Stage:
             metrics=self.metrics,
             health=self.health,
             ping=self.ping,
-            away=self.away,
         )
 
     @asynccontextmanager

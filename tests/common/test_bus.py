@@ -24,8 +24,9 @@ from common.messages import (
     Reply,
     SyncPayment,
 )
+from common.outages import RedisAway
 from common.resources import Booking
-from common.streams import REDIS_AWAY, Entry, Tail, connect
+from common.streams import Entry, Tail, connect
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
@@ -116,16 +117,16 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
 
 async def test_an_error_reaches_every_publisher() -> None:
     async with FakeRedis(lambda _: None).serving() as url:
-        client = Redis.from_url(url, protocol=2, retry=None)
+        client = connect(url)
         bus = Bus(client, source="/x", instance="x")
         results = await asyncio.gather(*(bus.publish([sync()]) for _ in range(5)), return_exceptions=True)
         await client.aclose()
-    assert [isinstance(result, REDIS_AWAY) for result in results] == [True] * 5
+    assert [isinstance(result, RedisAway) for result in results] == [True] * 5
 
 
 async def test_after_an_error_publishing_goes_on(own_stage: Stage, own_redis: RedisServer) -> None:
     await own_redis.stop()
-    with pytest.raises(REDIS_AWAY):
+    with pytest.raises(RedisAway):
         await own_stage.bus.publish([sync()])
     await own_redis.start()
     await own_stage.bus.publish([late := sync()])
@@ -142,7 +143,7 @@ async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
     await bus.publish([sync()])
     own_redis.pause()
     try:
-        with pytest.raises(REDIS_AWAY):
+        with pytest.raises(RedisAway):
             await bus.publish([sync()])
     finally:
         own_redis.resume()

@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from common import database as module
-from common.database import DATABASE_AWAY, Database, open_database, tortoise_config, tortoise_url
+from common.database import Database, open_database, tortoise_config, tortoise_url
+from common.outages import DatabaseAway
 from ops.child import free_port
 from ops.postgres import Postgres
 from tests.common.stage import until
@@ -77,10 +78,9 @@ async def test_a_statement_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(module, "STATEMENT_TIMEOUT_MS", 100)
     async with open_database("payment", database_url, 1) as database:
-        with pytest.raises(asyncpg.QueryCanceledError) as raised:
+        with pytest.raises(DatabaseAway) as raised:
             await value(database, "SELECT pg_sleep(60)")
-        # It may be the statement's own fault: it is no outage.
-        assert not isinstance(raised.value, DATABASE_AWAY)
+        assert raised.value.slow  # it may be the statement's own fault
         await database.ping()
 
 
@@ -90,7 +90,7 @@ async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_
         await transaction.execute("SELECT 1")
 
     async with open_database("payment", database_url, 1, handler_timeout_ms=100) as database:
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             await insert(database, 1, sleep)
         assert await value(database, "SELECT count(*) FROM things") == 0
 
@@ -121,8 +121,8 @@ async def test_of_two_in_a_deadlock_one_tries_again(database: Database, things: 
 
     results = await asyncio.gather(update(1, 2), update(2, 1), return_exceptions=True)
     (error,) = [result for result in results if result is not None]
-    assert isinstance(error, asyncpg.DeadlockDetectedError)
-    assert isinstance(error, DATABASE_AWAY)
+    assert isinstance(error, DatabaseAway)
+    assert isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
 
 
 async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: Database, things: None) -> None:
@@ -133,9 +133,9 @@ async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: 
     async with database.connection() as connection:
         await connection.fetch("SELECT * FROM things")
         await connection.execute("ALTER TABLE things ADD COLUMN another int")
-    with pytest.raises(asyncpg.InvalidCachedStatementError) as raised:
+    with pytest.raises(DatabaseAway) as raised:
         await read()
-    assert isinstance(raised.value, DATABASE_AWAY)
+    assert isinstance(raised.value.__cause__, asyncpg.InvalidCachedStatementError)
     assert await read() == 0
 
 
@@ -147,13 +147,24 @@ async def test_a_wrong_argument_is_no_outage(database: Database, query: str, arg
     """It is found out before Postgres is asked; a poison entry must not look like a lost connection."""
     with pytest.raises(asyncpg.DataError, match="invalid input") as raised:
         await value(database, query, argument)
-    assert not isinstance(raised.value, DATABASE_AWAY)
+    assert not isinstance(raised.value, DatabaseAway)
 
 
 async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
-    with pytest.raises(asyncpg.UndefinedTableError) as raised:
-        await value(database, "SELECT * FROM nowhere")
-    assert not isinstance(raised.value, DATABASE_AWAY)
+    with pytest.raises(asyncpg.PostgresSyntaxError) as raised:
+        await value(database, "SELEKT")
+    assert not isinstance(raised.value, DatabaseAway)
+
+
+@pytest.mark.parametrize("query", ["SELECT * FROM nowhere", "SELECT nothing FROM things"])
+async def test_a_schema_that_is_not_migrated_yet_is_an_outage_for_a_person(
+    database: Database, things: None, query: str
+) -> None:
+    """No message is at fault, and none is to be buried for it."""
+    with pytest.raises(DatabaseAway) as raised:
+        await value(database, query)
+    assert raised.value.stated
+    assert raised.value.by_hand
 
 
 async def test_a_database_that_takes_no_writes_is_away(database: Database) -> None:
@@ -163,9 +174,9 @@ async def test_a_database_that_takes_no_writes_is_away(database: Database) -> No
         await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     try:
         await database.client._expire_connections()
-        with pytest.raises(DATABASE_AWAY, match="no writes"):
+        with pytest.raises(DatabaseAway, match="no writes"):
             await database.ping()
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             await value(database, "CREATE TABLE more ()")
     finally:
         async with database.connection() as connection:
@@ -180,14 +191,14 @@ async def test_who_gets_no_connection_does_not_wait_for_ever(
 ) -> None:
     monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
     async with database.connection(), database.connection(), database.connection():
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             await database.ping()
     await database.ping()
 
 
 async def test_a_database_may_be_away_at_the_start() -> None:
     async with open_database("payment", f"postgresql://u:p@127.0.0.1:{free_port()}/payment", 1) as database:
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             await database.ping()
 
 
@@ -195,7 +206,7 @@ async def test_after_a_restart_it_serves_again(own_postgres: Postgres, own_datab
     await asyncio.gather(*(own_database.ping() for _ in range(3)))
     await own_postgres.stop()
     for _ in range(4):
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             await own_database.ping()
     await own_postgres.start()
     await asyncio.gather(*(value(own_database, "SELECT 1") for _ in range(3)))
@@ -214,7 +225,7 @@ async def test_a_connection_that_postgres_ends_is_an_outage(
     own_database: Database,
 ) -> None:
     for _ in range(4):  # more often than there are connections
-        with pytest.raises(DATABASE_AWAY):
+        with pytest.raises(DatabaseAway):
             async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)") as transaction:
                 await transaction.execute("SELECT 1")
     await own_database.ping()
@@ -226,13 +237,13 @@ async def test_a_connection_that_is_about_to_end_is_an_outage(database: Database
         protocol = connection._con._protocol
     told = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
     protocol.data_received(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
-    with pytest.raises(DATABASE_AWAY):
+    with pytest.raises(DatabaseAway):
         await value(database, "SELECT 1")
     assert await value(database, "SELECT 1") == 1
 
 
 async def test_a_commit_on_a_lost_connection_is_an_outage(own_database: Database) -> None:
-    with pytest.raises(DATABASE_AWAY):
+    with pytest.raises(DatabaseAway):
         async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)"):
             pass
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from common import health
 from common.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unauthorized
 from common.health import HEALTH, Health
+from common.outages import RedisAway
 from common.telemetry import METRICS, SAMPLERS
 from common.web import PROBLEM_JSON, TRACEPARENT, new_app
 
@@ -26,7 +26,7 @@ RAISED: dict[str, Exception] = {
     "/unauthorized": Unauthorized(),
     "/bug": RuntimeError("with a secret in it"),
     "/slow": TimeoutError(),
-    "/away": RedisConnectionError("redis is away"),
+    "/away": RedisAway("redis is away"),
     "/reset": ConnectionResetError(),
     "/moved": web.HTTPFound("/elsewhere"),
     "/teapot": web.HTTPBadRequest(),

@@ -85,7 +85,6 @@ class ScriptedBooking:
             metrics=Metrics(),
             health=Health(),
             ping=self._ping,
-            away=(),
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from common.streams import REDIS_AWAY, connect
+from common.outages import RedisAway
+from common.streams import connect
 from payment.pacing import Lane, Pacer
 
 RATE = 200.0
@@ -114,6 +115,6 @@ async def test_without_redis_there_are_no_turns() -> None:
     away = connect("redis://127.0.0.1:1/0")
     pacer = Pacer(away, key=KEY, per_second=RATE)
     for _ in range(2):
-        with pytest.raises(REDIS_AWAY):
+        with pytest.raises(RedisAway):
             await pacer.turn(Lane.INTENTS)
     await away.aclose()

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from common.bus import Bus
 from common.envelope import decode
+from common.health import Gate
 from common.messages import (
     BOOKING_PAYMENTS,
     PAYMENT_COMMANDS,
@@ -143,7 +144,7 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
 
     bus = Bus(away, source="/payment/test", instance="test")
     settler = PaymentSettler(Watched(stage.database), bus, stage.clock)
-    running = asyncio.create_task(settler.run())
+    running = asyncio.create_task(settler.run(Gate("settler")))
     for _ in range(3):
         await asyncio.wait_for(looks.get(), 5)
     settler.stop()

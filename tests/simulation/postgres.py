@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from common.database import Database
+from common.outages import DatabaseAway
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
 from tests.simulation.process import Process, current
 
 # The answer to a commit was not heard; or Postgres could not be reached.
-LOST: type[Exception] = asyncpg.ConnectionDoesNotExistError
+LOST: type[Exception] = DatabaseAway
 TABLES = {
     "booking": "events, ticket_types, bookings, booking_transitions",
     "payment": "payments, payment_attempts, refunds, stripe_events, event_cursor",

@@ -20,7 +20,6 @@ from booking.repository import Repository as BookingRepository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
 from common.bus import Bus
-from common.database import DATABASE_AWAY
 from common.errors import HoldfastError
 from common.health import Gate
 from common.loop import Handlers, Intake, Loop
@@ -32,18 +31,18 @@ from common.messages import (
     PAYMENT_INTENTS,
     PAYMENT_WEBHOOKS,
 )
+from common.outages import Away
 from common.settings import ActorSettings
 from common.settler import Settler
-from common.streams import REDIS_AWAY, Mailbox
+from common.streams import Mailbox
 from common.web import TRACEPARENT
-from payment.catch_up import AWAY as CANNOT_LOOK
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.pacing import Lane, Pacer
 from payment.repository import Repository as PaymentRepository
 from payment.settings import PaymentSettings
 from payment.settle import PaymentSettler
-from payment.stripe_api import StripeApi
+from payment.stripe_api import Refused, StripeApi, Unanswered
 from payment.webhook import webhook
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
@@ -59,7 +58,7 @@ PAYMENT_SETTINGS = PaymentSettings(
     stripe_api_base=HttpUrl("http://stripe.simulation"),
 )
 
-Away = tuple[type[BaseException], ...]
+CANNOT_LOOK = (Away, Unanswered, Refused)
 
 
 class NoQueue(Pacer):
@@ -114,7 +113,6 @@ class ActorProcess(Process, ABC):
                 world.lasting.metrics,
                 Gate(stream),
                 reachable=self._reachable,
-                away=DATABASE_AWAY,
             )
             self.spawn(loop.run())
 
@@ -132,9 +130,11 @@ class ActorProcess(Process, ABC):
             finally:
                 self.settling = False
 
-        self._pass("settler", work, (*DATABASE_AWAY, *REDIS_AWAY))
+        self._pass("settler", work, (Away,))
 
-    def _pass(self, name: str, work: Callable[[], Awaitable[object]], away: Away) -> None:
+    def _pass(
+        self, name: str, work: Callable[[], Awaitable[object]], away: tuple[type[BaseException], ...]
+    ) -> None:
         async def run() -> None:
             self.world.story.tell(f"{name}: a pass")
             try:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from common.envelope import Envelope, decode
 from common.messages import NOTIFICATIONS
+from common.outages import RedisAway
 from common.streams import Command, Entry, Fields
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
@@ -18,7 +17,7 @@ from tests.simulation.gates import Gates
 from tests.simulation.process import Process
 from tests.simulation.story import Story
 
-AWAY = RedisConnectionError
+AWAY = RedisAway
 
 
 @dataclass

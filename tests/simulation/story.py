@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from common.database import DATABASE_AWAY
-from common.streams import REDIS_AWAY
+from common.outages import Away
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.faults import Fault, Point
 from tests.simulation.process import current
@@ -83,7 +82,7 @@ class Story:
 
 
 # What a handler may end with: it ran out of time, or what it needs was away.
-EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, *DATABASE_AWAY, *REDIS_AWAY)
+EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, Away)
 UNTOLD = ("event", "level", "exc_info", "trace", "ms")
 
 

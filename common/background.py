@@ -1,0 +1,52 @@
+"""A background task that does one thing again and again, and waits while what it needs is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from common.backoff import Backoff
+from common.health import Gate
+from common.outages import Away, log_away, said
+from common.supervisor import heed_cancel
+
+log = structlog.get_logger()
+
+
+async def repeat(
+    step: Callable[[], Awaitable[float]],
+    gate: Gate,
+    *,
+    first_s: float = 0.2,
+    most_s: float = 5.0,
+    stopping: asyncio.Event | None = None,
+) -> None:
+    """Call `step` until cancelled or `stopping`; it answers after how many seconds it is to be called again.
+
+    While Redis or Postgres is away `gate` is closed, so that the process is not ready, and the pauses grow from
+    `first_s` to `most_s` seconds. Any other error is raised, and ends the process.
+    """
+    stopping = stopping or asyncio.Event()
+    backoff = Backoff(first_s, most_s)
+    gate.open()  # until something says otherwise
+    while not stopping.is_set():
+        heed_cancel()
+        try:
+            pause = await step()
+        except Away as away:
+            if gate.reason is None:
+                log_away("paused", away, task=gate.name)
+            gate.close(said(away))
+            pause = backoff.next()
+        else:
+            if gate.reason is not None:
+                log.info("going on", task=gate.name)
+            gate.open()
+            backoff.reset()
+        try:
+            async with asyncio.timeout(pause):
+                await stopping.wait()
+        except TimeoutError:
+            continue
