@@ -2,8 +2,8 @@
 
 An error is one of three things. Away: the server cannot serve now, though the request was right; wait and ask
 again. Refused: the data or a constraint does not allow it; the error stays asyncpg's, for the caller to judge. A
-bug: all else, which stays what it is. The clients in redis.py and database.py translate where an error comes in: their
-users catch RedisAway, DatabaseAway, or Away for both, and never a driver's own classes.
+bug: all else, which stays what it is. The clients in redis.py and database.py translate where an error comes in:
+their users catch RedisAway, DatabaseAway, or Away for both, and never a driver's own classes.
 """
 
 from __future__ import annotations
