@@ -90,7 +90,7 @@ class Drain:
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-            await self._booking.stop()
+            await self._booking.stop(at_once=True)
         # Counted after the stop: what was under way at the deadline has been finished.
         left = await self._redis.xlen(BOOKING_COMMANDS)
         await self._redis.delete(BOOKING_COMMANDS)

@@ -134,7 +134,7 @@ class Stage:
         """Stop all but Postgres, Redis and the sandbox, what is asked from outside first."""
         for kind in ACTORS:
             names = self.pids(kind)
-            await asyncio.gather(*(self.stack.processes[name].stop() for name in names))
+            await asyncio.gather(*(self.stack.processes[name].stop(at_once=True) for name in names))
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from booking.settings import BookingSettings
 from booking.settle import BookingSettler
 from common.health import HEALTH
 from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
-from common.supervisor import SUPERVISOR, cancel, finish
+from common.supervisor import SUPERVISOR, cancel
 from common.telemetry import METRICS
 from common.web import new_app
 from common.wiring import (
@@ -103,6 +103,6 @@ def settle_context(settings: BookingSettings) -> Context:
         settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
         yield
         settler.stop()
-        await finish(settling, settings.shutdown_seconds)
+        await app[SUPERVISOR].finish(settling, settings.shutdown_seconds)
 
     return context

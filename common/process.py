@@ -34,13 +34,20 @@ GC_NEW_OBJECTS = 20_000
 async def serve(app: web.Application, settings: ProcessSettings) -> int:
     """Serve `app` until SIGTERM or SIGINT; says the exit code.
 
-    From the signal on `/health/ready` answers 503; after `drain_seconds` no more connections are taken,
-    requests under way finish, then the cleanup contexts stop what they started.
+    From the signal on `/health/ready` answers 503, and every connection ends with its next answer; after
+    `drain_seconds` no more connections are taken, requests under way finish, then the cleanup contexts stop what
+    they started. SIGINT, which is a person's Ctrl-C, and any second signal end the draining at once.
     """
     loop = asyncio.get_running_loop()
     supervisor = app[SUPERVISOR]
+
+    def heed(number: signal.Signals) -> None:
+        if supervisor.stop.is_set() or number == signal.SIGINT:
+            supervisor.at_once.set()
+        supervisor.stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.stop.set)
+        loop.add_signal_handler(number, heed, number)
     runner = Runner(app, settings)
     await runner.setup()
     try:
@@ -54,7 +61,9 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         await supervisor.stop.wait()
         log.info("stopping")
         app[HEALTH].draining = True
-        await asyncio.sleep(settings.drain_seconds if not supervisor.failed else 0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.drain_seconds):
+                await supervisor.at_once.wait()
     finally:
         await runner.cleanup()
     log.info("stopped")

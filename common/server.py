@@ -1,17 +1,20 @@
-"""The HTTP server of every process: waits for slow clients, but not for ever, and logs nothing that is no HTTP."""
+"""The HTTP server of every process: waits for slow clients, but not for ever, logs nothing that is no HTTP, and
+stops without leaving a request unanswered."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 
 from common.errors import MalformedRequest
+from common.kernel import refuse_handshakes, unread_bytes
 from common.settings import ProcessSettings
+from common.supervisor import SUPERVISOR
 from common.web import problem, translate
 
 # Linux only: how long what was sent may wait for the other side to take it, also behind a closed window.
@@ -24,6 +27,20 @@ LINGERING_SECONDS = 10.0
 BACKLOG = 4096
 # So many connections, then all else has its turn.
 TAKEN_AT_ONCE = 128
+# At a stop: how long handshakes that have begun may take to end, a round trip to the client.
+HANDSHAKE_SECONDS = 0.3
+# At a stop: how long after it was made, or answered, a connection's next request may be on its way.
+NEXT_REQUEST_SECONDS = 1.0
+# At a stop: how long a connection that was dismissed stays open for what its client had sent by then.
+DISMISSED_SECONDS = 1.0
+# At a stop: how often connections are looked at.
+LOOK_SECONDS = 0.02
+# How long handlers that were cancelled may take to end.
+CANCELLED_SECONDS = 1.0
+# What a connection without a request is sent when it has to end. A client whose request crosses it has an answer,
+# which says that it may send that again: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9. Clients and proxies
+# take a connection on which it comes unasked for a closed one.
+DISMISSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 log = structlog.get_logger()
 
@@ -31,7 +48,14 @@ log = structlog.get_logger()
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ()
+    __slots__ = ("_arriving", "dismissed")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Whether a part of a request's head is here, and the rest is not.
+        self._arriving = False
+        # Whether its client was told to send its next request elsewhere.
+        self.dismissed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -60,10 +84,72 @@ class Connection(web.RequestHandler):
         else:
             super().log_exception(*args, **kwargs)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._arriving = self._waits and bool(data)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it waits for a request of which the whole head is here."""
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    @property
+    def more(self) -> bool:
+        """Whether its client has sent more requests behind the one in hand."""
+        return bool(self._messages)
+
+    def idle(self) -> bool:
+        """Whether it has had the time to send its next request, or its first, and has not."""
+        if self.dismissed or not self._waits or self._arriving or self.transport is None:
+            return False
+        waits_since = self._next_keepalive_close_time - self.keepalive_timeout
+        if self._loop.time() - waits_since < NEXT_REQUEST_SECONDS:
+            return False
+        kernel = self.transport.get_extra_info("socket")
+        return kernel is None or not unread_bytes(kernel)
+
+    def dismiss(self) -> None:
+        """End the connection, which is idle: say so, and go on reading for a while. What is on its way from the
+        client to a closed connection would have TCP reset that, and what it was told would be lost."""
+        transport = cast(asyncio.Transport, self.transport)
+        self.dismissed = True
+        self._close = True  # aiohttp's: nothing more is taken for a request
+        transport.write(DISMISSAL)
+        transport.write_eof()
+        self._loop.call_later(DISMISSED_SECONDS, transport.abort)
+
+    def cut(self) -> asyncio.Task[None] | None:
+        """End the connection at once, and what is done for its client; says the task that ends by this."""
+        task = self._task_handler
+        transport = self.transport
+        self.force_close()
+        if transport is not None:
+            transport.abort()  # also when the client does not read what is left
+        if task is not None:
+            task.cancel()
+        return task
+
 
 class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def end(self, seconds: float) -> None:
+        """Let requests under way finish, also those that are still arriving, and end every connection. What takes
+        longer than `seconds` is cut off."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while (left := cast(list[Connection], self.connections)) and loop.time() < deadline:
+            for connection in left:
+                if connection.idle():
+                    connection.dismiss()
+            if all(connection.dismissed for connection in left):
+                deadline = min(deadline, loop.time() + DISMISSED_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+        if slow := sum(not connection.dismissed for connection in left):
+            log.warning("connections cut off at stop", connections=slow)
+        if cut := [task for connection in left if (task := connection.cut()) is not None]:
+            await asyncio.wait(cut, timeout=CANCELLED_SECONDS)
 
 
 class Runner(web.AppRunner):
@@ -77,7 +163,8 @@ class Runner(web.AppRunner):
             # Compressed bodies are refused (`web.refuse_encodings`): decompressing one costs a second for each MB.
             "auto_decompress": False,
         }
-        super().__init__(app, access_log=None, shutdown_timeout=settings.shutdown_seconds, **limits)
+        self._shutdown_seconds = settings.shutdown_seconds
+        super().__init__(app, access_log=None, **limits)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -92,6 +179,22 @@ class Runner(web.AppRunner):
                 return translate(error)
 
         return _Server(answer, request_factory=made.request_factory, **self._kwargs)
+
+    async def cleanup(self) -> None:
+        """Take no more connections, answer what has come, and stop the application.
+
+        Connections and the application's own work have `shutdown_seconds` together. aiohttp's own way leaves
+        requests without an answer whose connections have just been taken, and waits for these in vain.
+        """
+        supervisor = self.app[SUPERVISOR]
+        for site in self.sites:
+            await site.stop()
+        supervisor.allow(self._shutdown_seconds)
+        if isinstance(self.server, _Server):
+            await self.shutdown()
+            await self.server.end(supervisor.seconds_left())
+        self._server = None
+        await self._cleanup_server()
 
 
 class Site(web.TCPSite):
@@ -122,21 +225,37 @@ class Site(web.TCPSite):
             asyncio.get_running_loop().add_reader(listening, self._take, listening)
 
     async def stop(self) -> None:
+        """Take what has come, then listen no more.
+
+        Connections that wait in a listening socket's queue are reset when it is closed, also where another process
+        listens on the same port. So the kernel is first asked to begin no more handshakes for it; those that have
+        begun end, and are taken. A client whose handshake is not answered begins again after a second, by itself,
+        and reaches another process.
+        """
+        refused = [refuse_handshakes(listening) for listening in self._listening]
+        if any(refused):
+            await asyncio.sleep(HANDSHAKE_SECONDS)
         for listening in self._listening:
+            while self._take(listening):
+                pass
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self._listening.clear()
         await super().stop()
+        if self._opening:
+            await asyncio.wait(self._opening)
 
-    def _take(self, listening: socket.socket) -> None:
+    def _take(self, listening: socket.socket) -> bool:
+        """Take connections that wait; says whether there may be more."""
         loop = asyncio.get_running_loop()
         assert self._runner.server is not None
         for _ in range(TAKEN_AT_ONCE):
             try:
                 connection, _ = listening.accept()
             except OSError:  # none is left; or no more can be opened, of which uvloop tells those that wait
-                return
+                return False
             connection.setblocking(False)
             opening = loop.create_task(loop.connect_accepted_socket(self._runner.server, connection))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
+        return True

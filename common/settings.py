@@ -36,9 +36,11 @@ class ProcessSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     instance: str = Field(default_factory=_instance, min_length=1, max_length=200)
-    # How long a process goes on answering after SIGTERM so that a load balancer can take it out.
-    drain_seconds: float = Field(default=0.0, ge=0, le=300)
-    # How long requests and messages under way may take to finish after that.
+    # How long a process goes on answering after SIGTERM, so that load balancers take it out and clients that keep
+    # connections are told to open others. Three looks of a balancer that looks every two seconds, and a little less
+    # than the 10 s after which `docker stop` kills.
+    drain_seconds: float = Field(default=7.0, ge=0, le=300)
+    # How long requests, messages and all else under way may take to finish after that, together.
     shutdown_seconds: float = Field(default=30.0, gt=0, le=300)
     # How long a connection may be idle, take to send a request's headers, or leave unread what was sent to it.
     # Longer than the 60 s of most load balancers, so that none sends a request over one that is being closed.

@@ -13,17 +13,25 @@ from aiohttp import web
 # cancelled in the very moment in which it is done (https://github.com/python/cpython/issues/86296): then it is
 # asked again.
 CANCEL_AGAIN_S = 0.25
+# What was asked to end has so long at the least: clients may have used up the time of the stop.
+LAST_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
 class Supervisor:
     """Named background tasks. When one ends with an error, or is cancelled though nobody asked for it, the process
-    is asked to stop."""
+    is asked to stop, and at once.
+
+    `stop`: the process was asked to stop. `at_once`: it does not go on serving for a while first.
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
         self.failed = False
+        # Until when, in the event loop's time, all that ends at a stop must have ended.
+        self._deadline: float | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -44,7 +52,24 @@ class Supervisor:
         if error is not None:
             log.critical("task died", task=task.get_name(), exc_info=error)
             self.failed = True
+            self.at_once.set()
             self.stop.set()
+
+    def allow(self, seconds: float) -> None:
+        """All that ends at the stop has so long from now on, together. The first call counts."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + seconds
+
+    def seconds_left(self) -> float:
+        """Of what was allowed; 0 when it is over."""
+        assert self._deadline is not None
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+
+    async def finish(self, task: asyncio.Task[Any], seconds: float) -> None:
+        """Wait for `task`, which was asked to end, as long as the stop may still take, then cancel it. `seconds` is
+        what the whole stop may take, where it begins with this task."""
+        self.allow(seconds)
+        await finish(task, max(self.seconds_left(), LAST_SECONDS))
 
 
 SUPERVISOR = web.AppKey("supervisor", Supervisor)

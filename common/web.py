@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from common import errors, health, telemetry
 from common.envelope import new_traceparent
@@ -145,6 +145,15 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+async def end_connection(request: web.Request, response: web.StreamResponse) -> None:
+    """Have the client, or a proxy for many, send its next request over another connection where this one ends: a
+    process that stops gets no more, and what follows a broken body cannot be told from it."""
+    stopping = request.app[HEALTH].draining and not getattr(request.protocol, "more", False)
+    if (stopping or request.content.exception() is not None) and response.status != 101:
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
+
+
 def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"
@@ -158,6 +167,7 @@ def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **
     app[METRICS] = Metrics()
     app[SAMPLERS] = []
     app[SUPERVISOR] = Supervisor()
+    app.on_response_prepare.append(end_connection)
     app.router.add_get("/health/live", health.live)
     app.router.add_get("/health/ready", health.ready)
     app.router.add_get("/metrics", telemetry.metrics)

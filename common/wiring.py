@@ -17,7 +17,7 @@ from common.messages import MAILBOXES
 from common.outages import RedisAway
 from common.settings import ActorSettings
 from common.streams import Mailbox, connect, lengths, writable
-from common.supervisor import SUPERVISOR, finish
+from common.supervisor import SUPERVISOR
 from common.telemetry import METRICS, SAMPLERS
 from common.turns import Turn
 
@@ -108,9 +108,14 @@ def actor_context(
             health=app[HEALTH],
             ping=app[DATABASE].ping,
         )
+
+        async def stop(_: web.Application) -> None:
+            actor.stop()
+
         task = app[SUPERVISOR].spawn("actor", actor.run())
+        app.on_shutdown.append(stop)  # while clients have their answers
         yield
         actor.stop()
-        await finish(task, settings.shutdown_seconds)
+        await app[SUPERVISOR].finish(task, settings.shutdown_seconds)
 
     return context

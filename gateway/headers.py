@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from common.health import HEALTH
 from common.web import Handler
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
@@ -27,10 +26,6 @@ def finishing(origins: tuple[str, ...]) -> Prepared:
         headers.setdefault("Cache-Control", "no-store")
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("Referrer-Policy", "no-referrer")
-        # The client, or a proxy for many, then sends its next request over another connection.
-        if request.app[HEALTH].draining and response.status != 101:
-            response.force_close()
-            headers[hdrs.CONNECTION] = "close"
         if not origins:
             return
         headers.add(hdrs.VARY, hdrs.ORIGIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from common.settings import ProcessSettings
 from ops.child import HOST, Child, Launch
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -17,6 +19,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 class ActorProcess(Child):
     """`module` on `port`; ready when it listens and `health` answers 200."""
+
+    at_once_signal = signal.SIGINT  # it does not drain
 
     def __init__(
         self, name: str, module: str, port: int, log: Path, environment: Mapping[str, str], health: str
@@ -27,7 +31,10 @@ class ActorProcess(Child):
         self._module = module
         self._health = health
         # It drains, then finishes what is under way; only what takes longer than it may is killed.
-        drain, shutdown = environment.get("DRAIN_SECONDS", 0), environment.get("SHUTDOWN_SECONDS", 30)
+        drain, shutdown = (
+            environment.get(name.upper(), ProcessSettings.model_fields[name].default)
+            for name in ("drain_seconds", "shutdown_seconds")
+        )
         self.stop_seconds = float(drain) + float(shutdown) + 5
 
     @property

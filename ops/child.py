@@ -88,6 +88,8 @@ class Child(ABC):
     ready_seconds = 30.0
     stop_seconds = 30.0
     stop_signal = signal.SIGTERM
+    # Where nobody takes over from it.
+    at_once_signal = signal.SIGTERM
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -129,15 +131,16 @@ class Child(ABC):
             await self._end()
             raise
 
-    async def stop(self) -> None:
-        """Ask it to leave, and wait; kill it when it takes longer than `stop_seconds`."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Ask it to leave, and wait; kill it when it takes longer than `stop_seconds`. `at_once`: nobody takes over
+        from it, so it need not go on serving for a while."""
         self.wanted = False
-        await self._end()
+        await self._end(at_once=at_once)
 
-    async def _end(self) -> None:
+    async def _end(self, *, at_once: bool = True) -> None:
         if self._run is None:
             return
-        self._signal(self.stop_signal)
+        self._signal(self.at_once_signal if at_once else self.stop_signal)
         self._signal(signal.SIGCONT)  # a paused process would not hear it
         try:
             async with asyncio.timeout(self.stop_seconds):
@@ -194,7 +197,7 @@ class Child(ABC):
                 extra_groups=None if launch.user is None else [],
                 # Ctrl-C reaches the terminal's whole process group: ours stop in order instead.
                 start_new_session=True,
-                preexec_fn=_leave_with_parent(self.stop_signal),  # noqa: PLW1509  one prctl, nothing that locks
+                preexec_fn=_leave_with_parent(self.at_once_signal),  # noqa: PLW1509  one prctl, nothing that locks
             )
             return _Run(process, log_start)
 

@@ -54,7 +54,7 @@ class Postgres(Child):
     """A cluster under `data_dir` with the databases `booking` and `payment`, owned by the role `holdfast`,
     on a TCP port of the loopback interface; port 0 takes a free one and keeps it."""
 
-    stop_signal = signal.SIGINT  # "fast": ends the sessions, writes a checkpoint
+    stop_signal = at_once_signal = signal.SIGINT  # "fast": ends the sessions, writes a checkpoint
 
     def __init__(self, data_dir: Path, port: int = 0, log: Path | None = None) -> None:
         super().__init__("postgres", log or data_dir / "postgres.log")

@@ -141,7 +141,7 @@ class Stack:
     async def stop(self) -> None:
         """Stop everything in the reverse order: what is asked from outside first, what holds the data last."""
         for tier in (("gateway",), ("payment", "booking"), ("sandbox",), ("redis", "postgres")):
-            await asyncio.gather(*(child.stop() for child in self._tier(*tier)))
+            await asyncio.gather(*(child.stop(at_once=True) for child in self._tier(*tier)))
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from common.health import HEALTH
 from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
-from common.supervisor import SUPERVISOR, cancel, finish
+from common.supervisor import SUPERVISOR, cancel
 from common.telemetry import METRICS
 from common.web import new_app
 from common.wiring import (
@@ -130,6 +130,6 @@ def settle_context(settings: PaymentSettings) -> Context:
         yield
         settler.stop()
         await cancel(catching_up)
-        await finish(settling, settings.shutdown_seconds)
+        await app[SUPERVISOR].finish(settling, settings.shutdown_seconds)
 
     return context

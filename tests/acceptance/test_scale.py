@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from ops.layout import Scale
 from tests.acceptance.books import assert_clean
-from tests.acceptance.client import Answer, Client, Json
+from tests.acceptance.client import Json
 from tests.acceptance.holdfast import Holdfast, running
+from tests.common.clients import Clients
 
 CLIENTS = 4
 
@@ -35,15 +35,6 @@ async def buy(holdfast: Holdfast, event: Json) -> None:
         assert (await client.booking(booking["id"]))["status"] == "confirmed"
 
 
-async def book_once(client: Client, event: Json, key: str) -> Answer:
-    """The answer to a request, sent again only when its connection ended without one."""
-    while True:
-        try:
-            return await client.book(event, 1, key=key)
-        except (aiohttp.ClientError, OSError):
-            continue  # the connection was closed before its process took the request
-
-
 async def restart(holdfast: Holdfast, name: str) -> None:
     process = holdfast.stack.processes[name]
     await process.stop()
@@ -60,7 +51,8 @@ async def test_two_of_each_do_the_main_job(pair: Holdfast) -> None:
 
 
 async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
-    """One of each kind gets SIGTERM, then the other, while clients book: each booking is made once, none fails."""
+    """One of each kind gets SIGTERM, then the other, while clients book and ask: each booking is made once, none
+    fails, and nobody has to send a request twice."""
     event = await pair.event((1500, 100_000))
     over = asyncio.Event()
     made: list[str] = []
@@ -68,17 +60,22 @@ async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
     async def keep_booking(number: int) -> None:
         client = pair.client()
         while not over.is_set():
-            answer = await book_once(client, event, key=f"{number}-{len(made)}")
+            answer = await client.book(event, 1, key=f"{number}-{len(made)}")
             assert answer.status in (200, 201), answer.body
             made.append(answer.body["id"])
 
+    readers = Clients(pair.stack.gateway_url, "/events")
     load = [asyncio.create_task(keep_booking(number)) for number in range(CLIENTS)]
+    load += [asyncio.create_task(work) for _ in range(CLIENTS) for work in (readers.new(), readers.kept(0.2))]
     for number in (1, 2):
         await asyncio.gather(*(restart(pair, f"{kind}-{number}") for kind in ("gateway", "booking", "payment")))
         await pair.ready()
     over.set()
+    readers.over.set()
     await asyncio.gather(*load)
 
+    assert readers.unanswered == []
+    assert set(readers.answers) == {200}
     assert len(set(made)) == len(made) > 0
     available = (await pair.event_now(event))["ticket_types"][0]["available"]
     assert available == 100_000 - len(made)

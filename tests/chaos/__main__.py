@@ -23,6 +23,8 @@ from tests.chaos.report import Report
 from tests.chaos.run import Run, chaos, fleet
 
 INTERRUPTED = 130
+# Sent while gateways replace one another, in a run of so many minutes or more; in a shorter one fewer.
+ROLLED_REQUESTS, ROLLED_MINUTES = 100_000, 10.0
 
 
 def arguments() -> argparse.Namespace:
@@ -51,7 +53,8 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seed = random.randrange(2**32) if given.seed is None else given.seed
     console = Console(stderr=True)
-    what = Run(seed, given.minutes * 60, given.rate, scale=fleet(seed))
+    rolled = int(min(1.0, given.minutes / ROLLED_MINUTES) * ROLLED_REQUESTS)
+    what = Run(seed, given.minutes * 60, given.rate, scale=fleet(seed), rolled_requests=rolled)
     counts = ", ".join(f"{count} {kind}" for kind, count in vars(what.scale).items())
     console.print(f"chaos: {given.minutes:g} min, SEED={seed}; {counts}", highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="holdfast-chaos-"))

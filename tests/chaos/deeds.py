@@ -85,12 +85,12 @@ async def _roll(place: Place, _: Deed) -> int:
     rolled = 0
     for number in range(1, max(vars(place.scale).values()) + 1):
         names = [f"{kind}-{number}" for kind, count in vars(place.scale).items() if count >= number]
-        await asyncio.gather(*(_replace(place, name) for name in names))
+        await asyncio.gather(*(replace(place, name) for name in names))
         rolled += len(names)
     return rolled
 
 
-async def _replace(place: Place, name: str) -> None:
+async def replace(place: Place, name: str) -> None:
     process = place.holdfast.stack.processes[name]
     async with place.locks[name]:
         await process.stop()

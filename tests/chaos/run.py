@@ -18,6 +18,7 @@ from tests.chaos.monkey import Monkey, watch
 from tests.chaos.place import place
 from tests.chaos.plan import Kind, Round, Tempo, rounds
 from tests.chaos.report import Fault, Report, named
+from tests.chaos.rolling import roll
 from tests.chaos.verdict import Verdict, settle
 
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
@@ -31,7 +32,8 @@ def fleet(seed: int) -> Scale:
 
 @dataclass(frozen=True)
 class Run:
-    """How much of it. `rate`: orders a second; `plan`: instead of the one that the seed gives."""
+    """How much of it. `rate`: orders a second; `plan`: instead of the one that the seed gives; `rolled_requests`:
+    sent at the end, while gateways replace one another."""
 
     seed: int
     seconds: float
@@ -42,6 +44,7 @@ class Run:
     heal_max_s: float = 60.0
     plan: tuple[Round, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    rolled_requests: int = 0
 
     @property
     def rounds(self) -> Iterator[Round]:
@@ -61,8 +64,11 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
         monkey = Monkey(where, load, run.calm_s, run.heal_max_s)
         async with _beside(load.run(), watch(where), _show(run, load, monkey, shown, every_s)):
             await monkey.run(run.rounds, run.seconds)
-            monkey.note("no more faults: waiting for the last booking to end")
             judge.calm()
+            if run.rolled_requests:
+                monkey.note("no more faults: gateways replace one another")
+                monkey.note(f"{await roll(where, run.rolled_requests):,} requests were answered meanwhile")
+            monkey.note("no more faults: waiting for the last booking to end")
             verdict = await settle(where, load)
     return _report(run, judge, load, monkey, verdict)
 

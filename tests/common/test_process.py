@@ -61,9 +61,10 @@ async def running(**environment: str) -> AsyncIterator[Program]:
             await process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    async with running(INSTANCE="here") as program, aiohttp.ClientSession() as client:
+@pytest.mark.parametrize(("number", "drain"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
+async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals, drain: str) -> None:
+    """A person's Ctrl-C does not drain: nobody else is to take over."""
+    async with running(INSTANCE="here", DRAIN_SECONDS=drain) as program, aiohttp.ClientSession() as client:
         line = await program.until("listening")
         assert (line["process"], line["instance"], line["level"]) == ("program", "here", "info")
         async with client.get(f"{program.url}/health/ready") as response:
@@ -74,7 +75,8 @@ async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals)
 
 
 async def test_a_process_that_drains_says_so_and_finishes_what_it_took() -> None:
-    async with running(DRAIN_SECONDS="1") as program, aiohttp.ClientSession() as client:
+    """A second signal ends the draining."""
+    async with running(DRAIN_SECONDS="60") as program, aiohttp.ClientSession() as client:
         await program.until("listening")
         async with client.get(f"{program.url}/slow") as slow:
             assert await slow.content.readline() == b"begun\n"
@@ -83,6 +85,7 @@ async def test_a_process_that_drains_says_so_and_finishes_what_it_took() -> None
             async with client.get(f"{program.url}/health/ready") as response:
                 assert (response.status, (await response.json())["problems"]) == (503, {"process": "draining"})
             assert await slow.content.readline() == b"finished\n"
+        program.process.send_signal(signal.SIGTERM)
         await program.until("stopped")
         assert await program.end() == 0
 

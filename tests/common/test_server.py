@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import uvloop
-from aiohttp import web
 
 from common.server import USER_TIMEOUT, Runner, Site
 from common.settings import ProcessSettings
+from common.web import new_app
 from tests.common.test_process import Program, running
 
 SECRET = "eyJhbGciOi-somebodys-token"
@@ -25,7 +25,7 @@ POST = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
 
 @pytest.fixture(scope="module")
 async def program() -> AsyncIterator[Program]:
-    async with running(IDLE_SECONDS="0.3", BODY_SECONDS="0.2") as program:
+    async with running(IDLE_SECONDS="0.3", BODY_SECONDS="0.2", DRAIN_SECONDS="0") as program:
         await program.until("listening")
         yield program
         program.process.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ RUSH = 300
 async def _turns_until_taken() -> int:
     """How many turns of the loop it takes until RUSH connections, which came at once, are taken."""
     loop = asyncio.get_running_loop()
-    runner = Runner(web.Application(), ProcessSettings())
+    runner = Runner(new_app(), ProcessSettings())
     await runner.setup()
     site = Site(runner, ProcessSettings())
     await site.start()

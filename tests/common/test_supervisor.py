@@ -65,6 +65,20 @@ async def test_who_does_not_finish_is_cancelled() -> None:
     assert logs[0]["event"] == "cancelled at stop"
 
 
+async def test_a_stop_has_one_end_for_all_that_ends_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a last moment for who was asked when it was over."""
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.01)
+    supervisor = Supervisor()
+    slow, next = (asyncio.create_task(endless()) for _ in range(2))
+    started = asyncio.get_running_loop().time()
+    await supervisor.finish(slow, 0.2)
+    await supervisor.finish(next, 10)
+    assert slow.cancelled()
+    assert next.cancelled()
+    assert asyncio.get_running_loop().time() - started < 5
+    assert supervisor.seconds_left() == 0
+
+
 async def test_who_misses_the_first_cancellation_hears_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CANCEL_AGAIN_S", 0.01)
     missed = 0

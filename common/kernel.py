@@ -1,0 +1,58 @@
+"""What is asked of the kernel about TCP, beyond Python's `socket`."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import socket
+import struct
+import sys
+import termios
+from typing import Protocol
+
+# Linux only: https://man7.org/linux/man-pages/man7/socket.7.html
+SO_ATTACH_FILTER = 26
+
+# A classic BPF program over a segment's TCP header, which any user may attach to a socket of their own:
+# https://www.kernel.org/doc/html/latest/networking/filter.html. Each step is (code, jump if true, if false, k).
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # load the byte with the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 1, 0, 0x02),  # SYN alone, which begins a handshake?
+    (0x06, 0, 0, 0xFFFFFFFF),  # no: let it in
+    (0x06, 0, 0, 0),  # yes: drop it
+)
+
+
+class HasFileno(Protocol):
+    """A socket of Python's, or asyncio's stand-in for one."""
+
+    def fileno(self) -> int: ...
+
+
+def refuse_handshakes(listening: socket.socket) -> bool:
+    """Have `listening` begin no more TCP handshakes; those that have begun go on, and end in its queue.
+
+    The segment that would begin one is dropped, so that the client's kernel sends it again (after a second) and
+    finds another process that listens then. Returns False where the system cannot do so.
+    """
+    if sys.platform != "linux":
+        return False
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+    except OSError:
+        return False
+    return True
+
+
+def unread_bytes(connection: HasFileno) -> int:
+    """How many bytes have come on `connection` and were not read; 0 when it is closed."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(connection.fileno(), termios.FIONREAD, count)
+    except (OSError, ValueError):
+        return 0
+    return count[0]

@@ -1,0 +1,34 @@
+"""A process is replaced under load: a client that retries nothing has an answer to every request."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from ops.child import free_port
+from tests.common.clients import Clients
+from tests.common.test_process import running
+
+# Shorter than the setting's default; the clients pause less.
+DRAIN_SECONDS = 0.5
+PAUSE_S = 0.3
+REQUESTS_MIN = 500
+
+
+async def test_no_request_is_lost_while_one_process_takes_the_place_of_another() -> None:
+    settings = {"PORT": str(free_port()), "REUSE_PORT": "true", "DRAIN_SECONDS": str(DRAIN_SECONDS)}
+    async with running(**settings) as stays, running(**settings) as leaves:
+        for program in (stays, leaves):
+            await program.until("listening")
+        clients = Clients(stays.url)
+        async with asyncio.TaskGroup() as load:
+            for pause in (0.0, 0.0, *[PAUSE_S] * 10):
+                load.create_task(clients.kept(pause))
+                load.create_task(clients.new())
+            await clients.answered(REQUESTS_MIN)
+            leaves.process.send_signal(signal.SIGTERM)
+            assert await leaves.end() == 0
+            await clients.answered(REQUESTS_MIN)
+            clients.over.set()
+    assert clients.unanswered == []
+    assert set(clients.answers) == {200}
