@@ -29,8 +29,11 @@ LEAST_AMOUNT = {
     "krw": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "php": 50, "pln": 200, "ron": 200, "rub": 50,
     "sek": 300, "sgd": 50, "thb": 1000, "zar": 50,
 }  # fmt: skip
-"""Of the currencies for which the page has a minimum. In the others Stripe compares what an amount is in the
-currency of the account's bank account; the stand-in knows no rates, and takes whatever there is."""
+"""Of the currencies for which the page has a minimum."""
+
+LEAST_CONVERTED = {"bhd": 190, "jod": 360, "omr": 200, "qar": 182, "sar": 188}
+"""In other currencies Stripe compares what an amount is in the currency that the account settles in: here the
+dollar, half of which is the minimum. The stand-in knows the rates that never change, and takes any amount else."""
 
 LARGEST_AMOUNT = {"idr": 999_999_999_999, "cop": 9_999_999_999, "inr": 999_999_999}
 LARGEST_AMOUNT_ELSE = 99_999_999
@@ -57,6 +60,9 @@ def check_amount(amount: int, currency: str) -> None:
     Raises:
         ParameterError: with the code `amount_too_small` or `amount_too_large`; without one for a wrong step.
     """
+    if amount < LEAST_CONVERTED.get(currency, 0):
+        message = f"Amount must convert to at least 50 cents. {formatted(amount, currency)} {currency} is less."
+        raise ParameterError(message, "amount", "amount_too_small")
     least = LEAST_AMOUNT.get(currency, 1)
     if amount < least:
         message = f"Amount must be at least {formatted(least, currency)} {currency}"

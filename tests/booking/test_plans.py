@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from booking.repository import NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
+from booking.repository import EVENT_PAGE, NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
 from booking.settle import BookingSettler
 from common.bus import Bus
 from common.settler import LOOK_S
@@ -30,6 +30,7 @@ LOOKS = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_EVENTS, "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+    "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
 }
 DUE = {"next": {"bookings_due", "events_due"}, "bookings": {"bookings_due"}, "events": {"events_due"}}
 
@@ -80,6 +81,17 @@ async def test_no_more_rows_are_visited_than_are_taken(many: Stage, due: int) ->
     tables = [step for step in done if "Relation Name" in step]
     assert [(step["Node Type"], step["Index Name"]) for step in tables] == [("Index Scan", "bookings_due")]
     assert [step["Actual Rows"] for step in tables] == [min(due, 200)]
+
+
+async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
+    """However many there were before, and are to come: what is read is the page."""
+    await many.rows("UPDATE events SET starts_at = starts_at + random() * interval '60 d' - interval '30 d'")
+    await many.rows("ANALYZE events, ticket_types")
+    done = await steps(many, "page")
+
+    scans = [step for step in done if step.get("Index Name") == "events_by_start"]
+    assert [step["Actual Rows"] for step in scans] == [51]
+    assert all(step["Node Type"] != "Seq Scan" for step in done if step.get("Relation Name") == "events")
 
 
 class OnlyLooks(Repository):

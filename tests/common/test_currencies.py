@@ -114,12 +114,13 @@ def refused(amount: int, code: str) -> bool:
 
 
 def test_the_stand_in_for_stripe_takes_what_the_table_takes() -> None:
-    """Of every currency, at and beside every limit; with the same number of decimals."""
+    """Of every currency, at and beside every limit; with the same number of decimals. Where the table has no
+    minimum, Stripe may know one by converting."""
     assert set(CURRENCIES) == stand_in.SUPPORTED
     for code, each in CURRENCIES.items():
-        least = each.minimum or each.step
+        least = each.minimum or max(each.step, stand_in.LEAST_CONVERTED.get(code, 1))
         around = [least + each.step, each.maximum, each.maximum - each.step]
-        beyond = [each.maximum + 1, each.maximum + each.step, least - 1, least + 1, 10**12]
+        beyond = [each.maximum + 1, each.maximum + each.step, least + 1, 10**12, (each.minimum or 0) - 1]
         for amount in (least, *around, *(amount for amount in beyond if amount > 0)):
             assert refused(amount, code) is (fault_of(amount, code) is not None), (amount, code)
         assert stand_in.digits(code) == each.exponent

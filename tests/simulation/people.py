@@ -36,7 +36,9 @@ from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
 # Nothing, less than Stripe takes, and two that it does take.
-PRICES = (0, 20, 1000, 2500)
+# In a currency of which Stripe decides only when it is asked whether an amount is enough: this one is not.
+TOO_LITTLE, CONVERTED = 20, "sar"
+PRICES = (0, TOO_LITTLE, 1000, 2500)
 BOOKINGS_MAX = (3, 5, 8)
 # From a status, what a client may be shown next, however many versions it has missed.
 ONWARD = {
@@ -117,9 +119,12 @@ class People:
             show = Show(self._id())
             self._story.name(show.id, "E")
             types = []
+            currency = "eur"
             for _ in range(self._chance.choice((1, 1, 2))):
                 show.types.append(self._id())
                 price = self._chance.choices(PRICES, (1, 1, 9, 9))[0]
+                if price == TOO_LITTLE:
+                    currency = CONVERTED
                 capacity = self._chance.choice((2, 4, 8, 20, 20))
                 types.append(NewTicketType(id=show.types[-1], name="Seats", unit_amount=price, capacity=capacity))
                 self._story.name(show.types[-1], "T")
@@ -129,7 +134,7 @@ class People:
                 event_id=show.id,
                 name="Concert",
                 starts_at=EPOCH + timedelta(days=30),
-                currency="eur",
+                currency=currency,
                 on_sale=True,
                 max_per_booking=4,
                 cancel_until=None if until is None else EPOCH + until,
