@@ -8,13 +8,14 @@ from pydantic import Field
 
 from booking.state import Terms
 from common.settings import ActorSettings
+from common.urls import PostgresUrl
 
 
 class BookingSettings(ActorSettings):
     """Settings of the booking process; see `.env.example` for the prose."""
 
     port: int = Field(default=8081, ge=0, le=65535)
-    booking_database_url: str = Field(min_length=1, repr=False)
+    booking_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
     # How long seats are held, counted from when the customer can pay.

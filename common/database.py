@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.context import TortoiseContext
 
 from common.outages import database_away
+from common.urls import postgres_options
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
@@ -34,39 +33,17 @@ RESET_TIMEOUT_S = 1.0
 _DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-def tortoise_url(dsn: str) -> str:
-    """Tortoise's form of a `postgresql://` URL."""
-    scheme, _, rest = dsn.partition("://")
-    return f"asyncpg://{rest}" if scheme in ("postgres", "postgresql", "asyncpg") else dsn
-
-
-def _credentials(dsn: str) -> dict[str, Any]:
-    """The parts of a `postgresql://` URL, read as libpq reads them: with `sslmode` and percent signs."""
-    parts = urlsplit(dsn)
-    options: dict[str, Any] = dict(parse_qsl(parts.query))
-    mode, root = options.pop("sslmode", None), options.pop("sslrootcert", None)
-    if mode is not None:
-        options["ssl"] = mode
-    if root is not None:
-        options["ssl"] = context = ssl.create_default_context(cafile=root)
-        context.check_hostname = mode != "verify-ca"
-    return {
-        "host": parts.hostname,
-        "port": parts.port or 5432,
-        "user": None if parts.username is None else unquote(parts.username),
-        "password": None if parts.password is None else unquote(parts.password),
-        "database": unquote(parts.path[1:]) or None,
-        **options,
-    }
-
-
 def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
     """Tortoise's configuration of the one database that `app` (booking or payment) owns.
 
     `connect` are asyncpg's own arguments. Without them no statement is limited in time: a migration may take long.
+    Raises ValueError for a wrong URL (see urls.py).
     """
+    options = postgres_options(dsn)
+    if "server_settings" in options and "server_settings" in connect:
+        connect["server_settings"] |= options["server_settings"]
     # No connection is kept for its own sake: while Postgres is away asyncpg would try, and complain, all the time.
-    credentials = _credentials(dsn) | {"minsize": 0, "maxsize": pool_size} | connect
+    credentials = options | {"minsize": 0, "maxsize": pool_size} | connect
     return {
         "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
         "apps": {

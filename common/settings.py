@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from common.errors import ConfigurationError
+from common.urls import RedisUrl
 
 
 def _split(value: Any) -> Any:
@@ -28,7 +29,7 @@ def _instance() -> str:
 class ProcessSettings(BaseSettings):
     """What every Holdfast process reads from its environment; see `.env.example` for the prose."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
@@ -52,7 +53,7 @@ class ProcessSettings(BaseSettings):
 class ActorSettings(ProcessSettings):
     """Settings of a process that talks over Redis Streams."""
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     # New and reclaimed entries taken at once; about where one more entry stops making a batch cheaper.
     batch_max: int = Field(default=256, ge=1, le=2000)
     # One handler run is given up after this; its entries are tried again.

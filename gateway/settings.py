@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
 
 from common.settings import ActorSettings, CommaSeparated
 
@@ -12,6 +12,13 @@ from common.settings import ActorSettings, CommaSeparated
 SECRET_BYTES_MIN = 32
 SYMMETRIC = frozenset({"HS256"})
 ASYMMETRIC = frozenset({"RS256", "ES256"})
+WEB_ADDRESS: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
+
+
+def _web_address(url: str) -> str:
+    """`url`. Raises ValidationError for what is no address of the web."""
+    WEB_ADDRESS.validate_python(url)
+    return url
 
 
 class GatewaySettings(ActorSettings):
@@ -21,7 +28,7 @@ class GatewaySettings(ActorSettings):
 
     # Tokens: exactly one of the secret and the JWKS URL. The algorithms come from here, never from a token.
     auth_jwt_secret: SecretStr | None = None
-    auth_jwks_url: str | None = Field(default=None, pattern="^https?://")
+    auth_jwks_url: Annotated[str, AfterValidator(_web_address)] | None = None
     auth_algorithms: CommaSeparated = ()
     auth_issuer: str = Field(default="holdfast", min_length=1)
     auth_audience: str = Field(default="holdfast", min_length=1)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from common.urls import check_postgres_url
 from ops.errors import StartError
 from ops.layout import Ports, Scale
 from ops.migrate import migrate as run_migrations
@@ -31,6 +32,14 @@ def _fail(error: Exception, code: int = 1) -> NoReturn:
 
 def _port(name: str, help: str) -> Any:
     return typer.Option(envvar=f"{name.upper()}_PORT", min=0, max=65535, help=f"{help}; 0 takes a free one.")
+
+
+def _check_url(name: str, url: str) -> None:
+    """Ends the command with 2 and one line for a URL that leads to no Postgres."""
+    try:
+        check_postgres_url(url)
+    except ValueError as error:
+        _fail(ValueError(f"{name} {error}"), 2)
 
 
 def parse_scale(text: str) -> Scale:
@@ -103,6 +112,9 @@ def migrate() -> None:
     try:
         if booking is None and payment is None:
             raise StartError("set BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL or both")
+        for name, url in (("BOOKING", booking), ("PAYMENT", payment)):
+            if url is not None:
+                _check_url(f"{name}_DATABASE_URL", url)
         applied = asyncio.run(run_migrations(booking, payment))
     except StartError as error:
         _fail(error)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 from tortoise.context import TortoiseContext
+from tortoise.exceptions import BaseORMException
 from tortoise.migrations.api import migrate as run_migrations
 
 from common.database import tortoise_config
+from common.urls import postgres_options
 from ops.errors import StartError
 
 # Any number, as long as nobody else in the database uses it: "holdfast" in ASCII.
 LOCK = 0x686F6C6466617374
 LOCK_TIMEOUT_S = 120
+# What is told in one line: Postgres', asyncpg's and Tortoise's errors, and those of a wrong URL.
+FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, BaseORMException, ValueError)
 
 # For Tortoise's own command line, which makes new migrations by comparing the models with the last ones; it
 # does not connect for that.
@@ -42,15 +47,33 @@ async def _migrate_one(app: str, url: str) -> list[str]:
             applied.append(f"{label}.{name}")
 
     try:
-        lock = await asyncpg.connect(url, timeout=10)
-        try:
-            await lock.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
-            await lock.execute("SELECT pg_advisory_lock($1)", LOCK)
-            async with TortoiseContext():
-                await run_migrations(config=tortoise_config(app, url), direction="forward", progress=note)
-        finally:
-            with suppress(asyncpg.InterfaceError):  # the lock goes with its connection, however that ended
-                await lock.close()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        raise StartError(f"database {app} cannot be migrated: {error or type(error).__name__}") from error
+        async with _one_at_a_time(url), TortoiseContext():
+            config = tortoise_config(app, url, statement_cache_size=0)
+            await run_migrations(config=config, direction="forward", progress=note)
+    except FAILURES as error:
+        raise StartError(f"database {app} cannot be migrated: {_line(error)}") from error
     return applied
+
+
+@asynccontextmanager
+async def _one_at_a_time(url: str) -> AsyncIterator[None]:
+    """Wait until nobody else migrates the database.
+
+    The lock is a transaction's and not a session's: a pooler such as PgBouncer gives a session's next statement to
+    another connection, but keeps a transaction on one. For the same reason no statement is prepared by name.
+    """
+    connection = await asyncpg.connect(**postgres_options(url) | {"timeout": 10, "statement_cache_size": 0})
+    try:
+        async with connection.transaction():
+            # It waits for as long as the migrations take.
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+            await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+            yield
+    finally:
+        with suppress(asyncpg.InterfaceError):  # the lock goes with its connection, however that ended
+            await connection.close()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import Annotated, Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from common.settings import ActorSettings, CommaSeparated
+from common.urls import PostgresUrl
 
 # Stripe's default limits: https://docs.stripe.com/rate-limits.
 LIVE_REQUESTS_PER_SECOND = 100.0
@@ -33,7 +35,7 @@ class PaymentSettings(ActorSettings):
     port: int = Field(default=8082, ge=0, le=65535)
     # Room for a Stripe call that is given up, and for a second one.
     handler_timeout_ms: int = Field(default=12_000, ge=10)
-    payment_database_url: str = Field(min_length=1, repr=False)
+    payment_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
     stripe_secret_key: SecretStr
@@ -82,6 +84,8 @@ class PaymentSettings(ActorSettings):
     @model_validator(mode="after")
     def _key_is_known(self) -> Self:
         key = self.stripe_secret_key.get_secret_value()
+        if not re.fullmatch(r"[!-~]+", key):
+            raise ValueError("STRIPE_SECRET_KEY must be visible ASCII characters")
         if not key.startswith(TEST_KEYS + LIVE_KEYS):
             raise ValueError("STRIPE_SECRET_KEY must begin with sk_test_, rk_test_, sk_live_ or rk_live_")
         if self.livemode and self.stripe_api_base is not None:

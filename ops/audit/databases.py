@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
+from common.urls import postgres_options
 from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats
 from ops.errors import StartError
 
@@ -176,7 +177,8 @@ async def open_databases(booking_url: str, payment_url: str) -> AsyncIterator[Da
 async def _connect(name: str, url: str) -> asyncpg.Connection:
     settings = {"application_name": "holdfast audit", "statement_timeout": f"{STATEMENT_TIMEOUT_S}s"}
     try:
-        return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+        options = postgres_options(url) | {"timeout": CONNECT_TIMEOUT_S, "server_settings": settings}
+        return await asyncpg.connect(**options)
     except (*AWAY, ValueError) as error:
         raise CannotLook(f"database {name} does not answer: {error or type(error).__name__}") from error
 

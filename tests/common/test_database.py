@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from common import database as module
-from common.database import Database, open_database, tortoise_config, tortoise_url
+from common.database import Database, open_database, tortoise_config
 from common.outages import DatabaseAway
 from ops.child import free_port
 from ops.postgres import Postgres
@@ -332,7 +332,7 @@ async def test_a_server_that_is_frozen_holds_nobody_up(
         ("postgresql://u@h/d?sslmode=require", {"ssl": "require"}),
         (
             "postgresql://u@h/d?application_name=one&target_session_attrs=primary",
-            {"application_name": "one", "target_session_attrs": "primary"},
+            {"server_settings": {"application_name": "one"}, "target_session_attrs": "primary"},
         ),
         ("postgresql://u@/d?host=/run/postgresql", {"host": "/run/postgresql"}),
     ],
@@ -351,11 +351,6 @@ def test_the_certificate_authority_can_be_given(mode: str, checked: bool) -> Non
     context = config["connections"]["default"]["credentials"]["ssl"]
     assert isinstance(context, ssl.SSLContext)
     assert (context.check_hostname, context.verify_mode) == (checked, ssl.CERT_REQUIRED)
-
-
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "asyncpg"])
-def test_tortoise_has_its_own_scheme(scheme: str) -> None:
-    assert tortoise_url(f"{scheme}://u@h/d") == "asyncpg://u@h/d"
 
 
 async def test_an_error_does_not_quote_the_row_that_was_refused(database: Database, things: None) -> None:

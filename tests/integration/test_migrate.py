@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from ops.postgres import DATABASES, Postgres, embedded_postgres
+from ops.child import free_port
+from ops.postgres import DATABASES, ROLE, Postgres, embedded_postgres
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,6 +68,83 @@ async def test_one_database_can_be_migrated_alone(postgres: Postgres, name: str)
         assert await connection.fetchval("SELECT count(*) FROM tortoise_migrations") > 0
     finally:
         await connection.close()
+
+
+SETTINGS = """\
+[databases]
+{databases}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = plain
+auth_file = {users}
+pool_mode = transaction
+"""
+POOLER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@asynccontextmanager
+async def pooled(postgres: Postgres) -> AsyncIterator[dict[str, str]]:
+    """The databases behind PgBouncer, which gives each transaction another connection."""
+    assert POOLER is not None
+    port = free_port()
+    direct = {name: urlsplit(postgres.url(name)) for name in DATABASES}
+    with tempfile.TemporaryDirectory(prefix="holdfast-pooler-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)  # as root, it runs as nobody
+        (folder / "users").write_text(f'"{ROLE}" "{direct["booking"].password}"\n')
+        (folder / "pgbouncer.ini").write_text(
+            SETTINGS.format(
+                databases="\n".join(
+                    f"{name} = host={url.hostname} port={url.port} dbname={name}" for name, url in direct.items()
+                ),
+                port=port,
+                users=folder / "users",
+            )
+        )
+        account = ["-u", "nobody"] if os.geteuid() == 0 else []
+        pooler = await asyncio.create_subprocess_exec(
+            POOLER, *account, str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            assert pooler.stderr is not None
+            async with asyncio.timeout(10):
+                while b"process up" not in (line := await pooler.stderr.readline()):
+                    assert line, "the pooler ended"
+            yield {
+                f"{name.upper()}_DATABASE_URL": f"postgresql://{ROLE}:{url.password}@127.0.0.1:{port}/{name}"
+                for name, url in direct.items()
+            }
+        finally:
+            pooler.terminate()
+            await pooler.wait()
+
+
+@pytest.mark.skipif(POOLER is None, reason="PgBouncer is not installed: apt-get install pgbouncer")
+async def test_deployments_that_migrate_at_once_through_a_pooler_take_turns() -> None:
+    async with embedded_postgres() as postgres, pooled(postgres) as urls:
+        runs = await asyncio.gather(*(migrate(**urls) for _ in range(3)))
+        assert [(code, said) for code, _, said in runs] == [(0, "")] * 3
+        applied = [line for _, lines, _ in runs for line in lines if line.startswith("applied ")]
+        assert len(applied) == len(set(applied)) > len(DATABASES)
+        assert await migrate(**urls) == (0, ["nothing to apply"], "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:secret@127.0.0.1/payment",
+        "postgresql://u:secret@127.0.0.1:none/payment",
+        "postgresql://u:secret@127.0.0.1/payment?sslcert=/nowhere",
+    ],
+)
+async def test_a_database_url_of_a_wrong_form_is_said_in_one_line(url: str) -> None:
+    code, _, said = await migrate(PAYMENT_DATABASE_URL=url)
+    assert code == 2
+    assert len(said.splitlines()) == 1
+    assert said.startswith("holdfast: PAYMENT_DATABASE_URL ")
+    assert "secret" not in said
 
 
 async def test_database_that_is_away_is_said_in_one_line() -> None:

@@ -50,9 +50,9 @@ from tests.simulation.redis import SimulatedMailbox
 from tests.simulation.stripe_side import SECRET_KEY, WEBHOOK_SECRET
 from tests.simulation.world import World
 
-BOOKING_SETTINGS = BookingSettings(booking_database_url="-", _env_file=None)
+BOOKING_SETTINGS = BookingSettings(booking_database_url="postgresql://simulated/booking", _env_file=None)
 PAYMENT_SETTINGS = PaymentSettings(
-    payment_database_url="-",
+    payment_database_url="postgresql://simulated/payment",
     stripe_secret_key=SecretStr(SECRET_KEY),
     stripe_webhook_secrets=(WEBHOOK_SECRET,),
     stripe_api_base=HttpUrl("http://stripe.simulation"),
