@@ -92,7 +92,7 @@ async def pooled(postgres: Postgres) -> AsyncIterator[dict[str, str]]:
     direct = {name: urlsplit(postgres.url(name)) for name in DATABASES}
     with tempfile.TemporaryDirectory(prefix="holdfast-pooler-") as made:
         folder = Path(made)
-        folder.chmod(0o755)  # as root, it runs as nobody
+        os.chmod(folder, 0o755)  # as root, it runs as nobody
         (folder / "users").write_text(f'"{ROLE}" "{direct["booking"].password}"\n')
         (folder / "pgbouncer.ini").write_text(
             SETTINGS.format(
