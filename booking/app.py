@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
@@ -98,7 +98,13 @@ def settle_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         settler = app[SETTLER] = BookingSettler(
-            app[REPOSITORY], app[AVAILABILITY], app[BUS], app[REDIS], now, settings.terms
+            app[REPOSITORY],
+            app[AVAILABILITY],
+            app[BUS],
+            app[REDIS],
+            now,
+            settings.terms,
+            timedelta(days=settings.operator_key_days),
         )
         settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
         yield

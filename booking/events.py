@@ -9,15 +9,18 @@ from uuid import UUID
 
 from booking.state import Event, Refusal, TicketType
 from common.currencies import CURRENCIES, SOURCE, fault_of
+from common.limits import TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 
 
 class TicketTypeChange(NamedTuple):
-    """What is to be changed of a ticket type that is there, or all that a new one needs."""
+    """What is to be changed of a ticket type that is there, or all that a new one needs. `new`: whether one is to
+    be added; None where the id alone says so."""
 
     id: UUID
     values: Mapping[str, Any]
+    new: bool | None = None
 
 
 class Fault(NamedTuple):
@@ -109,16 +112,28 @@ def _changed_types(
     for each in changes:
         old = changed.get(each.id)
         if old is None:
-            if not all(name in each.values for name in NEW_NEEDS):
-                return Refusal("ticket_type_not_found")
+            if each.new is False or not all(name in each.values for name in NEW_NEEDS):
+                return no_such_ticket_type(each.id)
             changed[each.id] = TicketType(id=each.id, **each.values)
+            continue
+        if each.new:
+            # Added before. What is changed is named: nothing is written over by what was to be added.
+            if old != old._replace(**each.values):
+                return Refusal("idempotency_key_reused")
             continue
         new = old._replace(**each.values)
         if new.free < 0:
             return Refusal("capacity_below_sold")
         if new != old:
             changed[each.id] = new._replace(version=old.version + 1)
+    # An event that has more, from before there was a limit, can be changed all the same.
+    if len(changed) > max(TICKET_TYPES_MAX, len(ticket_types)):
+        return Refusal("ticket_types_over_limit", f"An event has at most {TICKET_TYPES_MAX} ticket types")
     return changed
+
+
+def no_such_ticket_type(id: UUID) -> Refusal:
+    return Refusal("ticket_type_not_found", f"The event has no ticket type {id}")
 
 
 def call_off(event: Event, now: datetime) -> Event:

@@ -18,9 +18,11 @@ from booking.admission import Request, admit, asked_for, has_seats, take_seats
 from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
+from booking.notices import without_secret
 from booking.queue import placed
 from booking.reports import payment_of
 from booking.repository import Repository
+from booking.requests import Requests, by_operator, check_version
 from booking.state import Booking, Event, Refusal, Terms
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answers, tell
@@ -30,6 +32,7 @@ from common.messages import (
     TYPES,
     CancelBooking,
     CreateBooking,
+    OperatorCommand,
     PaymentReportApplied,
     RefundBooking,
     RequestPayment,
@@ -37,6 +40,9 @@ from common.messages import (
 from common.telemetry import Metrics
 
 log = structlog.get_logger()
+
+
+Decide = Callable[[Booking, Delivery, dict[UUID, Event]], Decision]
 
 
 class BookingHandlers:
@@ -148,12 +154,12 @@ class BookingHandlers:
         """Cancel bookings, by the event's policy or by an operator."""
         now = self._clock()
 
-        def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision | HoldfastError:
+        def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision:
             message: CancelBooking = delivery.message
             reason = domain.cancel_reason(booking, message.reason, of[booking.event_id], now)
             return domain.decide(booking, Signal.CANCEL, Moment(now, self._terms, cancel=reason))
 
-        return await self._each(deliveries, decide)
+        return await self._each(deliveries, decide, now)
 
     async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Owe money back; `refund_id` makes it once only."""
@@ -164,49 +170,37 @@ class BookingHandlers:
             moment = Moment(now, self._terms, refund_id=message.refund_id, refund_amount=message.amount)
             return domain.decide(booking, Signal.REFUND, moment)
 
-        return await self._each(deliveries, decide)
+        return await self._each(deliveries, decide, now)
 
     async def request_payment(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Answer with the booking, which holds what there is to pay."""
 
-        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision | HoldfastError:
+        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
             message: RequestPayment = delivery.message
             wanted = (message.amount, message.currency)
             if any(
                 given not in (None, due)
                 for given, due in zip(wanted, (booking.amount, booking.currency), strict=True)
             ):
-                return AmountMismatch()
+                raise AmountMismatch
             return Decision(booking)
 
-        return await self._each(deliveries, decide)
+        return await self._each(deliveries, decide, self._clock())
 
-    async def _each(
-        self,
-        deliveries: Sequence[Delivery],
-        decide: Callable[[Booking, Delivery, dict[UUID, Event]], Decision | HoldfastError],
-    ) -> list[Envelope]:
+    async def _each(self, deliveries: Sequence[Delivery], decide: Decide, now: datetime) -> list[Envelope]:
         """Decide one by one in one transaction; answers with each booking as it is then, or an error."""
-        results: list[tuple[Delivery, HoldfastError | UUID]] = []
+        results: list[tuple[Delivery, Any]] = []
         async with self._repository.work() as work:
             books = await Books.open(work, [delivery.message.booking_id for delivery in deliveries])
             of = await work.events({booking.event_id for booking in books.bookings.values()})
+            requests = await Requests.open(work, deliveries, now)
             for delivery in deliveries:
-                booking = books.bookings.get(delivery.message.booking_id)
-                # RefundBooking has no owner: only an operator can send it.
-                owner = getattr(delivery.message, "owner", None)
-                if booking is None or owner not in (None, booking.owner):
-                    results.append((delivery, NotFound()))
-                    continue
-                decision = decide(booking, delivery, of)
-                if isinstance(decision, HoldfastError):
-                    results.append((delivery, decision))
-                elif decision.refusal is not None:
-                    results.append((delivery, error_for(decision.refusal, "", {})))
-                else:
-                    self._take(books, decision, delivery, {})
-                    results.append((delivery, booking.id))
+                try:
+                    results.append((delivery, self._one(delivery, books, of, requests, decide)))
+                except HoldfastError as refused:
+                    results.append((delivery, refused))
             await books.save(work)
+            await requests.save(work)
         self._availability.touched(books.events_moved())
         done = [books.shown(result) for _, result in results if isinstance(result, UUID)]
         told = await placed(self._repository.counts, done)
@@ -214,6 +208,31 @@ class BookingHandlers:
             (delivery, told[result] if isinstance(result, UUID) else result) for delivery, result in results
         ]
         return [*books.envelopes(), *answers(as_they_are)]
+
+    def _one(
+        self, delivery: Delivery, books: Books, of: dict[UUID, Event], requests: Requests, decide: Decide
+    ) -> Any:
+        """The id of the booking that is to be shown when all are done; to operators what they are answered now and
+        again. Raises the error that refuses it."""
+        message = delivery.message
+        booking = books.bookings.get(message.booking_id)
+        # RefundBooking has no owner: only an operator can send it.
+        if booking is None or getattr(message, "owner", None) not in (None, booking.owner):
+            raise NotFound
+        operators = by_operator(message)
+        if operators and (answered := requests.answer_to(delivery)) is not None:
+            return answered
+        if isinstance(message, OperatorCommand):
+            check_version(message, booking.version)
+        decision = decide(booking, delivery, of)
+        if decision.refusal is not None:
+            raise error_for(decision.refusal, "", {})
+        self._take(books, decision, delivery, {})
+        if not operators:
+            return booking.id
+        answer = without_secret(books.shown(booking.id))
+        requests.keep(delivery, answer)
+        return answer
 
 
 def _request(message: CreateBooking) -> Request:

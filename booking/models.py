@@ -154,3 +154,25 @@ class BookingTransition(Model):
     class Meta:
         table = "booking_transitions"
         unique_together = (("booking_id", "version"),)
+
+
+class OperatorRequest(Model):
+    """What an operator asked for and was answered, written with what was done.
+
+    One row for each subject, operation and key: who asks again is answered from it."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    subject = fields.CharField(max_length=255)
+    # Method and path, with the id in it.
+    operation = fields.CharField(max_length=255)
+    # The Idempotency-Key; of a request without one its message's own id, so that what is delivered again is known.
+    key = fields.CharField(max_length=255)
+    content_hash = fields.CharField(max_length=64)
+    # The JSON that was answered, as text: it is answered again as it is.
+    answer = fields.TextField()
+    answered_at = fields.DatetimeField()
+
+    class Meta:
+        table = "operator_requests"
+        unique_together = (("subject", "operation", "key"),)
+        indexes = (Index(fields=["answered_at"], name="operator_requests_by_age"),)

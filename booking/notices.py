@@ -49,6 +49,11 @@ def shown(booking: Booking) -> resources.Booking:
     )
 
 
+def without_secret(booking: resources.Booking) -> resources.Booking:
+    """The booking as operators see it: what it is paid with is its owner's alone."""
+    return booking.model_copy(update={"payment": booking.payment.model_copy(update={"client_secret": None})})
+
+
 def shown_event(event: Event) -> resources.Event:
     """The event with what is left of it. Its version also counts its ticket types' changes, so that of two
     pictures the one with more of them is the newer one."""
@@ -78,6 +83,7 @@ def shown_event(event: Event) -> resources.Event:
         cancel_until=event.cancel_until,
         called_off_at=event.called_off_at,
         version=event.version + sum(each.version for each in event.ticket_types.values()),
+        terms_version=event.version,
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from booking import events
 from booking.availability import Availability
 from booking.events import TicketTypeChange
 from booking.notices import shown_event
-from booking.repository import Repository, Work
+from booking.repository import Repository, TicketTypeIdTaken, Work
+from booking.requests import Requests, check_version
 from booking.state import Event, Refusal, TicketType
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer
-from common.errors import EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
+from common.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
 from common.messages import CancelEvent, CreateEvent, UpdateEvent
 
 
@@ -32,80 +34,118 @@ class ProgrammeHandlers:
         }
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return await self._each(deliveries, self._create)
+        return await self._each(deliveries, self._create_once)
 
     async def update(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return await self._each(deliveries, self._update)
+        return await self._each(deliveries, self._once(self._update))
 
     async def call_off(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Stop sales at once; the settler then cancels the event's bookings, some at a time."""
-        return await self._each(deliveries, self._call_off)
+        return await self._each(deliveries, self._once(self._call_off))
 
-    async def _each(self, deliveries: Sequence[Delivery], do: Callable[[Work, Delivery], object]) -> list[Envelope]:
+    async def _each(
+        self, deliveries: Sequence[Delivery], do: Callable[[Work, Delivery], Awaitable[Any]]
+    ) -> list[Envelope]:
+        """`do` each in a transaction of its own, and answer with what it returns or raises."""
         replies: list[Envelope] = []
         for delivery in deliveries:
-            result: Event | HoldfastError
-            async with self._repository.work() as work:
-                result = await do(work, delivery)  # type: ignore[misc]
-            if isinstance(result, HoldfastError):
-                replies += answer(delivery, result)
+            try:
+                async with self._repository.work() as work:
+                    result = await do(work, delivery)
+            except HoldfastError as refused:
+                replies += answer(delivery, refused)
             else:
-                self._availability.touched([result.id])
-                replies += answer(delivery, shown_event(result))
+                self._availability.touched([delivery.message.event_id])
+                replies += answer(delivery, result)
         return replies
 
-    async def _create(self, work: Work, delivery: Delivery) -> Event | HoldfastError:
+    def _once(
+        self, do: Callable[[Work, Event, Any], Awaitable[Event]]
+    ) -> Callable[[Work, Delivery], Awaitable[Any]]:
+        """`do` something to an event that is there and locked; what was asked for before is answered as before."""
+
+        async def once(work: Work, delivery: Delivery) -> Any:
+            event = await work.lock_event(delivery.message.event_id)
+            if event is None:
+                raise EventNotFound
+            requests = await Requests.open(work, [delivery], self._clock())
+            if (answered := requests.answer_to(delivery)) is not None:
+                return answered
+            check_version(delivery.message, event.version)
+            result = shown_event(await do(work, event, delivery.message))
+            requests.keep(delivery, result)
+            await requests.save(work)
+            return result
+
+        return once
+
+    async def _create_once(self, work: Work, delivery: Delivery) -> Any:
         message: CreateEvent = delivery.message
-        event = Event(
-            id=message.event_id,
-            name=message.name,
-            starts_at=message.starts_at,
-            currency=message.currency,
-            on_sale=message.on_sale,
-            max_per_booking=message.max_per_booking,
-            cancel_until=message.cancel_until,
-            time_zone=message.time_zone,
-            sales_start=message.sales_start,
-            sales_end=message.sales_end,
-            sell_after_start=message.sell_after_start,
-            cancel_after_start=message.cancel_after_start,
-            ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
-        )
-        now = self._clock()
+        requests = await Requests.open(work, [delivery], self._clock())
+        if (answered := requests.answer_to(delivery)) is not None:
+            return answered
+        # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
+        content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
+        content_hash = hashlib.sha256(content.encode()).hexdigest()
+        event, now = _new_event(message), self._clock()
         # What was made once is answered as it was then, also when its start has come since.
         if not await work.events([event.id]) and (refused := events.refusal_of_new(event, now)):
-            return _error(refused)
-        content_hash = hashlib.sha256(message.model_dump_json().encode()).hexdigest()
-        if not await work.create_event(event, content_hash, now):
-            return IdempotencyKeyReused()
-        return (await work.events([event.id]))[event.id]
+            raise _error(refused)
+        try:
+            created = await work.create_event(event, content_hash, now)
+        except TicketTypeIdTaken as taken:
+            raise Conflict(f"There is a ticket type {taken.id} already") from None
+        if not created:
+            # Who was adding it at the same time has committed now.
+            requests = await Requests.open(work, [delivery], self._clock())
+            if (answered := requests.answer_to(delivery)) is not None:
+                return answered
+            if not await work.created_with(message.event_id, content_hash):
+                raise IdempotencyKeyReused
+        result = shown_event((await work.events([message.event_id]))[message.event_id])
+        requests.keep(delivery, result)
+        await requests.save(work)
+        return result
 
-    async def _update(self, work: Work, delivery: Delivery) -> Event | HoldfastError:
-        message: UpdateEvent = delivery.message
-        event = await work.lock_event(message.event_id)
-        if event is None:
-            return EventNotFound()
+    async def _update(self, work: Work, event: Event, message: UpdateEvent) -> Event:
         changes = [
-            TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id"}))
+            TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
             for each in message.ticket_types
         ]
         changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
         if isinstance(changed, Refusal):
-            return _error(changed)
+            raise _error(changed)
         if changed is not event:
-            await work.save_event(event, changed)
+            try:
+                await work.save_event(event, changed)
+            except TicketTypeIdTaken as taken:
+                raise _error(events.no_such_ticket_type(taken.id)) from None
         return changed
 
-    async def _call_off(self, work: Work, delivery: Delivery) -> Event | HoldfastError:
-        message: CancelEvent = delivery.message
-        event = await work.lock_event(message.event_id)
-        if event is None:
-            return EventNotFound()
+    async def _call_off(self, work: Work, event: Event, _: CancelEvent) -> Event:
         now = self._clock()
         off = events.call_off(event, now)
         if off is not event:
             await work.save_event(event, off, settle_after=now)
         return off
+
+
+def _new_event(message: CreateEvent) -> Event:
+    return Event(
+        id=message.event_id,
+        name=message.name,
+        starts_at=message.starts_at,
+        currency=message.currency,
+        on_sale=message.on_sale,
+        max_per_booking=message.max_per_booking,
+        cancel_until=message.cancel_until,
+        time_zone=message.time_zone,
+        sales_start=message.sales_start,
+        sales_end=message.sales_end,
+        sell_after_start=message.sell_after_start,
+        cancel_after_start=message.cancel_after_start,
+        ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
+    )
 
 
 def _error(refusal: Refusal) -> HoldfastError:

@@ -10,7 +10,7 @@ that no two wait for each other in a ring.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ import asyncpg
 import orjson
 
 from booking.counts import Counts
+from booking.request_rows import RequestRows
 from booking.state import Booking, Decline, Event, Item, TicketType, Transition
 from common import resources
 from common.database import Database
@@ -80,6 +81,7 @@ TICKET_TYPE_COLUMNS = {
     "capacity": "int",
     "version": "int",
 }
+TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "version")
 BOOKING = ", ".join(BOOKING_COLUMNS)
 
 # A booking and the change that made it, in one statement.
@@ -149,11 +151,15 @@ UPDATE events SET name = $3, starts_at = $4, on_sale = $5, max_per_booking = $6,
     sell_after_start = $14, cancel_after_start = $15
 WHERE id = $1 AND version = $2
 """
-SAVE_TICKET_TYPES = f"""
+# Never over one that is there, at whatever event.
+ADD_TICKET_TYPES = f"""
 INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM unnest({unnest(TICKET_TYPE_COLUMNS)})
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, unit_amount = excluded.unit_amount,
-    capacity = excluded.capacity, version = excluded.version
-WHERE ticket_types.event_id = excluded.event_id
+ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+CHANGE_TICKET_TYPES = f"""
+UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
+FROM unnest({unnest(TICKET_TYPE_COLUMNS)}) AS new ({", ".join(TICKET_TYPE_COLUMNS)})
+WHERE t.id = new.id AND t.event_id = new.event_id
 """
 TAKE_DUE = f"""
 SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
@@ -276,6 +282,7 @@ class Work:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self.requests = RequestRows(connection)
 
     # --- bookings
 
@@ -361,38 +368,43 @@ class Work:
         return _events(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
 
     async def create_event(self, event: Event, content_hash: str, now: datetime) -> bool:
-        """Add `event`; False when there is one of its id with another content, or with ticket types of another."""
+        """Add `event`; False when there is one of its id: whoever was adding it has committed then. Raises
+        TicketTypeIdTaken."""
         row: tuple[Any, ...] = (event.id, event.name, event.starts_at, event.currency, event.on_sale)
         row += (event.max_per_booking,)
         row += (event.cancel_until, *_terms_of_sale(event), content_hash, now)
         new = await self._connection.fetchval(INSERT_EVENT, *row)
-        if new is None:
-            known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event.id)
-            return bool(known == content_hash)
-        await self._save_ticket_types(event, event.ticket_types.values())
-        return True
+        if new is not None:
+            await self._add_ticket_types(event, event.ticket_types.values())
+        return new is not None
+
+    async def created_with(self, event_id: UUID, content_hash: str) -> bool:
+        """Whether the event that is there was created with this content."""
+        known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event_id)
+        return bool(known == content_hash)
 
     async def save_event(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
-        """Write a locked event and those of its ticket types that are not as before."""
+        """Write a locked event and those of its ticket types that are not as before. Raises TicketTypeIdTaken."""
         values = (new.name, new.starts_at, new.on_sale, new.max_per_booking, new.cancel_until, new.called_off_at)
         answer = await self._connection.execute(
             SAVE_EVENT, old.id, old.version, *values, settle_after, new.version, *_terms_of_sale(new)
         )
         _expect(answer, 1)
-        await self._save_ticket_types(
-            new, [each for each in new.ticket_types.values() if old.ticket_types.get(each.id) != each]
+        changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
+        if changed:
+            answer = await self._connection.execute(CHANGE_TICKET_TYPES, *_ticket_types(new, changed))
+            _expect(answer, len(changed))
+        await self._add_ticket_types(
+            new, [each for id, each in new.ticket_types.items() if id not in old.ticket_types]
         )
 
-    async def _save_ticket_types(self, event: Event, ticket_types: Iterable[TicketType]) -> None:
-        places = {id: place for place, id in enumerate(event.ticket_types)}
-        rows = [
-            (each.id, event.id, places[each.id], each.name, each.unit_amount, each.capacity, each.version)
-            for each in ticket_types
-        ]
-        if rows:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            answer = await self._connection.execute(SAVE_TICKET_TYPES, *columns)
-            _expect(answer.replace("INSERT 0 ", "UPDATE "), len(rows))
+    async def _add_ticket_types(self, event: Event, added: Collection[TicketType]) -> None:
+        if added:
+            rows = await self._connection.fetch(ADD_TICKET_TYPES, *_ticket_types(event, added))
+            new = {row["id"] for row in rows}
+            for each in added:
+                if each.id not in new:
+                    raise TicketTypeIdTaken(each.id)
 
     async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
         """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
@@ -401,6 +413,24 @@ class Work:
 
     async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
         await self._connection.execute(EVENT_SETTLED, event_id, again)
+
+
+def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> list[list[Any]]:
+    """TICKET_TYPE_COLUMNS of these ticket types of `event`."""
+    places = {id: place for place, id in enumerate(event.ticket_types)}
+    rows = [
+        (each.id, event.id, places[each.id], each.name, each.unit_amount, each.capacity, each.version)
+        for each in ticket_types
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+class TicketTypeIdTaken(Exception):
+    """A ticket type that was to be added has the `id` of one that is there, at another event."""
+
+    def __init__(self, id: UUID) -> None:
+        super().__init__(str(id))
+        self.id = id
 
 
 class Interfered(RuntimeError):
@@ -448,6 +478,11 @@ class Repository:
         """The booking's changes, oldest first."""
         async with self._database.connection() as connection:
             return [resources.Transition(**row) for row in await connection.fetch(HISTORY, booking_id)]
+
+    async def forget_requests(self, before: datetime, limit: int) -> int:
+        """Delete operators' requests that were answered before this, at most `limit`; says how many."""
+        async with self._database.connection() as connection:
+            return await RequestRows(connection).forget(before, limit)
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

@@ -30,6 +30,9 @@ class BookingSettings(ActorSettings):
     # How often clients that wait for their intents hear of their places, at the most; told once by the whole fleet.
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
 
+    # How long an operator's request is known, so that the same one again is answered as before.
+    operator_key_days: int = Field(default=30, ge=1, le=3650)
+
     @property
     def terms(self) -> Terms:
         return Terms(

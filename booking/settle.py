@@ -32,6 +32,9 @@ PASS_MAX = 200
 EVENTS_MAX = 5
 # Whoever takes up an event that was called off has so long for one part of its bookings.
 CALL_OFF_AGAIN = timedelta(seconds=15)
+# Operators' requests that were answered long ago: looked for so often by each process, and dropped so many at once.
+FORGET_AGAIN = timedelta(hours=1)
+FORGET_MAX = 1000
 # So many commands that wait for Stripe are handled soon: asking for one of them again costs little.
 COMMANDS_MANY = 1000
 # A booking's request enters its queue so long after the booking was changed, at the most, when nothing is wrong.
@@ -51,6 +54,7 @@ class BookingSettler(Settler):
         redis: Redis,
         clock: Callable[[], datetime],
         terms: Terms,
+        requests_kept: timedelta = timedelta(days=30),
     ) -> None:
         super().__init__(repository, clock)
         self._repository = repository
@@ -58,8 +62,18 @@ class BookingSettler(Settler):
         self._bus = bus
         self._redis = redis
         self._terms = terms
+        self._requests_kept = requests_kept
+        self._forget_at: datetime | None = None
         # Up to where the bookings of events that are called off have been gone through, by this process.
         self._gone_through: dict[UUID, Place] = {}
+
+    async def run_once(self) -> float:
+        now = self._clock()
+        if self._forget_at is None or now >= self._forget_at:
+            forgotten = await self._repository.forget_requests(now - self._requests_kept, FORGET_MAX)
+            # While there are more, a part in each pass.
+            self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
+        return await super().run_once()
 
     async def drive_due(self, now: datetime) -> None:
         bookings = await self._drive(now)

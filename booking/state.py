@@ -167,7 +167,8 @@ class Event(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What was asked for is not done; `code` says why, `extra` what its answer shows beside it."""
+    """What was asked for is not done; `code` says why, `detail` more exactly what is wrong, `extra` what its answer
+    shows beside it."""
 
     code: str
     detail: str = ""

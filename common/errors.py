@@ -111,6 +111,16 @@ class IdempotencyKeyReused(HoldfastError):
     code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
 
 
+class PreconditionFailed(HoldfastError):
+    """`etag` in `extra` is the present entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1."""
+
+    code, status, title = "precondition_failed", 412, "It has changed since the version that If-Match names"
+
+
+class TicketTypesOverLimit(HoldfastError):
+    code, status, title = "ticket_types_over_limit", 422, "More ticket types than one event may have"
+
+
 class NothingToPay(HoldfastError):
     code, status, title = "nothing_to_pay", 409, "There is nothing to pay"
 

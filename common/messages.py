@@ -84,6 +84,29 @@ class Reply(Message, type="reply"):
 # --- booking.commands -------------------------------------------------------------------------------------
 
 
+class OperatorRequest(Resource):
+    """Who asks for what: the row that a repeated request is known by.
+
+    `operation` is the method and the path, with the id in it; `key` the Idempotency-Key, None where there was none;
+    `content_hash` the SHA-256 of the body, by which another request under the same key is told.
+    """
+
+    subject: str
+    operation: str
+    key: str | None = None
+    content_hash: str
+
+
+class OperatorCommand(Message, stream=BOOKING_COMMANDS):
+    """What an operator may send. `request` is None from a gateway of the release before, and for customers.
+
+    `if_match`: the versions of which what is to be changed must have one (If-Match); None: any.
+    """
+
+    request: OperatorRequest | None = None
+    if_match: tuple[int, ...] | None = None
+
+
 class ItemRequest(Resource):
     """`ticket_type_id` may be left out where the event has one ticket type."""
 
@@ -98,7 +121,7 @@ class CreateBooking(Message, type="booking.create", stream=BOOKING_COMMANDS):
     items: tuple[ItemRequest, ...]
 
 
-class CancelBooking(Message, type="booking.cancel", stream=BOOKING_COMMANDS):
+class CancelBooking(OperatorCommand, type="booking.cancel"):
     """`owner` is whose booking it must be; None for an operator."""
 
     booking_id: UUID
@@ -122,7 +145,7 @@ class NewTicketType(Resource):
     capacity: int = Field(ge=0, le=CAPACITY_MAX)
 
 
-class CreateEvent(Message, type="event.create", stream=BOOKING_COMMANDS):
+class CreateEvent(OperatorCommand, type="event.create"):
     event_id: UUID
     name: Name
     starts_at: AwareDatetime
@@ -139,9 +162,11 @@ class CreateEvent(Message, type="event.create", stream=BOOKING_COMMANDS):
 
 
 class TicketTypeChange(Resource):
-    """None leaves a value as it is. An id that the event does not have yet adds a ticket type."""
+    """None leaves a value as it is. `new`: whether a ticket type is added under this id or one of the event's is
+    changed; None, from a gateway of the release before, means that an id which the event does not have adds one."""
 
     id: UUID
+    new: bool | None = None
     name: Name | None = None
     unit_amount: Amount | None = None
     capacity: int | None = Field(default=None, ge=0, le=CAPACITY_MAX)
@@ -163,7 +188,7 @@ class EventChanges(Resource):
     cancel_after_start: bool | None = None
 
 
-class UpdateEvent(Message, type="event.update", stream=BOOKING_COMMANDS):
+class UpdateEvent(OperatorCommand, type="event.update"):
     """Only what is in `changes`, and these ticket types, change."""
 
     event_id: UUID
@@ -171,11 +196,11 @@ class UpdateEvent(Message, type="event.update", stream=BOOKING_COMMANDS):
     ticket_types: tuple[TicketTypeChange, ...] = ()
 
 
-class CancelEvent(Message, type="event.cancel", stream=BOOKING_COMMANDS):
+class CancelEvent(OperatorCommand, type="event.cancel"):
     event_id: UUID
 
 
-class RefundBooking(Message, type="booking.refund", stream=BOOKING_COMMANDS):
+class RefundBooking(OperatorCommand, type="booking.refund"):
     """An operator gives money back: all that is left when `amount` is None. `refund_id` makes it once only."""
 
     booking_id: UUID

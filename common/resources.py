@@ -13,12 +13,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.currencies import LARGEST_AMOUNT
+from common.limits import TICKET_TYPES_MAX as TICKET_TYPES_MAX
 from common.statuses import BookingStatus as BookingStatus
 from common.statuses import PaymentStatus as PaymentStatus
 
 CAPACITY_MAX = 10_000_000
 QUANTITY_MAX = 1000
-TICKET_TYPES_MAX = 100
 
 Amount = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT, description="In the currency's minor unit")]
 Currency = Annotated[str, StringConstraints(pattern="^[a-z]{3}$")]
@@ -40,6 +40,11 @@ class Resource(BaseModel):
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
         """As model_dump_json does, whose wrapping takes as long as the work."""
         return self.__pydantic_serializer__.to_json(self, exclude_unset=exclude_unset)
+
+
+def entity_tag(version: int) -> str:
+    """The strong entity tag (RFC 9110, section 8.8.3) of a version."""
+    return f'"{version}"'
 
 
 PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})
@@ -156,7 +161,11 @@ class Event(Resource):
     max_per_booking: int
     cancel_until: datetime | None = None
     called_off_at: datetime | None = Field(default=None, description="Since when it is called off, for good")
-    version: int = 1
+    version: int = Field(default=1, description="Grows with each change, also of how many seats are left")
+    terms_version: int | None = Field(
+        default=None,
+        description="Grows with each change of the event and its ticket types, not with its seats: the `ETag`",
+    )
 
 
 class OperatorsTicketType(TicketType):

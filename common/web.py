@@ -48,6 +48,8 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
     response = json_response(body, status=error.status, content_type=PROBLEM_JSON, headers=headers)
     if error.retryable and "Retry-After" not in response.headers:
         response.headers["Retry-After"] = str(error.extra.get("retry_after", 1))
+    if "etag" in error.extra:
+        response.headers["ETag"] = error.extra["etag"]
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="holdfast"'
     if error.status == 415:

@@ -9,8 +9,8 @@ from aiohttp import hdrs, web
 from common.web import Handler
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
-ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, Prefer, traceparent"
-EXPOSED_HEADERS = "Location, Preference-Applied, Retry-After"
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent"
+EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
 # Browsers ask again after this: https://fetch.spec.whatwg.org/#http-access-control-max-age caps it anyway.
 PREFLIGHT_SECONDS = "600"
 

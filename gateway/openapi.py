@@ -22,14 +22,25 @@ JSON = "application/json"
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "Makes the request safe to send again: the same key of the same subject, the same result.",
+        "description": "Makes the request safe to send again: the same key of the same subject, the same result. "
+        "Another content under the same key is refused. On requests of operators a key is known for 30 days unless "
+        "the installation says otherwise; customers' cancels need none, and ignore it.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    },
+    "If-Match": {
+        "description": "`*`, or the `ETag` of the version that the request is meant for: when there is another one "
+        "by now it is refused, and nothing is changed. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
+        "schema": {"type": "string"},
     },
     "Prefer": {
         "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
         "wait. https://www.rfc-editor.org/rfc/rfc7240",
         "schema": {"type": "string"},
     },
+}
+ETAG = {
+    "description": "Of an event's terms (`terms_version`), which are not how many seats are left; or of a booking",
+    "schema": {"type": "string"},
 }
 STATUS_TEXTS = {
     101: "The socket is open",
@@ -152,8 +163,12 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
     located = 201 in route.answers and route.body is not None
     for status, answer in route.answers.items():
         response: dict[str, Any] = {"description": STATUS_TEXTS[status]}
+        headers: dict[str, Any] = {"ETag": ETAG} if route.etag else {}
         if located:
-            response["headers"] = {"Location": {"description": "Where to read it", "schema": {"type": "string"}}}
+            headers["Location"] = {"description": "Where to read it", "schema": {"type": "string"}}
+        if headers:
+            response["headers"] = headers
+        if located:
             response["links"] = links(route, routes)
         if isinstance(answer, str):
             response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
@@ -167,6 +182,8 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
             continue
         lines = [f"`{kind.code}`: {kind.title}" for kind in kinds_]
         response = {"description": "; ".join(lines), "content": problem}
+        if errors.PreconditionFailed in kinds_:
+            response["headers"] = {"ETag": ETAG}
         if any(kind.retryable for kind in kinds_):
             response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
         found[str(status)] = response

@@ -29,7 +29,7 @@ class Route:
     """One method of one path.
 
     `answers`: what comes with each status that is no error: models, a media type, or nothing.
-    `mailboxes`: those that a request adds to; over their limit it is turned away.
+    `mailboxes`: those that a request adds to; over their limit it is turned away. `etag`: what is answered has one.
     """
 
     method: str
@@ -43,11 +43,15 @@ class Route:
     body_required: bool = True
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
+    etag: bool = False
     answers: dict[int, Answer] = field(default_factory=dict)
     errors: tuple[type[HoldfastError], ...] = ()
 
 
 _BOOKING = (errors.NotFound,)
+# A request that an operator may send again, and one that also says which version it is meant for.
+_KEYED = (errors.IdempotencyKeyReused,)
+_VERSIONED = (*_KEYED, errors.PreconditionFailed, errors.MalformedRequest)
 _CREATE = (
     errors.EventNotFound,
     errors.TicketTypeNotFound,
@@ -76,7 +80,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
-        mailboxes=READS, answers={200: Event}, errors=(errors.EventNotFound, errors.NotFound),
+        mailboxes=READS, etag=True, answers={200: Event}, errors=(errors.EventNotFound, errors.NotFound),
     ),
     Route(
         "POST", "/bookings", placing.create_booking, "Book seats", "bookings", Who.BEARER,
@@ -89,7 +93,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Who.BEARER,
-        mailboxes=READS, answers={200: Booking}, errors=_BOOKING,
+        mailboxes=READS, etag=True, answers={200: Booking}, errors=_BOOKING,
     ),
     Route(
         "GET", "/bookings/{id}/history", views.get_history, "Read what happened to a booking", "bookings",
@@ -97,7 +101,8 @@ ROUTES = (
     ),
     Route(
         "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Who.BEARER,
-        mailboxes=WRITES, answers={200: Booking, 202: Booking}, errors=(*_BOOKING, errors.CancellationClosed),
+        mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Booking, 202: Booking}, errors=(*_BOOKING, *_VERSIONED, errors.CancellationClosed),
     ),
     Route(
         "POST", "/payment/create-intent", views.create_payment_intent, "Get what Stripe.js needs to pay",
@@ -112,21 +117,26 @@ ROUTES = (
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event, what is held and sold of it, and how far its calling off has come", "admin", Who.OPERATOR,
-        mailboxes=READS, answers={200: OperatorsEvent}, errors=(errors.EventNotFound, errors.NotFound),
+        mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=(errors.EventNotFound, errors.NotFound),
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.NewEvent, headers=("Idempotency-Key",), answers={201: Event},
-        errors=(errors.IdempotencyKeyReused, errors.Conflict),
+        mailboxes=WRITES, body=bodies.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
+        errors=(*_KEYED, errors.Conflict),
     ),
     Route(
         "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.EventPatch, headers=("Idempotency-Key",), answers={200: Event},
-        errors=(errors.EventNotFound, errors.NotFound, errors.CapacityBelowSold, errors.Conflict),
+        mailboxes=WRITES, body=bodies.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Event},
+        errors=(
+            errors.EventNotFound, errors.NotFound, errors.TicketTypeNotFound, errors.TicketTypesOverLimit,
+            errors.CapacityBelowSold, errors.Conflict, *_VERSIONED,
+        ),
     ),
     Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Call an event off", "admin", Who.OPERATOR,
-        mailboxes=WRITES, answers={202: Event}, errors=(errors.EventNotFound, errors.NotFound, errors.Conflict),
+        mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event},
+        errors=(errors.EventNotFound, errors.NotFound, *_VERSIONED),
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,
@@ -134,9 +144,9 @@ ROUTES = (
     ),
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.NewRefund, body_required=False, headers=("Idempotency-Key",),
-        answers={200: Booking, 202: Booking},
-        errors=(*_BOOKING, errors.Conflict, errors.AmountMismatch, errors.AmountOffStep),
+        mailboxes=WRITES, body=bodies.NewRefund, body_required=False,
+        headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
+        errors=(*_BOOKING, *_VERSIONED, errors.Conflict, errors.AmountMismatch, errors.AmountOffStep),
     ),
 )  # fmt: skip
 

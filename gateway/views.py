@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from aiohttp import web
 
@@ -30,18 +30,19 @@ from common.messages import (
     UpdateEvent,
 )
 from common.resources import Booking, BookingStatus, PaymentStatus
-from common.web import TRACEPARENT, json_response
+from common.web import TRACEPARENT, json_response, read_body
 from common.wiring import BUS
 from gateway.auth import Identity, issue_guest
 from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent
+from gateway.conditions import etag, if_match
 from gateway.guard import IDENTITY, SETTINGS
+from gateway.operators import keyed_id, operator_request
 from gateway.params import (
     AdminBookingsQuery,
     AdminEventsQuery,
     BookingsQuery,
     EventsQuery,
     encode_cursor,
-    idempotency_key,
     path_id,
     preference,
     query,
@@ -50,9 +51,6 @@ from gateway.params import (
 from gateway.placing import refuse_failed
 from gateway.queue import QUEUE
 from gateway.waiters import WAITERS, Heard, decided
-
-# The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
-KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
 
 
 async def ask(request: web.Request, message: Message, subject: object) -> Any:
@@ -78,12 +76,6 @@ def as_seen_by(identity: Identity, booking: dict[str, Any]) -> dict[str, Any]:
     return booking
 
 
-def keyed_id(request: web.Request, purpose: str) -> UUID:
-    """A new id; with an Idempotency-Key always the same one for this operator, key and `purpose`."""
-    key = idempotency_key(request)
-    return uuid7() if key is None else uuid5(KEYED, f"{purpose}\0{request[IDENTITY].subject}\0{key}")
-
-
 async def create_guest(request: web.Request) -> web.Response:
     issued = issue_guest(request.app[SETTINGS])
     guest = GuestToken(token=issued.token, subject=issued.subject, expires_at=issued.expires_at)
@@ -99,7 +91,7 @@ async def list_events(request: web.Request) -> web.Response:
 
 async def get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    return json_response(await ask(request, GetEvent(event_id=event_id), event_id))
+    return _event(await ask(request, GetEvent(event_id=event_id), event_id))
 
 
 async def admin_list_events(request: web.Request) -> web.Response:
@@ -113,48 +105,57 @@ async def _list_events(request: web.Request, wanted: EventsQuery, *, operator: b
 
 async def admin_get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    return json_response(await ask(request, GetEvent(event_id=event_id, operator=True), event_id))
+    return _event(await ask(request, GetEvent(event_id=event_id, operator=True), event_id))
+
+
+def _event(answer: dict[str, Any], status: int = 200, **headers: str) -> web.Response:
+    """The ETag is of the event's terms: how many seats are left moves all the time."""
+    return json_response(answer, status=status, headers={**headers, **etag(answer.get("terms_version"))})
 
 
 async def create_event(request: web.Request) -> web.Response:
-    key = idempotency_key(request)
-    event_id = keyed_id(request, "event")
     body = await read(request, NewEvent)
+    by = operator_request(request, content=await read_body(request))
+    event_id = keyed_id(by, "event")
     ticket_types = tuple(
-        NewTicketType(id=_numbered(event_id, key, number), **ticket_type.model_dump())
-        for number, ticket_type in enumerate(body.ticket_types)
+        # Of the event's id, which comes of all that makes it the same request.
+        NewTicketType(id=uuid7() if by.key is None else uuid5(event_id, f"{by.key}\0{number}"), **each.model_dump())
+        for number, each in enumerate(body.ticket_types)
     )
-    message = CreateEvent(event_id=event_id, ticket_types=ticket_types, **body.model_dump(exclude={"ticket_types"}))
+    message = CreateEvent(
+        event_id=event_id, ticket_types=ticket_types, request=by, **body.model_dump(exclude={"ticket_types"})
+    )
     answer = await ask(request, message, event_id)
-    return json_response(answer, status=201, headers={"Location": f"/events/{event_id}"})
-
-
-def _numbered(event_id: UUID, key: str | None, number: int) -> UUID:
-    """The id of a new ticket type: with an Idempotency-Key always the same one."""
-    return uuid7() if key is None else uuid5(event_id, f"{key}\0{number}")
+    return _event(answer, 201, Location=f"/events/{answer['id']}")
 
 
 async def update_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    key = idempotency_key(request)
     body = await read(request, EventPatch)
+    by = operator_request(request, event_id, await read_body(request))
     message = UpdateEvent(
         event_id=event_id,
         changes=EventChanges(**body.model_dump(exclude_unset=True, exclude={"ticket_types"})),
         ticket_types=tuple(
             TicketTypeChange(
-                id=ticket_type.id or _numbered(event_id, key, number),
+                id=ticket_type.id or keyed_id(by, f"ticket type {number} of {event_id}"),
+                new=ticket_type.id is None,
                 **ticket_type.model_dump(exclude_unset=True, exclude={"id"}),
             )
             for number, ticket_type in enumerate(body.ticket_types)
         ),
+        request=by,
+        if_match=if_match(request),
     )
-    return json_response(await ask(request, message, event_id))
+    return _event(await ask(request, message, event_id))
 
 
 async def cancel_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    return json_response(await ask(request, CancelEvent(event_id=event_id), event_id), status=202)
+    message = CancelEvent(
+        event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
+    )
+    return _event(await ask(request, message, event_id), 202)
 
 
 # --- bookings ---------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ async def get_booking(request: web.Request) -> web.Response:
     id = path_id(request)
     identity = request[IDENTITY]
     booking = await ask(request, GetBooking(booking_id=id, owner=identity.owner), id)
-    return json_response(as_seen_by(identity, booking))
+    return json_response(as_seen_by(identity, booking), headers=etag(booking["version"]))
 
 
 async def get_history(request: web.Request) -> web.Response:
@@ -195,15 +196,27 @@ async def get_history(request: web.Request) -> web.Response:
 async def cancel_booking(request: web.Request) -> web.Response:
     id = path_id(request)
     identity = request[IDENTITY]
-    reason = CancelReason.BY_OPERATOR if identity.operator else CancelReason.BY_CUSTOMER
-    message = CancelBooking(booking_id=id, owner=identity.owner, reason=reason)
+    message = CancelBooking(
+        booking_id=id,
+        owner=identity.owner,
+        reason=CancelReason.BY_OPERATOR if identity.operator else CancelReason.BY_CUSTOMER,
+        request=operator_request(request, id) if identity.operator else None,
+        if_match=if_match(request),
+    )
     return _moving(identity, await ask(request, message, id))
 
 
 async def refund_booking(request: web.Request) -> web.Response:
     id = path_id(request)
     body = await read(request, NewRefund, empty=b"{}")
-    message = RefundBooking(booking_id=id, refund_id=keyed_id(request, f"refund {id}"), amount=body.amount)
+    by = operator_request(request, id, await read_body(request) or b"{}")
+    message = RefundBooking(
+        booking_id=id,
+        refund_id=keyed_id(by, f"refund {id}"),
+        amount=body.amount,
+        request=by,
+        if_match=if_match(request),
+    )
     return _moving(request[IDENTITY], await ask(request, message, id))
 
 
@@ -211,7 +224,8 @@ def _moving(identity: Identity, answer: dict[str, Any]) -> web.Response:
     """200 for a booking that is settled, 202 while Stripe has still to answer."""
     booking = Booking.model_validate(answer)
     moving = booking.status is BookingStatus.PENDING or booking.payment.status is PaymentStatus.REFUND_PENDING
-    return json_response(as_seen_by(identity, answer), status=202 if moving else 200)
+    status = 202 if moving else 200
+    return json_response(as_seen_by(identity, answer), status=status, headers=etag(booking.version))
 
 
 # --- paying -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from booking import events
 from booking.events import NEW_NEEDS, TicketTypeChange, call_off
 from booking.state import Event, Refusal, TicketType
+from common.limits import TICKET_TYPES_MAX
 from tests.booking.samples import NOW
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
@@ -115,7 +116,44 @@ def test_a_new_ticket_type_is_added_behind_the_others() -> None:
 def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
     """With one missing it can only be one that was meant to be there; nothing else changes, either."""
     values = {name: value for name, value in WHOLE.items() if name != missing}
-    assert change(EVENT, {"name": "Opera"}, (changed(NEW, **values),)) == Refusal("ticket_type_not_found")
+    refused = change(EVENT, {"name": "Opera"}, (changed(NEW, **values),))
+
+    assert refused == Refusal("ticket_type_not_found", f"The event has no ticket type {NEW}")
+
+
+def test_what_is_named_is_changed_and_never_added() -> None:
+    """A gateway says which of the two is meant; whatever is sent along."""
+    named = TicketTypeChange(NEW, WHOLE, new=False)
+
+    refused = change(EVENT, {}, (named,))
+
+    assert refused == Refusal("ticket_type_not_found", f"The event has no ticket type {NEW}")
+
+
+def test_what_is_added_is_never_written_over() -> None:
+    """The same once more is no change; another one under its id is another request."""
+    after = change(EVENT, {}, (TicketTypeChange(NEW, WHOLE, new=True),))
+
+    assert isinstance(after, Event)
+    assert change(after, {}, (TicketTypeChange(NEW, WHOLE, new=True),)) is after
+    other = TicketTypeChange(NEW, WHOLE | {"unit_amount": 1}, new=True)
+    assert change(after, {}, (other,)) == Refusal("idempotency_key_reused")
+
+
+def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
+    """Also when they are added one by one; one that has more, from before the limit, can still be changed."""
+
+    def with_types(count: int) -> Event:
+        types = {UUID(int=100 + n): TicketType(UUID(int=100 + n), "Seats", 1, 1) for n in range(count)}
+        return EVENT._replace(ticket_types=types)
+
+    one_more = (TicketTypeChange(NEW, WHOLE, new=True),)
+    assert isinstance(change(with_types(TICKET_TYPES_MAX - 1), {}, one_more), Event)
+    for count in (TICKET_TYPES_MAX, TICKET_TYPES_MAX + 301):
+        refused = change(with_types(count), {}, one_more)
+        assert isinstance(refused, Refusal)
+        assert refused.code == "ticket_types_over_limit"
+    assert isinstance(change(with_types(401), {"name": "Opera"}, (changed(UUID(int=100), capacity=2),)), Event)
 
 
 def test_a_called_off_event_cannot_be_sold_again() -> None:

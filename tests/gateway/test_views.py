@@ -286,7 +286,8 @@ async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking
     (message,) = actor.messages(UpdateEvent)
     assert message.changes.model_fields_set == {"on_sale", "cancel_until"}
     known, new = message.ticket_types
-    assert (known.id, known.model_fields_set) == (TICKET_TYPE_ID, {"id", "capacity"})
+    assert (known.id, known.model_fields_set) == (TICKET_TYPE_ID, {"id", "new", "capacity"})
+    assert (known.new, new.new) == (False, True)
     assert (new.name, new.unit_amount, new.capacity) == ("Balcony", 1, 2)
     actor.on(UpdateEvent, CapacityBelowSold())
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR)

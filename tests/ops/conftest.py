@@ -14,7 +14,7 @@ from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.ops.books import KEY, Books
 
-BOOKING_TABLES = "bookings, booking_transitions, ticket_types, events"
+BOOKING_TABLES = "bookings, booking_transitions, ticket_types, events, operator_requests"
 PAYMENT_TABLES = "payments, payment_attempts, refunds"
 
 

@@ -1,0 +1,6 @@
+"""How much of something there may be. Standard library only: the rules of the actors use them."""
+
+from __future__ import annotations
+
+# Of one event, also when they are added one by one: they are read and locked together.
+TICKET_TYPES_MAX = 100

@@ -1,0 +1,300 @@
+"""An operator's request is carried out once: the row that it leaves answers it again and refuses another content."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.messages import (
+    CancelBooking,
+    CancelEvent,
+    CancelReason,
+    CreateEvent,
+    EventChanges,
+    IntentStatus,
+    OperatorCommand,
+    OperatorRequest,
+    RefundBooking,
+    RefundPayment,
+    Reply,
+    TicketTypeChange,
+    UpdateEvent,
+)
+from tests.booking.stage import Show, Stage, delivery, new_event, of, report
+
+
+def by(
+    operation: object, content: object = "", *, subject: str = "root", key: str | None = "k-1"
+) -> OperatorRequest:
+    """A request as the gateway describes it."""
+    digest = hashlib.sha256(str(content).encode()).hexdigest()
+    return OperatorRequest(subject=subject, operation=str(operation), key=key, content_hash=digest)
+
+
+def adding(show: Show, name: str, **values: Any) -> UpdateEvent:
+    """PATCH of an event, with one more ticket type: its id comes from all of the request but its content."""
+    request = by(f"PATCH {show.id}", name, **values)
+    made = hashlib.sha256(f"{request.subject} {request.operation} {request.key or uuid4()}".encode()).digest()[:16]
+    change = TicketTypeChange(id=UUID(bytes=made), new=True, name=name, unit_amount=100, capacity=5)
+    return UpdateEvent(event_id=show.id, changes=EventChanges(), ticket_types=(change,), request=request)
+
+
+def refunding(booking_id: UUID, amount: int | None, **values: Any) -> RefundBooking:
+    request = by(f"refund {booking_id}", amount, **values)
+    return RefundBooking(booking_id=booking_id, refund_id=uuid4(), amount=amount, request=request)
+
+
+async def rows(stage: Stage) -> list[tuple[str, str, str]]:
+    found = await stage.rows("SELECT subject, operation, key FROM operator_requests ORDER BY id")
+    return [tuple(row) for row in found]
+
+
+async def one(stage: Stage, message: OperatorCommand) -> Reply:
+    (reply,) = await stage.ask(message)
+    return reply
+
+
+# --- the same again, and another one under its key ------------------------------------------------------------
+
+
+async def test_two_patches_under_one_key_are_not_one(stage: Stage) -> None:
+    """Each adds a ticket type: the second is refused, and nothing of the first is written over."""
+    show = await stage.show(10)
+    first = await one(stage, adding(show, "Box"))
+    second = await one(stage, adding(show, "Balcony"))
+    assert (first.error, second.error) == (None, "idempotency_key_reused")
+    named = await stage.rows("SELECT name FROM ticket_types WHERE event_id = $1 ORDER BY position", show.id)
+    assert [row["name"] for row in named] == ["Type 0", "Box"]
+
+
+async def test_two_refunds_under_one_key_are_not_one(stage: Stage) -> None:
+    """5.00, and 20.00 under the same key: the second is refused, also when the first one has been made since."""
+    booking = await stage.confirmed(await stage.show(10))
+    first = refunding(booking.id, 500)
+    made = of(await stage.give(first), RefundPayment)
+    assert [each.amount for each in made] == [500]
+    done = report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(first.refund_id,), amount_refunded=500)
+    await stage.tell(done)
+    before = await stage.row(booking)
+    other = await stage.give(refunding(booking.id, 2000))
+    assert [(reply.error, of(other, RefundPayment)) for reply in of(other, Reply)] == [
+        ("idempotency_key_reused", [])
+    ]
+    assert await stage.row(booking) == before
+
+
+async def test_a_repeated_request_is_answered_as_it_was_and_does_nothing(stage: Stage) -> None:
+    """From the row, whatever has become of it meanwhile."""
+    show = await stage.show(10)
+    first = await one(stage, adding(show, "Box"))
+    await one(stage, UpdateEvent(event_id=show.id, changes=EventChanges(name="Opera")))
+    again = await one(stage, adding(show, "Box"))
+    assert again == first
+    (row,) = await stage.rows("SELECT name, version FROM events")
+    assert (row["name"], row["version"]) == ("Opera", 3)
+
+
+Make = Callable[[Stage], Any]
+
+
+async def _create(_: Stage) -> OperatorCommand:
+    event = new_event(10)
+    return event.model_copy(update={"request": by("POST /admin/events")})
+
+
+async def _update(stage: Stage) -> OperatorCommand:
+    return adding(await stage.show(10), "Box")
+
+
+async def _call_off(stage: Stage) -> OperatorCommand:
+    show = await stage.show(10)
+    return CancelEvent(event_id=show.id, request=by(f"cancel {show.id}"))
+
+
+async def _cancel(stage: Stage) -> OperatorCommand:
+    booking = await stage.confirmed(await stage.show(10))
+    request = by(f"cancel {booking.id}")
+    return CancelBooking(booking_id=booking.id, owner=None, reason=CancelReason.BY_OPERATOR, request=request)
+
+
+async def _refund(stage: Stage) -> OperatorCommand:
+    booking = await stage.confirmed(await stage.show(10))
+    return refunding(booking.id, 500)
+
+
+EVERY = pytest.mark.parametrize("make", [_create, _update, _call_off, _cancel, _refund])
+
+
+async def state(stage: Stage) -> list[Any]:
+    """All that a request can change."""
+    return [
+        await stage.rows(f"SELECT * FROM {table} ORDER BY id")
+        for table in ("events", "ticket_types", "bookings", "booking_transitions", "operator_requests")
+    ]
+
+
+@EVERY
+async def test_every_request_leaves_a_row_and_is_done_once(stage: Stage, make: Make) -> None:
+    """Also when its message is delivered again; other contents, subjects and keys are told from it."""
+    message = await make(stage)
+    await stage.rows("DELETE FROM operator_requests")
+    first = await one(stage, message)
+    assert first.error is None, first
+    request = message.request
+    assert await rows(stage) == [(request.subject, request.operation, request.key)]
+    before = await state(stage)
+    assert await one(stage, message) == first
+    other = message.model_copy(update={"request": request.model_copy(update={"content_hash": "0" * 64})})
+    assert (await one(stage, other)).error == "idempotency_key_reused"
+    assert await state(stage) == before
+
+
+@EVERY
+async def test_one_message_that_comes_twice_is_one_request(stage: Stage, make: Make) -> None:
+    """Without a key, also from a gateway of the release before: its own id is what it is known by."""
+    message = await make(stage)
+    await stage.rows("DELETE FROM operator_requests")
+    if isinstance(message, RefundBooking):
+        message = message.model_copy(update={"request": None})
+    else:
+        message = message.model_copy(update={"request": message.request.model_copy(update={"key": None})})
+    come = delivery(message)
+    table = {**stage.handlers.commands, **stage.programme.commands}
+    (first,) = of(list(await table[type(message)]([come])), Reply)
+    before = await state(stage)
+    (again,) = of(list(await table[type(message)]([come])), Reply)
+    assert (again, again.error) == (first, None)
+    assert await state(stage) == before
+    ((_, _, key),) = await rows(stage)
+    assert key == f"message {come.envelope.id}"
+
+
+@EVERY
+async def test_two_at_the_same_time_are_done_once_and_answered_alike(stage: Stage, make: Make) -> None:
+    """The one waits for the other's rows, in Postgres, and finds what it has answered."""
+    message = await make(stage)
+    await stage.rows("DELETE FROM operator_requests")
+    envelopes = await asyncio.gather(*(stage.give(message) for _ in range(6)))
+    replies = [reply for each in envelopes for reply in of(each, Reply)]
+    assert replies == [replies[0]] * 6
+    assert replies[0].error is None
+    assert len(await rows(stage)) == 1
+    assert sum(len(of(each, RefundPayment)) for each in envelopes) == int(
+        isinstance(message, CancelBooking | RefundBooking)
+    )
+
+
+async def test_two_contents_at_the_same_time_are_one_request_and_one_refusal(stage: Stage) -> None:
+    show = await stage.show(10)
+    replies = await asyncio.gather(*(one(stage, adding(show, f"Box {number}")) for number in range(6)))
+    assert sorted(str(reply.error) for reply in replies) == ["None", *["idempotency_key_reused"] * 5]
+    assert len(await stage.rows("SELECT id FROM ticket_types WHERE event_id = $1", show.id)) == 2
+
+
+async def test_twice_in_one_batch_is_done_once(stage: Stage) -> None:
+    """A batch is one transaction: what it has answered itself counts, too."""
+    booking = await stage.confirmed(await stage.show(10))
+    same, other = refunding(booking.id, 500), refunding(booking.id, 2000)
+    envelopes = await stage.give(same, same, other, refunding(booking.id, 500, key="k-2"))
+    first, again, refused, late = of(envelopes, Reply)
+    assert (again, first.error, refused.error, late.error) == (first, None, "idempotency_key_reused", "conflict")
+    assert [each.refund_id for each in of(envelopes, RefundPayment)] == [same.refund_id]
+
+
+# --- how far a key goes ---------------------------------------------------------------------------------------
+
+
+async def test_a_key_is_of_one_subject_and_one_operation(stage: Stage) -> None:
+    """Two operators with the same key, and one with the same key for two events: each is done."""
+    show, second = await stage.show(10), await stage.show(10)
+    replies = [
+        await one(stage, adding(show, "Box")),
+        await one(stage, adding(show, "Balcony", subject="second")),
+        await one(stage, adding(second, "Stalls")),
+        await one(stage, CancelEvent(event_id=show.id, request=by(f"cancel {show.id}"))),
+    ]
+    assert [reply.error for reply in replies] == [None] * 4
+    named = await stage.rows("SELECT name FROM ticket_types WHERE event_id = $1 ORDER BY position", show.id)
+    assert [row["name"] for row in named] == ["Type 0", "Box", "Balcony"]
+
+
+async def test_without_a_key_each_request_is_a_new_one(stage: Stage) -> None:
+    show = await stage.show(10)
+    for _ in range(2):
+        assert (await one(stage, adding(show, "Box", key=None))).error is None
+    assert len(await stage.rows("SELECT id FROM ticket_types WHERE event_id = $1", show.id)) == 3
+
+
+async def test_a_refusal_is_not_kept(stage: Stage) -> None:
+    """Nothing was done: the same key is judged anew, also with another content."""
+    booking = await stage.confirmed(await stage.show(10))
+    before = await rows(stage)
+    assert (await one(stage, refunding(booking.id, 2501))).error == "amount_mismatch"
+    assert await rows(stage) == before
+    assert (await one(stage, refunding(booking.id, 2500))).error is None
+    (row,) = await stage.rows("SELECT refund_amount FROM bookings")
+    assert row["refund_amount"] == 2500
+
+
+async def test_what_an_operator_is_answered_holds_no_secret(stage: Stage) -> None:
+    """Neither does the row."""
+    booking = await stage.pending(await stage.show(10))
+    cancel = CancelBooking(
+        booking_id=booking.id, owner=None, reason=CancelReason.BY_OPERATOR, request=by(f"cancel {booking.id}")
+    )
+    reply = await one(stage, cancel)
+    assert reply.result["payment"]["client_secret"] is None
+    (row,) = await stage.rows("SELECT answer FROM operator_requests WHERE operation LIKE 'cancel %'")
+    assert "secret_x" not in row["answer"]
+
+
+async def test_customers_leave_no_rows(stage: Stage) -> None:
+    booking = await stage.pending(await stage.show(10))
+    before = await rows(stage)
+    await stage.cancel(booking)
+    assert await rows(stage) == before
+
+
+async def test_an_event_from_a_gateway_of_the_release_before_is_known_by_its_content(stage: Stage) -> None:
+    """Its message carries no request: the id comes from the key, and what it was created with is compared."""
+    message = new_event(10)
+    first = await one(stage, message)
+    assert (await one(stage, message)).result["id"] == first.result["id"]
+    other: CreateEvent = message.model_copy(update={"name": "Opera"})
+    assert (await one(stage, other)).error == "idempotency_key_reused"
+    # Nor does a newer gateway make it a second time.
+    keyed = message.model_copy(update={"request": by("POST /admin/events")})
+    assert (await one(stage, keyed)).result["id"] == first.result["id"]
+    assert len(await stage.rows("SELECT id FROM events")) == 1
+
+
+# --- how long -------------------------------------------------------------------------------------------------
+
+
+async def test_rows_are_kept_for_a_stated_time_and_dropped_in_parts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("booking.settle.FORGET_MAX", 2)
+    show = await stage.show(10)
+    for number in range(4):
+        await one(stage, adding(show, "Box", key=f"k-{number}"))
+    await stage.settle(timedelta(days=29, hours=23))
+    assert len(await rows(stage)) == 5
+    await one(stage, adding(show, "Box", key="young"))
+    left = []
+    await stage.settle(timedelta(hours=2))
+    for _ in range(3):
+        left.append(len(await rows(stage)))
+        await stage.settle_now()
+    assert left == [4, 2, 1]
+    assert [key for _, _, key in await rows(stage)] == ["young"]
+    # A key that is forgotten means a new request.
+    assert (await one(stage, adding(show, "Box", key="young"))).error is None
+    await stage.settle(timedelta(days=31))
+    assert await rows(stage) == []
