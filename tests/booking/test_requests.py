@@ -1,4 +1,4 @@
-"""An operator's request is carried out once: the row that it leaves answers it again and refuses another content."""
+"""An operator's request is done once: the row that it leaves answers it again, and refuses another content."""
 
 from __future__ import annotations
 
