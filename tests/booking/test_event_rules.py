@@ -136,7 +136,7 @@ def test_what_is_added_is_never_written_over() -> None:
 
     assert isinstance(after, Event)
     assert change(after, {}, (TicketTypeChange(NEW, WHOLE, new=True),)) is after
-    other = TicketTypeChange(NEW, WHOLE | {"unit_amount": 1}, new=True)
+    other = TicketTypeChange(NEW, WHOLE | {"unit_amount": 9001}, new=True)
     assert change(after, {}, (other,)) == Refusal("idempotency_key_reused")
 
 
