@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -62,6 +62,8 @@ class Bus:
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
         self._asked: dict[str, asyncio.Future[Any]] = {}
+        # Questions that await their reply, by mailbox.
+        self.awaited: Counter[str] = Counter()
         self._patient: list[Command] = []
         self._leaving: asyncio.TimerHandle | None = None
 
@@ -165,6 +167,7 @@ class Bus:
         question = question._replace(replyto=self._replies, correlationid=correlation)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[correlation] = future
+        self.awaited[question.stream] += 1
         sent = False
         try:
             async with asyncio.timeout(timeout_s):
@@ -179,6 +182,7 @@ class Bus:
             raise Unavailable("The message bus cannot be reached") from away
         finally:
             del self._asked[correlation]
+            self.awaited[question.stream] -= 1
 
     def _resolve(self, reply: Envelope) -> None:
         future = self._asked.get(reply.correlationid)

@@ -16,7 +16,7 @@ from common.web import new_app
 from common.wiring import BLOCKING, BUS, REDIS, bus_context
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
 from gateway.docs import PAGES, Pages
-from gateway.door import DOOR, LIMITER, TURNS, Door, Limiter, Turns
+from gateway.door import DOOR, LIMITER, SNAPSHOTS, TURNS, Door, Limiter, Snapshots, Turns
 from gateway.guard import SETTINGS
 from gateway.headers import finishing, preflight
 from gateway.jwks import KeySet
@@ -28,6 +28,8 @@ from gateway.routes import PROCESS, register, table
 from gateway.settings import GatewaySettings
 from gateway.waiters import WAITERS, Waiters
 
+# Of one subject's sockets, the questions for snapshots that are under way at once.
+SNAPSHOTS_EACH = 10
 # Connections are taken once answers come in. Where Redis is away they are taken all the same after this time:
 # clients hear when to come back, and health says why.
 LISTENING_SECONDS = 1.0
@@ -59,6 +61,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         app[REDIS],
         gate,
         app[HEALTH].gate("mailboxes"),
+        app[BUS].awaited,
         limit=settings.mailbox_limit,
         sample_ms=settings.mailbox_sample_ms,
     )
@@ -101,6 +104,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[WAITERS] = Waiters()
     app[QUEUE] = Queue(app[HUB])
     app[TURNS] = Turns(settings.placing_max, settings.placing_patience_seconds, app[METRICS].registry)
+    app[SNAPSHOTS] = Snapshots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[LIMITER] = Limiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((bus_context("gateway", settings), _authenticator, _listening))

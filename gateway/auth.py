@@ -18,6 +18,7 @@ from gateway.settings import GatewaySettings
 
 OPERATOR_SCOPE = "holdfast:operator"
 SUBJECT_MAX = 255
+GUEST = "guest_"
 # Clocks of an identity provider and ours may differ by so much.
 LEEWAY_S = 5
 # A token that was verified is believed for so long without another look at its signature.
@@ -32,6 +33,11 @@ class Identity:
     subject: str
     operator: bool
     expires_at: float
+
+    @property
+    def guest(self) -> bool:
+        """Anybody can be as many of these as they like."""
+        return self.subject.startswith(GUEST)
 
     @property
     def owner(self) -> str | None:
@@ -121,7 +127,7 @@ def issue_guest(settings: GatewaySettings) -> IssuedToken:
     assert settings.auth_jwt_secret is not None
     now = int(time.time())
     expires = now + settings.auth_token_seconds
-    subject = f"guest_{uuid7().hex}"
+    subject = f"{GUEST}{uuid7().hex}"
     claims = {
         "sub": subject,
         "iss": settings.auth_issuer,

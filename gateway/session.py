@@ -13,14 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.bus import Bus
 from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
-from common.messages import GetBooking, GetEvent
+from common.messages import BOOKING_QUERIES, GetBooking, GetEvent
 from common.resources import Booking
 from common.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import AUTHENTICATOR, Authenticator, Identity
 from gateway.bodies import Auth, ClientMessage, Subscribe, Unsubscribe
-from gateway.door import DOOR, LIMITER, Door, Limiter
-from gateway.guard import SETTINGS
+from gateway.door import DOOR, LIMITER, SNAPSHOTS, Door, Limiter, Snapshots, client_address
+from gateway.guard import SETTINGS, charge
 from gateway.live import HUB, Hub
 from gateway.notices import booking_topic, event_topic, operators_event_topic, owner_topic
 from gateway.queue import QUEUE, Queue, queue_topic, version_of
@@ -31,6 +31,8 @@ from gateway.websocket import Close, Socket, Topic, text_frame, upgrade
 WRONG_MAX = 20
 # A change can overtake a snapshot so often before we say that we cannot give one.
 SNAPSHOT_TRIES = 5
+# Of MAILBOX_LIMIT, what sockets may fill with their questions: the rest is for requests.
+SOCKETS_SHARE = 0.5
 
 CLIENT_MESSAGE: TypeAdapter[Auth | Subscribe | Unsubscribe] = TypeAdapter(ClientMessage)
 
@@ -41,17 +43,19 @@ class Session:
     """What one socket is allowed and has asked for."""
 
     __slots__ = (
-        "_authenticator", "_bus", "_door", "_hub", "_identity", "_limiter", "_queue", "_settings", "_socket",
-        "_subscriptions", "_traceparent",
+        "_address", "_authenticator", "_bus", "_door", "_hub", "_identity", "_limiter", "_queue", "_settings",
+        "_snapshots", "_socket", "_subscriptions", "_traceparent",
     )  # fmt: skip
 
-    def __init__(self, app: web.Application, socket: Socket, traceparent: str) -> None:
+    def __init__(self, app: web.Application, socket: Socket, traceparent: str, address: str) -> None:
         self._socket = socket
         self._traceparent = traceparent
+        self._address = address
         self._settings: GatewaySettings = app[SETTINGS]
         self._hub: Hub = app[HUB]
         self._bus: Bus = app[BUS]
         self._door: Door = app[DOOR]
+        self._snapshots: Snapshots = app[SNAPSHOTS]
         self._queue: Queue = app[QUEUE]
         self._limiter: Limiter = app[LIMITER]
         self._authenticator: Authenticator = app[AUTHENTICATOR]
@@ -120,7 +124,7 @@ class Session:
         about: dict[str, str] = {}
         try:
             assert self._identity is not None
-            self._limiter.take(self._identity.subject)
+            charge(self._limiter, self._identity, self._address)
             try:
                 message = CLIENT_MESSAGE.validate_json(text)
             except ValidationError as error:
@@ -135,7 +139,7 @@ class Session:
             else:
                 await self._subscribe(message)
         except HoldfastError as error:
-            self._say({"type": "error", "code": error.code, "detail": error.detail, **about})
+            self._say({"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about})
             # Being told that there is no such thing, or to come back, is no abuse.
             return error.status in (404, 503)
         return True
@@ -166,8 +170,12 @@ class Session:
 
     async def _snapshot(self, key: Topic, message: Subscribe) -> None:
         """Raises NotFound for what is not there, or not this client's to see."""
+        assert self._identity is not None
         for _ in range(SNAPSHOT_TRIES):
-            name, state = await self._state(message)
+            async with self._snapshots.turn(self._identity.subject):
+                # Half of the room is for requests, whatever sockets ask.
+                self._door.enter((BOOKING_QUERIES,), SOCKETS_SHARE)
+                name, state = await self._state(message)
             if state["version"] >= self._socket.last_seen(key):
                 frame = text_frame(orjson.dumps({"type": "snapshot", name: state}))
                 self._hub.send(self._socket, frame, key, state["version"])
@@ -189,7 +197,6 @@ class Session:
 
     async def _state(self, message: Subscribe) -> tuple[str, dict[str, Any]]:
         assert self._identity is not None
-        self._door.enter(())
         timeout_s = self._settings.answer_seconds
         if message.booking_id is not None:
             question = GetBooking(booking_id=message.booking_id, owner=self._identity.owner)
@@ -223,9 +230,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
     response = await upgrade(request)
     if request.transport is not None:  # else gone already
+        address = client_address(request, app[SETTINGS].trusted_proxies)
         socket = app[HUB].add(request.transport)
         socket.take_over(request)
         socket.reading = asyncio.create_task(
-            Session(app, socket, request[TRACEPARENT]).run(identity), name="socket"
+            Session(app, socket, request[TRACEPARENT], address).run(identity), name="socket"
         )
     return response

@@ -73,6 +73,8 @@ class GatewaySettings(ActorSettings):
     # Bytes that may wait for a client that does not keep up; past it the socket is closed with 1013.
     ws_queue_max_bytes: int = Field(default=262_144, ge=4096)
     ws_subscriptions_max: int = Field(default=100, ge=1)
+    # Questions for snapshots that one gateway's sockets have under way at once; the others wait in the gateway.
+    ws_snapshots_max: int = Field(default=100, ge=1)
 
     @field_validator("auth_jwt_secret")
     @classmethod

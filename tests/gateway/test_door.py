@@ -141,6 +141,12 @@ def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
         (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"),
         (2, "1.1.1.1", "1.1.1.1"),
         (1, None, "9.9.9.9"),
+        # One client has a whole network of IPv6.
+        (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        (1, "2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        (1, "2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        (1, "::ffff:1.1.1.1", "1.1.1.1"),
+        (1, "not an address", "not an address"),
     ],
 )
 def test_only_our_own_proxies_say_where_a_client_is(proxies: int, forwarded: str | None, expected: str) -> None:

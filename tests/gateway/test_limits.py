@@ -1,0 +1,146 @@
+"""Each limit holds for each kind of client: docs/operations.md has the table."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import ClientWebSocketResponse
+
+from common.errors import TooManyRequests
+from common.messages import BOOKING_QUERIES, GetEvent
+from common.streams import connect
+from gateway.app import SNAPSHOTS_EACH
+from gateway.auth import GUEST, Identity
+from gateway.door import Limiter
+from gateway.guard import GUESTS_PER_ADDRESS, charge
+from tests.common.stage import until
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import EVENT_ID, Client, acting, as_json, bearer, event
+
+SUBSCRIBE = {"type": "subscribe", "event_id": str(EVENT_ID)}
+Socket = ClientWebSocketResponse[Any]
+
+
+async def subscribed(gateway: Client, *subjects: str) -> list[Socket]:
+    """A socket for each subject, each of which has asked for the event."""
+    sockets = [await gateway.ws_connect("/ws", headers=bearer(subject)) for subject in subjects]
+    for socket in sockets:
+        await socket.send_json(SUBSCRIBE)
+    return sockets
+
+
+async def queued(redis_url: str) -> int:
+    async with connect(redis_url) as redis:
+        return int(await redis.xlen(BOOKING_QUERIES))
+
+
+async def until_queued(redis_url: str, count: int) -> None:
+    async def reached() -> bool:
+        return await queued(redis_url) >= count
+
+    await until(reached)
+
+
+async def test_sockets_are_bound_by_the_mailboxs_limit_and_leave_room_for_requests(
+    start: Gateway, redis_url: str
+) -> None:
+    """Also before its length is known anew; those over it are told when to come back."""
+    gateway = await start(mailbox_limit=8, mailbox_sample_ms=10_000, answer_seconds=30)
+    sockets = await subscribed(gateway, *(f"client {number}" for number in range(20)))
+    answers = [asyncio.create_task(socket.receive_json(timeout=20)) for socket in sockets]
+    refused = set[asyncio.Task[Any]]()
+    while len(refused) < 15:
+        done, _ = await asyncio.wait(set(answers) - refused, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert done
+        refused |= done
+    assert all(task.result()["code"] == "unavailable" for task in refused)
+    assert all(1 <= task.result()["retry_after"] <= 5 for task in refused)
+    assert all(task.result()["event_id"] == str(EVENT_ID) for task in refused)
+    assert await queued(redis_url) == 5
+    asking = asyncio.create_task(gateway.get(f"/events/{EVENT_ID}"))
+    await until_queued(redis_url, 6)
+    async with acting(redis_url) as actor:
+        actor.on(GetEvent, as_json(event()))
+        assert (await asking).status == 200
+        assert [(await task)["type"] for task in set(answers) - refused] == ["snapshot"] * 5
+
+
+async def test_one_clients_sockets_ask_a_few_at_a_time(start: Gateway, redis_url: str) -> None:
+    gateway = await start(answer_seconds=30)
+    sockets = await subscribed(gateway, *["alice"] * (SNAPSHOTS_EACH + 5))
+    await until_queued(redis_url, SNAPSHOTS_EACH)
+    sockets += await subscribed(gateway, "bob")
+    await until_queued(redis_url, SNAPSHOTS_EACH + 1)
+    async with acting(redis_url) as actor:
+        actor.on(GetEvent, as_json(event()))
+        await actor.wait_for(GetEvent, SNAPSHOTS_EACH + 1)
+        for socket in sockets:
+            assert (await socket.receive_json(timeout=10))["type"] == "snapshot"
+        assert len(actor.messages(GetEvent)) == SNAPSHOTS_EACH + 6
+
+
+async def test_all_sockets_of_a_gateway_ask_a_few_at_a_time(start: Gateway, redis_url: str) -> None:
+    gateway = await start(ws_snapshots_max=2, answer_seconds=30)
+    sockets = await subscribed(gateway, "alice", "bob", "carol")
+    await until_queued(redis_url, 2)
+    assert await queued(redis_url) == 2
+    async with acting(redis_url) as actor:
+        actor.on(GetEvent, as_json(event()))
+        for socket in sockets:
+            assert (await socket.receive_json(timeout=10))["type"] == "snapshot"
+
+
+async def test_a_snapshot_that_gets_no_room_in_time_is_refused(start: Gateway, redis_url: str) -> None:
+    gateway = await start(ws_snapshots_max=1, answer_seconds=0.2)
+    sockets = await subscribed(gateway, "alice", "bob")
+    answers = sorted([(await socket.receive_json(timeout=10))["code"] for socket in sockets])
+    assert answers == ["timeout", "unavailable"]
+    async with acting(redis_url) as actor:
+        actor.on(GetEvent, as_json(event()))
+        await sockets[0].send_json(SUBSCRIBE)
+        assert (await sockets[0].receive_json(timeout=10))["type"] == "snapshot"
+
+
+async def test_requests_are_bound_before_the_length_is_known_anew(start: Gateway, redis_url: str) -> None:
+    gateway = await start(mailbox_limit=3, mailbox_sample_ms=10_000, answer_seconds=0.3)
+    path = f"/events/{EVENT_ID}"
+    asked = [gateway.request(method, path) for method in ("GET", "HEAD") * 5]
+    statuses = [response.status for response in await asyncio.gather(*asked)]
+    assert sorted(statuses) == [503] * 10  # four are given up, six turned away
+    assert await queued(redis_url) == 4
+
+
+def test_all_guests_of_one_address_have_a_bound_together() -> None:
+    limiter = Limiter(1)
+    let_in = 0
+    for number in range(100):
+        try:
+            charge(limiter, Identity(f"{GUEST}{number}", False, 0.0), "1.1.1.1")
+        except TooManyRequests:
+            continue
+        let_in += 1
+    assert let_in == 2 * GUESTS_PER_ADDRESS  # two seconds' worth
+    charge(limiter, Identity(f"{GUEST}of another", False, 0.0), "2.2.2.2")
+    charge(limiter, Identity("customer", False, 0.0), "1.1.1.1")
+
+
+@pytest.mark.parametrize("path", ["/bookings", "/admin/events"])
+async def test_wrong_tokens_are_bound_by_the_address(start: Gateway, path: str) -> None:
+    gateway = await start(rate_limit_per_second=0.5)
+    wrong = {"Authorization": "Bearer wrong"}
+    statuses = [(await gateway.get(path, headers=wrong)).status for _ in range(3)]
+    assert statuses == [401, 429, 429]
+
+
+async def test_a_guests_messages_are_bound_as_their_requests_are(start: Gateway) -> None:
+    gateway = await start(rate_limit_per_second=0.05)
+    guest = f"{GUEST}1"
+    async with await gateway.ws_connect("/ws", headers=bearer(guest)) as socket:
+        await socket.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
+        await socket.send_json(SUBSCRIBE)
+        answer = await socket.receive_json(timeout=10)
+    assert answer["code"] == "too_many_requests"
+    assert answer["retry_after"] >= 1
+    assert (await gateway.get("/bookings", headers=bearer(guest))).status == 429
