@@ -25,6 +25,7 @@ from booking.repository import Repository
 from booking.requests import Requests, by_operator, check_version
 from booking.state import Booking, Event, Refusal, Terms
 from common.actor import Handlers
+from common.currencies import part_fault_of
 from common.envelope import Delivery, Envelope, answers, tell
 from common.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, NotFound, error_for
 from common.messages import (
@@ -165,10 +166,14 @@ class BookingHandlers:
         """Owe money back; `refund_id` makes it once only."""
         now = self._clock()
 
-        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
+        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision | HoldfastError:
             message: RefundBooking = delivery.message
             moment = Moment(now, self._terms, refund_id=message.refund_id, refund_amount=message.amount)
-            return domain.decide(booking, Signal.REFUND, moment)
+            decision = domain.decide(booking, Signal.REFUND, moment)
+            fault = part_fault_of(message.amount or 0, booking.currency)
+            if fault is not None and decision.refusal == fault.code:
+                return error_for(fault.code, fault.text, {"limit": fault.limit})
+            return decision
 
         return await self._each(deliveries, decide, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from common.messages import (
     GetEvent,
     IntentStatus,
     ListEvents,
+    RefundBooking,
     Reply,
     TicketTypeChange,
     UpdateEvent,
@@ -227,6 +229,17 @@ async def test_a_total_outside_the_currencys_limits_is_refused(stage: Stage) -> 
     await stage.book(cheap.order(5))
 
 
+async def test_a_part_of_a_refund_is_a_multiple_of_the_currencys_step(stage: Stage) -> None:
+    """What is refused changes nothing, and the limit is told."""
+    booking = await stage.confirmed(await stage.show(10, unit_amount=100_000, currency="isk"))
+    part, whole = (RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=amount) for amount in (150, 100))
+    (refused_part,) = of(await stage.give(part), Reply)
+    (taken,) = of(await stage.give(whole), Reply)
+
+    assert (refused_part.error, refused_part.extra) == ("amount_off_step", {"limit": 100})
+    assert (taken.error, (await stage.row(booking))["refund_amount"]) == (None, 100)
+
+
 REFUSED = [
     ("sales_end = starts_at + interval '1 s'", "events_sales_end"),
     ("sales_start = starts_at", "events_sales_start"),
@@ -240,6 +253,26 @@ async def test_the_database_refuses_dates_that_bind_nothing(stage: Stage, assign
     show = await stage.show(10)
     with pytest.raises(asyncpg.CheckViolationError, match=check):
         await stage.rows(f"UPDATE events SET {assignment} WHERE id = $1", show.id)
+
+
+async def test_events_of_an_earlier_release_keep_what_they_promised(stage: Stage) -> None:
+    """Who was told that it may cancel after the start may do so."""
+    migration = import_module("booking.migrations.0005_event_dates")
+    kept, late = await stage.show(10, name="kept"), await stage.show(10, name="late")
+    async with stage.database.connection() as connection:
+        before = connection.transaction()
+        await before.start()
+        await connection.execute("ALTER TABLE events DROP CONSTRAINT events_cancel_until")
+        await connection.execute(
+            "UPDATE events SET cancel_until = starts_at + interval '1 y' WHERE id = $1", late.id
+        )
+        await connection.execute("UPDATE events SET cancel_until = starts_at WHERE id = $1", kept.id)
+        await connection.execute(migration.KEEP_PROMISES)
+        await connection.execute("ALTER TABLE events ADD CHECK (cancel_after_start OR cancel_until <= starts_at)")
+        flags = await connection.fetch("SELECT name, cancel_after_start FROM events ORDER BY name")
+        await before.rollback()
+
+    assert [tuple(row) for row in flags] == [("kept", False), ("late", True)]
 
 
 async def listed(stage: Stage, **values: Any) -> list[str]:

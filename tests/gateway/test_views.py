@@ -15,6 +15,7 @@ from common.errors import (
     CapacityBelowSold,
     EventNotFound,
     HoldfastError,
+    InvalidRequest,
     NotFound,
     NothingToPay,
 )
@@ -55,7 +56,19 @@ async def test_events_are_open_to_anyone(gateway: Client, actor: ScriptedBooking
     response = await gateway.get("/events")
     assert (response.status, await response.json()) == (200, {"items": [as_json(event())], "next_cursor": None})
     (question,) = actor.messages(ListEvents)
-    assert (question.limit, question.after) == (50, None)
+    assert (question.limit, question.after, question.starts_from) == (50, None, None)
+
+
+async def test_events_of_the_past_are_asked_for(gateway: Client, actor: ScriptedBooking) -> None:
+    """In any zone; it is the same question for operators."""
+    actor.on(ListEvents, {"items": [], "next": None})
+    for path, headers in (("/events", {}), ("/admin/events", OPERATOR)):
+        response = await gateway.get(f"{path}?from=2024-01-01T00:00:00%2B02:00", headers=headers)
+        assert response.status == 200
+        for wrong in ("from=yesterday", "from=2024-01-01", "from=1700000000", "starts_from=2024-01-01T00:00:00Z"):
+            assert (await gateway.get(f"{path}?{wrong}", headers=headers)).status == 422
+    times = {message.starts_from for message in actor.messages(ListEvents)}
+    assert times == {datetime(2023, 12, 31, 22, tzinfo=UTC)}
 
 
 async def test_an_event_is_open_to_anyone(gateway: Client, actor: ScriptedBooking) -> None:
@@ -267,6 +280,8 @@ async def test_an_event_is_created_once_for_a_key(gateway: Client, actor: Script
     assert one.event_id != another.event_id
     assert (one.name, one.starts_at.isoformat()) == ("Concert", "2031-01-01T20:00:00+00:00")
     assert (one.on_sale, one.max_per_booking, one.cancel_until) == (True, 10, None)
+    assert (one.time_zone, one.sales_start, one.sales_end) == ("UTC", None, None)
+    assert (one.sell_after_start, one.cancel_after_start) == (False, False)
     assert [(kind.name, kind.unit_amount) for kind in one.ticket_types] == [("Stalls", 2500), ("Free", 0)]
     assert len({kind.id for kind in (*one.ticket_types, *another.ticket_types)}) == 4
 
@@ -292,6 +307,21 @@ async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking
     actor.on(UpdateEvent, CapacityBelowSold())
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR)
     assert (response.status, (await response.json())["code"]) == (409, "capacity_below_sold")
+
+
+async def test_what_is_wrong_with_an_event_is_told_with_rule_and_limit(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    """The booking actor says where; what was sent of the dates is what it is asked to change."""
+    wrong = {"loc": ["body", "sales_end"], "msg": "…", "type": "date_after_start", "limit": "2031-01-01T20:00:00Z"}
+    actor.on(UpdateEvent, InvalidRequest("…", errors=[wrong]))
+    body = {"sales_end": "2032-01-01T20:00:00Z", "sales_start": None, "sell_after_start": False, "time_zone": "UTC"}
+    response = await gateway.patch(f"/admin/events/{EVENT_ID}", json=body, headers=OPERATOR)
+    problem = await response.json()
+    assert (response.status, problem["code"], problem["errors"]) == (422, "invalid_request", [wrong])
+    (message,) = actor.messages(UpdateEvent)
+    assert message.changes.model_fields_set == set(body)
+    assert (message.changes.sales_start, message.changes.sales_end.year) == (None, 2032)
 
 
 async def test_an_event_that_is_called_off_is_202(gateway: Client, actor: ScriptedBooking) -> None:

@@ -168,3 +168,16 @@ async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
     assert changed.metadata.to_dict() == {"a": "1", "b": "2"}
     with pytest.raises(stripe.InvalidRequestError, match="requires_action"):
         await stand.stripe.v1.refunds.cancel_async(made.id)
+
+
+async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -> None:
+    """Three decimals end in 0; the rest of it goes back."""
+    intent = await stand.intent(5120, "kwd", payment_method_types=["card"])
+    await stand.stripe.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await refund(stand, intent.id, amount=1234)
+    await refund(stand, intent.id, amount=1230)
+    charge = await charge_of(stand, intent.id)
+
+    assert refused.value.param == "amount"
+    assert charge.amount_refunded == 1230

@@ -1,0 +1,136 @@
+"""What operators may make of an event, and what its dates and currency mean to those who book."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.client import Answer, Json
+from tests.acceptance.holdfast import STARTS_AT, Holdfast
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def faults(answer: Answer) -> list[tuple[str, str, Any]]:
+    """Which value, which rule, which limit."""
+    assert (answer.status, answer.code) == (422, "invalid_request"), answer.body
+    return [
+        (".".join(map(str, each["loc"][1:])), each["type"], each.get("limit")) for each in answer.body["errors"]
+    ]
+
+
+def a_new_event(**changes: Any) -> Json:
+    types = [{"name": "Row", "unit_amount": 4500, "capacity": 5}]
+    return {"name": "Evening", "starts_at": STARTS_AT, "currency": "eur", "ticket_types": types, **changes}
+
+
+def priced(unit_amount: int) -> list[Json]:
+    return [{"name": "Row", "unit_amount": unit_amount, "capacity": 5}]
+
+
+REFUSED: list[tuple[Json, tuple[str, str, Any]]] = [
+    ({"currency": "eru"}, ("currency", "currency_unknown", None)),
+    ({"time_zone": "Mars/Olympus"}, ("time_zone", "time_zone_unknown", None)),
+    ({"ticket_types": priced(10)}, ("ticket_types.0.unit_amount", "amount_under_limit", 50)),
+    ({"ticket_types": priced(100_000_000)}, ("ticket_types.0.unit_amount", "amount_over_limit", 99_999_999)),
+    (
+        {"currency": "isk", "ticket_types": priced(150)},
+        ("ticket_types.0.unit_amount", "amount_off_step", 100),
+    ),
+    ({"cancel_until": "2091-05-01T19:30:00Z"}, ("cancel_until", "date_after_start", STARTS_AT)),
+    ({"sales_end": "2090-05-01T19:30:01Z"}, ("sales_end", "date_after_start", STARTS_AT)),
+    ({"sales_start": STARTS_AT}, ("sales_start", "date_after_end", STARTS_AT)),
+]
+
+
+@pytest.mark.parametrize(("changes", "fault"), REFUSED)
+async def test_an_event_that_cannot_be_sold_as_it_says_is_refused(
+    holdfast: Holdfast, changes: Json, fault: tuple[str, str, Any]
+) -> None:
+    """With the value, the rule and the limit."""
+    operator = holdfast.client(operator=True)
+    assert faults(await operator.ask("POST", "/admin/events", json=a_new_event(**changes))) == [fault]
+
+
+async def test_an_event_in_the_past_is_refused(holdfast: Holdfast) -> None:
+    answer = await holdfast.client(operator=True).ask(
+        "POST", "/admin/events", json=a_new_event(starts_at="2024-01-01T00:00:00Z")
+    )
+    assert [(field, rule) for field, rule, _ in faults(answer)] == [("starts_at", "date_in_past")]
+
+
+async def test_a_change_is_refused_by_the_same_rules_and_a_moved_event_keeps_its_defaults(
+    holdfast: Holdfast,
+) -> None:
+    operator = holdfast.client(operator=True)
+    event = await holdfast.event((4500, 10), time_zone="Europe/Berlin", cancel_until="2090-04-30T00:00:00Z")
+    path = f"/admin/events/{event['id']}"
+    cheaper = {"ticket_types": [{"id": event["ticket_types"][0]["id"], "unit_amount": 49}]}
+    moved = {"starts_at": "2090-04-01T19:30:00Z"}
+    assert faults(await operator.ask("PATCH", path, json=cheaper)) == [
+        ("ticket_types.0.unit_amount", "amount_under_limit", 50)
+    ]
+    assert faults(await operator.ask("PATCH", path, json=moved)) == [
+        ("cancel_until", "date_after_start", moved["starts_at"])
+    ]
+    assert await holdfast.event_now(event) == event
+
+    after = (await operator.ask("PATCH", path, json=moved | {"cancel_until": None})).ok()
+    assert (event["sales_end"], event["time_zone"], event["currency_exponent"]) == (STARTS_AT, "Europe/Berlin", 2)
+    assert (after["sales_end"], after["cancel_until"]) == (moved["starts_at"], None)
+
+
+async def test_a_hundred_million_in_rupiahs_is_booked_and_paid(holdfast: Holdfast) -> None:
+    """A million rupiahs, for which Stripe has digits enough."""
+    client, event = holdfast.client(), await holdfast.event((100_000_000, 10), currency="idr")
+    async with client.live() as live:
+        booking = (await client.book(event, 3)).ok(201)
+        intent = (await client.intent(booking["id"])).ok()
+        await holdfast.stripe.pay(booking)
+        confirmed = await live.until(booking["id"], "confirmed")
+
+    assert (intent["amount"], intent["currency"], intent["currency_exponent"]) == (300_000_000, "idr", 2)
+    assert (confirmed["payment"]["status"], confirmed["currency_exponent"]) == ("paid", 2)
+    await assert_clean(holdfast)
+
+
+async def begun(holdfast: Holdfast, event: Json) -> None:
+    """The event has begun an hour ago: only in the database can that be made so."""
+    connection = await asyncpg.connect(holdfast.stack.booking_database_url)
+    try:
+        await connection.execute(
+            "UPDATE events SET (starts_at, cancel_until) = (now() - interval '1 h', now() - interval '1 h')"
+            " WHERE id = $1",
+            UUID(event["id"]),
+        )
+    finally:
+        await connection.close()
+
+
+async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast: Holdfast) -> None:
+    """Operators still see and cancel it; whoever wants to see what was asks for it."""
+    client, operator = holdfast.client(), holdfast.client(operator=True)
+    event = await holdfast.event((4500, 10), cancel_until=STARTS_AT)
+    async with client.live() as live:
+        booking = (await client.book(event, 1)).ok(201)
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+    await begun(holdfast, event)
+
+    late = await client.book(event, 1)
+    assert (late.status, late.code) == (409, "sales_ended")
+    refused = await client.ask("POST", f"/bookings/{booking['id']}/cancel")
+    assert (refused.status, refused.code) == (409, "cancellation_closed")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    to_come = (await client.ask("GET", "/events", params={"limit": 200})).ok()["items"]
+    since = (await client.ask("GET", "/events", params={"limit": 1, "from": yesterday})).ok()["items"]
+    tonight = (await operator.ask("GET", "/admin/events", params={"limit": 1})).ok()["items"]
+    assert event["id"] not in [each["id"] for each in to_come]
+    assert [[each["id"] for each in page] for page in (since, tonight)] == [[event["id"]]] * 2
+    (await operator.ask("POST", f"/bookings/{booking['id']}/cancel")).ok(202)
+    await assert_clean(holdfast)
