@@ -166,13 +166,13 @@ class BookingHandlers:
         """Owe money back; `refund_id` makes it once only."""
         now = self._clock()
 
-        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision | HoldfastError:
+        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
             message: RefundBooking = delivery.message
             moment = Moment(now, self._terms, refund_id=message.refund_id, refund_amount=message.amount)
             decision = domain.decide(booking, Signal.REFUND, moment)
             fault = part_fault_of(message.amount or 0, booking.currency)
             if fault is not None and decision.refusal == fault.code:
-                return error_for(fault.code, fault.text, {"limit": fault.limit})
+                raise error_for(fault.code, fault.text, {"limit": fault.limit})
             return decision
 
         return await self._each(deliveries, decide, now)
