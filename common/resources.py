@@ -29,7 +29,8 @@ Exponent = Annotated[
         "main unit. Null for a currency that Stripe does not list (any more)"
     ),
 ]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+NAME_MAX = 200
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX)]
 
 
 class Resource(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 
 POSTGRES_PORT = 5432
 # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
@@ -88,13 +88,13 @@ def _where(parts: SplitResult, options: dict[str, str]) -> dict[str, Any]:
     """asyncpg's host and port; of several hosts the one that takes writes, unless the URL wants another."""
     addresses = _addresses(parts)
     hosts = [host for host, _ in addresses] or options.get("host", "").split(",")
-    ports = {port or POSTGRES_PORT for _, port in addresses} or {options.get("port", str(POSTGRES_PORT))}
+    ports = {str(port or POSTGRES_PORT) for _, port in addresses} or {options.get("port", str(POSTGRES_PORT))}
     if not all(hosts) or (addresses and "host" in options):
         raise ValueError("must name a host, once")
     if len(ports) > 1:
         raise ValueError("names several hosts with different ports: they must have the same")
     (port,) = ports
-    if not re.fullmatch(r"\d{1,5}", str(port)) or ("port" in options and addresses):
+    if not re.fullmatch(r"\d{1,5}", port) or ("port" in options and addresses):
         raise ValueError("must have one port")
     attrs = options.get("target_session_attrs", "read-write" if len(hosts) > 1 else "any")
     if attrs not in SESSION_ATTRS:
@@ -142,20 +142,19 @@ def check_redis_url(url: str) -> str:
         raise ValueError(f"has unknown options: {', '.join(unknown)}")
     if not re.fullmatch(r"/?\d{0,5}", parts.path) or not re.fullmatch(r"\d{1,5}", options.get("db", "0")):
         raise ValueError("must end in the number of a database, such as /0")
-    kind = parse_url(url).pop("connection_class", None)
-    if kind is None and any(name.startswith("ssl_") for name in options):
-        raise ValueError("has options of TLS, which go with rediss://")
-    if kind is not None:
+    if parts.scheme == "rediss":
         _check_redis_tls(url)
+    elif any(name.startswith("ssl_") for name in options):
+        raise ValueError("has options of TLS, which go with rediss://")
     return url
 
 
 def _check_redis_tls(url: str) -> None:
     """redis-py reads certificates when it connects: here, before."""
-    options = dict(parse_url(url))
+    options: dict[str, Any] = dict(parse_url(url))
+    del options["connection_class"]
     try:
-        connection = options.pop("connection_class")(**options)
-        connection.ssl_context.get()
+        SSLConnection(**options).ssl_context.get()
     except Exception as error:
         raise ValueError(f"the options of TLS are not right: {type(error).__name__}") from None
 

@@ -101,7 +101,7 @@ class Authenticator:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthorized("The token has expired") from None
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, OverflowError) as error:  # of a time that is no float
             raise Unauthorized("The token is not valid") from error
 
 
@@ -111,8 +111,17 @@ def _identity(claims: dict[str, Any]) -> Identity:
     if not (0 < len(subject) <= SUBJECT_MAX and subject.isprintable()):
         raise Unauthorized(f"The token's subject must be 1 to {SUBJECT_MAX} printable characters")
     scope = claims.get("scope")
-    scopes = scope.split() if isinstance(scope, str) else ()
-    return Identity(subject, OPERATOR_SCOPE in scopes, float(claims["exp"]))
+    # By spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
+    scopes = scope.split(" ") if isinstance(scope, str) else ()
+    return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
+
+
+def _seconds(value: Any) -> float:
+    """Raises Unauthorized for a time that no clock will ever show."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise Unauthorized("The token is not valid") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import cache
-from importlib import resources
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from common.currencies import CURRENCIES, LARGEST_AMOUNT, SOURCE
+from common.currencies import LARGEST_AMOUNT
 from common.resources import (
-    CAPACITY_MAX,
     QUANTITY_MAX,
     TICKET_TYPES_MAX,
     Amount,
@@ -30,67 +22,18 @@ from common.resources import (
     Currency,
     Event,
     Exponent,
-    Name,
     OperatorsEvent,
     Page,
     Resource,
     Transition,
 )
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    """The names of IANA's time zones, out of the package from which `zoneinfo` reads them: the same on every
-    machine, and without names such as `localtime`. `Factory` says that no zone was chosen."""
-    names = resources.files("tzdata").joinpath("zones").read_text().split()
-    return frozenset(names) - {"Factory"}
-
-
-def _known_zone(value: str) -> str:
-    if value not in _time_zones():
-        raise PydanticCustomError(
-            "time_zone_unknown", "must be the IANA name of a time zone, such as Europe/Berlin"
-        )
-    return value
-
-
-def _sold_in(value: str) -> str:
-    if value not in CURRENCIES:
-        raise PydanticCustomError("currency_unknown", f"not a currency that Stripe takes: {SOURCE}")
-    return value
+from gateway.values import Capacity, Id, Label, Quantity, SoldIn, Time, TimeZone
 
 
 class Body(BaseModel):
     """What a client sends: nothing unknown, and no value of another type than the one asked for."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def _text(value: Any) -> str:
-    # A time begins with a year and a hyphen; numbers, also in a string, would be read as Unix seconds.
-    if not isinstance(value, str) or value[4:5] != "-":
-        raise ValueError("must be an RFC 3339 time such as 2030-01-31T20:00:00Z")
-    return value
-
-
-def _in_range(value: datetime) -> datetime:
-    if not 1970 <= value.year <= 9000:
-        raise ValueError("must be a year from 1970 to 9000")
-    return value.astimezone(UTC)
-
-
-# Lax only so far as that it reads a string, which is all that `_text` lets through.
-Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
-# No control characters: Postgres cannot store NUL, and a name is one line.
-Label = Annotated[Name, StringConstraints(pattern=r"^[^\u0000-\u001f\u007f]+$")]
-TimeZone = Annotated[
-    str,
-    Field(max_length=64, description="The venue's, by its IANA name"),
-    AfterValidator(_known_zone),
-]
-SoldIn = Annotated[Currency, Field(description=f"One that Stripe takes: {SOURCE}"), AfterValidator(_sold_in)]
-Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
-Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
 
 
 SALES_END = (
@@ -104,7 +47,7 @@ CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_u
 
 
 class NewBookingItem(Body):
-    ticket_type_id: UUID
+    ticket_type_id: Id
     quantity: Quantity
 
 
@@ -124,7 +67,7 @@ class NewBooking(Body):
         }
     )
 
-    event_id: UUID
+    event_id: Id
     items: tuple[NewBookingItem, ...] | None = Field(default=None, min_length=1, max_length=TICKET_TYPES_MAX)
     quantity: Quantity | None = None
 
@@ -143,7 +86,7 @@ class NewBooking(Body):
 class NewPaymentIntent(Body):
     """`amount` and `currency` may be left out; if sent they must be the booking's."""
 
-    booking_id: UUID
+    booking_id: Id
     amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = None
     currency: Currency | None = None
 
@@ -175,7 +118,7 @@ class NewEvent(Body):
 class TicketTypePatch(Body):
     """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
 
-    id: UUID | None = None
+    id: Id | None = None
     name: Label | None = None
     unit_amount: Amount | None = None
     capacity: Capacity | None = None
@@ -330,8 +273,8 @@ class Auth(Body):
 
 
 class _Target(Body):
-    booking_id: UUID | None = None
-    event_id: UUID | None = None
+    booking_id: Id | None = None
+    event_id: Id | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -25,11 +25,10 @@ from pydantic import (
 from common.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
 from common.resources import BookingStatus, PaymentStatus
 from common.web import read_body
-from gateway.bodies import Time
+from gateway.values import UUID_TEXT, Id, Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 WAIT = re.compile(r"wait=(\d{1,9})")
-UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 CURSOR_MAX = 256
 
 M = TypeVar("M", bound=BaseModel)
@@ -84,7 +83,7 @@ def encode_cursor(position: list[Any]) -> str:
 
 
 _POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(
-    tuple[AwareDatetime, UUID], config=ConfigDict(strict=True)
+    tuple[AwareDatetime, Id], config=ConfigDict(strict=True)
 )
 
 
@@ -132,7 +131,7 @@ class AdminEventsQuery(EventsQuery):
 
 class BookingsQuery(PageQuery):
     status: BookingStatus | None = None
-    event_id: UUID | None = None
+    event_id: Id | None = None
 
 
 class AdminBookingsQuery(BookingsQuery):

@@ -270,12 +270,16 @@ def changed(**values: Any) -> dict[str, Any]:
 
 TICKET = NEW_EVENT["ticket_types"][0]
 
+
 EVENTS: list[tuple[dict[str, Any], list[Any]]] = [
     (changed(name=""), ["name"]),
     (changed(name="   "), ["name"]),
     (changed(name="x" * 201), ["name"]),
     (changed(name="a\0b"), ["name"]),
     (changed(name="a\nb"), ["name"]),
+    (changed(name="\u200b"), ["name"]),
+    (changed(name="a\u2028b"), ["name"]),
+    (changed(ticket_types=[{**TICKET, "name": "\u3164"}]), ["ticket_types", 0, "name"]),
     (changed(name=...), ["name"]),
     (changed(starts_at="tomorrow"), ["starts_at"]),
     (changed(starts_at="2031-01-01T20:00:00"), ["starts_at"]),

@@ -68,6 +68,10 @@ REFUSED = {
     "no expiry": bearer(exp=None),
     "expiry that is no number": bearer(exp="soon"),
     "expiry beyond all numbers": bearer(exp=float("inf")),
+    "expiry of 400 digits": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'exp': 10**400})}"},
+    "begins in 400 digits": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'nbf': 10**400})}"},
+    "issued in 400 digits": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'iat': 10**400})}"},
+    "issued before all time": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'iat': float('-inf')})}"},
     "not yet valid": bearer(nbf=NOW + 600),
     "wrong audience": bearer(aud="elsewhere"),
     "no audience": bearer(aud=None),
@@ -140,6 +144,9 @@ async def test_only_the_operators_scope_opens_admin(gateway: Client, actor: Scri
         (bearer("root", scope="read holdfast:operator"), 200),
         (bearer("root", scope="holdfast:operators"), 403),
         (bearer("root", scope=["holdfast:operator"]), 403),
+        (bearer("root", scope="read\u00a0holdfast:operator"), 403),
+        (bearer("root", scope="read\u2003holdfast:operator\u2028write"), 403),
+        (bearer("root", scope="read\tholdfast:operator"), 403),
         (bearer("root"), 403),
     ):
         assert (await gateway.get("/admin/bookings", headers=headers)).status == expected

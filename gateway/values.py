@@ -1,0 +1,110 @@
+"""The values that clients send: what each may be, and what is said of one that is not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from common.currencies import CURRENCIES, SOURCE
+from common.resources import CAPACITY_MAX, NAME_MAX, QUANTITY_MAX, Currency, Name
+
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# Format characters without which some names cannot be written: joiners (Persian, emoji), direction marks, and tags
+# that make flags. Others change how the text around them reads.
+FORMAT_CHARACTERS = frozenset("\u200c\u200d\u200e\u200f\u061c") | frozenset(map(chr, range(0xE0020, 0xE0080)))
+# Of a category that is seen, and yet drawn as nothing: fillers of Hangul, and Braille without a dot.
+BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+# https://www.unicode.org/reports/tr44/#General_Category_Values: letters, numbers, punctuation and symbols are seen;
+# marks only on one of these.
+VISIBLE = frozenset("LNPS")
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    """The names of IANA's time zones, out of the package from which `zoneinfo` reads them: the same on every
+    machine, and without names such as `localtime`. `Factory` says that no zone was chosen."""
+    names = resources.files("tzdata").joinpath("zones").read_text().split()
+    return frozenset(names) - {"Factory"}
+
+
+def _known_zone(value: str) -> str:
+    if value not in _time_zones():
+        raise PydanticCustomError(
+            "time_zone_unknown", "must be the IANA name of a time zone, such as Europe/Berlin"
+        )
+    return value
+
+
+def _sold_in(value: str) -> str:
+    if value not in CURRENCIES:
+        raise PydanticCustomError("currency_unknown", f"not a currency that Stripe takes: {SOURCE}")
+    return value
+
+
+def _one_visible_line(value: str) -> str:
+    for character in value:
+        category = unicodedata.category(character)
+        # Zl and Zp: the separators of lines and paragraphs. C: control characters, surrogates, private use.
+        if category in ("Zl", "Zp") or (category[0] == "C" and character not in FORMAT_CHARACTERS):
+            raise PydanticCustomError(
+                "not_one_line", "must be one line, without control or bidirectional characters"
+            )
+    if not any(unicodedata.category(each)[0] in VISIBLE and each not in BLANKS for each in value):
+        raise PydanticCustomError("not_visible", "must have at least one visible character")
+    return value
+
+
+def _canonical_id(value: Any) -> Any:
+    if isinstance(value, str) and not UUID_TEXT.fullmatch(value):
+        raise PydanticCustomError("uuid_form", "must be a UUID such as 018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12")
+    return value
+
+
+def _text(value: Any) -> str:
+    # A time begins with a year and a hyphen; numbers, also in a string, would be read as Unix seconds.
+    if not isinstance(value, str) or value[4:5] != "-":
+        raise ValueError("must be an RFC 3339 time such as 2030-01-31T20:00:00Z")
+    return value
+
+
+def _in_range(value: datetime) -> datetime:
+    if not 1970 <= value.year <= 9000:
+        raise ValueError("must be a year from 1970 to 9000")
+    return value.astimezone(UTC)
+
+
+# Lax only so far as that it reads a string, which is all that `_text` lets through.
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
+Label = Annotated[
+    Name,
+    AfterValidator(_one_visible_line),
+    # Postgres cannot store NUL; the rest of the rule has no form in JSON Schema.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": NAME_MAX,
+            "pattern": r"^[^\u0000-\u001f\u007f]+$",
+            "description": "One line with at least one visible character, and no control or bidirectional marks",
+        },
+        mode="validation",
+    ),
+]
+# The form of RFC 9562, section 4, alone: pydantic reads braces, `urn:uuid:` and hexadecimal digits in a row, too.
+Id = Annotated[UUID, Field(strict=False), BeforeValidator(_canonical_id)]
+TimeZone = Annotated[
+    str,
+    Field(max_length=64, description="The venue's, by its IANA name"),
+    AfterValidator(_known_zone),
+]
+SoldIn = Annotated[Currency, Field(description=f"One that Stripe takes: {SOURCE}"), AfterValidator(_sold_in)]
+Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
