@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from common.database import Database
-from common.resources import Progress, Refunds
+from common.resources import Progress, RefundRetry, Refunds
 
 # What has become of each booking's money is one thing: the first that fits.
 CALLING_OFF = """
@@ -21,6 +23,7 @@ SELECT event_id, sum(version) AS changes,
     count(*) FILTER (WHERE ended) AS cancelled,
     count(*) FILTER (WHERE money = 'owed') AS owed,
     count(*) FILTER (WHERE money = 'under_way') AS under_way,
+    count(*) FILTER (WHERE money = 'waiting') AS waiting,
     count(*) FILTER (WHERE money = 'succeeded') AS succeeded,
     count(*) FILTER (WHERE money = 'failed') AS failed,
     count(*) FILTER (WHERE money = 'disputed') AS disputed
@@ -29,6 +32,7 @@ FROM (
         WHEN NOT ended OR amount_captured = 0 THEN NULL
         WHEN refund_amount IS NOT NULL THEN 'owed'
         WHEN amount_refunded >= amount_captured THEN 'succeeded'
+        WHEN payment = 'refund_pending' AND refund_waiting IS NOT NULL THEN 'waiting'
         WHEN payment = 'refund_pending' THEN 'under_way'
         WHEN payment = 'disputed' THEN 'disputed'
         ELSE 'failed'
@@ -39,6 +43,26 @@ FROM (
     ) AS of_events
 ) AS counted
 GROUP BY event_id
+"""
+# Failed refunds that may be tried again: of what has ended all that is left, of a confirmed booking what failed.
+CAN_BE_RETRIED = """payment = 'refund_failed' AND amount_captured > amount_refunded
+AND (status IN ('cancelled', 'failed') OR refund_failed_amount > 0)"""
+# Of each event the last time that its failed refunds were tried again. A booking that is not tried again yet is one
+# that it still finds; what it has tried again is one thing.
+RETRIES = f"""
+SELECT r.id, r.event_id, r.asked_at, count(b.id) AS refunds,
+    count(b.id) FILTER (WHERE NOT tried) AS remaining,
+    count(b.id) FILTER (WHERE tried AND b.payment = 'refund_pending') AS under_way,
+    count(b.id) FILTER (WHERE tried AND b.payment IN ('refund_failed', 'disputed')) AS failed
+FROM (
+    SELECT DISTINCT ON (event_id) * FROM refund_retries WHERE event_id = ANY($1::uuid[])
+    ORDER BY event_id, asked_at DESC, id
+) AS r LEFT JOIN LATERAL (
+    SELECT id, payment, refund_retry_id IS NOT DISTINCT FROM r.id AS tried FROM bookings
+    WHERE event_id = r.event_id
+    AND (refund_retry_id = r.id OR (r.settle_after IS NOT NULL AND {CAN_BE_RETRIED}))
+) AS b ON true
+GROUP BY r.id, r.event_id, r.asked_at
 """
 # The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
 QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
@@ -57,7 +81,7 @@ SELECT place, created_at, id, total FROM (
 NOTHING = Progress(
     bookings=0,
     cancelled=0,
-    refunds=Refunds(owed=0, under_way=0, succeeded=0, failed=0, disputed=0),
+    refunds=Refunds(owed=0, under_way=0, waiting=0, succeeded=0, failed=0, disputed=0),
     finished=True,
 )
 
@@ -85,6 +109,11 @@ class Counts:
                     found[row["event_id"]] = CallingOff(_progress(row), int(row["changes"]))
         return found
 
+    async def refund_retries(self, event_ids: Iterable[UUID]) -> dict[UUID, RefundRetry]:
+        """Of each of these events how the last retry of its failed refunds stands, where there was one."""
+        async with self._database.connection() as connection:
+            return await read_retries(connection, event_ids)
+
     async def places(self, wanted: Sequence[tuple[datetime, UUID]]) -> dict[UUID, int]:
         """How many bookings are before each of these, (created_at, id), in the queue for intents; those that have
         left it are left out."""
@@ -108,5 +137,20 @@ def _progress(row: Any) -> Progress:
         bookings=row["remaining"] + row["cancelled"],
         cancelled=row["cancelled"],
         refunds=refunds,
-        finished=not (row["remaining"] or refunds.owed or refunds.under_way),
+        finished=not (row["remaining"] or refunds.owed or refunds.under_way or refunds.waiting),
+    )
+
+
+async def read_retries(connection: asyncpg.Connection, event_ids: Iterable[UUID]) -> dict[UUID, RefundRetry]:
+    """As `Counts.refund_retries`, within somebody's transaction."""
+    return {row["event_id"]: _retry(row) for row in await connection.fetch(RETRIES, list(event_ids))}
+
+
+def _retry(row: Any) -> RefundRetry:
+    values = dict(row)
+    unfinished = values["remaining"] + values["under_way"]
+    return RefundRetry(
+        **values,
+        succeeded=values["refunds"] - unfinished - values["failed"],
+        finished=not unfinished,
     )

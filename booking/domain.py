@@ -34,6 +34,7 @@ class Signal(Enum):
     REFUNDED_IN_FULL = "refunded in full"
     CANCEL = "CancelBooking"
     REFUND = "RefundBooking"
+    RETRY_REFUNDS = "RetryRefunds"
     EXPIRED = "past expires_at"
     GRACE_OVER = "past the grace time"
 
@@ -62,16 +63,19 @@ TABLE: dict[tuple[BookingStatus, Signal], tuple[tuple[Guard, Rule], ...]] = {
     (CONFIRMED, Signal.REFUNDED_IN_FULL): ((always, rules.refunded_in_full),),
     (CONFIRMED, Signal.CANCEL): ((rules.may_cancel, rules.cancel_confirmed), (always, rules.closed)),
     (CONFIRMED, Signal.REFUND): ((always, rules.refund),),
+    (CONFIRMED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
     (CANCELLED, Signal.SUCCEEDED): ((rules.seats_again, rules.confirm), (always, rules.give_back)),
     (CANCELLED, Signal.INTENT_REJECTED): ((always, rules.unchanged),),
     (CANCELLED, Signal.CANCELED): ((always, rules.unchanged),),
     (CANCELLED, Signal.CANCEL): ((rules.expired_unpaid, rules.no_longer_wanted), (always, rules.unchanged)),
     (CANCELLED, Signal.REFUND): ((always, rules.refund),),
+    (CANCELLED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
     (FAILED, Signal.SUCCEEDED): ((always, rules.give_back),),
     (FAILED, Signal.INTENT_REJECTED): ((always, rules.unchanged),),
     (FAILED, Signal.CANCELED): ((always, rules.unchanged),),
     (FAILED, Signal.CANCEL): ((always, rules.unchanged),),
     (FAILED, Signal.REFUND): ((always, rules.refund),),
+    (FAILED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
     # Of a booking that has ended the intent may still be heard of: it is to be canceled.
     **{(status, signal): ((always, rules.ask_to_cancel),) for status in (CANCELLED, FAILED) for signal in LIVE},
 }
@@ -155,7 +159,14 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     )
     if signal is not Signal.SUCCEEDED:
         return seen
-    seen = seen._replace(amount_captured=payment.amount_captured, amount_refunded=payment.amount_refunded)
+    seen = seen._replace(
+        amount_captured=payment.amount_captured,
+        amount_refunded=payment.amount_refunded,
+        refund_waiting=payment.refund_waiting,
+        refund_error=payment.refund_error,
+        refund_failed_amount=payment.refund_failed_amount,
+        refund_failed_whole=payment.refund_failed_whole,
+    )
     if booking.refund_amount is None:
         return seen
     # What the payment has taken up, or was given back by hand in the meantime, is not owed any more.

@@ -105,6 +105,13 @@ class Booking(Model):
     closing = fields.CharField(max_length=32, null=True)
     refund_id = fields.UUIDField(null=True)
     refund_amount = fields.BigIntField(null=True)
+    # Null where a release that did not know of it has written the row.
+    refund_whole = fields.BooleanField(null=True)
+    refund_waiting = fields.CharField(max_length=255, null=True)
+    refund_error = fields.CharField(max_length=255, null=True)
+    refund_failed_amount = fields.BigIntField(null=True)
+    refund_failed_whole = fields.BooleanField(db_default=False)
+    refund_retry_id = fields.UUIDField(null=True)
     version = fields.IntField(db_default=1)
     expires_at = fields.DatetimeField(null=True)
     settle_after = fields.DatetimeField(null=True)
@@ -135,6 +142,21 @@ class Booking(Model):
                 " AND coalesce(refund_amount, 0) <= amount_captured - amount_refunded",
             ),
         )
+
+
+class RefundRetry(Model):
+    """An operator wants all failed refunds of an event tried again. Bookings that were tried again by it have its
+    id."""
+
+    id = fields.UUIDField(primary_key=True)
+    event_id = fields.UUIDField()
+    asked_at = fields.DatetimeField()
+    # Not null while bookings are still to be looked at.
+    settle_after = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "refund_retries"
+        indexes = (Index(fields=["event_id", "asked_at"], name="refund_retries_by_event"),)
 
 
 class BookingTransition(Model):

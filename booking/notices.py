@@ -54,6 +54,12 @@ def without_secret(booking: resources.Booking) -> resources.Booking:
     return booking.model_copy(update={"payment": booking.payment.model_copy(update={"client_secret": None})})
 
 
+def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
+    """The same, with what its refund waits for or failed of."""
+    reasons = {"refund_waiting": booking.refund_waiting, "refund_error": booking.refund_error}
+    return seen.model_copy(update={"payment": seen.payment.model_copy(update=reasons)})
+
+
 def shown_event(event: Event) -> resources.Event:
     """The event with what is left of it. Its version also counts its ticket types' changes, so that of two
     pictures the one with more of them is the newer one."""
@@ -87,7 +93,9 @@ def shown_event(event: Event) -> resources.Event:
     )
 
 
-def operators_event(event: Event, calling_off: CallingOff | None = None) -> resources.OperatorsEvent:
+def operators_event(
+    event: Event, calling_off: CallingOff | None = None, refund_retry: resources.RefundRetry | None = None
+) -> resources.OperatorsEvent:
     """The event as operators see it. With the progress of its calling off the version counts the bookings' changes,
     too: of two pictures the one with more of them is the newer one."""
     seen = shown_event(event)
@@ -98,6 +106,7 @@ def operators_event(event: Event, calling_off: CallingOff | None = None) -> reso
             for each, counted in zip(seen.ticket_types, event.ticket_types.values(), strict=True)
         ),
         progress=calling_off.progress if calling_off else None,
+        refund_retry=refund_retry,
         version=seen.version + (calling_off.changes if calling_off else 0),
     )
 
@@ -122,5 +131,10 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
         message = SyncPayment(booking_id=booking.id)
     else:
         assert booking.refund_id is not None
-        message = RefundPayment(booking_id=booking.id, refund_id=booking.refund_id, amount=booking.refund_amount)
+        message = RefundPayment(
+            booking_id=booking.id,
+            refund_id=booking.refund_id,
+            amount=booking.refund_amount,
+            whole=booking.refund_whole,
+        )
     return tell(message, booking.id, cause=cause)

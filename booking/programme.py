@@ -17,7 +17,8 @@ from booking.state import Event, Refusal, TicketType
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer
 from common.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
-from common.messages import CancelEvent, CreateEvent, UpdateEvent
+from common.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
+from common.resources import RefundRetry
 
 
 class ProgrammeHandlers:
@@ -31,6 +32,7 @@ class ProgrammeHandlers:
             CreateEvent: self.create,
             UpdateEvent: self.update,
             CancelEvent: self.call_off,
+            RetryRefunds: self.retry_refunds,
         }
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -42,6 +44,11 @@ class ProgrammeHandlers:
     async def call_off(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Stop sales at once; the settler then cancels the event's bookings, some at a time."""
         return await self._each(deliveries, self._once(self._call_off))
+
+    async def retry_refunds(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Note that all failed refunds of an event are to be tried again; the settler then does, some at a time.
+        Answered with how far that has come; asked again while it is under way, nothing is done twice."""
+        return await self._each(deliveries, self._retry_refunds_once)
 
     async def _each(
         self, deliveries: Sequence[Delivery], do: Callable[[Work, Delivery], Awaitable[Any]]
@@ -128,6 +135,37 @@ class ProgrammeHandlers:
         if off is not event:
             await work.save_event(event, off, settle_after=now)
         return off
+
+    async def _retry_refunds_once(self, work: Work, delivery: Delivery) -> Any:
+        message: RetryRefunds = delivery.message
+        if await work.lock_event(message.event_id) is None:
+            raise EventNotFound
+        now = self._clock()
+        requests = await Requests.open(work, [delivery], now)
+        if (answered := requests.answer_to(delivery)) is not None:
+            return answered
+        if (result := await work.refund_retry(message.event_id, message.retry_id)) is None:
+            count = await work.count_to_retry(message.event_id)
+            if count:
+                await work.add_retry(message.retry_id, message.event_id, now)
+            result = _new_retry(message, count, now)
+        requests.keep(delivery, result)
+        await requests.save(work)
+        return result
+
+
+def _new_retry(message: RetryRefunds, count: int, now: datetime) -> RefundRetry:
+    return RefundRetry(
+        id=message.retry_id,
+        event_id=message.event_id,
+        asked_at=now,
+        refunds=count,
+        remaining=count,
+        under_way=0,
+        succeeded=0,
+        failed=0,
+        finished=not count,
+    )
 
 
 def _new_event(message: CreateEvent) -> Event:

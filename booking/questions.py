@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.notices import operators_event, shown, shown_event
+from booking.notices import for_operators, operators_event, shown, shown_event
 from booking.queue import placed
 from booking.repository import BookingFilter, Place, Repository
 from booking.state import Booking, Event
+from common import resources
 from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer, answers
 from common.errors import EventNotFound, NotFound
@@ -38,7 +39,10 @@ class QuestionHandlers:
         bookings = await self._load(deliveries)
         seen = [(delivery, _seen(delivery.message, bookings)) for delivery in deliveries]
         told = await placed(self._repository.counts, [shown(booking) for _, booking in seen if booking])
-        return answers((delivery, told[booking.id] if booking else NotFound()) for delivery, booking in seen)
+        return answers(
+            (delivery, _told(delivery.message, booking, told) if booking else NotFound())
+            for delivery, booking in seen
+        )
 
     async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         async with self._repository.reading() as work:
@@ -46,12 +50,15 @@ class QuestionHandlers:
         for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
         called_off = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
         calling_off = await self._repository.counts.calling_off(called_off)
+        retries = await self._repository.counts.refund_retries(for_operators) if for_operators else {}
 
         def seen(message: GetEvent) -> Resource | EventNotFound:
             event = events.get(message.event_id)
             if event is None:
                 return EventNotFound()
-            return operators_event(event, calling_off.get(event.id)) if message.operator else shown_event(event)
+            if not message.operator:
+                return shown_event(event)
+            return operators_event(event, calling_off.get(event.id), retries.get(event.id))
 
         return answers((delivery, seen(delivery.message)) for delivery in deliveries)
 
@@ -74,8 +81,10 @@ class QuestionHandlers:
             found = await self._repository.list_bookings(wanted, message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.created_at, last.id) if last else None
-            told = await placed(self._repository.counts, [shown(each) for each in found[: message.limit]])
-            replies += answer(delivery, _page(list(told.values()), place))
+            listed = {each.id: each for each in found[: message.limit]}
+            told = await placed(self._repository.counts, [shown(each) for each in listed.values()])
+            page = [_told(message, listed[id], told) for id in told]
+            replies += answer(delivery, _page(page, place))
         return replies
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -108,6 +117,14 @@ def _behind(message: ListEvents, now: datetime) -> Place:
         starts_from = now - OPERATORS_LOOK_BACK if message.operator else now
     earliest = None if starts_from is None else (starts_from, FIRST_ID)
     return max(place for place in (message.after, earliest) if place is not None)
+
+
+def _told(
+    message: GetBooking | ListBookings, booking: Booking, told: Mapping[UUID, resources.Booking]
+) -> resources.Booking:
+    """The booking as the asker may see it: an operator, who names no owner, sees more."""
+    seen = told[booking.id]
+    return for_operators(seen, booking) if message.owner is None else seen
 
 
 def _page(items: Sequence[Resource], place: tuple[datetime, UUID] | None) -> dict[str, Any]:

@@ -20,6 +20,10 @@ def payment_of(message: PaymentReport) -> Payment:
         refund_ids=message.refund_ids,
         refund_pending=message.refund_pending,
         refund_failed=message.refund_failed,
+        refund_waiting=message.refund_waiting,
+        refund_error=message.refund_error,
+        refund_failed_amount=message.refund_failed_amount,
+        refund_failed_whole=message.refund_failed_whole,
         disputed=message.disputed,
         last_error=Decline(error.code, error.decline_code, error.message) if error else None,
     )

@@ -20,7 +20,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from booking.counts import Counts
+from booking.counts import CAN_BE_RETRIED, Counts, read_retries
 from booking.request_rows import RequestRows
 from booking.state import Booking, Decline, Event, Item, TicketType, Transition
 from common import resources
@@ -52,6 +52,12 @@ BOOKING_COLUMNS = {
     "closing": "varchar",
     "refund_id": "uuid",
     "refund_amount": "bigint",
+    "refund_whole": "bool",
+    "refund_waiting": "varchar",
+    "refund_error": "varchar",
+    "refund_failed_amount": "bigint",
+    "refund_failed_whole": "bool",
+    "refund_retry_id": "uuid",
     "version": "int",
     "settle_attempts": "int",
 }
@@ -169,7 +175,8 @@ FOR NO KEY UPDATE SKIP LOCKED
 NEXT_DUE = """
 SELECT least(
     (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
-    (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL)
+    (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL),
+    (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
 )
 """
 TAKE_DUE_EVENTS = """
@@ -182,6 +189,20 @@ WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestampt
 AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
 ORDER BY created_at, id LIMIT $2
 """
+COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
+TO_RETRY = f"""
+SELECT id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
+ORDER BY id LIMIT $3
+"""
+OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
+INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
+TAKE_DUE_RETRIES = """
+WITH due AS (
+    SELECT id FROM refund_retries WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE refund_retries r SET settle_after = $2 FROM due WHERE r.id = due.id RETURNING r.id, r.event_id
+"""
+RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1"
 EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
 
 
@@ -414,6 +435,30 @@ class Work:
     async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
         await self._connection.execute(EVENT_SETTLED, event_id, again)
 
+    # --- failed refunds of an event, tried again
+
+    async def refund_retry(self, event_id: UUID, retry_id: UUID) -> resources.RefundRetry | None:
+        """How the last retry of the event's failed refunds stands, if it is this one or is under way."""
+        if await self._connection.fetchval(OPEN_RETRY, retry_id, event_id) is None:
+            return None
+        return (await read_retries(self._connection, [event_id]))[event_id]
+
+    async def count_to_retry(self, event_id: UUID) -> int:
+        """How many bookings of the event have a failed refund that can be tried again."""
+        count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
+        return count
+
+    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> None:
+        """All failed refunds of the event are to be tried again, beginning now. The event has to be locked."""
+        await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
+
+    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[UUID]:
+        """Bookings of the event whose refund failed and that this retry has not tried again."""
+        return [row["id"] for row in await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)]
+
+    async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
+        await self._connection.execute(RETRY_SETTLED, retry_id, again)
+
 
 def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> list[list[Any]]:
     """TICKET_TYPE_COLUMNS of these ticket types of `event`."""
@@ -489,6 +534,12 @@ class Repository:
         async with self._database.connection() as connection:
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
+
+    async def take_due_retries(self, now: datetime, again: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
+        """Retries of failed refunds that go on now, (id, event's id); to others they are due after `again`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(TAKE_DUE_RETRIES, now, now + again, limit)
+        return [(row["id"], row["event_id"]) for row in rows]
 
     async def take_due_events(self, now: datetime, again: timedelta, limit: int) -> list[UUID]:
         """Events whose calling off goes on now; to whoever comes later they are due after `again`."""

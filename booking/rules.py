@@ -37,6 +37,7 @@ class Moment(NamedTuple):
     cancel: str | None = None
     refund_id: UUID | None = None
     refund_amount: int | None = None
+    retry_id: UUID | None = None
 
     @property
     def report(self) -> Payment:
@@ -180,7 +181,7 @@ def refund(booking: Booking, moment: Moment) -> Decision:
         return Decision(booking, refusal="amount_mismatch")
     if amount < left and part_fault_of(amount, booking.currency) is not None:
         return Decision(booking, refusal="amount_off_step")
-    return _owe(booking, moment.refund_id, amount)
+    return _owe(booking, moment.refund_id, amount, whole=moment.refund_amount is None)
 
 
 def give_back(booking: Booking, moment: Moment) -> Decision:
@@ -189,19 +190,41 @@ def give_back(booking: Booking, moment: Moment) -> Decision:
     left = left_of(booking)
     if left <= 0 or booking.refund_owed or _under_way(booking, moment.payment):
         return Decision(booking)
-    return _owe(booking, uuid5(REFUNDS, f"{booking.id}/{booking.version}"), left)
+    return _owe(booking, _next_refund(booking), left, whole=True)
+
+
+def retry_refund(booking: Booking, moment: Moment) -> Decision:
+    """What failed is tried again, for an operator who wants that of a whole event: all that is left of a booking
+    that has ended, of a confirmed one as much as failed. Once for each request, also where it fails again."""
+    if booking.refund_retry_id == moment.retry_id:
+        return Decision(booking)
+    whole = booking.refund_failed_whole or booking.status in (CANCELLED, FAILED)
+    left = left_of(booking)
+    amount = left if whole else min(booking.refund_failed_amount or 0, left)
+    marked = booking._replace(refund_retry_id=moment.retry_id)
+    if booking.payment is not PaymentStatus.REFUND_FAILED or amount <= 0:
+        return Decision(marked)
+    return _owe(marked, _next_refund(booking), amount, whole=whole)
+
+
+def _next_refund(booking: Booking) -> UUID:
+    return uuid5(REFUNDS, f"{booking.id}/{booking.version}")
 
 
 def _under_way(booking: Booking, payment: Payment | None) -> bool:
+    """A refund is under way; or one of ours failed, and is an operator's. A part that Stripe's own list left no
+    room for (nothing of it can be tried again) does not keep the rest from going back."""
     if payment is None:
         return booking.payment is PaymentStatus.REFUND_PENDING
-    return payment.refund_pending or (payment.refund_failed and booking.refund_id in payment.refund_ids)
+    failed = payment.refund_failed and payment.refund_failed_amount != 0
+    return payment.refund_pending or (failed and booking.refund_id in payment.refund_ids)
 
 
-def _owe(booking: Booking, id: UUID, amount: int) -> Decision:
+def _owe(booking: Booking, id: UUID, amount: int, *, whole: bool) -> Decision:
     disputed = booking.payment is PaymentStatus.DISPUTED
     payment = PaymentStatus.DISPUTED if disputed else PaymentStatus.REFUND_PENDING
-    return Decision(booking._replace(refund_id=id, refund_amount=amount, payment=payment), (Follow.REFUND,))
+    owed = booking._replace(refund_id=id, refund_amount=amount, refund_whole=whole, payment=payment)
+    return Decision(owed, (Follow.REFUND,))
 
 
 def left_of(booking: Booking) -> int:

@@ -80,7 +80,10 @@ class BookingSettler(Settler):
         called_off = 0
         for event_id in await self._repository.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
             called_off += await self._call_off(event_id, now)
-        log.info("settled", bookings=bookings, called_off=called_off)
+        retried = 0
+        for retry_id, event_id in await self._repository.take_due_retries(now, CALL_OFF_AGAIN, EVENTS_MAX):
+            retried += await self._retry_refunds(retry_id, event_id, now)
+        log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
 
     async def _drive(self, now: datetime) -> int:
         intents_since, commands_since = await self._waiting_since()
@@ -126,6 +129,21 @@ class BookingSettler(Settler):
         await self._publish(books)
         self._availability.touched([event_id])
         return len(places)
+
+    async def _retry_refunds(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
+        """Try some failed refunds of an event again; when none is found any more, the retry is settled."""
+        moment = Moment(now, self._terms, retry_id=retry_id)
+        async with self._repository.work() as work:
+            ids = await work.to_retry(retry_id, event_id, PASS_MAX)
+            books = await Books.open(work, ids)
+            for booking in tuple(books.bookings.values()):
+                books.take(domain.decide(booking, Signal.RETRY_REFUNDS, moment))
+            await books.save(work)
+        # A crash before this: whoever takes the retry up again finds those that are left.
+        async with self._repository.work() as work:
+            await work.settle_retry(retry_id, now if ids else None)
+        await self._publish(books)
+        return len(ids)
 
     async def _publish(self, books: Books) -> None:
         self._availability.touched(books.events_moved())

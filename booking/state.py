@@ -57,6 +57,10 @@ class Payment(NamedTuple):
     refund_ids: tuple[UUID, ...] = ()
     refund_pending: bool = False
     refund_failed: bool = False
+    refund_waiting: str | None = None
+    refund_error: str | None = None
+    refund_failed_amount: int | None = None
+    refund_failed_whole: bool = False
     disputed: bool = False
     last_error: Decline | None = None
 
@@ -64,7 +68,11 @@ class Payment(NamedTuple):
 class Booking(NamedTuple):
     """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
     `hold_expired` while expiring, another one while cancelling. `refund_id` is the last refund asked for;
-    `refund_amount` is set while the payment actor has not taken it up."""
+    `refund_amount` is set while the payment actor has not taken it up; `refund_whole`: it is for all that is left,
+    None where an earlier release has not said so. `refund_waiting` and `refund_error` are why a refund is not made
+    yet and why the last one failed, `refund_failed_amount` how much of what failed can be tried again (None: not
+    known), `refund_failed_whole` whether that is all that is left, however much that is.
+    `refund_retry_id`: the last request of an operator, for the whole event, that it was tried again by."""
 
     id: UUID
     owner: str
@@ -87,6 +95,12 @@ class Booking(NamedTuple):
     closing: str | None = None
     refund_id: UUID | None = None
     refund_amount: int | None = None
+    refund_whole: bool | None = None
+    refund_waiting: str | None = None
+    refund_error: str | None = None
+    refund_failed_amount: int | None = None
+    refund_failed_whole: bool = False
+    refund_retry_id: UUID | None = None
     expires_at: datetime | None = None
     settle_after: datetime | None = None
     settle_attempts: int = 0

@@ -200,6 +200,13 @@ class CancelEvent(OperatorCommand, type="event.cancel"):
     event_id: UUID
 
 
+class RetryRefunds(OperatorCommand, type="event.retry_refunds"):
+    """All failed refunds of an event are to be tried again. `retry_id` makes it once only."""
+
+    event_id: UUID
+    retry_id: UUID
+
+
 class RefundBooking(OperatorCommand, type="booking.refund"):
     """An operator gives money back: all that is left when `amount` is None. `refund_id` makes it once only."""
 
@@ -271,6 +278,13 @@ class PaymentReport(Message, stream=BOOKING_PAYMENTS):
     refund_ids: tuple[UUID, ...] = ()
     refund_pending: bool = False
     refund_failed: bool = False
+    # Why a refund that is under way is not made yet, and why the last one failed: Stripe's reasons, or ours.
+    refund_waiting: str | None = None
+    refund_error: str | None = None
+    # How much of what failed can be tried again; None from a sender that does not know it.
+    refund_failed_amount: int | None = None
+    # It is all that is left, however much that is.
+    refund_failed_whole: bool = False
     disputed: bool = False
     last_error: PaymentError | None = None
 
@@ -332,11 +346,14 @@ class SyncPayment(Message, type="payment.sync", stream=PAYMENT_COMMANDS):
 
 
 class RefundPayment(Message, type="payment.refund", stream=PAYMENT_COMMANDS):
-    """Give back `amount`, or all that is left when it is None. `refund_id` makes it once only."""
+    """Give back all that is left (`whole`; `amount` is what the sender knows of it) or a part of `amount`, never in
+    another amount. `refund_id` makes it once only. Of a sender that does not say whether it is `whole`, it is when
+    `amount` is None or all that is left."""
 
     booking_id: UUID
     refund_id: UUID
     amount: int | None = None
+    whole: bool | None = None
 
 
 class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):

@@ -77,6 +77,15 @@ class PaymentSummary(Resource):
         description="While `creating`: how many bookings are before this one in the queue in front of Stripe; "
         "0 is the next. Null where it is not known",
     )
+    refund_waiting: str | None = Field(
+        default=None,
+        description="Only for operators: why a refund that is under way is not made yet. Stripe's `pending_reason` "
+        "(`processing`, `insufficient_funds` of our balance, `charge_pending`), or the code with which Stripe "
+        "refuses it for now",
+    )
+    refund_error: str | None = Field(
+        default=None, description="Only for operators: why the last refund that nothing has made good failed"
+    )
 
 
 class Booking(Resource):
@@ -180,7 +189,12 @@ class Refunds(Resource):
     """Bookings that were paid and are cancelled, by what becomes of their money."""
 
     owed: int = Field(description="Not taken up by the payment actor yet")
-    under_way: int = Field(description="Taken up; Stripe has still to make it, or has made it and it is pending")
+    under_way: int = Field(description="Taken up; Stripe has still to answer")
+    waiting: int = Field(
+        default=0,
+        description="Stripe has it and waits, as for our balance, or refuses it for now and is asked again: "
+        "`payment.refund_waiting` of each booking says for what",
+    )
     succeeded: int
     failed: int = Field(description="Money is left and nobody gives it back by itself: an operator has to")
     disputed: int = Field(description="The customer's bank decides about the money")
@@ -192,7 +206,21 @@ class Progress(Resource):
     bookings: int = Field(description="To be ended: those that are cancelled for it, and those still to be")
     cancelled: int
     refunds: Refunds
-    finished: bool = Field(description="Nothing is to be cancelled, and no refund owed or under way")
+    finished: bool = Field(description="Nothing is to be cancelled, and no refund owed, under way or waiting")
+
+
+class RefundRetry(Resource):
+    """How far an operator's request to try all failed refunds of an event again has come."""
+
+    id: UUID
+    event_id: UUID
+    asked_at: datetime
+    refunds: int = Field(description="Bookings whose refund is tried again")
+    remaining: int = Field(description="Not tried again yet")
+    under_way: int = Field(description="Owed, taken up, or waiting at Stripe")
+    succeeded: int
+    failed: int = Field(description="Failed again")
+    finished: bool = Field(description="None is remaining or under way")
 
 
 class OperatorsEvent(Event):
@@ -201,6 +229,9 @@ class OperatorsEvent(Event):
     ticket_types: tuple[OperatorsTicketType, ...]
     progress: Progress | None = Field(
         default=None, description="Of an event that is called off, where it is read by itself; null in lists"
+    )
+    refund_retry: RefundRetry | None = Field(
+        default=None, description="The last time that all failed refunds were tried again; null in lists"
     )
 
 

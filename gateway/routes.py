@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from common import errors, health, telemetry
 from common.errors import HoldfastError
 from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.resources import Booking, Event, OperatorsEvent
+from common.resources import Booking, Event, OperatorsEvent, RefundRetry
 from common.web import Handler
 from gateway import bodies, docs, params, placing, session, views
 from gateway.guard import Who, guarded
@@ -137,6 +137,11 @@ ROUTES = (
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Call an event off", "admin", Who.OPERATOR,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event},
         errors=(errors.EventNotFound, errors.NotFound, *_VERSIONED),
+    ),
+    Route(
+        "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Try all failed refunds of an event again",
+        "admin", Who.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key",), answers={202: RefundRetry},
+        errors=(errors.EventNotFound, errors.NotFound),
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,

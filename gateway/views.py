@@ -26,6 +26,7 @@ from common.messages import (
     NewTicketType,
     RefundBooking,
     RequestPayment,
+    RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -156,6 +157,16 @@ async def cancel_event(request: web.Request) -> web.Response:
         event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
     )
     return _event(await ask(request, message, event_id), 202)
+
+
+async def retry_refunds(request: web.Request) -> web.Response:
+    event_id = path_id(request)
+    message = RetryRefunds(
+        event_id=event_id,
+        retry_id=keyed_id(request, f"refunds retry {event_id}"),
+        request=operator_request(request, event_id),
+    )
+    return json_response(await ask(request, message, event_id), status=202)
 
 
 # --- bookings ---------------------------------------------------------------------------------------------

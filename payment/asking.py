@@ -13,7 +13,7 @@ import structlog
 
 from payment.domain import KEY_LIFE, Decline, DisputePicture, Payment, Picture, Source, key_is_spent, numbered_key
 from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_intent, read_refund
-from payment.refunds import Refund, RefundPicture
+from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
 # How far our clock and Stripe's may be apart.
@@ -27,6 +27,7 @@ class Nothing(Enum):
     """An answer that brings nothing to take over."""
 
     UNANSWERED = "unanswered"  # ask again later
+    REFUSED = "refused"  # Stripe does not show the object either: for people to see to, and asked again much later
     NEW_KEY = "new key"  # Stripe has nothing under the spent key: ask again under another
 
 
@@ -37,6 +38,15 @@ class Whole:
     picture: Picture
     refunds: Sequence[RefundPicture] | None
     dispute: DisputePicture | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """Stripe has not made the refund under this key: it refused (`code`), or has nothing under the spent key.
+    `pictures` are all refunds of the intent, read after that; None where Stripe refused to list them."""
+
+    pictures: Sequence[RefundPicture] | None
+    code: str | None = None
 
 
 async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
@@ -87,6 +97,9 @@ async def _find_intent(stripe: StripeApi, payment: Payment, deadline: float) -> 
                     return read_intent(intent, Source.FETCHED, None)
     except Unanswered:
         return Nothing.UNANSWERED
+    except Refused as refusal:
+        log.error("list refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+        return Nothing.REFUSED
     return Nothing.NEW_KEY
 
 
@@ -99,11 +112,25 @@ async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) ->
     except Refused as refusal:
         if refusal.intent is not None:
             return read_intent(refusal.intent, Source.FETCHED, None, payment.version)
+        return await _look_after_refusal(stripe, payment, refusal, deadline)
+    except (Unanswered, KeySpent):
+        return Nothing.UNANSWERED
+
+
+async def _look_after_refusal(
+    stripe: StripeApi, payment: Payment, refusal: Refused, deadline: float
+) -> Picture | Nothing:
+    """The intent as it is, after a refusal that did not show it: what is known of it may be old."""
+    assert payment.intent_id is not None
+    try:
+        answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
+        return read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
+    except Unanswered:
+        return Nothing.UNANSWERED
+    except Refused:
         # Another account's key, or a ledger that has forgotten it: for people to see to.
         log.error("cancel refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
-    except (Unanswered, KeySpent):
-        pass
-    return Nothing.UNANSWERED
+        return Nothing.REFUSED
 
 
 async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], deadline: float) -> Whole | Nothing:
@@ -137,9 +164,10 @@ async def _list_refunds(stripe: StripeApi, payment: Payment, deadline: float) ->
 
 async def make_refund(
     stripe: StripeApi, payment: Payment, refund: Refund, now: datetime, deadline: float
-) -> RefundPicture | Decline | Nothing:
-    """Stripe's refund for ours. A Decline: it refuses to make one."""
+) -> RefundPicture | NotMade | Nothing:
+    """Stripe's refund for ours; or what Stripe has of the intent's refunds, where it has not made it."""
     assert payment.intent_id is not None
+    code = None
     try:
         if now - refund.asked_at < KEY_LIFE:
             answer = await stripe.create_refund(
@@ -151,7 +179,9 @@ async def make_refund(
             )
             return read_refund(answer.body)
     except Refused as refusal:
-        return Decline(refusal.code, message=refusal.message)
+        # Stripe names no code where the amount is too large: https://docs.stripe.com/api/errors#errors-param.
+        code = AMOUNT_TOO_LARGE if refusal.param == "amount" else refusal.code
+        log.warning("refund refused", refund=str(refund.id), code=code, reason=refusal.message)
     except Unanswered:
         return Nothing.UNANSWERED
     except KeySpent:
@@ -160,4 +190,9 @@ async def make_refund(
         pictures = await _list_refunds(stripe, payment, deadline)
     except Unanswered:
         return Nothing.UNANSWERED
-    return next((picture for picture in pictures if picture.refund_id == refund.id), Nothing.NEW_KEY)
+    except Refused as refusal:
+        log.error("list refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+        return NotMade(None, code or refusal.code)
+    mine = [picture for picture in pictures if picture.refund_id == refund.id]
+    # It may have been made under an earlier key, and its answer lost.
+    return mine[-1] if mine else NotMade(pictures, code)

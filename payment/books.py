@@ -12,7 +12,7 @@ import structlog
 from common.envelope import Delivery, Envelope
 from payment import domain
 from payment.domain import Doubt, Payment, Picture
-from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, a_refund_failed, take_in
+from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures, take_in
 from payment.reports import report
 from payment.repository import Attempt, Work
 
@@ -28,6 +28,8 @@ class Books:
         self._before = dict(payments)
         self._refunds_before = {refund.id: refund for each in refunds.values() for refund in each}
         self._attempts: list[Attempt] = []
+        # Those that failed in this transaction, for a person to see to.
+        self.failed_refunds: list[Refund] = []
 
     @classmethod
     async def open(cls, work: Work, ids: Sequence[UUID], intents: Sequence[str] = ()) -> Self:
@@ -53,10 +55,14 @@ class Books:
             self._attempts.append(Attempt(picture.attempt_id, old.booking_id, picture.last_error, at))
         return outcome.doubt
 
-    def take_refunds(self, old: Payment, pictures: Sequence[RefundPicture], now: datetime) -> bool:
-        """Take pictures of refunds over; False when they fit only together with others not seen yet."""
+    def take_refunds(
+        self, old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
+    ) -> bool:
+        """Take pictures of refunds over; False when they fit only together with others not seen yet. `complete`:
+        they are all that Stripe has."""
+        known = self.refunds(old.booking_id)
         try:
-            refunds = take_in(old.booking_id, old.amount_captured, self.refunds(old.booking_id), pictures, now)
+            refunds = take_in(old.booking_id, old.amount_captured, known, pictures, now, complete=complete)
         except DoesNotFit:
             return False
         self.put_refunds(old, refunds, now)
@@ -69,10 +75,13 @@ class Books:
         if refunds == before:
             return
         known = {refund.id: refund for refund in before}
-        tell = log.error if a_refund_failed(old.amount_captured, refunds) else log.warning
+        loud = failures(old.amount_captured, refunds)
         for refund in refunds:
             was = known.get(refund.id)
             if refund.status is RefundStatus.FAILED and (was is None or was.status is not RefundStatus.FAILED):
+                tell = log.error if refund in loud else log.warning
+                if refund in loud:
+                    self.failed_refunds.append(refund)
                 tell(
                     "refund failed",
                     booking=str(old.booking_id),
@@ -119,5 +128,6 @@ class Books:
         ]
 
 
-def _shown(refunds: Sequence[Refund]) -> list[tuple[UUID, RefundStatus]]:
-    return [(refund.id, refund.status) for refund in refunds]
+def _shown(refunds: Sequence[Refund]) -> list[tuple[object, ...]]:
+    """What the booking is told of them."""
+    return [(each.id, each.status, each.amount, each.pending_reason, each.reason) for each in refunds]

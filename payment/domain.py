@@ -13,7 +13,7 @@ from enum import Enum, StrEnum
 from uuid import UUID
 
 from common.statuses import IntentStatus
-from payment.refunds import Refund, RefundStatus, a_refund_failed, refunded
+from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
 
 CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
 SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
@@ -28,6 +28,8 @@ REPORT_PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 # What Stripe did not answer is asked again in the same way. Shorter: of a batch that is asked for when Stripe is
 # just back, a single request finds that out, and the others wait once more.
 DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=15))
+# What Stripe refuses, and may allow later, is asked again after the first, doubling up to the second.
+REFUSED_PAUSES = (timedelta(minutes=1), timedelta(hours=1))
 # Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
 DRIVE_FIRST = timedelta(seconds=15)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
@@ -213,12 +215,14 @@ def refused(old: Payment, error: Decline, now: datetime) -> Payment:
     return moved(old, replace(old, status=REJECTED, last_error=error), Change.INTENT, now)
 
 
-def unanswered(old: Payment, now: datetime, spread: float) -> Payment:
+def unanswered(
+    old: Payment, now: datetime, spread: float, pauses: tuple[timedelta, timedelta] = DRIVE_PAUSES
+) -> Payment:
     """Stripe did not say what became of the request: it is asked again, never counted as failed."""
     if not needs_stripe(old):
         return old
     attempts = old.drive_attempts + 1
-    return replace(old, drive_after=now + pause(old.drive_attempts, DRIVE_PAUSES, spread), drive_attempts=attempts)
+    return replace(old, drive_after=now + pause(old.drive_attempts, pauses, spread), drive_attempts=attempts)
 
 
 def with_new_key(old: Payment, now: datetime) -> Payment:
@@ -377,17 +381,28 @@ def report_of(payment: Payment) -> Report | None:
 
 @dataclass(frozen=True, slots=True)
 class RefundsShown:
-    """What a report says of refunds."""
+    """What a report says of refunds: `waiting` why one that is under way is not made yet, `error` why the last one
+    failed, `failed_amount` how much of what failed can be tried again, `failed_whole` whether that is all that is
+    left."""
 
     ids: tuple[UUID, ...] = ()
     pending: bool = False
     failed: bool = False
+    waiting: str | None = None
+    error: str | None = None
+    failed_amount: int = 0
+    failed_whole: bool = False
 
 
 def refunds_shown(payment: Payment, refunds: Sequence[Refund]) -> RefundsShown:
-    waiting = (RefundStatus.REQUESTED, RefundStatus.PENDING)
+    open_ones = (RefundStatus.REQUESTED, RefundStatus.PENDING)
+    failed = failures(payment.amount_captured, refunds)
     return RefundsShown(
         ids=tuple(refund.id for refund in refunds),
-        pending=any(refund.status in waiting for refund in refunds),
-        failed=a_refund_failed(payment.amount_captured, refunds),
+        pending=any(refund.status in open_ones for refund in refunds),
+        failed=bool(failed),
+        waiting=next((refund.pending_reason for refund in refunds if refund.pending_reason), None),
+        error=failed[-1].reason or "unknown" if failed else None,
+        failed_amount=to_give_again(payment.amount_captured, refunds),
+        failed_whole=any(refund.whole for refund in failed),
     )

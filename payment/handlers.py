@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -32,8 +31,7 @@ from payment.books import Books
 from payment.domain import (
     CANCELED,
     CREATING,
-    DRIVE_FIRST,
-    DRIVE_PAUSES,
+    REFUSED_PAUSES,
     Decline,
     DisputePicture,
     Doubt,
@@ -41,7 +39,8 @@ from payment.domain import (
     Picture,
 )
 from payment.pictures import ChargeRefunded, StripeEvent, read_event
-from payment.refunds import Refund, RefundPicture, RefundStatus, failed, left, request
+from payment.refund_commands import RefundCommands
+from payment.refunds import RefundPicture, left
 from payment.repository import Repository
 from payment.stripe_api import StripeApi
 
@@ -65,6 +64,7 @@ class PaymentHandlers:
         self._clock = clock
         self._intents_asking_seconds = intents_asking_seconds
         self._commands_asking_seconds = commands_asking_seconds
+        self._refunds = RefundCommands(repository, stripe, clock)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
         self.webhooks: Handlers = {StripeEventReceived: self.take_events}
         self.commands: Handlers = {
@@ -108,7 +108,7 @@ class PaymentHandlers:
                 elif answer is Nothing.NEW_KEY:
                     books.put(domain.with_new_key(old, now))
                 else:
-                    books.put(domain.unanswered(old, now, random.random()))
+                    books.put(_unanswered(old, answer, now))
             await books.save(work)
         return self._follow(books, books.changed(), causes)
 
@@ -151,7 +151,7 @@ class PaymentHandlers:
                     # Where Stripe will not cancel it (money is on its way), the booking asks again.
                     books.put(domain.not_canceled(books.payments[payment.booking_id], now))
                 else:
-                    books.put(domain.unanswered(old, now, random.random()))
+                    books.put(_unanswered(old, answer, now))
             await books.save(work)
         answered = [p.booking_id for p, answer in zip(asked, answers, strict=True) if isinstance(answer, Picture)]
         return books.reports(answered, causes)
@@ -176,6 +176,7 @@ class PaymentHandlers:
                 if isinstance(whole, Whole):
                     _take_whole(books, payment.booking_id, whole, now)
             await books.save(work)
+        self._stripe.metrics.count_failed(books.failed_refunds)
         # Without an intent, being asked for it is what brings the payment on.
         creating = [p for p in books.payments.values() if p.status is CREATING]
         return [
@@ -185,34 +186,7 @@ class PaymentHandlers:
 
     async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Note refunds under their ids, have Stripe make them, note what came of it."""
-        causes = _by_booking(deliveries)
-        now, deadline = self._clock(), _in(self._commands_asking_seconds)
-        async with self._repository.work() as work:
-            books = await Books.open(work, list(causes))
-            for delivery in deliveries:
-                _request_refund(books, delivery.message, now)
-            await books.save(work)
-        asked = [
-            (payment, refund)
-            for id, payment in books.payments.items()
-            for refund in books.refunds(id)
-            if refund.status is RefundStatus.REQUESTED
-        ]
-        if not asked:
-            return books.reports(books.payments.keys(), causes)
-        answers = await side_by_side(
-            asking.make_refund(self._stripe, payment, refund, now, deadline) for payment, refund in asked
-        )
-        async with self._repository.work() as work:
-            books = await Books.open(work, list(causes))
-            seen = [
-                _note_refund(books, payment.booking_id, refund.id, answer, self._clock())
-                for (payment, refund), answer in zip(asked, answers, strict=True)
-            ]
-            await books.save(work)
-        # Refused: something was done by hand that is not known yet.
-        syncs = [tell(SyncPayment(booking_id=id), id, cause=causes.get(id)) for id in seen if id is not None]
-        return [*books.reports(books.payments.keys(), causes), *syncs]
+        return await self._refunds.refund(deliveries, _by_booking(deliveries), _in(self._commands_asking_seconds))
 
     async def report_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """The booking has taken a version in: the newest one need not be told again."""
@@ -248,6 +222,7 @@ class PaymentHandlers:
             await books.save(work)
             # The look may be lost: then the catch-up finds these as if they had never come, until all is clear.
             await work.unstore_events(doubtful)
+        self._stripe.metrics.count_failed(books.failed_refunds)
         # Where an event does not say enough, Stripe's own object decides: never in a webhook's way.
         syncs = [tell(SyncPayment(booking_id=id), id, cause=causes[id]) for id in sync]
         return [*self._follow(books, books.changed(), causes), *syncs]
@@ -255,6 +230,14 @@ class PaymentHandlers:
 
 def _in(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
+
+
+def _unanswered(old: Payment, answer: Nothing, now: datetime) -> Payment:
+    """Asked again: much later where Stripe refuses even to show what there is."""
+    spread = random.random()
+    if answer is Nothing.REFUSED:
+        return domain.unanswered(old, now, spread, REFUSED_PAUSES)
+    return domain.unanswered(old, now, spread)
 
 
 def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
@@ -305,48 +288,7 @@ def _take_event(books: Books, payment: Payment, event: StripeEvent, now: datetim
 
 def _take_whole(books: Books, id: UUID, whole: Whole, now: datetime) -> None:
     books.take(books.payments[id], whole.picture, now)
-    if whole.refunds is not None and not books.take_refunds(books.payments[id], whole.refunds, now):
+    if whole.refunds is not None and not books.take_refunds(books.payments[id], whole.refunds, now, complete=True):
         log.error("refunds over what was captured", booking=str(id))
     if whole.dispute is not None:
         books.put(domain.take_dispute(books.payments[id], whole.dispute, now))
-
-
-def _request_refund(books: Books, message: RefundPayment, now: datetime) -> None:
-    payment = books.payments.get(message.booking_id)
-    if payment is None or payment.amount_captured == 0:
-        log.warning("refund of what was not paid", booking=str(message.booking_id))
-        return
-    refunds = books.refunds(payment.booking_id)
-    if any(refund.id == message.refund_id for refund in refunds):
-        return
-    refund = request(
-        message.refund_id, payment.booking_id, message.amount, payment.amount_captured, refunds, now, DRIVE_FIRST
-    )
-    books.put_refunds(payment, (*refunds, refund), now)
-
-
-def _note_refund(
-    books: Books, id: UUID, refund_id: UUID, answer: RefundPicture | Decline | Nothing, now: datetime
-) -> UUID | None:
-    """Take over what Stripe answered of a refund; the booking's id where its payment should be looked at."""
-    payment, refunds = books.payments[id], books.refunds(id)
-    old = next(refund for refund in refunds if refund.id == refund_id)
-    if isinstance(answer, RefundPicture):
-        # It is ours whether its metadata says so or not.
-        mine = replace(answer, refund_id=refund_id)
-        return None if books.take_refunds(payment, [mine], now) else id
-    if old.status is not RefundStatus.REQUESTED:
-        return None  # a webhook was faster
-    if isinstance(answer, Decline):
-        new = failed(old, answer.code, now)
-    elif answer is Nothing.NEW_KEY:
-        new = replace(old, key_number=old.key_number + 1, asked_at=now, drive_after=now)
-    else:
-        wait = domain.pause(old.drive_attempts, DRIVE_PAUSES, random.random())
-        new = replace(old, drive_after=now + wait, drive_attempts=old.drive_attempts + 1)
-    books.put_refunds(payment, _with(refunds, new), now)
-    return id if isinstance(answer, Decline) else None
-
-
-def _with(refunds: Sequence[Refund], new: Refund) -> tuple[Refund, ...]:
-    return tuple(new if refund.id == new.id else refund for refund in refunds)

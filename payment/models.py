@@ -99,11 +99,18 @@ class Refund(Model):
     by_hand = fields.BooleanField(db_default=False)
     asked_at = fields.DatetimeField()
     key_number = fields.IntField(db_default=1)
-    # Not null while Stripe has not answered.
+    # Not null while Stripe has not made it.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
+    # Of all that is left: its amount follows what is left until Stripe has made it. A part's never changes.
+    whole = fields.BooleanField(db_default=False)
+    # Why it is not made yet: Stripe's pending_reason, or the code with which Stripe refused it last.
+    pending_reason = fields.CharField(max_length=255, null=True)
+    # How often, and since when, Stripe has refused it though its amount fits.
+    refusals = fields.IntField(db_default=0)
+    refused_since = fields.DatetimeField(null=True)
 
     class Meta:
         table = "refunds"

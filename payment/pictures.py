@@ -146,6 +146,7 @@ def read_refund(refund: Json) -> RefundPicture:
         status=REFUND_STATUSES.get(refund["status"], RefundStatus.PENDING),
         reason=text_or_none(refund.get("failure_reason")),
         refund_id=own_id(refund, REFUND_ID),
+        pending_reason=text_or_none(refund.get("pending_reason")),
     )
 
 

@@ -3,6 +3,9 @@
 A refund is a row with its own id before Stripe is called, and can fail days after it was made
 (https://docs.stripe.com/refunds#failed-refunds). The sum of those that have not failed never exceeds what
 was captured.
+
+A refund is *whole* (all that is left) or a *part* of an amount that somebody named. A whole one is asked for in
+another amount when less is left than was known; a part is made in its own amount or refused.
 """
 
 from __future__ import annotations
@@ -16,6 +19,20 @@ from uuid import UUID, uuid5
 # The namespace of ids of refunds that were made by hand at Stripe: seen again, it is the same refund.
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
+# Why a refund does not fit: there is nothing to give back any more, or less than it asks for.
+NOTHING_LEFT, AMOUNT_TOO_LARGE = "nothing_left", "amount_too_large"
+# `superseded` is what rows of earlier releases say for the same.
+DO_NOT_FIT = frozenset({NOTHING_LEFT, AMOUNT_TOO_LARGE, "superseded"})
+
+# Refusals of a refund that would fit (https://docs.stripe.com/error-codes): these only a person can cure.
+FOR_PEOPLE = frozenset({"charge_disputed", "refund_disputed_payment", "charge_not_refundable"})
+# These contradict Stripe's own list of refunds, which was read after the refusal: not believed at once.
+CONTRADICTIONS = frozenset({"charge_already_refunded", AMOUNT_TOO_LARGE})
+CONTRADICTED_FOR = timedelta(minutes=15)
+# Every other refusal may pass, as one for want of balance does (Stripe names no code for it): so long it is tried
+# again.
+REFUSED_FOR = timedelta(days=7)
+
 
 class RefundStatus(StrEnum):
     REQUESTED = "requested"
@@ -26,11 +43,15 @@ class RefundStatus(StrEnum):
 
 # Stripe moves a refund forward only; a picture from behind is an old one.
 _ORDER = {status: place for place, status in enumerate(RefundStatus)}
+# What a pending refund waits for, in the order in which it does (`pending_reason` of Stripe's refund).
+_WAITS = {None: 0, "charge_pending": 1, "insufficient_funds": 2, "processing": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`reason` says why it failed: Stripe's failure_reason or error code, or one of ours."""
+    """`reason` says why it failed: Stripe's failure_reason or error code, or one of ours. `pending_reason` says why
+    it is not made yet: Stripe's pending_reason, or the code with which Stripe refused it last. `refusals` counts
+    these since `refused_since`; `whole`: it is for all that is left."""
 
     id: UUID
     booking_id: UUID
@@ -45,6 +66,15 @@ class Refund:
     key_number: int = 1
     drive_after: datetime | None = None
     drive_attempts: int = 0
+    whole: bool = False
+    pending_reason: str | None = None
+    refusals: int = 0
+    refused_since: datetime | None = None
+
+    @property
+    def unmade(self) -> bool:
+        """Stripe has still to make it."""
+        return self.status is RefundStatus.REQUESTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +86,7 @@ class RefundPicture:
     status: RefundStatus
     reason: str | None = None
     refund_id: UUID | None = None
+    pending_reason: str | None = None
 
 
 def refunded(refunds: Sequence[Refund]) -> int:
@@ -68,20 +99,48 @@ def left(captured: int, refunds: Sequence[Refund]) -> int:
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
 
-def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
-    """A refund failed, and none of at least its amount that was asked for since then makes it good."""
+# --- What a person has to see to ----------------------------------------------------------------------------
+
+
+def failures(captured: int, refunds: Sequence[Refund]) -> tuple[Refund, ...]:
+    """The refunds that failed and that nothing has made good, oldest first: none when nothing is left.
+
+    One that the bank or Stripe failed is made good by a later one of at least its amount; a part that did not fit
+    by any later one. A whole one that found nothing left has not failed: others have given back what it was for.
+    """
     if left(captured, refunds) <= 0:
-        return False
-    return any(
-        failed.status is RefundStatus.FAILED
-        and not any(
-            later.status is not RefundStatus.FAILED
-            and later.amount >= failed.amount
-            and later.created_at > failed.updated_at
-            for later in refunds
-        )
+        return ()
+    return tuple(
+        failed
         for failed in refunds
+        if failed.status is RefundStatus.FAILED
+        and not (failed.whole and failed.reason in DO_NOT_FIT)
+        and not any(_makes_good(later, failed) for later in refunds)
     )
+
+
+def _makes_good(later: Refund, failed: Refund) -> bool:
+    if later.status is RefundStatus.FAILED or later.created_at <= failed.updated_at:
+        return False
+    return failed.reason in DO_NOT_FIT or later.amount >= failed.amount
+
+
+def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
+    """A refund failed, and no later one makes it good."""
+    return bool(failures(captured, refunds))
+
+
+def to_give_again(captured: int, refunds: Sequence[Refund]) -> int:
+    """What of the refunds that failed can be tried again: all that is left when a whole one failed; nothing of a
+    part that did not fit, which would not fit again."""
+    rest = left(captured, refunds)
+    again = [refund for refund in failures(captured, refunds) if refund.reason not in DO_NOT_FIT]
+    if any(refund.whole for refund in again):
+        return rest
+    return min(rest, sum(refund.amount for refund in again))
+
+
+# --- Requests -----------------------------------------------------------------------------------------------
 
 
 def request(
@@ -92,22 +151,37 @@ def request(
     refunds: Sequence[Refund],
     now: datetime,
     drive_after: timedelta,
+    whole: bool | None = None,
 ) -> Refund:
-    """A new refund of `amount`, or of all that is left. It has failed at once when so much is not left."""
+    """A new refund: a part of `amount`, or all that is left. It has failed at once when so much is not left.
+
+    `whole` is None from a sender that does not know of it: then an amount that is all that is left means all of it.
+    """
     rest = left(captured, refunds)
+    if whole is None:
+        whole = amount is None or amount == rest
+    wanted = (rest if rest > 0 else captured) if whole or amount is None else amount
     refund = Refund(
         id,
         booking_id,
-        amount or (rest if rest > 0 else captured),
+        wanted,
         RefundStatus.REQUESTED,
         asked_at=now,
         created_at=now,
         updated_at=now,
         drive_after=now + drive_after,
+        whole=whole,
     )
-    if refund.amount > rest:
-        return failed(refund, "nothing_left" if rest <= 0 else "amount_too_large", now)
-    return refund
+    return _misfit(refund, rest, now) if refund.amount > rest else refund
+
+
+def _misfit(refund: Refund, room: int, now: datetime) -> Refund:
+    """A refund that asks for more than there is room for: a whole one for what there is, under the next key."""
+    if room <= 0:
+        return failed(refund, NOTHING_LEFT, now)
+    if not refund.whole:
+        return failed(refund, AMOUNT_TOO_LARGE, now)
+    return with_new_key(replace(refund, amount=room), now)
 
 
 def failed(refund: Refund, reason: str, now: datetime) -> Refund:
@@ -116,10 +190,59 @@ def failed(refund: Refund, reason: str, now: datetime) -> Refund:
         refund,
         status=RefundStatus.FAILED,
         reason=reason,
+        pending_reason=None,
         drive_after=None,
         drive_attempts=0,
         updated_at=now,
     )
+
+
+def with_new_key(refund: Refund, now: datetime) -> Refund:
+    """The same refund, asked for under the next key. Only where Stripe's list was read and the key before can make
+    nothing any more: Stripe has refused it, has forgotten it, or cannot give as much as it asks for."""
+    return replace(refund, key_number=refund.key_number + 1, asked_at=now, drive_after=now, drive_attempts=0)
+
+
+def refused(
+    refund: Refund,
+    code: str,
+    captured: int,
+    refunds: Sequence[Refund],
+    now: datetime,
+    pause: timedelta,
+    *,
+    listed: bool,
+) -> Refund:
+    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits.
+
+    It is asked for again after `pause`, until its time is over: under the next key, a whole one for all that is
+    left. Where the list could not be read (not `listed`), under the same key.
+    """
+    since = refund.refused_since or now
+    if now - since >= _patience(code):
+        return failed(refund, code, now)
+    again = refund
+    if listed:
+        room = left(captured, [each for each in refunds if each.id != refund.id])
+        again = with_new_key(replace(refund, amount=room) if refund.whole else refund, now)
+    return replace(
+        again,
+        pending_reason=code,
+        refusals=refund.refusals + 1,
+        refused_since=since,
+        drive_after=now + pause,
+        drive_attempts=0,
+        updated_at=now,
+    )
+
+
+def _patience(code: str) -> timedelta:
+    if code in FOR_PEOPLE:
+        return timedelta()
+    return CONTRADICTED_FOR if code in CONTRADICTIONS else REFUSED_FOR
+
+
+# --- What Stripe shows --------------------------------------------------------------------------------------
 
 
 class DoesNotFit(Exception):
@@ -132,11 +255,14 @@ def take_in(
     refunds: Sequence[Refund],
     pictures: Sequence[RefundPicture],
     now: datetime,
+    *,
+    complete: bool = False,
 ) -> tuple[Refund, ...]:
     """The refunds after `pictures` were seen; those made by hand are added.
 
-    What Stripe shows is a fact: a refund that was only requested gives way where both do not fit. Raises
-    DoesNotFit when the facts do not fit one another: then they must be seen all at once.
+    What Stripe shows is a fact. When `pictures` are all that Stripe has (`complete`), a refund that was only
+    requested gives way where both do not fit: a whole one is lowered to what is left, a part is refused. Raises
+    DoesNotFit when the facts do not fit one another, or a requested refund: then they must be seen all at once.
     """
     known = {refund.id: refund for refund in refunds}
     of_stripe = {refund.stripe_refund_id: refund.id for refund in refunds if refund.stripe_refund_id}
@@ -144,27 +270,43 @@ def take_in(
         id = of_stripe.get(picture.stripe_refund_id) or picture.refund_id
         if id is None or id not in known:
             id = uuid5(BY_HAND, picture.stripe_refund_id)
-        known[id] = _taken(known[id], picture, now) if id in known else _by_hand(id, booking_id, picture, now)
-    for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
-        if refund.status is RefundStatus.REQUESTED and left(captured, tuple(known.values())) < 0:
-            known[refund.id] = failed(refund, "superseded", now)
+        known[id] = (
+            _taken(known[id], picture, now, complete) if id in known else _by_hand(id, booking_id, picture, now)
+        )
+    if complete:
+        for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
+            over = -left(captured, tuple(known.values()))
+            if over > 0 and refund.unmade:
+                known[refund.id] = _misfit(refund, refund.amount - over, now)
     if left(captured, tuple(known.values())) < 0:
         raise DoesNotFit
     return tuple(known.values())
 
 
-def _taken(old: Refund, picture: RefundPicture, now: datetime) -> Refund:
+def _taken(old: Refund, picture: RefundPicture, now: datetime, complete: bool) -> Refund:
     if old.stripe_refund_id is not None and _ORDER[picture.status] <= _ORDER[old.status]:
-        return old
+        return _waiting(old, picture, complete)
+    pending = picture.status is RefundStatus.PENDING
     return replace(
         old,
+        # A whole one may have been lowered while an earlier request for more was on its way.
+        amount=picture.amount,
         status=picture.status,
         stripe_refund_id=picture.stripe_refund_id,
         reason=picture.reason,
+        pending_reason=picture.pending_reason if pending else None,
         drive_after=None,
         drive_attempts=0,
         updated_at=now,
     )
+
+
+def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
+    """A pending refund may wait for something else; what an event says of it may be old."""
+    if old.status is not RefundStatus.PENDING or picture.status is not RefundStatus.PENDING:
+        return old
+    later = _WAITS.get(picture.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)
+    return replace(old, pending_reason=picture.pending_reason) if later or complete else old
 
 
 def _by_hand(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
@@ -179,4 +321,5 @@ def _by_hand(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) 
         stripe_refund_id=picture.stripe_refund_id,
         reason=picture.reason,
         by_hand=True,
+        pending_reason=picture.pending_reason if picture.status is RefundStatus.PENDING else None,
     )

@@ -54,6 +54,10 @@ def report(payment: Payment, refunds: Sequence[Refund] = (), cause: Delivery | N
         refund_ids=shown.ids,
         refund_pending=shown.pending,
         refund_failed=shown.failed,
+        refund_waiting=shown.waiting,
+        refund_error=shown.error,
+        refund_failed_amount=shown.failed_amount,
+        refund_failed_whole=shown.failed_whole,
         disputed=payment.disputed,
         last_error=PaymentError(code=error.code, decline_code=error.decline_code, message=error.message)
         if error

@@ -68,6 +68,10 @@ REFUND_COLUMNS = {
     "key_number": "int",
     "drive_after": "timestamptz",
     "drive_attempts": "int",
+    "whole": "bool",
+    "pending_reason": "varchar",
+    "refusals": "int",
+    "refused_since": "timestamptz",
 }
 
 PAYMENT = ", ".join(PAYMENT_COLUMNS)
@@ -97,7 +101,7 @@ FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS ne
 WHERE p.booking_id = new.booking_id AND p.version = new.old_version
 """
 REFUNDS = f"SELECT {REFUND} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
-REFUND_FIXED = ("id", "booking_id", "amount", "created_at", "by_hand")
+REFUND_FIXED = ("id", "booking_id", "created_at", "by_hand", "whole")
 SAVE_REFUNDS = f"""
 INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({unnest(REFUND_COLUMNS)}) AS new
 ON CONFLICT (id) DO UPDATE SET

@@ -38,7 +38,9 @@ class PaymentSettler(Settler):
         envelopes += [drive(payment) for payment in payments]
         envelopes += [
             tell(
-                RefundPayment(booking_id=refund.booking_id, refund_id=refund.id, amount=refund.amount),
+                RefundPayment(
+                    booking_id=refund.booking_id, refund_id=refund.id, amount=refund.amount, whole=refund.whole
+                ),
                 refund.booking_id,
             )
             for refund in refunds

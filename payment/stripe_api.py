@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from common.health import Gate
 from common.telemetry import LATENCY_S
 from payment.pacing import Lane, Pacer
 from payment.pictures import Json
+from payment.refunds import Refund
 
 # The version whose shapes `pictures.py` reads.
 STRIPE_VERSION: Final = "2026-10-28.endive"
@@ -55,12 +56,17 @@ class KeySpent(Exception):
 
 
 class Refused(Exception):
-    """The request is wrong, or the object's state does not allow it: asking again would not help."""
+    """The request is wrong, or the object's state does not allow it: asking the same again would not help.
 
-    def __init__(self, code: str, message: str, intent: Json | None) -> None:
+    `code` is Stripe's error code; where it names none (as for want of balance), the code of its message or the kind
+    of the error. `param` is the parameter that it is about.
+    """
+
+    def __init__(self, code: str, message: str, intent: Json | None, param: str | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.param = param
         self.intent = intent  # as it is, where Stripe showed it
 
 
@@ -76,6 +82,9 @@ class StripeMetrics:
             buckets=LATENCY_S,
             registry=registry,
         )
+        self.failed_refunds = Counter(
+            "holdfast_refunds_failed", "Refunds that want an operator, by reason", ("reason",), registry=registry
+        )
         self.turn_seconds = Histogram(
             "holdfast_stripe_turn_seconds",
             "Wait for the turn to call Stripe",
@@ -83,6 +92,11 @@ class StripeMetrics:
             buckets=LATENCY_S,
             registry=registry,
         )
+
+    def count_failed(self, refunds: Iterable[Refund]) -> None:
+        """After the commit, of refunds that have just failed."""
+        for refund in refunds:
+            self.failed_refunds.labels(refund.reason or "unknown").inc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,7 @@ class StripeApi:
     ) -> None:
         self._client = client
         self._pacer = pacer
-        self._metrics = metrics
+        self.metrics = metrics
         self._gate = gate
         self._timeout_s = timeout_s
         self._silent = 0
@@ -212,8 +226,8 @@ class StripeApi:
         finally:
             elapsed = time.perf_counter() - started
             self._next_probe = time.monotonic() + self._probing
-            self._metrics.calls.labels(operation, outcome).inc()
-            self._metrics.seconds.labels(operation).observe(elapsed)
+            self.metrics.calls.labels(operation, outcome).inc()
+            self.metrics.seconds.labels(operation).observe(elapsed)
             log.info(
                 "stripe",
                 operation=operation,
@@ -238,7 +252,7 @@ class StripeApi:
         except TimeoutError:
             raise Unanswered("no turn in time") from None
         finally:
-            self._metrics.turn_seconds.labels(lane).observe(time.perf_counter() - started)
+            self.metrics.turn_seconds.labels(lane).observe(time.perf_counter() - started)
 
     async def _judge(self, error: stripe.StripeError) -> str:
         """What an error means, and what follows from it for all calls."""
@@ -263,8 +277,9 @@ class StripeApi:
 
 def _meaning(error: stripe.StripeError, outcome: str) -> Exception:
     if outcome == "refused":
-        code = error.code or type(error).__name__
-        return Refused(code, error.user_message or "", _details(error).get("payment_intent"))
+        details = _details(error)
+        code = error.code or details.get("message_code") or type(error).__name__
+        return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
     if outcome == "spent":
         return KeySpent(str(error))
     return Unanswered(f"{type(error).__name__}: {error}")

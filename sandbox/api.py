@@ -123,6 +123,7 @@ class Api:
                 idempotency_key=None if made is None else made.key,
                 publishable=publishable,
             )
+            work.refund_refused, work.refund_pending = fault.refund_refused, fault.refund_pending
             call = _Call(operation, raw, dict(request.match_info))
             try:
                 reply = self._once(work, call, made, fault, request_id)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from fnmatch import fnmatchcase
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,9 @@ class Count(BaseModel):
 
     count: int = Field(ge=0)
 
+
+PendingReason = Literal["processing", "insufficient_funds", "charge_pending"]
+"""https://docs.stripe.com/api/refunds/object#refund_object-pending_reason"""
 
 Chance = Annotated[float, Field(ge=0, le=1)] | Count
 """How often a fault happens: a share of all, or the next so many."""
@@ -62,6 +65,11 @@ class Switches(BaseModel):
     limit: Chance = 0.0
     """Answered 429 with `Retry-After: retry_after_seconds`, without doing anything."""
     retry_after_seconds: float = Field(default=1, ge=0, le=3600)
+    refund_refused: Chance = 0.0
+    """Of `POST /v1/refunds`: refused for want of balance, which the idempotency key keeps and repeats."""
+    refund_pending: Chance = 0.0
+    """Of `POST /v1/refunds`: made, and pending for `refund_pending_reason` until somebody moves it."""
+    refund_pending_reason: PendingReason = "insufficient_funds"
     webhooks: WebhookSwitches = WebhookSwitches()
 
 
@@ -73,6 +81,8 @@ class Fault(NamedTuple):
     error_before: bool = False
     error_after: bool = False
     timeout_after: bool = False
+    refund_refused: bool = False
+    refund_pending: PendingReason | None = None
 
 
 class Fate(NamedTuple):
@@ -83,6 +93,7 @@ class Fate(NamedTuple):
     delay_seconds: float = 0
 
 
+REFUND = ("POST", "/v1/refunds")
 NO_FAULT = Fault()
 NO_FATE = Fate()
 ALL_OFF = Switches()
@@ -129,7 +140,16 @@ class Faults:
             error_before=before,
             error_after=after and self._strikes("error_after", on.error_after),
             timeout_after=after and self._strikes("timeout_after", on.timeout_after),
+            **(self._of_refund() if after and (method, path) == REFUND else {}),
         )
+
+    def _of_refund(self) -> dict[str, Any]:
+        """What Stripe's balance makes of a refund."""
+        on = self.switches
+        if self._strikes("refund_refused", on.refund_refused):
+            return {"refund_refused": True}
+        pending = self._strikes("refund_pending", on.refund_pending)
+        return {"refund_pending": on.refund_pending_reason} if pending else {}
 
     def of_delivery(self, event_type: str) -> Fate:
         """The fate of the delivery that is about to be sent for the first time."""

@@ -49,7 +49,9 @@ def create(work: Work, params: dict[str, Any]) -> Object:
     amount = _amount_of(work, charge, params)
     refund = objects.refund(charge, amount, params.get("reason"), params.get("metadata") or {}, work.now)
     behaviour = behaviour_of(charge["payment_method_details"])
-    if behaviour.refund == "succeeds_later":
+    if work.refund_pending is not None:
+        refund["pending_reason"] = work.refund_pending
+    elif behaviour.refund == "succeeds_later":
         refund["pending_reason"] = "processing"
         work.later("refund.succeed", refund["id"], work.settle_seconds)
     else:
@@ -177,6 +179,10 @@ def _amount_of(work: Work, charge: Object, params: dict[str, Any]) -> int:
         )
         raise ApiError(400, message, param="amount")
     check_step(amount, charge["currency"])
+    if work.refund_refused:
+        # Stripe mostly makes a refund that is pending; where it refuses, it says so in the message's code.
+        message = "Insufficient funds in your Stripe balance to refund this amount."
+        raise ApiError(400, message, message_code="insufficient_balance_for_refund")
     return amount
 
 

@@ -57,6 +57,10 @@ class Work:
     idempotency_key: str | None = None
     publishable: bool = False
     """Whether the caller holds only the publishable key."""
+    refund_refused: bool = False
+    """The account's balance does not suffice for a refund: it is refused."""
+    refund_pending: str | None = None
+    """Why a refund that is made stays pending until somebody moves it."""
     deliveries: list[Delivery] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
 

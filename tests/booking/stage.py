@@ -41,7 +41,7 @@ from common.resources import Booking
 from common.streams import Entry
 from common.telemetry import Metrics
 
-TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests"
+TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries"
 ENTRIES = count(1)
 TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
 M = TypeVar("M", bound=Message)

@@ -90,6 +90,10 @@ REPORT: dict[str, Any] = {
     "refund_ids": (OTHER,),
     "refund_pending": True,
     "refund_failed": True,
+    "refund_waiting": "insufficient_funds",
+    "refund_error": "charge_disputed",
+    "refund_failed_amount": 500,
+    "refund_failed_whole": True,
     "disputed": True,
     "last_error": ERROR,
 }
@@ -138,6 +142,7 @@ _ALL: list[m.Message] = [
         ticket_types=(CHANGE,),
     ),
     m.CancelEvent(event_id=OTHER),
+    m.RetryRefunds(event_id=OTHER, retry_id=ID),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500),
     m.GetBooking(booking_id=ID, owner="guest:1"),
     m.ListBookings(
@@ -165,7 +170,7 @@ _ALL: list[m.Message] = [
     m.CreatePaymentIntent(booking_id=ID, event_id=OTHER, amount=2000, currency="eur"),
     m.CancelPaymentIntent(booking_id=ID),
     m.SyncPayment(booking_id=ID),
-    m.RefundPayment(booking_id=ID, refund_id=OTHER, amount=500),
+    m.RefundPayment(booking_id=ID, refund_id=OTHER, amount=500, whole=True),
     m.PaymentReportApplied(booking_id=ID, version=3),
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),

@@ -38,6 +38,7 @@ TABLE = {
         "event.create": "CreateEvent",
         "event.update": "UpdateEvent",
         "event.cancel": "CancelEvent",
+        "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
     },
     "booking.queries": {

@@ -19,8 +19,10 @@ from payment.refunds import (
     a_refund_failed,
     left,
     refunded,
+    refused,
     request,
     take_in,
+    to_give_again,
 )
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -116,11 +118,163 @@ def test_a_refund_by_hand_is_added_once() -> None:
     assert [(each.by_hand, each.amount, each.status) for each in once] == [(True, 250, SUCCEEDED)]
 
 
-def test_what_was_only_requested_gives_way_to_a_refund_by_hand() -> None:
-    """Stripe has made the one and cannot make both."""
-    refunds = take_in(BOOKING, CAPTURED, [refund(1, 1000, REQUESTED)], [shown(2, 100, SUCCEEDED, ours=False)], NOW)
+# captured 1000; a refund that is only requested, and one made by hand that the requester did not know of.
+GIVES_WAY = [
+    # whole, asked for, by hand, status, amount, reason, key
+    (True, 1000, 100, REQUESTED, 900, None, 2),
+    (True, 1000, 999, REQUESTED, 1, None, 2),
+    (True, 1000, 1000, FAILED, 1000, "nothing_left", 1),
+    (True, 900, 100, REQUESTED, 900, None, 1),
+    (False, 1000, 100, FAILED, 1000, "amount_too_large", 1),
+    (False, 400, 700, FAILED, 400, "amount_too_large", 1),
+    (False, 400, 1000, FAILED, 400, "nothing_left", 1),
+    (False, 400, 600, REQUESTED, 400, None, 1),
+]
 
-    assert [(each.status, each.reason) for each in refunds] == [(FAILED, "superseded"), (SUCCEEDED, None)]
+
+@pytest.mark.parametrize(("whole", "amount", "by_hand", "status", "expected", "reason", "key"), GIVES_WAY)
+def test_what_was_only_requested_gives_way_to_a_refund_by_hand(
+    whole: bool, amount: int, by_hand: int, status: RefundStatus, expected: int, reason: str | None, key: int
+) -> None:
+    """Stripe has made the one and cannot make both: all that is left is less then, a part is refused."""
+    before = replace(refund(1, amount, REQUESTED), whole=whole)
+    made = [shown(2, by_hand, SUCCEEDED, ours=False)]
+    once = take_in(BOOKING, CAPTURED, [before], made, NOW, complete=True)
+    mine = once[0]
+
+    assert (mine.status, mine.amount, mine.reason, mine.key_number) == (status, expected, reason, key)
+    assert take_in(BOOKING, CAPTURED, once, made, NOW, complete=True) == once
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_picture_alone_moves_no_other_refund(whole: bool) -> None:
+    """An event does not say what else Stripe has: all of it is looked at first."""
+    before = replace(refund(1, 1000, REQUESTED), whole=whole)
+
+    with pytest.raises(DoesNotFit):
+        take_in(BOOKING, CAPTURED, [before], [shown(2, 100, SUCCEEDED, ours=False)], NOW)
+
+
+def test_of_two_requests_the_younger_gives_way() -> None:
+    older, younger = replace(refund(1, 400, REQUESTED), whole=True), replace(refund(2, 600, REQUESTED), whole=True)
+    by_hand = shown(3, 500, SUCCEEDED, ours=False)
+    after = take_in(BOOKING, CAPTURED, [older, younger], [by_hand], NOW, complete=True)
+
+    assert [(each.amount, each.status) for each in after] == [(400, REQUESTED), (100, REQUESTED), (500, SUCCEEDED)]
+
+
+def test_a_request_for_more_that_was_on_its_way_is_taken_over_as_it_was_made() -> None:
+    """It had been lowered for a refund by hand that the bank then failed; Stripe's amount is a fact."""
+    before = [
+        replace(refund(1, 900, REQUESTED), whole=True, key_number=2),
+        replace(refund(2, 100, FAILED), by_hand=True),
+    ]
+    mine, _ = take_in(BOOKING, CAPTURED, before, [shown(1, 1000, SUCCEEDED)], NOW)
+
+    assert (mine.status, mine.amount) == (SUCCEEDED, 1000)
+
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+REFUSALS = [
+    # code, refused for the first time so long ago, by then
+    ("insufficient_balance_for_refund", None, REQUESTED),
+    ("InvalidRequestError", None, REQUESTED),
+    ("InvalidRequestError", 6 * DAY, REQUESTED),
+    ("balance_insufficient", 7 * DAY, FAILED),
+    ("charge_already_refunded", None, REQUESTED),
+    ("charge_already_refunded", 14 * MINUTE, REQUESTED),
+    ("charge_already_refunded", 15 * MINUTE, FAILED),
+    ("amount_too_large", 15 * MINUTE, FAILED),
+    ("charge_disputed", None, FAILED),
+    ("charge_not_refundable", None, FAILED),
+]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("code", "since", "status"), REFUSALS)
+def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: RefundStatus, whole: bool) -> None:
+    """What time may cure is asked for again under the next key, for days; what it cannot has failed."""
+    before = replace(refund(1, 1000, REQUESTED), whole=whole, refused_since=None if since is None else NOW - since)
+    new = refused(before, code, CAPTURED, [before], NOW, MINUTE, listed=True)
+
+    assert new.status is status
+    if status is FAILED:
+        assert (new.reason, new.drive_after, new.pending_reason) == (code, None, None)
+        return
+    assert (new.key_number, new.refusals, new.pending_reason) == (2, 1, code)
+    assert new.drive_after == NOW + MINUTE
+    assert new.refused_since == (NOW if since is None else NOW - since)
+
+
+def test_without_stripes_list_the_key_stays() -> None:
+    """What is left is not known then."""
+    before = replace(refund(1, 400, REQUESTED), whole=True)
+    new = refused(before, "resource_missing", CAPTURED, [before], NOW, MINUTE, listed=False)
+
+    assert (new.key_number, new.amount, new.drive_after) == (1, 400, NOW + MINUTE)
+
+
+@pytest.mark.parametrize(("whole", "amount"), [(True, 1000), (False, 400)])
+def test_all_that_is_left_may_have_become_more(whole: bool, amount: int) -> None:
+    """One made by hand has failed meanwhile. A part stays what it is."""
+    before = replace(refund(1, 400, REQUESTED), whole=whole)
+    failed = replace(refund(2, 600, FAILED), by_hand=True)
+
+    assert refused(before, "x", CAPTURED, [before, failed], NOW, MINUTE, listed=True).amount == amount
+
+
+WAITS: list[tuple[str | None, str | None, str | None, str | None]] = [
+    # before, an event or Stripe's list shows, after the event, after the list
+    (None, "insufficient_funds", "insufficient_funds", "insufficient_funds"),
+    ("insufficient_funds", "processing", "processing", "processing"),
+    ("processing", "insufficient_funds", "processing", "insufficient_funds"),
+    ("insufficient_funds", None, "insufficient_funds", None),
+]
+
+
+@pytest.mark.parametrize(("before", "seen", "by_event", "by_list"), WAITS)
+def test_what_a_pending_refund_waits_for(
+    before: str | None, seen: str | None, by_event: str | None, by_list: str | None
+) -> None:
+    """An event may be old; the list is as it is now."""
+    known = replace(refund(1, 400, PENDING), pending_reason=before)
+    picture = replace(shown(1, 400, PENDING), pending_reason=seen)
+    (event,) = take_in(BOOKING, CAPTURED, [known], [picture], NOW)
+    (listed,) = take_in(BOOKING, CAPTURED, [known], [picture], NOW, complete=True)
+
+    assert (event.pending_reason, listed.pending_reason) == (by_event, by_list)
+
+
+@pytest.mark.parametrize("status", [SUCCEEDED, FAILED])
+def test_what_was_waited_for_is_over(status: RefundStatus) -> None:
+    known = replace(refund(1, 400, PENDING), pending_reason="processing")
+    (after,) = take_in(BOOKING, CAPTURED, [known], [shown(1, 400, status)], NOW)
+
+    assert after.pending_reason is None
+
+
+REQUESTS: list[tuple[int | None, bool | None, int, tuple[RefundStatus, int, bool]]] = [
+    # amount, whole, left, (status, amount, whole)
+    (1000, None, 1000, (REQUESTED, 1000, True)),
+    (None, None, 1000, (REQUESTED, 1000, True)),
+    (400, None, 1000, (REQUESTED, 400, False)),
+    (1000, True, 700, (REQUESTED, 700, True)),
+    (600, True, 700, (REQUESTED, 700, True)),
+    (700, False, 700, (REQUESTED, 700, False)),
+    (800, False, 700, (FAILED, 800, False)),
+    (800, True, 0, (FAILED, 1000, True)),
+]
+
+
+@pytest.mark.parametrize(("amount", "whole", "rest", "expected"), REQUESTS)
+def test_whole_or_a_part(
+    amount: int | None, whole: bool | None, rest: int, expected: tuple[RefundStatus, int, bool]
+) -> None:
+    """An older sender does not say which: all that is left is a whole one then."""
+    before = [refund(1, CAPTURED - rest, SUCCEEDED)] if rest < CAPTURED else []
+    new = request(UUID(int=99), BOOKING, amount, CAPTURED, before, NOW, MINUTE, whole)
+
+    assert (new.status, new.amount, new.whole) == expected
 
 
 def test_what_gave_way_wrongly_comes_back() -> None:
@@ -146,6 +300,11 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
     ("refunds", "expected"),
     [
         ([], False),
+        # A whole one found nothing left: what gave it back has failed by itself since, and counts.
+        ([replace(refund(1, 400, FAILED), whole=True, reason="nothing_left")], False),
+        # A part that did not fit is made good by any later one, also a smaller one.
+        ([replace(refund(1, 400, FAILED), reason="amount_too_large")], True),
+        ([replace(refund(1, 400, FAILED), reason="amount_too_large"), refund(2, 100, SUCCEEDED)], False),
         ([refund(1, 400, FAILED)], True),
         ([refund(1, 400, FAILED), refund(2, 400, REQUESTED)], False),
         ([refund(1, 400, FAILED), refund(2, 300, SUCCEEDED)], True),
@@ -156,6 +315,25 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
 def test_a_failure_is_loud_until_it_is_made_good(refunds: list[Refund], expected: bool) -> None:
     """By a later refund of at least its amount, or by there being nothing left to give back."""
     assert a_refund_failed(CAPTURED, refunds) is expected
+
+
+AGAIN = [
+    ([], 0),
+    ([refund(1, 400, FAILED)], 400),
+    ([refund(1, 400, FAILED), refund(2, 300, FAILED)], 700),
+    ([refund(1, 600, FAILED), refund(2, 700, FAILED)], 1000),
+    ([replace(refund(1, 400, FAILED), whole=True)], 1000),
+    ([replace(refund(1, 400, FAILED), whole=True), refund(2, 300, SUCCEEDED)], 700),
+    ([replace(refund(1, 400, FAILED), reason="amount_too_large")], 0),
+    ([replace(refund(1, 400, FAILED), reason="nothing_left")], 0),
+    ([refund(1, 400, FAILED), refund(2, 400, REQUESTED)], 0),
+]
+
+
+@pytest.mark.parametrize(("refunds", "expected"), AGAIN)
+def test_what_can_be_given_again(refunds: list[Refund], expected: int) -> None:
+    """Parts in their own amounts, never more than is left; what did not fit would not fit again."""
+    assert to_give_again(CAPTURED, refunds) == expected
 
 
 @given(

@@ -17,7 +17,7 @@ from tests.simulation.process import Process, current
 # The answer to a commit was not heard; or Postgres could not be reached.
 LOST: type[Exception] = DatabaseAway
 TABLES = {
-    "booking": "events, ticket_types, bookings, booking_transitions, operator_requests",
+    "booking": "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries",
     "payment": "payments, payment_attempts, refunds, stripe_events, event_cursor",
 }
 # Plans, and so the order of rows, must not depend on what ran before; nothing here has to survive a crash.

@@ -1,0 +1,338 @@
+"""Stripe refuses a refund: what its own list of refunds shows decides, and every new try has a new key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.messages import PaymentReport
+from payment.domain import REFUSED_PAUSES
+from payment.refunds import REFUSED_FOR
+from tests.payment.rows import bank
+from tests.payment.stage import Booking, Stage, booking
+from tests.payment.wire import Call, Fault
+
+REFUNDS = "/v1/refunds"
+TIMES = 10
+
+
+async def at_stripe(stage: Stage, of: Booking) -> list[tuple[int, str]]:
+    intent = (await stage.row(of))["intent_id"]
+    listed = (await stage.call("GET", REFUNDS, payment_intent=intent))["data"]
+    return sorted((refund["amount"], refund["status"]) for refund in listed)
+
+
+async def rows(stage: Stage, of: Booking) -> list[Any]:
+    query = "SELECT * FROM refunds WHERE booking_id = $1 AND NOT by_hand ORDER BY created_at, id"
+    return list(await stage.rows(query, of.id))
+
+
+def by_hand_meanwhile(stage: Stage, of: PaymentReport, *amounts: int) -> None:
+    """As each of our first requests is on its way, somebody gives so much back in the dashboard."""
+    waiting = list(amounts)
+
+    async def before(call: Call) -> None:
+        if call.path == REFUNDS and call.method == "POST" and waiting:
+            await bank(stage, f"payment_intents/{of.intent_id}/refund", amount=waiting.pop(0))
+
+    stage.wire.before = before
+
+
+def newest(reports: list[PaymentReport]) -> PaymentReport:
+    return max(reports, key=lambda report: report.version)
+
+
+# Paid 45.00, and all that is left is wanted.
+RACES = [
+    ([1500], [(1500, "succeeded"), (3000, "succeeded")]),
+    ([4500], [(4500, "succeeded")]),
+    ([1500, 500], [(500, "succeeded"), (1500, "succeeded"), (2500, "succeeded")]),
+    ([1500, 3000], [(1500, "succeeded"), (3000, "succeeded")]),
+    # One more than is asked for in one go: the settler goes on.
+    ([1500, 500, 200], [(200, "succeeded"), (500, "succeeded"), (1500, "succeeded"), (2300, "succeeded")]),
+]
+
+
+@pytest.mark.parametrize(("amounts", "expected"), RACES)
+async def test_the_rest_goes_back_by_itself(
+    stage: Stage, amounts: list[int], expected: list[tuple[int, str]]
+) -> None:
+    """However often somebody is faster; nothing of it is a failure, and no webhook is needed."""
+    of = booking(4500)
+    paid = await stage.paid(of)
+    by_hand_meanwhile(stage, paid, *amounts)
+    message = of.refund(4500).model_copy(update={"whole": True})
+    with capture_logs() as logs:
+        reports = await stage.do(message)
+        if newest(reports).refund_pending:
+            assert [due.id for due in await stage.repository.due_refunds(stage.clock(), 10)] == [message.refund_id]
+            reports = await stage.do(message)
+
+    assert await at_stripe(stage, of) == expected
+    report = newest(reports)
+    assert (report.amount_refunded, report.refund_pending, report.refund_failed) == (4500, False, False)
+    assert message.refund_id in report.refund_ids
+    keys = [call.key for call in stage.wire.made(REFUNDS)]
+    assert len(set(keys)) == len(keys)
+    assert not [log for log in logs if log["log_level"] == "error"]
+
+
+async def test_ten_times_of_ten(stage: Stage) -> None:
+    """15.00 of 45.00 given back by hand at the same moment: 30.00 goes back."""
+    for _ in range(TIMES):
+        of = booking(4500)
+        by_hand_meanwhile(stage, await stage.paid(of), 1500)
+        await stage.do(of.refund())
+        stage.wire.before = None
+        assert await at_stripe(stage, of) == [(1500, "succeeded"), (3000, "succeeded")]
+
+
+# A part that somebody named, of 45.00 of which 15.00 are given back by hand at the same moment.
+PARTS = [
+    (4000, "amount_too_large", [(1500, "succeeded")]),
+    (3001, "amount_too_large", [(1500, "succeeded")]),
+    (3000, None, [(1500, "succeeded"), (3000, "succeeded")]),
+    (100, None, [(100, "succeeded"), (1500, "succeeded")]),
+]
+
+
+@pytest.mark.parametrize(("amount", "reason", "expected"), PARTS)
+async def test_a_part_is_paid_in_its_own_amount_or_refused(
+    stage: Stage, amount: int, reason: str | None, expected: list[tuple[int, str]]
+) -> None:
+    of = booking(4500)
+    by_hand_meanwhile(stage, await stage.paid(of), 1500)
+    report = newest(await stage.do(of.refund(amount).model_copy(update={"whole": False})))
+
+    assert await at_stripe(stage, of) == expected
+    (row,) = await rows(stage, of)
+    assert (row["amount"], row["reason"]) == (amount, reason)
+    assert (report.refund_failed, report.refund_error) == (reason is not None, reason)
+    # It would not fit again.
+    assert report.refund_failed_amount == 0
+
+
+async def test_a_part_when_all_was_given_back(stage: Stage) -> None:
+    """There is nothing to be seen to: the customer has it all."""
+    of = booking(4500)
+    by_hand_meanwhile(stage, await stage.paid(of), 4500)
+    report = newest(await stage.do(of.refund(4000).model_copy(update={"whole": False})))
+
+    (row,) = await rows(stage, of)
+    assert (row["status"], row["reason"]) == ("failed", "nothing_left")
+    assert (report.amount_refunded, report.refund_failed) == (4500, False)
+
+
+def no_balance(times: int) -> Fault:
+    body = {"type": "invalid_request_error", "message_code": "insufficient_balance_for_refund"}
+    return Fault(REFUNDS, passed_on=False, status=400, body=body, sticks=True, times=times)
+
+
+@pytest.mark.parametrize("amount", [None, 2000])
+async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, amount: int | None) -> None:
+    """Stripe repeats a refusal for its key; operators see what is waited for, and nothing has failed."""
+    of = booking()
+    await stage.paid(of)
+    stage.wire.faults.append(no_balance(3))
+    message = of.refund(amount)
+    for tries in (1, 2, 3):
+        report = newest(await stage.do(message))
+        waiting = (report.refund_pending, report.refund_failed, report.refund_waiting)
+        assert waiting == (True, False, "insufficient_balance_for_refund")
+        (row,) = await rows(stage, of)
+        assert (row["status"], row["refusals"], row["key_number"]) == ("requested", tries, tries + 1)
+        pause = row["drive_after"] - stage.clock()
+        most = min(REFUSED_PAUSES[0] * 2 ** (tries - 1), REFUSED_PAUSES[1])
+        assert most / 2 - timedelta(seconds=10) < pause <= most
+        stage.clock.ahead += most
+        assert message.refund_id in [due.id for due in await stage.repository.due_refunds(stage.clock(), 10)]
+
+    report = newest(await stage.do(message))
+    assert (report.refund_waiting, report.refund_pending) == (None, False)
+    assert (amount or of.amount, "succeeded") in await at_stripe(stage, of)
+
+
+async def test_another_refund_of_the_booking_does_not_bring_the_waiting_one_forward(stage: Stage) -> None:
+    of = booking()
+    await stage.paid(of)
+    stage.wire.faults.append(no_balance(1))
+    waiting, other = of.refund(2000), of.refund(100)
+    await stage.do(waiting)
+    report = newest(await stage.do(other))
+
+    assert [call.key for call in stage.wire.made(REFUNDS)] == [str(waiting.refund_id), str(other.refund_id)]
+    assert (report.amount_refunded, report.refund_waiting) == (100, "insufficient_balance_for_refund")
+
+
+async def test_without_balance_for_a_week_it_has_failed_loudly(stage: Stage) -> None:
+    of = booking()
+    await stage.paid(of)
+    stage.wire.faults.append(no_balance(100))
+    message = of.refund()
+    await stage.do(message)
+    stage.clock.ahead += REFUSED_FOR
+    with capture_logs() as logs:
+        report = newest(await stage.do(message))
+
+    assert (report.refund_failed, report.refund_error) == (True, "insufficient_balance_for_refund")
+    assert (report.refund_failed_amount, report.refund_failed_whole) == (of.amount, True)
+    loud = [log for log in logs if log["log_level"] == "error"]
+    assert [(log["event"], log["booking"], log["reason"]) for log in loud] == [
+        ("refund failed", str(of.id), "insufficient_balance_for_refund")
+    ]
+    assert counted(stage, "insufficient_balance_for_refund") == 1
+
+
+def counted(stage: Stage, reason: str) -> float:
+    (metric,) = stage.stripe.metrics.failed_refunds.collect()
+    return sum(
+        each.value for each in metric.samples if each.name.endswith("_total") and each.labels["reason"] == reason
+    )
+
+
+async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
+    """A disputed charge is the bank's; the dispute, which was not known, is looked up."""
+    of = booking()
+    paid = await stage.paid(of)
+    await bank(stage, f"payment_intents/{paid.intent_id}/dispute")
+    report = newest(await stage.do(of.refund()))
+
+    (row,) = await rows(stage, of)
+    assert (row["status"], row["reason"]) == ("failed", "charge_disputed")
+    assert (report.refund_failed, report.refund_error, report.disputed) == (True, "charge_disputed", True)
+    assert counted(stage, "charge_disputed") == 1
+
+
+async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage: Stage) -> None:
+    """By Stripe's list nothing was given back."""
+    of = booking()
+    await stage.paid(of)
+    refusal = {"type": "invalid_request_error", "code": "charge_already_refunded"}
+    stage.wire.faults.append(Fault(REFUNDS, passed_on=False, status=400, body=refusal, sticks=True))
+    message = of.refund()
+    assert newest(await stage.do(message)).refund_waiting == "charge_already_refunded"
+    report = newest(await stage.do(message))
+    assert (report.amount_refunded, report.refund_failed) == (of.amount, False)
+
+
+@pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
+async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str) -> None:
+    """As Stripe shows most want of balance."""
+    of = booking()
+    await stage.paid(of)
+
+    async def after(call: Call, answer: dict[str, Any]) -> None:
+        if call.path == REFUNDS and call.method == "POST":
+            answer.update(status="pending", pending_reason=reason)
+
+    stage.wire.after = after
+    report = newest(await stage.do(of.refund()))
+    (row,) = await rows(stage, of)
+    assert (row["status"], row["pending_reason"]) == ("pending", reason)
+    assert (report.refund_pending, report.refund_waiting, report.refund_failed) == (True, reason, False)
+
+    stage.wire.after = None
+    report = newest(await stage.do(of.sync))
+    assert (report.amount_refunded, report.refund_waiting) == (of.amount, None)
+
+
+async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> None:
+    """Its answer was lost, and the next one is a refusal: it is in the list by its own id."""
+    of = booking()
+    paid = await stage.paid(of)
+    message = of.refund(2000)
+    made = await stage.call(
+        "POST",
+        REFUNDS,
+        payment_intent=paid.intent_id,
+        amount=2000,
+        **{"metadata[refund_id]": str(message.refund_id)},
+    )
+    stage.wire.faults.append(no_balance(1))
+    report = newest(await stage.do(message))
+
+    (row,) = await rows(stage, of)
+    assert (row["status"], row["stripe_refund_id"]) == ("succeeded", made["id"])
+    assert (report.amount_refunded, await at_stripe(stage, of)) == (2000, [(2000, "succeeded")])
+
+
+async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
+    """Two processes asked under one key: the slower one's refusal must not make a third key, while the second one's
+    request may be on its way."""
+    of = booking()
+    await stage.paid(of)
+    stage.wire.faults.append(no_balance(1))
+    message = of.refund(2000)
+    others = [message]
+
+    async def meanwhile(call: Call) -> None:
+        if call.path == REFUNDS and call.method == "GET" and others:
+            await stage.do(others.pop())
+
+    stage.wire.before = meanwhile
+    await stage.do(message)
+    (row,) = await rows(stage, of)
+    assert (row["key_number"], row["refusals"]) == (2, 1)
+
+
+async def test_where_stripe_shows_no_list_it_waits_loudly(stage: Stage) -> None:
+    """Another account's key: no row is lost, and the message is done with."""
+    of = booking()
+    await stage.paid(of)
+    missing = {"type": "invalid_request_error", "code": "resource_missing"}
+    stage.wire.faults += [
+        Fault(REFUNDS, passed_on=False, status=400, body=missing),
+        Fault(REFUNDS, method="GET", passed_on=False, status=400, body=missing),
+    ]
+    message = of.refund()
+    with capture_logs() as logs:
+        report = newest(await stage.do(message))
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["list refused"]
+    assert (report.refund_pending, report.refund_waiting) == (True, "resource_missing")
+    assert newest(await stage.do(message)).amount_refunded == of.amount
+
+
+async def test_a_whole_refund_may_be_lowered_in_the_database(stage: Stage) -> None:
+    of = booking()
+    await stage.paid(of)
+    stage.wire.faults.append(no_balance(1))
+    await stage.do(of.refund())
+    await stage.rows("UPDATE refunds SET amount = 4000 WHERE booking_id = $1", of.id)
+    assert [row["amount"] for row in await rows(stage, of)] == [4000]
+
+
+CANCEL = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
+
+
+async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: Stage) -> None:
+    """What is known of it may be old: it was paid."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    await stage.pay(made.intent_id)
+    path = f"/v1/payment_intents/{made.intent_id}/cancel"
+    stage.wire.faults.append(Fault(path, passed_on=False, status=400, body=CANCEL))
+    report = newest(await stage.do(of.cancel))
+
+    assert (report.status, report.amount_captured) == ("succeeded", of.amount)
+
+
+async def test_where_stripe_does_not_show_the_intent_either_a_cancel_is_asked_again_later(stage: Stage) -> None:
+    """Loudly, and not four times a minute."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    path = f"/v1/payment_intents/{made.intent_id}"
+    missing = {"type": "invalid_request_error", "code": "resource_missing"}
+    stage.wire.faults += [
+        Fault(f"{path}/cancel", passed_on=False, status=404, body=missing),
+        Fault(path, method="GET", passed_on=False, status=404, body=missing),
+    ]
+    with capture_logs() as logs:
+        await stage.do(of.cancel)
+    row = await stage.row(of)
+
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == ["cancel refused"]
+    assert row["cancel_requested"]
+    assert row["drive_after"] - stage.clock() > REFUSED_PAUSES[0] / 2 - timedelta(seconds=10)
