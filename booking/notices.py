@@ -39,6 +39,8 @@ def shown(booking: Booking) -> resources.Booking:
                 "client_secret": booking.client_secret if payable else None,
                 "last_error": error._asdict() if error else None,
                 "queue_position": None,
+                "refund_waiting": None,
+                "refund_error": None,
             },
             "version": booking.version,
             "expires_at": booking.expires_at,

@@ -41,6 +41,8 @@ BOOKING = Booking(
         client_secret="pi_1_secret_2",
         last_error=ERROR,
         queue_position=3,
+        refund_waiting="insufficient_funds",
+        refund_error="charge_disputed",
     ),
     version=4,
     expires_at=AT,

@@ -92,7 +92,7 @@ async def test_links_lead_from_what_is_made_to_what_takes_its_id(gateway: Client
             found.setdefault(path, set()).update(links)
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
     assert found["/bookings"] == booking
-    event = {"get_event", "admin_get_event", "update_event", "cancel_event", "create_booking"}
+    event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
     assert found["/admin/events"] == event | {"list_bookings", "admin_list_bookings"}
 
 
