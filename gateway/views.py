@@ -161,11 +161,9 @@ async def cancel_event(request: web.Request) -> web.Response:
 
 async def retry_refunds(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    message = RetryRefunds(
-        event_id=event_id,
-        retry_id=keyed_id(request, f"refunds retry {event_id}"),
-        request=operator_request(request, event_id),
-    )
+    by = operator_request(request, event_id)
+    retry_id = keyed_id(by, f"refunds retry {event_id}")
+    message = RetryRefunds(event_id=event_id, retry_id=retry_id, request=by)
     return json_response(await ask(request, message, event_id), status=202)
 
 

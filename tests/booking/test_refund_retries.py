@@ -1,0 +1,202 @@
+"""All failed refunds of an event are tried again by one request, in parts, each once, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from booking.settle import CALL_OFF_AGAIN, PASS_MAX
+from common.messages import (
+    CancelReason,
+    GetBooking,
+    GetEvent,
+    IntentStatus,
+    ListBookings,
+    RefundUpdated,
+    RetryRefunds,
+)
+from common.resources import Booking, OperatorsEvent, RefundRetry
+from tests.booking.stage import Show, Stage, new_event, report
+
+THOUSAND = 1000
+# Bookings of an event as they are when their refunds have failed: to sell a thousand would take long.
+FAILED = """
+INSERT INTO bookings (id, owner, event_id, items, amount, currency, status, reason, payment, intent_id,
+    payment_version, amount_captured, refund_id, refund_whole, refund_error, refund_failed_amount, refund_failed_whole,
+    created_at, updated_at)
+SELECT gen_random_uuid(), 'alice', $1, '[]', 4500, 'eur', 'cancelled', 'event_cancelled', 'refund_failed',
+    'pi_' || number, 5, 4500, gen_random_uuid(), true, 'charge_disputed', 4500, true, now(), now()
+FROM generate_series(1, $2) AS number
+"""
+
+
+async def retry(stage: Stage, event_id: UUID, retry_id: UUID | None = None) -> RefundRetry:
+    (reply,) = await stage.ask(RetryRefunds(event_id=event_id, retry_id=retry_id or uuid4()))
+    assert reply.error is None, reply
+    return RefundRetry.model_validate(reply.result)
+
+
+async def shown(stage: Stage, event_id: UUID) -> RefundRetry | None:
+    (reply,) = await stage.ask(GetEvent(event_id=event_id, operator=True))
+    return OperatorsEvent.model_validate(reply.result).refund_retry
+
+
+def so_far(seen: RefundRetry | None) -> tuple[int, int, int, int, int, bool]:
+    assert seen is not None
+    return seen.refunds, seen.remaining, seen.under_way, seen.succeeded, seen.failed, seen.finished
+
+
+async def failed(stage: Stage, show: Show, *, cancel: bool = True, **values: Any) -> Booking:
+    """A booking whose refund has failed: of all of it, which is cancelled, or of a part."""
+    booking = await stage.confirmed(show)
+    if cancel:
+        await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    told: dict[str, Any] = {"refund_ids": ((await stage.row(booking))["refund_id"] or uuid4(),)}
+    told |= {"refund_failed": True, "refund_error": "expired_or_canceled_card", **values}
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, RefundUpdated, **told))
+    assert changed.payment.status == "refund_failed"
+    await stage.published("payment.commands")
+    return changed
+
+
+async def asked(stage: Stage) -> list[str]:
+    return [subject for kind, subject in await stage.published("payment.commands") if kind == "payment.refund"]
+
+
+async def test_a_thousand_in_parts(stage: Stage) -> None:
+    """Each is owed once, under a new id, no more of them than a part in one transaction; then it is settled."""
+    show = await stage.show(10)
+    await stage.rows(FAILED, show.id, THOUSAND)
+    before = {row["id"]: row["refund_id"] for row in await stage.rows("SELECT id, refund_id FROM bookings")}
+    first = await retry(stage, show.id)
+    assert so_far(first) == (THOUSAND, THOUSAND, 0, 0, 0, False)
+
+    told: list[str] = []
+    for done in range(PASS_MAX, THOUSAND + 1, PASS_MAX):
+        await stage.settle_now()
+        assert so_far(await shown(stage, show.id)) == (THOUSAND, THOUSAND - done, done, 0, 0, False)
+        told += await asked(stage)
+        # Asked again while it is under way: the same one, and nothing more is done.
+        assert (await retry(stage, show.id)).id == first.id
+    await stage.settle_now()
+    assert (len(told), set(told)) == (THOUSAND, {str(id) for id in before})
+    rows = await stage.rows("SELECT id, refund_id, refund_amount, refund_whole FROM bookings")
+    assert all(row["refund_id"] != before[row["id"]] for row in rows)
+    assert {(row["refund_amount"], row["refund_whole"]) for row in rows} == {(4500, True)}
+    assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
+
+
+async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:
+    """One comes back, one fails again, which is not tried again by the same request."""
+    show = await stage.show(10)
+    good, bad = [await failed(stage, show) for _ in range(2)]
+    first = await retry(stage, show.id)
+    await stage.settle_now()
+    for booking, news in ((good, {"amount_refunded": good.amount}), (bad, {"refund_failed": True})):
+        ids = ((await stage.row(booking))["refund_id"],)
+        await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, RefundUpdated, refund_ids=ids, **news))
+    await stage.settle_now()
+    assert so_far(await shown(stage, show.id)) == (2, 0, 0, 1, 1, True)
+    assert len(await asked(stage)) == 2
+
+    again = await retry(stage, show.id)
+    assert again.id != first.id
+    assert so_far(again) == (1, 1, 0, 0, 0, False)
+    await stage.settle_now()
+    assert await asked(stage) == [str(bad.id)]
+
+
+async def test_the_same_request_long_after_does_nothing(stage: Stage) -> None:
+    """By its id, which an Idempotency-Key makes; also where a refund has failed again."""
+    show = await stage.show(10)
+    booking = await failed(stage, show)
+    first = await retry(stage, show.id)
+    await stage.settle_now()
+    await stage.settle_now()
+    ids = ((await stage.row(booking))["refund_id"],)
+    news = {"refund_ids": ids, "refund_failed": True}
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, RefundUpdated, **news))
+    assert so_far(await retry(stage, show.id, first.id)) == (1, 0, 0, 0, 1, True)
+    await stage.settle(timedelta(minutes=1))
+    assert len(await asked(stage)) == 1
+
+
+# A confirmed booking: what failed is known, and only that is tried again.
+PARTS = [
+    ({"refund_failed_amount": 1000}, (1000, False)),
+    ({"refund_failed_amount": 2500, "refund_failed_whole": True}, (2500, True)),
+    ({"refund_failed_amount": 2500}, (2500, False)),
+    # Nothing of it would fit; and from a sender that does not know it.
+    ({"refund_failed_amount": 0}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("values", "owed"), PARTS)
+async def test_a_part_stays_a_part(stage: Stage, values: dict[str, Any], owed: tuple[int, bool] | None) -> None:
+    show = await stage.show(10)
+    booking = await failed(stage, show, cancel=False, **values)
+    assert (await retry(stage, show.id)).refunds == (owed is not None)
+    await stage.settle_now()
+    row = await stage.row(booking)
+    assert (row["refund_amount"], row["refund_whole"]) == (owed or (None, None))
+
+
+async def test_of_other_events_and_other_bookings_nothing_is_tried(stage: Stage) -> None:
+    show, other = await stage.show(10), await stage.show(10)
+    await failed(stage, other)
+    await stage.confirmed(show)
+    nothing = await retry(stage, show.id)
+    assert so_far(nothing) == (0, 0, 0, 0, 0, True)
+    assert await shown(stage, show.id) is None
+    assert await stage.rows("SELECT 1 FROM refund_retries") == []
+    (reply,) = await stage.ask(RetryRefunds(event_id=new_event().event_id, retry_id=uuid4()))
+    assert reply.error == "event_not_found"
+
+
+async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is committed, and nothing of it was told: all the same it is asked for, and the rest follows."""
+    monkeypatch.setattr("booking.settle.PASS_MAX", 2)
+    show = await stage.show(10)
+    bookings = [await failed(stage, show) for _ in range(3)]
+    await retry(stage, show.id)
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr("booking.repository.Work.settle_retry", killed)
+        with pytest.raises(Killed):
+            await stage.settle_now()
+    assert await asked(stage) == []
+    await stage.settle(CALL_OFF_AGAIN)
+    for _ in range(3):
+        await stage.settle_now()
+    assert set(await asked(stage)) == {str(booking.id) for booking in bookings}
+
+
+async def test_only_operators_read_what_a_refund_waits_for(stage: Stage) -> None:
+    """And why it failed."""
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    ids = ((await stage.row(booking))["refund_id"],)
+    news = {"refund_ids": ids, "refund_pending": True, "refund_waiting": "insufficient_funds"}
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, RefundUpdated, **news))
+    mine, all_of_it = await stage.ask(
+        GetBooking(booking_id=booking.id, owner="alice"), GetBooking(booking_id=booking.id, owner=None)
+    )
+    (listed,) = await stage.ask(ListBookings(owner=None, limit=5))
+    reasons = [
+        seen["payment"]["refund_waiting"] for seen in (mine.result, all_of_it.result, listed.result["items"][0])
+    ]
+    assert reasons == [None, "insufficient_funds", "insufficient_funds"]
+    assert changed.payment.refund_waiting is None
