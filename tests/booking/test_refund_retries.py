@@ -25,7 +25,8 @@ THOUSAND = 1000
 # Bookings of an event as they are when their refunds have failed: to sell a thousand would take long.
 FAILED = """
 INSERT INTO bookings (id, owner, event_id, items, amount, currency, status, reason, payment, intent_id,
-    payment_version, amount_captured, refund_id, refund_whole, refund_error, refund_failed_amount, refund_failed_whole,
+    payment_version, amount_captured, refund_id, refund_whole, refund_error, refund_failed_amount,
+    refund_failed_whole,
     created_at, updated_at)
 SELECT gen_random_uuid(), 'alice', $1, '[]', 4500, 'eur', 'cancelled', 'event_cancelled', 'refund_failed',
     'pi_' || number, 5, 4500, gen_random_uuid(), true, 'charge_disputed', 4500, true, now(), now()
