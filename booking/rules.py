@@ -178,7 +178,7 @@ def refund(booking: Booking, moment: Moment) -> Decision:
         return Decision(booking, refusal="conflict")
     amount = moment.refund_amount or left
     if moment.refund_id is None or amount > left:
-        return Decision(booking, refusal="amount_mismatch")
+        return Decision(booking, refusal="amount_over_left")
     if amount < left and part_fault_of(amount, booking.currency) is not None:
         return Decision(booking, refusal="amount_off_step")
     return _owe(booking, moment.refund_id, amount, whole=moment.refund_amount is None)

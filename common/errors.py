@@ -129,6 +129,10 @@ class AmountMismatch(HoldfastError):
     code, status, title = "amount_mismatch", 422, "The amount or currency is not the booking's"
 
 
+class AmountOverLeft(HoldfastError):
+    code, status, title = "amount_over_left", 422, "The amount is more than is left to give back"
+
+
 class CancellationClosed(HoldfastError):
     code, status, title = "cancellation_closed", 409, "The booking can no longer be cancelled"
 

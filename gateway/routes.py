@@ -151,7 +151,7 @@ ROUTES = (
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
         mailboxes=WRITES, body=bodies.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
-        errors=(*_BOOKING, *_VERSIONED, errors.Conflict, errors.AmountMismatch, errors.AmountOffStep),
+        errors=(*_BOOKING, *_VERSIONED, errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
 )  # fmt: skip
 

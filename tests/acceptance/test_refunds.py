@@ -85,7 +85,7 @@ async def test_operator_gives_back_a_part_and_then_the_rest(battered: Holdfast) 
         assert (await operator_refunds(battered, who, "part", 400)).status in (200, 202)
     assert (await who.hears_payment("partially_refunded"))["status"] == "confirmed"
     too_much = await operator_refunds(battered, who, "more", 1101)
-    assert (too_much.status, too_much.code) == (422, "amount_mismatch")
+    assert (too_much.status, too_much.code) == (422, "amount_over_left")
     assert (await operator_refunds(battered, who, "rest")).status in (200, 202)
     booking = await who.hears_payment("refunded")
     booking = await who.hears("cancelled")

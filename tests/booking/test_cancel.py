@@ -138,7 +138,7 @@ async def test_part_is_refunded_once_for_each_id(stage: Stage) -> None:
     row = await stage.row(booking)
     assert (row["status"], row["payment"], row["settle_after"]) == ("confirmed", "partially_refunded", None)
     (too_much,) = await stage.ask(RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=1501))
-    assert too_much.error == "amount_mismatch"
+    assert too_much.error == "amount_over_left"
 
 
 async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -> None:

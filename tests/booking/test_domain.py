@@ -50,7 +50,7 @@ def ends(status: str, reason: str, payment: str = "none", **values: Any) -> Outc
 
 SAME, UNEXPECTED = Outcome(), Outcome(unexpected=True)
 CLOSED, CONFLICT = Outcome(refusal="cancellation_closed"), Outcome(refusal="conflict")
-MISMATCH = Outcome(refusal="amount_mismatch")
+OVER_LEFT = Outcome(refusal="amount_over_left")
 STOP = Outcome(follow="cancel_intent")
 
 
@@ -134,7 +134,7 @@ CONFIRMED_ROW: Row = {
     "cancel too late": CLOSED,
     "refund": to("confirmed", "refund_pending", owed=AMOUNT, follow="refund"),
     "refund of a part": to("confirmed", "refund_pending", owed=PART, follow="refund"),
-    "refund of too much": MISMATCH,
+    "refund of too much": OVER_LEFT,
     **NO_TIME,
 }
 
@@ -165,7 +165,7 @@ def under_refund(status: str, reason: str, payment: str) -> Row:
     return row | {
         "refund": back(status, reason) if may else CONFLICT,
         "refund of a part": back(status, reason, PART) if may else CONFLICT,
-        "refund of too much": MISMATCH if may else CONFLICT,
+        "refund of too much": OVER_LEFT if may else CONFLICT,
     }
 
 

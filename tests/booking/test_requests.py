@@ -235,7 +235,7 @@ async def test_a_refusal_is_not_kept(stage: Stage) -> None:
     """Nothing was done: the same key is judged anew, also with another content."""
     booking = await stage.confirmed(await stage.show(10))
     before = await rows(stage)
-    assert (await one(stage, refunding(booking.id, 2501))).error == "amount_mismatch"
+    assert (await one(stage, refunding(booking.id, 2501))).error == "amount_over_left"
     assert await rows(stage) == before
     assert (await one(stage, refunding(booking.id, 2500))).error is None
     (row,) = await stage.rows("SELECT refund_amount FROM bookings")

@@ -133,7 +133,7 @@ def _rightly(case: Any, response: Response) -> bool:
     except ValueError:
         return False
     if response.status_code != 422 or problem["code"] != "invalid_request":
-        return response.status_code == 422  # such as amount_mismatch: a rule about what there is
+        return response.status_code == 422  # such as amount_over_left: a rule about what there is
     errors = problem.get("errors", ())
     return bool(errors) and all(_beyond_schema(error, case.body) for error in errors)
 
