@@ -166,6 +166,7 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
         refund_error=payment.refund_error,
         refund_failed_amount=payment.refund_failed_amount,
         refund_failed_whole=payment.refund_failed_whole,
+        disputes=booking.disputes if payment.disputes is None else payment.disputes,
     )
     if booking.refund_amount is None:
         return seen

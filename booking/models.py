@@ -99,6 +99,8 @@ class Booking(Model):
     intent_id = fields.CharField(max_length=255, null=True)
     client_secret = fields.CharField(max_length=255, null=True)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    # Of its charge, as the payment actor last told: for operators.
+    disputes: fields.JSONField[object] = fields.JSONField(null=True)
     payment_version = fields.IntField(db_default=0)
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
@@ -129,6 +131,7 @@ class Booking(Model):
         constraints = (
             CheckConstraint(name="bookings_status", check=_one_of("status", BookingStatus)),
             CheckConstraint(name="bookings_payment", check=_one_of("payment", PaymentStatus)),
+            CheckConstraint(name="bookings_secret", check="client_secret IS NULL OR status = 'pending'"),
             CheckConstraint(name="bookings_amount", check="amount >= 0"),
             CheckConstraint(name="bookings_hold", check="(status = 'pending') = (expires_at IS NOT NULL)"),
             CheckConstraint(

@@ -57,9 +57,13 @@ def without_secret(booking: resources.Booking) -> resources.Booking:
 
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
-    """The same, with what its refund waits for or failed of."""
-    reasons = {"refund_waiting": booking.refund_waiting, "refund_error": booking.refund_error}
-    return seen.model_copy(update={"payment": seen.payment.model_copy(update=reasons)})
+    """The same, with its disputes and with what its refund waits for or failed of."""
+    more = {
+        "disputes": tuple(resources.Dispute(**each._asdict()) for each in booking.disputes),
+        "refund_waiting": booking.refund_waiting,
+        "refund_error": booking.refund_error,
+    }
+    return seen.model_copy(update={"payment": seen.payment.model_copy(update=more)})
 
 
 def shown_event(event: Event) -> resources.Event:

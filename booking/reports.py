@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from booking.state import Decline, Payment
+from booking.state import Decline, Dispute, Payment
 from common.messages import PaymentReport
 
 
@@ -25,5 +25,8 @@ def payment_of(message: PaymentReport) -> Payment:
         refund_failed_amount=message.refund_failed_amount,
         refund_failed_whole=message.refund_failed_whole,
         disputed=message.disputed,
+        disputes=None
+        if message.disputes is None
+        else tuple(Dispute(**dispute.model_dump()) for dispute in message.disputes),
         last_error=Decline(error.code, error.decline_code, error.message) if error else None,
     )

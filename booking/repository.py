@@ -22,7 +22,7 @@ import orjson
 
 from booking.counts import CAN_BE_RETRIED, Counts, read_retries
 from booking.request_rows import RequestRows
-from booking.state import Booking, Decline, Event, Item, TicketType, Transition
+from booking.state import Booking, Decline, Dispute, Event, Item, TicketType, Transition
 from common import resources
 from common.database import Database
 from common.sql import assignments, unnest
@@ -60,13 +60,14 @@ BOOKING_COLUMNS = {
     "refund_retry_id": "uuid",
     "version": "int",
     "settle_attempts": "int",
+    "disputes": "jsonb",
 }
 # A new booking has the defaults in the rest.
 NEW_COLUMNS = dict(list(BOOKING_COLUMNS.items())[:13])
 CREATED_COLUMNS = NEW_COLUMNS | {"cause_type": "varchar", "cause_id": "varchar"}
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
-JSON_COLUMNS = ("items", "last_error")
+JSON_COLUMNS = ("items", "last_error", "disputes")
 TRANSITION_COLUMNS = {
     "booking_id": "uuid",
     "version": "int",
@@ -253,7 +254,16 @@ def _booking(row: Any) -> Booking:
     values["payment"] = PaymentStatus(values["payment"])
     if (error := values["last_error"]) is not None:
         values["last_error"] = Decline(**orjson.loads(error))
+    disputes = values["disputes"]
+    values["disputes"] = () if disputes is None else tuple(_dispute(each) for each in orjson.loads(disputes))
     return Booking(**values)
+
+
+def _dispute(fields: dict[str, Any]) -> Dispute:
+    for time in ("opened_at", "respond_by"):
+        if fields[time] is not None:
+            fields[time] = datetime.fromisoformat(fields[time])
+    return Dispute(**fields)
 
 
 def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[Any]]:
@@ -266,10 +276,10 @@ def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[An
     ]
 
 
-def _json(value: tuple[Item, ...] | Decline | None) -> str | None:
-    if value is None:
+def _json(value: tuple[Item, ...] | tuple[Dispute, ...] | Decline | None) -> str | None:
+    if not value:
         return None
-    fields = value._asdict() if isinstance(value, Decline) else [item._asdict() for item in value]
+    fields = value._asdict() if isinstance(value, Decline) else [each._asdict() for each in value]
     # asyncpg's UUIDs are of a class of their own.
     return orjson.dumps(fields, default=str).decode()
 

@@ -86,7 +86,7 @@ class BookingSettler(Settler):
         log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
 
     async def _drive(self, now: datetime) -> int:
-        intents_since, commands_since = await self._waiting_since()
+        intents_since, commands_since = await self._waiting_since(now)
         async with self._repository.work() as work:
             books = Books(await work.take_due(now, PASS_MAX))
             for booking in tuple(books.bookings.values()):
@@ -102,12 +102,12 @@ class BookingSettler(Settler):
         await self._publish(books)
         return len(books.bookings)
 
-    async def _waiting_since(self) -> tuple[datetime | None, datetime | None]:
+    async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """Since when the first of the intents has waited, and of the commands where these are many: an event that
         is called off asks for more at once than Stripe takes in minutes."""
-        intents = await oldest(self._redis, PAYMENT_INTENTS)
+        intents = await oldest(self._redis, PAYMENT_INTENTS, now)
         many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
-        return intents, await oldest(self._redis, PAYMENT_COMMANDS) if many else None
+        return intents, await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
 
     async def _call_off(self, event_id: UUID, now: datetime) -> int:
         """Cancel some bookings of an event that was called off; when a look from the first one on finds no more, it

@@ -43,6 +43,18 @@ class Decline(NamedTuple):
     message: str | None = None
 
 
+class Dispute(NamedTuple):
+    """A dispute of the charge, in Stripe's words; `amount` in the minor unit."""
+
+    id: str
+    status: str
+    amount: int | None = None
+    currency: str | None = None
+    reason: str | None = None
+    opened_at: datetime | None = None
+    respond_by: datetime | None = None
+
+
 class Payment(NamedTuple):
     """The whole payment as the payment actor reports it. Amounts in the minor unit."""
 
@@ -62,6 +74,7 @@ class Payment(NamedTuple):
     refund_failed_amount: int | None = None
     refund_failed_whole: bool = False
     disputed: bool = False
+    disputes: tuple[Dispute, ...] | None = None
     last_error: Decline | None = None
 
 
@@ -104,6 +117,7 @@ class Booking(NamedTuple):
     expires_at: datetime | None = None
     settle_after: datetime | None = None
     settle_attempts: int = 0
+    disputes: tuple[Dispute, ...] = ()
 
     @property
     def refund_owed(self) -> bool:

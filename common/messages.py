@@ -19,6 +19,7 @@ from common.resources import (
     Amount,
     Booking,
     Currency,
+    Dispute,
     Event,
     Name,
     OperatorsEvent,
@@ -226,9 +227,10 @@ class GetBooking(Message, type="booking.get", stream=BOOKING_QUERIES):
 
 
 class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
-    """Newest first. None in a filter means any."""
+    """Newest first. None in a filter means any. `operator`: with what operators alone see."""
 
     owner: str | None
+    operator: bool = False
     status: BookingStatus | None = None
     event_id: UUID | None = None
     before: tuple[datetime, UUID] | None = None
@@ -286,6 +288,8 @@ class PaymentReport(Message, stream=BOOKING_PAYMENTS):
     # It is all that is left, however much that is.
     refund_failed_whole: bool = False
     disputed: bool = False
+    # Each dispute of the charge; None from a process that does not know of them.
+    disputes: tuple[Dispute, ...] | None = None
     last_error: PaymentError | None = None
 
 

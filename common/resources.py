@@ -59,6 +59,18 @@ class PaymentError(Resource):
     message: str | None = None
 
 
+class Dispute(Resource):
+    """A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object."""
+
+    id: str
+    status: str = Field(description="Open or lost ones make the booking's payment `disputed`")
+    amount: int | None = Field(default=None, description="In the currency's minor unit")
+    currency: str | None = None
+    reason: str | None = None
+    opened_at: datetime | None = None
+    respond_by: datetime | None = Field(default=None, description="Until when Stripe takes evidence")
+
+
 class Item(Resource):
     ticket_type_id: UUID
     quantity: int = Field(ge=1, le=QUANTITY_MAX)
@@ -85,6 +97,9 @@ class PaymentSummary(Resource):
     )
     refund_error: str | None = Field(
         default=None, description="Only for operators: why the last refund that nothing has made good failed"
+    )
+    disputes: tuple[Dispute, ...] | None = Field(
+        default=None, description="Only for operators: every dispute of the charge, oldest first"
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -339,7 +339,12 @@ async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:
         return dict(zip(streams, await pipe.execute(), strict=True))
 
 
-async def oldest(redis: Redis, stream: str) -> datetime | None:
-    """When the first of the entries that are left in `stream` was added; None when it is empty."""
+async def oldest(redis: Redis, stream: str, now: datetime) -> datetime | None:
+    """When, by the clock that says `now`, the first of the entries that are left in `stream` was added; None when
+    it is empty. Entries are dated by Redis' clock: how old one is, is asked of that clock, too."""
     first = cast(Any, await redis.xrange(stream, count=1))
-    return datetime.fromtimestamp(int(first[0][0].split(b"-")[0]) / 1000, UTC) if first else None
+    if not first:
+        return None
+    seconds, microseconds = cast(Any, await redis.time())
+    age_ms = seconds * 1000 + microseconds // 1000 - int(first[0][0].split(b"-")[0])
+    return now - timedelta(milliseconds=max(age_ms, 0))

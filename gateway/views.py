@@ -184,7 +184,7 @@ async def list_bookings(request: web.Request) -> web.Response:
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
     wanted = query(request, AdminBookingsQuery)
-    message = ListBookings(before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
+    message = ListBookings(before=wanted.cursor, operator=True, **wanted.model_dump(exclude={"cursor"}))
     answer = await ask(request, message, "bookings")
     identity = request[IDENTITY]
     return page({**answer, "items": [as_seen_by(identity, booking) for booking in answer["items"]]})

@@ -93,7 +93,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
             timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s)
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, now)
             yield
             await pacer.close()
 
@@ -123,7 +123,13 @@ def settle_context(settings: PaymentSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         settler = app[SETTLER] = PaymentSettler(app[REPOSITORY], app[BUS], now)
         catch_up = app[CATCH_UP] = CatchUp(
-            app[REPOSITORY], app[STRIPE], app[BUS], now, settings.event_catch_up_seconds, settings.livemode
+            app[REPOSITORY],
+            app[STRIPE],
+            app[BUS],
+            app[REDIS],
+            now,
+            settings.event_catch_up_seconds,
+            settings.livemode,
         )
         settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
         catching_up = app[SUPERVISOR].spawn("catch-up", catch_up.run(app[HEALTH].gate("catch-up")))

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 import structlog
 
-from payment.domain import KEY_LIFE, Decline, DisputePicture, Payment, Picture, Source, key_is_spent, numbered_key
-from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_intent, read_refund
+from payment.disputes import DisputePicture
+from payment.domain import KEY_LIFE, Decline, Payment, Picture, Source, key_is_spent, numbered_key
+from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_dispute, read_intent, read_refund
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
@@ -37,7 +38,7 @@ class Whole:
 
     picture: Picture
     refunds: Sequence[RefundPicture] | None
-    dispute: DisputePicture | None
+    disputes: Sequence[DisputePicture] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +141,20 @@ async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], 
         answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
         picture = read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
         charge = answer.body.get("latest_charge") or {}
-        pictures = dispute = None
+        pictures = disputes = None
         # Of one that has failed the charge says nothing: also where the money itself is news.
         if refunds or charge.get("amount_refunded") or picture.amount_captured > payment.amount_captured:
             pictures = await _list_refunds(stripe, payment, deadline)
-        if charge.get("disputed"):
+        if charge.get("disputed") or payment.dispute_status is not None:
+            # All of them, as they were when the intent was read or later: what comes after that is younger.
             pages = stripe.list_all("/v1/disputes", payment_intent=payment.intent_id, deadline=deadline)
-            newest = [page[0] async for page in pages if page][:1]
-            dispute = DisputePicture(newest[0]["status"], answer.at) if newest else None
-        return Whole(picture, pictures, dispute)
+            disputes = [read_dispute(dispute, answer.at) async for page in pages for dispute in page]
+        return Whole(picture, pictures, disputes)
     except Refused as refusal:
         log.error("retrieve refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+        return Nothing.REFUSED
     except Unanswered:
-        pass
-    return Nothing.UNANSWERED
+        return Nothing.UNANSWERED
 
 
 async def _list_refunds(stripe: StripeApi, payment: Payment, deadline: float) -> list[RefundPicture]:

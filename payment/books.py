@@ -11,6 +11,7 @@ import structlog
 
 from common.envelope import Delivery, Envelope
 from payment import domain
+from payment.disputes import Dispute, DisputePicture, taken_in
 from payment.domain import Doubt, Payment, Picture
 from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures, take_in
 from payment.reports import report
@@ -20,11 +21,18 @@ log = structlog.get_logger()
 
 
 class Books:
-    """Locked payments by booking, with their refunds."""
+    """Locked payments by booking, with their refunds and disputes."""
 
-    def __init__(self, payments: dict[UUID, Payment], refunds: dict[UUID, tuple[Refund, ...]]) -> None:
+    def __init__(
+        self,
+        payments: dict[UUID, Payment],
+        refunds: dict[UUID, tuple[Refund, ...]],
+        disputes: dict[UUID, tuple[Dispute, ...]],
+    ) -> None:
         self.payments = payments
         self._refunds = refunds
+        self._disputes = disputes
+        self._disputes_before = {dispute.id: dispute for each in disputes.values() for dispute in each}
         self._before = dict(payments)
         self._refunds_before = {refund.id: refund for each in refunds.values() for refund in each}
         self._attempts: list[Attempt] = []
@@ -36,10 +44,14 @@ class Books:
         """Lock the payments of these bookings and intents; those that are not there are left out."""
         payments = await (work.lock_for_events(ids, intents) if intents else work.lock(ids))
         captured = [id for id, payment in payments.items() if payment.amount_captured]
-        return cls(payments, await work.refunds_of(captured))
+        disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
+        return cls(payments, await work.refunds_of(captured), await work.disputes_of(disputed))
 
     def refunds(self, booking_id: UUID) -> tuple[Refund, ...]:
         return self._refunds.get(booking_id, ())
+
+    def disputes(self, booking_id: UUID) -> tuple[Dispute, ...]:
+        return self._disputes.get(booking_id, ())
 
     def put(self, payment: Payment) -> None:
         self.payments[payment.booking_id] = payment
@@ -94,6 +106,14 @@ class Books:
         if _shown(refunds) != _shown(before):
             self.put(domain.take_refunds(old, refunds, now))
 
+    def take_disputes(self, old: Payment, pictures: Sequence[DisputePicture], now: datetime) -> None:
+        """Take pictures of disputes over, each by itself."""
+        before = self.disputes(old.booking_id)
+        disputes = taken_in(old.booking_id, before, pictures)
+        if disputes != before:
+            self._disputes[old.booking_id] = disputes
+            self.put(domain.take_disputes(old, disputes, now))
+
     async def save(self, work: Work) -> None:
         changes = [(self._before[id], new) for id, new in self.payments.items() if new != self._before[id]]
         await work.save(changes)
@@ -104,6 +124,14 @@ class Books:
                 for refunds in self._refunds.values()
                 for refund in refunds
                 if self._refunds_before.get(refund.id) != refund
+            ]
+        )
+        await work.save_disputes(
+            [
+                dispute
+                for disputes in self._disputes.values()
+                for dispute in disputes
+                if self._disputes_before.get(dispute.id) != dispute
             ]
         )
 
@@ -124,7 +152,7 @@ class Books:
             envelope
             for id in ids
             if id in self.payments
-            for envelope in report(self.payments[id], self.refunds(id), causes.get(id))
+            for envelope in report(self.payments[id], self.refunds(id), self.disputes(id), causes.get(id))
         ]
 
 

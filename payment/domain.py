@@ -13,6 +13,7 @@ from enum import Enum, StrEnum
 from uuid import UUID
 
 from common.statuses import IntentStatus
+from payment.disputes import DROPPED, Dispute, summary
 from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
 
 CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
@@ -72,14 +73,18 @@ class Payment:
     amount_captured: int = 0
     amount_refunded: int = 0
     last_error: Decline | None = None
+    # What its disputes come to: `payment.disputes.summary`.
     dispute_status: str | None = None
-    dispute_seen_at: datetime | None = None
     cancel_requested: bool = False
     last_change: Change = Change.INTENT
     seen_at: datetime | None = None
     key_number: int = 1
     drive_after: datetime | None = None
     drive_attempts: int = 0
+    # Events so far that did not say enough; `look_after` while Stripe's own object has not been looked at since.
+    doubts: int = 0
+    look_after: datetime | None = None
+    look_attempts: int = 0
     version: int = 0
     reported_version: int = 0
     report_after: datetime | None = None
@@ -105,7 +110,7 @@ class Payment:
     @property
     def disputed(self) -> bool:
         """A bank has, or may get, the money back."""
-        return self.dispute_status is not None and self.dispute_status not in DISPUTES_DROPPED
+        return self.dispute_status is not None and self.dispute_status not in DROPPED
 
 
 def numbered_key(id: UUID, number: int) -> str:
@@ -141,12 +146,6 @@ class Picture:
     attempt_id: str | None = None
     of_version: int | None = None
     currency: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DisputePicture:
-    status: str
-    at: datetime
 
 
 class Doubt(Enum):
@@ -200,7 +199,8 @@ def _with_picture(old: Payment, picture: Picture) -> Payment:
         intent_id=picture.intent_id,
         # Somebody may have changed it at Stripe: then what is captured is not what the booking costs.
         currency=picture.currency or old.currency,
-        client_secret=picture.client_secret or old.client_secret,
+        # Nothing can be paid with it any more.
+        client_secret=None if picture.status in TERMINAL else picture.client_secret or old.client_secret,
         charge_id=picture.charge_id or old.charge_id,
         amount_captured=max(old.amount_captured, picture.amount_captured),
         last_error=None if paid else picture.last_error,
@@ -252,34 +252,22 @@ def never_wanted(booking_id: UUID, now: datetime) -> Payment:
     return moved(nothing, replace(nothing, status=CANCELED, cancel_requested=True), Change.INTENT, now)
 
 
-# Only what is further on replaces what is known, so that order does not matter:
-# https://docs.stripe.com/api/disputes/object#dispute_object-status.
-DISPUTES = (
-    "warning_needs_response",
-    "warning_under_review",
-    "warning_closed",
-    "needs_response",
-    "under_review",
-    "prevented",
-    "won",
-    "lost",
-)
-DISPUTES_DROPPED = frozenset({"warning_closed", "prevented", "won"})
+def doubted(old: Payment, now: datetime) -> Payment:
+    """An event did not say enough: Stripe's own object has to be looked at, even if the first request is lost."""
+    return replace(old, doubts=old.doubts + 1, look_after=now + DRIVE_FIRST, look_attempts=0)
 
 
-def take_dispute(old: Payment, dispute: DisputePicture, now: datetime) -> Payment:
-    """The payment after `dispute` was seen: younger wins; in the same second what is further on."""
-
-    if old.dispute_seen_at is not None:
-        known = (old.dispute_seen_at, _place(old.dispute_status))
-        if (dispute.at, _place(dispute.status)) <= known:
-            return old
-    new = replace(old, dispute_status=dispute.status, dispute_seen_at=dispute.at)
-    return moved(old, new, Change.DISPUTE, now)
+def looked(old: Payment, doubts: int) -> Payment:
+    """Stripe's own object was asked for when the payment had so many `doubts`: what it says settles those, whether
+    or not anything was to be taken over."""
+    if old.look_after is None or old.doubts != doubts:
+        return old
+    return replace(old, look_after=None, look_attempts=0)
 
 
-def _place(status: str | None) -> int:
-    return DISPUTES.index(status) if status in DISPUTES else -1
+def take_disputes(old: Payment, disputes: Sequence[Dispute], now: datetime) -> Payment:
+    """The payment after its disputes have become `disputes`; the caller knows that at least one changed."""
+    return _told(replace(old, dispute_status=summary(disputes)), Change.DISPUTE, now)
 
 
 def take_refunds(old: Payment, refunds: Sequence[Refund], now: datetime) -> Payment:
@@ -316,7 +304,6 @@ def _visible(payment: Payment) -> tuple[object, ...]:
         payment.amount_captured,
         payment.amount_refunded,
         payment.last_error,
-        payment.dispute_status,
     )
 
 

@@ -28,12 +28,12 @@ from common.messages import (
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books
+from payment.disputes import DisputePicture
 from payment.domain import (
     CANCELED,
     CREATING,
     REFUSED_PAUSES,
     Decline,
-    DisputePicture,
     Doubt,
     Payment,
     Picture,
@@ -83,7 +83,8 @@ class PaymentHandlers:
             payments = await work.load(list(causes))
             wanted = [payment for payment in payments.values() if payment.status is CREATING]
             refunds = await work.refunds_of([id for id, p in payments.items() if p.amount_captured])
-        told = Books(payments, refunds).reports(payments.keys(), causes)
+            disputes = await work.disputes_of([id for id, p in payments.items() if p.dispute_status])
+        told = Books(payments, refunds, disputes).reports(payments.keys(), causes)
         if not wanted:
             return told
         answers = await side_by_side(asking.make_intent(self._stripe, payment, now, deadline) for payment in wanted)
@@ -175,6 +176,11 @@ class PaymentHandlers:
             for payment, whole in zip(known, fetched, strict=True):
                 if isinstance(whole, Whole):
                     _take_whole(books, payment.booking_id, whole, now)
+                if whole is not Nothing.UNANSWERED:
+                    books.put(domain.looked(books.payments[payment.booking_id], payment.doubts))
+            for payment in list(books.payments.values()):
+                if payment.terminal and not payment.amount_captured:
+                    books.put(domain.looked(payment, payment.doubts))  # there is nothing to be in doubt of
             await books.save(work)
         self._stripe.metrics.count_failed(books.failed_refunds)
         # Without an intent, being asked for it is what brings the payment on.
@@ -198,7 +204,6 @@ class PaymentHandlers:
         events = [(read_event(orjson.loads(each.message.payload)), each) for each in deliveries]
         now = self._clock()
         sync: set[UUID] = set()
-        doubtful: list[str] = []
         causes: dict[UUID, Delivery] = {}
         async with self._repository.work() as work:
             fresh = await work.store_events([event for event, _ in events], now)
@@ -218,10 +223,9 @@ class PaymentHandlers:
                 causes[id] = delivery
                 if not _take_event(books, books.payments[id], event, now):
                     sync.add(id)
-                    doubtful.append(event.id)
+                    # The request to look may be lost: it is made again until Stripe's own object was seen.
+                    books.put(domain.doubted(books.payments[id], now))
             await books.save(work)
-            # The look may be lost: then the catch-up finds these as if they had never come, until all is clear.
-            await work.unstore_events(doubtful)
         self._stripe.metrics.count_failed(books.failed_refunds)
         # Where an event does not say enough, Stripe's own object decides: never in a webhook's way.
         syncs = [tell(SyncPayment(booking_id=id), id, cause=causes[id]) for id in sync]
@@ -275,7 +279,7 @@ def _take_event(books: Books, payment: Payment, event: StripeEvent, now: datetim
         # failed since, would be taken for news.
         return bool(payment.amount_captured) and books.take_refunds(payment, [shows], now)
     if isinstance(shows, DisputePicture):
-        books.put(domain.take_dispute(payment, shows, now))
+        books.take_disputes(payment, [shows], now)
         return True
     if isinstance(shows, ChargeRefunded):
         # The refund's own event says more; without it the sum would not be explained. Less is an older sum.
@@ -290,5 +294,5 @@ def _take_whole(books: Books, id: UUID, whole: Whole, now: datetime) -> None:
     books.take(books.payments[id], whole.picture, now)
     if whole.refunds is not None and not books.take_refunds(books.payments[id], whole.refunds, now, complete=True):
         log.error("refunds over what was captured", booking=str(id))
-    if whole.dispute is not None:
-        books.put(domain.take_dispute(books.payments[id], whole.dispute, now))
+    if whole.disputes is not None:
+        books.take_disputes(books.payments[id], whole.disputes, now)

@@ -28,7 +28,9 @@ class Payment(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    # What its disputes come to.
     dispute_status = fields.CharField(max_length=64, null=True)
+    # Written by processes of the release before this one alone; goes with the next one.
     dispute_seen_at = fields.DatetimeField(null=True)
     cancel_requested = fields.BooleanField(db_default=False)
     last_change = fields.CharField(max_length=16, db_default="intent")
@@ -40,6 +42,10 @@ class Payment(Model):
     # Not null while Stripe has to be asked something again.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
+    # Events so far that did not say enough; not null while Stripe's own object was not looked at since.
+    doubts = fields.IntField(db_default=0)
+    look_after = fields.DatetimeField(null=True)
+    look_attempts = fields.IntField(db_default=0)
     version = fields.IntField(db_default=0)
     reported_version = fields.IntField(db_default=0)
     # Not null while the booking has not acknowledged the newest version.
@@ -123,6 +129,27 @@ class Refund(Model):
         )
 
 
+class Dispute(Model):
+    """A dispute of the payment's charge, as Stripe has it; its id is Stripe's. Times are Stripe's."""
+
+    id = fields.CharField(max_length=255, primary_key=True)
+    booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
+        "payment.Payment", related_name="disputes", on_delete=fields.RESTRICT
+    )
+    status = fields.CharField(max_length=64)
+    charge_id = fields.CharField(max_length=255, null=True)
+    amount = fields.BigIntField(null=True)
+    currency = fields.CharField(max_length=3, null=True)
+    reason = fields.CharField(max_length=64, null=True)
+    opened_at = fields.DatetimeField(null=True)
+    respond_by = fields.DatetimeField(null=True)
+    seen_at = fields.DatetimeField()
+
+    class Meta:
+        table = "disputes"
+        indexes = (Index(fields=["booking_id"], name="disputes_booking"),)
+
+
 class StripeEvent(Model):
     """A webhook event that was taken in. Its id makes it count once."""
 
@@ -139,11 +166,15 @@ class StripeEvent(Model):
 
 
 class EventCursor(Model):
-    """Up to when Stripe's event list has been compared with `stripe_events`, and when it is looked at next."""
+    """Up to when, by Stripe's time, its event list has been compared with `stripe_events`, and when, by ours, it is
+    looked at next."""
 
     name = fields.CharField(max_length=32, primary_key=True)
     looked_until = fields.DatetimeField()
     next_look_at = fields.DatetimeField()
+    # A walk through the list that has not come to its end: the last event it has seen, and up to where it looks.
+    walked_to = fields.CharField(max_length=255, null=True)
+    walk_until = fields.DatetimeField(null=True)
 
     class Meta:
         table = "event_cursor"

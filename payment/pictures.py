@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from common.statuses import IntentStatus
-from payment.domain import Decline, DisputePicture, Picture, Source
+from payment.disputes import DisputePicture
+from payment.domain import Decline, Picture, Source
 from payment.refunds import RefundPicture, RefundStatus
 
 # The metadata by which an object at Stripe names what it is for.
@@ -96,6 +97,14 @@ def moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(whole(seconds), UTC)
 
 
+def whole_or_none(value: Any) -> int | None:
+    return None if value is None else whole(value)
+
+
+def moment_or_none(seconds: Any) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
 def id_of(value: Any) -> str | None:
     """The id of a field that may be expanded."""
     return text_or_none(value["id"] if isinstance(value, Mapping) else value)
@@ -150,6 +159,23 @@ def read_refund(refund: Json) -> RefundPicture:
     )
 
 
+def read_dispute(dispute: Json, at: datetime) -> DisputePicture:
+    """https://docs.stripe.com/api/disputes/object."""
+    details = dispute.get("evidence_details") or {}
+    return DisputePicture(
+        dispute_id=text(dispute["id"]),
+        status=text(dispute["status"]),
+        at=at,
+        charge_id=id_of(dispute.get("charge")),
+        amount=whole_or_none(dispute.get("amount")),
+        currency=text_or_none(dispute.get("currency")),
+        reason=text_or_none(dispute.get("reason")),
+        opened_at=moment_or_none(dispute.get("created")),
+        # Zero or null where no answer is possible.
+        respond_by=moment_or_none(details.get("due_by") or None),
+    )
+
+
 def read_event(event: Json) -> StripeEvent:
     """https://docs.stripe.com/api/events/object. Raises KeyError, ValueError for what is none."""
     kind = text(event["type"])
@@ -163,7 +189,7 @@ def read_event(event: Json) -> StripeEvent:
     elif of == "refund":
         shows = read_refund(thing)
     elif of == "dispute":
-        shows = DisputePicture(text(thing["status"]), created)
+        shows = read_dispute(thing, created)
     elif kind == "charge.refunded":
         shows = ChargeRefunded(whole(thing["amount_refunded"]))
     return StripeEvent(

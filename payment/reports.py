@@ -17,7 +17,9 @@ from common.messages import (
     PaymentSucceeded,
     RefundUpdated,
 )
+from common.resources import Dispute as DisputeShown
 from common.resources import PaymentError
+from payment.disputes import Dispute
 from payment.domain import Payment, Report, refunds_shown, report_of
 from payment.refunds import Refund
 
@@ -34,7 +36,12 @@ MESSAGES: dict[Report, type[PaymentReport]] = {
 }
 
 
-def report(payment: Payment, refunds: Sequence[Refund] = (), cause: Delivery | None = None) -> list[Envelope]:
+def report(
+    payment: Payment,
+    refunds: Sequence[Refund] = (),
+    disputes: Sequence[Dispute] = (),
+    cause: Delivery | None = None,
+) -> list[Envelope]:
     """The message that tells how `payment` stands; none while there is nothing to tell."""
     kind = report_of(payment)
     if kind is None:
@@ -59,8 +66,21 @@ def report(payment: Payment, refunds: Sequence[Refund] = (), cause: Delivery | N
         refund_failed_amount=shown.failed_amount,
         refund_failed_whole=shown.failed_whole,
         disputed=payment.disputed,
+        disputes=tuple(_dispute(dispute) for dispute in disputes),
         last_error=PaymentError(code=error.code, decline_code=error.decline_code, message=error.message)
         if error
         else None,
     )
     return [tell(message, payment.booking_id, cause=cause)]
+
+
+def _dispute(dispute: Dispute) -> DisputeShown:
+    return DisputeShown(
+        id=dispute.id,
+        status=dispute.status,
+        amount=dispute.amount,
+        currency=dispute.currency,
+        reason=dispute.reason,
+        opened_at=dispute.opened_at,
+        respond_by=dispute.respond_by,
+    )

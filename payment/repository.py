@@ -19,6 +19,7 @@ from common.database import Database
 from common.messages import CreatePaymentIntent
 from common.sql import assignments, unnest
 from common.statuses import IntentStatus
+from payment.disputes import Dispute
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Change, Decline, Payment
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
@@ -40,13 +41,15 @@ PAYMENT_COLUMNS = {
     "amount_refunded": "bigint",
     "last_error": "jsonb",
     "dispute_status": "varchar",
-    "dispute_seen_at": "timestamptz",
     "cancel_requested": "bool",
     "last_change": "varchar",
     "seen_at": "timestamptz",
     "key_number": "int",
     "drive_after": "timestamptz",
     "drive_attempts": "int",
+    "doubts": "int",
+    "look_after": "timestamptz",
+    "look_attempts": "int",
     "version": "int",
     "reported_version": "int",
     "report_after": "timestamptz",
@@ -74,8 +77,22 @@ REFUND_COLUMNS = {
     "refused_since": "timestamptz",
 }
 
+DISPUTE_COLUMNS = {
+    "id": "varchar",
+    "booking_id": "uuid",
+    "status": "varchar",
+    "seen_at": "timestamptz",
+    "charge_id": "varchar",
+    "amount": "bigint",
+    "currency": "varchar",
+    "reason": "varchar",
+    "opened_at": "timestamptz",
+    "respond_by": "timestamptz",
+}
+
 PAYMENT = ", ".join(PAYMENT_COLUMNS)
 REFUND = ", ".join(REFUND_COLUMNS)
+DISPUTE = ", ".join(DISPUTE_COLUMNS)
 
 # Two who insert the same bookings take them in the same order, so that neither waits for the other in a ring.
 RECORD = """
@@ -107,6 +124,14 @@ INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({unnest(REFUND_COLUMNS)}) AS
 ON CONFLICT (id) DO UPDATE SET
 {assignments((c for c in REFUND_COLUMNS if c not in REFUND_FIXED), "excluded")}
 """
+DISPUTES = f"""
+SELECT {DISPUTE} FROM disputes WHERE booking_id = ANY($1::uuid[]) ORDER BY coalesce(opened_at, seen_at), id
+"""
+SAVE_DISPUTES = f"""
+INSERT INTO disputes ({DISPUTE}) SELECT * FROM unnest({unnest(DISPUTE_COLUMNS)}) AS new
+ON CONFLICT (id) DO UPDATE SET
+{assignments((c for c in DISPUTE_COLUMNS if c not in ("id", "booking_id")), "excluded")}
+"""
 STORE_EVENTS = """
 INSERT INTO stripe_events (id, type, created, received_at, object_id, booking_id)
 SELECT id, type, created, $6, object_id, booking_id
@@ -114,7 +139,6 @@ FROM unnest($1::varchar[], $2::varchar[], $3::timestamptz[], $4::varchar[], $5::
     AS new (id, type, created, object_id, booking_id)
 ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
 """
-UNSTORE_EVENTS = "DELETE FROM stripe_events WHERE id = ANY($1::varchar[])"
 KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = """
 INSERT INTO payment_attempts (id, booking_id, code, decline_code, message, at)
@@ -159,31 +183,49 @@ def _take_due(table: str, key: str, column: str, attempts: str, returning: str) 
 
 DUE_REPORTS = _take_due("payments", "booking_id", "report_after", "report_attempts", PAYMENT)
 DUE_PAYMENTS = _take_due("payments", "booking_id", "drive_after", "drive_attempts", PAYMENT)
+DUE_LOOKS = _take_due("payments", "booking_id", "look_after", "look_attempts", "t.booking_id")
 DUE_REFUNDS = _take_due("refunds", "id", "drive_after", "drive_attempts", REFUND)
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
 NEXT_DUE = """
 SELECT least(
     (SELECT min(report_after) FROM payments WHERE report_after IS NOT NULL),
     (SELECT min(drive_after) FROM payments WHERE drive_after IS NOT NULL),
+    (SELECT min(look_after) FROM payments WHERE look_after IS NOT NULL),
     (SELECT min(drive_after) FROM refunds WHERE drive_after IS NOT NULL)
 )
 """
-# From the newest event that is stored; Stripe is not asked for what was before there was anything.
+# From the newest event that is stored, all in Stripe's time; the epoch stands for never.
 CURSOR_START = """
 INSERT INTO event_cursor (name, looked_until, next_look_at)
-SELECT 'stripe', coalesce((SELECT max(created) FROM stripe_events), $1), $1
-WHERE NOT EXISTS (SELECT FROM event_cursor) ON CONFLICT (name) DO NOTHING
+SELECT $2::varchar, coalesce((SELECT max(created) FROM stripe_events), 'epoch'), $1::timestamptz
+WHERE NOT EXISTS (SELECT FROM event_cursor WHERE name = $2::varchar) ON CONFLICT (name) DO NOTHING
 """
+# What is further away than one period was written by a process whose clock was wrong.
 CURSOR_TAKE = """
-UPDATE event_cursor SET next_look_at = $1::timestamptz + $2::interval
-WHERE name = 'stripe' AND next_look_at <= $1 RETURNING looked_until
+UPDATE event_cursor SET next_look_at = $1::timestamptz + $3::interval
+WHERE name = $2 AND (next_look_at <= $1 OR next_look_at > $1::timestamptz + 2 * $3::interval)
+RETURNING nullif(looked_until, 'epoch') AS looked_until, walked_to, walk_until
 """
 FORGET_EVENTS = """
 DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE created < $1 ORDER BY created LIMIT $2)
 """
+# Whoever was slower than another one changes nothing.
 CURSOR_MOVE = """
-UPDATE event_cursor SET looked_until = greatest(looked_until, $1) WHERE name = 'stripe'
+UPDATE event_cursor
+SET looked_until = coalesce($4::timestamptz, looked_until), walked_to = $5::varchar, walk_until = $6::timestamptz
+WHERE name = $1 AND nullif(looked_until, 'epoch') IS NOT DISTINCT FROM $2::timestamptz
+    AND walked_to IS NOT DISTINCT FROM $3::varchar
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Up to where Stripe's event list is known, in Stripe's time; None: it was never looked at. Of a walk that has
+    not come to its end, the last event it has seen and up to where it looks."""
+
+    looked_until: datetime | None
+    walked_to: str | None = None
+    walk_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +316,20 @@ class Work:
             arrays = [[getattr(refund, column) for refund in refunds] for column in REFUND_COLUMNS]
             await self._connection.execute(SAVE_REFUNDS, *arrays)
 
+    async def disputes_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[Dispute, ...]]:
+        """The disputes of these bookings' payments, oldest first. Load them after the payments are locked."""
+        found: dict[UUID, tuple[Dispute, ...]] = {}
+        if ids:
+            for row in await self._connection.fetch(DISPUTES, ids):
+                found[row["booking_id"]] = (*found.get(row["booking_id"], ()), Dispute(**row))
+        return found
+
+    async def save_disputes(self, disputes: Sequence[Dispute]) -> None:
+        """Add or change disputes of locked payments."""
+        if disputes:
+            arrays = [[getattr(dispute, column) for dispute in disputes] for column in DISPUTE_COLUMNS]
+            await self._connection.execute(SAVE_DISPUTES, *arrays)
+
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Remember events; says the ids of those that were new. Here doubled webhooks end."""
         rows = await self._connection.fetch(
@@ -286,11 +342,6 @@ class Work:
             now,
         )
         return {row["id"] for row in rows}
-
-    async def unstore_events(self, ids: Sequence[str]) -> None:
-        """These have not been taken in after all."""
-        if ids:
-            await self._connection.execute(UNSTORE_EVENTS, ids)
 
     async def add_attempts(self, attempts: Sequence[Attempt]) -> None:
         if attempts:
@@ -322,20 +373,30 @@ class Repository:
         async with self._database.connection() as connection:
             await connection.execute(APPLIED, [id for id, _ in versions], [version for _, version in versions])
 
-    async def due_reports(self, now: datetime, limit: int) -> list[tuple[Payment, tuple[Refund, ...]]]:
-        """Payments whose booking has not acknowledged their newest version in time, with their refunds."""
+    async def due_reports(
+        self, now: datetime, limit: int
+    ) -> list[tuple[Payment, tuple[Refund, ...], tuple[Dispute, ...]]]:
+        """Payments whose booking has not acknowledged their newest version in time, with refunds and disputes."""
         async with self._database.transaction() as connection:
             rows = await connection.fetch(DUE_REPORTS, now, limit, *REPORT_PAUSES)
             payments = [_payment(row) for row in rows]
-            refunds = await Work(connection).refunds_of(
-                [payment.booking_id for payment in payments if payment.amount_captured]
-            )
-        return [(payment, refunds.get(payment.booking_id, ())) for payment in payments]
+            work = Work(connection)
+            refunds = await work.refunds_of([each.booking_id for each in payments if each.amount_captured])
+            disputes = await work.disputes_of([each.booking_id for each in payments if each.dispute_status])
+        return [
+            (payment, refunds.get(payment.booking_id, ()), disputes.get(payment.booking_id, ()))
+            for payment in payments
+        ]
 
     async def due_payments(self, now: datetime, limit: int) -> list[Payment]:
         """Payments for which Stripe has to be asked again."""
         async with self._database.connection() as connection:
             return [_payment(row) for row in await connection.fetch(DUE_PAYMENTS, now, limit, *DRIVE_PAUSES)]
+
+    async def due_looks(self, now: datetime, limit: int) -> list[UUID]:
+        """Bookings whose payment has to be compared with Stripe's own object: an event did not say enough."""
+        async with self._database.connection() as connection:
+            return [row["booking_id"] for row in await connection.fetch(DUE_LOOKS, now, limit, *DRIVE_PAUSES)]
 
     async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
         """Refunds that Stripe has not answered for."""
@@ -348,16 +409,18 @@ class Repository:
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
 
-    async def take_cursor(self, now: datetime, every: timedelta) -> datetime | None:
-        """The time up to which Stripe's events are known, to whoever's turn it is to look; else None."""
+    async def take_cursor(self, name: str, now: datetime, every: timedelta) -> Cursor | None:
+        """Where the look `name` goes on, for the first process of the fleet that asks in a period; else None."""
         async with self._database.connection() as connection:
-            await connection.execute(CURSOR_START, now)
-            since: datetime | None = await connection.fetchval(CURSOR_TAKE, now, every)
-            return since
+            await connection.execute(CURSOR_START, now, name)
+            row = await connection.fetchrow(CURSOR_TAKE, now, name, every)
+            return None if row is None else Cursor(**row)
 
-    async def move_cursor(self, until: datetime) -> None:
+    async def move_cursor(self, name: str, old: Cursor, new: Cursor) -> None:
+        """Note how far the look has come that began at `old`."""
+        values = (old.looked_until, old.walked_to, new.looked_until, new.walked_to, new.walk_until)
         async with self._database.connection() as connection:
-            await connection.execute(CURSOR_MOVE, until)
+            await connection.execute(CURSOR_MOVE, name, *values)
 
     async def forget_events(self, before: datetime, limit: int) -> None:
         """Drop the oldest of the events from `before`, at most so many."""

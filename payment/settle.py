@@ -1,6 +1,6 @@
 """What heals lost messages: payments and refunds that still wait for something are driven again when due.
 
-With nothing due a pass is one look at the first entry of three partial indexes.
+With nothing due a pass is one look at the first entry of four partial indexes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from common.bus import Bus
 from common.envelope import Envelope, tell
-from common.messages import RefundPayment
+from common.messages import RefundPayment, SyncPayment
 from common.settler import Settler
 from payment.handlers import drive
 from payment.reports import report
@@ -34,8 +34,10 @@ class PaymentSettler(Settler):
         reports = await self._repository.due_reports(now, PASS_MAX)
         payments = await self._repository.due_payments(now, PASS_MAX)
         refunds = await self._repository.due_refunds(now, PASS_MAX)
-        envelopes: list[Envelope] = [envelope for payment, of in reports for envelope in report(payment, of)]
+        looks = await self._repository.due_looks(now, PASS_MAX)
+        envelopes: list[Envelope] = [envelope for each in reports for envelope in report(*each)]
         envelopes += [drive(payment) for payment in payments]
+        envelopes += [tell(SyncPayment(booking_id=id), id) for id in looks]
         envelopes += [
             tell(
                 RefundPayment(
@@ -47,4 +49,4 @@ class PaymentSettler(Settler):
         ]
         # The next times are committed: what is lost from here on comes again then.
         await self._bus.publish(envelopes)
-        log.info("settled", reports=len(reports), payments=len(payments), refunds=len(refunds))
+        log.info("settled", reports=len(reports), payments=len(payments), refunds=len(refunds), looks=len(looks))

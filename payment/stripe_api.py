@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
 import stripe
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from common.backoff import Backoff
 from common.health import Gate
@@ -27,6 +27,7 @@ from common.telemetry import LATENCY_S
 from payment.pacing import Lane, Pacer
 from payment.pictures import Json
 from payment.refunds import Refund
+from payment.stripe_clock import StripeClock
 
 # The version whose shapes `pictures.py` reads.
 STRIPE_VERSION: Final = "2026-10-28.endive"
@@ -75,6 +76,11 @@ class StripeMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = Counter("holdfast_stripe_calls", "Stripe calls", ("operation", "outcome"), registry=registry)
+        self.skew_seconds = Gauge(
+            "holdfast_stripe_clock_skew_seconds",
+            "How far this process' clock is ahead of Stripe's; negative where it is behind",
+            registry=registry,
+        )
         self.seconds = Histogram(
             "holdfast_stripe_call_seconds",
             "Time of a Stripe call, without the wait for its turn",
@@ -107,6 +113,15 @@ class Answer:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list, newest first, and when it was given by Stripe's clock."""
+
+    data: list[Json]
+    has_more: bool
+    at: datetime
+
+
 class StripeApi:
     """Paced, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
 
@@ -115,8 +130,15 @@ class StripeApi:
     """
 
     def __init__(
-        self, client: stripe.StripeClient, pacer: Pacer, metrics: StripeMetrics, gate: Gate, timeout_s: float
+        self,
+        client: stripe.StripeClient,
+        pacer: Pacer,
+        metrics: StripeMetrics,
+        gate: Gate,
+        timeout_s: float,
+        clock: Callable[[], datetime],
     ) -> None:
+        self.clock = StripeClock(clock, metrics.skew_seconds)
         self._client = client
         self._pacer = pacer
         self.metrics = metrics
@@ -170,13 +192,22 @@ class StripeApi:
 
     async def list_all(self, path: str, *, deadline: float, **params: Any) -> AsyncIterator[list[Json]]:
         """Page after page, newest first: https://docs.stripe.com/api/pagination."""
-        operation = f"list_{path.rsplit('/', 1)[-1]}"
+        after = None
         while True:
-            page = (await self._ask(operation, Lane.MONEY, "get", path, deadline, limit=PAGE, **params)).body
-            yield page["data"]
-            if not page["has_more"]:
+            page = await self.list_page(path, after, deadline=deadline, **params)
+            yield page.data
+            if not page.has_more:
                 return
-            params["starting_after"] = page["data"][-1]["id"]
+            after = page.data[-1]["id"]
+
+    async def list_page(
+        self, path: str, after: str | None, *, deadline: float, limit: int = PAGE, **params: Any
+    ) -> Page:
+        """The newest things, or those behind `after`: https://docs.stripe.com/api/pagination."""
+        operation = f"list_{path.rsplit('/', 1)[-1]}"
+        cursor = {} if after is None else {"starting_after": after}
+        answer = await self._ask(operation, Lane.MONEY, "get", path, deadline, limit=limit, **cursor, **params)
+        return Page(answer.body["data"], answer.body["has_more"], answer.at)
 
     async def _ask(
         self, operation: str, lane: Lane, method: str, path: str, deadline: float, **params: Any
@@ -206,7 +237,7 @@ class StripeApi:
     ) -> Answer:
         await self._turn(lane, deadline)
         loop = asyncio.get_running_loop()
-        started = time.perf_counter()
+        started, sent = time.perf_counter(), self.clock.ours()
         outcome, status, request_id = "unanswered", 0, None
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + self._timeout_s)):
@@ -214,7 +245,11 @@ class StripeApi:
             outcome, status, request_id = "done", response.code, response.request_id
             self._gate.open()
             self._silent = 0
-            return Answer(response.data, _stripe_time(response.headers))
+            date = _date(response.headers)
+            if date is None:
+                return Answer(response.data, self.clock.now())
+            self.clock.answered(sent, time.perf_counter() - started, date)
+            return Answer(response.data, date)
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
             self._silent = 0 if 0 < status < 500 else self._silent + 1
@@ -305,12 +340,12 @@ def _retry_after(error: stripe.StripeError) -> float:
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
 
 
-def _stripe_time(headers: Any) -> datetime:
-    """When Stripe answered, by its own clock: what its events are dated by."""
+def _date(headers: Any) -> datetime | None:
+    """When Stripe answered, by its own clock, to the second: what its events are dated by; if it says so."""
     try:
         return parsedate_to_datetime(headers["Date"])
     except (KeyError, ValueError):
-        return datetime.now(UTC).replace(microsecond=0)
+        return None
 
 
 @asynccontextmanager

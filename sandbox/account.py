@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sandbox.errors import ApiError
+from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.timetable import Timetable
 from sandbox.webhooks import Webhooks
@@ -20,6 +21,7 @@ class Account:
         self,
         ledger: Ledger,
         webhooks: Webhooks,
+        faults: Faults,
         *,
         home: str,
         settle_seconds: float,
@@ -28,10 +30,15 @@ class Account:
         """`clock` says the seconds since the epoch."""
         self.ledger = ledger
         self.webhooks = webhooks
+        self._faults = faults
         self.moves: Timetable[Move] = Timetable()
         self._home = home
         self._settle_seconds = settle_seconds
         self._clock = clock
+
+    def time(self) -> float:
+        """Seconds since the epoch by the account's clock."""
+        return self._clock() + self._faults.switches.clock_ahead_seconds
 
     def resume(self) -> None:
         """Take up the moves that an earlier process left."""
@@ -47,10 +54,14 @@ class Account:
         publishable: bool = False,
     ) -> Work:
         """A piece of work that begins now. `origin` is where the caller reached the stand-in."""
+        switches = self._faults.switches
         return Work(
             ledger=self.ledger,
             endpoints=self.webhooks.endpoints,
-            time=self._clock(),
+            time=self.time(),
+            ahead_seconds=switches.clock_ahead_seconds,
+            event_lag_seconds=switches.event_lag_seconds,
+            event_lag_share=switches.event_lag_share,
             origin=origin or self._home,
             settle_seconds=self._settle_seconds,
             request_id=request_id,

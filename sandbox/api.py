@@ -5,6 +5,7 @@ https://docs.stripe.com/api
 
 import time
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import orjson
@@ -95,7 +96,8 @@ class Api:
             request=request_id,
             ms=round((time.perf_counter() - started) * 1000, 2),
         )
-        headers = {**HEADERS, "Request-Id": request_id, **reply.headers}
+        date = formatdate(self._account.time(), usegmt=True)
+        headers = {**HEADERS, "Date": date, "Request-Id": request_id, **reply.headers}
         return web.Response(body=reply.body, status=reply.status, headers=headers)
 
     async def _reply(self, request: web.Request, operation: Operation | None, request_id: str) -> Reply:

@@ -82,6 +82,7 @@ async def _account(app: web.Application) -> AsyncIterator[None]:
     account = Account(
         app[LEDGER],
         app[WEBHOOKS],
+        app[FAULTS],
         home=f"http://{settings.host}:{settings.port}",
         settle_seconds=settings.sandbox_settle_seconds,
     )

@@ -56,9 +56,10 @@ def succeed(work: Work, charge: Object, *, capture: bool) -> None:
 
 
 def take(work: Work, charge: Object, amount: int) -> None:
-    """Capture an amount of a held charge; the rest is given back, which Stripe counts as refunded."""
+    """Capture an amount of a held charge. The rest is let go, which is no refund since 2025-03-31.basil:
+    https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
+    """
     charge |= {"captured": True, "amount_captured": amount}
-    charge["amount_refunded"] = charge["amount"] - amount
     fee = round(amount * FEE_PERCENT / 100) + FEE_FIXED
     charge["balance_transaction"] = book(work, charge, amount, fee=fee)
 

@@ -46,12 +46,25 @@ class DisputeWanted(BaseModel):
 
     reason: str = "fraudulent"
     inquiry: bool = False
+    amount: int | None = Field(default=None, ge=1)
+    """Of a part; without it, of all that no open dispute is about."""
+
+
+class CaptureWanted(BaseModel):
+    """A capture by hand of money that is held; without an amount, of all of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount: int | None = Field(default=None, ge=1)
+    rest_as_refund: bool = False
+    """Tell of the rest by `charge.refunded`, as an account does whose events are of an older version."""
 
 
 SWITCHES = TypeAdapter(Switches)
 ENDPOINTS = TypeAdapter(list[EndpointWanted])
 REFUND = TypeAdapter(RefundWanted)
 DISPUTE = TypeAdapter(DisputeWanted)
+CAPTURE = TypeAdapter(CaptureWanted)
 
 
 class Control:
@@ -139,6 +152,14 @@ class Control:
 
         return await self._account.perform(step)
 
+    async def capture(self, request: web.Request) -> Object:
+        """Capture held money by hand, as in the dashboard."""
+        wanted, intent = await _body(request, CAPTURE), request.match_info["intent"]
+        params = {} if wanted.amount is None else {"amount_to_capture": wanted.amount}
+        return await self._account.perform(
+            lambda work: payments.capture(work, params, intent, rest_as_refund=wanted.rest_as_refund)
+        )
+
     async def refund(self, request: web.Request) -> Object:
         """Refund a payment by hand, as in the dashboard."""
         wanted = await _body(request, REFUND)
@@ -160,7 +181,8 @@ class Control:
             intent = work.get("payment_intent", request.match_info["intent"], "intent")
             if intent["latest_charge"] is None:
                 raise ApiError(400, f"PaymentIntent {intent['id']} has no charge to dispute.")
-            return disputes.open_dispute(work, intent["latest_charge"], wanted.reason, inquiry=wanted.inquiry)
+            charge = intent["latest_charge"]
+            return disputes.open_dispute(work, charge, wanted.reason, inquiry=wanted.inquiry, amount=wanted.amount)
 
         return await self._account.perform(step)
 
@@ -199,6 +221,7 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Control]
     route("POST", "/webhooks/resume", Control.resume)
     route("POST", "/events/{event}/redeliver", Control.redeliver)
     route("POST", "/payment_intents/{intent}/{outcome:succeed|fail}", Control.settle_payment)
+    route("POST", "/payment_intents/{intent}/capture", Control.capture)
     route("POST", "/payment_intents/{intent}/refund", Control.refund)
     route("POST", "/payment_intents/{intent}/dispute", Control.dispute)
     route("POST", "/refunds/{refund}/{outcome:succeed|fail}", Control.settle_refund)

@@ -92,19 +92,24 @@ def open_by_number(work: Work, charge: str) -> Object:
     return open_dispute(work, charge, behaviour.dispute, inquiry=behaviour.inquiry)
 
 
-def open_dispute(work: Work, charge: str, reason: str, *, inquiry: bool = False) -> Object:
-    """The customer disputes the charge with the bank; an inquiry leaves the money where it is for now.
+def open_dispute(
+    work: Work, charge: str, reason: str, *, inquiry: bool = False, amount: int | None = None
+) -> Object:
+    """The customer disputes the charge, or an amount of it, with the bank; an inquiry leaves the money where it is
+    for now. There may be several: after another has ended, or of what the open ones leave.
 
     Raises:
-        ApiError: nothing was captured, or a dispute is open already.
+        ApiError: nothing was captured, or so much is disputed already.
     """
     found = work.get("charge", charge)
     if not found["captured"] or not found["paid"]:
         raise ApiError(400, f"Charge {charge} has not been captured, so there is nothing to dispute.")
-    if any(dispute["status"] in OPEN for dispute in work.ledger.of_charge("dispute", charge)):
+    others = work.ledger.of_charge("dispute", charge)
+    left = found["amount_captured"] - sum(each["amount"] for each in others if each["status"] in OPEN)
+    if left <= 0 or (amount or 0) > left:
         raise ApiError(400, f"Charge {charge} is disputed already.", code="charge_disputed")
     status = "warning_needs_response" if inquiry else "needs_response"
-    dispute = objects.dispute(found, reason, status, work.now)
+    dispute = objects.dispute(found, amount or left, reason, status, work.now)
     work.ledger.insert(dispute)
     if not inquiry:
         _book(work, dispute, -dispute["amount"], fee=FEE)

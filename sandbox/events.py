@@ -49,6 +49,10 @@ def list_events(work: Work, params: dict[str, Any]) -> Object:
         query.where(f"({choices})", *types)
     if "delivery_success" in params:
         query.where(f"id {'NOT IN' if params['delivery_success'] else 'IN'} ({UNDELIVERED})")
+    if work.event_lag_seconds:
+        # Which are late is the same each time.
+        late = f"seq * 7919 % 1000 < {work.event_lag_share * 1000:.0f}"
+        query.where(f"NOT ({late} AND created > ?)", work.time - work.event_lag_seconds)
     page = query.page(work, params)
     _count_webhooks(work, page["data"])
     return page

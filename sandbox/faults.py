@@ -70,6 +70,12 @@ class Switches(BaseModel):
     refund_pending: Chance = 0.0
     """Of `POST /v1/refunds`: made, and pending for `refund_pending_reason` until somebody moves it."""
     refund_pending_reason: PendingReason = "insufficient_funds"
+    clock_ahead_seconds: float = Field(default=0, ge=-86_400, le=86_400)
+    """The clock of the stand-in, by which it dates what it makes, answers and signs, is so far ahead."""
+    event_lag_seconds: float = Field(default=0, ge=0, le=86_400)
+    """Events turn up in `/v1/events` so long after they were created."""
+    event_lag_share: float = Field(default=1, ge=0, le=1)
+    """Only this share of them; the others are listed at once."""
     webhooks: WebhookSwitches = WebhookSwitches()
 
 

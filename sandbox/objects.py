@@ -217,8 +217,8 @@ def _refund_destination(charge: Object) -> Object:
     return {"type": "us_bank_transfer", "us_bank_transfer": {"reference": None, "reference_status": None}}
 
 
-def dispute(charge: Object, reason: str, status: str, created: int) -> Object:
-    """A new dispute of the whole charge."""
+def dispute(charge: Object, amount: int, reason: str, status: str, created: int) -> Object:
+    """A new dispute of a part or the whole of a charge."""
     details = charge["payment_method_details"]
     brand = details["card"]["brand"] if details["type"] == "card" else None
     case_type = "inquiry" if status.startswith("warning_") else "chargeback"
@@ -226,7 +226,7 @@ def dispute(charge: Object, reason: str, status: str, created: int) -> Object:
     return {
         "id": new_id("dp"),
         "object": "dispute",
-        "amount": charge["amount_captured"],
+        "amount": amount,
         "balance_transactions": [],
         "charge": charge["id"],
         "created": created,

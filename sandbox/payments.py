@@ -142,8 +142,11 @@ def cancel(work: Work, params: dict[str, Any], intent: str) -> Object:
     return found
 
 
-def capture(work: Work, params: dict[str, Any], intent: str) -> Object:
-    """`POST /v1/payment_intents/{id}/capture`: take the held money, or a part of it."""
+def capture(work: Work, params: dict[str, Any], intent: str, *, rest_as_refund: bool = False) -> Object:
+    """`POST /v1/payment_intents/{id}/capture`: take the held money, or a part of it.
+
+    `rest_as_refund`: tell of the rest as an account does whose events are of a version before 2025-03-31.basil.
+    """
     found = work.get("payment_intent", intent, "intent")
     if found["status"] != "requires_capture":
         raise unexpected_state(
@@ -160,6 +163,8 @@ def capture(work: Work, params: dict[str, Any], intent: str) -> Object:
     work.ledger.update(charge)
     work.emit("charge.captured", charge)
     _succeed(work, found, amount)
+    if rest_as_refund and amount < charge["amount"]:
+        work.emit("charge.refunded", charge | {"amount_refunded": charge["amount"] - amount})
     return found
 
 
@@ -286,11 +291,8 @@ def _succeed(work: Work, intent: Object, amount: int) -> None:
 
 def _release(work: Work, intent: Object) -> None:
     charge = work.get("charge", intent["latest_charge"])
-    if charge["status"] == "succeeded":
-        charge |= {"amount_refunded": charge["amount"], "refunded": True}
-        work.ledger.update(charge)
-        work.emit("charge.refunded", charge)
-    elif charge["status"] == "pending":
+    # Held money that is let go is no refund, and there is no event of its charge: see `charges.take`.
+    if charge["status"] == "pending":
         charge |= {"status": "failed", "failure_message": "The payment was canceled."}
         work.ledger.update(charge)
         work.emit("charge.failed", charge)

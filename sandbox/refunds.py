@@ -166,7 +166,7 @@ def _amount_of(work: Work, charge: Object, params: dict[str, Any]) -> int:
     if not all(dispute["is_charge_refundable"] for dispute in disputes):
         message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
         raise ApiError(400, message, code="charge_disputed")
-    left: int = charge["amount"] - charge["amount_refunded"]
+    left: int = charge["amount_captured"] - charge["amount_refunded"]
     if left <= 0:
         message = f"Charge {charge['id']} has already been refunded."
         raise ApiError(400, message, code="charge_already_refunded")
@@ -196,7 +196,7 @@ def _give_back(work: Work, charge: Object, amount: int) -> None:
     """The charge counts a refund from its making on, also a pending one."""
     previous = {"amount_refunded": charge["amount_refunded"]}
     charge["amount_refunded"] += amount
-    if charge["amount_refunded"] == charge["amount"]:
+    if charge["amount_refunded"] == charge["amount_captured"]:
         previous["refunded"] = False
         charge["refunded"] = True
     work.ledger.update(charge)

@@ -49,10 +49,14 @@ class Work:
     ledger: Ledger
     endpoints: tuple[Endpoint, ...]
     time: float
-    """Seconds since the epoch at the beginning of the work."""
+    """Seconds since the epoch at the beginning of the work, by the account's clock."""
     origin: str
     """Scheme, host and port that the caller used, for links in answers."""
     settle_seconds: float
+    ahead_seconds: float = 0
+    """How far the account's clock is ahead of this machine's, by which things are done later."""
+    event_lag_seconds: float = 0
+    event_lag_share: float = 1
     request_id: str | None = None
     idempotency_key: str | None = None
     publishable: bool = False
@@ -106,14 +110,14 @@ class Work:
         """Queue a delivery of a recorded event."""
         row = self.ledger.write(
             "INSERT INTO deliveries (event, endpoint, status, due) VALUES (?, ?, 'pending', ?)",
-            (event_id, endpoint.position, self.time),
+            (event_id, endpoint.position, self.time - self.ahead_seconds),
         )
         assert row.lastrowid is not None
         self.deliveries.append(Delivery(row.lastrowid, event_id, event_type, endpoint.position))
 
     def later(self, name: str, object_id: str, seconds: float) -> None:
         """Have the move of this name made on an object after some seconds, also across a restart."""
-        due = self.time + seconds
+        due = self.time - self.ahead_seconds + seconds
         row = self.ledger.write("INSERT INTO moves (name, object, due) VALUES (?, ?, ?)", (name, object_id, due))
         assert row.lastrowid is not None
         self.moves.append(Move(row.lastrowid, name, object_id, due))

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -192,6 +192,10 @@ def _columns_of_refund(refund: Json) -> tuple[Any, ...]:
     return refund["id"], id_of(refund["payment_intent"]), named, refund["amount"], refund["status"]
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _deadline() -> float:
     return asyncio.get_running_loop().time() + FOREVER_S
 
@@ -226,7 +230,7 @@ async def open_ledger(key: str, base: str | None) -> AsyncIterator[Ledger]:
     gate = Gate("stripe")
     gate.open()
     async with open_client(key, base, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S) as client:
-        stripe = StripeApi(client, _Patience(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S)
+        stripe = StripeApi(client, _Patience(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, _now)
         ledger = Ledger(stripe, gate)
         try:
             yield ledger

@@ -18,7 +18,10 @@ from common.messages import (
     RefundUpdated,
     Reply,
 )
+from common.resources import Booking, Dispute
 from tests.booking.stage import Stage, report
+
+OPENED = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 async def ids(stage: Stage, question: Message) -> list[UUID]:
@@ -42,8 +45,39 @@ async def test_booking_is_shown_to_its_owner_and_to_operators(stage: Stage) -> N
     booking = await stage.pending(await stage.show(10))
     questions = [GetBooking(booking_id=booking.id, owner=owner) for owner in ("alice", None, "mallory")]
     replies: list[Reply] = await stage.ask(*questions, GetBooking(booking_id=uuid4(), owner=None))
-    assert [reply.result for reply in replies[:2]] == [booking.model_dump(mode="json")] * 2
+    shown = booking.model_dump(mode="json")
+    # What it is paid with is its owner's alone, its disputes are the operators'.
+    for_operators = {**shown, "payment": {**shown["payment"], "client_secret": None, "disputes": []}}
+    assert [reply.result for reply in replies[:2]] == [shown, for_operators]
     assert [reply.error for reply in replies] == [None, None, "not_found", "not_found"]
+
+
+async def test_disputes_are_shown_to_operators_alone(stage: Stage) -> None:
+    """Each with its amount and status, also where an owner asks in the same batch; history has each step."""
+    show = await stage.show(10)
+    booking = await stage.confirmed(show)
+    first = Dispute(id="dp_1", status="lost", amount=2000, currency="eur", reason="fraudulent", opened_at=OPENED)
+    second = Dispute(id="dp_2", status="needs_response", amount=500, currency="eur", respond_by=OPENED)
+    steps = ((first,), (first, second), (first, second.model_copy(update={"status": "won"})))
+    for version, disputes in enumerate(steps, start=3):
+        told = {"disputed": True, "disputes": disputes}
+        (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, DisputeUpdated, **told))
+        assert (changed.payment.status, changed.payment.disputes) == ("disputed", None)
+
+    questions = [GetBooking(booking_id=booking.id, owner=owner) for owner in ("alice", None, "alice")]
+    seen = [Booking.model_validate(reply.result).payment.disputes for reply in await stage.ask(*questions)]
+    assert seen == [None, steps[-1], None]
+    for operator, expected in ((True, steps[-1]), (False, None)):
+        (reply,) = await stage.ask(ListBookings(owner="alice", limit=5, operator=operator))
+        (listed,) = [Booking.model_validate(each) for each in reply.result["items"]]
+        assert listed.payment.disputes == expected
+    (reply,) = await stage.ask(GetHistory(booking_id=booking.id, owner=None))
+    assert [each["cause_type"] for each in reply.result["items"]][-3:] == ["payment.dispute_updated"] * 3
+
+    # A process that does not know of disputes tells nothing of them.
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 6, DisputeUpdated, disputed=True))
+    (reply,) = await stage.ask(questions[1])
+    assert Booking.model_validate(reply.result).payment.disputes == steps[-1]
 
 
 async def test_history_tells_each_change_and_its_cause(stage: Stage) -> None:

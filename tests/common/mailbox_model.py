@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from common.streams import Entry, Mailbox, dead_letters, lengths, oldest
 
+MILLISECOND = timedelta(milliseconds=1)
 STREAM = "model"
 GROUP = "model"
 CLAIM_IDLE_MS = 60_000
@@ -147,6 +149,16 @@ async def compare(redis: Redis, model: Model) -> None:
     failures = cast(dict[bytes, bytes], await cast(Any, redis.hgetall(f"attempts:{STREAM}")))
     assert {id: int(count) for id, count in failures.items() if id in model.outstanding} == model.failures
     assert await lengths(redis, [STREAM]) == {STREAM: len(model.outstanding)}
-    first = await oldest(redis, STREAM)
+    before = await _redis_time(redis)
+    first = await oldest(redis, STREAM, before)
+    passed = await _redis_time(redis) - before
     expected = next((int(id.partition(b"-")[0]) for id in model.outstanding), None)
-    assert (round(first.timestamp() * 1000) if first else None) == expected
+    assert (first is None) is (expected is None)
+    if first is not None and expected is not None:
+        added = datetime.fromtimestamp(expected / 1000, UTC)
+        assert added - passed - MILLISECOND <= first <= added + MILLISECOND
+
+
+async def _redis_time(redis: Redis) -> datetime:
+    seconds, microseconds = cast(Any, await redis.time())
+    return datetime.fromtimestamp(seconds + microseconds / 1_000_000, UTC)

@@ -15,7 +15,7 @@ from sandbox.settings import Settings as SandboxSettings
 from tests.ops.books import KEY, Books
 
 BOOKING_TABLES = "bookings, booking_transitions, ticket_types, events, operator_requests"
-PAYMENT_TABLES = "payments, payment_attempts, refunds"
+PAYMENT_TABLES = "payments, payment_attempts, refunds, disputes"
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,7 @@ def build_stage(
     gate.open()
     clock = Clock()
     pacer = Pacer(redis, key="stripe:turns:test", per_second=5000)
-    stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S)
+    stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
     repository = Repository(database)
     bus = Bus(redis, source="/payment/test", instance="test")
     return Stage(
@@ -105,7 +105,7 @@ def build_stage(
         ),
         stripe=stripe,
         settler=PaymentSettler(repository, bus, clock),
-        catch_up=CatchUp(repository, stripe, bus, clock, 10.0, livemode=False),
+        catch_up=CatchUp(repository, stripe, bus, redis, clock, 10.0, livemode=False),
         clock=clock,
         wire=wire,
         stripe_url=wire.target,

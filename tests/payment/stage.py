@@ -37,7 +37,7 @@ from tests.payment.wire import Wire
 
 KEY = "sk_test_payment"
 SECRETS = ("whsec_first", "whsec_second")
-TABLES = "payments, payment_attempts, refunds, stripe_events, event_cursor"
+TABLES = "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor"
 ENTRIES = count(1)
 
 
@@ -55,6 +55,11 @@ def delivery(message: Message) -> Delivery:
     """`message` as it is read from its mailbox."""
     subject = getattr(message, "booking_id", "event")
     return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), tell(message, subject))
+
+
+def received(event: dict[str, Any]) -> StripeEventReceived:
+    """The message that a webhook's endpoint makes of `event`."""
+    return StripeEventReceived(payload=orjson.dumps(event).decode())
 
 
 def sign(payload: str, secret: str = SECRETS[0], at: float | None = None) -> str:
@@ -150,7 +155,7 @@ class Stage:
 
     async def webhooks(self, *events: dict[str, Any]) -> list[PaymentReport]:
         """Take events in as one batch, as if their webhooks had come."""
-        return await self.do(*(StripeEventReceived(payload=orjson.dumps(event).decode()) for event in events))
+        return await self.do(*map(received, events))
 
     async def paid(self, of: Booking) -> PaymentReport:
         """A booking that is paid, and taken in so."""

@@ -19,7 +19,6 @@ from payment.domain import (
     TERMINAL,
     Change,
     Decline,
-    DisputePicture,
     Doubt,
     Payment,
     Picture,
@@ -49,7 +48,7 @@ def payment(status: IntentStatus, **values: object) -> Payment:
         created_at=NOW,
         updated_at=NOW,
         intent_id="pi_1" if known else None,
-        client_secret="pi_1_secret" if known else None,
+        client_secret="pi_1_secret" if known and status not in TERMINAL else None,
         amount_captured=1000 if status is IntentStatus.SUCCEEDED else 0,
         seen_at=NOW if known else None,
         version=3 if known else 0,
@@ -300,30 +299,3 @@ def test_pauses_grow_to_a_limit_with_jitter() -> None:
     assert domain.pause(0, pauses, 0.0) == first / 2
     assert domain.pause(1, pauses, 1.0) == first * 2
     assert domain.pause(1000, pauses, 1.0) == most
-
-
-DISPUTES = ["needs_response", "under_review", "won"]
-
-
-@pytest.mark.parametrize("order", list(permutations(range(3))))
-@pytest.mark.parametrize("apart", [0, 1])
-def test_a_dispute_ends_alike_in_every_order(order: tuple[int, ...], apart: int) -> None:
-    """Its last status counts, also where all came within one second."""
-    after = payment(IntentStatus.SUCCEEDED)
-    for place in order:
-        shown = DisputePicture(DISPUTES[place], NOW + timedelta(seconds=apart * place))
-        after = domain.take_dispute(after, shown, NOW)
-        after = domain.take_dispute(after, shown, NOW)
-
-    assert (after.dispute_status, after.disputed, after.last_change) == ("won", False, Change.DISPUTE)
-
-
-@pytest.mark.parametrize(
-    ("status", "disputed"), [("needs_response", True), ("lost", True), ("warning_closed", False)]
-)
-def test_a_payment_is_disputed_while_the_bank_may_keep_the_money(status: str, disputed: bool) -> None:
-    """Won, or an inquiry that was closed, is none any more; lost stays one."""
-    after = domain.take_dispute(payment(IntentStatus.SUCCEEDED), DisputePicture(status, NOW), NOW)
-
-    assert after.disputed is disputed
-    assert after.version == 4

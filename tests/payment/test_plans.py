@@ -11,7 +11,7 @@ import pytest
 from common.bus import Bus
 from common.settler import LOOK_S
 from common.streams import connect
-from payment.repository import DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, NEXT_DUE, Repository
+from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, NEXT_DUE, Repository
 from payment.settle import PaymentSettler
 from tests.payment.stage import Stage
 
@@ -27,11 +27,13 @@ SELECT gen_random_uuid(), booking_id, 100, 'failed', now(), now(), now() FROM pa
 """
 TYPES, VALUES = "(timestamptz, int, interval, interval)", "(now(), 200, '5 s', '20 s')"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
+DOUBTS = "payments_look_due"
 # The query, and the indexes that it may look at.
 LOOKS = {
-    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, REFUNDS}),
+    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, DOUBTS, REFUNDS}),
     "reports": (DUE_REPORTS, TYPES, VALUES, {REPORTS}),
     "payments": (DUE_PAYMENTS, TYPES, VALUES, {PAYMENTS}),
+    "doubts": (DUE_LOOKS, TYPES, VALUES, {DOUBTS}),
     "refunds": (DUE_REFUNDS, TYPES, VALUES, {REFUNDS}),
 }
 

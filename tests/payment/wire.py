@@ -48,6 +48,8 @@ class Wire:
         self.faults: list[Fault] = []
         self.before: Callable[[Call], Any] | None = None
         self.after: Callable[[Call, dict[str, Any]], Any] | None = None
+        # What all answers have in the place of their date.
+        self.date: str | None = None
         self.released = asyncio.Event()
         self.seen = asyncio.Condition()
 
@@ -95,6 +97,8 @@ class Wire:
             await self.after(call, seen)
             content = orjson.dumps(seen)
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS}
+        if self.date is not None:
+            kept["Date"] = self.date
         return web.Response(body=content, status=answer.status, headers=kept)
 
     def _fault(self, call: Call) -> Fault | None:

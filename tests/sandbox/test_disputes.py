@@ -91,6 +91,23 @@ async def test_closing_a_dispute_loses_it(stand: Stand) -> None:
     assert (closed.status, [each.id for each in listed.data]) == ("lost", [dispute_id])
 
 
+async def test_a_charge_may_have_several_disputes(stand: Stand) -> None:
+    """Of parts side by side, or one after the other: each by itself."""
+    paid = await stand.paid(5000)
+    path = f"/payment_intents/{paid.id}/dispute"
+    first, second = await stand.tell("POST", path, {"amount": 2000}), await stand.tell("POST", path)
+    assert (first["amount"], second["amount"]) == (2000, 3000)
+    await stand.tell("POST", f"/disputes/{first['id']}/lost")
+    await stand.tell("POST", f"/disputes/{second['id']}/won")
+    third = await stand.tell("POST", path)
+    listed = (await stand.stripe.v1.disputes.list_async({"payment_intent": paid.id})).data
+    assert [(each.id, each.status) for each in listed] == [
+        (third["id"], "needs_response"),
+        (second["id"], "won"),
+        (first["id"], "lost"),
+    ]
+
+
 async def test_only_what_was_taken_is_disputed_and_only_once(stand: Stand) -> None:
     """An unpaid intent has nothing to dispute."""
     unpaid, paid = await stand.intent(), await stand.paid()

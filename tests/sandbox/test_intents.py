@@ -147,7 +147,7 @@ async def test_a_paid_intent_cannot_be_cancelled(stand: Stand) -> None:
 
 
 async def test_held_money_is_captured_in_part(stand: Stand) -> None:
-    """The rest goes back, and there is no second capture."""
+    """The rest is let go, which is no refund, and there is no second capture; what was taken can go back."""
     held = await stand.paid(5000, capture_method="manual")
     assert (held.status, held.amount_capturable, held.amount_received) == ("requires_capture", 5000, 0)
 
@@ -160,9 +160,22 @@ async def test_held_money_is_captured_in_part(stand: Stand) -> None:
     charge = captured.latest_charge
     assert isinstance(charge, stripe.Charge)
     assert (captured.status, captured.amount_received, captured.amount_capturable) == ("succeeded", 3000, 0)
-    assert (charge.amount_captured, charge.amount_refunded, charge.refunded) == (3000, 2000, False)
+    assert (charge.amount_captured, charge.amount_refunded, charge.refunded) == (3000, 0, False)
     with pytest.raises(stripe.InvalidRequestError):
         await stand.stripe.v1.payment_intents.capture_async(held.id)
+    await stand.stripe.v1.refunds.create_async({"payment_intent": held.id})
+    (refunded,) = await stand.receiver.until(1, "charge.refunded", of=charge.id)
+    assert (refunded["data"]["object"]["amount_refunded"], refunded["data"]["object"]["refunded"]) == (3000, True)
+
+
+async def test_a_capture_by_hand_may_tell_of_the_rest_as_older_versions_do(stand: Stand) -> None:
+    """By `charge.refunded`, though there is no refund."""
+    held = await stand.paid(5000, capture_method="manual")
+    wanted = {"amount": 3000, "rest_as_refund": True}
+    captured = await stand.tell("POST", f"/payment_intents/{held.id}/capture", wanted)
+    (refunded,) = await stand.receiver.until(1, "charge.refunded", of=str(captured["latest_charge"]))
+    assert (captured["amount_received"], refunded["data"]["object"]["amount_refunded"]) == (3000, 2000)
+    assert (await stand.stripe.v1.refunds.list_async({"payment_intent": held.id})).data == []
 
 
 async def test_held_money_goes_back_when_the_intent_is_cancelled(stand: Stand) -> None:
@@ -172,7 +185,12 @@ async def test_held_money_goes_back_when_the_intent_is_cancelled(stand: Stand) -
     charge = canceled.latest_charge
     assert isinstance(charge, stripe.Charge)
     assert (canceled.status, canceled.amount_received) == ("canceled", 0)
-    assert (charge.captured, charge.refunded, charge.amount_refunded) == (False, True, 5000)
+    assert (charge.captured, charge.refunded, charge.amount_captured, charge.amount_refunded) == (
+        False,
+        False,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize(

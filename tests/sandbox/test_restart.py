@@ -225,7 +225,7 @@ async def test_work_is_in_the_file_when_it_is_answered(session: ClientSession, t
     ledger = Ledger(path)
     try:
         webhooks = Webhooks(ledger, Faults(), session, retry_seconds=1)
-        account = Account(ledger, webhooks, home="http://sandbox", settle_seconds=0)
+        account = Account(ledger, webhooks, Faults(), home="http://sandbox", settle_seconds=0)
         await account.perform(lambda work: work.emit("payment_intent.created", {"id": "pi_1"}))
         assert len(column(path, "SELECT id FROM events")) == 1
     finally:

@@ -76,10 +76,13 @@ class Customers:
         if not paid:
             return False
         intent, inquiry = self._chance.choice(paid), self._chance.random() < 0.3
-        what = f"disputes {intent['id']}{' (an inquiry)' if inquiry else ''}"
+        amount = self._chance.choice((None, 100, 500))
+        what = f"disputes {amount or 'all'} of {intent['id']}{' (an inquiry)' if inquiry else ''}"
         charge = intent["latest_charge"]
         return await self._do(
-            "customer", what, lambda work: disputes.open_dispute(work, charge, "fraudulent", inquiry=inquiry)
+            "customer",
+            what,
+            lambda work: disputes.open_dispute(work, charge, "fraudulent", inquiry=inquiry, amount=amount),
         )
 
     # --- banks

@@ -47,6 +47,8 @@ class Fault(Enum):
     BOOKING_DATABASE_AWAY = "the database booking away for a while"
     PAYMENT_DATABASE_AWAY = "the database payment away for a while"
     STRIPE_AWAY = "Stripe away for a while"
+    CLOCKS_APART = "our clocks and Stripe's minutes apart"
+    EVENTS_LISTED_LATE = "Stripe's list of events lags"
 
 
 # What a fault strikes with at its place, or at each choice of the scheduler, before a schedule's own factor.
@@ -77,6 +79,9 @@ CHANCES = {
     Fault.PAYMENT_DATABASE_AWAY: 0.001,
     Fault.STRIPE_AWAY: 0.004,
 }
+# Up to five minutes in either direction.
+SKEWS_S = (0.0, 0.0, 0.0, 14.0, -14.0, 299.0, -299.0)
+LAGS_S = (0.0, 0.0, 3.0, 45.0, 240.0)
 AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_AWAY, Fault.STRIPE_AWAY)
 
 
@@ -101,16 +106,27 @@ class Profile:
     refunds: float
     # How often somebody changes something at Stripe by hand, beside 1.
     by_hand: float
+    # How far all our clocks are ahead of Stripe's.
+    skew_s: float
+    # How long after their making events turn up in Stripe's list, and what share of them.
+    lag_s: float
+    lag_share: float
 
     @classmethod
     def draw(cls, chance: random.Random, lure: Lure) -> Profile:
         factors = (0.0, 0.0, 1.0, 1.0, 3.0)
         chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
-        chances |= {fault: max(chances[fault], CHANCES[fault] * factors[-1]) for fault in lure.faults}
+        chances |= {
+            fault: max(chances[fault], CHANCES[fault] * factors[-1]) for fault in lure.faults & CHANCES.keys()
+        }
+        skew_s, lag_s = chance.choice(SKEWS_S), chance.choice(LAGS_S)
         return cls(
             chances,
             crash=chance.choice((0.0, 0.003, 0.01)),
             park=chance.choice((0.05, 0.15, 0.3)),
             refunds=max(lure.refunds, chance.choice((1.0, 2.0, 6.0))),
             by_hand=lure.by_hand,
+            skew_s=min(SKEWS_S) if Fault.CLOCKS_APART in lure.faults else skew_s,
+            lag_s=max(LAGS_S) if Fault.EVENTS_LISTED_LATE in lure.faults else lag_s,
+            lag_share=chance.choice((0.3, 1.0)),
         )

@@ -13,7 +13,7 @@ from tests.simulation.world import World
 
 # As mailboxes have it from the settings.
 CLAIM_IDLE_S = 25.0
-# How far a process' clock may be from Stripe's.
+# How far a process' clock may be from those of the others.
 SKEWS_S = (0.0, 0.0, 0.4, -0.4, 3.0, -3.0)
 KINDS: tuple[type[BookingProcess] | type[PaymentProcess], ...] = (BookingProcess, PaymentProcess)
 EACH = 2
@@ -37,7 +37,8 @@ class Fleet:
     def _start(self, kind: type[BookingProcess] | type[PaymentProcess]) -> None:
         self._started += 1
         name = f"{'booking' if kind is BookingProcess else 'payment'}-{self._started}"
-        process = kind(self._world, name, timedelta(seconds=self._world.chance.choice(SKEWS_S)))
+        skew_s = self._world.profile.skew_s + self._world.chance.choice(SKEWS_S)
+        process = kind(self._world, name, timedelta(seconds=skew_s))
         self.processes.append(process)
         process.start()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import booking.domain
 import payment.asking
+import payment.catch_up
 import payment.domain
 import payment.handlers
 import payment.pictures
@@ -19,6 +20,7 @@ from booking.state import CANCELLED, PENDING
 from common.envelope import Delivery
 from common.loop import Loop
 from common.statuses import BookingStatus
+from payment.disputes import Dispute
 from payment.domain import Payment
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundPicture, RefundStatus, left
@@ -130,6 +132,34 @@ def refunds_before_the_payment() -> None:
     handlers._take_event = take_event
 
 
+def cursor_in_our_own_time() -> None:
+    """How far Stripe's event list was looked at is told by our own clock."""
+    look: Any = payment.catch_up.CatchUp
+    ask = look._page
+
+    async def page(self: Any, after: str | None, deadline: float) -> Any:
+        return replace(await ask(self, after, deadline), at=self._clock())
+
+    look._page = page
+    cursor_passes_over_what_is_not_listed_yet()
+
+
+def cursor_passes_over_what_is_not_listed_yet() -> None:
+    """Each look begins where the last one ended."""
+    catch_up: Any = payment.catch_up
+    catch_up.OVERLAP = catch_up.DEPTH = timedelta(seconds=5)
+
+
+def disputes_in_one_field() -> None:
+    """Of several disputes the one that was heard of last says how the payment stands."""
+
+    def summary(disputes: Sequence[Dispute]) -> str | None:
+        return max(disputes, key=lambda each: each.seen_at).status if disputes else None
+
+    domain: Any = payment.domain
+    domain.summary = summary
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -142,6 +172,9 @@ PLANTED: dict[str, Callable[[], None]] = {
         webhooks_in_a_cache,
         refund_made_good_by_an_earlier_one,
         refunds_before_the_payment,
+        cursor_in_our_own_time,
+        cursor_passes_over_what_is_not_listed_yet,
+        disputes_in_one_field,
     )
 }
 
@@ -156,4 +189,9 @@ LURES: dict[str, Lure] = {
     "currency_not_compared": Lure(by_hand=6.0),
     "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
     "webhooks_in_a_cache": Lure(frozenset({Fault.WEBHOOK_DOUBLED})),
+    "cursor_in_our_own_time": Lure(frozenset({Fault.WEBHOOK_LOST, Fault.CLOCKS_APART}), by_hand=6.0),
+    "cursor_passes_over_what_is_not_listed_yet": Lure(
+        frozenset({Fault.WEBHOOK_LOST, Fault.EVENTS_LISTED_LATE}), by_hand=6.0
+    ),
+    "disputes_in_one_field": Lure(by_hand=6.0),
 }

@@ -179,7 +179,9 @@ class PaymentProcess(ActorProcess):
         gate = Gate("stripe")
         gate.open()
         timeout_s = settings.stripe_timeout_ms / 1000
-        self.api = StripeApi(world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s)
+        self.api = StripeApi(
+            world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s, self.now
+        )
         self.repository = PaymentRepository(world.lasting.payment)
         self._handlers = PaymentHandlers(
             self.repository,
@@ -193,6 +195,7 @@ class PaymentProcess(ActorProcess):
             self.repository,
             self.api,
             self.bus,
+            self.redis,
             self.now,
             settings.event_catch_up_seconds,
             settings.livemode,

@@ -15,6 +15,7 @@ from ops.audit.facts import Booking, Case, Intent, Payment, Refund, Seats, Strip
 from ops.audit.ledger import Ledger
 from ops.audit.look import Audit, Outcome
 from ops.audit.rules import judge_seats
+from payment.disputes import DROPPED
 from payment.pictures import BOOKING_ID, REFUND_ID
 from payment.stripe_api import StripeApi
 from tests.simulation.processes import NoQueue
@@ -30,6 +31,7 @@ TRANSITIONS = """
 SELECT booking_id, version, from_status, to_status, reason, payment_status FROM booking_transitions
 ORDER BY booking_id, version
 """
+DISPUTES = "SELECT id, status FROM disputes"
 # Somebody has been told aloud, and has to see to it.
 LOUD = ("refund_failed", "disputed")
 
@@ -139,7 +141,7 @@ class Promises:
 
     def _judge(self, case: Case) -> Iterator[tuple[str, str]]:
         """What the audit says of money, without what is only under way."""
-        now = self._world.clock.now()
+        now = self._world.now()
         yield from (("3 one live intent", text) for text in money.one_intent(case, now))
         yield from (("3 no double refund", text) for text in money.refunds_once(case, now))
         for text in money.captured(case, now):
@@ -172,6 +174,7 @@ class Promises:
         await self.check()
         await self._check_history()
         self._check_answered()
+        await self._check_disputes()
         outcome = await self._audit()
         for finding in outcome.mismatches:
             if not self._known(finding.rule, finding.id, finding.text):
@@ -184,11 +187,13 @@ class Promises:
 
     async def _audit(self) -> Outcome:
         world = self._world
-        gate_free = StripeApi(world.stripe.client, NoQueue(), world.lasting.stripe_metrics, _open_gate(), 5.0)
+        gate_free = StripeApi(
+            world.stripe.client, NoQueue(), world.lasting.stripe_metrics, _open_gate(), 5.0, world.now
+        )
         ledger = Ledger(gate_free, _open_gate())
         databases = Databases(world.lasting.booking.raw, world.lasting.payment.raw)
         try:
-            return await Audit(databases, ledger, settle_s=0.0, clock=world.clock.now).run()
+            return await Audit(databases, ledger, settle_s=0.0, clock=world.now).run()
         finally:
             ledger.close()
 
@@ -212,6 +217,26 @@ class Promises:
             found = kept.get((id, version))
             if found != shown:
                 story.violate("2 what was shown is there", f"{id} v{version}: {shown}, kept {found}")
+
+    async def _check_disputes(self) -> None:
+        """Each dispute is known as Stripe has it, and a booking shows that one of them is open or lost."""
+        story, stripe = self._world.story, self._world.stripe
+        intents = {each["id"]: each["metadata"].get(BOOKING_ID, "") for each in stripe.objects("payment_intent")}
+        known = {row["id"]: row["status"] for row in await self._world.lasting.payment.raw.fetch(DISPUTES)}
+        standing: set[str] = set()
+        for each in stripe.objects("dispute"):
+            booking_id = intents[each["payment_intent"]]
+            payment = self.payments.get(booking_id)
+            if payment is None or payment.intent_id != each["payment_intent"]:
+                continue
+            if each["status"] not in DROPPED:
+                standing.add(booking_id)
+            if known.get(each["id"]) != each["status"]:
+                text = f"{booking_id}: {each['id']} is {each['status']}, known as {known.get(each['id'])}"
+                story.violate("3 disputes are shown", text)
+        for id, row in self.rows.items():
+            if (row.facts.payment == "disputed") is not (id in standing):
+                story.violate("3 disputes are shown", f"{id}: {row.facts.payment}, disputed: {id in standing}")
 
     def _check_answered(self) -> None:
         """What Redis did not forget was done and answered, whoever was killed."""

@@ -33,6 +33,7 @@ class Quiet:
         world.story.tell("the faults stop")
         world.gates.quiet = True
         world.gates.away.clear()
+        world.stripe.list_all_events()
         began, first_step, looked = world.loop.at, world.story.step, False
         while world.story.step - first_step < STEPS_MAX and world.loop.at - began < QUIET_MAX_S:
             if await self._work_off():

@@ -123,6 +123,11 @@ class SimulatedRedis:
         self.check()
         return list(self.stream(stream).entries.items())[:count]
 
+    async def time(self) -> tuple[int, int]:
+        self.check()
+        now_ns = self._clock.time_ns()
+        return now_ns // 1_000_000_000, now_ns % 1_000_000_000 // 1000
+
     def check(self) -> None:
         """Raises while the server is away."""
         if Fault.REDIS_AWAY in self._gates.away:

@@ -143,7 +143,7 @@ class Schedule:
 
     async def _wait_for_a_booking(self) -> None:
         """Until one is to be driven on: its hold ends, or its time of grace."""
-        now = self.world.clock.now()
+        now = self.world.now()
         times = [row.facts.settle_after for row in self._promises.rows.values()]
         upcoming = [each for each in times if each is not None and each > now]
         if upcoming:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -39,10 +38,10 @@ SECRET_KEY = "sk_test_simulation"
 WEBHOOK_SECRET = "whsec_simulation"
 SETTLE_S = 20.0
 # Answered so without the account's having done anything, or though it has.
-SWITCHES = {
-    Fault.STRIPE_500: Switches(error_before=Count(count=1)),
-    Fault.STRIPE_500_KEPT: Switches(error_after=Count(count=1)),
-    Fault.STRIPE_429: Switches(limit=Count(count=1), retry_after_seconds=1),
+SWITCHES: dict[Fault, dict[str, Any]] = {
+    Fault.STRIPE_500: {"error_before": Count(count=1)},
+    Fault.STRIPE_500_KEPT: {"error_after": Count(count=1)},
+    Fault.STRIPE_429: {"limit": Count(count=1), "retry_after_seconds": 1},
 }
 BUSY = b'{"error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "made up: in use"}}'
 PATHS = [
@@ -91,14 +90,19 @@ class Moves(Timetable[Move]):
 class Stripe:
     """The account, and how the payment actor reaches it."""
 
-    def __init__(self, gates: Gates, clock: Clock, story: Story) -> None:
+    def __init__(self, gates: Gates, clock: Clock, story: Story, lag: Switches = ALL_OFF) -> None:
         self._clock = clock
         self._story = story
         self.ledger = MemoryLedger()
         self.webhooks = Deliveries()
-        self.account = Account(self.ledger, self.webhooks, home=BASE, settle_seconds=SETTLE_S, clock=clock.time)
-        self.moves = self.account.moves = Moves()
         self.faults = Faults()
+        # How its list of events lags, whatever else fails.
+        self.lag = lag
+        self.faults.set(lag)
+        self.account = Account(
+            self.ledger, self.webhooks, self.faults, home=BASE, settle_seconds=SETTLE_S, clock=clock.time
+        )
+        self.moves = self.account.moves = Moves()
         self.api = Api(self.account, Keys("", ""), RateLimit(0), self.faults)
         self.client = stripe.StripeClient(
             SECRET_KEY,
@@ -107,6 +111,11 @@ class Stripe:
             max_network_retries=0,
             http_client=Line(self, gates),
         )
+
+    def list_all_events(self) -> None:
+        """The list does not lag any more."""
+        self.lag = ALL_OFF
+        self.faults.set(ALL_OFF)
 
     def close(self) -> None:
         self.ledger.close()
@@ -134,9 +143,7 @@ class Stripe:
             transport=None,
         )
         response = cast(Any, await self.api.answer(cast(Any, request), operation))
-        answered = CIMultiDict(response.headers)
-        answered["Date"] = formatdate(self._clock.time(), usegmt=True)
-        return response.body, response.status, answered
+        return response.body, response.status, CIMultiDict(response.headers)
 
     async def do(self, who: str, what: str, step: Callable[[Work], object]) -> bool:
         """Something that another does at Stripe; False where Stripe refuses."""
@@ -189,7 +196,8 @@ class Line(stripe.HTTPClient):
         if method == "post" and gates.strikes(Fault.STRIPE_BUSY):
             return BUSY, 409, CIMultiDict()
         fault = next((each for each in SWITCHES if gates.strikes(each)), None)
-        self._stripe.faults.set(SWITCHES[fault] if fault else ALL_OFF)
+        lag = self._stripe.lag
+        self._stripe.faults.set(lag.model_copy(update=SWITCHES[fault]) if fault else lag)
         content, status, answered = await self._stripe.answer(method, url, headers, post_data)
         self._stripe._story.tell(f"{method} {path}: {status}")
         if gates.strikes(Fault.STRIPE_LOST_ANSWER):

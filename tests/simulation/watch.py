@@ -34,7 +34,6 @@ def install() -> None:
         )
     work: Any = repository.Work
     work.store_events = _counting(work.store_events)
-    work.unstore_events = _taking_back(work.unstore_events)
 
 
 def row_name(status: str, signal: str, rule: Rule) -> str:
@@ -68,12 +67,3 @@ def _counting(store: Callable[..., Awaitable[set[str]]]) -> Callable[..., Awaita
         return fresh
 
     return store_events
-
-
-def _taking_back(unstore: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def unstore_events(self: object, ids: Sequence[str]) -> None:
-        await unstore(self, ids)
-        if _watched is not None:
-            _watched.world.lasting.payment.counting -= set(ids)
-
-    return unstore_events

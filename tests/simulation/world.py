@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
 from common.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
+from sandbox.faults import Switches
 from tests.simulation.clockwork import EPOCH_S, Clock, VirtualLoop, install
-from tests.simulation.faults import Lure, Profile
+from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
@@ -59,7 +61,18 @@ class World:
         self.people = People(self.chance, self.gates, self.story)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
         self.people.redis = self.redis
-        self.stripe = Stripe(self.gates, self.clock, self.story)
+        lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)
+        self.stripe = Stripe(self.gates, self.clock, self.story, lag)
+        for fault, strikes in (
+            (Fault.CLOCKS_APART, self.profile.skew_s),
+            (Fault.EVENTS_LISTED_LATE, self.profile.lag_s),
+        ):
+            if strikes:
+                coverage.strike(fault)
+
+    def now(self) -> datetime:
+        """The time by our clocks, which Stripe's may be far from."""
+        return self.clock.now() + timedelta(seconds=self.profile.skew_s)
 
     async def begin(self) -> None:
         for database in (self.lasting.booking, self.lasting.payment):

@@ -1,0 +1,303 @@
+"""Webhooks that never came are found in Stripe's event list: by its time, however it lags, with few calls, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from common.database import Database
+from common.messages import PAYMENT_WEBHOOKS, DisputeUpdated, StripeEventReceived
+from payment.catch_up import DEEP_PAGES_MAX, PAGES_MAX, TRIES_MAX, CatchUp
+from payment.repository import Cursor
+from payment.stripe_api import open_client
+from sandbox.app import FAULTS, build_app
+from sandbox.faults import Faults, Switches
+from sandbox.settings import Settings
+from tests.payment.conftest import TIMEOUT_S, build_stage
+from tests.payment.rows import bank
+from tests.payment.stage import KEY, Booking, Stage, booking, received
+from tests.payment.test_settle import sent
+from tests.payment.wire import Wire
+
+EVENTS = "/v1/events"
+# How far our clock is ahead of Stripe's.
+APART_S = [-300, -14, 0, 14, 300]
+
+
+class Account:
+    """An account of its own, whose time a test puts forward; and the payment actor beside it."""
+
+    def __init__(self, stage: Stage, redis: Redis, faults: Faults, catch_up: CatchUp) -> None:
+        self.stage = stage
+        self.redis = redis
+        self.catch_up = catch_up
+        self._faults = faults
+        self._ahead_s = 0.0
+        self.lag_s = 0.0
+        # How often each event was put on the stream.
+        self.put: Counter[str] = Counter()
+
+    def pass_(self, seconds: float) -> None:
+        """By both clocks."""
+        self._ahead_s += seconds
+        self.stage.clock.ahead += timedelta(seconds=seconds)
+        self.list_late(self.lag_s)
+
+    def list_late(self, lag_s: float) -> None:
+        self.lag_s = lag_s
+        self._faults.set(Switches(clock_ahead_seconds=self._ahead_s, event_lag_seconds=lag_s))
+
+    async def look(self, *, taken_in: bool = True) -> set[str]:
+        """One look; what it put on the stream is taken in, or lost. Says which events."""
+        await self.catch_up.look()
+        messages = await sent(self.redis, PAYMENT_WEBHOOKS)
+        events = [orjson.loads(each.payload)["id"] for each in messages if isinstance(each, StripeEventReceived)]
+        self.put.update(events)
+        if taken_in and messages:
+            await self.stage.do(*messages)
+        return set(events)
+
+    async def looks(self, seconds: float, until: str = "") -> float:
+        """A look each ten seconds, for so long; says after how many seconds `until` was found."""
+        passed = 0.0
+        while passed < seconds:
+            self.pass_(10)
+            passed += 10
+            if until in await self.look():
+                return passed
+        return passed
+
+    def calls(self) -> int:
+        """Of the event list since the last time."""
+        made = len(self.stage.wire.made(EVENTS, "GET"))
+        self.stage.wire.calls.clear()
+        return made
+
+    async def disputed(self) -> tuple[Booking, str]:
+        """A payment that is paid and then disputed, of which no webhook comes; with the event's id."""
+        lag_s, of = self.lag_s, booking()
+        self.list_late(0)
+        paid = await self.stage.paid(of)
+        await bank(self.stage, f"payment_intents/{paid.intent_id}/dispute")
+        (event,) = await self.stage.events("charge.dispute.created", of=paid.intent_id)
+        self.list_late(lag_s)
+        return of, event["id"]
+
+
+@pytest.fixture
+async def account(database: Database, redis: Redis) -> AsyncIterator[Account]:
+    app = build_app(Settings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600))
+    async with TestServer(app) as sandbox, ClientSession() as session:
+        wire = Wire(str(sandbox.make_url("/")).rstrip("/"))
+        async with (
+            wire.listening() as url,
+            open_client(KEY, url, concurrency=100, timeout_s=TIMEOUT_S) as client,
+            database.connection() as connection,
+        ):
+            tables = "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor"
+            await connection.execute(f"TRUNCATE {tables}")
+            stage = build_stage(client, session, database, redis, wire)
+            yield Account(stage, redis, app[FAULTS], stage.catch_up)
+
+
+@pytest.mark.parametrize("apart_s", APART_S)
+async def test_an_event_is_found_with_clocks_far_apart(account: Account, apart_s: int) -> None:
+    """One dropped `charge.dispute.created`: within two looks, and once."""
+    account.stage.clock.ahead = timedelta(seconds=apart_s)
+    await account.looks(30)
+    of, event = await account.disputed()
+    assert await account.looks(60, event) <= 20
+    await account.looks(120)
+    assert account.put[event] == 1
+    assert (await account.stage.row(of))["dispute_status"] == "needs_response"
+
+
+@pytest.mark.parametrize("lag_s", [20, 60, 240])
+@pytest.mark.parametrize("apart_s", [-300, 300])
+async def test_an_event_that_is_listed_late_is_found_soon_after_that(
+    account: Account, apart_s: int, lag_s: int
+) -> None:
+    """The cursor has passed over its time, more than once."""
+    account.stage.clock.ahead = timedelta(seconds=apart_s)
+    await account.looks(30)
+    account.list_late(lag_s)
+    await account.looks(30)
+    of, event = await account.disputed()
+    # An event that was listed at once comes after it.
+    assert lag_s <= await account.looks(lag_s + 60, event) <= lag_s + 20
+    assert (await account.stage.row(of))["dispute_status"] == "needs_response"
+    await account.looks(60)
+    assert account.put[event] == 1
+
+
+async def test_a_late_event_is_found_among_many(account: Account) -> None:
+    """More than a page of others have come since: a deep look finds it."""
+    account.catch_up = _with_pages_of(account, 4)
+    await account.looks(30)
+    of, event = await account.disputed()
+    account.list_late(3600)
+    await account.looks(60)
+    account.list_late(0)
+    for _ in range(8):
+        await account.stage.paid(booking())
+    assert await account.looks(120, event) <= 60
+    assert (await account.stage.row(of))["dispute_status"] == "needs_response"
+
+
+def _with_pages_of(account: Account, size: int) -> CatchUp:
+    stage = account.stage
+    return CatchUp(
+        stage.repository, stage.stripe, stage.bus, account.redis, stage.clock, 10.0, False, page_size=size
+    )
+
+
+async def test_a_look_asks_for_few_pages_whatever_has_come(account: Account) -> None:
+    """The next looks go on where it ended, until all was seen; and each event was put on the stream once."""
+    account.catch_up = _with_pages_of(account, 2)
+    await account.looks(30)
+    ids = set()
+    for _ in range(60):
+        _, event = await account.disputed()
+        ids.add(event)
+    account.calls()
+    found: set[str] = set()
+    for _ in range(12):
+        account.pass_(10)
+        found |= await account.look()
+        assert account.calls() <= PAGES_MAX + DEEP_PAGES_MAX
+    assert found >= ids
+    assert {account.put[event] for event in ids} == {1}
+    assert len(await account.stage.rows("SELECT id FROM disputes")) == 60
+
+
+async def test_a_quiet_look_is_one_call(account: Account) -> None:
+    await account.looks(60)
+    calls = []
+    for _ in range(6):
+        account.calls()
+        await account.looks(10)
+        calls.append(account.calls())
+    assert sorted(calls) == [1, 1, 1, 1, 2, 2]  # every third is a deep one, too
+
+
+async def test_a_message_that_redis_loses_is_sent_again(account: Account) -> None:
+    """Until the event is stored."""
+    await account.looks(30)
+    of, event = await account.disputed()
+    for _ in range(3):
+        account.pass_(10)
+        await account.look(taken_in=False)
+    assert account.put[event] == 3
+    await account.looks(60)
+    assert account.put[event] == 4
+    assert (await account.stage.row(of))["dispute_status"] == "needs_response"
+
+
+async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) -> None:
+    """It is put on the stream a few times, is told of once, and holds up nothing."""
+    await account.looks(30)
+    _, event = await account.disputed()
+    with capture_logs() as logs:
+        for _ in range(60):
+            account.pass_(10)
+            await account.look(taken_in=False)
+    assert account.put[event] == TRIES_MAX
+    assert [line["id"] for line in logs if line["event"] == "event cannot be taken in"] == [event]
+    _, other = await account.disputed()
+    assert await account.looks(60, other) <= 20
+    (row,) = await account.stage.rows("SELECT looked_until FROM event_cursor WHERE name = 'stripe'")
+    assert account.stage.clock() - row["looked_until"] < timedelta(seconds=30)
+
+
+async def test_what_waits_in_a_long_queue_is_not_doubled(account: Account) -> None:
+    """An event younger than the first message that waits has come by its webhook, and waits behind it."""
+    await account.looks(30)
+    first = received({"id": "evt_1"})
+    _, event = await account.disputed()
+    (listed,) = [each for each in await account.stage.events("charge.dispute.created") if each["id"] == event]
+    old_ms = (await account.redis.time())[0] * 1000 - 60_000
+    for place, message in enumerate((first, received(listed))):
+        await account.redis.xadd(PAYMENT_WEBHOOKS, {"data": message.model_dump_json()}, id=f"{old_ms + place}-0")
+    account.pass_(10)
+    await account.catch_up.look()
+    assert await account.redis.xlen(PAYMENT_WEBHOOKS) == 2
+
+    await account.redis.delete(PAYMENT_WEBHOOKS)
+    assert await account.looks(60, event) <= 20
+
+
+async def test_a_cursor_of_the_release_before_was_in_our_own_time(account: Account) -> None:
+    """And may be ahead of Stripe's: what came meanwhile is found all the same."""
+    await account.looks(30)
+    ahead = account.stage.clock() + timedelta(minutes=5)
+    await account.stage.rows("UPDATE event_cursor SET looked_until = $1, next_look_at = $1", ahead)
+    _, event = await account.disputed()
+    assert await account.looks(60, event) <= 20
+    (row,) = await account.stage.rows("SELECT * FROM event_cursor WHERE name = 'stripe'")
+    assert row["looked_until"] < account.stage.clock()
+
+
+async def test_what_happened_while_all_were_down_is_found(account: Account) -> None:
+    """Also what the list did not show yet when the last one looked."""
+    await account.looks(30)
+    account.list_late(120)
+    of, late = await account.disputed()
+    await account.looks(30)
+    assert account.put[late] == 0
+    account.pass_(4 * 3600)
+    other, _ = await account.disputed()
+    account.pass_(4 * 3600)
+    account.list_late(0)
+    await account.looks(40)
+    assert [(await account.stage.row(each))["dispute_status"] for each in (of, other)] == ["needs_response"] * 2
+
+
+async def test_a_walk_begins_again_where_stripe_has_forgotten_its_place(account: Account) -> None:
+    await account.looks(30)
+    _, event = await account.disputed()
+    await account.stage.rows("UPDATE event_cursor SET walked_to = 'evt_gone', walk_until = looked_until")
+    assert await account.looks(120, event) <= 40
+
+
+async def test_whoever_was_slower_moves_no_cursor(account: Account) -> None:
+    repository = account.stage.repository
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    start = await repository.take_cursor("stripe", now, timedelta(seconds=10))
+    assert start == Cursor(None)
+    assert await repository.take_cursor("stripe", now, timedelta(seconds=10)) is None
+    await repository.move_cursor("stripe", start, Cursor(None, "evt_1", now))
+    await repository.move_cursor("stripe", start, Cursor(now))
+    seen = await repository.take_cursor("stripe", now + timedelta(seconds=10), timedelta(seconds=10))
+    assert seen == Cursor(None, "evt_1", now)
+    # A time that is further away than a period is of a clock that was wrong.
+    assert await repository.take_cursor("stripe", now - timedelta(hours=1), timedelta(seconds=10)) == seen
+
+
+async def test_an_answer_without_a_date_is_dated_by_the_measured_clock(account: Account) -> None:
+    account.stage.clock.ahead = timedelta(minutes=5)
+    await account.looks(20)
+    of, event = await account.disputed()
+    account.stage.wire.date = "lately"
+    assert await account.looks(60, event) <= 20
+    (report,) = await account.stage.do(of.sync)
+    assert isinstance(report, DisputeUpdated)
+
+
+async def test_the_fleet_looks_once_in_each_period(account: Account) -> None:
+    """Whoever comes first; the others leave it alone. Every third period it looks deep, too."""
+    made = []
+    for seconds in (0, 11, 11, 11):
+        account.pass_(seconds)
+        account.calls()
+        await asyncio.gather(*(account.catch_up.look() for _ in range(5)))
+        made.append(account.calls())
+    assert made == [2, 1, 1, 2]

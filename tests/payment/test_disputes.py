@@ -1,0 +1,153 @@
+"""Each dispute is a fact of its own, and open or lost ones show, whatever becomes of the others."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import permutations, product
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from common.messages import DisputeUpdated, PaymentReport
+from payment.disputes import DROPPED, STATUSES, Dispute, DisputePicture, summary, taken_in
+from tests.payment.rows import bank
+from tests.payment.stage import Booking, Stage, booking
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+BOOKING = UUID(int=7)
+LIFE = ("needs_response", "under_review", "won")
+DISPUTE = "charge.dispute"
+
+
+def picture(status: str, after_s: int = 0, id: str = "dp_1", **values: Any) -> DisputePicture:
+    return DisputePicture(id, status, NOW + timedelta(seconds=after_s), **values)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("apart_s", [0, 1])
+def test_a_dispute_ends_alike_in_every_order(order: tuple[int, ...], apart_s: int) -> None:
+    """Its last status counts, also where all came within one second, one by one, together or twice."""
+    pictures = [picture(LIFE[place], apart_s * place) for place in order]
+    together = taken_in(BOOKING, (), pictures)
+    one_by_one: tuple[Dispute, ...] = ()
+    for each in (*pictures, *pictures):
+        one_by_one = taken_in(BOOKING, one_by_one, [each])
+
+    assert together == one_by_one
+    assert [each.status for each in together] == ["won"]
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(STATUSES, repeat=2)))
+def test_one_dispute_says_nothing_of_another(first: str, second: str) -> None:
+    """Whichever comes last: the payment is disputed while any of them is open or lost."""
+    either = [picture(first, 0, "dp_1"), picture(second, 5, "dp_2")]
+    for pictures in (either, either[::-1]):
+        disputes = taken_in(BOOKING, (), pictures)
+        assert [(each.id, each.status) for each in disputes] == [("dp_1", first), ("dp_2", second)]
+        stands = not {first, second} <= DROPPED
+        assert (summary(disputes) not in DROPPED) is stands
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_a_later_picture_leaves_out_is_kept(status: str) -> None:
+    """An event of an older form."""
+    whole = picture("needs_response", 0, amount=500, currency="eur", reason="fraudulent", opened_at=NOW)
+    (after,) = taken_in(BOOKING, taken_in(BOOKING, (), [whole]), [picture(status, 1)])
+    assert (after.status, after.amount, after.reason, after.opened_at) == (status, 500, "fraudulent", NOW)
+
+
+def test_a_status_that_stripe_adds_later_stands() -> None:
+    """Nothing is known of it: a person has to look."""
+    assert summary(taken_in(BOOKING, (), [picture("arbitration"), picture("won", 1, "dp_2")])) == "arbitration"
+    assert summary(()) is None
+
+
+# --- of a payment ---------------------------------------------------------------------------------------------
+
+
+async def disputed_twice(stage: Stage) -> tuple[Booking, PaymentReport]:
+    """The first is lost, the second won; nothing was heard of either."""
+    of = booking()
+    paid = await stage.paid(of)
+    path = f"payment_intents/{paid.intent_id}/dispute"
+    first, second = await bank(stage, path, amount=2000), await bank(stage, path)
+    await bank(stage, f"disputes/{first['id']}/lost")
+    await bank(stage, f"disputes/{second['id']}/won")
+    return of, paid
+
+
+def seen(report: PaymentReport) -> list[tuple[str, int | None]]:
+    return [(each.status, each.amount) for each in report.disputes or ()]
+
+
+async def test_of_two_disputes_the_lost_one_shows(stage: Stage) -> None:
+    """In whichever order their events come, and each is told with its amount."""
+    of, paid = await disputed_twice(stage)
+    events = await stage.events(f"{DISPUTE}.created", f"{DISPUTE}.closed", of=paid.intent_id)
+    assert [event["type"] for event in events] == [f"{DISPUTE}.created"] * 2 + [f"{DISPUTE}.closed"] * 2
+    reports = await stage.webhooks(*events)
+
+    assert [type(each) for each in reports] == [DisputeUpdated]
+    assert (reports[0].disputed, seen(reports[0])) == (True, [("lost", 2000), ("won", 3000)])
+    rows = await stage.rows("SELECT * FROM disputes WHERE booking_id = $1 ORDER BY amount", of.id)
+    assert [(row["status"], row["amount"], row["currency"], row["reason"]) for row in rows] == [
+        ("lost", 2000, "eur", "fraudulent"),
+        ("won", 3000, "eur", "fraudulent"),
+    ]
+    assert {row["charge_id"] for row in rows} == {(await stage.row(of))["charge_id"]}
+    assert all(row["respond_by"] > row["opened_at"] for row in rows)
+
+
+async def test_a_look_takes_in_all_disputes(stage: Stage) -> None:
+    """Not the newest alone, which was won; looked at again, nothing moves."""
+    of, _ = await disputed_twice(stage)
+    (report,) = await stage.do(of.sync)
+    assert (report.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
+    assert await stage.do(of.sync) == [report]
+
+
+async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
+    """Also of one that does not change whether the payment is disputed."""
+    of = booking()
+    paid = await stage.paid(of)
+    path = f"payment_intents/{paid.intent_id}/dispute"
+    first, second = await bank(stage, path, amount=2000), await bank(stage, path)
+    (opened,) = await stage.webhooks(*await stage.events(f"{DISPUTE}.created", of=paid.intent_id))
+    told = [seen(opened)]
+    for dispute, end in ((second, "lost"), (first, "won")):
+        await bank(stage, f"disputes/{dispute['id']}/{end}")
+        closed = await stage.events(f"{DISPUTE}.closed", of=dispute["id"])
+        (report,) = await stage.webhooks(*closed)
+        assert report.disputed
+        told.append(seen(report))
+
+    assert told == [
+        [("needs_response", 2000), ("needs_response", 3000)],
+        [("needs_response", 2000), ("lost", 3000)],
+        [("won", 2000), ("lost", 3000)],
+    ]
+    assert report.version == paid.version + 4
+
+
+async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> None:
+    """The settler's, too."""
+    of, _ = await disputed_twice(stage)
+    (told,) = await stage.do(of.sync)
+    (due,) = await stage.repository.due_reports(stage.clock() + timedelta(minutes=1), 10)
+    assert [(each.status, each.amount) for each in due[2]] == seen(told)
+    assert await stage.do(of.create) == [told]
+
+
+async def test_what_a_process_of_the_release_before_writes_is_put_right(stage: Stage) -> None:
+    """It knows of one dispute alone: Stripe is asked for all of them."""
+    of, _ = await disputed_twice(stage)
+    await stage.rows(
+        "UPDATE payments SET dispute_status = 'won', dispute_seen_at = now() WHERE booking_id = $1", of.id
+    )
+    (due,) = await stage.repository.due_looks(stage.clock() + timedelta(minutes=1), 10)
+    assert due == of.id
+    (report,) = await stage.do(of.sync)
+    assert (report.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
+    row = await stage.row(of)
+    assert (row["look_after"], row["dispute_status"]) == (None, "lost")

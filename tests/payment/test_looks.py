@@ -1,0 +1,185 @@
+"""A retry that cannot succeed ends: what an event left in doubt is settled once Stripe's own object was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, PaymentReport, PaymentSucceeded, SyncPayment
+from payment import domain
+from payment.domain import SUCCEEDED
+from tests.payment.rows import Json, bank
+from tests.payment.stage import Booking, Stage, booking, received
+from tests.payment.test_domain import NOW, payment
+from tests.payment.test_settle import sent, settle
+from tests.payment.wire import Fault
+
+CAPTURED = 3000
+
+
+async def captured_in_part(stage: Stage) -> str:
+    """3000 of 5000, and the rest told of as a refund, as accounts with older events do."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    assert made.intent_id is not None
+    form = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/", "capture_method": "manual"}
+    await stage.call("POST", f"/v1/payment_intents/{made.intent_id}/confirm", **form)
+    await bank(stage, f"payment_intents/{made.intent_id}/capture", amount=CAPTURED, rest_as_refund=True)
+    return made.intent_id
+
+
+async def of_intent(stage: Stage, intent: str) -> list[Json]:
+    """Every event of the intent, its charge included."""
+    charge = (await stage.call("GET", f"/v1/payment_intents/{intent}"))["latest_charge"]
+    listed = (await stage.call("GET", "/v1/events", limit=100))["data"]
+    things = ((event, event["data"]["object"]) for event in reversed(listed))
+    return [event for event, thing in things if {intent, charge} & {thing["id"], thing.get("payment_intent")}]
+
+
+async def in_doubt(stage: Stage) -> list[Any]:
+    return list(await stage.rows("SELECT booking_id FROM payments WHERE look_after IS NOT NULL"))
+
+
+async def test_a_capture_of_a_part_is_looked_at_once(stage: Stage, redis: Redis) -> None:
+    """Its `charge.refunded` is explained by no refund, and never will be: Stripe's own object was seen."""
+    intent = await captured_in_part(stage)
+    events = await of_intent(stage, intent)
+    assert {"charge.captured", "charge.refunded"} <= {event["type"] for event in events}
+    reports = await stage.webhooks(*events)
+
+    assert isinstance(reports[-1], PaymentSucceeded)
+    assert (reports[-1].amount_captured, reports[-1].amount_refunded) == (CAPTURED, 0)
+    assert await in_doubt(stage) == []
+    looks = len(stage.wire.made(f"/v1/payment_intents/{intent}", "GET"))
+    for _ in range(3):
+        assert await stage.webhooks(*events) == []
+        await settle(stage)
+        assert await sent(redis, PAYMENT_COMMANDS) == []
+    assert len(stage.wire.made(f"/v1/payment_intents/{intent}", "GET")) == looks == 1
+
+
+def charge_refunded(intent: str | None, event: Json, amount: int) -> Json:
+    charge = {"id": "ch_1", "object": "charge", "payment_intent": intent, "amount_refunded": amount}
+    return {**event, "id": f"evt_{amount}", "type": "charge.refunded", "data": {"object": charge}}
+
+
+async def test_refunds_over_what_was_captured_are_looked_at_once(stage: Stage) -> None:
+    """An event that cannot be true, or that is of what Stripe does not show: a look ends it."""
+    of = booking()
+    paid = await stage.paid(of)
+    (event,) = await stage.events("payment_intent.succeeded", of=paid.intent_id)
+    refund = {
+        "id": "re_1",
+        "object": "refund",
+        "amount": 9999,
+        "status": "succeeded",
+        "payment_intent": paid.intent_id,
+    }
+    too_much = {**event, "id": "evt_re", "type": "refund.created", "data": {"object": refund}}
+    for odd in (charge_refunded(paid.intent_id, event, 777), too_much):
+        assert await stage.webhooks(odd) == [paid]
+        assert await in_doubt(stage) == []
+
+
+@pytest.mark.parametrize("answered", [404, 503])
+async def test_a_look_ends_where_stripe_refuses_and_goes_on_where_it_does_not_answer(
+    stage: Stage, redis: Redis, answered: int
+) -> None:
+    """Of what Stripe does not have there is nothing to be found; of what it does not answer there may be."""
+    of = booking()
+    paid = await stage.paid(of)
+    (event,) = await stage.events("payment_intent.succeeded", of=paid.intent_id)
+    path = f"/v1/payment_intents/{paid.intent_id}"
+    body = {"type": "invalid_request_error", "code": "resource_missing"} if answered == 404 else {}
+    stage.wire.faults.append(Fault(path, "GET", passed_on=False, status=answered, body=body, times=4))
+    await stage.webhooks(charge_refunded(paid.intent_id, event, 777))
+
+    stage.wire.faults.clear()
+    await settle(stage)
+    driven = [each for each in await sent(redis, PAYMENT_COMMANDS) if isinstance(each, SyncPayment)]
+    assert driven == ([] if answered == 404 else [of.sync])
+    for message in driven:
+        await stage.do(message)
+    assert await in_doubt(stage) == []
+
+
+async def test_a_doubt_that_came_after_stripe_was_asked_stays(stage: Stage) -> None:
+    """What was fetched may be older than the event."""
+    of = booking()
+    paid = await stage.paid(of)
+    (event,) = await stage.events("payment_intent.succeeded", of=paid.intent_id)
+    await stage.give(received(charge_refunded(paid.intent_id, event, 777)))
+    late = charge_refunded(paid.intent_id, event, 778)
+
+    async def meanwhile(*_: object) -> None:
+        stage.wire.after = None
+        await stage.give(received(late))
+
+    stage.wire.after = meanwhile
+    await stage.do(of.sync)
+    assert len(await in_doubt(stage)) == 1
+    await stage.do(of.sync)
+    assert await in_doubt(stage) == []
+
+
+@pytest.mark.parametrize("asked_with", [0, 1, 2])
+@pytest.mark.parametrize("doubts", [0, 1, 2])
+def test_a_look_settles_the_doubts_that_were_there_when_stripe_was_asked(doubts: int, asked_with: int) -> None:
+    old = payment(SUCCEEDED)
+    for _ in range(doubts):
+        old = domain.doubted(old, NOW)
+    settled = domain.looked(old, asked_with).look_after is None
+    assert settled is (doubts in (0, asked_with))
+    assert old.version == payment(SUCCEEDED).version  # nothing that the booking sees
+
+
+async def test_a_cancel_that_stripe_refuses_is_not_asked_again_by_itself(stage: Stage, redis: Redis) -> None:
+    """It has no such intent, and would say so for ever; whoever wants the end may ask, and is asked about."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    path = f"/v1/payment_intents/{made.intent_id}/cancel"
+    gone = {"type": "invalid_request_error", "code": "resource_missing"}
+    stage.wire.faults.append(Fault(path, passed_on=False, status=404, body=gone))
+    await stage.do(of.cancel)
+    for _ in range(3):
+        await settle(stage, 3600)
+        assert [each for each in await sent(redis, PAYMENT_COMMANDS) if isinstance(each, CancelPaymentIntent)] == []
+
+    assert len(stage.wire.made(path)) == 1
+    (canceled,) = await stage.do(of.cancel)
+    assert canceled.status == "canceled"
+
+
+# --- client secrets -----------------------------------------------------------------------------------------
+
+
+async def ended(stage: Stage, how: str) -> tuple[Booking, PaymentReport]:
+    of = booking()
+    if how == "succeeded":
+        return of, await stage.paid(of)
+    await stage.do(of.create)
+    (canceled,) = await stage.do(of.cancel)
+    return of, canceled
+
+
+@pytest.mark.parametrize("how", ["succeeded", "canceled"])
+async def test_a_client_secret_goes_with_its_payments_end(stage: Stage, how: str) -> None:
+    """From the row and from what is told; also when it is looked at again, or an old process writes it."""
+    of, report = await ended(stage, how)
+    assert (report.status, report.client_secret) == (how, None)
+    for again in (await stage.do(of.sync), await stage.do(of.create)):
+        assert [each.client_secret for each in again] == [None]
+    await stage.rows("UPDATE payments SET client_secret = 'pi_1_secret_1' WHERE booking_id = $1", of.id)
+    assert (await stage.row(of))["client_secret"] is None
+
+
+async def test_a_client_secret_stays_while_something_can_be_paid(stage: Stage) -> None:
+    """After a decline, too."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    await stage.pay(made.intent_id, "pm_card_chargeDeclined")
+    (declined,) = await stage.webhooks(*await stage.events("payment_intent.payment_failed", of=made.intent_id))
+    assert declined.client_secret == made.client_secret is not None
+    assert (await stage.row(of))["client_secret"] == made.client_secret

@@ -1,0 +1,79 @@
+"""How far our clock and Stripe's are apart: measured by each answer, shown, and told once when it is large."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from structlog.testing import capture_logs
+
+from payment.stripe_clock import LOUD_S, Bounds, StripeClock, measured, narrowed
+from tests.payment.stage import Stage, booking
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+LARGE = "clock differs from Stripe's"
+
+
+def answer(ahead_s: float, sent_s: float, there_s: float, back_s: float) -> Bounds:
+    """Of a request that was sent at `sent_s` of Stripe's time and took so long each way."""
+    date = NOON + timedelta(seconds=int(sent_s + there_s))
+    return measured(NOON + timedelta(seconds=sent_s + ahead_s), there_s + back_s, date)
+
+
+@pytest.mark.parametrize("ahead_s", [-300.0, -0.4, 0.0, 14.0, 300.0])
+def test_the_true_skew_is_within_the_bounds_and_they_become_narrow(ahead_s: float) -> None:
+    """However long answers take, and whatever part of a second `Date` leaves out."""
+    chance, bounds, at = random.Random(7), None, 0.0
+    for _ in range(200):
+        at += 1.37
+        there, back = chance.expovariate(8), chance.expovariate(8)
+        bounds = narrowed(bounds, 1.37, answer(ahead_s, at, there, back))
+        assert bounds.low <= ahead_s <= bounds.high
+    assert bounds is not None
+    assert bounds.high - bounds.low < 0.3
+
+
+def test_a_clock_that_was_set_is_measured_anew() -> None:
+    bounds = narrowed(answer(0, 10, 0.1, 0.1), 1.0, answer(60, 11, 0.1, 0.1))
+    assert bounds.low <= 60 <= bounds.high
+
+
+class Skewed:
+    """Our clock, and answers that come at once."""
+
+    def __init__(self) -> None:
+        self.gauge = Gauge("skew", "", registry=CollectorRegistry())
+        self.ahead_s = 0.0
+        self.clock = StripeClock(lambda: NOON + timedelta(seconds=self.ahead_s), self.gauge)
+
+    def told(self, ahead_s: float) -> list[str]:
+        self.ahead_s = ahead_s
+        with capture_logs() as logs:
+            for _ in range(3):
+                self.clock.answered(self.clock.ours(), 0.1, NOON)
+        return [line["event"] for line in logs if line["log_level"] == "warning"]
+
+
+def test_a_large_skew_is_told_once_per_change() -> None:
+    """Not with each call; again when it has changed by as much, or was gone."""
+    skewed = Skewed()
+    steps = [(0, 0), (LOUD_S - 1, 0), (14, 1), (14, 0), (16, 0), (-14, 1), (0, 0), (14, 1), (300, 1), (300, 0)]
+    for ahead_s, times in steps:
+        assert skewed.told(ahead_s) == [LARGE] * times, ahead_s
+        (metric,) = skewed.gauge.collect()
+        shown = metric.samples[0].value
+        assert abs(shown - ahead_s) <= 1
+        assert abs((skewed.clock.now() - NOON).total_seconds()) <= 1
+
+
+@pytest.mark.parametrize("ahead_s", [-300, 14])
+async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
+    """Also of a call that has nothing to do with clocks."""
+    stage.clock.ahead = timedelta(seconds=ahead_s)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await stage.do(booking().create)
+    assert [line["event"] for line in logs].count(LARGE) == 1
+    assert abs((stage.clock() - stage.stripe.clock.now()).total_seconds() - ahead_s) < 1.5
