@@ -122,7 +122,7 @@ class Schedule:
             (0.15, people.operator_changes_event),
             (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),
             (0.8, customers.decide),
-            (0.15 * paid, customers.dispute),
+            (0.15 * self.world.profile.by_hand * paid, customers.dispute),
             (self.world.profile.by_hand * (1.0 * paid + 0.4), customers.by_hand),
             (8.0 * webhooks, self._postman.send),
         ]
