@@ -29,7 +29,7 @@ from common.health import Gate
 from common.messages import PAYMENT_WEBHOOKS, StripeEventReceived
 from common.outages import said
 from common.streams import oldest
-from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id
+from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id, without_spent_secret
 from payment.repository import Cursor, Repository
 from payment.stripe_api import PAGE, Page, Refused, StripeApi, Unanswered
 
@@ -227,5 +227,5 @@ class CatchUp:
 
 
 def _envelope(event: Json) -> Envelope:
-    message = StripeEventReceived(payload=orjson.dumps(event).decode())
+    message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
     return tell(message, own_id(event["data"]["object"], BOOKING_ID) or event["id"])

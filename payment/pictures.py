@@ -10,9 +10,11 @@ from uuid import UUID
 
 from common.statuses import IntentStatus
 from payment.disputes import DisputePicture
-from payment.domain import Decline, Picture, Source
+from payment.domain import TERMINAL, Decline, Picture, Source
 from payment.refunds import RefundPicture, RefundStatus
 
+# Of an intent by which nothing can be paid any more. A list: what is compared may be anything.
+SPENT = [status.value for status in TERMINAL]
 # The metadata by which an object at Stripe names what it is for.
 BOOKING_ID, EVENT_ID, REFUND_ID = "booking_id", "event_id", "refund_id"
 
@@ -174,6 +176,17 @@ def read_dispute(dispute: Json, at: datetime) -> DisputePicture:
         # Zero or null where no answer is possible.
         respond_by=moment_or_none(details.get("due_by") or None),
     )
+
+
+def without_spent_secret(event: Json) -> Json:
+    """The event, but for a client secret by which nothing can be paid any more: where it is kept, as a dead letter
+    is, the secret would outlive its payment."""
+    data = event["data"]
+    thing = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(thing, Mapping) or "client_secret" not in thing or thing.get("status") not in SPENT:
+        return event
+    kept = {name: value for name, value in thing.items() if name != "client_secret"}
+    return {**event, "data": {**data, "object": kept}}
 
 
 def read_event(event: Json) -> StripeEvent:

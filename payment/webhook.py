@@ -18,7 +18,7 @@ from common.errors import HoldfastError, MalformedRequest, Unavailable
 from common.messages import StripeEventReceived
 from common.outages import RedisAway
 from common.web import TRACEPARENT, json_response, read_body
-from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id
+from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id, without_spent_secret
 
 log = structlog.get_logger()
 
@@ -50,6 +50,9 @@ def webhook(
         if event.get("livemode", False) is not livemode:
             log.info("event of the other mode", id=event["id"], type=event["type"])
             return json_response({"received": True})
+        kept = without_spent_secret(event)
+        if kept is not event:
+            payload = orjson.dumps(kept).decode()
         message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
         try:
             await bus().publish([message])

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, PaymentReport, PaymentSucceeded, SyncPayment
 from payment import domain
 from payment.domain import SUCCEEDED
+from payment.pictures import without_spent_secret
 from tests.payment.rows import Json, bank
 from tests.payment.stage import Booking, Stage, booking, received
 from tests.payment.test_domain import NOW, payment
@@ -183,3 +184,22 @@ async def test_a_client_secret_stays_while_something_can_be_paid(stage: Stage) -
     (declined,) = await stage.webhooks(*await stage.events("payment_intent.payment_failed", of=made.intent_id))
     assert declined.client_secret == made.client_secret is not None
     assert (await stage.row(of))["client_secret"] == made.client_secret
+
+
+@pytest.mark.parametrize(
+    ("thing", "kept"),
+    [
+        ({"status": "succeeded", "client_secret": "s"}, {"status": "succeeded"}),
+        ({"status": "canceled", "client_secret": "s"}, {"status": "canceled"}),
+        ({"status": "requires_action", "client_secret": "s"}, {"status": "requires_action", "client_secret": "s"}),
+        ({"status": ["odd"], "client_secret": "s"}, {"status": ["odd"], "client_secret": "s"}),
+        ({"status": "succeeded"}, {"status": "succeeded"}),
+        (None, None),
+        (["client_secret"], ["client_secret"]),
+    ],
+)
+def test_an_event_of_what_has_ended_is_kept_without_its_secret(thing: Any, kept: Any) -> None:
+    """It may become a dead letter, which outlives its payment."""
+    event = {"id": "evt_1", "data": {"object": thing, "previous_attributes": {}}}
+    assert without_spent_secret(event) == {"id": "evt_1", "data": {"object": kept, "previous_attributes": {}}}
+    assert without_spent_secret({"data": 7}) == {"data": 7}

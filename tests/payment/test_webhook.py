@@ -34,6 +34,7 @@ EVENT = {
     "data": {"object": {"id": "pi_1", "object": "customer"}},
 }
 BODY_MAX = 4096
+LOOK_EVERY_S = 3600
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def settings(payment_dsn: str, redis_url: str, wire_url: str) -> PaymentSettings
         stripe_api_base=wire_url,
         stripe_requests_per_second=1000,
         webhook_body_max_bytes=BODY_MAX,
+        event_catch_up_seconds=LOOK_EVERY_S,
         block_ms=50,
     )
 
@@ -54,8 +56,9 @@ def settings(payment_dsn: str, redis_url: str, wire_url: str) -> PaymentSettings
 @pytest.fixture
 async def process(stage: Stage, settings: PaymentSettings) -> AsyncIterator[Client]:
     """The payment process, its loops at work; only webhooks bring it events."""
-    tomorrow = stage.clock() + timedelta(days=1)
-    await stage.rows("INSERT INTO event_cursor VALUES ('stripe', now(), $1)", tomorrow)
+    later = stage.clock() + timedelta(seconds=LOOK_EVERY_S)
+    for name in ("stripe", "stripe deep"):
+        await stage.rows("INSERT INTO event_cursor VALUES ($1, now(), $2)", name, later)
     async with TestClient(TestServer(build_app(settings))) as client:
         yield client
 
