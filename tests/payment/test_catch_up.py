@@ -213,7 +213,8 @@ async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) ->
             account.pass_(10)
             await account.look(taken_in=False)
     assert account.put[event] == TRIES_MAX
-    assert [line["id"] for line in logs if line["event"] == "event cannot be taken in"] == [event]
+    told = [line["id"] for line in logs if line["event"] == "event cannot be taken in"]
+    assert told.count(event) == 1
     _, other = await account.disputed()
     assert await account.looks(60, other) <= 20
     (row,) = await account.stage.rows("SELECT looked_until FROM event_cursor WHERE name = 'stripe'")
