@@ -166,10 +166,10 @@ class StripeEvent(Model):
 
 
 class EventCursor(Model):
-    """Up to when, by Stripe's time, its event list has been compared with `stripe_events`, and when, by ours, it is
-    looked at next."""
+    """Up to when Stripe's event list has been compared with `stripe_events`, and when it is looked at next."""
 
     name = fields.CharField(max_length=32, primary_key=True)
+    # By Stripe's time; when it is looked at next is by ours.
     looked_until = fields.DatetimeField()
     next_look_at = fields.DatetimeField()
     # A walk through the list that has not come to its end: the last event it has seen, and up to where it looks.
