@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, PaymentReport, PaymentSucceeded, SyncPayment
+from common.messages import PAYMENT_COMMANDS, PaymentReport, PaymentSucceeded, SyncPayment
 from payment import domain
 from payment.domain import SUCCEEDED
 from payment.pictures import without_spent_secret
@@ -134,23 +134,6 @@ def test_a_look_settles_the_doubts_that_were_there_when_stripe_was_asked(doubts:
     settled = domain.looked(old, asked_with).look_after is None
     assert settled is (doubts in (0, asked_with))
     assert old.version == payment(SUCCEEDED).version  # nothing that the booking sees
-
-
-async def test_a_cancel_that_stripe_refuses_is_not_asked_again_by_itself(stage: Stage, redis: Redis) -> None:
-    """It has no such intent, and would say so for ever; whoever wants the end may ask, and is asked about."""
-    of = booking()
-    (made,) = await stage.do(of.create)
-    path = f"/v1/payment_intents/{made.intent_id}/cancel"
-    gone = {"type": "invalid_request_error", "code": "resource_missing"}
-    stage.wire.faults.append(Fault(path, passed_on=False, status=404, body=gone))
-    await stage.do(of.cancel)
-    for _ in range(3):
-        await settle(stage, 3600)
-        assert [each for each in await sent(redis, PAYMENT_COMMANDS) if isinstance(each, CancelPaymentIntent)] == []
-
-    assert len(stage.wire.made(path)) == 1
-    (canceled,) = await stage.do(of.cancel)
-    assert canceled.status == "canceled"
 
 
 # --- client secrets -----------------------------------------------------------------------------------------
