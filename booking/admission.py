@@ -61,6 +61,7 @@ def admit(
         status=outcome.status,
         reason=outcome.reason,
         payment=outcome.payment,
+        payment_methods=event.methods_offered(now),
         expires_at=outcome.expires_at,
         settle_after=outcome.settle_after,
         created_at=now,

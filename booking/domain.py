@@ -57,7 +57,7 @@ TABLE: dict[tuple[BookingStatus, Signal], tuple[tuple[Guard, Rule], ...]] = {
     (PENDING, Signal.CANCELED): ((always, rules.canceled),),
     (PENDING, Signal.CANCEL): ((rules.may_cancel, rules.mark_cancelling), (always, rules.closed)),
     (PENDING, Signal.REFUND): ((always, rules.refund),),
-    (PENDING, Signal.EXPIRED): ((rules.not_processing, rules.mark_expiring), (always, rules.unchanged)),
+    (PENDING, Signal.EXPIRED): ((rules.no_money_awaited, rules.mark_expiring), (always, rules.unchanged)),
     (PENDING, Signal.GRACE_OVER): ((rules.may_release, rules.release), (always, rules.unchanged)),
     (CONFIRMED, Signal.SUCCEEDED): ((rules.money_right, rules.unchanged),),
     (CONFIRMED, Signal.REFUNDED_IN_FULL): ((always, rules.refunded_in_full),),
@@ -131,7 +131,7 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
     answers = booking.refund_owed and booking.refund_id in payment.refund_ids
     if payment.version == booking.payment_version and not answers:
         return Decision(booking, _asked_before(booking, signal))
-    moment = moment._replace(payment=payment)
+    moment = moment._replace(payment=payment, failed_at=_newer(booking, payment))
     decision = _apply(_seen(booking, payment, signal), signal, moment)
     if decision.unexpected:
         return decision._replace(booking=booking._replace(payment_version=payment.version))
@@ -149,6 +149,12 @@ def _asked_before(booking: Booking, signal: Signal) -> tuple[Follow, ...]:
     return (Follow.CANCEL_INTENT,) if signal in LIVE and not takes(booking.status) else ()
 
 
+def _newer(booking: Booking, payment: Payment) -> datetime | None:
+    """When the payment's newest attempt failed, where the booking has not heard of it."""
+    known, told = booking.last_attempt_at, payment.last_attempt_at
+    return told if told is not None and (known is None or told > known) else None
+
+
 def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
     seen = booking._replace(
@@ -156,6 +162,9 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
         intent_id=payment.intent_id or booking.intent_id,
         client_secret=payment.client_secret if booking.status is PENDING else None,
         last_error=payment.last_error if booking.status is PENDING else booking.last_error,
+        # An older database of payments, restored, knows of fewer.
+        attempts=max(booking.attempts, payment.attempts),
+        last_attempt_at=_newer(booking, payment) or booking.last_attempt_at,
     )
     if signal is not Signal.SUCCEEDED:
         return seen

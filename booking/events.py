@@ -69,6 +69,9 @@ def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
     if event.cancel_until is not None and event.cancel_until > start and not event.cancel_after_start:
         text = "customers may cancel until the start at the latest, unless cancel_after_start is set"
         found.append(Fault(("cancel_until",), "date_after_start", text, start))
+    if event.slow_payments_until is not None and event.slow_payments_until > start and not event.sell_after_start:
+        text = "slow payments are taken until the start at the latest, unless sell_after_start is set"
+        found.append(Fault(("slow_payments_until",), "date_after_start", text, start))
     return found
 
 

@@ -11,10 +11,10 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
-from common.statuses import BookingStatus, PaymentStatus
+from common.statuses import BookingStatus, PaymentMethods, PaymentStatus
 
 
-def _one_of(column: str, values: type[BookingStatus] | type[PaymentStatus]) -> str:
+def _one_of(column: str, values: type[BookingStatus] | type[PaymentMethods] | type[PaymentStatus]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
@@ -33,6 +33,8 @@ class Event(Model):
     sales_end = fields.DatetimeField(null=True)
     sell_after_start = fields.BooleanField(db_default=False)
     cancel_after_start = fields.BooleanField(db_default=False)
+    payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.INSTANT.value)
+    slow_payments_until = fields.DatetimeField(null=True)
     # Called off: sales are closed for good, and every booking is cancelled.
     called_off_at = fields.DatetimeField(null=True)
     # Not null while bookings of an event that was called off are still to be cancelled.
@@ -55,6 +57,7 @@ class Event(Model):
                 "coalesce(sales_end, CASE WHEN sell_after_start THEN 'infinity' ELSE starts_at END)",
             ),
             CheckConstraint(name="events_cancel_until", check="cancel_after_start OR cancel_until <= starts_at"),
+            CheckConstraint(name="events_payment_methods", check=_one_of("payment_methods", PaymentMethods)),
         )
 
 
@@ -101,6 +104,8 @@ class Booking(Model):
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
     # Of its charge, as the payment actor last told: for operators.
     disputes: fields.JSONField[object] = fields.JSONField(null=True)
+    attempts = fields.IntField(db_default=0)
+    last_attempt_at = fields.DatetimeField(null=True)
     payment_version = fields.IntField(db_default=0)
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
@@ -114,8 +119,12 @@ class Booking(Model):
     refund_failed_amount = fields.BigIntField(null=True)
     refund_failed_whole = fields.BooleanField(db_default=False)
     refund_retry_id = fields.UUIDField(null=True)
+    # Of bookings from before there was a choice: all.
+    payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
     version = fields.IntField(db_default=1)
     expires_at = fields.DatetimeField(null=True)
+    # Once set, the database does not let it be moved.
+    hold_until = fields.DatetimeField(null=True)
     settle_after = fields.DatetimeField(null=True)
     settle_attempts = fields.IntField(db_default=0)
     created_at = fields.DatetimeField()
@@ -133,6 +142,7 @@ class Booking(Model):
             CheckConstraint(name="bookings_payment", check=_one_of("payment", PaymentStatus)),
             CheckConstraint(name="bookings_secret", check="client_secret IS NULL OR status = 'pending'"),
             CheckConstraint(name="bookings_amount", check="amount >= 0"),
+            CheckConstraint(name="bookings_payment_methods", check=_one_of("payment_methods", PaymentMethods)),
             CheckConstraint(name="bookings_hold", check="(status = 'pending') = (expires_at IS NOT NULL)"),
             CheckConstraint(
                 name="bookings_never_stuck",

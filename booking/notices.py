@@ -41,9 +41,11 @@ def shown(booking: Booking) -> resources.Booking:
                 "queue_position": None,
                 "refund_waiting": None,
                 "refund_error": None,
+                "attempts": booking.attempts,
             },
             "version": booking.version,
             "expires_at": booking.expires_at,
+            "hold_until": booking.hold_until if booking.status is BookingStatus.PENDING else None,
             "closing": booking.closing,
             "created_at": booking.created_at,
             "updated_at": booking.updated_at,
@@ -94,6 +96,8 @@ def shown_event(event: Event) -> resources.Event:
         max_per_booking=event.max_per_booking,
         cancel_until=event.cancel_until,
         called_off_at=event.called_off_at,
+        payment_methods=event.payment_methods,
+        slow_payments_until=event.slow_payments_until,
         version=event.version + sum(each.version for each in event.ticket_types.values()),
         terms_version=event.version,
     )
@@ -130,6 +134,7 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
             event_id=booking.event_id,
             amount=booking.amount,
             currency=booking.currency,
+            payment_methods=booking.payment_methods,
         )
     elif follow is Follow.CANCEL_INTENT:
         message = CancelPaymentIntent(booking_id=booking.id)

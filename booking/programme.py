@@ -182,6 +182,8 @@ def _new_event(message: CreateEvent) -> Event:
         sales_end=message.sales_end,
         sell_after_start=message.sell_after_start,
         cancel_after_start=message.cancel_after_start,
+        payment_methods=message.payment_methods,
+        slow_payments_until=message.slow_payments_until,
         ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
     )
 

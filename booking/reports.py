@@ -28,5 +28,7 @@ def payment_of(message: PaymentReport) -> Payment:
         disputes=None
         if message.disputes is None
         else tuple(Dispute(**dispute.model_dump()) for dispute in message.disputes),
+        attempts=message.attempts,
+        last_attempt_at=message.last_attempt_at,
         last_error=Decline(error.code, error.decline_code, error.message) if error else None,
     )

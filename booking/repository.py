@@ -26,7 +26,7 @@ from booking.state import Booking, Decline, Dispute, Event, Item, TicketType, Tr
 from common import resources
 from common.database import Database
 from common.sql import assignments, unnest
-from common.statuses import BookingStatus, PaymentStatus
+from common.statuses import BookingStatus, PaymentMethods, PaymentStatus
 
 # Column and type, in the order in which arrays are passed.
 BOOKING_COLUMNS = {
@@ -43,9 +43,13 @@ BOOKING_COLUMNS = {
     "settle_after": "timestamptz",
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
+    "payment_methods": "varchar",
     "intent_id": "varchar",
     "client_secret": "varchar",
     "last_error": "jsonb",
+    "attempts": "int",
+    "last_attempt_at": "timestamptz",
+    "hold_until": "timestamptz",
     "payment_version": "int",
     "amount_captured": "bigint",
     "amount_refunded": "bigint",
@@ -63,9 +67,9 @@ BOOKING_COLUMNS = {
     "disputes": "jsonb",
 }
 # A new booking has the defaults in the rest.
-NEW_COLUMNS = dict(list(BOOKING_COLUMNS.items())[:13])
+NEW_COLUMNS = dict(list(BOOKING_COLUMNS.items())[:14])
 CREATED_COLUMNS = NEW_COLUMNS | {"cause_type": "varchar", "cause_id": "varchar"}
-FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at")
+FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 JSON_COLUMNS = ("items", "last_error", "disputes")
 TRANSITION_COLUMNS = {
@@ -133,7 +137,8 @@ LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 EVENT_COLUMNS = (
     "id", "name", "starts_at", "currency", "on_sale", "max_per_booking", "cancel_until", "called_off_at", "version",
-    "time_zone", "sales_start", "sales_end", "sell_after_start", "cancel_after_start",
+    "time_zone", "sales_start", "sales_end", "sell_after_start", "cancel_after_start", "payment_methods",
+    "slow_payments_until",
 )  # fmt: skip
 EVENTS = f"""
 SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)}, t.id AS ticket_type_id, t.name AS ticket_type,
@@ -149,13 +154,14 @@ EVENT_PAGE = f"""
 """
 INSERT_EVENT = """
 INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, cancel_until, time_zone, sales_start,
-    sales_end, sell_after_start, cancel_after_start, content_hash, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO NOTHING RETURNING id
+    sales_end, sell_after_start, cancel_after_start, payment_methods, slow_payments_until, content_hash, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+ON CONFLICT (id) DO NOTHING RETURNING id
 """
 SAVE_EVENT = """
 UPDATE events SET name = $3, starts_at = $4, on_sale = $5, max_per_booking = $6, cancel_until = $7,
     called_off_at = $8, settle_after = $9, version = $10, time_zone = $11, sales_start = $12, sales_end = $13,
-    sell_after_start = $14, cancel_after_start = $15
+    sell_after_start = $14, cancel_after_start = $15, payment_methods = $16, slow_payments_until = $17
 WHERE id = $1 AND version = $2
 """
 # Never over one that is there, at whatever event.
@@ -251,6 +257,7 @@ def _booking(row: Any) -> Booking:
         for item in orjson.loads(values["items"])
     )
     values["status"] = BookingStatus(values["status"])
+    values["payment_methods"] = PaymentMethods(values["payment_methods"])
     values["payment"] = PaymentStatus(values["payment"])
     if (error := values["last_error"]) is not None:
         values["last_error"] = Decline(**orjson.loads(error))
@@ -298,14 +305,18 @@ def _events(rows: Iterable[Any]) -> dict[UUID, Event]:
                 sold=row["sold"],
                 version=row["ticket_type_version"],
             )
-    return {
-        id: Event(ticket_types=ticket_types, **{column: row[column] for column in EVENT_COLUMNS})
-        for id, (row, ticket_types) in found.items()
-    }
+    return {id: _event(row, ticket_types) for id, (row, ticket_types) in found.items()}
 
 
-def _terms_of_sale(event: Event) -> tuple[str, datetime | None, datetime | None, bool, bool]:
-    return event.time_zone, event.sales_start, event.sales_end, event.sell_after_start, event.cancel_after_start
+def _event(row: Any, ticket_types: dict[UUID, TicketType]) -> Event:
+    values = {column: row[column] for column in EVENT_COLUMNS}
+    values["payment_methods"] = PaymentMethods(values["payment_methods"])
+    return Event(ticket_types=ticket_types, **values)
+
+
+def _terms_of_sale(event: Event) -> tuple[Any, ...]:
+    dates = (event.time_zone, event.sales_start, event.sales_end, event.sell_after_start, event.cancel_after_start)
+    return *dates, event.payment_methods, event.slow_payments_until
 
 
 class Work:

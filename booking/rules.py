@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
+from booking.schedule import CLOCKS_APART, awaits_money
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
 from common.currencies import part_fault_of
 from common.statuses import PaymentStatus
@@ -28,11 +29,13 @@ class Decision(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What a rule may look at beside the booking: the time, the terms, the payment, the seats, the request."""
+    """What a rule may look at beside the booking: the time, the terms, the payment, the seats, the request.
+    `failed_at`: when an attempt to pay failed, at Stripe, that is newer than all that was applied before."""
 
     now: datetime
     terms: Terms
     payment: Payment | None = None
+    failed_at: datetime | None = None
     seats_free: bool = False
     cancel: str | None = None
     refund_id: UUID | None = None
@@ -59,11 +62,7 @@ def payable(booking: Booking, moment: Moment) -> Decision:
 
 def declined(booking: Booking, moment: Moment) -> Decision:
     """Shown to the client, with time to try again; a booking that is closing stays so."""
-    decision = _waiting(booking, moment, PaymentStatus.AWAITING)
-    if booking.closing is not None:
-        return decision
-    until = moment.now + moment.terms.decline
-    return Decision(decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until)))
+    return _waiting(booking, moment, PaymentStatus.AWAITING)
 
 
 def action_required(booking: Booking, moment: Moment) -> Decision:
@@ -78,13 +77,27 @@ def processing(booking: Booking, moment: Moment) -> Decision:
 
 def _waiting(booking: Booking, moment: Moment, payment: PaymentStatus) -> Decision:
     """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
-    customer's. An intent of a booking that is closing is not wanted any more."""
-    after = booking._replace(payment=payment)
+    customer's. Its last moment is fixed then. An intent of a booking that is closing is not wanted any more."""
+    hold_until = booking.hold_until or moment.now + moment.terms.hold_max
+    after = booking._replace(payment=payment, hold_until=hold_until)
     if booking.closing is not None:
         return Decision(after, (Follow.CANCEL_INTENT,))
-    if booking.payment is PaymentStatus.CREATING:
-        after = after._replace(expires_at=moment.now + moment.terms.hold)
-    return Decision(after)
+    ends_at = booking.expires_at
+    if booking.payment is PaymentStatus.CREATING or ends_at is None:
+        ends_at = moment.now + moment.terms.hold
+    again_until = _again_until(moment) or ends_at
+    return Decision(after._replace(expires_at=min(max(ends_at, again_until), hold_until)))
+
+
+def _again_until(moment: Moment) -> datetime | None:
+    """Until when a new attempt that failed leaves time for another one. It counts from Stripe's time of it, so that
+    late news gives no more time than news in time; from now where that may be for the clocks alone."""
+    report, decline = moment.report, moment.terms.decline
+    if report.attempts == 0 and report.last_error is not None:
+        return moment.now + decline  # told by a process of the release before, which counts none
+    if moment.failed_at is None:
+        return None
+    return min(moment.failed_at + CLOCKS_APART, moment.now) + decline
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------
@@ -126,7 +139,7 @@ def refunded_in_full(booking: Booking, _: Moment) -> Decision:
 
 def _ended(booking: Booking) -> Booking:
     """No longer pending: nothing to pay, nothing to wait for."""
-    return booking._replace(closing=None, client_secret=None, expires_at=None)
+    return booking._replace(closing=None, client_secret=None, expires_at=None, hold_until=None)
 
 
 # --- Requests and time --------------------------------------------------------------------------------------
@@ -262,12 +275,12 @@ def seats_again(booking: Booking, moment: Moment) -> bool:
     return expired and moment.seats_free and money_right(booking, moment)
 
 
-def not_processing(booking: Booking, _: Moment) -> bool:
-    return booking.payment is not PaymentStatus.PROCESSING
+def no_money_awaited(booking: Booking, _: Moment) -> bool:
+    return not awaits_money(booking)
 
 
-def may_release(booking: Booking, moment: Moment) -> bool:
-    return booking.closing is not None and not_processing(booking, moment)
+def may_release(booking: Booking, _: Moment) -> bool:
+    return booking.closing is not None and not awaits_money(booking)
 
 
 def may_cancel(_: Booking, moment: Moment) -> bool:

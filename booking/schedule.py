@@ -18,6 +18,10 @@ WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
 }
 
 
+# How far our clock and Stripe's may be apart.
+CLOCKS_APART = timedelta(minutes=5)
+
+
 def first_wait(follow: Follow) -> timedelta:
     return WAITS[follow][0]
 
@@ -31,12 +35,23 @@ def waits_for(booking: Booking) -> Follow | None:
     return Follow.REFUND if booking.refund_owed else None
 
 
+def awaits_money(booking: Booking) -> bool:
+    """Money is on its way, and its seats wait for it however long that takes. Not for what somebody began to pay
+    when an attempt had failed after the last moment of the hold: that could go on for ever."""
+    if booking.payment is not PaymentStatus.PROCESSING:
+        return False
+    failed_at, until = booking.last_attempt_at, booking.hold_until
+    return failed_at is None or until is None or failed_at <= until + CLOCKS_APART
+
+
 def turn(booking: Booking, terms: Terms) -> datetime | None:
     """When time alone changes `booking`: its hold ends, or Stripe has been silent for too long since. None when
     nothing is held, and while money is on its way."""
-    if booking.expires_at is None or booking.payment is PaymentStatus.PROCESSING:
+    if booking.expires_at is None or awaits_money(booking):
         return None
-    return booking.expires_at if booking.closing is None else booking.expires_at + terms.grace
+    # A process of the release before may have put the end behind the last moment.
+    ends_at = min(booking.expires_at, booking.hold_until or booking.expires_at)
+    return ends_at if booking.closing is None else ends_at + terms.grace
 
 
 def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:

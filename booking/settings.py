@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from booking.state import Terms
 from common.settings import ActorSettings
@@ -20,6 +21,8 @@ class BookingSettings(ActorSettings):
 
     # How long seats are held, counted from when the customer can pay.
     hold_seconds: int = Field(default=900, ge=1, le=86_400)
+    # How long at most, with all the time that declines leave; None is twice HOLD_SECONDS.
+    hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
     # How long a customer whose payment was declined has at least to try again.
     decline_seconds: int = Field(default=600, ge=0, le=86_400)
     # How long after the end of a hold Stripe may stay silent before its seats are given back all the same.
@@ -33,10 +36,19 @@ class BookingSettings(ActorSettings):
     # How long an operator's request is known, so that the same one again is answered as before.
     operator_key_days: int = Field(default=30, ge=1, le=3650)
 
+    @model_validator(mode="after")
+    def _holds_end(self) -> Self:
+        if self.hold_max_seconds is not None and self.hold_max_seconds < self.hold_seconds:
+            raise ValueError(
+                f"HOLD_MAX_SECONDS ({self.hold_max_seconds}) must be at least HOLD_SECONDS ({self.hold_seconds})"
+            )
+        return self
+
     @property
     def terms(self) -> Terms:
         return Terms(
             hold=timedelta(seconds=self.hold_seconds),
+            hold_max=timedelta(seconds=self.hold_max_seconds or 2 * self.hold_seconds),
             decline=timedelta(seconds=self.decline_seconds),
             grace=timedelta(seconds=self.release_seconds),
         )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
+from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -76,6 +76,8 @@ class Payment(NamedTuple):
     disputed: bool = False
     disputes: tuple[Dispute, ...] | None = None
     last_error: Decline | None = None
+    attempts: int = 0
+    last_attempt_at: datetime | None = None
 
 
 class Booking(NamedTuple):
@@ -85,7 +87,12 @@ class Booking(NamedTuple):
     None where an earlier release has not said so. `refund_waiting` and `refund_error` are why a refund is not made
     yet and why the last one failed, `refund_failed_amount` how much of what failed can be tried again (None: not
     known), `refund_failed_whole` whether that is all that is left, however much that is.
-    `refund_retry_id`: the last request of an operator, for the whole event, that it was tried again by."""
+    `refund_retry_id`: the last request of an operator, for the whole event, that it was tried again by.
+    `payment_methods` is what its customer is offered, as the event was when it was booked.
+
+    `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest that gave its customer time to
+    try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with the
+    first news of the intent (of bookings from before there was one: with the next news)."""
 
     id: UUID
     owner: str
@@ -102,6 +109,8 @@ class Booking(NamedTuple):
     intent_id: str | None = None
     client_secret: str | None = None
     last_error: Decline | None = None
+    attempts: int = 0
+    last_attempt_at: datetime | None = None
     payment_version: int = 0
     amount_captured: int = 0
     amount_refunded: int = 0
@@ -114,7 +123,9 @@ class Booking(NamedTuple):
     refund_failed_amount: int | None = None
     refund_failed_whole: bool = False
     refund_retry_id: UUID | None = None
+    payment_methods: PaymentMethods = PaymentMethods.ALL
     expires_at: datetime | None = None
+    hold_until: datetime | None = None
     settle_after: datetime | None = None
     settle_attempts: int = 0
     disputes: tuple[Dispute, ...] = ()
@@ -142,10 +153,11 @@ class Follow(Enum):
 
 
 class Terms(NamedTuple):
-    """The times that the rules go by: how long a hold lasts, what a decline leaves, how long an expired hold
-    waits for Stripe before its seats are given back without an answer."""
+    """The times that the rules go by: how long a hold lasts, and at most with all that declines leave, what a
+    decline leaves, how long an expired hold waits for Stripe before its seats are given back without an answer."""
 
     hold: timedelta = timedelta(minutes=15)
+    hold_max: timedelta = timedelta(minutes=30)
     decline: timedelta = timedelta(minutes=10)
     grace: timedelta = timedelta(minutes=5)
 
@@ -166,9 +178,15 @@ class TicketType(NamedTuple):
         return self.capacity - self.held - self.sold
 
 
+# From so long before an event slow payment methods are no longer offered, where it says nothing else: a SEPA debit
+# takes up to 14 business days to answer, the slowest of them (https://docs.stripe.com/payments/sepa-debit).
+SLOW_PAYMENTS_END = timedelta(weeks=3)
+
+
 class Event(NamedTuple):
     """An event and its ticket types in their order. `called_off_at`: sales are closed for good. `sales_end` is None
-    where it was not set: then it follows the start. `time_zone`: the venue's, by its IANA name."""
+    where it was not set: then it follows the start. `time_zone`: the venue's, by its IANA name.
+    `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END."""
 
     id: UUID
     name: str
@@ -179,6 +197,8 @@ class Event(NamedTuple):
     ticket_types: Mapping[UUID, TicketType]
     cancel_until: datetime | None = None
     called_off_at: datetime | None = None
+    payment_methods: PaymentMethods = PaymentMethods.INSTANT
+    slow_payments_until: datetime | None = None
     version: int = 1
     time_zone: str = "UTC"
     sales_start: datetime | None = None
@@ -192,6 +212,11 @@ class Event(NamedTuple):
         if self.sales_end is not None:
             return self.sales_end
         return None if self.sell_after_start else self.starts_at
+
+    def methods_offered(self, now: datetime) -> PaymentMethods:
+        """What a customer who books now may pay by."""
+        slow_until = self.slow_payments_until or self.starts_at - SLOW_PAYMENTS_END
+        return self.payment_methods if now < slow_until else PaymentMethods.INSTANT
 
 
 class Refusal(NamedTuple):

@@ -29,6 +29,7 @@ from common.resources import (
 from common.statuses import BookingStatus as BookingStatus
 from common.statuses import CancelReason as CancelReason
 from common.statuses import IntentStatus as IntentStatus
+from common.statuses import PaymentMethods as PaymentMethods
 from common.statuses import PaymentStatus as PaymentStatus
 
 BOOKING_COMMANDS = "booking.commands"
@@ -159,6 +160,8 @@ class CreateEvent(OperatorCommand, type="event.create"):
     sales_end: AwareDatetime | None = None
     sell_after_start: bool = False
     cancel_after_start: bool = False
+    payment_methods: PaymentMethods = PaymentMethods.INSTANT
+    slow_payments_until: AwareDatetime | None = None
     ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
 
 
@@ -174,8 +177,8 @@ class TicketTypeChange(Resource):
 
 
 class EventChanges(Resource):
-    """The fields that were sent (`model_fields_set`) are changed; only `cancel_until`, `sales_start` and
-    `sales_end` may be set to None."""
+    """The fields that were sent (`model_fields_set`) are changed; only `cancel_until`, `sales_start`, `sales_end`
+    and `slow_payments_until` may be set to None."""
 
     name: Name | None = None
     starts_at: AwareDatetime | None = None
@@ -187,6 +190,8 @@ class EventChanges(Resource):
     sales_end: AwareDatetime | None = None
     sell_after_start: bool | None = None
     cancel_after_start: bool | None = None
+    payment_methods: PaymentMethods | None = None
+    slow_payments_until: AwareDatetime | None = None
 
 
 class UpdateEvent(OperatorCommand, type="event.update"):
@@ -266,7 +271,11 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 
 
 class PaymentReport(Message, stream=BOOKING_PAYMENTS):
-    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored."""
+    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored.
+
+    `attempts` to pay have failed. `last_attempt_at` is Stripe's time of the newest that was news: when it is later
+    than the one before, the customer has time to try again, counted from it.
+    """
 
     booking_id: UUID
     version: int
@@ -291,6 +300,8 @@ class PaymentReport(Message, stream=BOOKING_PAYMENTS):
     # Each dispute of the charge; None from a process that does not know of them.
     disputes: tuple[Dispute, ...] | None = None
     last_error: PaymentError | None = None
+    attempts: int = 0
+    last_attempt_at: AwareDatetime | None = None
 
 
 class PaymentIntentCreated(PaymentReport, type="payment.intent_created"):
@@ -333,10 +344,13 @@ class DisputeUpdated(PaymentReport, type="payment.dispute_updated"):
 
 
 class CreatePaymentIntent(Message, type="payment.create_intent", stream=PAYMENT_INTENTS):
+    """An intent is wanted. The payment that is noted first keeps all of it: each request for it is the same."""
+
     booking_id: UUID
     event_id: UUID
     amount: Amount
     currency: Currency
+    payment_methods: PaymentMethods = PaymentMethods.ALL
 
 
 class CancelPaymentIntent(Message, type="payment.cancel_intent", stream=PAYMENT_COMMANDS):

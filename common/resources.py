@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from common.currencies import LARGEST_AMOUNT
 from common.limits import TICKET_TYPES_MAX as TICKET_TYPES_MAX
 from common.statuses import BookingStatus as BookingStatus
+from common.statuses import PaymentMethods as PaymentMethods
 from common.statuses import PaymentStatus as PaymentStatus
 
 CAPACITY_MAX = 10_000_000
@@ -101,6 +102,9 @@ class PaymentSummary(Resource):
     disputes: tuple[Dispute, ...] | None = Field(
         default=None, description="Only for operators: every dispute of the charge, oldest first"
     )
+    attempts: int = Field(
+        default=0, description="How many attempts to pay have failed; `last_error` says why the last"
+    )
 
 
 class Booking(Resource):
@@ -116,6 +120,11 @@ class Booking(Resource):
     version: int = Field(description="Grows by one with each change: what clients order by")
     expires_at: datetime | None = Field(
         default=None, description="Until when the seats are held, while the booking is pending"
+    )
+    hold_until: datetime | None = Field(
+        default=None,
+        description="The last moment of the hold: time to try again after a decline ends there. Null until the "
+        "payment can be made",
     )
     closing: str | None = Field(
         default=None,
@@ -186,6 +195,15 @@ class Event(Resource):
     max_per_booking: int
     cancel_until: datetime | None = None
     called_off_at: datetime | None = Field(default=None, description="Since when it is called off, for good")
+    payment_methods: PaymentMethods = Field(
+        default=PaymentMethods.ALL,
+        description="`instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come",
+    )
+    slow_payments_until: datetime | None = Field(
+        default=None,
+        description="With `all`: new bookings from then on are offered instant methods alone; null: from three "
+        "weeks before the start",
+    )
     version: int = Field(default=1, description="Grows with each change, also of how many seats are left")
     terms_version: int | None = Field(
         default=None,

@@ -43,6 +43,13 @@ class IntentStatus(StrEnum):
     REJECTED = "rejected"
 
 
+class PaymentMethods(StrEnum):
+    """Which of Stripe's payment methods are offered: those that answer at once, or also those that take days."""
+
+    INSTANT = "instant"
+    ALL = "all"
+
+
 class CancelReason(StrEnum):
     BY_CUSTOMER = "by_customer"
     BY_OPERATOR = "by_operator"

@@ -24,10 +24,11 @@ from common.resources import (
     Exponent,
     OperatorsEvent,
     Page,
+    PaymentMethods,
     Resource,
     Transition,
 )
-from gateway.values import Capacity, Id, Label, Quantity, SoldIn, Time, TimeZone
+from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time, TimeZone
 
 
 class Body(BaseModel):
@@ -112,6 +113,15 @@ class NewEvent(Body):
         description="Until when customers may cancel, the start at the latest; null: not at all",
     )
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
+    payment_methods: Methods = Field(
+        default=PaymentMethods.INSTANT,
+        description="`instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come",
+    )
+    slow_payments_until: Time | None = Field(
+        default=None,
+        description="With `all`: new bookings from then on are offered instant methods alone; null: from three "
+        "weeks before the start",
+    )
     ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
 
 
@@ -131,7 +141,7 @@ class TicketTypePatch(Body):
 
 
 # Of an event: what may be null.
-NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end"})
+NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end", "slow_payments_until"})
 
 
 def _left_out(schema: dict[str, Any]) -> None:
@@ -158,6 +168,8 @@ class EventPatch(Body):
     max_per_booking: Quantity | None = None
     cancel_until: Time | None = Field(default=None, description="null: customers may not cancel")
     cancel_after_start: bool | None = Field(default=None, description=CANCEL_AFTER_START)
+    payment_methods: Methods | None = Field(default=None, description="Of later bookings")
+    slow_payments_until: Time | None = Field(default=None, description="null: three weeks before the start")
     ticket_types: tuple[TicketTypePatch, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, With
 from pydantic_core import PydanticCustomError
 
 from common.currencies import CURRENCIES, SOURCE
-from common.resources import CAPACITY_MAX, NAME_MAX, QUANTITY_MAX, Currency, Name
+from common.resources import CAPACITY_MAX, NAME_MAX, QUANTITY_MAX, Currency, Name, PaymentMethods
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Format characters without which some names cannot be written: joiners (Persian, emoji), direction marks, and tags
@@ -106,5 +106,7 @@ TimeZone = Annotated[
     AfterValidator(_known_zone),
 ]
 SoldIn = Annotated[Currency, Field(description=f"One that Stripe takes: {SOURCE}"), AfterValidator(_sold_in)]
+# Lax only so far as that it reads a string.
+Methods = Annotated[PaymentMethods, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]

@@ -13,6 +13,7 @@ import structlog
 
 from payment.disputes import DisputePicture
 from payment.domain import KEY_LIFE, Decline, Payment, Picture, Source, key_is_spent, numbered_key
+from payment.methods import offered
 from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_dispute, read_intent, read_refund
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
@@ -68,6 +69,7 @@ async def make_intent(
             answer = await stripe.create_intent(
                 amount=payment.amount,
                 currency=payment.currency,
+                offered=offered(payment.payment_methods),
                 metadata={BOOKING_ID: str(payment.booking_id), EVENT_ID: str(payment.event_id)},
                 key=payment.idempotency_key,
                 deadline=deadline,

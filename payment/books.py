@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 from uuid import UUID
@@ -12,10 +13,10 @@ import structlog
 from common.envelope import Delivery, Envelope
 from payment import domain
 from payment.disputes import Dispute, DisputePicture, taken_in
-from payment.domain import Doubt, Payment, Picture
+from payment.domain import Attempt, Doubt, Payment, Picture
 from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures, take_in
 from payment.reports import report
-from payment.repository import Attempt, Work
+from payment.repository import Work
 
 log = structlog.get_logger()
 
@@ -35,17 +36,24 @@ class Books:
         self._disputes_before = {dispute.id: dispute for each in disputes.values() for dispute in each}
         self._before = dict(payments)
         self._refunds_before = {refund.id: refund for each in refunds.values() for refund in each}
-        self._attempts: list[Attempt] = []
+        self._attempts: dict[str, tuple[UUID, Attempt]] = {}
+        self._known_attempts: frozenset[str] = frozenset()
         # Those that failed in this transaction, for a person to see to.
         self.failed_refunds: list[Refund] = []
 
     @classmethod
-    async def open(cls, work: Work, ids: Sequence[UUID], intents: Sequence[str] = ()) -> Self:
-        """Lock the payments of these bookings and intents; those that are not there are left out."""
+    async def open(
+        cls, work: Work, ids: Sequence[UUID], intents: Sequence[str] = (), pictures: Iterable[object] = ()
+    ) -> Self:
+        """Lock the payments of these bookings and intents; those that are not there are left out. `pictures` are
+        going to be taken: which of their attempts are known stays so while the payments are locked."""
         payments = await (work.lock_for_events(ids, intents) if intents else work.lock(ids))
         captured = [id for id, payment in payments.items() if payment.amount_captured]
         disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
-        return cls(payments, await work.refunds_of(captured), await work.disputes_of(disputed))
+        books = cls(payments, await work.refunds_of(captured), await work.disputes_of(disputed))
+        told = [each.attempt.id for each in pictures if isinstance(each, Picture) and each.attempt is not None]
+        books._known_attempts = await work.known_attempts(told)
+        return books
 
     def refunds(self, booking_id: UUID) -> tuple[Refund, ...]:
         return self._refunds.get(booking_id, ())
@@ -57,14 +65,16 @@ class Books:
         self.payments[payment.booking_id] = payment
 
     def take(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
-        """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of."""
+        """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of, once."""
+        attempt = picture.attempt
+        if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
+            picture = replace(picture, attempt=None)
         outcome = domain.take_over(old, picture, now)
         self.put(outcome.payment)
         if outcome.doubt is Doubt.STRAY:
             log.error("stray intent", booking=str(old.booking_id), intent=picture.intent_id, status=picture.status)
-        elif picture.last_error is not None and picture.attempt_id is not None:
-            at = picture.at or now
-            self._attempts.append(Attempt(picture.attempt_id, old.booking_id, picture.last_error, at))
+        elif picture.attempt is not None and outcome.payment.failed_attempts != old.failed_attempts:
+            self._attempts[picture.attempt.id] = (old.booking_id, picture.attempt)
         return outcome.doubt
 
     def take_refunds(
@@ -117,7 +127,7 @@ class Books:
     async def save(self, work: Work) -> None:
         changes = [(self._before[id], new) for id, new in self.payments.items() if new != self._before[id]]
         await work.save(changes)
-        await work.add_attempts(self._attempts)
+        await work.add_attempts(tuple(self._attempts.values()))
         await work.save_refunds(
             [
                 refund

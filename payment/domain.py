@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from uuid import UUID
 
-from common.statuses import IntentStatus
+from common.statuses import IntentStatus, PaymentMethods
 from payment.disputes import DROPPED, Dispute, summary
 from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
 
@@ -55,9 +55,20 @@ class Decline:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to pay that failed. `id` is its charge's; of one that made no charge, as where the customer did
+    not pass 3-D Secure, that of the Stripe event that told of it. `at`: Stripe's time, where it is known."""
+
+    id: str
+    error: Decline
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Payment:
     """One payment. Amounts in the minor unit. `seen_at` is Stripe's time of the picture last taken over;
-    `asked_at` when Stripe was first asked for an intent under key `key_number`."""
+    `asked_at` when Stripe was first asked for an intent under key `key_number`. `last_attempt_at` is
+    Stripe's time of the newest of the `failed_attempts` that was news when it was heard of."""
 
     booking_id: UUID
     event_id: UUID | None
@@ -67,12 +78,15 @@ class Payment:
     asked_at: datetime
     created_at: datetime
     updated_at: datetime
+    payment_methods: PaymentMethods = PaymentMethods.ALL
     intent_id: str | None = None
     client_secret: str | None = None
     charge_id: str | None = None
     amount_captured: int = 0
     amount_refunded: int = 0
     last_error: Decline | None = None
+    failed_attempts: int = 0
+    last_attempt_at: datetime | None = None
     # What its disputes come to: `payment.disputes.summary`.
     dispute_status: str | None = None
     cancel_requested: bool = False
@@ -132,8 +146,8 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt_id` the charge that
-    `last_error` is about; `of_version` the payment's version when a fetched one was asked for."""
+    """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt` what `last_error` is
+    about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for."""
 
     intent_id: str
     status: IntentStatus
@@ -143,7 +157,7 @@ class Picture:
     charge_id: str | None = None
     amount_captured: int = 0
     last_error: Decline | None = None
-    attempt_id: str | None = None
+    attempt: Attempt | None = None
     of_version: int | None = None
     currency: str | None = None
 
@@ -165,28 +179,49 @@ class Outcome:
 
 
 def take_over(old: Payment, picture: Picture, now: datetime) -> Outcome:
-    """The payment after `picture` of its intent was seen.
+    """The payment after `picture` of its intent was seen. An attempt in it is one that was not known before.
 
     Terminal statuses never leave, and always win. Among the others Stripe's own object, fetched, wins over an
-    event; a younger event wins over an older one; of two from the same second neither is trusted.
+    event; a younger event wins over an older one; of two from the same second neither is trusted. An attempt is
+    a happening and no state: it counts whatever becomes of the picture that tells of it.
     """
     if old.status is REJECTED or (old.intent_id or picture.intent_id) != picture.intent_id:
         return Outcome(old, Doubt.STRAY)
-    if old.terminal and (old.status is not picture.status or old.intent_id is None):
-        # An intent turned up where none was thought to be, or news is older than the end.
-        return Outcome(old, Doubt.STRAY if old.intent_id is None else None)
-    if picture.source is Source.CREATED and old.status is not CREATING:
-        return Outcome(old)
+    if old.terminal and old.intent_id is None:
+        return Outcome(old, Doubt.STRAY)  # an intent turned up where none was thought to be
     if picture.of_version not in (None, old.version) and picture.status not in TERMINAL:
         return Outcome(old)  # an event has come in since Stripe was asked
+    new, doubt = _with_state(old, picture)
+    if picture.attempt is not None:
+        new = _with_attempt(old, new, picture.attempt, picture)
+    return Outcome(old if new is old else moved(old, new, Change.INTENT, now), doubt)
+
+
+def _with_state(old: Payment, picture: Picture) -> tuple[Payment, Doubt | None]:
+    if old.terminal and old.status is not picture.status:
+        return old, None  # news is older than the end
+    if picture.source is Source.CREATED and old.status is not CREATING:
+        return old, None
     new = _with_picture(old, picture)
     if old.status is CREATING or picture.status in TERMINAL or picture.source is Source.FETCHED:
-        return Outcome(moved(old, new, Change.INTENT, now))
+        return new, None
     if old.seen_at is None or (picture.at is not None and picture.at > old.seen_at):
-        return Outcome(moved(old, new, Change.INTENT, now))
+        return new, None
     if _visible(new) != _visible(old) and picture.at == old.seen_at:
-        return Outcome(old, Doubt.AMBIGUOUS)
-    return Outcome(old)
+        return old, Doubt.AMBIGUOUS
+    return old, None
+
+
+def _with_attempt(old: Payment, new: Payment, attempt: Attempt, picture: Picture) -> Payment:
+    """`new` with one attempt more. It gives its time unless something that happened after it is known already."""
+    at = attempt.at
+    left_so = picture.source is Source.FETCHED and picture.status is IntentStatus.REQUIRES_PAYMENT_METHOD
+    if at is not None and left_so:
+        # The intent is as this attempt has left it: it failed after the state that was known.
+        at = max(filter(None, (at, old.seen_at)))
+    late = at is None or any(at < known for known in (old.seen_at, old.last_attempt_at) if known is not None)
+    counted = replace(new, failed_attempts=old.failed_attempts + 1)
+    return counted if late else replace(counted, last_attempt_at=at)
 
 
 def _with_picture(old: Payment, picture: Picture) -> Payment:
@@ -304,6 +339,8 @@ def _visible(payment: Payment) -> tuple[object, ...]:
         payment.amount_captured,
         payment.amount_refunded,
         payment.last_error,
+        payment.failed_attempts,
+        payment.last_attempt_at,
     )
 
 

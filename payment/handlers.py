@@ -99,7 +99,7 @@ class PaymentHandlers:
         """Take over what Stripe answered of each payment's intent; what it did not answer is asked again."""
         now = self._clock()
         async with self._repository.work() as work:
-            books = await Books.open(work, [payment.booking_id for payment in asked])
+            books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
             for payment, answer in zip(asked, answers, strict=True):
                 old = books.payments[payment.booking_id]
                 if isinstance(answer, Picture):
@@ -144,7 +144,7 @@ class PaymentHandlers:
     ) -> list[Envelope]:
         now = self._clock()
         async with self._repository.work() as work:
-            books = await Books.open(work, [payment.booking_id for payment in asked])
+            books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
             for payment, answer in zip(asked, answers, strict=True):
                 old = books.payments[payment.booking_id]
                 if isinstance(answer, Picture):
@@ -172,7 +172,8 @@ class PaymentHandlers:
         )
         now = self._clock()
         async with self._repository.work() as work:
-            books = await Books.open(work, list(payments))
+            pictures = [each.picture for each in fetched if isinstance(each, Whole)]
+            books = await Books.open(work, list(payments), pictures=pictures)
             for payment, whole in zip(known, fetched, strict=True):
                 if isinstance(whole, Whole):
                     _take_whole(books, payment.booking_id, whole, now)
@@ -213,6 +214,7 @@ class PaymentHandlers:
                 work,
                 [event.booking_id for event, _ in events if event.booking_id is not None],
                 [event.intent_id for event, _ in events if event.intent_id is not None],
+                [event.shows for event, _ in events],
             )
             of_intent = {p.intent_id: id for id, p in books.payments.items() if p.intent_id}
             for event, delivery in events:
@@ -253,6 +255,7 @@ def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
         event_id=payment.event_id,
         amount=payment.amount,
         currency=payment.currency,
+        payment_methods=payment.payment_methods,
     )
     return tell(message, payment.booking_id, cause=cause)
 

@@ -7,10 +7,13 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
+from common.statuses import PaymentMethods
+
 STATUSES = (
     "'creating', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', "
     "'requires_capture', 'succeeded', 'canceled', 'rejected'"
 )
+PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
 
 
 class Payment(Model):
@@ -21,6 +24,8 @@ class Payment(Model):
     event_id = fields.UUIDField(null=True)
     amount = fields.BigIntField()
     currency = fields.CharField(max_length=3)
+    # A part of the request for the intent: sent again it has to be the same. Before there was a choice: all.
+    payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
     status = fields.CharField(max_length=32)
     intent_id = fields.CharField(max_length=255, null=True, unique=True)
     client_secret = fields.CharField(max_length=255, null=True)
@@ -28,6 +33,9 @@ class Payment(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    # How many attempts to pay have failed, and when, at Stripe, the newest that was news when it was heard of.
+    failed_attempts = fields.IntField(db_default=0)
+    last_attempt_at = fields.DatetimeField(null=True)
     # What its disputes come to.
     dispute_status = fields.CharField(max_length=64, null=True)
     # Written by processes of the release before this one alone; goes with the next one.
@@ -58,6 +66,7 @@ class Payment(Model):
         table = "payments"
         constraints = (
             CheckConstraint(name="payments_status", check=f"status IN ({STATUSES})"),
+            CheckConstraint(name="payments_methods", check=f"payment_methods IN ({PAYMENT_METHODS})"),
             CheckConstraint(name="payments_change", check="last_change IN ('intent', 'refund', 'dispute')"),
             CheckConstraint(
                 name="payments_amounts",
@@ -74,7 +83,8 @@ class Payment(Model):
 
 
 class PaymentAttempt(Model):
-    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's."""
+    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's. Their payment
+    counts them."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -83,7 +93,8 @@ class PaymentAttempt(Model):
     code = fields.CharField(max_length=255)
     decline_code = fields.CharField(max_length=255, null=True)
     message = fields.TextField(null=True)
-    at = fields.DatetimeField()
+    # Stripe's time; null where it is not known.
+    at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "payment_attempts"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from common.statuses import IntentStatus
 from payment.disputes import DisputePicture
-from payment.domain import TERMINAL, Decline, Picture, Source
+from payment.domain import TERMINAL, Attempt, Decline, Picture, Source
 from payment.refunds import RefundPicture, RefundStatus
 
 # Of an intent by which nothing can be paid any more. A list: what is compared may be anything.
@@ -29,12 +29,13 @@ REFUND_STATUSES = {
 
 # The events that can move a payment: https://docs.stripe.com/api/events/types.
 CREATED_TYPE = "payment_intent.created"
+FAILED_TYPE = "payment_intent.payment_failed"
 EVENT_TYPES = frozenset(
     {
         CREATED_TYPE,
         "payment_intent.processing",
         "payment_intent.requires_action",
-        "payment_intent.payment_failed",
+        FAILED_TYPE,
         "payment_intent.amount_capturable_updated",
         "payment_intent.succeeded",
         "payment_intent.canceled",
@@ -130,9 +131,33 @@ def read_error(error: Json | None) -> Decline | None:
     )
 
 
-def read_intent(intent: Json, source: Source, at: datetime | None, of_version: int | None = None) -> Picture:
-    """https://docs.stripe.com/api/payment_intents/object. Raises KeyError, ValueError for what is none."""
-    error = intent.get("last_payment_error")
+def _read_attempt(intent: Json, error: Decline | None, at: datetime | None, event_id: str | None) -> Attempt | None:
+    """The attempt that `error` is about; `event_id` of the event that tells that it failed, `at` when, where known.
+
+    Its charge names it, also where it is shown again later. One without a charge is named by its own event alone.
+    """
+    shown = intent.get("last_payment_error") or {}
+    charge_id = text_or_none(shown.get("charge"))
+    id = charge_id or event_id
+    if error is None or id is None:
+        return None
+    if event_id is None:
+        # No event of it: its charge says when it was made, where it is shown whole.
+        latest = intent.get("latest_charge")
+        at = moment(latest["created"]) if isinstance(latest, Mapping) and latest.get("id") == charge_id else None
+    return Attempt(id, error, at)
+
+
+def read_intent(
+    intent: Json,
+    source: Source,
+    at: datetime | None,
+    of_version: int | None = None,
+    failed_event: str | None = None,
+) -> Picture:
+    """https://docs.stripe.com/api/payment_intents/object; `failed_event`: the id of the event that tells that an
+    attempt failed, where it comes with one. Raises KeyError, ValueError for what is none."""
+    error = read_error(intent.get("last_payment_error"))
     return Picture(
         intent_id=text(intent["id"]),
         status=IntentStatus(intent["status"]),
@@ -141,8 +166,8 @@ def read_intent(intent: Json, source: Source, at: datetime | None, of_version: i
         client_secret=text_or_none(intent.get("client_secret")),
         charge_id=id_of(intent.get("latest_charge")),
         amount_captured=whole(intent["amount_received"]),
-        last_error=read_error(error),
-        attempt_id=text_or_none(error.get("charge")) if error else None,
+        last_error=error,
+        attempt=_read_attempt(intent, error, at, failed_event),
         of_version=of_version,
         currency=text(intent["currency"]),
     )
@@ -198,7 +223,7 @@ def read_event(event: Json) -> StripeEvent:
     shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None = None
     if of == "payment_intent" and kind.startswith("payment_intent."):
         source = Source.CREATED if kind == CREATED_TYPE else Source.EVENT
-        shows = read_intent(thing, source, created)
+        shows = read_intent(thing, source, created, failed_event=event["id"] if kind == FAILED_TYPE else None)
     elif of == "refund":
         shows = read_refund(thing)
     elif of == "dispute":

@@ -67,6 +67,8 @@ def report(
         refund_failed_whole=shown.failed_whole,
         disputed=payment.disputed,
         disputes=tuple(_dispute(dispute) for dispute in disputes),
+        attempts=payment.failed_attempts,
+        last_attempt_at=payment.last_attempt_at,
         last_error=PaymentError(code=error.code, decline_code=error.decline_code, message=error.message)
         if error
         else None,

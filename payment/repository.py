@@ -18,9 +18,9 @@ import orjson
 from common.database import Database
 from common.messages import CreatePaymentIntent
 from common.sql import assignments, unnest
-from common.statuses import IntentStatus
+from common.statuses import IntentStatus, PaymentMethods
 from payment.disputes import Dispute
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Change, Decline, Payment
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
 
@@ -34,12 +34,15 @@ PAYMENT_COLUMNS = {
     "asked_at": "timestamptz",
     "created_at": "timestamptz",
     "updated_at": "timestamptz",
+    "payment_methods": "varchar",
     "intent_id": "varchar",
     "client_secret": "varchar",
     "charge_id": "varchar",
     "amount_captured": "bigint",
     "amount_refunded": "bigint",
     "last_error": "jsonb",
+    "failed_attempts": "int",
+    "last_attempt_at": "timestamptz",
     "dispute_status": "varchar",
     "cancel_requested": "bool",
     "last_change": "varchar",
@@ -56,7 +59,7 @@ PAYMENT_COLUMNS = {
     "report_attempts": "int",
 }
 # What is never changed once a payment is there.
-FIXED = ("booking_id", "event_id", "amount", "created_at", "reported_version")
+FIXED = ("booking_id", "event_id", "amount", "created_at", "payment_methods", "reported_version")
 REFUND_COLUMNS = {
     "id": "uuid",
     "booking_id": "uuid",
@@ -96,9 +99,11 @@ DISPUTE = ", ".join(DISPUTE_COLUMNS)
 
 # Two who insert the same bookings take them in the same order, so that neither waits for the other in a ring.
 RECORD = """
-INSERT INTO payments (booking_id, event_id, amount, currency, status, asked_at, created_at, updated_at, drive_after)
-SELECT id, event, amount, currency, 'creating', $5, $5, $5, $6
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[]) AS wanted (id, event, amount, currency)
+INSERT INTO payments (booking_id, event_id, amount, currency, payment_methods, status, asked_at, created_at,
+    updated_at, drive_after)
+SELECT id, event, amount, currency, methods, 'creating', $6, $6, $6, $7
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[], $5::varchar[])
+    AS wanted (id, event, amount, currency, methods)
 ORDER BY id ON CONFLICT (booking_id) DO NOTHING
 """
 INSERT = f"""
@@ -140,10 +145,10 @@ FROM unnest($1::varchar[], $2::varchar[], $3::timestamptz[], $4::varchar[], $5::
 ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
 """
 KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
+KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = """
 INSERT INTO payment_attempts (id, booking_id, code, decline_code, message, at)
 SELECT * FROM unnest($1::varchar[], $2::uuid[], $3::varchar[], $4::varchar[], $5::text[], $6::timestamptz[]) AS new
-ON CONFLICT (id) DO NOTHING
 """
 # Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
 APPLIED = """
@@ -228,19 +233,10 @@ class Cursor:
     walk_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that failed, as Stripe reported it."""
-
-    id: str
-    booking_id: UUID
-    error: Decline
-    at: datetime
-
-
 def _payment(row: Any) -> Payment:
     values = dict(row)
     values["status"] = IntentStatus(values["status"])
+    values["payment_methods"] = PaymentMethods(values["payment_methods"])
     values["last_change"] = Change(values["last_change"])
     if (error := values["last_error"]) is not None:
         values["last_error"] = Decline(**orjson.loads(error))
@@ -272,6 +268,7 @@ class Work:
             [each.event_id for each in wanted],
             [each.amount for each in wanted],
             [each.currency for each in wanted],
+            [each.payment_methods for each in wanted],
             now,
             now + DRIVE_FIRST,
         )
@@ -343,16 +340,23 @@ class Work:
         )
         return {row["id"] for row in rows}
 
-    async def add_attempts(self, attempts: Sequence[Attempt]) -> None:
+    async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
+        if not ids:
+            return frozenset()
+        return frozenset(row["id"] for row in await self._connection.fetch(KNOWN_ATTEMPTS, ids))
+
+    async def add_attempts(self, attempts: Sequence[tuple[UUID, Attempt]]) -> None:
+        """Keep attempts of locked payments. Raises UniqueViolationError for one that is known already."""
         if attempts:
             await self._connection.execute(
                 ADD_ATTEMPTS,
-                [attempt.id for attempt in attempts],
-                [attempt.booking_id for attempt in attempts],
-                [attempt.error.code for attempt in attempts],
-                [attempt.error.decline_code for attempt in attempts],
-                [attempt.error.message for attempt in attempts],
-                [attempt.at for attempt in attempts],
+                [attempt.id for _, attempt in attempts],
+                [booking_id for booking_id, _ in attempts],
+                [attempt.error.code for _, attempt in attempts],
+                [attempt.error.decline_code for _, attempt in attempts],
+                [attempt.error.message for _, attempt in attempts],
+                [attempt.at for _, attempt in attempts],
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,9 +148,16 @@ class StripeApi:
         self._next_probe = 0.0
 
     async def create_intent(
-        self, *, amount: int, currency: str, metadata: dict[str, str], key: str, deadline: float
+        self,
+        *,
+        amount: int,
+        currency: str,
+        offered: Mapping[str, Any],
+        metadata: dict[str, str],
+        key: str,
+        deadline: float,
     ) -> Answer:
-        """https://docs.stripe.com/api/payment_intents/create"""
+        """https://docs.stripe.com/api/payment_intents/create; `offered`: the parameters of `methods.offered`."""
         return await self._ask(
             "create_intent",
             Lane.INTENTS,
@@ -159,7 +166,7 @@ class StripeApi:
             deadline,
             amount=amount,
             currency=currency,
-            automatic_payment_methods={"enabled": True},
+            **offered,
             metadata=metadata,
             idempotency_key=key,
         )

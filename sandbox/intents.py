@@ -3,7 +3,7 @@
 import hmac
 from typing import Any
 
-from sandbox import objects, payment_methods, payments
+from sandbox import method_types, objects, payment_methods, payments
 from sandbox.currencies import check_amount, read_currency
 from sandbox.errors import ApiError, ParameterError, missing_object, unexpected_state
 from sandbox.lists import PAGE_READERS, list_of
@@ -21,10 +21,7 @@ from sandbox.schema import (
     one_of,
     string,
 )
-from sandbox.test_numbers import KINDS_OF_CURRENCY
 from sandbox.work import Work
-
-KINDS = ("card", "us_bank_account", "sepa_debit")
 
 NOT_MODELLED: dict[str, Reader] = dict.fromkeys(
     (
@@ -44,7 +41,6 @@ NOT_MODELLED: dict[str, Reader] = dict.fromkeys(
 
 SHARED: dict[str, Reader] = {
     "capture_method": one_of("automatic", "automatic_async", "manual"),
-    "excluded_payment_method_types": array(one_of(*KINDS)),
     "expand": array(string()),
     "payment_method": string(),
     "payment_method_data": hash_of(payment_methods.METHOD_DATA),
@@ -60,7 +56,6 @@ DESCRIBED: dict[str, Reader] = {
     "customer": string(),
     "description": string(clearable=True),
     "metadata": metadata,
-    "payment_method_types": array(one_of(*KINDS)),
     "statement_descriptor": string(longest=22, clearable=True),
     "statement_descriptor_suffix": string(longest=22, clearable=True),
     "transfer_group": string(clearable=True),
@@ -81,6 +76,7 @@ CREATE = Schema(
         **SHARED,
         **DESCRIBED,
         **CONFIRMED,
+        **method_types.PARAMETERS,
         "automatic_payment_methods": hash_of(
             Schema({"enabled": boolean, "allow_redirects": one_of("always", "never")}, required=("enabled",))
         ),
@@ -89,8 +85,9 @@ CREATE = Schema(
     },
     required=("amount", "currency"),
 )
-UPDATE = Schema({**NOT_MODELLED, **SHARED, **DESCRIBED})
-CONFIRM = Schema({**NOT_MODELLED, **SHARED, **CONFIRMED, "amount_to_confirm": not_modelled})
+UPDATE = Schema({**NOT_MODELLED, **SHARED, **DESCRIBED, **method_types.PARAMETERS})
+PAYING: dict[str, Reader] = {**NOT_MODELLED, **SHARED, **CONFIRMED, "amount_to_confirm": not_modelled}
+CONFIRM = Schema({**PAYING, **method_types.PARAMETERS})
 BROWSER: dict[str, Reader] = {
     "client_secret": string(),
     "expected_payment_method_type": string(),
@@ -98,9 +95,7 @@ BROWSER: dict[str, Reader] = {
     "client_attribution_metadata": any_hash,
 }
 """What Stripe.js sends besides, with the publishable key."""
-BROWSER_CONFIRM = Schema(
-    {**CONFIRM.readers, **BROWSER, "payment_method_data": hash_of(payment_methods.BROWSER_DATA)}
-)
+BROWSER_CONFIRM = Schema({**PAYING, **BROWSER, "payment_method_data": hash_of(payment_methods.BROWSER_DATA)})
 RETRIEVE = Schema({"expand": array(string()), "client_secret": string()})
 BROWSER_RETRIEVE = Schema({**RETRIEVE.readers, "is_stripe_sdk": boolean})
 LIST = Schema({**PAGE_READERS, "customer": string(), "customer_account": not_modelled})
@@ -145,7 +140,7 @@ def create(work: Work, params: dict[str, Any]) -> Object:
     currency = read_currency(params["currency"])
     check_amount(params["amount"], currency)
     intent = objects.payment_intent(params["amount"], currency, work.now)
-    _set_kinds(intent, params)
+    method_types.choose(intent, params)
     intent["confirmation_method"] = params.get("confirmation_method", "automatic")
     _describe(intent, params)
     if not params.get("confirm"):
@@ -172,6 +167,7 @@ def confirm(work: Work, params: dict[str, Any], intent: str) -> Object:
     for name in ("receipt_email", "shipping", "setup_future_usage", "capture_method"):
         if name in params:
             found[name] = params[name]
+    _choose_again(found, params)
     try:
         return visible(work, payments.confirm(work, found, params))
     except ApiError as error:
@@ -183,7 +179,7 @@ def confirm(work: Work, params: dict[str, Any], intent: str) -> Object:
 def update(work: Work, params: dict[str, Any], intent: str) -> Object:
     """`POST /v1/payment_intents/{id}`."""
     found = work.get("payment_intent", intent, "intent")
-    for name in ("amount", "currency", "payment_method", "payment_method_data", "payment_method_types"):
+    for name in ("amount", "currency", "payment_method", "payment_method_data"):
         if name in params and found["status"] not in CHANGEABLE:
             raise unexpected_state(
                 f"This PaymentIntent's {name} could not be updated because it has a status of "
@@ -195,8 +191,7 @@ def update(work: Work, params: dict[str, Any], intent: str) -> Object:
         found["currency"] = read_currency(params["currency"])
     found["amount"] = params.get("amount", found["amount"])
     check_amount(found["amount"], found["currency"])
-    if "payment_method_types" in params:
-        found |= {"payment_method_types": params["payment_method_types"], "automatic_payment_methods": None}
+    _choose_again(found, params)
     _describe(found, params)
     payments.attach(work, found, params)
     work.ledger.update(found)
@@ -209,22 +204,9 @@ def list_intents(work: Work, params: dict[str, Any]) -> Object:
     return list_of("payment_intent", "/v1/payment_intents", params).page(work, params)
 
 
-def _set_kinds(intent: Object, params: dict[str, Any]) -> None:
-    automatic = params.get("automatic_payment_methods")
-    kinds = params.get("payment_method_types")
-    if kinds is not None and automatic is not None and automatic["enabled"]:
-        message = "You may only specify one of these parameters: automatic_payment_methods, payment_method_types."
-        raise ParameterError(message, "payment_method_types")
-    if kinds is not None:
-        intent["payment_method_types"] = kinds
-    elif automatic is None or automatic["enabled"]:
-        redirects = (automatic or {}).get("allow_redirects", "always")
-        intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
-        excluded = params.get("excluded_payment_method_types", [])
-        offered = KINDS_OF_CURRENCY.get(intent["currency"], ["card"])
-        intent["payment_method_types"] = [kind for kind in offered if kind not in excluded]
-    else:
-        intent["automatic_payment_methods"] = {"allow_redirects": "always", "enabled": False}
+def _choose_again(intent: Object, params: dict[str, Any]) -> None:
+    if method_types.PARAMETERS.keys() & params.keys():
+        method_types.choose(intent, params)
 
 
 def _describe(intent: Object, params: dict[str, Any]) -> None:
@@ -232,7 +214,6 @@ def _describe(intent: Object, params: dict[str, Any]) -> None:
     for name in (
         "capture_method",
         "description",
-        "excluded_payment_method_types",
         "payment_method_options",
         "receipt_email",
         "setup_future_usage",

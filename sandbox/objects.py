@@ -63,6 +63,7 @@ def payment_intent(amount: int, currency: str, created: int) -> Object:
     return {
         "id": intent_id,
         "object": "payment_intent",
+        "allowed_payment_method_types": None,
         "amount": amount,
         "amount_capturable": 0,
         "amount_details": {"tip": {}},

@@ -21,7 +21,7 @@ from common.resources import (
     Refunds,
     TicketType,
 )
-from common.statuses import CancelReason, IntentStatus
+from common.statuses import CancelReason, IntentStatus, PaymentMethods
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -43,9 +43,11 @@ BOOKING = Booking(
         queue_position=3,
         refund_waiting="insufficient_funds",
         refund_error="charge_disputed",
+        attempts=2,
     ),
     version=4,
     expires_at=AT,
+    hold_until=AT,
     closing="by_customer",
     created_at=AT,
     updated_at=AT,
@@ -59,6 +61,8 @@ EVENT = Event(
     ticket_types=(TicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10, available=7),),
     max_per_booking=8,
     cancel_until=AT,
+    payment_methods=PaymentMethods.ALL,
+    slow_payments_until=AT,
     called_off_at=AT,
     time_zone="Europe/Berlin",
     currency_exponent=2,
@@ -97,6 +101,8 @@ REPORT: dict[str, Any] = {
     "refund_failed_amount": 500,
     "refund_failed_whole": True,
     "disputed": True,
+    "attempts": 2,
+    "last_attempt_at": AT,
     "last_error": ERROR,
 }
 TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
@@ -120,6 +126,8 @@ _ALL: list[m.Message] = [
         on_sale=True,
         max_per_booking=8,
         cancel_until=AT,
+        payment_methods=PaymentMethods.ALL,
+        slow_payments_until=AT,
         time_zone="Europe/Berlin",
         sales_start=AT,
         sales_end=AT,
@@ -135,6 +143,8 @@ _ALL: list[m.Message] = [
             on_sale=False,
             max_per_booking=4,
             cancel_until=AT,
+            payment_methods=PaymentMethods.ALL,
+            slow_payments_until=AT,
             time_zone="Europe/Berlin",
             sales_start=AT,
             sales_end=AT,
@@ -169,7 +179,9 @@ _ALL: list[m.Message] = [
     m.PaymentCanceled(**REPORT),
     m.RefundUpdated(**REPORT),
     m.DisputeUpdated(**REPORT),
-    m.CreatePaymentIntent(booking_id=ID, event_id=OTHER, amount=2000, currency="eur"),
+    m.CreatePaymentIntent(
+        booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
+    ),
     m.CancelPaymentIntent(booking_id=ID),
     m.SyncPayment(booking_id=ID),
     m.RefundPayment(booking_id=ID, refund_id=OTHER, amount=500, whole=True),

@@ -117,7 +117,7 @@ async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_somet
     schemas = (await fetched(gateway))["components"]["schemas"]
     schema = {**schemas["EventPatch"], "components": {"schemas": schemas}}
     nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid({name: None})}
-    assert nullable == {"cancel_until", "sales_start", "sales_end"}
+    assert nullable == {"cancel_until", "sales_start", "sales_end", "slow_payments_until"}
     assert all("default" not in value for value in schema["properties"].values())
 
 

@@ -74,7 +74,7 @@ class Books:
     async def intent(self, booking_id: UUID | None, amount: int = AMOUNT) -> dict[str, Any]:
         """A new intent at Stripe; without a booking somebody else's."""
         named = {} if booking_id is None else {"metadata[booking_id]": str(booking_id)}
-        more = {"currency": "eur", "payment_method_types[]": "card"}
+        more = {"currency": "eur", "allowed_payment_method_types[]": "card"}
         return await self.call("POST", "/v1/payment_intents", amount=str(amount), **more, **named)
 
     async def intent_of(self, booking_id: UUID) -> str:

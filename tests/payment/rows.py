@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
+from payment.methods import offered
 from payment.pictures import BOOKING_ID, EVENT_ID
 from tests.payment.stage import Booking, Stage, booking
 
@@ -42,6 +43,7 @@ async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
         await stage.stripe.create_intent(
             amount=each.amount,
             currency=each.currency,
+            offered=offered(each.create.payment_methods),
             metadata={BOOKING_ID: str(each.id), EVENT_ID: str(each.event_id)},
             key=str(each.id),
             deadline=float("inf"),

@@ -118,7 +118,7 @@ async def test_without_the_customer_a_challenge_is_a_decline(stand: Stand) -> No
             confirm=True,
             off_session=True,
             payment_method="pm_card_authenticationRequired",
-            payment_method_types=["card"],
+            allowed_payment_method_types=["card"],
         )
     assert declined.value.code == "authentication_required"
 

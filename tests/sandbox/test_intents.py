@@ -28,8 +28,18 @@ async def test_a_new_intent_waits_for_a_payment_method(stand: Stand) -> None:
         ("usd", {}, ["card", "us_bank_account"]),
         ("eur", {"automatic_payment_methods": {"enabled": True}}, ["card", "sepa_debit"]),
         ("gbp", {}, ["card"]),
-        ("usd", {"payment_method_types": ["card"]}, ["card"]),
-        ("usd", {"excluded_payment_method_types": ["us_bank_account"]}, ["card"]),
+        ("usd", {"allowed_payment_method_types": ["card", "ideal", "link"]}, ["card"]),
+        (
+            "eur",
+            {"allowed_payment_method_types": ["sepa_debit", "card", "us_bank_account"]},
+            ["card", "sepa_debit"],
+        ),
+        ("usd", {"excluded_payment_method_types": ["us_bank_account", "boleto"]}, ["card"]),
+        (
+            "usd",
+            {"excluded_payment_method_types": ["card"], "automatic_payment_methods": {"enabled": True}},
+            ["us_bank_account"],
+        ),
     ],
 )
 async def test_an_intent_takes_the_methods_of_its_currency(

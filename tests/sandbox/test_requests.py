@@ -191,6 +191,24 @@ async def test_a_browser_may_ask_from_anywhere(stand: Stand) -> None:
         ({"customer": "cus_1"}, "resource_missing", "customer"),
         ({"payment_method": "pm_unknown"}, "resource_missing", "payment_method"),
         ({"return_url": RETURN_URL}, None, "return_url"),
+        (
+            {"payment_method_types[0]": "card"},
+            "payment_method_types_no_longer_supported",
+            "payment_method_types",
+        ),
+        ({"allowed_payment_method_types[0]": "cheque"}, None, "allowed_payment_method_types[0]"),
+        ({"excluded_payment_method_types[0]": "link"}, None, "excluded_payment_method_types[0]"),
+        (
+            {"allowed_payment_method_types[0]": "card", "automatic_payment_methods[enabled]": "true"},
+            None,
+            "allowed_payment_method_types",
+        ),
+        (
+            {"allowed_payment_method_types[0]": "card", "excluded_payment_method_types[0]": "oxxo"},
+            None,
+            "allowed_payment_method_types",
+        ),
+        ({"allowed_payment_method_types[0]": "ideal"}, None, "allowed_payment_method_types"),
     ],
 )
 async def test_wrong_parameters_are_refused(

@@ -21,6 +21,7 @@ from common.messages import (
     ItemRequest,
     Message,
     NewTicketType,
+    PaymentMethods,
     RefundBooking,
     Reply,
     RequestPayment,
@@ -138,6 +139,7 @@ class People:
                 on_sale=True,
                 max_per_booking=4,
                 cancel_until=None if until is None else EPOCH + until,
+                payment_methods=PaymentMethods.ALL,
                 ticket_types=tuple(types),
             )
             self._ask(message, show.id, "operator")
