@@ -31,6 +31,8 @@ def admit(
     """The new booking for `request`, or why there is none. Takes its seats out of `free`."""
     if event is None:
         return Refusal("event_not_found")
+    if not request.items:
+        return Refusal("invalid_request", "A booking has at least one seat")
     closed = sale_closed(event, now)
     if closed is not None:
         return closed

@@ -231,11 +231,14 @@ def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int
     return held - held_before, sold - sold_before
 
 
-def cancel_reason(booking: Booking, asked: CancelReason, event: Event, now: datetime) -> str | None:
+def cancel_reason(booking: Booking, asked: CancelReason, event: Event | None, now: datetime) -> str | None:
     """The reason to cancel `booking` for; None when its owner no longer may: past the event's `cancel_until`, or
-    after its start unless it has `cancel_after_start`."""
+    after its start unless it has `cancel_after_start`. An event that is not there (a database that came back older)
+    allows nothing."""
     if asked is not CancelReason.BY_CUSTOMER or booking.status is not CONFIRMED:
         return asked.value
+    if event is None:
+        return None
     in_time = event.cancel_until is not None and now <= event.cancel_until
     return asked.value if in_time and (event.cancel_after_start or now <= event.starts_at) else None
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from booking.state import Event, Refusal, TicketType
 from common.currencies import CURRENCIES, SOURCE, fault_of
-from common.limits import TICKET_TYPES_MAX
+from common.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
+# What the columns hold, in characters.
+TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
 
 
 class TicketTypeChange(NamedTuple):
@@ -75,9 +77,35 @@ def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
     return found
 
 
+def value_faults(values: Mapping[str, Any]) -> list[Fault]:
+    """Values of an event or a ticket type that cannot be kept, whoever let them pass: what the database would
+    refuse is answered."""
+    found = []
+    for name, value in values.items():
+        most = TEXT_MAX.get(name)
+        if value is None and Event._field_defaults.get(name, False) is not None:
+            found.append(Fault((name,), "missing", f"{name} cannot be null"))
+        elif most is not None and not (0 < len(value) <= most and "\0" not in value):
+            found.append(Fault((name,), "text_invalid", f"{name} has 1 to {most} characters, and no NUL", most))
+    quantity = values.get("max_per_booking")
+    if quantity is not None and not 1 <= quantity <= QUANTITY_MAX:
+        text = f"a booking has 1 to {QUANTITY_MAX} seats"
+        found.append(Fault(("max_per_booking",), "quantity_invalid", text, QUANTITY_MAX))
+    return found
+
+
+def _of_ticket_types(ticket_types: Iterable[Mapping[str, Any]]) -> list[Fault]:
+    return [
+        fault._replace(field=("ticket_types", place, *fault.field))
+        for place, values in enumerate(ticket_types)
+        for fault in value_faults(values)
+    ]
+
+
 def refusal_of_new(event: Event, now: datetime) -> Refusal | None:
     """Why `event` cannot be made; None when it can."""
-    found = date_faults(event, now, begins_anew=True)
+    found = value_faults(event._asdict()) + _of_ticket_types(each._asdict() for each in event.ticket_types.values())
+    found += date_faults(event, now, begins_anew=True)
     if event.sales_end is not None and event.sales_end <= now:
         found.append(Fault(("sales_end",), "date_in_past", "a sale ends in the future", now))
     if event.currency not in CURRENCIES:
@@ -93,6 +121,9 @@ def change(
     not set follow the start, the others must fit the new one."""
     if event.called_off_at is not None:
         return Refusal("conflict")
+    refused = refuse(value_faults(values) + _of_ticket_types(each.values for each in ticket_types))
+    if refused is not None:
+        return refused
     prices = {
         place: each.values["unit_amount"] for place, each in enumerate(ticket_types) if "unit_amount" in each.values
     }

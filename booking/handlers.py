@@ -157,7 +157,7 @@ class BookingHandlers:
 
         def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision:
             message: CancelBooking = delivery.message
-            reason = domain.cancel_reason(booking, message.reason, of[booking.event_id], now)
+            reason = domain.cancel_reason(booking, message.reason, of.get(booking.event_id), now)
             return domain.decide(booking, Signal.CANCEL, Moment(now, self._terms, cancel=reason))
 
         return await self._each(deliveries, decide, now)

@@ -95,6 +95,8 @@ class ProgrammeHandlers:
         content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
         content_hash = hashlib.sha256(content.encode()).hexdigest()
         event, now = _new_event(message), self._clock()
+        if len(event.ticket_types) < len(message.ticket_types):
+            raise Conflict("Two ticket types have one id")
         # What was made once is answered as it was then, also when its start has come since.
         if not await work.events([event.id]) and (refused := events.refusal_of_new(event, now)):
             raise _error(refused)

@@ -4,3 +4,5 @@ from __future__ import annotations
 
 # Of one event, also when they are added one by one: they are read and locked together.
 TICKET_TYPES_MAX = 100
+# Seats of one booking.
+QUANTITY_MAX = 1000

@@ -13,13 +13,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.currencies import LARGEST_AMOUNT
+from common.limits import QUANTITY_MAX as QUANTITY_MAX
 from common.limits import TICKET_TYPES_MAX as TICKET_TYPES_MAX
 from common.statuses import BookingStatus as BookingStatus
 from common.statuses import PaymentMethods as PaymentMethods
 from common.statuses import PaymentStatus as PaymentStatus
 
 CAPACITY_MAX = 10_000_000
-QUANTITY_MAX = 1000
 
 Amount = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT, description="In the currency's minor unit")]
 Currency = Annotated[str, StringConstraints(pattern="^[a-z]{3}$")]

@@ -1,0 +1,108 @@
+"""If-Match: what was meant for another version than the one that is there is refused, under the row's lock."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+from common.messages import (
+    BookingChanged,
+    CancelBooking,
+    CancelEvent,
+    CancelReason,
+    EventChanges,
+    GetEvent,
+    OperatorRequest,
+    RefundBooking,
+    Reply,
+    UpdateEvent,
+)
+from tests.booking.stage import Stage, of
+
+
+def rename(event_id: UUID, name: str, version: int | None, key: str | None = None) -> UpdateEvent:
+    request = OperatorRequest(subject="root", operation=f"PATCH {event_id}", key=key, content_hash=name)
+    match = None if version is None else (version,)
+    return UpdateEvent(event_id=event_id, changes=EventChanges(name=name), request=request, if_match=match)
+
+
+async def terms_version(stage: Stage, event_id: UUID) -> int:
+    (reply,) = await stage.ask(GetEvent(event_id=event_id))
+    (operators,) = await stage.ask(GetEvent(event_id=event_id, operator=True))
+    assert reply.result["terms_version"] == operators.result["terms_version"]
+    return reply.result["terms_version"]  # type: ignore[no-any-return]
+
+
+async def test_of_two_changes_from_one_version_one_is_made(stage: Stage) -> None:
+    """At the same time, in Postgres: the other is told which version is there now."""
+    show = await stage.show(10)
+    version = await terms_version(stage, show.id)
+    replies = [
+        reply
+        for each in await asyncio.gather(*(stage.ask(rename(show.id, f"Name {n}", version)) for n in range(5)))
+        for reply in each
+    ]
+    (made,) = [reply for reply in replies if reply.error is None]
+    refused = [reply for reply in replies if reply.error is not None]
+    assert made.result["terms_version"] == version + 1
+    assert {(reply.error, reply.extra["etag"]) for reply in refused} == {
+        ("precondition_failed", f'"{version + 1}"')
+    }
+    (row,) = await stage.rows("SELECT name, version FROM events")
+    assert (row["name"], row["version"]) == (made.result["name"], version + 1)
+
+
+async def test_seats_do_not_make_another_version_of_the_terms(stage: Stage) -> None:
+    """They move all the time; what an operator has read of the event holds all the same."""
+    show = await stage.show(10)
+    version = await terms_version(stage, show.id)
+    await stage.confirmed(show, 2)
+    await stage.pending(show)
+    (seen,) = await stage.ask(GetEvent(event_id=show.id))
+    assert seen.result["version"] > version
+    assert await terms_version(stage, show.id) == version
+    (reply,) = await stage.ask(rename(show.id, "Opera", version))
+    assert (reply.error, await terms_version(stage, show.id)) == (None, version + 1)
+
+
+async def test_what_changes_nothing_keeps_the_version(stage: Stage) -> None:
+    show = await stage.show(10)
+    version = await terms_version(stage, show.id)
+    (reply,) = await stage.ask(rename(show.id, "Concert", version))
+    assert (reply.error, reply.result["terms_version"]) == (None, version)
+
+
+async def test_an_event_is_called_off_only_as_it_was_read(stage: Stage) -> None:
+    show = await stage.show(10)
+    version = await terms_version(stage, show.id)
+    await stage.ask(rename(show.id, "Opera", None))
+    (refused,) = await stage.ask(CancelEvent(event_id=show.id, if_match=(version,)))
+    assert refused.error == "precondition_failed"
+    (done,) = await stage.ask(CancelEvent(event_id=show.id, if_match=(version, version + 1)))
+    assert (done.error, done.result["terms_version"]) == (None, version + 2)
+
+
+async def test_a_request_that_was_carried_out_is_answered_as_it_was_whatever_version_is_there(stage: Stage) -> None:
+    """Its answer was lost, and it is sent again under its key: it is the one that has made the new version."""
+    show = await stage.show(10)
+    version = await terms_version(stage, show.id)
+    first = await stage.ask(rename(show.id, "Opera", version, "k"))
+    assert await stage.ask(rename(show.id, "Opera", version, "k")) == first
+    # One that was refused has left no row: with the version that is there it is carried out.
+    (refused,) = await stage.ask(rename(show.id, "Ballet", version, "other"))
+    (done,) = await stage.ask(rename(show.id, "Ballet", version + 1, "other"))
+    assert (refused.error, done.error) == ("precondition_failed", None)
+
+
+async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Stage) -> None:
+    """One cancels it, the other refunds a part: whoever comes second has seen what is no longer so."""
+    booking = await stage.confirmed(await stage.show(10))
+    match = (booking.version,)
+    cancel = CancelBooking(booking_id=booking.id, owner=None, reason=CancelReason.BY_OPERATOR, if_match=match)
+    refund = RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=500, if_match=match)
+    done = await asyncio.gather(stage.give(cancel), stage.give(refund))
+    replies = [reply for each in done for reply in of(each, Reply)]
+    assert sorted(str(reply.error) for reply in replies) == ["None", "precondition_failed"]
+    (changed,) = [changed for each in done for changed in of(each, BookingChanged)]
+    etags = {reply.extra["etag"] for reply in replies if reply.error is not None}
+    assert etags == {f'"{changed.booking.version}"'}

@@ -1,0 +1,280 @@
+"""ETag, If-Match and Idempotency-Key of operators' requests, as they go to the booking process."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.errors import IdempotencyKeyReused, PreconditionFailed
+from common.messages import (
+    CancelBooking,
+    CancelEvent,
+    CreateEvent,
+    GetBooking,
+    GetEvent,
+    Message,
+    OperatorRequest,
+    RefundBooking,
+    UpdateEvent,
+)
+from tests.gateway.conftest import Gateway
+from tests.gateway.stage import (
+    EVENT_ID,
+    Client,
+    ScriptedBooking,
+    as_json,
+    bearer,
+    booking,
+    event,
+    operators_event,
+)
+
+OPERATOR = bearer("root", operator=True)
+NEW = {
+    "name": "Concert",
+    "starts_at": "2031-01-01T22:00:00Z",
+    "currency": "eur",
+    "ticket_types": [{"name": "Stalls", "unit_amount": 2500, "capacity": 10}],
+}
+# Of each request that changes something by an operator: how it is made, with which body, and what it becomes.
+REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
+    ("POST", "/admin/events", NEW, CreateEvent),
+    ("PATCH", f"/admin/events/{EVENT_ID}", {"name": "Opera", "on_sale": False}, UpdateEvent),
+    ("POST", f"/admin/events/{EVENT_ID}/cancel", None, CancelEvent),
+    ("POST", f"/admin/bookings/{EVENT_ID}/refund", {"amount": 500}, RefundBooking),
+    ("POST", f"/bookings/{EVENT_ID}/cancel", None, CancelBooking),
+]
+CHANGES = pytest.mark.parametrize(("method", "path", "body", "kind"), REQUESTS)
+
+
+def script(actor: ScriptedBooking) -> None:
+    seen = as_json(event()) | {"terms_version": 4}
+    for kind in (CreateEvent, UpdateEvent, CancelEvent, GetEvent):
+        actor.on(kind, seen)
+    state = as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending", version=7))
+    for kind in (CancelBooking, RefundBooking, GetBooking):
+        actor.on(kind, state)
+
+
+def sent(actor: ScriptedBooking, kind: type[Message]) -> list[OperatorRequest]:
+    return [message.request for message in actor.messages(kind)]
+
+
+# --- ETag -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_read_has_an_entity_tag(gateway: Client, actor: ScriptedBooking) -> None:
+    """Of an event's terms, the same for all who read it; of a booking."""
+    script(actor)
+    tags = {}
+    for path in (f"/events/{EVENT_ID}", f"/admin/events/{EVENT_ID}", f"/bookings/{EVENT_ID}"):
+        response = await gateway.get(path, headers=OPERATOR)
+        tags[path.split("/")[-2]] = response.headers["ETag"]
+        assert (await gateway.head(path, headers=OPERATOR)).headers["ETag"] == response.headers["ETag"]
+    assert tags == {"events": '"4"', "bookings": '"7"'}
+
+
+@CHANGES
+async def test_what_was_changed_has_an_entity_tag(
+    gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
+) -> None:
+    script(actor)
+    response = await gateway.request(method, path, json=body, headers=OPERATOR)
+    assert response.status in (200, 201, 202)
+    assert response.headers["ETag"] == ('"7"' if "bookings" in path else '"4"')
+
+
+async def test_a_booking_process_of_the_release_before_says_no_version_of_the_terms(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    actor.on(GetEvent, as_json(operators_event()))
+    response = await gateway.get(f"/events/{EVENT_ID}")
+    assert (response.status, "ETag" in response.headers) == (200, False)
+
+
+# --- If-Match -------------------------------------------------------------------------------------------------
+
+MATCHES: list[tuple[list[str], tuple[int, ...] | None]] = [
+    ([], None),
+    (["*"], None),
+    ([" * "], None),
+    (['"4"'], (4,)),
+    (['"0"'], (0,)),
+    (['"3", "4"'], (3, 4)),
+    (['"3","4"'], (3, 4)),
+    ([', "4" , ,'], (4,)),
+    (['"3"', '"4"'], (3, 4)),
+    # The comparison is a strong one: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3.2
+    (['W/"4"'], ()),
+    (['W/"4", "5"'], (5,)),
+    # Tags that were never given out here match nothing.
+    (['""'], ()),
+    (['"04"'], ()),
+    (['"4x"'], ()),
+    (['"a,b"'], ()),
+    (['"*"'], ()),
+    (['"99999999999999999999"'], ()),
+    (['"\u00e9"'], ()),
+]
+MALFORMED = [
+    "",
+    " ",
+    ",",
+    "4",
+    '"4',
+    '4"',
+    '"4" "5"x',
+    '"4"5',
+    '*, "4"',
+    '"4", *',
+    "**",
+    'w/"4"',
+    'W/ "4"',
+    "W/4",
+    '"4";"5"',
+    '"a b"',
+    "'4'",
+]
+
+
+@pytest.mark.parametrize(("values", "versions"), MATCHES)
+async def test_if_match_names_versions(
+    gateway: Client, actor: ScriptedBooking, values: list[str], versions: tuple[int, ...] | None
+) -> None:
+    script(actor)
+    headers = [*OPERATOR.items(), *(("If-Match", value) for value in values)]
+    response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=headers)
+    assert response.status == 200
+    assert [message.if_match for message in actor.messages(UpdateEvent)] == [versions]
+
+
+@pytest.mark.parametrize("value", MALFORMED)
+async def test_an_if_match_that_is_no_list_of_tags_is_told(
+    gateway: Client, actor: ScriptedBooking, value: str
+) -> None:
+    """Nothing is asked of the booking process."""
+    response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR | {"If-Match": value})
+    problem = await response.json()
+    assert (response.status, problem["code"]) == (400, "malformed_request")
+    assert "If-Match" in problem["detail"]
+    assert actor.received == []
+
+
+@pytest.mark.parametrize(("method", "path", "body", "kind"), REQUESTS[1:])
+async def test_every_change_of_what_is_there_can_be_meant_for_one_version(
+    gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
+) -> None:
+    """The booking process decides; its refusal carries the present tag."""
+    actor.on(kind, PreconditionFailed(etag='"8"'))
+    headers = OPERATOR | {"If-Match": '"7"'}
+    response = await gateway.request(method, path, json=body, headers=headers)
+    assert (response.status, (await response.json())["code"]) == (412, "precondition_failed")
+    assert response.headers["ETag"] == '"8"'
+    assert [message.if_match for message in actor.messages(kind)] == [(7,)]
+
+
+async def test_a_browser_may_send_and_read_them(start: Gateway, actor: ScriptedBooking) -> None:
+    gateway = await start(cors_origins="https://shop.example")
+    script(actor)
+    origin = {"Origin": "https://shop.example"}
+    asking = origin | {
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "if-match,idempotency-key",
+    }
+    allowed = await gateway.options(f"/admin/events/{EVENT_ID}", headers=asking)
+    assert {"If-Match", "Idempotency-Key"} <= set(allowed.headers["Access-Control-Allow-Headers"].split(", "))
+    answered = await gateway.get(f"/events/{EVENT_ID}", headers=origin)
+    assert "ETag" in answered.headers["Access-Control-Expose-Headers"].split(", ")
+
+
+# --- Idempotency-Key ------------------------------------------------------------------------------------------
+
+
+@CHANGES
+async def test_the_booking_process_is_told_who_asks_for_what_under_which_key(
+    gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
+) -> None:
+    """The operation is the method and the path, with the id in it."""
+    script(actor)
+    await gateway.request(method, path, json=body, headers=OPERATOR | {"Idempotency-Key": "k-1"})
+    await gateway.request(method, path, json=body, headers=OPERATOR)
+    same_path = path.replace(str(EVENT_ID), str(EVENT_ID).upper())
+    await gateway.request(method, same_path, json=body, headers=OPERATOR)
+    requests = sent(actor, kind)
+    assert [request.key for request in requests] == ["k-1", None, None]
+    assert {(request.subject, request.operation) for request in requests} == {("root", f"{method} {path}")}
+    assert len({request.content_hash for request in requests}) == 1
+
+
+@CHANGES
+async def test_a_key_of_a_wrong_form_is_told(
+    gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
+) -> None:
+    for wrong in ("", "two words", "x" * 256, "\u00fc"):
+        response = await gateway.request(method, path, json=body, headers=OPERATOR | {"Idempotency-Key": wrong})
+        assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
+    assert actor.received == []
+
+
+async def test_one_content_is_the_same_json_however_it_is_written(gateway: Client, actor: ScriptedBooking) -> None:
+    script(actor)
+    path, headers = f"/admin/events/{EVENT_ID}", OPERATOR | {"Content-Type": "application/json"}
+    texts = [
+        '{"name": "Opera", "on_sale": false}',
+        '{ "on_sale":false,\n"name":"\\u004fpera"}',
+        '{"name": "Opera"}',
+        '{"name": "opera", "on_sale": false}',
+        '{"name": "Opera", "on_sale": false, "cancel_until": null}',
+    ]
+    for text in texts:
+        assert (await gateway.patch(path, data=text, headers=headers)).status == 200
+    one, same, *others = [request.content_hash for request in sent(actor, UpdateEvent)]
+    assert one == same
+    assert len({one, *others}) == 4
+
+
+async def test_an_empty_refund_is_the_one_without_an_amount(gateway: Client, actor: ScriptedBooking) -> None:
+    script(actor)
+    path = f"/admin/bookings/{EVENT_ID}/refund"
+    await gateway.post(path, headers=OPERATOR)
+    await gateway.post(path, json={}, headers=OPERATOR)
+    await gateway.post(path, json={"amount": 500}, headers=OPERATOR)
+    one, same, other = [request.content_hash for request in sent(actor, RefundBooking)]
+    assert (one == same, one == other) == (True, False)
+
+
+async def test_another_content_under_a_key_is_told(gateway: Client, actor: ScriptedBooking) -> None:
+    for method, path, body, kind in REQUESTS:
+        actor.on(kind, IdempotencyKeyReused())
+        response = await gateway.request(method, path, json=body, headers=OPERATOR | {"Idempotency-Key": "k"})
+        assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_ids_come_from_all_that_makes_a_request_the_same_one(gateway: Client, actor: ScriptedBooking) -> None:
+    """Subject, operation and key: no two of these make one id, so that nothing is taken for what it is not."""
+    script(actor)
+    added = {"ticket_types": [{"name": "Box", "unit_amount": 9000, "capacity": 4}] * 2}
+    seen: set[UUID] = set()
+    for subject in ("root", "second"):
+        for key in ("k-1", "k-2"):
+            headers = bearer(subject, operator=True) | {"Idempotency-Key": key}
+            for event_id in (EVENT_ID, uuid4()):
+                for _ in range(2):
+                    await gateway.patch(f"/admin/events/{event_id}", json=added, headers=headers)
+                first, again = actor.messages(UpdateEvent)[-2:]
+                assert first == again
+                assert {each.new for each in first.ticket_types} == {True}
+                seen |= {each.id for each in first.ticket_types}
+    assert len(seen) == 16
+    await gateway.patch(f"/admin/events/{EVENT_ID}", json=added, headers=OPERATOR)
+    assert not seen & {each.id for each in actor.messages(UpdateEvent)[-1].ticket_types}
+
+
+async def test_customers_need_no_key_to_cancel(gateway: Client, actor: ScriptedBooking) -> None:
+    """Cancelled twice is cancelled; a key of theirs is no operator's."""
+    script(actor)
+    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer() | {"Idempotency-Key": "two words"})
+    (message,) = actor.messages(CancelBooking)
+    assert (message.request, message.if_match, message.owner) == (None, None, "alice")
