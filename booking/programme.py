@@ -18,7 +18,7 @@ from common.actor import Handlers
 from common.envelope import Delivery, Envelope, answer
 from common.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
 from common.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
-from common.resources import RefundRetry
+from common.resources import RefundRetry, Resource
 
 
 class ProgrammeHandlers:
@@ -48,7 +48,7 @@ class ProgrammeHandlers:
     async def retry_refunds(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Note that all failed refunds of an event are to be tried again; the settler then does, some at a time.
         Answered with how far that has come; asked again while it is under way, nothing is done twice."""
-        return await self._each(deliveries, self._retry_refunds_once)
+        return await self._each(deliveries, self._once(self._retry_refunds))
 
     async def _each(
         self, deliveries: Sequence[Delivery], do: Callable[[Work, Delivery], Awaitable[Any]]
@@ -67,7 +67,7 @@ class ProgrammeHandlers:
         return replies
 
     def _once(
-        self, do: Callable[[Work, Event, Any], Awaitable[Event]]
+        self, do: Callable[[Work, Event, Any], Awaitable[Resource]]
     ) -> Callable[[Work, Delivery], Awaitable[Any]]:
         """`do` something to an event that is there and locked; what was asked for before is answered as before."""
 
@@ -79,7 +79,7 @@ class ProgrammeHandlers:
             if (answered := requests.answer_to(delivery)) is not None:
                 return answered
             check_version(delivery.message, event.version)
-            result = shown_event(await do(work, event, delivery.message))
+            result = await do(work, event, delivery.message)
             requests.keep(delivery, result)
             await requests.save(work)
             return result
@@ -116,7 +116,7 @@ class ProgrammeHandlers:
         await requests.save(work)
         return result
 
-    async def _update(self, work: Work, event: Event, message: UpdateEvent) -> Event:
+    async def _update(self, work: Work, event: Event, message: UpdateEvent) -> Resource:
         changes = [
             TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
             for each in message.ticket_types
@@ -129,31 +129,22 @@ class ProgrammeHandlers:
                 await work.save_event(event, changed)
             except TicketTypeIdTaken as taken:
                 raise _error(events.no_such_ticket_type(taken.id)) from None
-        return changed
+        return shown_event(changed)
 
-    async def _call_off(self, work: Work, event: Event, _: CancelEvent) -> Event:
+    async def _call_off(self, work: Work, event: Event, _: CancelEvent) -> Resource:
         now = self._clock()
         off = events.call_off(event, now)
         if off is not event:
             await work.save_event(event, off, settle_after=now)
-        return off
+        return shown_event(off)
 
-    async def _retry_refunds_once(self, work: Work, delivery: Delivery) -> Any:
-        message: RetryRefunds = delivery.message
-        if await work.lock_event(message.event_id) is None:
-            raise EventNotFound
-        now = self._clock()
-        requests = await Requests.open(work, [delivery], now)
-        if (answered := requests.answer_to(delivery)) is not None:
-            return answered
-        if (result := await work.refund_retry(message.event_id, message.retry_id)) is None:
-            count = await work.count_to_retry(message.event_id)
-            if count:
-                await work.add_retry(message.retry_id, message.event_id, now)
-            result = _new_retry(message, count, now)
-        requests.keep(delivery, result)
-        await requests.save(work)
-        return result
+    async def _retry_refunds(self, work: Work, event: Event, message: RetryRefunds) -> Resource:
+        if (known := await work.refund_retry(event.id, message.retry_id)) is not None:
+            return known
+        now, count = self._clock(), await work.count_to_retry(event.id)
+        if count:
+            await work.add_retry(message.retry_id, event.id, now)
+        return _new_retry(message, count, now)
 
 
 def _new_retry(message: RetryRefunds, count: int, now: datetime) -> RefundRetry:

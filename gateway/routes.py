@@ -140,8 +140,8 @@ ROUTES = (
     ),
     Route(
         "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Try all failed refunds of an event again",
-        "admin", Who.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key",), answers={202: RefundRetry},
-        errors=(errors.EventNotFound, errors.NotFound),
+        "admin", Who.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
+        answers={202: RefundRetry}, errors=(errors.EventNotFound, errors.NotFound, *_VERSIONED),
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,

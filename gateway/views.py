@@ -163,7 +163,7 @@ async def retry_refunds(request: web.Request) -> web.Response:
     event_id = path_id(request)
     by = operator_request(request, event_id)
     retry_id = keyed_id(by, f"refunds retry {event_id}")
-    message = RetryRefunds(event_id=event_id, retry_id=retry_id, request=by)
+    message = RetryRefunds(event_id=event_id, retry_id=retry_id, request=by, if_match=if_match(request))
     return json_response(await ask(request, message, event_id), status=202)
 
 

@@ -27,11 +27,12 @@ from common.messages import (
     NewTicketType,
     RefundBooking,
     RequestPayment,
+    RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
 from common.resources import Booking
-from tests.booking.stage import Show, Stage, new_event, report
+from tests.booking.stage import TABLES, Show, Stage, new_event, report
 
 START = datetime(2031, 1, 1, 20, tzinfo=UTC)
 
@@ -58,10 +59,7 @@ class Scene:
 
     async def state(self) -> list[Any]:
         """All that a command could change."""
-        return [
-            await self.stage.rows(f"SELECT * FROM {table} ORDER BY id")
-            for table in ("events", "ticket_types", "bookings", "booking_transitions", "operator_requests")
-        ]
+        return [await self.stage.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES.split(", ")]
 
 
 def whole(**values: Any) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def refund(booking_id: Any, amount: int | None = None, **values: Any) -> RefundB
 
 
 def order(scene: Scene, *items: ItemRequest, **values: Any) -> CreateBooking:
-    fields = {"booking_id": uuid4(), "owner": "alice", "event_id": scene.show.id, "items": items}
+    fields: dict[str, Any] = {"booking_id": uuid4(), "owner": "alice", "event_id": scene.show.id, "items": items}
     return CreateBooking.model_construct(**(fields | values))
 
 
@@ -177,6 +175,12 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
     # CancelEvent
     "call off: unknown event": (lambda s: CancelEvent(event_id=uuid4()), "event_not_found"),
     "call off: another version": (lambda s: CancelEvent(event_id=s.show.id, if_match=()), "precondition_failed"),
+    # RetryRefunds
+    "retry refunds: unknown event": (lambda s: RetryRefunds(event_id=uuid4(), retry_id=uuid4()), "event_not_found"),
+    "retry refunds: another version": (
+        lambda s: RetryRefunds(event_id=s.show.id, retry_id=uuid4(), if_match=(9,)),
+        "precondition_failed",
+    ),
     # CancelBooking
     "cancel: unknown booking": (lambda s: cancel(uuid4()), "not_found"),
     "cancel: another's": (lambda s: cancel(s.paid.id, "mallory"), "not_found"),

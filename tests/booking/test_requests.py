@@ -23,6 +23,7 @@ from common.messages import (
     RefundBooking,
     RefundPayment,
     Reply,
+    RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -128,14 +129,28 @@ async def _refund(stage: Stage) -> OperatorCommand:
     return refunding(booking.id, 500)
 
 
-EVERY = pytest.mark.parametrize("make", [_create, _update, _call_off, _cancel, _refund])
+async def _retry(stage: Stage) -> OperatorCommand:
+    show = await stage.show(10)
+    await stage.confirmed(show)
+    await stage.rows("UPDATE bookings SET payment = 'refund_failed'")
+    return RetryRefunds(event_id=show.id, retry_id=uuid4(), request=by(f"retry {show.id}"))
+
+
+EVERY = pytest.mark.parametrize("make", [_create, _update, _call_off, _cancel, _refund, _retry])
 
 
 async def state(stage: Stage) -> list[Any]:
     """All that a request can change."""
     return [
         await stage.rows(f"SELECT * FROM {table} ORDER BY id")
-        for table in ("events", "ticket_types", "bookings", "booking_transitions", "operator_requests")
+        for table in (
+            "events",
+            "ticket_types",
+            "bookings",
+            "booking_transitions",
+            "refund_retries",
+            "operator_requests",
+        )
     ]
 
 

@@ -17,6 +17,7 @@ from common.messages import (
     Message,
     OperatorRequest,
     RefundBooking,
+    RetryRefunds,
     UpdateEvent,
 )
 from tests.gateway.conftest import Gateway
@@ -43,6 +44,7 @@ REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
     ("POST", "/admin/events", NEW, CreateEvent),
     ("PATCH", f"/admin/events/{EVENT_ID}", {"name": "Opera", "on_sale": False}, UpdateEvent),
     ("POST", f"/admin/events/{EVENT_ID}/cancel", None, CancelEvent),
+    ("POST", f"/admin/events/{EVENT_ID}/refunds/retry", None, RetryRefunds),
     ("POST", f"/admin/bookings/{EVENT_ID}/refund", {"amount": 500}, RefundBooking),
     ("POST", f"/bookings/{EVENT_ID}/cancel", None, CancelBooking),
 ]
@@ -51,7 +53,8 @@ CHANGES = pytest.mark.parametrize(("method", "path", "body", "kind"), REQUESTS)
 
 def script(actor: ScriptedBooking) -> None:
     seen = as_json(event()) | {"terms_version": 4}
-    for kind in (CreateEvent, UpdateEvent, CancelEvent, GetEvent):
+    kind: type[Message]
+    for kind in (CreateEvent, UpdateEvent, CancelEvent, RetryRefunds, GetEvent):
         actor.on(kind, seen)
     state = as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending", version=7))
     for kind in (CancelBooking, RefundBooking, GetBooking):
@@ -83,7 +86,9 @@ async def test_what_was_changed_has_an_entity_tag(
     script(actor)
     response = await gateway.request(method, path, json=body, headers=OPERATOR)
     assert response.status in (200, 201, 202)
-    assert response.headers["ETag"] == ('"7"' if "bookings" in path else '"4"')
+    # Of refunds that are tried again no version is shown: their event stays as it is.
+    tag = None if kind is RetryRefunds else '"7"' if "bookings" in path else '"4"'
+    assert response.headers.get("ETag") == tag
 
 
 async def test_a_booking_process_of_the_release_before_says_no_version_of_the_terms(
