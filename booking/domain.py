@@ -91,7 +91,7 @@ def _apply(booking: Booking, signal: Signal, moment: Moment) -> Decision:
 def _versioned(before: Booking, decision: Decision, moment: Moment) -> Decision:
     """Count the change, if there is one, and set when the booking is driven again."""
     after = decision.booking
-    if after._replace(payment_version=before.payment_version) == before:
+    if after._replace(payment_version=before.payment_version, payment_digest=before.payment_digest) == before:
         return decision
     after = after._replace(version=before.version + 1, updated_at=moment.now, settle_attempts=0)
     return decision._replace(booking=scheduled(after, moment.now, moment.terms))
@@ -127,20 +127,36 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
     signal = signal_of(payment)
     if signal is None or payment.version < booking.payment_version:
         return Decision(booking)
-    # An answer to a refund that was asked for twice brings nothing new but that it is known.
-    answers = booking.refund_owed and booking.refund_id in payment.refund_ids
-    if payment.version == booking.payment_version and not answers:
+    if payment.version == booking.payment_version and not _answers(booking, payment):
         return Decision(booking, _asked_before(booking, signal))
     moment = moment._replace(payment=payment, failed_at=_newer(booking, payment))
     decision = _apply(_seen(booking, payment, signal), signal, moment)
     if decision.unexpected:
-        return decision._replace(booking=booking._replace(payment_version=payment.version))
+        seen = booking._replace(payment_version=payment.version, payment_digest=payment.digest)
+        return decision._replace(booking=seen)
     if signal is Signal.SUCCEEDED:
         if 0 < payment.amount_captured <= payment.amount_refunded and decision.booking.status is CONFIRMED:
             decision = _apply(decision.booking, Signal.REFUNDED_IN_FULL, moment)
         paid = decision.booking._replace(payment=money_status(decision.booking, payment))
         decision = decision._replace(booking=paid)
     return _versioned(booking, decision, moment)
+
+
+def _answers(booking: Booking, payment: Payment) -> bool:
+    """An answer to a refund that was asked for twice brings nothing new but that it is known."""
+    return booking.refund_owed and booking.refund_id in payment.refund_ids
+
+
+def of_another_intent(booking: Booking, payment: Payment) -> bool:
+    """One of the databases has lost what the other goes by: a booking is paid by the intent that it was told of
+    first, and its client has the secret of that one."""
+    return None not in (booking.intent_id, payment.intent_id) and booking.intent_id != payment.intent_id
+
+
+def conflicts(booking: Booking, payment: Payment) -> bool:
+    """Another report was applied under this version: payment has lost it, and has counted on from before it."""
+    same = payment.version == booking.payment_version and not _answers(booking, payment)
+    return same and booking.payment_digest not in (None, payment.digest)
 
 
 def _asked_before(booking: Booking, signal: Signal) -> tuple[Follow, ...]:
@@ -159,6 +175,7 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
     seen = booking._replace(
         payment_version=payment.version,
+        payment_digest=payment.digest,
         intent_id=payment.intent_id or booking.intent_id,
         client_secret=payment.client_secret if booking.status is PENDING else None,
         last_error=payment.last_error if booking.status is PENDING else booking.last_error,

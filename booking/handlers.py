@@ -23,7 +23,7 @@ from booking.queue import placed
 from booking.reports import payment_of
 from booking.repository import Repository
 from booking.requests import Requests, by_operator, check_version
-from booking.state import Booking, Event, Refusal, Terms
+from booking.state import Booking, Event, Follow, Refusal, Terms
 from common.actor import Handlers
 from common.currencies import part_fault_of
 from common.envelope import Delivery, Envelope, answers, tell
@@ -31,9 +31,11 @@ from common.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, N
 from common.messages import (
     BOOKING_PAYMENTS,
     TYPES,
+    BookingUnknown,
     CancelBooking,
     CreateBooking,
     OperatorCommand,
+    PaymentReport,
     PaymentReportApplied,
     RefundBooking,
     RequestPayment,
@@ -122,16 +124,46 @@ class BookingHandlers:
             again = [b for id, b in books.bookings.items() if domain.wants_seats_again(b, payments[id])]
             free = await work.lock_seats({item.ticket_type_id for booking in again for item in booking.items}, now)
             for id, booking in tuple(books.bookings.items()):
-                moment = self._moment(now, booking, free)
-                decision = domain.take_report(booking, payments[id], moment)
+                if domain.of_another_intent(booking, payments[id]):
+                    self._ask_for_own_intent(books, booking, newest[id])
+                    continue
+                decision = Decision(booking)
+                if not (conflict := domain.conflicts(booking, payments[id])):
+                    decision = domain.take_report(booking, payments[id], self._moment(now, booking, free))
                 self._take(books, decision, newest[id], free)
-                message = PaymentReportApplied(booking_id=id, version=decision.booking.payment_version)
-                applied.append(tell(message, id, cause=newest[id]))
+                applied.append(_applied(decision.booking, newest[id], conflict=conflict))
             await books.save(work)
-        for id in newest.keys() - books.bookings.keys():
-            log.error("report of an unknown booking", booking=str(id), status=payments[id].status)
+        unknown = [self._unknown(newest[id]) for id in newest.keys() - books.bookings.keys()]
         self._availability.touched(books.events_moved())
-        return [*books.envelopes(), *applied]
+        return [*books.envelopes(), *applied, *unknown]
+
+    def _ask_for_own_intent(self, books: Books, booking: Booking, delivery: Delivery) -> None:
+        """Not acknowledged: payment reports again, until it goes by the intent that the booking names."""
+        self._metrics.orphans.labels("other_intent").inc()
+        told = delivery.message.intent_id
+        log.error("report of another intent", booking=str(booking.id), intent=told, own=booking.intent_id)
+        books.take(Decision(booking, (Follow.SYNC,)), delivery)
+
+    def _unknown(self, delivery: Delivery) -> Envelope:
+        """The answer to a report of a booking that is not there, or not any more."""
+        report: PaymentReport = delivery.message
+        self._metrics.orphans.labels("no_booking").inc()
+        log.error(
+            "report of an unknown booking",
+            booking=str(report.booking_id),
+            intent=report.intent_id,
+            status=report.status,
+            captured=report.amount_captured,
+        )
+        message = BookingUnknown(
+            booking_id=report.booking_id,
+            version=report.version,
+            intent_id=report.intent_id,
+            amount=report.amount,
+            currency=report.currency,
+            amount_captured=report.amount_captured,
+        )
+        return tell(message, report.booking_id, cause=delivery)
 
     def _moment(self, now: datetime, booking: Booking, free: dict[UUID, int]) -> Moment:
         return Moment(now, self._terms, seats_free=has_seats(booking.items, free))
@@ -243,6 +275,12 @@ class BookingHandlers:
 def _request(message: CreateBooking) -> Request:
     items = tuple((item.ticket_type_id, item.quantity) for item in message.items)
     return Request(message.booking_id, message.owner, message.event_id, items)
+
+
+def _applied(booking: Booking, delivery: Delivery, *, conflict: bool) -> Envelope:
+    values: dict[str, Any] = {"conflict": True} if conflict else {}
+    message = PaymentReportApplied(booking_id=booking.id, version=booking.payment_version, **values)
+    return tell(message, booking.id, cause=delivery)
 
 
 def _newest(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:

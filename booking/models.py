@@ -18,6 +18,17 @@ def _one_of(column: str, values: type[BookingStatus] | type[PaymentMethods] | ty
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
+class Installation(Model):
+    """Which Holdfast this is: one row, the same id in both databases, written by `holdfast migrate`."""
+
+    name = fields.CharField(max_length=16, primary_key=True)
+    id = fields.UUIDField()
+
+    class Meta:
+        table = "installation"
+        constraints = (CheckConstraint(name="installation_one", check="name = 'holdfast'"),)
+
+
 class Event(Model):
     id = fields.UUIDField(primary_key=True)
     name = fields.CharField(max_length=200)
@@ -107,6 +118,8 @@ class Booking(Model):
     attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
     payment_version = fields.IntField(db_default=0)
+    # Of the report applied under that version: another one under the same version is known by it.
+    payment_digest = fields.CharField(max_length=16, null=True)
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     closing = fields.CharField(max_length=32, null=True)

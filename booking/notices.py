@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from booking.counts import CallingOff
 from booking.state import Booking, Event, Follow
 from common import resources
@@ -137,9 +139,9 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
             payment_methods=booking.payment_methods,
         )
     elif follow is Follow.CANCEL_INTENT:
-        message = CancelPaymentIntent(booking_id=booking.id)
+        message = CancelPaymentIntent(booking_id=booking.id, **_known(booking))
     elif follow is Follow.SYNC:
-        message = SyncPayment(booking_id=booking.id)
+        message = SyncPayment(booking_id=booking.id, **_known(booking))
     else:
         assert booking.refund_id is not None
         message = RefundPayment(
@@ -147,5 +149,17 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
             refund_id=booking.refund_id,
             amount=booking.refund_amount,
             whole=booking.refund_whole,
+            **_known(booking),
         )
     return tell(message, booking.id, cause=cause)
+
+
+def _known(booking: Booking) -> dict[str, Any]:
+    """What payment needs to find the intent again, should its row be lost."""
+    if booking.intent_id is None:
+        return {}
+    return {
+        "intent_id": booking.intent_id,
+        "booking_amount": booking.amount,
+        "booking_currency": booking.currency,
+    }

@@ -51,6 +51,7 @@ BOOKING_COLUMNS = {
     "last_attempt_at": "timestamptz",
     "hold_until": "timestamptz",
     "payment_version": "int",
+    "payment_digest": "varchar",
     "amount_captured": "bigint",
     "amount_refunded": "bigint",
     "closing": "varchar",

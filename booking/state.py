@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -79,10 +80,18 @@ class Payment(NamedTuple):
     attempts: int = 0
     last_attempt_at: datetime | None = None
 
+    @property
+    def digest(self) -> str:
+        """Of all that is reported but the version, by which another report under the same version is known. The
+        client secret says nothing of how a payment stands."""
+        content = repr(tuple(map(str, self._replace(version=0, client_secret=None))))
+        return blake2b(content.encode(), digest_size=8).hexdigest()
+
 
 class Booking(NamedTuple):
     """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
-    `hold_expired` while expiring, another one while cancelling. `refund_id` is the last refund asked for;
+    `hold_expired` while expiring, another one while cancelling. `payment_digest` is of the report that was applied
+    under `payment_version`. `refund_id` is the last refund asked for;
     `refund_amount` is set while the payment actor has not taken it up; `refund_whole`: it is for all that is left,
     None where an earlier release has not said so. `refund_waiting` and `refund_error` are why a refund is not made
     yet and why the last one failed, `refund_failed_amount` how much of what failed can be tried again (None: not
@@ -112,6 +121,7 @@ class Booking(NamedTuple):
     attempts: int = 0
     last_attempt_at: datetime | None = None
     payment_version: int = 0
+    payment_digest: str | None = None
     amount_captured: int = 0
     amount_refunded: int = 0
     closing: str | None = None

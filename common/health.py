@@ -34,6 +34,7 @@ class Health:
         self.draining = False
         self._gates: list[Gate] = []
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._notices: dict[str, Callable[[], Awaitable[str | None]]] = {}
 
     def gate(self, name: str) -> Gate:
         gate = Gate(name)
@@ -43,6 +44,23 @@ class Health:
     def check(self, name: str, ping: Callable[[], Awaitable[object]]) -> None:
         """`ping` raises when the dependency cannot serve."""
         self._checks[name] = ping
+
+    def notice(self, name: str, ask: Callable[[], Awaitable[str | None]]) -> None:
+        """What a person has to see to, while the process itself can serve; None while there is nothing."""
+        self._notices[name] = ask
+
+    async def notices(self) -> dict[str, str]:
+        """What a person has to see to, by name."""
+        told = await asyncio.gather(*(self._hear(ask) for ask in self._notices.values()))
+        return {name: text for name, text in zip(self._notices, told, strict=True) if text}
+
+    @staticmethod
+    async def _hear(ask: Callable[[], Awaitable[str | None]]) -> str | None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                return await ask()
+        except Exception:
+            return None  # what is away is a problem, and told as one
 
     async def problems(self) -> dict[str, str]:
         """What keeps the process from being ready, by name; empty when it is."""
@@ -71,7 +89,9 @@ async def live(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    problems = await request.app[HEALTH].problems()
+    health = request.app[HEALTH]
+    problems, notices = await health.problems(), await health.notices()
+    told = {"notices": notices} if notices else {}
     if problems:
-        return web.json_response({"status": "not ready", "problems": problems}, status=503)
-    return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready", "problems": problems, **told}, status=503)
+    return web.json_response({"status": "ready", **told})

@@ -353,32 +353,62 @@ class CreatePaymentIntent(Message, type="payment.create_intent", stream=PAYMENT_
     payment_methods: PaymentMethods = PaymentMethods.ALL
 
 
-class CancelPaymentIntent(Message, type="payment.cancel_intent", stream=PAYMENT_COMMANDS):
-    booking_id: UUID
-
-
-class SyncPayment(Message, type="payment.sync", stream=PAYMENT_COMMANDS):
-    """Compare the payment with Stripe's own object."""
+class PaymentCommand(Message, stream=PAYMENT_COMMANDS):
+    """Something about the payment of a booking. The booking says by which intent it is paid, where it knows of one,
+    and what it costs: payment finds that intent at Stripe when it has lost its row."""
 
     booking_id: UUID
+    intent_id: str | None = None
+    booking_amount: int | None = None
+    booking_currency: str | None = None
 
 
-class RefundPayment(Message, type="payment.refund", stream=PAYMENT_COMMANDS):
+class CancelPaymentIntent(PaymentCommand, type="payment.cancel_intent"):
+    """No money shall come by it any more."""
+
+
+class SyncPayment(PaymentCommand, type="payment.sync"):
+    """Compare the payment with Stripe's own object. `decided`: an operator says that what is found there and
+    belongs to no booking goes back, now and however much there is of it."""
+
+    decided: bool = False
+
+
+class RefundPayment(PaymentCommand, type="payment.refund"):
     """Give back all that is left (`whole`; `amount` is what the sender knows of it) or a part of `amount`, never in
     another amount. `refund_id` makes it once only. Of a sender that does not say whether it is `whole`, it is when
     `amount` is None or all that is left."""
 
-    booking_id: UUID
     refund_id: UUID
     amount: int | None = None
     whole: bool | None = None
 
 
 class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):
-    """The booking has taken in the payment's `version`."""
+    """The booking holds the payment's `version`: it has taken it in, or a higher one before. `conflict`: what it
+    holds under that version is another report. Payment has lost rows when it is not above these, and goes above."""
 
     booking_id: UUID
     version: int
+    conflict: bool = False
+
+
+class BookingUnknown(Message, type="booking.unknown", stream=PAYMENT_COMMANDS):
+    """There is no such booking as was reported of: the payment as it was reported."""
+
+    booking_id: UUID
+    version: int
+    intent_id: str | None
+    amount: int
+    currency: str
+    amount_captured: int
+
+
+class CloseStrayIntent(Message, type="payment.close_stray_intent", stream=PAYMENT_COMMANDS):
+    """An intent of ours by which its booking is not paid: cancel it, or give back what it has brought."""
+
+    booking_id: UUID
+    intent_id: str
 
 
 # --- payment.webhooks -------------------------------------------------------------------------------------

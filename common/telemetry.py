@@ -59,6 +59,13 @@ class Metrics:
             ("type", "status"),
             registry=self.registry,
         )
+        self.orphans = Counter(
+            "holdfast_orphans",
+            "What was found at Stripe or between the databases without its other half (adopted, no_booking, stray,"
+            " other_intent, unmarked, foreign, foreign_account)",
+            ("kind",),
+            registry=self.registry,
+        )
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -6,15 +6,16 @@ import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
 
 from common.urls import check_postgres_url
 from ops.errors import StartError
+from ops.installation import Choice
 from ops.layout import Ports, Scale
-from ops.migrate import migrate as run_migrations
+from ops.migrate import migrate_with
 from ops.secrets import read_secrets
 from ops.tokens import make_token
 
@@ -106,8 +107,25 @@ def up(
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the databases of BOOKING_DATABASE_URL and PAYMENT_DATABASE_URL up to date; either may be left out."""
+def migrate(
+    keep_id_of: Annotated[
+        str | None, typer.Option(help="booking or payment: whose installation id both get, where they differ.")
+    ] = None,
+    new_id: Annotated[
+        bool, typer.Option("--new-id", help="A new installation id: for a copy that goes on beside the original.")
+    ] = False,
+    new_account: Annotated[
+        bool, typer.Option("--new-account", help="Forget Stripe's account: the next start takes that of its key.")
+    ] = False,
+) -> None:
+    """Bring the databases of BOOKING_DATABASE_URL and PAYMENT_DATABASE_URL up to date; either may be left out.
+
+    Both get the same installation id. Where they have different ones nothing is written, unless it is said whose
+    stays.
+    """
+    if keep_id_of not in (None, "booking", "payment"):
+        raise typer.BadParameter("say booking or payment", param_hint="--keep-id-of")
+    choice = Choice(cast(Any, keep_id_of), new_id, new_account)
     booking, payment = (os.environ.get(f"{name}_DATABASE_URL") or None for name in ("BOOKING", "PAYMENT"))
     try:
         if booking is None and payment is None:
@@ -115,7 +133,7 @@ def migrate() -> None:
         for name, url in (("BOOKING", booking), ("PAYMENT", payment)):
             if url is not None:
                 _check_url(f"{name}_DATABASE_URL", url)
-        applied = asyncio.run(run_migrations(booking, payment))
+        applied = asyncio.run(migrate_with(choice, booking, payment))
     except StartError as error:
         _fail(error)
     for name in applied:

@@ -13,6 +13,7 @@ from tortoise.migrations.api import migrate as run_migrations
 from common.database import tortoise_config
 from common.urls import postgres_options
 from ops.errors import StartError
+from ops.installation import AS_IT_IS, Choice, settle_installation
 
 # Any number, as long as nobody else in the database uses it: "holdfast" in ASCII.
 LOCK = 0x686F6C6466617374
@@ -27,7 +28,13 @@ PAYMENT = tortoise_config("payment", "postgresql://127.0.0.1/payment")
 
 
 async def migrate(booking_url: str | None, payment_url: str | None) -> list[str]:
-    """Apply what is missing in the databases that are given; says what was applied, as `app.name`.
+    """As `migrate_with`, with nothing decided about the installation."""
+    return await migrate_with(AS_IT_IS, booking_url, payment_url)
+
+
+async def migrate_with(choice: Choice, booking_url: str | None, payment_url: str | None) -> list[str]:
+    """Apply what is missing in the databases that are given; says what was applied, as `app.name`, and what was
+    written of the installation.
 
     Several may run at once (a one-shot in each of several deployments): they take turns by an advisory lock.
     Raises StartError when a database cannot be reached or a migration fails.
@@ -36,7 +43,7 @@ async def migrate(booking_url: str | None, payment_url: str | None) -> list[str]
     for app, url in (("booking", booking_url), ("payment", payment_url)):
         if url is not None:
             applied += await _migrate_one(app, url)
-    return applied
+    return [*applied, *await settle_installation(booking_url, payment_url, choice)]
 
 
 async def _migrate_one(app: str, url: str) -> list[str]:

@@ -24,6 +24,7 @@ from common.wiring import (
 )
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
+from payment.lost import LostRows
 from payment.pacing import Pacer
 from payment.repository import Repository
 from payment.settings import PaymentSettings
@@ -76,9 +77,10 @@ def reads(app: web.Application, settings: PaymentSettings) -> Mapping[str, Reads
 
 
 def stripe_context(settings: PaymentSettings) -> Context:
-    """STRIPE: paced calls of Stripe's API."""
+    """REPOSITORY, and STRIPE: paced calls of Stripe's API."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
+        app[REPOSITORY] = Repository(app[DATABASE])
         mode = "live" if settings.livemode else "test"
         pacer = Pacer(app[REDIS], key=f"stripe:turns:{mode}", per_second=settings.requests_per_second)
         base = str(settings.stripe_api_base) if settings.stripe_api_base else None
@@ -93,7 +95,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
             timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, now)
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, now, accounts=app[REPOSITORY])
             yield
             await pacer.close()
 
@@ -101,14 +103,24 @@ def stripe_context(settings: PaymentSettings) -> Context:
 
 
 def handlers_context(settings: PaymentSettings) -> Context:
-    """REPOSITORY and HANDLERS."""
+    """HANDLERS."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        repository = app[REPOSITORY] = Repository(app[DATABASE])
+        repository, metrics = app[REPOSITORY], app[METRICS]
+        lost = LostRows(
+            repository,
+            app[STRIPE],
+            now,
+            metrics.orphans,
+            settings.orphan_terms,
+            asking_seconds=settings.commands_asking_seconds,
+        )
+        app[HEALTH].notice("orphans", lost.held_back)
         app[HANDLERS] = PaymentHandlers(
             repository,
             app[STRIPE],
             now,
+            lost,
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )

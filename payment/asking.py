@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
 from payment.disputes import DisputePicture
 from payment.domain import KEY_LIFE, Decline, Payment, Picture, Source, key_is_spent, numbered_key
 from payment.methods import offered
-from payment.pictures import BOOKING_ID, EVENT_ID, REFUND_ID, own_id, read_dispute, read_intent, read_refund
+from payment.pictures import (
+    BOOKING_ID,
+    EVENT_ID,
+    INSTALLATION,
+    REFUND_ID,
+    installation_of,
+    own_id,
+    read_dispute,
+    read_intent,
+    read_refund,
+)
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
@@ -61,7 +72,7 @@ async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 async def make_intent(
-    stripe: StripeApi, payment: Payment, now: datetime, deadline: float
+    stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float
 ) -> Picture | Decline | Nothing:
     """Stripe's intent for the booking: the one that it has, else a new one. A Decline: it refuses to make one."""
     try:
@@ -70,7 +81,11 @@ async def make_intent(
                 amount=payment.amount,
                 currency=payment.currency,
                 offered=offered(payment.payment_methods),
-                metadata={BOOKING_ID: str(payment.booking_id), EVENT_ID: str(payment.event_id)},
+                metadata={
+                    BOOKING_ID: str(payment.booking_id),
+                    EVENT_ID: str(payment.event_id),
+                    INSTALLATION: str(installation),
+                },
                 key=payment.idempotency_key,
                 deadline=deadline,
             )
@@ -81,10 +96,12 @@ async def make_intent(
         return Nothing.UNANSWERED
     except KeySpent:
         log.warning("intent looked up", booking=str(payment.booking_id))
-    return await _find_intent(stripe, payment, deadline)
+    return await _find_intent(stripe, payment, installation, deadline)
 
 
-async def _find_intent(stripe: StripeApi, payment: Payment, deadline: float) -> Picture | Nothing:
+async def _find_intent(
+    stripe: StripeApi, payment: Payment, installation: UUID, deadline: float
+) -> Picture | Nothing:
     """The intent that an earlier request made without our hearing of it, if it did.
 
     Listed, not searched for: Stripe's search lags behind (https://docs.stripe.com/search#data-freshness).
@@ -96,7 +113,9 @@ async def _find_intent(stripe: StripeApi, payment: Payment, deadline: float) -> 
         pages = stripe.list_all("/v1/payment_intents", created={"gte": first, "lte": last}, deadline=deadline)
         async for page in pages:
             for intent in page:
-                if own_id(intent, BOOKING_ID) == payment.booking_id:
+                # One of before installations had ids names none.
+                ours = installation_of(intent) in (None, str(installation))
+                if ours and own_id(intent, BOOKING_ID) == payment.booking_id:
                     return read_intent(intent, Source.FETCHED, None)
     except Unanswered:
         return Nothing.UNANSWERED
@@ -166,7 +185,7 @@ async def _list_refunds(stripe: StripeApi, payment: Payment, deadline: float) ->
 
 
 async def make_refund(
-    stripe: StripeApi, payment: Payment, refund: Refund, now: datetime, deadline: float
+    stripe: StripeApi, payment: Payment, refund: Refund, installation: UUID, now: datetime, deadline: float
 ) -> RefundPicture | NotMade | Nothing:
     """Stripe's refund for ours; or what Stripe has of the intent's refunds, where it has not made it."""
     assert payment.intent_id is not None
@@ -176,7 +195,11 @@ async def make_refund(
             answer = await stripe.create_refund(
                 intent_id=payment.intent_id,
                 amount=refund.amount,
-                metadata={BOOKING_ID: str(payment.booking_id), REFUND_ID: str(refund.id)},
+                metadata={
+                    BOOKING_ID: str(payment.booking_id),
+                    REFUND_ID: str(refund.id),
+                    INSTALLATION: str(installation),
+                },
                 key=numbered_key(refund.id, refund.key_number),
                 deadline=deadline,
             )

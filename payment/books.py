@@ -12,6 +12,7 @@ import structlog
 
 from common.envelope import Delivery, Envelope
 from payment import domain
+from payment.asking import Whole
 from payment.disputes import Dispute, DisputePicture, taken_in
 from payment.domain import Attempt, Doubt, Payment, Picture
 from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures, take_in
@@ -89,6 +90,16 @@ class Books:
             return False
         self.put_refunds(old, refunds, now)
         return True
+
+    def take_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
+        """Take everything over that Stripe has of the payment."""
+        self.take(self.payments[id], whole.picture, now)
+        if whole.refunds is not None and not self.take_refunds(
+            self.payments[id], whole.refunds, now, complete=True
+        ):
+            log.error("refunds over what was captured", booking=str(id))
+        if whole.disputes is not None:
+            self.take_disputes(self.payments[id], whole.disputes, now)
 
     def put_refunds(self, old: Payment, refunds: tuple[Refund, ...], now: datetime) -> None:
         """The payment's refunds are now these. One that failed is loud where somebody has to see to it: not where

@@ -103,6 +103,9 @@ class Payment:
     reported_version: int = 0
     report_after: datetime | None = None
     report_attempts: int = 0
+    orphaned_at: datetime | None = None
+    return_after: datetime | None = None
+    return_decided: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -147,7 +150,8 @@ class Source(Enum):
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt` what `last_error` is
-    about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for."""
+    about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for.
+    The last four are what it says of itself: what it is to bring, and the ids in its metadata."""
 
     intent_id: str
     status: IntentStatus
@@ -160,6 +164,10 @@ class Picture:
     attempt: Attempt | None = None
     of_version: int | None = None
     currency: str | None = None
+    amount: int = 0
+    booking_id: UUID | None = None
+    event_id: UUID | None = None
+    installation: str | None = None
 
 
 class Doubt(Enum):
@@ -336,6 +344,7 @@ def _visible(payment: Payment) -> tuple[object, ...]:
         payment.status,
         payment.intent_id,
         payment.client_secret,
+        payment.currency,
         payment.amount_captured,
         payment.amount_refunded,
         payment.last_error,

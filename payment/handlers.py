@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from common.actor import Handlers
+from common.actor import Handler, Handlers
 from common.envelope import Delivery, Envelope, tell
 from common.messages import (
     CancelPaymentIntent,
@@ -38,6 +38,8 @@ from payment.domain import (
     Payment,
     Picture,
 )
+from payment.lost import LostRows, lost_ones
+from payment.orphans import Place
 from payment.pictures import ChargeRefunded, StripeEvent, read_event
 from payment.refund_commands import RefundCommands
 from payment.refunds import RefundPicture, left
@@ -55,6 +57,7 @@ class PaymentHandlers:
         repository: Repository,
         stripe: StripeApi,
         clock: Callable[[], datetime],
+        lost: LostRows,
         *,
         intents_asking_seconds: float,
         commands_asking_seconds: float,
@@ -62,9 +65,10 @@ class PaymentHandlers:
         self._repository = repository
         self._stripe = stripe
         self._clock = clock
+        self._lost = lost
         self._intents_asking_seconds = intents_asking_seconds
         self._commands_asking_seconds = commands_asking_seconds
-        self._refunds = RefundCommands(repository, stripe, clock)
+        self._refunds = RefundCommands(repository, stripe, clock, lost)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
         self.webhooks: Handlers = {StripeEventReceived: self.take_events}
         self.commands: Handlers = {
@@ -72,11 +76,13 @@ class PaymentHandlers:
             SyncPayment: self.sync,
             RefundPayment: self.refund,
             PaymentReportApplied: self.report_applied,
+            **lost.commands,
         }
 
     async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Note that intents are wanted, have Stripe make them, note what came of it."""
         causes = _by_booking(deliveries)
+        installation = await self._repository.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)
         async with self._repository.work() as work:
             await work.record([cause.message for cause in causes.values()], now)
@@ -87,7 +93,9 @@ class PaymentHandlers:
         told = Books(payments, refunds, disputes).reports(payments.keys(), causes)
         if not wanted:
             return told
-        answers = await side_by_side(asking.make_intent(self._stripe, payment, now, deadline) for payment in wanted)
+        answers = await side_by_side(
+            asking.make_intent(self._stripe, payment, installation, now, deadline) for payment in wanted
+        )
         return [*told, *await self._note_intents(wanted, answers, causes)]
 
     async def _note_intents(
@@ -125,19 +133,27 @@ class PaymentHandlers:
         now, deadline = self._clock(), _in(self._commands_asking_seconds)
         async with self._repository.work() as work:
             books = await Books.open(work, list(causes))
-            if unknown := causes.keys() - books.payments.keys():
-                await work.insert([domain.never_wanted(id, now) for id in unknown])
+            lost = lost_ones(deliveries, books.payments)
+            if never := causes.keys() - books.payments.keys() - _bookings(lost):
+                # No row and no intent that the booking knows of: it was never asked for.
+                await work.insert([domain.never_wanted(id, now) for id in never])
                 # Opened again: one may have been asked for in this very moment.
                 books = await Books.open(work, list(causes))
             for payment in list(books.payments.values()):
                 books.put(domain.cancel(payment, now))
             await books.save(work)
-        told = books.reports([id for id, p in books.payments.items() if p.terminal], causes)
+        ended = [id for id, payment in books.payments.items() if payment.terminal and id not in _bookings(lost)]
+        told = books.reports(ended, causes)
         live = [payment for payment in books.payments.values() if payment.must_be_canceled]
-        if not live:
-            return told
-        answers = await side_by_side(asking.cancel_intent(self._stripe, p, deadline) for p in live)
-        return [*told, *await self._note_cancels(live, answers, causes)]
+        if live:
+            answers = await side_by_side(asking.cancel_intent(self._stripe, p, deadline) for p in live)
+            told += await self._note_cancels(live, answers, causes)
+        return [*told, *await self._again_when_back(lost, self.cancel_intents)]
+
+    async def _again_when_back(self, lost: Sequence[Delivery], handle: Handler) -> Iterable[Envelope]:
+        """Have `handle` take the messages whose rows could be brought back; the others are sent again."""
+        back = await self._lost.recover(lost) if lost else ()
+        return await handle(back) if back else ()
 
     async def _note_cancels(
         self, asked: Sequence[Payment], answers: Sequence[Picture | Nothing], causes: dict[UUID, Delivery]
@@ -164,8 +180,10 @@ class PaymentHandlers:
         async with self._repository.work() as work:
             payments = await work.load(list(causes))
             refunds = await work.refunds_of(list(payments))
-        for id in causes.keys() - payments.keys():
+        lost = lost_ones(deliveries, payments)
+        for id in causes.keys() - payments.keys() - _bookings(lost):
             log.warning("sync of an unknown payment", booking=str(id))
+        await self._lost.decide(deliveries)
         known = [p for p in payments.values() if p.intent_id is not None and p.status is not CANCELED]
         fetched = await side_by_side(
             asking.fetch(self._stripe, payment, refunds.get(payment.booking_id, ()), deadline) for payment in known
@@ -176,7 +194,7 @@ class PaymentHandlers:
             books = await Books.open(work, list(payments), pictures=pictures)
             for payment, whole in zip(known, fetched, strict=True):
                 if isinstance(whole, Whole):
-                    _take_whole(books, payment.booking_id, whole, now)
+                    books.take_whole(payment.booking_id, whole, now)
                 if whole is not Nothing.UNANSWERED:
                     books.put(domain.looked(books.payments[payment.booking_id], payment.doubts))
             for payment in list(books.payments.values()):
@@ -187,7 +205,8 @@ class PaymentHandlers:
         # Without an intent, being asked for it is what brings the payment on.
         creating = [p for p in books.payments.values() if p.status is CREATING]
         return [
-            *self._follow(books, books.payments.keys(), causes),
+            *self._follow(books, books.payments.keys() - _bookings(lost), causes),
+            *await self._again_when_back(lost, self.sync),
             *(drive(payment, causes.get(payment.booking_id)) for payment in creating),
         ]
 
@@ -197,14 +216,21 @@ class PaymentHandlers:
 
     async def report_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """The booking has taken a version in: the newest one need not be told again."""
-        await self._repository.applied([(each.message.booking_id, each.message.version) for each in deliveries])
+        told = [(each.message.booking_id, each.message.version, each.message.conflict) for each in deliveries]
+        for id in await self._repository.applied(told, self._clock()):
+            log.error("payment is behind its booking: reported under a higher version", booking=str(id))
         return ()
 
     async def take_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Take webhook events in: each counts once, and moves its payment in the same transaction."""
         events = [(read_event(orjson.loads(each.message.payload)), each) for each in deliveries]
+        foreign = await self._lost.foreign_accounts([event for event, _ in events])
+        events = [each for each in events if each[0].id not in foreign]
+        installation = await self._repository.installation()
         now = self._clock()
-        sync: set[UUID] = set()
+        sync: dict[UUID, str | None] = {}
+        lost: list[StripeEvent] = []
+        strays: list[StripeEvent] = []
         causes: dict[UUID, Delivery] = {}
         async with self._repository.work() as work:
             fresh = await work.store_events([event for event, _ in events], now)
@@ -219,18 +245,24 @@ class PaymentHandlers:
             of_intent = {p.intent_id: id for id, p in books.payments.items() if p.intent_id}
             for event, delivery in events:
                 id = of_intent.get(event.intent_id or "") or event.booking_id
-                if id is None or id not in books.payments:
-                    log.info("event of another's payment", id=event.id, type=event.type, object=event.object_id)
+                place = self._lost.judge(event, books.payments.get(id) if id else None, installation)
+                if place is Place.NOWHERE or id is None:
                     continue
                 causes[id] = delivery
-                if not _take_event(books, books.payments[id], event, now):
-                    sync.add(id)
+                if place is Place.STRAY:
+                    strays.append(event)
+                elif place is Place.LOST:
+                    lost.append(event)
+                    sync[id] = event.intent_id
+                elif not _take_event(books, books.payments[id], event, now):
+                    sync.setdefault(id, None)
                     # The request to look may be lost: it is made again until Stripe's own object was seen.
                     books.put(domain.doubted(books.payments[id], now))
+            await self._lost.note(work, lost, strays, now)
             await books.save(work)
         self._stripe.metrics.count_failed(books.failed_refunds)
         # Where an event does not say enough, Stripe's own object decides: never in a webhook's way.
-        syncs = [tell(SyncPayment(booking_id=id), id, cause=causes[id]) for id in sync]
+        syncs = [tell(_sync(id, intent), id, cause=causes[id]) for id, intent in sync.items()]
         return [*self._follow(books, books.changed(), causes), *syncs]
 
 
@@ -258,6 +290,14 @@ def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
         payment_methods=payment.payment_methods,
     )
     return tell(message, payment.booking_id, cause=cause)
+
+
+def _sync(booking_id: UUID, intent_id: str | None) -> SyncPayment:
+    return SyncPayment(booking_id=booking_id, **({"intent_id": intent_id} if intent_id else {}))
+
+
+def _bookings(deliveries: Sequence[Delivery]) -> set[UUID]:
+    return {delivery.message.booking_id for delivery in deliveries}
 
 
 def _by_booking(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:
@@ -291,11 +331,3 @@ def _take_event(books: Books, payment: Payment, event: StripeEvent, now: datetim
         known = payment.amount_captured - left(payment.amount_captured, refunds)
         return shows.amount_refunded <= made or shows.amount_refunded == known
     return True
-
-
-def _take_whole(books: Books, id: UUID, whole: Whole, now: datetime) -> None:
-    books.take(books.payments[id], whole.picture, now)
-    if whole.refunds is not None and not books.take_refunds(books.payments[id], whole.refunds, now, complete=True):
-        log.error("refunds over what was captured", booking=str(id))
-    if whole.disputes is not None:
-        books.take_disputes(books.payments[id], whole.disputes, now)

@@ -16,6 +16,19 @@ STATUSES = (
 PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
 
 
+class Installation(Model):
+    """Which Holdfast this is, and with which account at Stripe: one row, written by `holdfast migrate`."""
+
+    name = fields.CharField(max_length=16, primary_key=True)
+    id = fields.UUIDField()
+    # The account that the key belonged to when payment first asked for it.
+    stripe_account = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        table = "installation"
+        constraints = (CheckConstraint(name="installation_one", check="name = 'holdfast'"),)
+
+
 class Payment(Model):
     """One payment for each booking: what is known of Stripe's PaymentIntent, and what the booking knows."""
 
@@ -59,6 +72,12 @@ class Payment(Model):
     # Not null while the booking has not acknowledged the newest version.
     report_after = fields.DatetimeField(null=True)
     report_attempts = fields.IntField(db_default=0)
+    # When booking first answered that it has no such booking; None once it has it again.
+    orphaned_at = fields.DatetimeField(null=True)
+    # Not null while money of an orphan has still to go back: then, if booking does not know it by then.
+    return_after = fields.DatetimeField(null=True)
+    # An operator has decided: it goes back without further waiting, however many orphans there are.
+    return_decided = fields.BooleanField(db_default=False)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -159,6 +178,41 @@ class Dispute(Model):
     class Meta:
         table = "disputes"
         indexes = (Index(fields=["booking_id"], name="disputes_booking"),)
+
+
+class StrayIntent(Model):
+    """An intent of ours beside the one that its booking is paid by: it is canceled, or its money goes back."""
+
+    intent_id = fields.CharField(max_length=255, primary_key=True)
+    booking_id = fields.UUIDField()
+    found_at = fields.DatetimeField()
+    # Its money goes back then; at once where an operator has decided so.
+    return_after = fields.DatetimeField()
+    return_decided = fields.BooleanField(db_default=False)
+    # As Stripe last showed it.
+    status = fields.CharField(max_length=32)
+    amount_received = fields.BigIntField(db_default=0)
+    # Our refund of what it brought: its id is here before Stripe is asked.
+    refund_id = fields.UUIDField(null=True)
+    refund_amount = fields.BigIntField(null=True)
+    refund_status = fields.CharField(max_length=16, null=True)
+    key_number = fields.IntField(db_default=1)
+    # Not null while something has still to be done.
+    drive_after = fields.DatetimeField(null=True)
+    drive_attempts = fields.IntField(db_default=0)
+
+    class Meta:
+        table = "stray_intents"
+        indexes = (Index(fields=["booking_id"], name="stray_intents_booking"),)
+        constraints = (
+            CheckConstraint(
+                name="stray_intents_refund", check="refund_amount > 0 AND refund_amount <= amount_received"
+            ),
+            CheckConstraint(
+                name="stray_intents_never_stuck",
+                check="drive_after IS NOT NULL OR status IN ('succeeded', 'canceled')",
+            ),
+        )
 
 
 class StripeEvent(Model):

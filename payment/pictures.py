@@ -17,6 +17,8 @@ from payment.refunds import RefundPicture, RefundStatus
 SPENT = [status.value for status in TERMINAL]
 # The metadata by which an object at Stripe names what it is for.
 BOOKING_ID, EVENT_ID, REFUND_ID = "booking_id", "event_id", "refund_id"
+# Which Holdfast made it: what several of them have at one account of Stripe's is told apart by it.
+INSTALLATION = "holdfast_installation"
 
 # https://docs.stripe.com/api/refunds/object#refund_object-status
 REFUND_STATUSES = {
@@ -75,6 +77,10 @@ class StripeEvent:
     booking_id: UUID | None
     intent_id: str | None
     shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None
+    # Whose it is, as its object says: see `orphans.owner_of`.
+    installation: str | None = None
+    # The connected account that it is of; Stripe leaves it out for the own account's events.
+    account: str | None = None
 
 
 def text(value: Any) -> str:
@@ -119,6 +125,12 @@ def own_id(thing: Json, key: str) -> UUID | None:
         return UUID(thing.get("metadata", {})[key])
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
+
+
+def installation_of(thing: Json) -> str | None:
+    """The installation that the metadata names; None where it names none, as before there was any."""
+    metadata = thing.get("metadata")
+    return text_or_none(metadata.get(INSTALLATION)) if isinstance(metadata, Mapping) else None
 
 
 def read_error(error: Json | None) -> Decline | None:
@@ -170,6 +182,10 @@ def read_intent(
         attempt=_read_attempt(intent, error, at, failed_event),
         of_version=of_version,
         currency=text(intent["currency"]),
+        amount=whole(intent["amount"]),
+        booking_id=own_id(intent, BOOKING_ID),
+        event_id=own_id(intent, EVENT_ID),
+        installation=installation_of(intent),
     )
 
 
@@ -183,6 +199,7 @@ def read_refund(refund: Json) -> RefundPicture:
         reason=text_or_none(refund.get("failure_reason")),
         refund_id=own_id(refund, REFUND_ID),
         pending_reason=text_or_none(refund.get("pending_reason")),
+        booking_id=own_id(refund, BOOKING_ID),
     )
 
 
@@ -238,4 +255,6 @@ def read_event(event: Json) -> StripeEvent:
         booking_id=own_id(thing, BOOKING_ID),
         intent_id=thing["id"] if of == "payment_intent" else id_of(thing.get("payment_intent")),
         shows=shows,
+        installation=installation_of(thing),
+        account=text_or_none(event.get("account")),
     )

@@ -20,6 +20,7 @@ from payment import asking, domain
 from payment.asking import Nothing, NotMade, side_by_side
 from payment.books import Books
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES, Payment
+from payment.lost import LostRows, lost_ones
 from payment.refunds import Refund, RefundPicture, refused, request, with_new_key
 from payment.repository import Repository
 from payment.stripe_api import StripeApi
@@ -37,10 +38,13 @@ Answer = RefundPicture | NotMade | Nothing
 class RefundCommands:
     """The handler of RefundPayment."""
 
-    def __init__(self, repository: Repository, stripe: StripeApi, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, repository: Repository, stripe: StripeApi, clock: Callable[[], datetime], lost: LostRows
+    ) -> None:
         self._repository = repository
         self._stripe = stripe
         self._clock = clock
+        self._lost = lost
 
     async def refund(
         self, deliveries: Sequence[Delivery], causes: dict[UUID, Delivery], deadline: float
@@ -49,18 +53,25 @@ class RefundCommands:
         now = self._clock()
         async with self._repository.work() as work:
             books = await Books.open(work, list(causes))
-            for delivery in deliveries:
+            lost = lost_ones(deliveries, books.payments)
+            rest = [delivery for delivery in deliveries if delivery not in lost]
+            for delivery in rest:
                 _request_refund(books, delivery.message, now)
             await books.save(work)
         self._stripe.metrics.count_failed(books.failed_refunds)
+        if lost:
+            there = [*rest, *await self._lost.recover(lost)]
+            ids = {delivery.message.booking_id for delivery in there}
+            return await self.refund(there, {id: causes[id] for id in causes if id in ids}, deadline)
         named = {delivery.message.refund_id for delivery in deliveries}
         asked = _to_ask(books, named)
+        installation = await self._repository.installation()
         in_doubt: set[UUID] = set()
         for _ in range(ROUNDS_MAX):
             if not asked:
                 break
             answers = await side_by_side(
-                asking.make_refund(self._stripe, payment, refund, self._clock(), deadline)
+                asking.make_refund(self._stripe, payment, refund, installation, self._clock(), deadline)
                 for payment, refund in asked
             )
             books, asked = await self._note(asked, answers, list(causes), in_doubt)

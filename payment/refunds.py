@@ -79,7 +79,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class RefundPicture:
-    """A refund as Stripe showed it; `refund_id` is ours, where it was made by us."""
+    """A refund as Stripe showed it; `refund_id` is ours, where it was made by us, for `booking_id`."""
 
     stripe_refund_id: str
     amount: int
@@ -87,6 +87,7 @@ class RefundPicture:
     reason: str | None = None
     refund_id: UUID | None = None
     pending_reason: str | None = None
+    booking_id: UUID | None = None
 
 
 def refunded(refunds: Sequence[Refund]) -> int:
@@ -268,10 +269,10 @@ def take_in(
     of_stripe = {refund.stripe_refund_id: refund.id for refund in refunds if refund.stripe_refund_id}
     for picture in pictures:
         id = of_stripe.get(picture.stripe_refund_id) or picture.refund_id
-        if id is None or id not in known:
+        if id is None or (id not in known and picture.booking_id != booking_id):
             id = uuid5(BY_HAND, picture.stripe_refund_id)
         known[id] = (
-            _taken(known[id], picture, now, complete) if id in known else _by_hand(id, booking_id, picture, now)
+            _taken(known[id], picture, now, complete) if id in known else _found(id, booking_id, picture, now)
         )
     if complete:
         for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
@@ -309,7 +310,7 @@ def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
     return replace(old, pending_reason=picture.pending_reason) if later or complete else old
 
 
-def _by_hand(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
+def _found(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
     return Refund(
         id,
         booking_id,
@@ -320,6 +321,7 @@ def _by_hand(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) 
         updated_at=now,
         stripe_refund_id=picture.stripe_refund_id,
         reason=picture.reason,
-        by_hand=True,
+        # One of ours whose row was lost has its own id again.
+        by_hand=id != picture.refund_id,
         pending_reason=picture.pending_reason if picture.status is RefundStatus.PENDING else None,
     )

@@ -17,12 +17,15 @@ import orjson
 
 from common.database import Database
 from common.messages import CreatePaymentIntent
+from common.outages import DatabaseAway
 from common.sql import assignments, unnest
 from common.statuses import IntentStatus, PaymentMethods
 from payment.disputes import Dispute
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
+from payment.orphans import Stray
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
+from payment.stray_rows import STRAY, StrayRows, stray_of
 
 # Column and type, in the order in which arrays are passed.
 PAYMENT_COLUMNS = {
@@ -57,9 +60,12 @@ PAYMENT_COLUMNS = {
     "reported_version": "int",
     "report_after": "timestamptz",
     "report_attempts": "int",
+    "orphaned_at": "timestamptz",
+    "return_after": "timestamptz",
+    "return_decided": "bool",
 }
-# What is never changed once a payment is there.
-FIXED = ("booking_id", "event_id", "amount", "created_at", "payment_methods", "reported_version")
+# What is never changed once a payment is there; event and amount only where a row without an intent was wrong.
+FIXED = ("booking_id", "created_at", "payment_methods")
 REFUND_COLUMNS = {
     "id": "uuid",
     "booking_id": "uuid",
@@ -150,20 +156,34 @@ ADD_ATTEMPTS = """
 INSERT INTO payment_attempts (id, booking_id, code, decline_code, message, at)
 SELECT * FROM unnest($1::varchar[], $2::uuid[], $3::varchar[], $4::varchar[], $5::text[], $6::timestamptz[]) AS new
 """
+# A version above ours, or another report under ours, was lost here: we count on above it. A booking that answers is
+# there: its payment is no orphan (any more).
 # Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
 APPLIED = """
 WITH told AS (
-    SELECT id, max(version) AS version FROM unnest($1::uuid[], $2::int[]) AS t (id, version) GROUP BY id
+    SELECT id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
+    FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, version, conflict) GROUP BY id
 ), locked AS (
-    SELECT p.booking_id, told.version FROM payments p JOIN told ON told.id = p.booking_id
-    WHERE told.version <= p.version AND p.report_after IS NOT NULL
+    SELECT p.booking_id, told.version,
+        told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
+    FROM payments p JOIN told ON told.id = p.booking_id
+    WHERE told.version > p.version OR told.conflict >= p.version OR p.report_after IS NOT NULL
+        OR p.orphaned_at IS NOT NULL OR p.return_decided
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
 )
 UPDATE payments p SET
-    reported_version = greatest(p.reported_version, locked.version),
-    report_after = CASE WHEN locked.version = p.version THEN NULL ELSE p.report_after END,
-    report_attempts = CASE WHEN locked.version = p.version THEN 0 ELSE p.report_attempts END
+    version = CASE WHEN locked.behind THEN locked.version + 1 ELSE p.version END,
+    reported_version = CASE WHEN locked.behind THEN p.reported_version
+        ELSE greatest(p.reported_version, locked.version) END,
+    report_after = CASE WHEN locked.behind THEN $4 WHEN locked.version = p.version THEN NULL
+        ELSE p.report_after END,
+    report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
+    orphaned_at = NULL, return_after = NULL, return_decided = false
 FROM locked WHERE p.booking_id = locked.booking_id
+RETURNING p.booking_id, locked.behind
+"""
+KEEP_ACCOUNT = """
+UPDATE installation SET stripe_account = coalesce(stripe_account, $1) RETURNING stripe_account
 """
 
 
@@ -190,13 +210,15 @@ DUE_REPORTS = _take_due("payments", "booking_id", "report_after", "report_attemp
 DUE_PAYMENTS = _take_due("payments", "booking_id", "drive_after", "drive_attempts", PAYMENT)
 DUE_LOOKS = _take_due("payments", "booking_id", "look_after", "look_attempts", "t.booking_id")
 DUE_REFUNDS = _take_due("refunds", "id", "drive_after", "drive_attempts", REFUND)
+DUE_STRAYS = _take_due("stray_intents", "intent_id", "drive_after", "drive_attempts", STRAY)
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
 NEXT_DUE = """
 SELECT least(
     (SELECT min(report_after) FROM payments WHERE report_after IS NOT NULL),
     (SELECT min(drive_after) FROM payments WHERE drive_after IS NOT NULL),
     (SELECT min(look_after) FROM payments WHERE look_after IS NOT NULL),
-    (SELECT min(drive_after) FROM refunds WHERE drive_after IS NOT NULL)
+    (SELECT min(drive_after) FROM refunds WHERE drive_after IS NOT NULL),
+    (SELECT min(drive_after) FROM stray_intents WHERE drive_after IS NOT NULL)
 )
 """
 # From the newest event that is stored, all in Stripe's time; the epoch stands for never.
@@ -259,6 +281,7 @@ class Work:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self.strays = StrayRows(connection)
 
     async def record(self, wanted: Sequence[CreatePaymentIntent], now: datetime) -> None:
         """Note that intents are wanted, before Stripe is asked; payments that are there are left as they are."""
@@ -360,11 +383,42 @@ class Work:
             )
 
 
+def _not_migrated() -> DatabaseAway:
+    """Until it has the database counts as away: nothing is lost by waiting."""
+    return DatabaseAway(
+        "the database payment has no installation id: run holdfast migrate", stated=True, by_hand=True
+    )
+
+
 class Repository:
     """The database `payment`. Raises DatabaseAway while it cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._installation: UUID | None = None
+
+    async def installation(self) -> UUID:
+        """Which Holdfast this is; read once."""
+        if self._installation is None:
+            async with self._database.connection() as connection:
+                self._installation = await connection.fetchval("SELECT id FROM installation")
+            if self._installation is None:
+                raise _not_migrated()
+        return self._installation
+
+    async def stripe_account(self) -> str | None:
+        """The account at Stripe; None until payment has asked for it."""
+        async with self._database.connection() as connection:
+            account: str | None = await connection.fetchval("SELECT stripe_account FROM installation")
+            return account
+
+    async def keep_account(self, own: str) -> str:
+        """The account that is kept: `own` where there was none yet."""
+        async with self._database.connection() as connection:
+            kept: str | None = await connection.fetchval(KEEP_ACCOUNT, own)
+        if kept is None:
+            raise _not_migrated()
+        return kept
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
@@ -372,10 +426,12 @@ class Repository:
         async with self._database.transaction() as connection:
             yield Work(connection)
 
-    async def applied(self, versions: Sequence[tuple[UUID, int]]) -> None:
-        """The bookings have taken in these versions: the newest need not be reported again."""
+    async def applied(self, versions: Sequence[tuple[UUID, int, bool]], now: datetime) -> set[UUID]:
+        """The bookings hold these versions, the third says whether as another report: the newest need not be
+        reported again. Says which payments were behind; these are due to be reported under a higher version."""
         async with self._database.connection() as connection:
-            await connection.execute(APPLIED, [id for id, _ in versions], [version for _, version in versions])
+            rows = await connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
+        return {row["booking_id"] for row in rows if row["behind"]}
 
     async def due_reports(
         self, now: datetime, limit: int
@@ -406,6 +462,16 @@ class Repository:
         """Refunds that Stripe has not answered for."""
         async with self._database.connection() as connection:
             return [_refund(row) for row in await connection.fetch(DUE_REFUNDS, now, limit, *DRIVE_PAUSES)]
+
+    async def due_strays(self, now: datetime, limit: int) -> list[Stray]:
+        """Strays for which something has to be done."""
+        async with self._database.connection() as connection:
+            return [stray_of(row) for row in await connection.fetch(DUE_STRAYS, now, limit, *DRIVE_PAUSES)]
+
+    async def count_orphans(self, since: datetime) -> int:
+        """Orphans and strays that were found since, or that wait for something."""
+        async with self._database.connection() as connection:
+            return await StrayRows(connection).count(since)
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from math import ceil
 from typing import Annotated, Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from common.settings import ActorSettings, CommaSeparated
 from common.urls import PostgresUrl
+from payment.orphans import OrphanTerms
 
 # Stripe's default limits: https://docs.stripe.com/rate-limits.
 LIVE_REQUESTS_PER_SECOND = 100.0
@@ -55,6 +57,14 @@ class PaymentSettings(ActorSettings):
     webhook_tolerance_seconds: int = Field(default=300, ge=1)
     # How often Stripe's event list is looked at for webhooks that never came, by the fleet as a whole.
     event_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
+    # How long money that belongs to no booking waits for that to come back, before it goes back.
+    orphan_grace_seconds: int = Field(default=600, ge=0, le=30 * 86_400)
+    # With more of them within that time nothing is done by itself: an operator decides.
+    orphans_max: int = Field(default=20, ge=0, le=1_000_000)
+
+    @property
+    def orphan_terms(self) -> OrphanTerms:
+        return OrphanTerms(timedelta(seconds=self.orphan_grace_seconds), self.orphans_max)
 
     @property
     def livemode(self) -> bool:

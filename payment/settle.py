@@ -12,7 +12,7 @@ import structlog
 
 from common.bus import Bus
 from common.envelope import Envelope, tell
-from common.messages import RefundPayment, SyncPayment
+from common.messages import CloseStrayIntent, RefundPayment, SyncPayment
 from common.settler import Settler
 from payment.handlers import drive
 from payment.reports import report
@@ -47,6 +47,18 @@ class PaymentSettler(Settler):
             )
             for refund in refunds
         ]
+        strays = await self._repository.due_strays(now, PASS_MAX)
+        envelopes += [
+            tell(CloseStrayIntent(booking_id=stray.booking_id, intent_id=stray.intent_id), stray.booking_id)
+            for stray in strays
+        ]
         # The next times are committed: what is lost from here on comes again then.
         await self._bus.publish(envelopes)
-        log.info("settled", reports=len(reports), payments=len(payments), refunds=len(refunds), looks=len(looks))
+        log.info(
+            "settled",
+            reports=len(reports),
+            payments=len(payments),
+            refunds=len(refunds),
+            looks=len(looks),
+            strays=len(strays),
+        )

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 import stripe
@@ -122,11 +122,19 @@ class Page:
     at: datetime
 
 
+class Accounts(Protocol):
+    """Where Stripe's account is kept."""
+
+    async def keep_account(self, own: str) -> str:
+        """The account that is kept: `own` where there was none yet."""
+
+
 class StripeApi:
     """Paced, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
 
     Each raises Unanswered, Refused and, where a key is given, KeySpent; and RedisAway while turns
-    cannot be had.
+    cannot be had. With `accounts`, the key's account is compared before the first call: with another one every
+    call is Unanswered, and raises database errors while that cannot be known.
     """
 
     def __init__(
@@ -137,6 +145,7 @@ class StripeApi:
         gate: Gate,
         timeout_s: float,
         clock: Callable[[], datetime],
+        accounts: Accounts | None = None,
     ) -> None:
         self.clock = StripeClock(clock, metrics.skew_seconds)
         self._client = client
@@ -144,6 +153,10 @@ class StripeApi:
         self.metrics = metrics
         self._gate = gate
         self._timeout_s = timeout_s
+        self._accounts = accounts
+        self._checking = asyncio.Lock()
+        self._account_checked = False
+        self._wrong_account: str | None = None
         self._silent = 0
         self._next_probe = 0.0
 
@@ -220,6 +233,43 @@ class StripeApi:
         self, operation: str, lane: Lane, method: str, path: str, deadline: float, **params: Any
     ) -> Answer:
         """Ask until there is an answer that says something, or the time is over."""
+        if self._accounts is not None and not self._account_checked:
+            await self._check_account(self._accounts, deadline)
+        return await self._ask_until_answered(operation, lane, method, path, deadline, params)
+
+    async def _check_account(self, accounts: Accounts, deadline: float) -> None:
+        """Before anything else is asked: is the key still of the account that the payments are at? With another one
+        every intent would be missing, and every refund refused."""
+        try:
+            async with asyncio.timeout_at(deadline), self._checking:
+                if self._account_checked:
+                    return
+                if self._wrong_account is None:
+                    await self._compare_account(accounts, deadline)
+        except TimeoutError:
+            raise Unanswered("Stripe's account is not known yet") from None
+        if self._wrong_account is not None:
+            raise Unanswered(self._wrong_account)
+
+    async def _compare_account(self, accounts: Accounts, deadline: float) -> None:
+        try:
+            answer = await self._ask_until_answered("account", Lane.MONEY, "get", "/v1/account", deadline, {})
+        except Refused as refusal:
+            # A restricted key need not be allowed to read it.
+            log.warning("stripe account not known", reason=refusal.message)
+            self._account_checked = True
+            return
+        own = str(answer.body["id"])
+        if (kept := await accounts.keep_account(own)) != own:
+            self._wrong_account = f"the key is of Stripe's account {own}, and the payments are at {kept}"
+            self._gate.close(self._wrong_account)
+            log.critical("another stripe account", own=own, kept=kept)
+            return
+        self._account_checked = True
+
+    async def _ask_until_answered(
+        self, operation: str, lane: Lane, method: str, path: str, deadline: float, params: dict[str, Any]
+    ) -> Answer:
         backoff = Backoff(first=0.2, most=2.0)
         for attempt in range(1, TRIES_MAX + 1):
             try:
@@ -260,7 +310,7 @@ class StripeApi:
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
             self._silent = 0 if 0 < status < 500 else self._silent + 1
-            outcome = await self._judge(error)
+            outcome = await self._judge(operation, error)
             raise _meaning(error, outcome) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._silent += 1
@@ -296,8 +346,10 @@ class StripeApi:
         finally:
             self.metrics.turn_seconds.labels(lane).observe(time.perf_counter() - started)
 
-    async def _judge(self, error: stripe.StripeError) -> str:
+    async def _judge(self, operation: str, error: stripe.StripeError) -> str:
         """What an error means, and what follows from it for all calls."""
+        if operation == "account" and isinstance(error, stripe.PermissionError):
+            return "refused"
         if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
             self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from booking.domain import Decision, Signal, decide, money_status, signal_of, take_report, wants_seats_again
+from booking.domain import (
+    Decision,
+    Signal,
+    conflicts,
+    decide,
+    money_status,
+    of_another_intent,
+    signal_of,
+    take_report,
+    wants_seats_again,
+)
 from booking.state import Booking, Follow, Payment
 from common.statuses import BookingStatus, IntentStatus, PaymentStatus
 from tests.booking.samples import (
@@ -174,11 +184,29 @@ def test_a_living_intent_of_an_ended_booking_is_canceled_each_time_it_is_heard_o
     assert again.booking == once.booking
 
 
-def test_a_report_of_another_intent_is_taken_over() -> None:
-    """One booking has one live intent, and payment knows which: the newest report is right."""
-    after = take_report(STATES["awaiting"], report("succeeded", intent_id="pi_2"), moment()).booking
+@pytest.mark.parametrize(
+    ("own", "told", "other"),
+    [("pi_1", "pi_2", True), ("pi_1", "pi_1", False), (None, "pi_2", False), ("pi_1", None, False)],
+)
+def test_a_booking_goes_by_the_intent_that_it_was_told_of_first(own: Any, told: Any, other: bool) -> None:
+    booking = STATES["awaiting"]._replace(intent_id=own)
 
-    assert (after.status, after.intent_id) == (BookingStatus.CONFIRMED, "pi_2")
+    assert of_another_intent(booking, report("succeeded", intent_id=told)) is other
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": IntentStatus.PROCESSING}, {"amount_refunded": 1}, {"disputed": True}]
+)
+def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict[str, Any]) -> None:
+    """Payment has lost the one that was applied, and has counted on from before it. The secret alone is no news."""
+    told = report("succeeded")
+    once = take_report(STATES["awaiting"], told, moment()).booking
+
+    assert conflicts(once, told._replace(**change))
+    assert not conflicts(once, told)
+    assert not conflicts(once, told._replace(client_secret=None))
+    assert not conflicts(once, told._replace(version=told.version + 1, **change))
+    assert not conflicts(once._replace(payment_digest=None), told._replace(**change))
 
 
 def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:
@@ -229,7 +257,9 @@ def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
 
     assert with_it.booking.payment is PaymentStatus.DISPUTED
     assert with_it.booking._replace(
-        payment=without.booking.payment, version=without.booking.version
+        payment=without.booking.payment,
+        payment_digest=without.booking.payment_digest,
+        version=without.booking.version,
     ) == without.booking._replace(updated_at=with_it.booking.updated_at)
 
 
@@ -237,9 +267,11 @@ def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
 def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) -> None:
     """It is acknowledged, and does not touch the money that the booking is confirmed by."""
     before = STATES["confirmed"]
-    decision = take_report(before, report(news, intent_id="pi_9"), moment())
+    told = report(news, intent_id="pi_9")
+    decision = take_report(before, told, moment())
 
-    assert decision == Decision(before._replace(payment_version=3), unexpected=True)
+    heard = before._replace(payment_version=3, payment_digest=told.digest)
+    assert decision == Decision(heard, unexpected=True)
 
 
 def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:

@@ -45,7 +45,15 @@ DRIVEN = {
 NEVER_ASKED = {(BookingStatus.PENDING, Signal.CANCEL, "closed")}
 SEATS = {"pending": (2, 0), "confirmed": (0, 2), "cancelled": (0, 0), "failed": (0, 0)}
 # What may be another than before where a row says "unchanged": it is not shown.
-UNSEEN = ("intent_id", "payment_version", "version", "updated_at", "settle_after", "settle_attempts")
+UNSEEN = (
+    "intent_id",
+    "payment_version",
+    "payment_digest",
+    "version",
+    "updated_at",
+    "settle_after",
+    "settle_attempts",
+)
 
 
 def possible(state: str, news: str) -> bool:

@@ -105,6 +105,12 @@ REPORT: dict[str, Any] = {
     "last_attempt_at": AT,
     "last_error": ERROR,
 }
+COMMAND: dict[str, Any] = {
+    "booking_id": ID,
+    "intent_id": "pi_1",
+    "booking_amount": 2000,
+    "booking_currency": "eur",
+}
 TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
 CHANGE = m.TicketTypeChange(id=OTHER, name="Sitzplatz", unit_amount=2000, capacity=20)
 
@@ -182,10 +188,12 @@ _ALL: list[m.Message] = [
     m.CreatePaymentIntent(
         booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
     ),
-    m.CancelPaymentIntent(booking_id=ID),
-    m.SyncPayment(booking_id=ID),
-    m.RefundPayment(booking_id=ID, refund_id=OTHER, amount=500, whole=True),
-    m.PaymentReportApplied(booking_id=ID, version=3),
+    m.CancelPaymentIntent(**COMMAND),
+    m.SyncPayment(**COMMAND, decided=True),
+    m.RefundPayment(**COMMAND, refund_id=OTHER, amount=500, whole=True),
+    m.PaymentReportApplied(booking_id=ID, version=3, conflict=True),
+    m.BookingUnknown(booking_id=ID, version=3, intent_id="pi_1", amount=2000, currency="eur", amount_captured=2000),
+    m.CloseStrayIntent(booking_id=ID, intent_id="pi_1"),
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),

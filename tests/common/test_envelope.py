@@ -65,6 +65,8 @@ TABLE = {
         "payment.sync": "SyncPayment",
         "payment.refund": "RefundPayment",
         "payment.report_applied": "PaymentReportApplied",
+        "booking.unknown": "BookingUnknown",
+        "payment.close_stray_intent": "CloseStrayIntent",
     },
     "payment.webhooks": {"stripe.event_received": "StripeEventReceived"},
     "notifications": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 from aiohttp import ClientSession
@@ -15,8 +16,11 @@ from common.bus import Bus
 from common.database import Database, open_database
 from common.health import Gate
 from common.streams import connect
+from common.telemetry import Metrics
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
+from payment.lost import LostRows
+from payment.orphans import OrphanTerms
 from payment.pacing import Pacer
 from payment.repository import Repository
 from payment.settle import PaymentSettler
@@ -28,6 +32,7 @@ from tests.payment.wire import Wire
 
 TIMEOUT_S = 0.8
 ASKING_S = 3.0
+ORPHANS = OrphanTerms(grace=timedelta(minutes=10), most=3)
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +78,7 @@ async def clean(database: Database, redis: Redis, wire: Wire) -> None:
     wire.reset()
     async with database.connection() as connection:
         await connection.execute(f"TRUNCATE {TABLES}")
+        await connection.execute("UPDATE installation SET stripe_account = NULL")
 
 
 @pytest.fixture
@@ -96,12 +102,14 @@ def build_stage(
     stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
     repository = Repository(database)
     bus = Bus(redis, source="/payment/test", instance="test")
+    metrics = Metrics()
+    lost = LostRows(repository, stripe, clock, metrics.orphans, ORPHANS, ASKING_S)
     return Stage(
         database=database,
         bus=bus,
         repository=repository,
         handlers=PaymentHandlers(
-            repository, stripe, clock, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
+            repository, stripe, clock, lost, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
         ),
         stripe=stripe,
         settler=PaymentSettler(repository, bus, clock),
@@ -111,4 +119,6 @@ def build_stage(
         stripe_url=wire.target,
         session=session,
         gate=gate,
+        metrics=metrics,
+        lost=lost,
     )

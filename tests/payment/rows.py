@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from payment.methods import offered
-from payment.pictures import BOOKING_ID, EVENT_ID
+from payment.pictures import BOOKING_ID, EVENT_ID, INSTALLATION
 from tests.payment.stage import Booking, Stage, booking
 
 INTENTS = "/v1/payment_intents"
@@ -44,7 +44,11 @@ async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
             amount=each.amount,
             currency=each.currency,
             offered=offered(each.create.payment_methods),
-            metadata={BOOKING_ID: str(each.id), EVENT_ID: str(each.event_id)},
+            metadata={
+                BOOKING_ID: str(each.id),
+                EVENT_ID: str(each.event_id),
+                INSTALLATION: str(await stage.repository.installation()),
+            },
             key=str(each.id),
             deadline=float("inf"),
         )

@@ -28,8 +28,10 @@ from common.messages import (
     SyncPayment,
 )
 from common.streams import Entry
+from common.telemetry import Metrics
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
+from payment.lost import LostRows
 from payment.repository import Repository
 from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi
@@ -37,7 +39,7 @@ from tests.payment.wire import Wire
 
 KEY = "sk_test_payment"
 SECRETS = ("whsec_first", "whsec_second")
-TABLES = "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor"
+TABLES = "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor, stray_intents"
 ENTRIES = count(1)
 
 
@@ -111,6 +113,8 @@ class Stage:
     stripe_url: str
     session: ClientSession
     gate: Gate
+    metrics: Metrics
+    lost: LostRows
 
     async def give(self, *messages: Message) -> list[Envelope]:
         """Hand messages of one type to their handler as one batch; says what it publishes."""

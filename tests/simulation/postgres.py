@@ -18,7 +18,7 @@ from tests.simulation.process import Process, current
 LOST: type[Exception] = DatabaseAway
 TABLES = {
     "booking": "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries",
-    "payment": "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor",
+    "payment": "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor, stray_intents",
 }
 # Plans, and so the order of rows, must not depend on what ran before; nothing here has to survive a crash.
 SESSION = {"plan_cache_mode": "force_generic_plan", "synchronous_commit": "off", "jit": "off"}

@@ -38,6 +38,7 @@ from common.streams import Mailbox
 from common.web import TRACEPARENT
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
+from payment.lost import LostRows
 from payment.pacing import Lane, Pacer
 from payment.repository import Repository as PaymentRepository
 from payment.settings import PaymentSettings
@@ -187,6 +188,14 @@ class PaymentProcess(ActorProcess):
             self.repository,
             self.api,
             self.now,
+            LostRows(
+                self.repository,
+                self.api,
+                self.now,
+                world.lasting.metrics.orphans,
+                settings.orphan_terms,
+                settings.commands_asking_seconds,
+            ),
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )

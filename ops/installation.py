@@ -1,0 +1,108 @@
+"""Which Holdfast the two databases belong to: one id in both, by which it knows its own at Stripe.
+
+Payment writes it into the metadata of what it makes at Stripe. So it has to outlive the loss of a database, and a
+copy of the databases that goes on beside the original needs another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from common.urls import postgres_options
+from ops.errors import StartError
+
+READ = "SELECT id FROM installation"
+WRITE = """
+INSERT INTO installation (name, id) VALUES ('holdfast', $1) ON CONFLICT (name) DO UPDATE SET id = excluded.id
+"""
+FORGET_ACCOUNT = "UPDATE installation SET stripe_account = NULL WHERE stripe_account IS NOT NULL RETURNING id"
+# Of those who do this at once one goes after the other. In a transaction: it holds through a pooler, too.
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('holdfast installation'))"
+CONNECT_TIMEOUT_S = 10
+
+Database = Literal["booking", "payment"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an operator has decided: whose id stays where the databases differ, that this is a new installation,
+    that it goes on with another account at Stripe."""
+
+    keep_id_of: Database | None = None
+    new_id: bool = False
+    new_account: bool = False
+
+
+AS_IT_IS = Choice()
+
+
+async def settle_installation(
+    booking_url: str | None, payment_url: str | None, choice: Choice = AS_IT_IS
+) -> list[str]:
+    """Give both databases the same id; says what was written. Raises StartError where they differ.
+
+    With one database alone an id is made for payment only, which is who writes it at Stripe: two that are migrated
+    apart would else have two of them. Booking gets its copy from the first migration that sees both.
+    """
+    if payment_url is None:
+        if choice != AS_IT_IS:
+            raise StartError("set PAYMENT_DATABASE_URL, too: the installation id is decided in both databases")
+        return []
+    try:
+        async with _connected(payment_url) as payment, payment.transaction():
+            await payment.execute(LOCK)
+            if booking_url is None:
+                return await _settle({"payment": payment}, choice)
+            async with _connected(booking_url) as booking:
+                # Booking's is written first, and is copied from there when payment's is not: see `chosen`.
+                return await _settle({"booking": booking, "payment": payment}, choice)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise StartError(f"the installation id cannot be kept: {error or type(error).__name__}") from error
+
+
+async def _settle(databases: dict[str, asyncpg.Connection], choice: Choice) -> list[str]:
+    known = {name: await connection.fetchval(READ) for name, connection in databases.items()}
+    wanted = chosen(known, choice)
+    written = []
+    for name, connection in databases.items():
+        if known[name] != wanted:
+            await connection.execute(WRITE, wanted)
+            written.append(f"{name}.installation {wanted}")
+    if choice.new_account and await databases["payment"].fetchval(FORGET_ACCOUNT) is not None:
+        written.append("payment.installation without Stripe's account: the next start takes the key's")
+    return written
+
+
+def chosen(known: dict[str, UUID | None], choice: Choice = AS_IT_IS) -> UUID:
+    """The id that all of these databases get. Raises StartError where that is not for us to say."""
+    if choice.new_id:
+        return uuid4()
+    if choice.keep_id_of is not None:
+        if (kept := known.get(choice.keep_id_of)) is None:
+            raise StartError(f"database {choice.keep_id_of} has no installation id that could be kept")
+        return kept
+    ids = {id for id in known.values() if id is not None}
+    if len(ids) > 1:
+        told = ", ".join(f"{name} is of installation {id}" for name, id in known.items())
+        raise StartError(
+            f"the databases do not belong together ({told}): mend their addresses, or say whose id both get by"
+            " holdfast migrate --keep-id-of booking or payment"
+        )
+    return ids.pop() if ids else uuid4()
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    options = postgres_options(url) | {"timeout": CONNECT_TIMEOUT_S, "statement_cache_size": 0}
+    connection = await asyncpg.connect(**options)
+    try:
+        yield connection
+    finally:
+        with suppress(asyncpg.InterfaceError, OSError):
+            await connection.close()

@@ -1,0 +1,222 @@
+"""What Stripe has of us and a database has lost, pure: whose it is, and what becomes of it.
+
+A database may come back older than it was (a failover with lag, a restored dump). Then Stripe shows an intent of
+ours that has no row (it is adopted), reports go to a booking that is not there (an orphan: its money goes back
+after a grace time), or there is a second intent of one booking (a stray: the same).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from uuid import UUID, uuid5
+
+from common.statuses import IntentStatus
+from payment import domain
+from payment.domain import DRIVE_FIRST, SUCCEEDED, Payment, Picture
+from payment.pictures import StripeEvent
+from payment.refunds import Refund, RefundPicture, RefundStatus, left, request
+
+# The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
+RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
+# While there are too many orphans they are looked at again so often: an operator may have raised the limit.
+HELD_BACK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanTerms:
+    """`grace`: how long money of an orphan waits for its booking to come back. `most`: so many orphans within that
+    time may be found; with more nothing is done by itself."""
+
+    grace: timedelta = timedelta(minutes=10)
+    most: int = 20
+
+
+class Owner(Enum):
+    """Whose an object at Stripe is, as its metadata says."""
+
+    OURS = "ours"
+    FOREIGN = "foreign"  # another installation's: never touched
+    UNMARKED = "unmarked"  # of a booking, and made before installations had ids: ours only where a row knows it
+    NOBODYS = "nobody's"  # other business of the account
+
+
+def owner_of(thing: StripeEvent | Picture, installation: UUID) -> Owner:
+    """By the metadata alone. What a row of ours knows by its intent is ours, whatever this says."""
+    if thing.installation is not None:
+        return Owner.OURS if thing.installation == str(installation) else Owner.FOREIGN
+    return Owner.UNMARKED if thing.booking_id is not None else Owner.NOBODYS
+
+
+def harmless(picture: Picture) -> bool:
+    """No money came by it, and none can."""
+    return picture.status is IntentStatus.CANCELED and not picture.amount_captured
+
+
+# --- An intent without a row --------------------------------------------------------------------------------
+
+
+class Place(Enum):
+    """Where what Stripe shows belongs."""
+
+    ROW = "row"  # to the payment's row
+    LOST = "lost"  # to a row that is not there
+    STRAY = "stray"  # beside the intent that the row has
+    NOWHERE = "nowhere"  # it changes nothing
+
+
+def place_of(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
+    """Where an event belongs that is not another installation's. `payment`: the row of its intent, else of its
+    booking."""
+    of_row = payment is not None and (
+        event.intent_id in (None, payment.intent_id) or (payment.intent_id is None and not payment.terminal)
+    )
+    if of_row:
+        return Place.ROW
+    if owner is not Owner.OURS or event.intent_id is None or event.booking_id is None:
+        return Place.NOWHERE
+    if isinstance(event.shows, Picture) and harmless(event.shows):
+        return Place.NOWHERE
+    return Place.LOST if without_intent(payment) else Place.STRAY
+
+
+def without_intent(payment: Payment | None) -> bool:
+    """There is no row, or one that says that there never was an intent."""
+    return payment is None or (payment.intent_id is None and payment.terminal)
+
+
+def lost_payment(
+    booking_id: UUID, picture: Picture, amount: int | None, currency: str | None, now: datetime
+) -> Payment:
+    """The row that was lost, as it is before `picture` of its intent is taken over. `amount` is the booking's,
+    where it has said so."""
+    return Payment(
+        booking_id,
+        picture.event_id,
+        picture.amount if amount is None else amount,
+        currency or picture.currency or domain.NO_CURRENCY,
+        IntentStatus.CREATING,
+        asked_at=now,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def reopened(old: Payment, picture: Picture) -> Payment:
+    """The row of another intent, or of none, before `picture` is taken over in its stead."""
+    return replace(
+        old,
+        event_id=old.event_id or picture.event_id,
+        amount=old.amount or picture.amount,
+        status=IntentStatus.CREATING,
+        intent_id=None,
+        client_secret=None,
+        charge_id=None,
+        amount_captured=0,
+        last_error=None,
+        seen_at=None,
+    )
+
+
+# --- A payment without a booking ----------------------------------------------------------------------------
+
+
+def orphaned(old: Payment, now: datetime, terms: OrphanTerms) -> Payment:
+    """Booking has no such booking. The first answer begins the grace time, in which it may come back."""
+    if old.orphaned_at is not None:
+        return old
+    return replace(old, orphaned_at=now, return_after=now + terms.grace)
+
+
+def settled_orphan(
+    old: Payment, refunds: Sequence[Refund], now: datetime, *, held_back: bool
+) -> tuple[Payment, Refund | None]:
+    """The next step of an orphan: its intent is canceled at once, what it brought goes back after the grace time,
+    by one refund. It is reported again when its time has come, so that a booking that is back says so."""
+    assert old.return_after is not None or old.orphaned_at is not None
+    waits = held_back and not old.return_decided
+    rest = left(old.amount_captured, refunds)
+    own = uuid5(RETURNS, old.intent_id or str(old.booking_id))
+    if not old.terminal:
+        new = old if waits else domain.cancel(old, now)
+        return _reported_again(new, now + HELD_BACK), None
+    if rest <= 0 or any(refund.id == own for refund in refunds):
+        return _done(old), None
+    due = now if old.return_decided else old.return_after or now
+    if waits:
+        return _reported_again(old, max(due, now + HELD_BACK)), None
+    if now < due:
+        return _reported_again(old, due), None
+    return _done(old), request(own, old.booking_id, None, old.amount_captured, refunds, now, DRIVE_FIRST)
+
+
+def _reported_again(payment: Payment, at: datetime) -> Payment:
+    return replace(payment, report_after=at, report_attempts=0)
+
+
+def _done(payment: Payment) -> Payment:
+    """Nobody waits for its reports: the next change of it is reported again."""
+    return replace(
+        payment, return_after=None, report_after=None, report_attempts=0, reported_version=payment.version
+    )
+
+
+# --- Strays -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An intent of ours by which its booking is not paid. The columns' meaning is in `models.py`."""
+
+    intent_id: str
+    booking_id: UUID
+    found_at: datetime
+    return_after: datetime
+    status: IntentStatus
+    amount_received: int = 0
+    refund_id: UUID | None = None
+    refund_amount: int | None = None
+    refund_status: RefundStatus | None = None
+    key_number: int = 1
+    drive_after: datetime | None = None
+    drive_attempts: int = 0
+    return_decided: bool = False
+
+
+class Step(Enum):
+    """What a stray waits for."""
+
+    CANCEL = "cancel"
+    REFUND = "refund"
+    TIME = "time"
+    NOTHING = "nothing"
+    PERSON = "person"  # our refund of it failed
+
+
+def found_stray(
+    intent_id: str, booking_id: UUID, status: IntentStatus, received: int, now: datetime, terms: OrphanTerms
+) -> Stray:
+    return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
+
+
+def step_of(stray: Stray, refunds: Sequence[RefundPicture], now: datetime) -> Step:
+    """What comes next, by what Stripe shows of the intent now (already in `stray`) and of its refunds."""
+    if stray.status is not IntentStatus.CANCELED and stray.status is not SUCCEEDED:
+        return Step.CANCEL
+    if rest_of(stray, refunds) <= 0:
+        return Step.NOTHING
+    if any(refund.refund_id == stray.refund_id and refund.status is RefundStatus.FAILED for refund in refunds):
+        return Step.PERSON
+    return Step.REFUND if stray.return_decided or now >= stray.return_after else Step.TIME
+
+
+def rest_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:
+    """What of it has not been given back, and is not on its way."""
+    return stray.amount_received - sum(each.amount for each in refunds if each.status is not RefundStatus.FAILED)
+
+
+def refund_id_of(stray: Stray) -> UUID:
+    """One for each intent: it is never made twice."""
+    return uuid5(RETURNS, stray.intent_id)

@@ -1,0 +1,115 @@
+"""The SQL of strays, and of how many orphans there are. Rows don't leave it."""
+
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from common.sql import assignments, unnest
+from common.statuses import IntentStatus
+from payment.orphans import Stray
+from payment.refunds import RefundStatus
+
+COLUMNS = {
+    "intent_id": "varchar",
+    "booking_id": "uuid",
+    "found_at": "timestamptz",
+    "return_after": "timestamptz",
+    "status": "varchar",
+    "amount_received": "bigint",
+    "refund_id": "uuid",
+    "refund_amount": "bigint",
+    "refund_status": "varchar",
+    "key_number": "int",
+    "drive_after": "timestamptz",
+    "drive_attempts": "int",
+    "return_decided": "bool",
+}
+STRAY = ", ".join(COLUMNS)
+FIXED = ("intent_id", "booking_id", "found_at")
+# One that is known is looked at again: what was found may be news of it.
+ADD = f"""
+INSERT INTO stray_intents ({STRAY}) SELECT * FROM unnest({unnest(COLUMNS)}) AS new ORDER BY 1
+ON CONFLICT (intent_id) DO UPDATE SET drive_after = excluded.drive_after,
+    return_decided = stray_intents.return_decided OR excluded.return_decided
+RETURNING xmax = 0 AS new, intent_id
+"""
+LOCK = f"""
+SELECT {STRAY} FROM stray_intents WHERE intent_id = ANY($1::varchar[]) ORDER BY intent_id FOR NO KEY UPDATE
+"""
+SAVE = f"""
+UPDATE stray_intents s SET {assignments((c for c in COLUMNS if c not in FIXED), "new")}
+FROM unnest({unnest(COLUMNS)}) AS new ({STRAY}) WHERE s.intent_id = new.intent_id
+"""
+AGAIN = "UPDATE stray_intents SET drive_after = $2 WHERE intent_id = ANY($1::varchar[])"
+DROP = "DELETE FROM stray_intents WHERE intent_id = ANY($1::varchar[])"
+DECIDE = """
+UPDATE stray_intents SET return_decided = true, drive_after = $2
+WHERE booking_id = ANY($1::uuid[]) AND drive_after IS NOT NULL
+"""
+# Found since then, or still waiting, and not decided by an operator.
+COUNT = """
+SELECT
+    (SELECT count(*) FROM payments WHERE orphaned_at IS NOT NULL AND NOT return_decided
+        AND (orphaned_at > $1 OR return_after IS NOT NULL))
+    + (SELECT count(*) FROM stray_intents WHERE NOT return_decided AND (found_at > $1 OR drive_after IS NOT NULL))
+"""
+
+
+def stray_of(row: Any) -> Stray:
+    values = dict(row)
+    values["status"] = IntentStatus(values["status"])
+    if values["refund_status"] is not None:
+        values["refund_status"] = RefundStatus(values["refund_status"])
+    return Stray(**values)
+
+
+class StrayRows:
+    """Within one transaction."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def add(self, strays: Sequence[Stray]) -> set[str]:
+        """Note strays; says the intents of those that were new."""
+        rows = await self._connection.fetch(ADD, *_arrays(strays)) if strays else ()
+        return {row["intent_id"] for row in rows if row["new"]}
+
+    async def lock(self, intents: Sequence[str]) -> dict[str, Stray]:
+        return {row["intent_id"]: stray_of(row) for row in await self._connection.fetch(LOCK, intents)}
+
+    async def save(self, strays: Sequence[Stray]) -> None:
+        """Write locked strays."""
+        if strays:
+            await self._connection.execute(SAVE, *_arrays(strays))
+
+    async def again(self, intents: Sequence[str], now: datetime) -> None:
+        """Of these something was heard: they are looked at anew."""
+        if intents:
+            await self._connection.execute(AGAIN, intents, now)
+
+    async def drop(self, intents: Sequence[str]) -> None:
+        """These have their rows (again): they are no strays."""
+        if intents:
+            await self._connection.execute(DROP, intents)
+
+    async def decide(self, bookings: Sequence[UUID], now: datetime) -> None:
+        """An operator has decided of these bookings' strays."""
+        if bookings:
+            await self._connection.execute(DECIDE, bookings, now)
+
+    async def count(self, since: datetime) -> int:
+        """Orphans and strays that were found since, or that wait for something."""
+        number: int = await self._connection.fetchval(COUNT, since)
+        return number
+
+
+def _arrays(strays: Sequence[Stray]) -> list[list[Any]]:
+    return [[getattr(stray, column) for stray in strays] for column in COLUMNS]

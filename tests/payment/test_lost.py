@@ -1,0 +1,424 @@
+"""Rows that a database has lost are found by what Stripe has: adopted, or their money goes back, once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.messages import (
+    BookingUnknown,
+    CloseStrayIntent,
+    PaymentReport,
+    PaymentReportApplied,
+    PaymentSucceeded,
+    SyncPayment,
+)
+from common.statuses import IntentStatus
+from payment.stripe_api import Unanswered
+from tests.payment.rows import confirmed, made
+from tests.payment.stage import Booking, Stage, booking
+from tests.payment.wire import Fault
+
+GRACE = timedelta(minutes=10, seconds=1)
+
+
+async def lose(stage: Stage, *of: Booking) -> None:
+    """Nothing of these is left in the database."""
+    ids = [each.id for each in of]
+    for table in ("refunds", "disputes", "payment_attempts", "payments"):
+        await stage.rows(f"DELETE FROM {table} WHERE booking_id = ANY($1)", ids)
+
+
+def counted(stage: Stage, kind: str) -> float:
+    value: float = stage.metrics.orphans.labels(kind)._value.get()
+    return value
+
+
+def naming(of: Booking, intent_id: str | None) -> dict[str, Any]:
+    """As a booking names its intent."""
+    return {"intent_id": intent_id, "booking_amount": of.amount, "booking_currency": of.currency}
+
+
+async def paid_without_a_row(stage: Stage) -> tuple[Booking, str]:
+    of = booking()
+    (intent,) = await made(stage, [of])
+    await lose(stage, of)
+    await stage.pay(intent)
+    return of, intent
+
+
+async def unknown(stage: Stage, *reports: PaymentReport) -> list[PaymentReport]:
+    """Booking has none of these."""
+    return await stage.do(*(
+        BookingUnknown(
+            booking_id=each.booking_id,
+            version=each.version,
+            intent_id=each.intent_id,
+            amount=each.amount,
+            currency=each.currency,
+            amount_captured=each.amount_captured,
+        )
+        for each in reports
+    ))  # fmt: skip
+
+
+async def refunds_of(stage: Stage, intent: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await stage.call("GET", "/v1/refunds", payment_intent=intent))["data"]
+    return found
+
+
+# --- adoption
+
+
+async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stage: Stage) -> None:
+    """The small example: today the booking expires, and the money stays."""
+    of, intent = await paid_without_a_row(stage)
+    events = await stage.events("payment_intent.succeeded", of=intent)
+    with capture_logs() as logs:
+        (report,) = await stage.webhooks(*events)
+    assert isinstance(report, PaymentSucceeded)
+    assert (report.booking_id, report.intent_id, report.amount_captured) == (of.id, intent, of.amount)
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["lost payment adopted"]
+    assert counted(stage, "adopted") == 1
+    # The event counts once, and nothing is left to look for.
+    assert await stage.webhooks(*events, *events) == []
+    assert await stage.rows("SELECT 1 FROM stray_intents") == []
+    assert (await stage.row(of))["version"] == report.version
+
+
+async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
+    """The event is stored, and Stripe does not answer yet; or what was to follow from it is lost."""
+    of, intent = await paid_without_a_row(stage)
+    stage.wire.faults.append(Fault(f"/v1/payment_intents/{intent}", method="GET", passed_on=False, times=50))
+    assert await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent)) == []
+    stage.wire.faults.clear()
+    stage.clock.ahead = timedelta(seconds=30)
+    (due,) = await stage.repository.due_strays(stage.clock(), 10)
+    (report,) = await stage.do(CloseStrayIntent(booking_id=of.id, intent_id=due.intent_id))
+    assert (report.booking_id, report.amount_captured) == (of.id, of.amount)
+    assert await stage.repository.due_strays(stage.clock() + GRACE, 10) == []
+
+
+async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Stage) -> None:
+    of = booking()
+    report = await stage.paid(of)
+    refund = of.refund(2000)
+    await stage.do(refund)
+    await lose(stage, of)
+    (found,) = await stage.do(of.sync.model_copy(update=naming(of, report.intent_id)))
+    assert (found.amount_captured, found.refund_ids) == (of.amount, (refund.refund_id,))
+    await stage.do(refund)
+    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+
+
+@pytest.mark.parametrize("card", ["pm_card_visa", "pm_card_chargeDeclined"])
+async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_it(stage: Stage, card: str) -> None:
+    """Not "never asked for": that would hide the money."""
+    of = booking()
+    (intent,) = await made(stage, [of])
+    await lose(stage, of)
+    await stage.pay(intent, card)
+    reports = await stage.do(of.cancel.model_copy(update=naming(of, intent)))
+    at_stripe = (await stage.call("GET", f"/v1/payment_intents/{intent}"))["status"]
+    assert {each.intent_id for each in reports} == {intent}
+    assert reports[-1].status == at_stripe
+    assert at_stripe == ("succeeded" if card == "pm_card_visa" else "canceled")
+
+
+async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(stage: Stage) -> None:
+    of = booking()
+    (report,) = await stage.do(of.cancel)
+    assert (report.status, report.intent_id) == (IntentStatus.CANCELED, None)
+    assert await stage.do(of.create) == [report]
+    assert await stage.live_intents(of) == []
+
+
+async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> None:
+    """Both databases forgot it, and the booking was cancelled since."""
+    of, intent = await paid_without_a_row(stage)
+    await stage.do(of.cancel)
+    (report,) = await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent))
+    assert (report.status, report.intent_id, report.amount_captured) == ("succeeded", intent, of.amount)
+
+
+async def test_a_refund_that_names_an_intent_without_a_row_is_made(stage: Stage) -> None:
+    of, intent = await paid_without_a_row(stage)
+    refund = of.refund().model_copy(update=naming(of, intent))
+    reports = await stage.do(refund, refund)
+    assert reports[-1].refund_ids == (refund.refund_id,)
+    assert len(await refunds_of(stage, intent)) == 1
+
+
+async def test_while_stripe_does_not_answer_nothing_is_said_of_a_lost_row(stage: Stage) -> None:
+    of = booking()
+    (intent,) = await made(stage, [of])
+    await lose(stage, of)
+    stage.wire.faults.append(Fault(f"/v1/payment_intents/{intent}", method="GET", passed_on=False, times=10))
+    assert await stage.do(of.cancel.model_copy(update=naming(of, intent))) == []
+    assert await stage.rows("SELECT 1 FROM payments") == []
+
+
+# --- whose it is
+
+
+@pytest.mark.parametrize(
+    ("marks", "kind"),
+    [
+        ({"holdfast_installation": str(uuid4())}, "foreign"),
+        ({"holdfast_installation": "x"}, "foreign"),
+        ({}, "unmarked"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_is_not_ours_is_told_and_never_touched(
+    stage: Stage, marks: dict[str, str], kind: str, known: bool
+) -> None:
+    """Also where it names a booking that we have a payment of."""
+    of = booking()
+    if known:
+        await made(stage, [of])
+    metadata = {f"metadata[{name}]": value for name, value in {"booking_id": str(of.id), **marks}.items()}
+    intent = await stage.call("POST", "/v1/payment_intents", amount=5000, currency="eur", **metadata)
+    await stage.pay(intent["id"])
+    before = await stage.rows("SELECT * FROM payments")
+    with capture_logs() as logs:
+        assert await stage.webhooks(*await stage.events(of=intent["id"])) == []
+    assert [each["intent"] for each in logs if each["log_level"] == "error"] == [intent["id"]]
+    assert counted(stage, kind) == 1
+    assert await stage.rows("SELECT * FROM payments") == before
+    assert await stage.rows("SELECT 1 FROM stray_intents") == []
+
+
+async def test_an_intent_of_before_installations_had_ids_is_ours_where_the_booking_names_it(stage: Stage) -> None:
+    of = booking()
+    intent = await stage.call(
+        "POST", "/v1/payment_intents", amount=5000, currency="eur", **{"metadata[booking_id]": str(of.id)}
+    )
+    assert await stage.do(SyncPayment(booking_id=of.id, intent_id=intent["id"])) == []
+    (report,) = await stage.do(of.sync.model_copy(update=naming(of, intent["id"])))
+    assert report.intent_id == intent["id"]
+
+
+@pytest.mark.parametrize(("account", "believed"), [("acct_sandbox", True), ("acct_other", False), (None, True)])
+async def test_an_event_of_another_account_is_not_believed(
+    stage: Stage, account: str | None, believed: bool
+) -> None:
+    await stage.repository.keep_account("acct_sandbox")
+    of = booking()
+    (intent,) = await made(stage, [of])
+    await stage.pay(intent)
+    (event,) = await stage.events("payment_intent.succeeded", of=intent)
+    named = event if account is None else {**event, "account": account}
+    assert len(await stage.webhooks(named)) == believed
+    assert (await stage.row(of))["status"] == ("succeeded" if believed else "requires_payment_method")
+    assert counted(stage, "foreign_account") == (not believed)
+    # It is not counted as taken in: Stripe's own list may have it, too.
+    assert len(await stage.webhooks(event)) == (not believed)
+
+
+async def test_a_key_of_another_account_asks_nothing_of_stripe(stage: Stage) -> None:
+    class Kept:
+        async def keep_account(self, own: str) -> str:
+            return "acct_before"
+
+    stage.stripe._accounts = Kept()
+    with pytest.raises(Unanswered, match=r"acct_sandbox.*acct_before"):
+        await stage.stripe.retrieve_intent("pi_1", deadline=float("inf"))
+    assert "acct_before" in (stage.gate.reason or "")
+    calls = len(stage.wire.calls)
+    with pytest.raises(Unanswered):
+        await stage.stripe.retrieve_intent("pi_1", deadline=float("inf"))
+    assert len(stage.wire.calls) == calls
+
+
+async def test_the_account_of_the_first_key_is_kept(stage: Stage) -> None:
+    assert [await stage.repository.keep_account(each) for each in ("acct_1", "acct_2")] == ["acct_1", "acct_1"]
+
+
+# --- versions
+
+
+@pytest.mark.parametrize(
+    ("held", "conflict", "version"), [(7, False, 8), (2, True, 3), (2, False, 2), (1, True, 2), (1, False, 2)]
+)
+async def test_the_version_goes_above_what_the_booking_holds(
+    stage: Stage, held: int, conflict: bool, version: int
+) -> None:
+    """A report that is behind is told again; one that is not, is acknowledged or stays as it is."""
+    of = booking()
+    await stage.paid(of)
+    await stage.give(PaymentReportApplied(booking_id=of.id, version=held, conflict=conflict))
+    row = await stage.row(of)
+    assert row["version"] == version
+    acknowledged = held == 2 and not conflict
+    assert (row["report_after"] is None) == acknowledged
+    if version > 2:
+        await stage.settler.run_once()
+        assert (await stage.do(of.sync))[0].version == version
+
+
+# --- payments without a booking
+
+
+async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: Stage) -> None:
+    of = booking()
+    report = await stage.paid(of)
+    for _ in range(2):
+        assert await unknown(stage, report) == []
+    row = await stage.row(of)
+    assert row["report_after"] == row["return_after"]
+    assert await refunds_of(stage, report.intent_id or "") == []
+    stage.clock.ahead = GRACE
+    (due,) = await stage.repository.due_reports(stage.clock(), 10)
+    assert due[0].booking_id == of.id, "it is reported once more: the booking may be back"
+    with capture_logs() as logs:
+        (back,) = await unknown(stage, report)
+    assert "money of an unknown booking goes back" in {each["event"] for each in logs}
+    assert back.amount_refunded == of.amount
+    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+    assert await unknown(stage, back) == []
+    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+    row = await stage.row(of)
+    assert (row["report_after"], row["return_after"], row["reported_version"]) == (None, None, row["version"])
+
+
+async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> None:
+    of = booking()
+    report = await stage.paid(of)
+    await unknown(stage, report)
+    await stage.give(PaymentReportApplied(booking_id=of.id, version=report.version))
+    row = await stage.row(of)
+    assert (row["orphaned_at"], row["return_after"], row["report_after"]) == (None, None, None)
+    stage.clock.ahead = GRACE
+    assert await stage.repository.due_reports(stage.clock(), 10) == []
+
+
+async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) -> None:
+    of = booking()
+    (report,) = await stage.do(of.create)
+    (ended,) = await unknown(stage, report)
+    assert ended.status is IntentStatus.CANCELED
+    assert await unknown(stage, ended) == []
+    row = await stage.row(of)
+    assert (row["report_after"], row["return_after"], row["drive_after"]) == (None, None, None)
+
+
+async def test_with_too_many_orphans_nothing_is_done_until_an_operator_decides(stage: Stage) -> None:
+    """Three are few here. The state is loud, and readiness tells of it."""
+    of = [booking() for _ in range(3)]
+    paid = [await stage.paid(each) for each in of]
+    open_ = booking()
+    (payable,) = await stage.do(open_.create)
+    with capture_logs() as logs:
+        assert await unknown(stage, *paid, payable) == []
+    assert "too many orphans: nothing is done by itself" in {
+        each["event"] for each in logs if each["log_level"] == "error"
+    }
+    assert "4 orphans, more than 3" in (await stage.lost.held_back() or "")
+    stage.clock.ahead = GRACE
+    assert await unknown(stage, *paid, payable) == []
+    assert [len(await refunds_of(stage, each.intent_id or "")) for each in paid] == [0, 0, 0]
+    assert len(await stage.live_intents(open_)) == 1
+    first = await stage.do(SyncPayment(booking_id=of[0].id, decided=True))
+    await unknown(stage, *first)
+    assert [len(await refunds_of(stage, each.intent_id or "")) for each in paid] == [1, 0, 0]
+
+
+# --- strays
+
+
+async def another_intent(stage: Stage, of: Booking) -> str:
+    """A second one of ours for a booking."""
+    marks = {"booking_id": str(of.id), "holdfast_installation": str(await stage.repository.installation())}
+    metadata = {f"metadata[{name}]": value for name, value in marks.items()}
+    made = await stage.call("POST", "/v1/payment_intents", amount=of.amount, currency=of.currency, **metadata)
+    id: str = made["id"]
+    return id
+
+
+async def stray(stage: Stage, card: str | None) -> tuple[Booking, str]:
+    """An intent of ours beside the one that the row has."""
+    of = booking()
+    (first,) = await made(stage, [of])
+    await lose(stage, of)
+    stray_id = await another_intent(stage, of)
+    await stage.do(SyncPayment(booking_id=of.id, intent_id=first))
+    if card is None:
+        await stage.do(SyncPayment(booking_id=of.id, intent_id=stray_id))
+    else:
+        await stage.pay(stray_id, card)
+        await stage.webhooks(*await stage.events(of=stray_id))
+    return of, stray_id
+
+
+async def close(stage: Stage, of: Booking, intent: str, times: int = 3) -> None:
+    for _ in range(times):
+        await stage.do(CloseStrayIntent(booking_id=of.id, intent_id=intent))
+
+
+async def stray_row(stage: Stage, intent: str) -> Any:
+    (row,) = await stage.rows("SELECT * FROM stray_intents WHERE intent_id = $1", intent)
+    return row
+
+
+async def test_a_stray_that_nobody_paid_is_canceled(stage: Stage) -> None:
+    of, intent = await stray(stage, None)
+    assert len(await stage.live_intents(of)) == 2
+    await close(stage, of, intent)
+    assert intent not in {each["id"] for each in await stage.live_intents(of)}
+    assert (await stray_row(stage, intent))["drive_after"] is None
+
+
+async def test_money_of_a_stray_goes_back_once_after_the_grace_time(stage: Stage) -> None:
+    of, intent = await stray(stage, "pm_card_visa")
+    await close(stage, of, intent)
+    assert await refunds_of(stage, intent) == []
+    assert (await stray_row(stage, intent))["drive_after"] == (await stray_row(stage, intent))["return_after"]
+    stage.clock.ahead = GRACE
+    await close(stage, of, intent)
+    (refund,) = await refunds_of(stage, intent)
+    assert refund["amount"] == of.amount
+    row = await stray_row(stage, intent)
+    assert (row["refund_amount"], row["drive_after"]) == (of.amount, None)
+    assert UUID(refund["metadata"]["refund_id"]) == row["refund_id"]
+    await stage.webhooks(*await stage.events(of=intent))
+    await close(stage, of, intent)
+    assert len(await refunds_of(stage, intent)) == 1
+
+
+async def test_what_was_given_back_by_hand_of_a_stray_is_not_given_back_again(stage: Stage) -> None:
+    of, intent = await stray(stage, "pm_card_visa")
+    await stage.call("POST", "/v1/refunds", payment_intent=intent, amount=2000)
+    stage.clock.ahead = GRACE
+    await close(stage, of, intent)
+    assert sorted(each["amount"] for each in await refunds_of(stage, intent)) == [2000, of.amount - 2000]
+
+
+async def test_a_refund_of_a_stray_whose_answer_is_lost_is_made_once(stage: Stage) -> None:
+    of, intent = await stray(stage, "pm_card_visa")
+    stage.clock.ahead = GRACE
+    stage.wire.faults.append(Fault("/v1/refunds", times=10))
+    await close(stage, of, intent, 1)
+    stage.wire.faults.clear()
+    await close(stage, of, intent)
+    assert len(await refunds_of(stage, intent)) == 1
+    assert (await stray_row(stage, intent))["drive_after"] is None
+
+
+async def test_the_booking_says_by_which_intent_it_is_paid(stage: Stage) -> None:
+    """The row was brought back from the other one: that is the stray then."""
+    of = booking()
+    await confirmed("pm_card_visa")(stage, [of])
+    right = (await stage.row(of))["intent_id"]
+    await lose(stage, of)
+    wrong = await another_intent(stage, of)
+    await stage.do(SyncPayment(booking_id=of.id, intent_id=wrong))
+    assert (await stage.row(of))["intent_id"] == wrong
+    reports = await stage.do(of.sync.model_copy(update=naming(of, right)))
+    assert (reports[-1].intent_id, reports[-1].amount_captured) == (right, of.amount)
+    await close(stage, of, wrong)
+    assert [each["id"] for each in await stage.live_intents(of)] == [right]
