@@ -14,7 +14,7 @@ import structlog
 from redis.asyncio import Redis
 
 from common.backoff import Backoff
-from common.envelope import Envelope, Undecodable, decode, tell
+from common.envelope import Envelope, Undecodable, UnknownType, decode, tell
 from common.errors import Timeout, Unavailable, error_for
 from common.health import Gate
 from common.ids import uuid7
@@ -233,6 +233,8 @@ class Bus:
     def _take(self, stream: str, entry: Entry, on_notification: Callable[[Envelope], None]) -> None:
         try:
             envelope = decode(stream, entry).envelope
+        except UnknownType:
+            return  # news of a newer release, for those who know it
         except Undecodable as error:
             log.warning("undecodable", stream=stream, entry=entry.id.decode(), error=str(error))
             return

@@ -11,7 +11,7 @@ import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.context import TortoiseContext
 
-from common.outages import database_away
+from common.outages import DatabaseAway, database_away, said
 from common.urls import postgres_options
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
@@ -86,6 +86,9 @@ class Database:
                 # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
                 error.detail = None
             away = database_away(error)
+            if away is None and connection is None and isinstance(error, asyncpg.PostgresError):
+                # Nothing was asked yet: whatever it says, it does not let us in.
+                away = DatabaseAway(said(error), stated=True, by_hand=True)
             if away is None:
                 raise
             if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):

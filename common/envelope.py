@@ -16,9 +16,16 @@ from common.ids import message_id
 from common.messages import TYPES, Message, Reply
 from common.streams import Entry, Fields
 
+# Characters of a type's name that are shown where it is unknown.
+NAME_SHOWN_MAX = 100
+
 
 class Undecodable(Exception):
     """An entry is not a message of ours."""
+
+
+class UnknownType(Undecodable):
+    """A message that this process does not know, and another release's may."""
 
 
 class Envelope(NamedTuple):
@@ -69,10 +76,12 @@ class Delivery(NamedTuple):
 
 
 def decode(stream: str, entry: Entry) -> Delivery:
-    """Read an entry. Raises Undecodable for an unknown type, missing attributes or wrong data."""
+    """Read an entry. Raises UnknownType, or Undecodable for missing attributes or wrong data."""
     fields: Fields = entry.fields
     try:
-        kind = TYPES[fields[b"type"].decode()]
+        kind = TYPES.get(name := fields[b"type"].decode())
+        if kind is None:
+            raise UnknownType(f"unknown: {name[:NAME_SHOWN_MAX]}")
         envelope = Envelope(
             message=kind.of_json(fields[b"data"]),
             stream=stream,
@@ -84,7 +93,7 @@ def decode(stream: str, entry: Entry) -> Delivery:
             correlationid=fields.get(b"correlationid", b"").decode(),
         )
     except KeyError as missing:
-        raise Undecodable(f"missing or unknown: {missing}") from missing
+        raise Undecodable(f"missing: {missing}") from missing
     except ValidationError as invalid:
         raise Undecodable(_explained(invalid)) from None
     except UnicodeDecodeError as wrong:

@@ -16,7 +16,7 @@ import structlog
 
 from common.backoff import Backoff
 from common.bus import Bus
-from common.envelope import Delivery, Envelope, Undecodable, decode
+from common.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
 from common.health import Gate
 from common.messages import Message
 from common.outages import Away, RedisAway, log_away, said
@@ -36,8 +36,12 @@ BATCHES_AHEAD = 2
 # A loop whose work was refused is not ready until some of it succeeds, or nothing has been refused for this many
 # times the idle time after which entries are claimed again.
 BARRED_CLAIMS = 2
-# How often idle consumers are looked for.
+# How often idle consumers are looked for, and messages that this process knows and another did not.
 HOUSEKEEPING_S = 60.0
+# While there are more unknown messages than one step looks at.
+PAGE_S = 0.5
+# An upgrade takes minutes: after this nobody seems to come who knows a message.
+UNKNOWN_LATE_S = 600.0
 # A dependency that has not answered after so long is away.
 REACH_TIMEOUT_S = 5.0
 
@@ -158,7 +162,22 @@ class Loop:
             await self._mailbox.create()
         if time.monotonic() >= self._housekeeping:
             await self._mailbox.remove_idle_consumers(self._settings.consumer_idle_ms)
-            self._housekeeping = time.monotonic() + HOUSEKEEPING_S
+            pause = PAGE_S if await self._put_back() else HOUSEKEEPING_S
+            self._housekeeping = time.monotonic() + pause
+
+    async def _put_back(self) -> bool:
+        """Put messages back that were set aside by a process that did not know them; says whether to look again."""
+        moved, left, more = await self._mailbox.put_back([kind.type for kind in self._intake.handlers])
+        if moved:
+            log.info("unknown messages put back", mailbox=self._mailbox.stream, messages=moved)
+        if left.oldest_s > UNKNOWN_LATE_S:
+            log.error(
+                "messages that nobody knows",
+                mailbox=self._mailbox.stream,
+                messages=left.messages,
+                oldest_seconds=round(left.oldest_s),
+            )
+        return more
 
     async def _room(self) -> int:
         """How many entries may be taken now; waits until there is room for one."""
@@ -219,17 +238,23 @@ class Loop:
         deadline = time.perf_counter() + self._budget_s
         deliveries: list[Delivery] = []
         wrong: list[tuple[Entry, Undecodable]] = []
+        unknown: list[Entry] = []
         for entry in entries:
             try:
                 delivery = decode(self._mailbox.stream, entry)
                 if type(delivery.envelope.message) not in self._intake.handlers:
-                    raise Undecodable(f"{delivery.envelope.message.type} does not belong here")
+                    # A newer release may have moved it here.
+                    raise UnknownType(f"{delivery.envelope.message.type} is not known in this mailbox")
+            except UnknownType:
+                unknown.append(entry)
             except Undecodable as error:
                 wrong.append((entry, error))
             else:
                 deliveries.append(delivery)
         if wrong:
             await self._finish(lambda: self._bury(wrong), (), deadline)
+        if unknown:
+            await self._finish(lambda: self._set_aside(unknown), (), deadline)
         if deliveries:
             await self._handle(deliveries, deadline)
 
@@ -309,6 +334,13 @@ class Loop:
             await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
             self._report.undecodable(entry, error)
             wrong.pop(0)
+        return True
+
+    async def _set_aside(self, unknown: list[Entry]) -> bool:
+        """What another release's process may know waits for it."""
+        while unknown:
+            await self._mailbox.set_aside(unknown[0])
+            self._report.unknown(unknown.pop(0))
         return True
 
     async def _handle_once(self, deliveries: Sequence[Delivery], deadline: float) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from common.envelope import Delivery, Undecodable
+from common.envelope import NAME_SHOWN_MAX, Delivery, Undecodable
 from common.streams import Entry
 from common.telemetry import Metrics
 
@@ -55,6 +55,12 @@ class Reporter:
             outcome=outcome,
             exc_info=error,
         )
+
+    def unknown(self, entry: Entry) -> None:
+        """Set aside for a process that knows its type."""
+        self._count("unknown", "unknown")
+        kind = entry.fields[b"type"][:NAME_SHOWN_MAX].decode(errors="replace")
+        log.warning("message", mailbox=self._mailbox, entry=entry.id.decode(), type=kind, outcome="unknown")
 
     def undecodable(self, entry: Entry, error: Undecodable) -> None:
         # Its type is anybody's invention: no label.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
@@ -21,6 +21,7 @@ from common.redis import CONNECT_TIMEOUT_S as CONNECT_TIMEOUT_S
 from common.redis import connect as connect
 from common.redis import writable as writable
 from common.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
+from common.unknown import Waiting, put_back, unknown_messages, waiting
 
 Fields = dict[bytes, bytes]
 # A Redis command and its arguments.
@@ -32,6 +33,9 @@ DEAD_ERROR_MAX = 2000
 ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
 # In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
 XACKDEL_SINCE = (8, 2, 3)
+
+# After this a read that began before another has taken the turn is over.
+SEIZED_S = WAIT_MAX_MS / 1000 + 0.1
 
 # Set once in the life of Redis' data: another value, and all that was in Redis before is gone.
 _MEMORY = "memory"
@@ -58,11 +62,14 @@ if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
 """
-_BURY = """
-if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+# What cannot be added is not deleted either: a script is not undone.
+_MOVE = """
+if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
 redis.call('XADD', KEYS[3], '*', unpack(ARGV, 3))
+redis.call('XDEL', KEYS[1], ARGV[1])
 redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
-return redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return 1
 """
 
 
@@ -72,6 +79,14 @@ class Entry(NamedTuple):
     id: bytes
     fields: Fields
     reclaimed: bool = False
+
+
+class PutBack(NamedTuple):
+    """What became of unknown messages: how many were put back, what is left, whether there are more to look at."""
+
+    moved: int
+    left: Waiting
+    more: bool
 
 
 def dead_letters(stream: str) -> str:
@@ -107,6 +122,8 @@ class Mailbox:
         self._cursor: bytes | str = "0-0"
         self._turn = turn
         self._ack_and_delete = False
+        # The unknown message that was looked at last; empty: begin with the first.
+        self._looked_at = b""
 
     async def create(self) -> None:
         """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
@@ -210,9 +227,41 @@ class Mailbox:
             b"dead_attempts": str(attempts).encode(),
             b"dead_time": str(int(time.time() * 1000)).encode(),
         }
-        keys = (self.stream, self._attempts, dead_letters(self.stream))
-        parts = (part for field in letter.items() for part in field)
-        await cast(Any, self._redis.eval(_BURY, 3, *keys, *cast(Any, (entry.id, self._group, *parts))))
+        await self._move(entry.id, dead_letters(self.stream), letter)
+
+    async def set_aside(self, entry: Entry) -> None:
+        """Move `entry`, whose type is not known here, as it is to the unknown messages (see unknown.py)."""
+        await self._move(entry.id, unknown_messages(self.stream), entry.fields)
+
+    async def _move(self, id: bytes, stream: str, fields: Fields) -> None:
+        """In one step; not when it is gone."""
+        keys = (self.stream, self._attempts, stream)
+        parts = (part for field in fields.items() for part in field)
+        await cast(Any, self._redis.eval(_MOVE, 3, *keys, *cast(Any, (id, self._group, *parts))))
+
+    async def put_back(self, types: Collection[str]) -> PutBack:
+        """Put unknown messages of `types` back, a bounded number of them."""
+        left = (await waiting(self._redis, [self.stream]))[self.stream]
+        if not left.messages:
+            return PutBack(0, left, more=False)
+        after = self._looked_at
+        another_reads = self._turn is not None and not self._turn.mine
+        page = await put_back(self._redis, self.stream, types, after, move=not another_reads)
+        if another_reads and page.found:
+            await self._take_over()
+            page = await put_back(self._redis, self.stream, types, after)
+        self._looked_at = page.end
+        if page.found:
+            left = (await waiting(self._redis, [self.stream]))[self.stream]
+        return PutBack(page.found, left, more=bool(page.end))
+
+    async def _take_over(self) -> None:
+        """Be the one that reads: else one that does not know these messages would read them, and move them again.
+        Waits until the read that it has under way is over."""
+        assert self._turn is not None
+        await cast(Any, self._redis).execute_command(*self._turn.seize)
+        self._turn.mine = True
+        await asyncio.sleep(SEIZED_S)
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""

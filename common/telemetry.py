@@ -29,7 +29,7 @@ class Metrics:
         )
         self.messages = Counter(
             "holdfast_messages",
-            "Messages by type and outcome (done, failed, dead, undecodable)",
+            "Messages by type and outcome (done, failed, dead, undecodable, unknown)",
             ("mailbox", "type", "outcome"),
             registry=self.registry,
         )
@@ -50,6 +50,18 @@ class Metrics:
         self.mailbox_length = Gauge(
             "holdfast_mailbox_length",
             "Entries not yet acknowledged: the outstanding work",
+            ("mailbox",),
+            registry=self.registry,
+        )
+        self.unknown_messages = Gauge(
+            "holdfast_unknown_messages",
+            "Messages set aside until a process comes that knows their type",
+            ("mailbox",),
+            registry=self.registry,
+        )
+        self.unknown_oldest = Gauge(
+            "holdfast_unknown_oldest_seconds",
+            "Since when the first of them has waited",
             ("mailbox",),
             registry=self.registry,
         )

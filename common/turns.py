@@ -44,6 +44,8 @@ class Turn:
         # Commands: take or keep it (answers MINE, or how much waits), and let others have it.
         self.take = ("EVAL", _TAKE, 2, stream, key, group, consumer, TURN_MS)
         self.leave = ("EVAL", _LEAVE, 1, key, consumer)
+        # Takes it from whoever has it.
+        self.seize = ("SET", key, consumer, "PX", TURN_MS)
         self.mine = True
 
     def pause_s(self) -> float:

@@ -20,6 +20,7 @@ from common.streams import Mailbox, connect, lengths, writable
 from common.supervisor import SUPERVISOR
 from common.telemetry import METRICS, SAMPLERS
 from common.turns import Turn
+from common.unknown import waiting
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -45,6 +46,9 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
             try:
                 for mailbox, length in (await lengths(redis, MAILBOXES)).items():
                     app[METRICS].mailbox_length.labels(mailbox).set(length)
+                for mailbox, unknown in (await waiting(redis, MAILBOXES)).items():
+                    app[METRICS].unknown_messages.labels(mailbox).set(unknown.messages)
+                    app[METRICS].unknown_oldest.labels(mailbox).set(unknown.oldest_s)
             except RedisAway as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 

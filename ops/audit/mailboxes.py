@@ -1,4 +1,4 @@
-"""How much work waits in the mailboxes, and how much of it was buried: told beside, never a mismatch."""
+"""How much work waits in the mailboxes, how much was buried or set aside: told beside, never a mismatch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from common.messages import MAILBOXES
 from common.outages import RedisAway
 from common.streams import connect, dead_letters, lengths
+from common.unknown import unknown_messages
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Mailboxes:
 
     lengths: Mapping[str, int] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
     away: str | None = None
 
 
@@ -25,7 +27,7 @@ async def read_mailboxes(redis_url: str) -> Mailboxes:
     except ValueError as error:
         return Mailboxes(away=str(error))
     try:
-        found = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
+        found = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES), *map(unknown_messages, MAILBOXES)))
     except RedisAway as error:
         return Mailboxes(away=f"Redis does not answer: {error}")
     finally:
@@ -33,4 +35,5 @@ async def read_mailboxes(redis_url: str) -> Mailboxes:
     return Mailboxes(
         lengths={name: found[name] for name in MAILBOXES},
         dead={name: found[dead_letters(name)] for name in MAILBOXES},
+        unknown={name: found[unknown_messages(name)] for name in MAILBOXES},
     )

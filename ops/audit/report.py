@@ -49,6 +49,7 @@ def as_json(outcome: Outcome, mailboxes: Mailboxes | None) -> str:
         },
         "mailboxes": mailboxes.lengths if mailboxes else None,
         "dead_letters": mailboxes.dead if mailboxes else None,
+        "unknown_messages": mailboxes.unknown if mailboxes else None,
     }
     return json.dumps(body, indent=2)
 
@@ -117,6 +118,8 @@ def _mailbox_lines(mailboxes: Mailboxes | None) -> Iterator[tuple[str, str]]:
     yield "mailboxes", ", ".join(f"{name} {length}" for name, length in mailboxes.lengths.items())
     dead = [f"{name} {length}" for name, length in mailboxes.dead.items() if length]
     yield "dead letters", ", ".join(dead) or "none"
+    if unknown := [f"{name} {length}" for name, length in mailboxes.unknown.items() if length]:
+        yield "messages of unknown types", ", ".join(unknown)
 
 
 def _looked_at(outcome: Outcome) -> str:

@@ -19,7 +19,7 @@ from tests.ops.books import Books
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 WRONG = Finding("captured", "b1", "cancelled, captured 1000, given back or owed 0: 1000 kept")
-BOXES = Mailboxes(lengths={"payment.intents": 3}, dead={"payment.intents": 2})
+BOXES = Mailboxes(lengths={"payment.intents": 3}, dead={"payment.intents": 2}, unknown={"payment.intents": 1})
 
 
 def outcome(*mismatches: Finding, unseen: int = 0) -> Outcome:
@@ -49,6 +49,7 @@ def test_lines_begin_with_what_they_tell_of() -> None:
         "under way\thold\t2\tb2 b3",
         "mailboxes\tpayment.intents 3",
         "dead letters\tpayment.intents 2",
+        "messages of unknown types\tpayment.intents 1",
         "looked at\t7 bookings",
     ]
 

@@ -43,6 +43,7 @@ class Fault(Enum):
     WEBHOOK_OUT_OF_ORDER = "a webhook overtook another"
     WEBHOOK_FORGED = "a forged webhook came"
     WEBHOOK_STALE = "a stale webhook came"
+    OLDER_RELEASE = "a process of the release before started"
     REDIS_AWAY = "Redis away for a while"
     BOOKING_DATABASE_AWAY = "the database booking away for a while"
     PAYMENT_DATABASE_AWAY = "the database payment away for a while"
@@ -74,6 +75,7 @@ CHANCES = {
     Fault.WEBHOOK_OUT_OF_ORDER: 0.3,
     Fault.WEBHOOK_FORGED: 0.006,
     Fault.WEBHOOK_STALE: 0.006,
+    Fault.OLDER_RELEASE: 0.15,
     Fault.REDIS_AWAY: 0.001,
     Fault.BOOKING_DATABASE_AWAY: 0.001,
     Fault.PAYMENT_DATABASE_AWAY: 0.001,

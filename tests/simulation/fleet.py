@@ -39,6 +39,8 @@ class Fleet:
         name = f"{'booking' if kind is BookingProcess else 'payment'}-{self._started}"
         skew_s = self._world.profile.skew_s + self._world.chance.choice(SKEWS_S)
         process = kind(self._world, name, timedelta(seconds=skew_s))
+        if self._world.gates.happens(Fault.OLDER_RELEASE):
+            process.lacks = self._world.chance.choice(process.types())
         self.processes.append(process)
         process.start()
 
@@ -55,6 +57,21 @@ class Fleet:
     def restart(self, process: ActorProcess) -> None:
         self.processes.remove(process)
         self._start(BookingProcess if isinstance(process, BookingProcess) else PaymentProcess)
+
+    def upgrade(self) -> None:
+        """Processes of the release before end; newer ones are started for them."""
+        for process in self.everybody():
+            if process.lacks is not None:
+                process.kill()
+
+    def put_back(self) -> bool:
+        """Somebody of each actor looks for messages that it knows; says whether there are any."""
+        if not any(self._world.redis.unknown.values()):
+            return False
+        for kind in KINDS:
+            if alive := self.alive(kind):
+                self._world.chance.choice(alive).put_back()
+        return True
 
     def kill(self) -> None:
         """At the end."""

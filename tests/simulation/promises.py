@@ -181,6 +181,9 @@ class Promises:
                 story.violate("3 books are clean", f"{finding.rule}: {finding.id}: {finding.text}")
         for kind, under_way in outcome.under_way.items():
             story.violate("2 every booking ends", f"{kind}: {' '.join(under_way.examples)}")
+        for mailbox, fields, error in self._world.redis.dead:
+            if error.startswith("undecodable"):
+                story.violate("9 an upgrade loses nothing", f"buried in {mailbox}: {fields[b'type']!r}: {error}")
         for stream in self._world.redis.streams.values():
             for fields in stream.entries.values():
                 story.violate("2 every booking ends", f"not handled: {fields[b'type']!r} {fields[b'subject']!r}")

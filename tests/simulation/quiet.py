@@ -34,6 +34,7 @@ class Quiet:
         world.gates.quiet = True
         world.gates.away.clear()
         world.stripe.list_all_events()
+        self._fleet.upgrade()
         began, first_step, looked = world.loop.at, world.story.step, False
         while world.story.step - first_step < STEPS_MAX and world.loop.at - began < QUIET_MAX_S:
             if await self._work_off():
@@ -64,7 +65,7 @@ class Quiet:
         return worked
 
     async def _one_thing(self) -> bool:
-        if await self._customers.finish() or self._fleet.deliver_all():
+        if await self._customers.finish() or self._fleet.deliver_all() or self._fleet.put_back():
             return True
         if self._postman.waiting:
             self._postman.send_next()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from common.envelope import Envelope, decode
 from common.messages import NOTIFICATIONS
 from common.outages import RedisAway
-from common.streams import Command, Entry, Fields
+from common.streams import Command, Entry, Fields, PutBack
+from common.unknown import Waiting
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
@@ -52,6 +53,8 @@ class SimulatedRedis:
         self.streams: dict[str, Stream] = {}
         self.readers: list[Reader] = []
         self.dead: list[tuple[str, Fields, str]] = []
+        # Messages whose type was unknown to whoever read them, by mailbox.
+        self.unknown: dict[str, list[Fields]] = {}
         # Ids of messages that Redis forgot before they were acknowledged.
         self.forgotten: set[bytes] = set()
 
@@ -74,6 +77,10 @@ class SimulatedRedis:
             told += ", twice"
         self._story.tell(told)
 
+    def put_back(self, stream: str, fields: Fields) -> None:
+        self._story.tell(f"puts back {fields[b'type'].decode()} {fields[b'subject'].decode()}")
+        self._put(stream, fields)
+
     def _put(self, stream: str, fields: Fields) -> None:
         self._added += 1
         id = f"{int(self._clock.time() * 1000)}-{self._added}".encode()
@@ -91,7 +98,9 @@ class SimulatedRedis:
         """FLUSHALL."""
         for stream in self.streams.values():
             self.forgotten |= {fields[b"id"] for fields in stream.entries.values()}
+        self.forgotten |= {fields[b"id"] for unknown in self.unknown.values() for fields in unknown}
         self.streams.clear()
+        self.unknown.clear()
 
     # --- delivery
 
@@ -218,6 +227,22 @@ class SimulatedMailbox:
         self._redis.dead.append((self.stream, entry.fields, error))
         self._story.tell(f"buries {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}: {error}")
         self._redis.remove(self.stream, entry.id)
+
+    async def set_aside(self, entry: Entry) -> None:
+        self._redis.check()
+        if entry.id in self._redis.stream(self.stream).entries:
+            self._redis.unknown.setdefault(self.stream, []).append(entry.fields)
+            self._story.tell(f"sets aside {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}")
+        self._redis.remove(self.stream, entry.id)
+
+    async def put_back(self, types: Collection[str]) -> PutBack:
+        self._redis.check()
+        unknown = self._redis.unknown.get(self.stream, [])
+        known = [fields for fields in unknown if fields[b"type"].decode() in types]
+        for fields in known:
+            unknown.remove(fields)
+            self._redis.put_back(self.stream, fields)
+        return PutBack(len(known), Waiting(len(unknown), 0.0), more=False)
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         return 0

@@ -95,6 +95,7 @@ class Schedule:
             (8.0 * min(len(readers), 4), lambda: fleet.deliver(chance.choice(readers))),
             (4.0 * bool(claimers), lambda: fleet.claim(chance.choice(claimers))),
             (2.0 * bool(idle), lambda: chance.choice(idle).settle()),
+            (0.5 * any(self.world.redis.unknown.values()), lambda: bool(fleet.put_back())),
             (0.7 * bool(not_looking), lambda: chance.choice(not_looking).look()),
             (4.0, lambda: advance(chance.uniform(0.01, 1.5))),
             (1.2, lambda: advance(chance.uniform(2.0, 12.0))),
