@@ -105,7 +105,11 @@ TimeZone = Annotated[
     Field(max_length=64, description="The venue's, by its IANA name"),
     AfterValidator(_known_zone),
 ]
-SoldIn = Annotated[Currency, Field(description=f"One that Stripe takes: {SOURCE}"), AfterValidator(_sold_in)]
+SoldIn = Annotated[
+    Currency,
+    Field(description=f"One that Stripe takes: {SOURCE}", json_schema_extra={"enum": sorted(CURRENCIES)}),
+    AfterValidator(_sold_in),
+]
 # Lax only so far as that it reads a string.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]

@@ -36,11 +36,14 @@ from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
-# Nothing, less than Stripe takes, and two that it does take.
 # In a currency of which Stripe decides only when it is asked whether an amount is enough: this one is not.
 TOO_LITTLE, CONVERTED = 20, "sar"
+# Nothing, less than Stripe takes, and two that it does take.
 PRICES = (0, TOO_LITTLE, 1000, 2500)
 BOOKINGS_MAX = (3, 5, 8)
+# Of so many events one begins while it is sold.
+BEGINS_SOON = 6
+SOON, LATER = timedelta(minutes=10), timedelta(days=30)
 # From a status, what a client may be shown next, however many versions it has missed.
 ONWARD = {
     "pending": {"pending", "confirmed", "cancelled", "failed"},
@@ -130,11 +133,14 @@ class People:
                 types.append(NewTicketType(id=show.types[-1], name="Seats", unit_amount=price, capacity=capacity))
                 self._story.name(show.types[-1], "T")
             until = self._chance.choice((None, timedelta(minutes=5), timedelta(days=1)))
+            soon = show.id.int % BEGINS_SOON == 0
+            if soon and until is not None:
+                until = min(until, SOON)
             self.shows.append(show)
             message = CreateEvent(
                 event_id=show.id,
                 name="Concert",
-                starts_at=EPOCH + timedelta(days=30),
+                starts_at=EPOCH + (SOON if soon else LATER),
                 currency=currency,
                 on_sale=True,
                 max_per_booking=4,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+import booking.admission
 import booking.domain
 import payment.asking
 import payment.catch_up
@@ -16,7 +17,7 @@ import payment.handlers
 import payment.pictures
 import payment.repository
 from booking.domain import Signal
-from booking.state import CANCELLED, PENDING
+from booking.state import CANCELLED, PENDING, Refusal
 from common.envelope import Delivery
 from common.loop import Loop
 from common.statuses import BookingStatus
@@ -172,6 +173,12 @@ def unknown_types_are_buried() -> None:
     Loop._set_aside = set_aside  # type: ignore[method-assign]
 
 
+def begun_events_are_sold() -> None:
+    """Whether an event is on sale is all that is looked at."""
+    admission: Any = booking.admission
+    admission.sale_closed = lambda event, _: None if event.on_sale else Refusal("not_on_sale")
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -188,6 +195,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         cursor_passes_over_what_is_not_listed_yet,
         disputes_in_one_field,
         unknown_types_are_buried,
+        begun_events_are_sold,
     )
 }
 

@@ -32,6 +32,18 @@ SELECT booking_id, version, from_status, to_status, reason, payment_status FROM 
 ORDER BY booking_id, version
 """
 DISPUTES = "SELECT id, status FROM disputes"
+# Sold, sold again or cancelled by a customer after the start, by events that do not have that.
+AFTER_THE_START = """
+SELECT t.booking_id, t.version FROM booking_transitions t
+JOIN bookings b ON b.id = t.booking_id JOIN events e ON e.id = b.event_id
+WHERE (
+    t.at >= e.starts_at AND NOT e.sell_after_start AND t.to_status <> 'failed'
+    AND (t.from_status IS NULL OR (t.from_status = 'cancelled' AND t.to_status = 'confirmed'))
+) OR (
+    t.at > e.starts_at AND NOT e.cancel_after_start
+    AND t.from_status = 'confirmed' AND t.to_status = 'cancelled' AND t.reason = 'by_customer'
+)
+"""
 # Somebody has been told aloud, and has to see to it.
 LOUD = ("refund_failed", "disputed")
 
@@ -86,6 +98,8 @@ class Promises:
             new = self.rows.get(id)
             if new is None or new.facts.version < old.facts.version:
                 self._world.story.violate("6 nothing lost", f"{id} was at v{old.facts.version}")
+        for id, version in await raw.fetch(AFTER_THE_START):
+            self._world.story.violate("dates bind", f"{id} v{version}: sold or cancelled after the start")
         for record in await raw.fetch(SEATS.format(part="true")):
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
