@@ -249,15 +249,16 @@ def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int
 
 
 def cancel_reason(booking: Booking, asked: CancelReason, event: Event | None, now: datetime) -> str | None:
-    """The reason to cancel `booking` for; None when its owner no longer may: past the event's `cancel_until`, or
-    after its start unless it has `cancel_after_start`. An event that is not there (a database that came back older)
-    allows nothing."""
-    if asked is not CancelReason.BY_CUSTOMER or booking.status is not CONFIRMED:
+    """The reason to cancel `booking` for; None when its owner no longer may. What is paid: past the event's
+    `cancel_until`. What is paid or being paid: after its start, unless the event has `cancel_after_start`. An event
+    that is not there (a database that came back older) allows neither."""
+    being_paid = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
+    if asked is not CancelReason.BY_CUSTOMER or not (booking.status is CONFIRMED or being_paid):
         return asked.value
-    if event is None:
+    if event is None or (now > event.starts_at and not event.cancel_after_start):
         return None
-    in_time = event.cancel_until is not None and now <= event.cancel_until
-    return asked.value if in_time and (event.cancel_after_start or now <= event.starts_at) else None
+    in_time = being_paid or (event.cancel_until is not None and now <= event.cancel_until)
+    return asked.value if in_time else None
 
 
 def takes(status: BookingStatus | None) -> bool:

@@ -89,12 +89,16 @@ CANCELS = [
 def test_customers_cancel_within_the_policy_and_not_after_the_start(
     state: str, policy: dict[str, Any], now: datetime, may: bool
 ) -> None:
-    """Operators may at any time, and a hold that is not paid can be given back at any time."""
+    """Operators may at any time, and a hold that is not paid can be given back at any time; one that is being paid,
+    as if it were paid, not after the start."""
     event = EVENT._replace(**policy)
 
     assert cancel_reason(STATES[state], CancelReason.BY_CUSTOMER, event, now) == ("by_customer" if may else None)
     assert cancel_reason(STATES[state], CancelReason.BY_OPERATOR, event, now) == "by_operator"
-    assert cancel_reason(STATES["awaiting"], CancelReason.BY_CUSTOMER, event, now) == "by_customer"
+    for pending in ("awaiting", "creating", "hold expired"):
+        assert cancel_reason(STATES[pending], CancelReason.BY_CUSTOMER, event, now) == "by_customer"
+    being_paid = cancel_reason(STATES["processing"], CancelReason.BY_CUSTOMER, event, now)
+    assert being_paid == ("by_customer" if now <= START or event.cancel_after_start else None)
 
 
 def told(refused: Event | Refusal | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
