@@ -95,6 +95,8 @@ class Lure:
     # How often operators give money back, and how often somebody acts by hand at Stripe: at least, beside 1.
     refunds: float = 0.0
     by_hand: float = 1.0
+    # Of so many events one begins while it is sold.
+    begins_soon: int = 6
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Profile:
     # How long after their making events turn up in Stripe's list, and what share of them.
     lag_s: float
     lag_share: float
+    # Of so many events one begins while it is sold.
+    begins_soon: int
 
     @classmethod
     def draw(cls, chance: random.Random, lure: Lure) -> Profile:
@@ -131,4 +135,5 @@ class Profile:
             skew_s=min(SKEWS_S) if Fault.CLOCKS_APART in lure.faults else skew_s,
             lag_s=max(LAGS_S) if Fault.EVENTS_LISTED_LATE in lure.faults else lag_s,
             lag_share=chance.choice((0.3, 1.0)),
+            begins_soon=lure.begins_soon,
         )

@@ -41,8 +41,7 @@ TOO_LITTLE, CONVERTED = 20, "sar"
 # Nothing, less than Stripe takes, and two that it does take.
 PRICES = (0, TOO_LITTLE, 1000, 2500)
 BOOKINGS_MAX = (3, 5, 8)
-# Of so many events one begins while it is sold.
-BEGINS_SOON = 6
+# When events begin.
 SOON, LATER = timedelta(minutes=10), timedelta(days=30)
 # From a status, what a client may be shown next, however many versions it has missed.
 ONWARD = {
@@ -88,7 +87,8 @@ class Show:
 
 
 class People:
-    def __init__(self, chance: random.Random, gates: Gates, story: Story) -> None:
+    def __init__(self, chance: random.Random, gates: Gates, story: Story, begins_soon: int) -> None:
+        self._begins_soon = begins_soon
         self._chance = chance
         self._gates = gates
         self._story = story
@@ -133,7 +133,7 @@ class People:
                 types.append(NewTicketType(id=show.types[-1], name="Seats", unit_amount=price, capacity=capacity))
                 self._story.name(show.types[-1], "T")
             until = self._chance.choice((None, timedelta(minutes=5), timedelta(days=1)))
-            soon = show.id.int % BEGINS_SOON == 0
+            soon = show.id.int % self._begins_soon == 0
             if soon and until is not None:
                 until = min(until, SOON)
             self.shows.append(show)

@@ -210,6 +210,7 @@ LURES: dict[str, Lure] = {
     "amount_not_compared": Lure(by_hand=6.0),
     "currency_not_compared": Lure(by_hand=6.0),
     "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
+    "begun_events_are_sold": Lure(begins_soon=1),
     "webhooks_in_a_cache": Lure(frozenset({Fault.WEBHOOK_DOUBLED})),
     "cursor_in_our_own_time": Lure(frozenset({Fault.WEBHOOK_LOST, Fault.CLOCKS_APART}), by_hand=6.0),
     "cursor_passes_over_what_is_not_listed_yet": Lure(

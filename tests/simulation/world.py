@@ -58,7 +58,7 @@ class World:
         self.story = Story(loop)
         self.profile = Profile.draw(self.chance, lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
-        self.people = People(self.chance, self.gates, self.story)
+        self.people = People(self.chance, self.gates, self.story, self.profile.begins_soon)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
         self.people.redis = self.redis
         lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)
