@@ -54,9 +54,9 @@ API_VERSION = "1.0.0"
 ABOUT = """\
 Sells seats for events and takes the money through Stripe.
 
-Amounts are in the currency's minor unit and written without a fraction: `1`, not `1.0`; `currency_exponent` says how
-many decimals they have. Times are RFC 3339, of the years 1970 to 9000, and answered in UTC. Lists are `{"items": […], "next_cursor": …}`.
-Errors are RFC 9457 problem documents with a stable `code`.
+Amounts are in the currency's minor unit and written without a fraction: `1`, not `1.0`; `currency_exponent` says
+how many decimals they have. Times are RFC 3339, of the years 1970 to 9000, and answered in UTC. Lists are
+`{"items": […], "next_cursor": …}`. Errors are RFC 9457 problem documents with a stable `code`.
 """
 ABOUT_WEBSOCKET = """\
 Authenticate with the `Authorization` header or, within 10 seconds, with a first message `Auth`; never in the URL.
