@@ -107,6 +107,26 @@ class PaymentRejected(HoldfastError):
     code, status, title = "payment_rejected", 409, "The payment was refused: the booking has failed"
 
 
+class PaymentMismatch(HoldfastError):
+    code, status, title = "payment_mismatch", 409, "Another amount was paid than was due: it goes back"
+
+
+class PaymentCanceled(HoldfastError):
+    code, status, title = "payment_canceled", 409, "The payment was canceled at Stripe: the booking has ended"
+
+
+class HoldExpired(HoldfastError):
+    code, status, title = "hold_expired", 409, "The seats were not paid in time: the booking has ended"
+
+
+class EventCancelled(HoldfastError):
+    code, status, title = "event_cancelled", 409, "The event is called off: the booking has ended"
+
+
+class BookingCancelled(HoldfastError):
+    code, status, title = "booking_cancelled", 409, "The booking is cancelled"
+
+
 class IdempotencyKeyReused(HoldfastError):
     code, status, title = "idempotency_key_reused", 422, "The Idempotency-Key belongs to another request"
 

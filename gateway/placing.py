@@ -9,15 +9,16 @@ from typing import NamedTuple
 from aiohttp import web
 
 from common.bus import Bus
-from common.errors import ERRORS, HoldfastError, PaymentRejected, SoldOut, Timeout
+from common.errors import Timeout
 from common.ids import booking_id
 from common.messages import CreateBooking, ItemRequest
-from common.resources import Booking, BookingStatus
+from common.resources import Booking
 from common.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import Identity
 from gateway.bodies import NewBooking, QueuedBooking, QueuedItem
 from gateway.door import TURNS
+from gateway.ends import refuse_ended
 from gateway.guard import IDENTITY, SETTINGS
 from gateway.params import Preference, idempotency_key, preference, read
 from gateway.queue import QUEUE, Queue
@@ -25,8 +26,6 @@ from gateway.waiters import WAITERS, Heard, Watch, decided, known
 
 # The seats' transaction is quick: even who does not want to wait is shown a true booking when there is one.
 SEATS_SECONDS = 1.0
-# Failures that the client hears of as an error, though there is a booking to look at.
-FAILURES = {SoldOut.code, PaymentRejected.code}
 
 
 class Outcome(NamedTuple):
@@ -126,18 +125,11 @@ def _answer(command: CreateBooking, outcome: Outcome, prefer: Preference, queue:
         body, status = _queued(command).model_dump_json().encode(), 202
     else:
         booking = outcome.heard.booking
-        refuse_failed(booking)
+        refuse_ended(booking, created=outcome.created)
         place = queue.place(booking)
         body = outcome.heard.json if place is None else Heard(booking.at_place(place)).json
         status = 202 if booking.undecided else 201 if outcome.created else 200
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
-
-
-def refuse_failed(booking: Booking) -> None:
-    """Raises the error that a booking without seats, or one that Stripe refuses, ended with."""
-    if booking.status is BookingStatus.FAILED and booking.reason in FAILURES:
-        kind: type[HoldfastError] = ERRORS[booking.reason]
-        raise kind(booking_id=str(booking.id))
 
 
 def _queued(command: CreateBooking) -> QueuedBooking:

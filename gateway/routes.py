@@ -13,6 +13,7 @@ from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.resources import Booking, Event, OperatorsEvent, RefundRetry
 from common.web import Handler
 from gateway import bodies, docs, params, placing, session, views
+from gateway.ends import KINDS
 from gateway.guard import Who, guarded
 from gateway.settings import GatewaySettings
 
@@ -52,6 +53,8 @@ _BOOKING = (errors.NotFound,)
 # A request that an operator may send again, and one that also says which version it is meant for.
 _KEYED = (errors.IdempotencyKeyReused,)
 _VERSIONED = (*_KEYED, errors.PreconditionFailed, errors.MalformedRequest)
+# Of a booking that has ended.
+_ENDED = (*KINDS.values(), errors.BookingCancelled)
 _CREATE = (
     errors.EventNotFound,
     errors.TicketTypeNotFound,
@@ -63,8 +66,7 @@ _CREATE = (
     errors.NotOnSale,
     errors.SalesNotStarted,
     errors.SalesEnded,
-    errors.SoldOut,
-    errors.PaymentRejected,
+    *_ENDED,
     errors.IdempotencyKeyReused,
 )
 
@@ -108,7 +110,7 @@ ROUTES = (
         "POST", "/payment/create-intent", views.create_payment_intent, "Get what Stripe.js needs to pay",
         "bookings", Who.BEARER, mailboxes=WRITES, body=bodies.NewPaymentIntent, headers=("Prefer",),
         answers={200: bodies.PaymentIntent},
-        errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, errors.SoldOut, errors.PaymentRejected),
+        errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",

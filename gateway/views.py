@@ -36,6 +36,7 @@ from common.wiring import BUS
 from gateway.auth import Identity, issue_guest
 from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent
 from gateway.conditions import etag, if_match
+from gateway.ends import problem_of
 from gateway.guard import IDENTITY, SETTINGS
 from gateway.operators import keyed_id, operator_request
 from gateway.params import (
@@ -49,7 +50,6 @@ from gateway.params import (
     query,
     read,
 )
-from gateway.placing import refuse_failed
 from gateway.queue import QUEUE
 from gateway.waiters import WAITERS, Heard, decided
 
@@ -255,10 +255,12 @@ async def create_payment_intent(request: web.Request) -> web.Response:
             known = {} if place is None else {"queue_position": place}
             raise Timeout("The payment is still being prepared, try again", **known)
     booking = watch.heard.booking
-    refuse_failed(booking)
+    if (problem := problem_of(booking)) is not None:
+        raise problem
     payment = booking.payment
     if not booking.payable:
-        raise NothingToPay(booking_status=booking.status)
+        # Paid already, money on its way, or about to be cancelled.
+        raise NothingToPay(booking_status=booking.status, payment_status=payment.status, closing=booking.closing)
     intent = PaymentIntent(
         booking_id=booking.id,
         payment_intent_id=payment.intent_id,

@@ -1,0 +1,187 @@
+"""Time to try again, and the last moment of a hold, which nothing moves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from booking.domain import drive, take_report
+from booking.schedule import CLOCKS_APART, turn
+from booking.settings import BookingSettings
+from booking.state import Booking, Follow, Payment, Terms
+from common.statuses import BookingStatus
+from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, moment, report
+
+MINUTE = timedelta(minutes=1)
+LAST = NOW + TERMS.hold_max
+CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNHEARD)
+
+
+def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> Payment:
+    """So many attempts have failed, the newest `at`."""
+    last_error = DECLINE if status == "requires_payment_method" else None
+    return report(status, version, last_error=last_error, attempts=attempts, last_attempt_at=NOW + at)
+
+
+def after(start: Booking, *news: tuple[timedelta, Payment]) -> Booking:
+    for at, payment in news:
+        start = take_report(start, payment, moment(at)).booking
+    return start
+
+
+HELD = after(CREATING, (timedelta(), report("requires_payment_method", 1)))
+
+
+@pytest.mark.parametrize(
+    "status", ["requires_payment_method", "requires_action", "processing", "requires_confirmation"]
+)
+def test_the_first_news_of_the_intent_fixes_the_last_moment(status: str) -> None:
+    """Whatever it says, and however long the queue was."""
+    late = CREATING._replace(created_at=NOW - timedelta(hours=1))
+    held = after(late, (timedelta(), report(status, 1)))
+    assert (held.expires_at, held.hold_until) == (NOW + TERMS.hold, LAST)
+
+
+def test_a_booking_from_before_is_fixed_by_the_next_news() -> None:
+    """And keeps its end until then."""
+    old = booking("pending", "awaiting", hold_until=None)
+    assert turn(old, TERMS) == old.expires_at
+    heard = after(old, (MINUTE, report("requires_action")))
+    assert (heard.expires_at, heard.hold_until) == (old.expires_at, NOW + MINUTE + TERMS.hold_max)
+
+
+def test_equal_declines_each_give_their_time_and_a_new_version() -> None:
+    """The error is the same, the attempt is another one."""
+    first = after(HELD, (10 * MINUTE, failed(2, 1, 10 * MINUTE)))
+    second = after(first, (12 * MINUTE, failed(3, 2, 12 * MINUTE)))
+
+    assert (first.attempts, first.expires_at) == (1, NOW + 20 * MINUTE)
+    assert (second.attempts, second.expires_at) == (2, NOW + 22 * MINUTE)
+    assert second.version == first.version + 1
+    assert second.last_error == first.last_error
+
+
+@pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
+def test_an_older_attempt_is_counted_and_gives_no_time(status: str) -> None:
+    """It comes with a new version and the time that is known."""
+    told = after(HELD, (10 * MINUTE, failed(2, 1, 10 * MINUTE)))
+    late = after(told, (13 * MINUTE, failed(3, 2, 10 * MINUTE, status)))
+    assert (late.attempts, late.version) == (2, told.version + 1)
+    assert late.expires_at == told.expires_at
+
+
+def test_the_newest_report_alone_suffices() -> None:
+    """In any order, doubled, and with any of the others lost: the same count, and the same time."""
+    now = 13 * MINUTE
+    reports = [
+        report("requires_payment_method", 1),
+        failed(2, 1, 10 * MINUTE),
+        failed(3, 1, 10 * MINUTE, "requires_action"),
+        failed(4, 2, 12 * MINUTE),
+    ]
+    ends = {
+        (end.attempts, end.last_attempt_at, end.last_error, end.payment)
+        for count in range(1, 5)
+        for order in permutations(reports, count)
+        if reports[-1] in order
+        for end in [after(HELD._replace(payment_version=0), *((now, each) for each in (*order, *order)))]
+        if end.expires_at == NOW + now + TERMS.decline
+    }
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("heard_after", "left"),
+    [
+        (timedelta(), TERMS.decline),
+        (-4 * MINUTE, TERMS.decline),  # our clock is behind
+        (4 * MINUTE, TERMS.decline),  # or ahead, or the news is late: that cannot be told
+        (8 * MINUTE, TERMS.decline + CLOCKS_APART - 8 * MINUTE),
+        (14 * MINUTE, timedelta(minutes=1)),
+    ],
+)
+def test_time_counts_from_the_attempt(heard_after: timedelta, left: timedelta) -> None:
+    """Late news gives no more time than news in time, but for what the clocks may be apart."""
+    held = HELD._replace(expires_at=NOW, hold_until=NOW + timedelta(days=1))
+    at = 20 * MINUTE
+    told = after(held, (at + heard_after, failed(2, 1, at)))
+    assert told.expires_at == NOW + at + heard_after + left
+
+
+@pytest.mark.parametrize("payment", ["requires_payment_method", "requires_action"])
+def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment: str) -> None:
+    """Then Stripe is asked to cancel, whatever the intent waits for, and news moves nothing."""
+    held, minute = HELD, 1
+    while held.closing is None:
+        at = minute * MINUTE
+        held = after(held, (at, failed(minute + 1, minute, at)), (at, failed(minute + 1, minute, at, payment)))
+        assert held.hold_until == LAST
+        assert held.expires_at is not None
+        assert held.expires_at <= LAST
+        if NOW + at >= LAST:
+            decision = drive(held, moment(at))
+            assert decision.follow == (Follow.CANCEL_INTENT,)
+            held = decision.booking
+        minute += 1
+    assert held.closing == "hold_expired"
+    more = after(held, (32 * MINUTE, failed(minute + 1, minute, 32 * MINUTE)))
+    assert (more.closing, more.expires_at, more.hold_until) == ("hold_expired", LAST, LAST)
+
+
+def test_what_is_processing_is_waited_for() -> None:
+    """It was begun while the seats were held: days later it may still buy them."""
+    paying = after(HELD, (14 * MINUTE, report("processing", 2)))
+    assert turn(paying, TERMS) is None
+    failed_at = timedelta(days=3)
+    declined = after(paying, (failed_at, failed(3, 1, failed_at)))
+    assert drive(declined, moment(failed_at)).booking.closing == "hold_expired"
+    paid = after(paying, (failed_at, report("succeeded", 3)))
+    assert paid.status is BookingStatus.CONFIRMED
+
+
+@pytest.mark.parametrize("heard", [(3, 4), (4,)])
+def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int, ...]) -> None:
+    """Debits that fail one after the other would keep seats for good: what follows one that failed too late has the
+    time that Stripe has to answer, and money that comes after that finds an expired hold."""
+    day = timedelta(days=3)
+    news = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
+    paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, news[version]) for version in heard))
+
+    closing = drive(paying, moment(day)).booking
+    assert closing.closing == "hold_expired"
+    released = drive(closing, moment(day + TERMS.grace)).booking
+    assert (released.status, released.reason) == (BookingStatus.CANCELLED, "hold_expired")
+
+
+def test_an_attempt_that_fails_at_the_last_moment_by_another_clock_takes_nothing_away() -> None:
+    """What is begun after it is waited for."""
+    at = TERMS.hold_max + CLOCKS_APART
+    assert turn(after(HELD, (at, failed(3, 1, at, "processing"))), TERMS) is None
+
+
+def test_a_process_of_the_release_before_counts_no_attempts() -> None:
+    """Its reports give time as before, up to the last moment."""
+    old = report("requires_payment_method", 2, last_error=DECLINE)
+    assert after(HELD, (14 * MINUTE, old)).expires_at == NOW + 24 * MINUTE
+    assert after(HELD, (29 * MINUTE, old)).expires_at == LAST
+    # It may have written an end behind it.
+    assert turn(HELD._replace(expires_at=LAST + MINUTE), TERMS) == LAST
+
+
+@pytest.mark.parametrize("seconds", [900, 1800, 86_400])
+def test_the_settings_say_how_long(seconds: int) -> None:
+    """Twice the hold, unless something else is set; never less than the hold."""
+    values: dict[str, Any] = {"redis_url": "redis://x", "booking_database_url": "postgresql://x/x"}
+    assert BookingSettings(**values).terms == Terms()
+    terms = BookingSettings(**values, hold_max_seconds=seconds).terms
+    assert terms.hold_max == timedelta(seconds=seconds)
+    with pytest.raises(ValueError, match="HOLD_MAX_SECONDS"):
+        BookingSettings(**values, hold_max_seconds=899)
+
+
+def test_nothing_is_held_once_it_has_ended() -> None:
+    ended = after(HELD, (MINUTE, report("canceled", 2)))
+    assert (ended.expires_at, ended.hold_until) == (None, None)
