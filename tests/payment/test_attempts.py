@@ -120,7 +120,8 @@ async def test_an_attempt_without_a_charge_is_its_events(stage: Stage) -> None:
     for _ in range(2):
         await stage.pay(report.intent_id, "pm_card_authenticationRequired")
         intent = await stage.call("GET", f"/v1/payment_intents/{report.intent_id}")
-        await stage.call("POST", f"/_sandbox/payment_intents/{intent['id']}/fail_authentication")
+        challenge = f"/_sandbox/challenges/{intent['id']}?client_secret={intent['client_secret']}"
+        await stage.call("POST", challenge, outcome="failed")
     events = await stage.events("payment_intent.payment_failed", of=report.intent_id)
     told = [each for event in events for each in await stage.webhooks(event)]
     assert [each.attempts for each in told] == [1, 2]
