@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from common import bus as bus_module
 from common.bus import Bus, replies_stream
@@ -270,6 +271,29 @@ async def test_what_is_no_notification_is_passed_over(stage: Stage) -> None:
         await stage.redis.xadd(NOTIFICATIONS, {"hello": "world"})
         await stage.redis.xadd(replies_stream("one"), {"type": "reply", "data": "[]"})
         await stage.bus.publish([sent := changed()])
+        await until(lambda: listener.heard)
+    assert listener.heard == [sent]
+
+
+async def test_news_of_a_newer_release_is_passed_over_quietly(stage: Stage) -> None:
+    async with Listener(stage).listening() as listener:
+        with capture_logs() as logs:
+            for stream in (NOTIFICATIONS, replies_stream("one")):
+                await stage.redis.xadd(stream, {"type": "of_a_newer_release", "data": "x"})
+            await stage.bus.publish([sent := changed()])
+            await until(lambda: listener.heard)
+    assert (listener.heard, logs) == ([sent], [])
+
+
+async def test_a_listener_of_a_replica_is_not_ready(own_stage: Stage) -> None:
+    """Also where its reads are answered: what is written to the primary may never come there."""
+    async with Listener(own_stage).listening() as listener:
+        await until(lambda: listener.gate.reason is None)
+        await own_stage.redis.replicaof("127.0.0.1", 1)
+        await until(lambda: "READONLY" in str(listener.gate.reason))
+        await own_stage.redis.replicaof("NO", "ONE")
+        await own_stage.bus.publish([sent := changed()])
+        await until(lambda: listener.gate.reason is None)
         await until(lambda: listener.heard)
     assert listener.heard == [sent]
 

@@ -16,7 +16,7 @@ from common.messages import SyncPayment
 from common.outages import DatabaseAway, RedisAway
 from ops.postgres import Postgres
 from ops.redis import RedisServer
-from tests.common.stage import GROUP, STREAM, Recorder, Stage, subjects, sync, until
+from tests.common.stage import GROUP, STREAM, Recorder, Stage, failing, subjects, sync, until
 
 QUICK: dict[str, Any] = {"claim_idle_ms": 700, "handler_timeout_ms": 300}
 
@@ -186,6 +186,43 @@ async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: 
     async with stage.acting({SyncPayment: handler}, attempts_max=1):
         await until(stage.idle)
     assert [letter["subject"] for letter in await stage.dead()] == [poison.subject]
+    assert stage.count(SyncPayment, "done") == 1
+
+
+async def test_what_a_server_states_is_no_entrys_fault_however_often(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a missing permission: a ping shows nothing, and the loop is not ready until work succeeds."""
+    monkeypatch.setattr(loop, "BROKEN_MAX", 1)
+    monkeypatch.setattr(loop, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
+    open_meanwhile: list[bool] = []
+    mended = False
+
+    async def act(_: Sequence[Delivery]) -> None:
+        if not mended:
+            open_meanwhile.append(stage.reason() is None)
+            raise DatabaseAway("disk full", stated=True)
+
+    handler = Recorder(act)
+    async with stage.acting({SyncPayment: handler}, attempts_max=1, **QUICK):
+        await until(lambda: stage.reason() is None)
+        await stage.bus.publish([sent := sync()])
+        await until(lambda: len(handler.batches) > 20)
+        mended = True
+        await until(stage.idle)
+        await until(lambda: stage.reason() is None)
+    assert open_meanwhile == [True] + [False] * (len(open_meanwhile) - 1)
+    assert handler.batches[-1] == [sent.subject]
+    assert (stage.count(SyncPayment, "failed"), await stage.dead()) == (0, [])
+
+
+async def test_a_statement_that_is_always_too_slow_is_poison(stage: Stage) -> None:
+    slow, good = sync(), sync()
+    handler = Recorder(failing(slow.subject, DatabaseAway("statement timeout", slow=True)))
+    await stage.bus.publish([slow, good])
+    async with stage.acting({SyncPayment: handler}, attempts_max=1):
+        await until(stage.idle)
+    assert [letter["subject"] for letter in await stage.dead()] == [slow.subject]
     assert stage.count(SyncPayment, "done") == 1
 
 

@@ -15,6 +15,7 @@ from common.messages import SyncPayment
 from common.settings import ActorSettings
 from common.supervisor import SUPERVISOR
 from common.telemetry import METRICS, SAMPLERS
+from common.unknown import unknown_messages
 from common.web import new_app
 from common.wiring import BUS, Reads, actor_context, bus_context, database_context
 from ops.redis import RedisServer
@@ -67,8 +68,12 @@ async def test_an_actors_process_reads_handles_and_says_how_it_is(
         await until(lambda: ready(app))
         await app[BUS].publish([sent := sync()])
         await begun.wait()
+        await stage.redis.xadd(unknown_messages(STREAM), {"type": "of_a_newer_release"}, id="1000-0")
         await sample(app)
         assert length(app) == 1
+        registry, labels = app[METRICS].registry, {"mailbox": STREAM}
+        assert registry.get_sample_value("holdfast_unknown_messages", labels) == 1
+        assert (registry.get_sample_value("holdfast_unknown_oldest_seconds", labels) or 0) > 1e9
         release.set()
     # The process has left, and finished what it took.
     assert handler.handled == [sent.subject]
