@@ -182,3 +182,33 @@ def audit(
     except StartError as error:
         _fail(error, command.CANNOT_LOOK)
     raise typer.Exit(code)
+
+
+@app.command()
+def repair(
+    since: Annotated[
+        str | None, typer.Option(help="Only what was made since: a time, or an age such as 90m, 2h, 7d.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds in which what is asked for may be done.")
+    ] = 60,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before acting.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and end.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Bring both databases and Stripe to tell the same again, after a restore or a failover that lost something.
+
+    Looks through Stripe's lists and both databases as `holdfast audit` does, says what it would do, and asks.
+    Payments are adopted and reported again by the payment actor, which must run; what belongs to no booking goes
+    back to the customer, without further waiting; seats are counted anew. Exits with 0 only when an audit at the
+    end is clean, 1 when it is not, 2 when it could not look.
+    """
+    from ops.repair import command  # Stripe's library takes a second to import
+
+    moment = parse_since(since) if since is not None else None
+    asks = (lambda _: False) if dry_run else typer.confirm
+    try:
+        code = asyncio.run(command.run(data, os.environ, moment, settle, yes=yes and not dry_run, ask=asks))
+    except StartError as error:
+        _fail(error, command.CANNOT_LOOK)
+    raise typer.Exit(code)

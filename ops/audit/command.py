@@ -24,8 +24,7 @@ async def run(
     data_dir: Path, environment: Mapping[str, str], since: datetime | None, settle_s: float, *, as_json: bool
 ) -> int:
     """Print what an audit finds; says the exit code. Raises CannotLook when a database or Stripe is away."""
-    # A line for each call of Stripe is for payment's log; what went wrong is told once, as the error.
-    structlog.configure(processors=[_drop], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    quiet()
     places = find_places(data_dir, environment)
     outcome = await examine(places, since, settle_s)
     mailboxes = await read_mailboxes(places.redis_url) if places.redis_url else None
@@ -38,6 +37,11 @@ async def run(
         for line in report.lines(outcome, mailboxes):
             print(line)
     return report.exit_code(outcome)
+
+
+def quiet() -> None:
+    """A line for each call of Stripe is for payment's log; what went wrong is told once, as the error."""
+    structlog.configure(processors=[_drop], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def _drop(*_: object) -> NoReturn:

@@ -17,7 +17,7 @@ from uuid import UUID
 import asyncpg
 
 from common.urls import postgres_options
-from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats
+from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
 # Rows in memory at once, and in one question to a database.
@@ -37,8 +37,15 @@ WHERE booking_id = ANY($1::uuid[]) ORDER BY booking_id, version
 """
 PAYMENT_COLUMNS = """
 booking_id::text, status, amount, currency, created_at, intent_id, amount_captured, amount_refunded, dispute_status,
-cancel_requested, drive_after, version, reported_version, report_after
+cancel_requested, drive_after, version, reported_version, report_after,
+return_after
 """
+ORPHANS = """
+SELECT booking_id::text FROM payments WHERE orphaned_at IS NOT NULL AND return_after IS NOT NULL
+    AND NOT return_decided
+UNION SELECT booking_id::text FROM stray_intents WHERE drive_after IS NOT NULL AND NOT return_decided
+"""
+STRAYS = "SELECT booking_id::text, intent_id, drive_after FROM stray_intents WHERE booking_id = ANY($1::uuid[])"
 REFUNDS = """
 SELECT booking_id::text, id::text, amount, status, stripe_refund_id AS stripe_id, drive_after FROM refunds
 WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
@@ -130,7 +137,24 @@ class Databases:
             refunds: dict[str, list[Refund]] = defaultdict(list)
             for booking_id, *columns in await self.payment.fetch(REFUNDS, list(ids)):
                 refunds[booking_id].append(Refund(*columns))
-        return [Case(id, bookings.get(id), payments.get(id), tuple(refunds[id])) for id in ids]
+            strays: dict[str, list[Stray]] = defaultdict(list)
+            for booking_id, *columns in await self.payment.fetch(STRAYS, list(ids)):
+                strays[booking_id].append(Stray(*columns))
+        return [
+            Case(id, bookings.get(id), payments.get(id), tuple(refunds[id]), strays=tuple(strays[id])) for id in ids
+        ]
+
+    async def orphans(self) -> list[str]:
+        """The bookings of payments and strays that wait for time or for an operator, undecided."""
+        async with _reading(self.payment, "payment"):
+            rows = await self.payment.fetch(ORPHANS)
+        return [row["booking_id"] for row in rows]
+
+    async def installation(self) -> str | None:
+        """The id by which our objects at Stripe are marked; None where there is none yet."""
+        async with _reading(self.payment, "payment"):
+            found = await self.payment.fetchval("SELECT id::text FROM installation")
+        return None if found is None else str(found)
 
 
 async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> AsyncIterator[Seats]:

@@ -76,6 +76,7 @@ class Payment:
     version: int = 0
     reported_version: int = 0
     report_after: datetime | None = None
+    return_after: datetime | None = None
 
     @property
     def reported(self) -> bool:
@@ -118,6 +119,14 @@ class StripeRefund:
 
 
 @dataclass(frozen=True, slots=True)
+class Stray:
+    """An intent beside the payment's, that payment knows of; driven on at `drive_after` until it has ended."""
+
+    intent_id: str
+    drive_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """All that is known of one booking, from three sources that were not read at the same moment."""
 
@@ -127,6 +136,7 @@ class Case:
     refunds: tuple[Refund, ...] = ()
     intents: tuple[Intent, ...] = ()
     stripe_refunds: tuple[StripeRefund, ...] = ()
+    strays: tuple[Stray, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

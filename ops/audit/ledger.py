@@ -22,7 +22,7 @@ from common.health import Gate
 from ops.audit.databases import CannotLook
 from ops.audit.facts import Case, Intent, StripeRefund
 from payment.pacing import Lane, Pacer
-from payment.pictures import BOOKING_ID, REFUND_ID, Json, id_of, own_id
+from payment.pictures import BOOKING_ID, REFUND_ID, Json, id_of, installation_of, own_id
 from payment.stripe_api import KeySpent, Refused, StripeApi, StripeMetrics, Unanswered, open_client
 
 TIMEOUT_S = 20.0
@@ -56,6 +56,8 @@ class Ledger:
     def __init__(self, stripe: StripeApi, gate: Gate) -> None:
         self._stripe = stripe
         self._gate = gate
+        # What names another one is somebody else's, whatever booking it names.
+        self.installation: str | None = None
         self._kept = sqlite3.connect("", isolation_level=None)
         # Nothing of it has to survive: no journal, and no wait for the disk.
         self._kept.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {TABLES}")
@@ -71,7 +73,7 @@ class Ledger:
         async for page in self._list("/v1/refunds", **narrowed):
             self._put("refunds", (_columns_of_refund(each) for each in page if each.get("payment_intent")), 5)
         async for page in self._list("/v1/payment_intents", **narrowed):
-            self._put("intents", ((*_columns_of_intent(each), 0) for each in page), 7)
+            self._put("intents", ((*self._columns_of_intent(each), 0) for each in page), 7)
 
     def complete(self, cases: Sequence[Case]) -> Iterator[Case]:
         """The cases with what Stripe has of them: what names the booking, and what payment names."""
@@ -142,7 +144,20 @@ class Ledger:
                 if refused.code == GONE:
                     return None
                 raise
-        return Intent(*_columns_of_intent(answer.body))
+        return Intent(*self._columns_of_intent(answer.body))
+
+    def _columns_of_intent(self, intent: Json) -> tuple[Any, ...]:
+        named = own_id(intent, BOOKING_ID)
+        if self.installation is not None and installation_of(intent) not in (None, self.installation):
+            named = None
+        return (
+            intent["id"],
+            None if named is None else str(named),
+            intent["status"],
+            intent["amount"],
+            intent["amount_received"],
+            intent["currency"],
+        )
 
     async def _list(self, path: str, **params: Any) -> AsyncIterator[list[Json]]:
         pages = self._stripe.list_all(path, deadline=_deadline(), **params)
@@ -171,19 +186,6 @@ class Ledger:
         self._kept.execute("BEGIN")
         self._kept.executemany("UPDATE intents SET matched = 1 WHERE id = ?", ((id,) for id in intent_ids))
         self._kept.execute("COMMIT")
-
-
-def _columns_of_intent(intent: Json) -> tuple[Any, ...]:
-    booking_id = own_id(intent, BOOKING_ID)
-    named = None if booking_id is None else str(booking_id)
-    return (
-        intent["id"],
-        named,
-        intent["status"],
-        intent["amount"],
-        intent["amount_received"],
-        intent["currency"],
-    )
 
 
 def _columns_of_refund(refund: Json) -> tuple[Any, ...]:

@@ -63,6 +63,7 @@ class Audit:
     async def run(self) -> Outcome:
         """Raises CannotLook when a database or Stripe is away."""
         outcome = self.outcome
+        self._ledger.installation = await self._databases.installation()
         await self._ledger.read(outcome.since)
         await self._seats()
         await self._first_look()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from ops.audit.facts import Booking, Case, Intent, Payment, Refund
 from payment.pictures import REFUND_STATUSES
 
 # Of a refund at Stripe: nothing was given back. https://docs.stripe.com/api/refunds/object#refund_object-status
 VOID = ("failed", "canceled")
+# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
+# forgotten, or nobody is there to drive it.
+STUCK = timedelta(minutes=2)
 # Of a payment: no (more) money comes by its intent.
 ENDED = ("succeeded", "canceled", "rejected")
 
@@ -23,6 +27,32 @@ def open_intent(payment: Payment) -> bool:
 def may_pay(case: Case) -> bool:
     """There is an intent at Stripe by which money can still come."""
     return any(intent.status not in ENDED for intent in case.intents)
+
+
+def own(case: Case, now: datetime) -> Case:
+    """The case without intents beside the payment's that have ended and whose money is back, or that payment knows
+    of and is about to end; and without their refunds."""
+    known = case.payment.intent_id if case.payment is not None else None
+    driven = {
+        stray.intent_id
+        for stray in case.strays
+        if stray.drive_after is not None and now - stray.drive_after <= STUCK
+    }
+    others = {each.id for each in case.intents if each.id != known and (each.id in driven or _is_back(case, each))}
+    if not others:
+        return case
+    return replace(
+        case,
+        intents=tuple(each for each in case.intents if each.id not in others),
+        stripe_refunds=tuple(each for each in case.stripe_refunds if each.intent_id not in others),
+    )
+
+
+def _is_back(case: Case, each: Intent) -> bool:
+    back = sum(
+        refund.amount for refund in case.stripe_refunds if refund.intent_id == each.id and refund.status not in VOID
+    )
+    return each.received > 0 and back >= each.received
 
 
 def intent(case: Case, _: datetime) -> Iterator[str]:

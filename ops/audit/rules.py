@@ -7,14 +7,11 @@ away (a report not yet acknowledged, a row that is driven again in time), it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from ops.audit import money
 from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
-
-# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
-# forgotten, or nobody is there to drive it.
-STUCK = timedelta(minutes=2)
+from ops.audit.money import STUCK
 
 # What a pending booking says of its payment, by the intent's status.
 WAITING = {
@@ -29,8 +26,9 @@ WAITING = {
 
 def judge(case: Case, now: datetime) -> Verdict:
     """Everything that is not as promised in one booking, and what is under way in it."""
+    whole, case = case, money.own(case, now)
     findings = [Finding(rule, case.id, text) for rule, check in RULES.items() for text in check(case, now)]
-    return Verdict(tuple(findings), tuple(under_way(case)))
+    return Verdict(tuple(findings), tuple(under_way(whole)))
 
 
 def judge_seats(row: Seats) -> list[Finding]:
@@ -59,6 +57,10 @@ def under_way(case: Case) -> Iterator[str]:
         yield "refund asked for"
     if any(refund.status == "pending" for refund in case.refunds):
         yield "refund on its way"
+    if any(stray.drive_after is not None for stray in case.strays):
+        yield "stray intent to be closed"
+    if payment is not None and payment.return_after is not None:
+        yield "money of no booking to be returned"
     if payment is None:
         return
     if not payment.reported:
@@ -121,11 +123,19 @@ def _in_time(what: str, waits: bool, due: datetime | None, now: datetime) -> Ite
         yield f"{what}: stuck, was to be driven on at {due}"
 
 
-def payment_row(case: Case, _: datetime) -> Iterator[str]:
+def _ended_orphan(case: Case, payment: Payment, now: datetime) -> bool:
+    """A payment without a booking: its money is back or will be by itself, or there never was any."""
+    if payment.return_after is not None:
+        return now - payment.return_after <= STUCK
+    back = sum(refund.amount for refund in case.refunds if refund.status != "failed")
+    return payment.status in money.ENDED and back >= payment.amount_captured
+
+
+def payment_row(case: Case, now: datetime) -> Iterator[str]:
     """The booking says of its payment what payment says."""
     booking, payment = case.booking, case.payment
     if booking is None:
-        if payment is not None:
+        if payment is not None and not _ended_orphan(case, payment, now):
             yield "payment has it, and there is no such booking"
         return
     if payment is None:

@@ -1,0 +1,61 @@
+"""What is to be done about what an audit has found. Pure.
+
+The actors have the rules; they are only asked to look. A payment that is compared with Stripe's own object is
+brought up to date, or adopted where its row is gone, and reported in any case; booking answers with the version
+that it holds, and payment goes above it. Seats are counted anew in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ops.audit.facts import Case, Finding
+
+
+class Kind(Enum):
+    """What an act does, as it is told to a person."""
+
+    COMPARE = "compare a payment with Stripe, and report it again"
+    ADOPT = "adopt an intent whose payment is lost"
+    RETURN = "cancel or give back what belongs to no booking"
+    STRAY = "cancel or give back a second intent of a booking"
+    SEATS = "count the seats of a ticket type anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing to do. `id` is the booking's, or the ticket type's; amount and currency are the booking's, where
+    there is one that names the intent."""
+
+    kind: Kind
+    id: str
+    intent_id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+
+
+def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Act]:
+    """What is to be done: of cases for bookings, of the findings for seats."""
+    seats = dict.fromkeys(finding.id for finding in findings if finding.rule == "seats")
+    acts = [Act(Kind.SEATS, id) for id in seats]
+    return [*acts, *(act for case in cases for act in of_case(case))]
+
+
+def of_case(case: Case) -> Iterator[Act]:
+    """Its payment is compared by the intent that the booking names, else by its own row; then each other intent."""
+    booking, payment = case.booking, case.payment
+    named = booking.intent_id if booking is not None else None
+    row = payment.intent_id if payment is not None else None
+    first = named or row or next((each.id for each in case.intents), None)
+    if booking is None:
+        yield Act(Kind.RETURN, case.id, None if payment is not None and row is not None else first)
+    elif named is not None:
+        kind = Kind.COMPARE if row == named else Kind.ADOPT
+        yield Act(kind, case.id, named, booking.amount, booking.currency)
+    else:
+        yield Act(Kind.COMPARE if row is not None else Kind.ADOPT, case.id, None if row is not None else first)
+    for each in case.intents:
+        if each.id != first and (each.status != "canceled" or each.received):
+            yield Act(Kind.STRAY, case.id, each.id)

@@ -1,0 +1,125 @@
+"""A database comes back older than it was: by itself, or by `holdfast repair`, all is matched again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.acceptance.books import assert_clean
+from tests.acceptance.command import ROOT
+from tests.acceptance.customers import CANCELLABLE, Customer, customers
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+KEPT = ("tortoise_migrations", "installation")
+
+
+class Dump:
+    """What a database held at one moment, kept in a schema of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def take(self) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute("DROP SCHEMA IF EXISTS dump CASCADE; CREATE SCHEMA dump")
+            async with connection.transaction(isolation="repeatable_read"):
+                for table in await self._tables(connection):
+                    await connection.execute(f"CREATE TABLE dump.{table} AS TABLE public.{table}")
+        finally:
+            await connection.close()
+
+    async def restore(self) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            tables = await self._tables(connection)
+            async with connection.transaction():
+                await connection.execute("SET LOCAL session_replication_role = replica")
+                await connection.execute(f"TRUNCATE {', '.join(f'public.{table}' for table in tables)}")
+                for table in tables:
+                    await connection.execute(
+                        f"INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM dump.{table}"
+                    )
+            await connection.execute("DROP SCHEMA dump CASCADE")
+        finally:
+            await connection.close()
+
+    async def _tables(self, connection: asyncpg.Connection) -> list[str]:
+        rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        return [row["tablename"] for row in rows if row["tablename"] not in KEPT]
+
+
+def dumps(holdfast: Holdfast) -> tuple[Dump, Dump]:
+    """Of booking and of payment."""
+    return Dump(holdfast.stack.booking_database_url), Dump(holdfast.stack.payment_database_url)
+
+
+async def repair(holdfast: Holdfast, *arguments: str) -> tuple[int, str]:
+    """As an operator runs it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "ops", "repair", "--data", str(holdfast.stack.data_dir), *arguments),
+        cwd=ROOT,
+        env=kept,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await command.communicate()
+    assert command.returncode is not None
+    return command.returncode, out.decode()
+
+
+async def statuses(who: list[Customer]) -> list[str]:
+    return [(await each.sees())["status"] for each in who]
+
+
+async def test_a_payment_whose_row_is_lost_is_confirmed_when_it_is_paid(battered: Holdfast) -> None:
+    """Without anybody's doing anything."""
+    await assert_clean(battered)
+    (buyer,) = await customers(battered, await battered.event((1500, 10), **CANCELLABLE), 1)
+    connection = await asyncpg.connect(battered.stack.payment_database_url)
+    try:
+        await connection.execute("DELETE FROM payments WHERE booking_id = $1", UUID(buyer.id))
+    finally:
+        await connection.close()
+    await buyer.pays()
+    await eventually(lambda: statuses([buyer]), lambda found: found == ["confirmed"])
+    await assert_clean(battered)
+
+
+@pytest.mark.parametrize("older", ["booking", "payment"])
+async def test_dumps_of_different_ages(battered: Holdfast, older: str) -> None:
+    """What was sold, cancelled and booked since the older dump: afterwards the audit is clean, and nobody has paid
+    for nothing."""
+    event = await battered.event((1500, 50), **CANCELLABLE)
+    before, cancelled = await customers(battered, event, 2)
+    await before.buys()
+    await cancelled.buys()
+    await assert_clean(battered)
+    dump = dumps(battered)[older == "payment"]
+    await dump.take()
+    (await cancelled.cancels()).ok(202)
+    after, open_ = await customers(battered, event, 2)
+    await after.buys()
+    await assert_clean(battered)
+    await dump.restore()
+    code, said = await repair(battered, "--dry-run")
+    assert (code, "nothing was done" in said) == (1, True), said
+    code, said = await repair(battered, "--yes")
+    assert code == 0, said
+    await assert_clean(battered)
+    assert (await statuses([before, cancelled])) == ["confirmed", "cancelled"]
+    if older == "payment":
+        assert (await statuses([after, open_])) == ["confirmed", "pending"]
+    refunds = [each["metadata"].get("booking_id") for each in await battered.stripe.all("refunds")]
+    assert refunds.count(cancelled.id) == 1
+    assert refunds.count(after.id) == (1 if older == "booking" else 0)
