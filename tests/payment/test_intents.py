@@ -29,7 +29,11 @@ async def test_an_intent_is_made_and_reported(stage: Stage) -> None:
     assert (report.amount, report.currency) == (wanted.amount, wanted.currency)
     assert report.client_secret is not None
     intent = await stage.call("GET", f"{CREATE}/{report.intent_id}")
-    assert intent["metadata"] == {"booking_id": str(wanted.id), "event_id": str(wanted.event_id)}
+    assert intent["metadata"] == {
+        "booking_id": str(wanted.id),
+        "event_id": str(wanted.event_id),
+        "holdfast_installation": str(await stage.repository.installation()),
+    }
 
 
 async def test_a_batch_is_made_side_by_side(stage: Stage) -> None:

@@ -27,14 +27,15 @@ SELECT gen_random_uuid(), booking_id, 100, 'failed', now(), now(), now() FROM pa
 """
 TYPES, VALUES = "(timestamptz, int, interval, interval)", "(now(), 200, '5 s', '20 s')"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
-DOUBTS = "payments_look_due"
+DOUBTS, STRAYS = "payments_look_due", "stray_intents_due"
 # The query, and the indexes that it may look at.
 LOOKS = {
-    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, DOUBTS, REFUNDS}),
+    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, DOUBTS, REFUNDS, STRAYS}),
     "reports": (DUE_REPORTS, TYPES, VALUES, {REPORTS}),
     "payments": (DUE_PAYMENTS, TYPES, VALUES, {PAYMENTS}),
     "doubts": (DUE_LOOKS, TYPES, VALUES, {DOUBTS}),
     "refunds": (DUE_REFUNDS, TYPES, VALUES, {REFUNDS}),
+    "strays": (DUE_STRAYS, TYPES, VALUES, {STRAYS}),
 }
 
 
