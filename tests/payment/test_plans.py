@@ -11,7 +11,7 @@ import pytest
 from common.bus import Bus
 from common.settler import LOOK_S
 from common.streams import connect
-from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, NEXT_DUE, Repository
+from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, DUE_STRAYS, NEXT_DUE, Repository
 from payment.settle import PaymentSettler
 from tests.payment.stage import Stage
 
