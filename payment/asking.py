@@ -29,8 +29,8 @@ from payment.pictures import (
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
-# How far our clock and Stripe's may be apart.
-CLOCKS_APART = timedelta(minutes=5)
+# How far our clock and Stripe's may be apart: five minutes, and as much again to be sure.
+CLOCKS_APART = timedelta(minutes=10)
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -130,7 +130,7 @@ async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) ->
     assert payment.intent_id is not None
     try:
         answer = await stripe.cancel_intent(payment.intent_id, deadline=deadline)
-        return read_intent(answer.body, Source.FETCHED, answer.at)
+        return read_intent(answer.body, Source.FETCHED, answer.asked_at)
     except Refused as refusal:
         if refusal.intent is not None:
             return read_intent(refusal.intent, Source.FETCHED, None, payment.version)
@@ -146,7 +146,7 @@ async def _look_after_refusal(
     assert payment.intent_id is not None
     try:
         answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
-        return read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
+        return read_intent(answer.body, Source.FETCHED, answer.asked_at, payment.version)
     except Unanswered:
         return Nothing.UNANSWERED
     except Refused:
@@ -160,16 +160,16 @@ async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], 
     assert payment.intent_id is not None
     try:
         answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
-        picture = read_intent(answer.body, Source.FETCHED, answer.at, payment.version)
+        picture = read_intent(answer.body, Source.FETCHED, answer.asked_at, payment.version)
         charge = answer.body.get("latest_charge") or {}
         pictures = disputes = None
         # Of one that has failed the charge says nothing: also where the money itself is news.
         if refunds or charge.get("amount_refunded") or picture.amount_captured > payment.amount_captured:
             pictures = await _list_refunds(stripe, payment, deadline)
         if charge.get("disputed") or payment.dispute_status is not None:
-            # All of them, as they were when the intent was read or later: what comes after that is younger.
+            # All of them, as they were when the intent was asked for or later: what comes after that is younger.
             pages = stripe.list_all("/v1/disputes", payment_intent=payment.intent_id, deadline=deadline)
-            disputes = [read_dispute(dispute, answer.at) async for page in pages for dispute in page]
+            disputes = [read_dispute(dispute, answer.asked_at) async for page in pages for dispute in page]
         return Whole(picture, pictures, disputes)
     except Refused as refusal:
         log.error("retrieve refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)

@@ -359,7 +359,8 @@ def needs_stripe(payment: Payment) -> bool:
 
 
 def key_is_spent(payment: Payment, now: datetime) -> bool:
-    """Stripe may have forgotten the key: a second request under it could make a second intent."""
+    """Stripe may have forgotten the key: a second request under it could make a second intent. Both times are ours;
+    the hour that is left of Stripe's day is more than two of our clocks are apart."""
     return now - payment.asked_at >= KEY_LIFE
 
 

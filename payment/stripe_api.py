@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 
@@ -107,10 +107,12 @@ class StripeMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Stripe answered, and when by its clock."""
+    """What Stripe answered, and when by its clock. It read what it shows between `asked_at` and `at`: what has
+    happened since `asked_at` may not be in it."""
 
     body: Json
     at: datetime
+    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +305,12 @@ class StripeApi:
             self._gate.open()
             self._silent = 0
             date = _date(response.headers)
+            took_s = time.perf_counter() - started
             if date is None:
-                return Answer(response.data, self.clock.now())
-            self.clock.answered(sent, time.perf_counter() - started, date)
-            return Answer(response.data, date)
+                date = self.clock.now()
+            else:
+                self.clock.answered(sent, took_s, date)
+            return Answer(response.data, date, asked_at(date, took_s))
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
             self._silent = 0 if 0 < status < 500 else self._silent + 1
@@ -397,6 +401,11 @@ def _retry_after(error: stripe.StripeError) -> float:
     except ValueError:
         return RETRY_AFTER_S
     return min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
+
+
+def asked_at(date: datetime, took_s: float) -> datetime:
+    """By Stripe's clock, whose seconds are whole: no later than the question whose answer, `took_s` on, has `date`."""
+    return (date - timedelta(seconds=took_s)).replace(microsecond=0)
 
 
 def _date(headers: Any) -> datetime | None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import count
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
+from payment.stripe_api import asked_at
 from payment.stripe_clock import LOUD_S, Bounds, StripeClock, measured, narrowed
+from tests.payment.rows import bank
 from tests.payment.stage import Stage, booking
+from tests.payment.wire import Call
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LARGE = "clock differs from Stripe's"
@@ -77,3 +85,36 @@ async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
             await stage.do(booking().create)
     assert [line["event"] for line in logs].count(LARGE) == 1
     assert abs((stage.clock() - stage.stripe.clock.now()).total_seconds() - ahead_s) < 1.5
+
+
+@pytest.mark.parametrize(("took_s", "since_s"), [(0.0, 0), (0.01, -1), (0.99, -1), (1.0, -1), (1.2, -2), (4.9, -5)])
+def test_what_an_answer_shows_may_be_as_old_as_its_question(took_s: float, since_s: int) -> None:
+    """To whole seconds, as events are dated: one of that second may have come after what was read."""
+    assert asked_at(NOON, took_s) == NOON + timedelta(seconds=since_s)
+
+
+async def test_an_event_between_stripes_reading_and_its_answer_is_younger(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is dated when it leaves: by then a dispute that it shows as open may have been won."""
+    of = booking()
+    paid = await stage.paid(of)
+    dispute = await bank(stage, f"payment_intents/{paid.intent_id}/dispute")
+
+    async def slowly(call: Call, answer: dict[str, Any]) -> None:
+        if call.path == "/v1/disputes":
+            await bank(stage, f"disputes/{dispute['id']}/won")
+        # It was read at once, and dated four seconds later, by a clock that goes faster.
+        later = datetime.now(UTC) + timedelta(seconds=4)
+        stage.wire.date = format_datetime(later, usegmt=True)
+
+    ticks = count(0, 4)
+    monkeypatch.setattr(
+        "payment.stripe_api.time", SimpleNamespace(perf_counter=lambda: next(ticks), monotonic=monotonic)
+    )
+    stage.wire.after = slowly
+    (open_,) = await stage.do(of.sync)
+    closed = await stage.events("charge.dispute.closed", of=dispute["id"])
+    (report,) = await stage.webhooks(*closed)
+    stage.wire.date = None
+    assert (open_.disputed, report.disputed) == (True, False)

@@ -65,6 +65,7 @@ class Wire:
         self.faults.clear()
         self._stuck.clear()
         self.before = self.after = None
+        self.date = None
         self.released = asyncio.Event()
 
     def made(self, path: str, method: str = "POST") -> list[Call]:
