@@ -404,7 +404,7 @@ def _retry_after(error: stripe.StripeError) -> float:
 
 
 def asked_at(date: datetime, took_s: float) -> datetime:
-    """By Stripe's clock, in whole seconds as its events are: no later than the question that `took_s` ended with."""
+    """By Stripe's clock, in whole seconds as its events are: no later than when the question was asked."""
     return (date - timedelta(seconds=took_s)).replace(microsecond=0)
 
 
