@@ -42,7 +42,7 @@ DEPTH = timedelta(minutes=15)
 DEEP_EVERY = timedelta(seconds=30)
 # Pages of 100 events that one look asks for: with a look each 10 s it keeps up with 100 events a second.
 PAGES_MAX = 10
-DEEP_PAGES_MAX = 5
+DEEP_PAGES_MAX = 10
 # The cursor waits so long for an event that was found to be stored, since Redis may lose its message.
 STORED_WITHIN = timedelta(minutes=5)
 # After that no look comes by it any more: the cursor has gone on, and a deep look does not reach so far.
@@ -160,7 +160,9 @@ class CatchUp:
             await self._repository.move_cursor(reach.name, cursor, Cursor(await self._end(cursor, until)))
             await self._repository.forget_events(until - EVENT_LIFE, FORGET_MAX)
         else:
-            await self._repository.move_cursor(reach.name, cursor, Cursor(cursor.looked_until, after, until))
+            # In the next period, also where a look of this kind is not due yet.
+            again = now + self._often.every
+            await self._repository.move_cursor(reach.name, cursor, Cursor(cursor.looked_until, after, until), again)
         return put
 
     async def _page(self, after: str | None, deadline: float) -> Page:

@@ -239,7 +239,8 @@ DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE create
 # Whoever was slower than another one changes nothing.
 CURSOR_MOVE = """
 UPDATE event_cursor
-SET looked_until = coalesce($4::timestamptz, looked_until), walked_to = $5::varchar, walk_until = $6::timestamptz
+SET looked_until = coalesce($4::timestamptz, looked_until), walked_to = $5::varchar, walk_until = $6::timestamptz,
+    next_look_at = coalesce($7::timestamptz, next_look_at)
 WHERE name = $1 AND nullif(looked_until, 'epoch') IS NOT DISTINCT FROM $2::timestamptz
     AND walked_to IS NOT DISTINCT FROM $3::varchar
 """
@@ -486,11 +487,11 @@ class Repository:
             row = await connection.fetchrow(CURSOR_TAKE, now, name, every)
             return None if row is None else Cursor(**row)
 
-    async def move_cursor(self, name: str, old: Cursor, new: Cursor) -> None:
-        """Note how far the look has come that began at `old`."""
+    async def move_cursor(self, name: str, old: Cursor, new: Cursor, again: datetime | None = None) -> None:
+        """Note how far the look has come that began at `old`; the next one may be sooner than its period."""
         values = (old.looked_until, old.walked_to, new.looked_until, new.walked_to, new.walk_until)
         async with self._database.connection() as connection:
-            await connection.execute(CURSOR_MOVE, name, *values)
+            await connection.execute(CURSOR_MOVE, name, *values, again)
 
     async def forget_events(self, before: datetime, limit: int) -> None:
         """Drop the oldest of the events from `before`, at most so many."""

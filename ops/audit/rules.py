@@ -12,6 +12,11 @@ from datetime import datetime
 from ops.audit import money
 from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
 from ops.audit.money import STUCK
+from payment.disputes import DROPPED
+
+# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
+# forgotten, or nobody is there to drive it.
+STUCK = timedelta(minutes=2)
 
 # What a pending booking says of its payment, by the intent's status.
 WAITING = {
@@ -164,8 +169,8 @@ def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...
         return (waiting,) if booking.status == "pending" else ("none",)
     if booking.status == "pending":
         return ("ended",)
-    if payment.dispute_status is not None:
-        return (*MONEY, "disputed")
+    if payment.dispute_status is not None and payment.dispute_status not in DROPPED:
+        return ("disputed",)
     if booking.refund_amount is not None:
         return ("refund_pending",)
     allowed = []
@@ -178,8 +183,6 @@ def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...
     allowed.append(whole if back >= payment.amount_captured else "partially_refunded" if back else "paid")
     return tuple(allowed)
 
-
-MONEY = ("paid", "partially_refunded", "refunded", "refund_pending", "refund_failed", "none")
 
 # By the name that a finding carries, in the order in which they are said.
 RULES: dict[str, Callable[[Case, datetime], Iterator[str]]] = {

@@ -261,6 +261,25 @@ async def test_one_settler_goes_through_the_bookings_once_and_looks_again(stage:
     assert row["settle_after"] is None
 
 
+@pytest.mark.usefixtures("small_parts")
+async def test_booking_that_appears_behind_the_walk_is_found_before_it_ends(stage: Stage) -> None:
+    """Its time is older than what has been gone through: a look from the first one on comes last."""
+    show = await stage.show(50)
+    bookings = await stage.book(*(show.order() for _ in range(9)))
+    late = bookings[0]
+    await stage.rows("UPDATE bookings SET closing = 'by_customer' WHERE id = $1", late.id)
+    await called_off(stage, show)
+    await stage.settle_now()
+    # Not to be called off when the walk came by, and now it is.
+    await stage.rows("UPDATE bookings SET closing = NULL WHERE id = $1", late.id)
+    for _ in range(5):
+        await stage.settle_now()
+    rows = await stage.rows("SELECT closing FROM bookings")
+    assert [row["closing"] for row in rows] == ["event_cancelled"] * 9
+    (row,) = await stage.rows("SELECT settle_after FROM events")
+    assert row["settle_after"] is None
+
+
 async def test_called_off_events_are_listed_to_operators(stage: Stage) -> None:
     off, on = await stage.show(10), await stage.show(10, on_sale=False)
     await called_off(stage, off)

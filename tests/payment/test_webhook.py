@@ -98,6 +98,8 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
     await reports.close()
     metrics = await (await process.get("/metrics")).text()
     assert 'holdfast_stripe_calls_total{operation="create_intent",outcome="done"} 1.0' in metrics
+    (skew,) = [line.split()[1] for line in metrics.splitlines() if line.startswith("holdfast_stripe_clock_skew_")]
+    assert abs(float(skew)) < 2
     assert (await process.get("/health/ready")).status == 200
 
 
