@@ -23,6 +23,8 @@ from common.messages import (
 from tests.booking.stage import Stage, report
 
 SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)
+# How far our clock is ahead of Redis'.
+APART_S = [-300, 0, 300]
 
 
 async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
@@ -32,14 +34,24 @@ async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
     assert (await stage.row(booking))["settle_attempts"] == 1
 
 
-async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: Stage) -> None:
-    """In a rush the queue in front of Stripe is long; requests in it are not lost."""
+async def due_now(stage: Stage) -> None:
+    """Everything, while no time has passed for Redis either."""
+    await stage.rows("UPDATE bookings SET settle_after = $1 WHERE settle_after IS NOT NULL", stage.clock())
+    await stage.settle_now()
+
+
+@pytest.mark.parametrize("apart_s", APART_S)
+async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: Stage, apart_s: int) -> None:
+    """In a rush the queue in front of Stripe is long; requests in it are not lost. Redis dates the queue, and its
+    clock may be far from ours."""
+    stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
     lost, queued = await stage.book(show.order(), show.order())
-    await stage.rows("UPDATE bookings SET created_at = now() - interval '1 minute' WHERE id = $1", lost.id)
+    before = stage.clock() - timedelta(minutes=1)
+    await stage.rows("UPDATE bookings SET created_at = $2 WHERE id = $1", lost.id, before)
     first = CreatePaymentIntent(booking_id=uuid4(), event_id=show.id, amount=1, currency="eur")
     await stage.bus.publish([tell(first, "first in the queue")])
-    await stage.settle(SOON)
+    await due_now(stage)
     assert await stage.published("payment.intents") == [
         ("payment.create_intent", "first in the queue"),
         ("payment.create_intent", str(lost.id)),
@@ -47,26 +59,31 @@ async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: St
     assert (await stage.row(queued))["settle_attempts"] == 1
 
 
+@pytest.mark.parametrize("apart_s", APART_S)
 async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, apart_s: int
 ) -> None:
     """As when a big event is called off; what was changed before all that waits there has been handled or lost."""
     monkeypatch.setattr(settle, "COMMANDS_MANY", 1)
+    stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
     lost, waiting = [await stage.confirmed(show) for _ in range(2)]
     for booking in (lost, waiting):
         await stage.cancel(booking, CancelReason.BY_OPERATOR)
     held = await stage.pending(show)
-    await stage.rows("UPDATE bookings SET updated_at = now() - interval '1 minute' WHERE id = $1", lost.id)
+    before = stage.clock() - timedelta(minutes=1)
+    await stage.rows("UPDATE bookings SET updated_at = $2 WHERE id = $1", lost.id, before)
     await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
-    await stage.settle(SOON)
+    for each in (lost, waiting):
+        await stage.rows("UPDATE bookings SET settle_after = $2 WHERE id = $1", each.id, stage.clock())
+    await stage.settle_now()
     assert await stage.published("payment.commands") == [("payment.sync", "many")] * 2 + [
         ("payment.refund", str(lost.id))
     ]
     # What time has just made of a booking was never asked for before.
     await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
-    await stage.rows("UPDATE bookings SET expires_at = now() WHERE id = $1", held.id)
-    await stage.rows("UPDATE bookings SET settle_after = now() WHERE id = $1", held.id)
+    over = "UPDATE bookings SET expires_at = $2, settle_after = $2 WHERE id = $1"
+    await stage.rows(over, held.id, stage.clock())
     await stage.settle_now()
     assert ("payment.cancel_intent", str(held.id)) in await stage.published("payment.commands")
 
