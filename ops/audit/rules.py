@@ -14,10 +14,6 @@ from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
 from ops.audit.money import STUCK
 from payment.disputes import DROPPED
 
-# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
-# forgotten, or nobody is there to drive it.
-STUCK = timedelta(minutes=2)
-
 # What a pending booking says of its payment, by the intent's status.
 WAITING = {
     "creating": "creating",
