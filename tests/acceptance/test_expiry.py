@@ -19,7 +19,7 @@ from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 
 HOLD_SECONDS = 2
-HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "RELEASE_SECONDS": "1"}
+HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "RELEASE_SECONDS": "1"}
 # `make chaos` has a thousand.
 PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "400"))
 # How many of them are under way at once: what two cores can do within the life of a hold.
@@ -132,7 +132,7 @@ async def test_hold_ends_and_its_intent_with_it(hasty: Holdfast) -> None:
 async def test_decline_and_bank_debit_outlive_the_hold(hasty: Holdfast) -> None:
     """Who was declined has ten minutes to try again, and who pays by bank has as long as the bank takes: holds that
     began later end meanwhile."""
-    event = await hasty.event((1500, 4))
+    event = await hasty.event((1500, 4), payment_methods="all")
     declined, debited, failing = await customers(hasty, event, 3)
     assert (await declined.tries(DECLINED)).status == 402
     for who in (debited, failing):

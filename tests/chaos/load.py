@@ -132,6 +132,7 @@ class Load:
             "starts_at": STARTS_AT,
             "currency": "eur",
             "ticket_types": [{"name": "Row 1", "unit_amount": PRICE, "capacity": role.seats}],
+            "payment_methods": "all",  # some pay by bank debit
             **CANCELLABLE,
         }
         headers = {"Idempotency-Key": f"{role.name}-{number}"}

@@ -47,6 +47,10 @@ class Order:
     key: str
 
 
+# Of a booking that came to its end before its client was answered: while it waited in a mailbox, or for its intent.
+ENDED = ("hold_expired", "payment_canceled", "payment_rejected", "event_cancelled", "booking_cancelled")
+
+
 class Shopper:
     """One customer with one socket, who may have several bookings at a time."""
 
@@ -108,7 +112,7 @@ class Shopper:
             told = answer.body.get("id", answer.body.get("booking_id", id))
             if told != id:
                 judge.breaks("one key is one booking", f"{order.key} is {id}, and was {told}")
-            if answer.status == 409 and answer.code in ("sold_out", "not_on_sale"):
+            if answer.status == 409 and answer.code in ("sold_out", "not_on_sale", *ENDED):
                 return answer.code
             if answer.status not in (200, 201, 202):
                 judge.breaks("a right request is taken", f"POST /bookings: {answer.status} {answer.body}")
@@ -161,7 +165,7 @@ class Shopper:
             wanted=lambda: self._pending(id),
             since=self._began[id],
         )
-        if answer is None or answer.code == "nothing_to_pay":
+        if answer is None or answer.code in ("nothing_to_pay", *ENDED):
             return
         if answer.status != 200:
             self.visitor.judge.breaks("a right request is taken", f"create-intent: {answer.status} {answer.body}")
