@@ -245,7 +245,7 @@ class Mailbox:
         if not left.messages:
             return PutBack(0, left, more=False)
         after = self._looked_at
-        another_reads = self._turn is not None and not self._turn.mine
+        another_reads = not await self._reads()
         page = await put_back(self._redis, self.stream, types, after, move=not another_reads)
         if another_reads and page.found:
             await self._take_over()
@@ -254,6 +254,13 @@ class Mailbox:
         if page.found:
             left = (await waiting(self._redis, [self.stream]))[self.stream]
         return PutBack(page.found, left, more=bool(page.end))
+
+    async def _reads(self) -> bool:
+        """Whether this consumer is the one that reads, or may as well be."""
+        if self._turn is not None:
+            # Asked: at its start it only takes itself for the one.
+            self._turn.mine = await cast(Any, self._redis).execute_command(*self._turn.take) == MINE
+        return self._turn is None or self._turn.mine
 
     async def _take_over(self) -> None:
         """Be the one that reads: else one that does not know these messages would read them, and move them again.
