@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -10,10 +11,11 @@ from redis.asyncio import Redis
 
 from common.messages import MAILBOXES, PAYMENT_INTENTS
 from common.streams import dead_letters
+from common.unknown import unknown_messages
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.holdfast import Holdfast
-from tests.acceptance.poison import Fields, entry, letters, put, undecodable
+from tests.acceptance.poison import Fields, entry, letters, put, undecodable, unknown
 from tests.acceptance.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
@@ -41,6 +43,23 @@ async def test_entry_that_is_no_message_is_buried(battered: Holdfast, mailbox: s
                 assert buried[id][field.encode()] == (value.encode() if isinstance(value, str) else value), name
         await redis.delete(dead_letters(mailbox))
     await assert_clean(battered)
+
+
+async def set_aside(redis: Redis, mailbox: str) -> list[Fields]:
+    found = cast(Any, await redis.xrange(unknown_messages(mailbox)))
+    return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in found]
+
+
+@pytest.mark.parametrize("mailbox", MAILBOXES)
+async def test_entry_of_an_unknown_type_is_set_aside(battered: Holdfast, mailbox: str) -> None:
+    async with Redis.from_url(battered.stack.redis_url) as redis:
+        sent = list(unknown(mailbox).values())
+        for fields in sent:
+            await put(redis, mailbox, fields)
+        found = await eventually(lambda: set_aside(redis, mailbox), lambda found: len(found) == len(sent))
+        assert sorted(found, key=str) == sorted(sent, key=str)
+        assert await letters(redis, mailbox) == {}
+        await redis.delete(unknown_messages(mailbox))
 
 
 def report(version: int) -> Json:
