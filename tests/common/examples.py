@@ -10,6 +10,7 @@ from common import messages as m
 from common.resources import (
     Booking,
     BookingStatus,
+    Dispute,
     Event,
     Item,
     OperatorsEvent,
@@ -101,6 +102,7 @@ REPORT: dict[str, Any] = {
     "refund_failed_amount": 500,
     "refund_failed_whole": True,
     "disputed": True,
+    "disputes": (Dispute(id="du_1", status="won"),),
     "attempts": 2,
     "last_attempt_at": AT,
     "last_error": ERROR,
@@ -114,6 +116,11 @@ COMMAND: dict[str, Any] = {
 TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
 CHANGE = m.TicketTypeChange(id=OTHER, name="Sitzplatz", unit_amount=2000, capacity=20)
 
+REQUEST: dict[str, Any] = {
+    "request": m.OperatorRequest(subject="root", operation="PATCH /admin/events", key="k", content_hash="0" * 64),
+    "if_match": (3,),
+}
+
 _ALL: list[m.Message] = [
     m.Reply(result={"a": [1, None]}, error="conflict", detail="no", extra={"since": "today"}),
     m.CreateBooking(
@@ -122,7 +129,7 @@ _ALL: list[m.Message] = [
         event_id=OTHER,
         items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
     ),
-    m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER),
+    m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
     m.CreateEvent(
         event_id=OTHER,
@@ -140,6 +147,7 @@ _ALL: list[m.Message] = [
         sell_after_start=True,
         cancel_after_start=True,
         ticket_types=(TICKET_TYPE,),
+        **REQUEST,
     ),
     m.UpdateEvent(
         event_id=OTHER,
@@ -158,12 +166,14 @@ _ALL: list[m.Message] = [
             cancel_after_start=True,
         ),
         ticket_types=(CHANGE,),
+        **REQUEST,
     ),
-    m.CancelEvent(event_id=OTHER),
-    m.RetryRefunds(event_id=OTHER, retry_id=ID),
-    m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500),
+    m.CancelEvent(event_id=OTHER, **REQUEST),
+    m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
+    m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
     m.GetBooking(booking_id=ID, owner="guest:1"),
     m.ListBookings(
+        operator=True,
         owner="guest:1",
         status=BookingStatus.PENDING,
         event_id=OTHER,
