@@ -20,9 +20,9 @@ SECOND = timedelta(seconds=1)
 LIVE = payment(WAITING)
 
 
-def declined(number: int, age: int, status: IntentStatus = WAITING, **values: object) -> Picture:
+def declined(number: int, age: int, source: Source = Source.EVENT) -> Picture:
     at = NOW + age * SECOND
-    return picture(status, age=age, last_error=DECLINE, attempt=Attempt(f"ch_{number}", DECLINE, at), **values)
+    return picture(WAITING, source, age, last_error=DECLINE, attempt=Attempt(f"ch_{number}", DECLINE, at))
 
 
 def shown(of: Payment) -> tuple[int, int, datetime | None]:

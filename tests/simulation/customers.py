@@ -23,6 +23,8 @@ CARDS = {
     "pm_card_createDispute": 1,
     "pm_card_createDisputeInquiry": 1,
 }
+# Declined, each time alike.
+INSISTS_WITH = "pm_card_visa_chargeDeclined"
 PAYABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE = (*PAYABLE, "processing", "requires_capture")
 OPEN = disputes.OPEN
@@ -62,6 +64,18 @@ class Customers:
         params = {"payment_method": card, "use_stripe_sdk": True}
         what = f"pays {intent['id']} with {card}"
         return await self._do("customer", what, lambda work: intents.confirm(work, dict(params), intent["id"]))
+
+    async def insist(self) -> bool:
+        """Who was declined tries again with what is declined, each time, for as long as that goes on."""
+        waiting = [each for each in self._intents("requires_payment_method") if each["id"] in self._payable]
+        declined = [each["id"] for each in waiting if each["last_payment_error"] is not None]
+        for id in declined:
+            await self._insist_on(id)
+        return bool(declined)
+
+    async def _insist_on(self, id: str) -> None:
+        params = {"payment_method": INSISTS_WITH, "use_stripe_sdk": True}
+        await self._do("customer", f"insists on {id}", lambda work: intents.confirm(work, params, id))
 
     async def _authenticate(self, intent: Object) -> bool:
         passed = self._chance.random() < 0.7

@@ -16,8 +16,8 @@ import payment.domain
 import payment.handlers
 import payment.pictures
 import payment.repository
-from booking.domain import Signal
-from booking.state import CANCELLED, PENDING, Refusal
+from booking.domain import Decision, Moment, Signal
+from booking.state import CANCELLED, PENDING, Booking, Refusal
 from common.envelope import Delivery
 from common.loop import Loop
 from common.statuses import BookingStatus
@@ -179,6 +179,30 @@ def begun_events_are_sold() -> None:
     admission.sale_closed = lambda event, _: None if event.on_sale else Refusal("not_on_sale")
 
 
+def an_equal_decline_gives_nothing() -> None:
+    """Only what looks different is told: the second of two equal declines is not."""
+    domain: Any = payment.domain
+    visible = domain._visible
+
+    def _visible(of: Payment) -> tuple[object, ...]:
+        return tuple(visible(replace(of, failed_attempts=0, last_attempt_at=None)))
+
+    domain._visible = _visible
+
+
+def a_decline_moves_the_last_moment() -> None:
+    """Time to try again is given however often it was given before."""
+    ((always, declined),) = booking.domain.TABLE[PENDING, Signal.DECLINED]
+
+    def moved(of: Booking, moment: Moment) -> Decision:
+        decision = declined(of, moment)
+        until = moment.now + moment.terms.decline
+        after = decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until))
+        return decision if of.closing is not None else decision._replace(booking=after)
+
+    booking.domain.TABLE[PENDING, Signal.DECLINED] = ((always, moved),)
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -196,6 +220,8 @@ PLANTED: dict[str, Callable[[], None]] = {
         disputes_in_one_field,
         unknown_types_are_buried,
         begun_events_are_sold,
+        an_equal_decline_gives_nothing,
+        a_decline_moves_the_last_moment,
     )
 }
 

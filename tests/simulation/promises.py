@@ -18,6 +18,7 @@ from ops.audit.rules import judge_seats
 from payment.disputes import DROPPED
 from payment.pictures import BOOKING_ID, REFUND_ID
 from payment.stripe_api import StripeApi
+from tests.simulation.holds import Holds
 from tests.simulation.processes import NoQueue
 from tests.simulation.world import World
 
@@ -61,6 +62,7 @@ class Promises:
 
     def __init__(self, world: World, tampered: set[str]) -> None:
         self._world = world
+        self._holds = Holds(world)
         self._tampered = tampered
         self.rows: dict[str, Row] = {}
         self.payments: dict[str, Payment] = {}
@@ -76,6 +78,7 @@ class Promises:
             return
         if booking.changed:
             await self._read_bookings()
+            await self._holds.check()
         if payment.changed:
             await self._read_payments()
         if ledger.changed:
@@ -188,6 +191,7 @@ class Promises:
         await self.check()
         await self._check_history()
         self._check_answered()
+        await self._holds.check_settled()
         await self._check_disputes()
         outcome = await self._audit()
         for finding in outcome.mismatches:

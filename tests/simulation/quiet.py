@@ -16,6 +16,10 @@ QUIET_MAX_S = 4 * 3600.0
 # Between two looks at the event list, by the whole fleet, 10 s: also where the clock of who looks next is behind.
 LOOK_S = 10.5 + 2 * max(SKEWS_S)
 
+# Whoever was declined tries again so often: before a decline's time is over, so that only the hold's last moment
+# ends it.
+INSIST_EVERY_S = 240.0
+
 
 class Quiet:
     def __init__(
@@ -92,5 +96,8 @@ class Quiet:
             waits.append(move - EPOCH_S - loop.at)
         if not waits:
             return False
-        await self._world.advance(max(min(waits), 0.0) + 0.001)
+        wait = max(min(waits), 0.0)
+        if wait > INSIST_EVERY_S and await self._customers.insist():
+            wait = INSIST_EVERY_S
+        await self._world.advance(wait + 0.001)
         return True

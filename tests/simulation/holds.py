@@ -1,0 +1,79 @@
+"""A hold has a last moment that nothing moves; each attempt to pay counts, and gives its time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+
+from booking.schedule import CLOCKS_APART
+from booking.state import Terms
+from payment.pictures import FAILED_TYPE
+from tests.simulation.world import World
+
+HELD = """
+SELECT id::text, payment, closing, expires_at, hold_until, last_attempt_at FROM bookings WHERE status = 'pending'
+"""
+COUNTED = "SELECT booking_id::text, intent_id, failed_attempts FROM payments WHERE intent_id IS NOT NULL"
+TOLD = "SELECT id::text, attempts FROM bookings"
+PROMISE = "2 holds end"
+# What is left of the time to try again, whatever the clocks say.
+LEAST = Terms().decline - CLOCKS_APART
+
+
+@dataclass(frozen=True)
+class Held:
+    """A pending booking."""
+
+    id: str
+    payment: str
+    closing: str | None
+    expires_at: datetime
+    hold_until: datetime | None
+    last_attempt_at: datetime | None
+
+    def fault(self, fixed: datetime | None) -> str | None:
+        """What is wrong with it; its last moment was `fixed` when it was looked at before."""
+        if fixed is not None and self.hold_until != fixed:
+            return f"its last moment was moved from {fixed} to {self.hold_until}"
+        if self.payment != "creating" and self.hold_until is None:
+            return "it has no last moment"
+        if self.hold_until is not None and self.expires_at > self.hold_until:
+            return f"it ends at {self.expires_at}, after its last moment {self.hold_until}"
+        return None if self._has_its_time() else f"the attempt of {self.last_attempt_at} gave it no time"
+
+    def _has_its_time(self) -> bool:
+        if self.last_attempt_at is None or self.closing is not None:
+            return True
+        due = self.last_attempt_at + max(LEAST, timedelta())
+        return self.expires_at >= min(due, self.hold_until or due)
+
+
+class Holds:
+    """Remembers the last moments that it has seen."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._fixed: dict[str, datetime] = {}
+
+    async def check(self) -> None:
+        """After every commit."""
+        for record in await self._world.lasting.booking.raw.fetch(HELD):
+            held = Held(*record)
+            if (fault := held.fault(self._fixed.get(held.id))) is not None:
+                self._world.story.violate(PROMISE, f"{held.id}: {fault}")
+            if held.hold_until is not None:
+                self._fixed.setdefault(held.id, held.hold_until)
+
+    async def check_settled(self) -> None:
+        """Every attempt that failed at Stripe is counted once, and its booking was told."""
+        lasting = self._world.lasting
+        events = self._world.stripe.ledger.read("SELECT body FROM events WHERE type = ?", (FAILED_TYPE,))
+        failed = Counter(orjson.loads(body)["data"]["object"]["id"] for (body,) in events)
+        told = dict(await lasting.booking.raw.fetch(TOLD))
+        for id, intent_id, counted in await lasting.payment.raw.fetch(COUNTED):
+            if (counted, told.get(id, counted)) != (failed[intent_id], failed[intent_id]):
+                text = f"{failed[intent_id]} attempts failed, counted {counted}, told {told.get(id)}"
+                self._world.story.violate("attempts count", f"{id}: {text}")
