@@ -16,8 +16,8 @@ from tests.simulation.world import World
 HELD = """
 SELECT id::text, payment, closing, expires_at, hold_until, last_attempt_at FROM bookings WHERE status = 'pending'
 """
-COUNTED = "SELECT booking_id::text, intent_id, failed_attempts FROM payments WHERE intent_id IS NOT NULL"
-TOLD = "SELECT id::text, attempts FROM bookings"
+COUNTED = "SELECT booking_id::text, intent_id, failed_attempts, version FROM payments WHERE intent_id IS NOT NULL"
+TOLD = "SELECT id::text, payment_version, attempts FROM bookings"
 PROMISE = "2 holds end"
 # What is left of the time to try again, whatever the clocks say.
 LEAST = Terms().decline - CLOCKS_APART
@@ -67,13 +67,22 @@ class Holds:
             if held.hold_until is not None:
                 self._fixed.setdefault(held.id, held.hold_until)
 
+    async def check_told(self) -> None:
+        """A booking that has heard of a payment's newest version knows of every attempt that is counted in it."""
+        lasting = self._world.lasting
+        told = {id: (version, attempts) for id, version, attempts in await lasting.booking.raw.fetch(TOLD)}
+        for id, _, counted, version in await lasting.payment.raw.fetch(COUNTED):
+            heard, attempts = told.get(id, (0, 0))
+            if heard == version and attempts != counted:
+                self._world.story.violate("attempts count", f"{id} v{version}: counted {counted}, told {attempts}")
+
     async def check_settled(self) -> None:
         """Every attempt that failed at Stripe is counted once, and its booking was told."""
         lasting = self._world.lasting
         events = self._world.stripe.ledger.read("SELECT body FROM events WHERE type = ?", (FAILED_TYPE,))
         failed = Counter(orjson.loads(body)["data"]["object"]["id"] for (body,) in events)
-        told = dict(await lasting.booking.raw.fetch(TOLD))
-        for id, intent_id, counted in await lasting.payment.raw.fetch(COUNTED):
+        told = {id: attempts for id, _, attempts in await lasting.booking.raw.fetch(TOLD)}
+        for id, intent_id, counted, _ in await lasting.payment.raw.fetch(COUNTED):
             if (counted, told.get(id, counted)) != (failed[intent_id], failed[intent_id]):
                 text = f"{failed[intent_id]} attempts failed, counted {counted}, told {told.get(id)}"
                 self._world.story.violate("attempts count", f"{id}: {text}")

@@ -83,6 +83,8 @@ class Promises:
             await self._read_payments()
         if ledger.changed:
             self._read_stripe()
+        if booking.changed or payment.changed:
+            await self._holds.check_told()
         booking.changed = payment.changed = ledger.changed = False
         for case in self.cases():
             for promise, text in self._judge(case):
