@@ -66,12 +66,11 @@ class Customers:
         return await self._do("customer", what, lambda work: intents.confirm(work, dict(params), intent["id"]))
 
     async def insist(self) -> bool:
-        """Who was declined tries again with what is declined, each time, for as long as that goes on."""
-        waiting = [each for each in self._intents("requires_payment_method") if each["id"] in self._payable]
-        declined = [each["id"] for each in waiting if each["last_payment_error"] is not None]
-        for id in declined:
+        """All who can still pay do so with what is declined, each time, for as long as that goes on."""
+        waiting = [each["id"] for each in self._intents("requires_payment_method") if each["id"] in self._payable]
+        for id in waiting:
             await self._insist_on(id)
-        return bool(declined)
+        return bool(waiting)
 
     async def _insist_on(self, id: str) -> None:
         params = {"payment_method": INSISTS_WITH, "use_stripe_sdk": True}

@@ -16,8 +16,7 @@ QUIET_MAX_S = 4 * 3600.0
 # Between two looks at the event list, by the whole fleet, 10 s: also where the clock of who looks next is behind.
 LOOK_S = 10.5 + 2 * max(SKEWS_S)
 
-# Whoever was declined tries again so often: before a decline's time is over, so that only the hold's last moment
-# ends it.
+# Whoever can pay is declined so often: before a decline's time is over, so that only the last moment ends the hold.
 INSIST_EVERY_S = 240.0
 
 
