@@ -25,6 +25,10 @@ MANY_REFUNDS = """
 INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
 SELECT gen_random_uuid(), booking_id, 100, 'failed', now(), now(), now() FROM payments
 """
+MANY_STRAYS = """
+INSERT INTO stray_intents (intent_id, booking_id, found_at, return_after, status)
+SELECT 'pi_stray_' || n, gen_random_uuid(), now(), now(), 'canceled' FROM generate_series(1, 20000) AS n
+"""
 TYPES, VALUES = "(timestamptz, int, interval, interval)", "(now(), 200, '5 s', '20 s')"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
 DOUBTS, STRAYS = "payments_look_due", "stray_intents_due"
@@ -60,8 +64,8 @@ async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many settled payments, with their refunds."""
-    for query in (MANY_PAYMENTS, MANY_REFUNDS, "ANALYZE payments, refunds"):
+    """Very many settled payments, with their refunds, and strays."""
+    for query in (MANY_PAYMENTS, MANY_REFUNDS, MANY_STRAYS, "ANALYZE payments, refunds, stray_intents"):
         await stage.rows(query)
     return stage
 
