@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -22,13 +23,16 @@ from common.telemetry import METRICS
 from common.web import new_app
 from common.wiring import (
     BUS,
+    CLOCK,
     DATABASE,
     REDIS,
     Context,
     Reads,
     actor_context,
     bus_context,
+    clock_context,
     database_context,
+    postgres_clock,
 )
 
 REPOSITORY = web.AppKey("repository", Repository)
@@ -36,17 +40,15 @@ AVAILABILITY = web.AppKey("availability", Availability)
 SETTLER = web.AppKey("settler", BookingSettler)
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def build_app(settings: BookingSettings) -> web.Application:
-    """The application of `settings`; nothing is opened before it starts."""
+def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
+    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app()
+    postgres_clock(app, settings, own_clock)
     app.cleanup_ctx.extend(
         (
             bus_context("booking", settings),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
+            clock_context,
             availability_context(settings),
             queue_context(settings),
             settle_context(settings),
@@ -58,7 +60,7 @@ def build_app(settings: BookingSettings) -> web.Application:
 
 def reads(app: web.Application, settings: BookingSettings) -> Mapping[str, Reads]:
     """What the actor reads: money first, so that a rush of new bookings does not hold it up."""
-    repository, availability = app[REPOSITORY], app[AVAILABILITY]
+    repository, availability, now = app[REPOSITORY], app[AVAILABILITY], app[CLOCK]
     bookings = BookingHandlers(repository, availability, app[METRICS], now, settings.terms)
     programme = ProgrammeHandlers(repository, availability, now)
     return {
@@ -102,7 +104,7 @@ def settle_context(settings: BookingSettings) -> Context:
             app[AVAILABILITY],
             app[BUS],
             app[REDIS],
-            now,
+            app[CLOCK],
             settings.terms,
             timedelta(days=settings.operator_key_days),
         )

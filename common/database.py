@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.context import TortoiseContext
 
+from common.clock import Reading
 from common.outages import DatabaseAway, database_away, said
 from common.urls import postgres_options
 
@@ -120,6 +121,13 @@ class Database:
                 await _roll_back(connection, transaction)
                 raise
             await transaction.commit()
+
+    async def read_clock(self, monotonic: Callable[[], float]) -> Reading:
+        """The server's time, see clock.py. Raises DatabaseAway."""
+        async with self.connection() as connection:
+            sent = monotonic()
+            told = await connection.fetchval("SELECT clock_timestamp()")
+            return Reading(told.timestamp(), sent, monotonic())
 
     async def ping(self) -> None:
         """Raises DatabaseAway when the database cannot be reached, or takes no writes."""

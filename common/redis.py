@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
+from common.clock import Reading
 from common.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
@@ -127,6 +128,13 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
     if client.connection_pool.connection_class is SSLConnection:  # rediss:// has its own
         client.connection_pool.connection_class = _TlsConnection
     return client
+
+
+async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Reading:
+    """The server's time, see clock.py: https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
+    sent = monotonic()
+    seconds, microseconds = await cast(Any, redis).time()
+    return Reading(seconds + microseconds / 1e6, sent, monotonic())
 
 
 async def writable(redis: Redis) -> None:

@@ -65,6 +65,8 @@ class ActorSettings(ProcessSettings):
     attempts_max: int = Field(default=5, ge=1, le=100)
     # Consumers without pending entries are forgotten after this.
     consumer_idle_ms: int = Field(default=3_600_000, ge=1000)
+    # A process whose own clock differs by more from that of Postgres, or of Redis, says so. It acts by theirs.
+    clock_skew_max_seconds: float = Field(default=5.0, gt=0)
     # XREADGROUP waits so long for news; also how long a stop may have to wait for a reading loop.
     block_ms: int = Field(default=1000, ge=10, le=10_000)
 

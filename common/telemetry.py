@@ -65,6 +65,12 @@ class Metrics:
             ("mailbox",),
             registry=self.registry,
         )
+        self.clock_offset = Gauge(
+            "holdfast_clock_offset_seconds",
+            "How far this process' own clock is ahead of the server's, by which it acts; below 0 it is behind",
+            ("source",),
+            registry=self.registry,
+        )
         self.unexpected = Counter(
             "holdfast_unexpected",
             "Messages that no row of the state table expects",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -11,13 +13,15 @@ from redis.asyncio import Redis
 
 from common.actor import Actor, Handlers, Intake
 from common.bus import Bus
+from common.clock import Clock, Read, Reading
 from common.database import Database, open_database
 from common.health import HEALTH
 from common.messages import MAILBOXES
 from common.outages import RedisAway
+from common.redis import read_clock
 from common.settings import ActorSettings
 from common.streams import Mailbox, connect, lengths, writable
-from common.supervisor import SUPERVISOR
+from common.supervisor import SUPERVISOR, cancel
 from common.telemetry import METRICS, SAMPLERS
 from common.turns import Turn
 from common.unknown import waiting
@@ -28,6 +32,11 @@ REDIS = web.AppKey("redis", Redis)
 BLOCKING = web.AppKey("blocking", Redis)
 BUS = web.AppKey("bus", Bus)
 DATABASE = web.AppKey("database", Database)
+CLOCK = web.AppKey("clock", Clock)
+
+# At the start the time is waited for so long. Where its server is away the process starts all the same, and what
+# acts by time does not.
+CLOCK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -73,6 +82,48 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
     return context
 
 
+def postgres_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
+    """CLOCK: the time of the database. `own`: this process' own wall clock, which is only watched."""
+
+    async def read(monotonic: Callable[[], float]) -> Reading:
+        return await app[DATABASE].read_clock(monotonic)
+
+    return _clock(app, "postgres", read, settings, own)
+
+
+def redis_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
+    """CLOCK: the time of Redis. `own`: this process' own wall clock, which is only watched."""
+
+    async def read(monotonic: Callable[[], float]) -> Reading:
+        return await read_clock(app[REDIS], monotonic)
+
+    return _clock(app, "redis", read, settings, own)
+
+
+def _clock(
+    app: web.Application, source: str, read: Read, settings: ActorSettings, own: Callable[[], float]
+) -> Clock:
+    offset, skew_max_s = app[METRICS].clock_offset, settings.clock_skew_max_seconds
+    clock = app[CLOCK] = Clock(source, read, skew_max_s=skew_max_s, offset=offset, own=own)
+
+    async def complaint() -> str | None:
+        return clock.complaint()
+
+    app[HEALTH].notice("clock", complaint)
+    return clock
+
+
+async def clock_context(app: web.Application) -> AsyncIterator[None]:
+    """CLOCK is measured."""
+    gate = app[HEALTH].gate("clock")
+    measuring = app[SUPERVISOR].spawn("clock", app[CLOCK].run(gate))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOCK_SECONDS):
+            await gate.opened.wait()
+    yield
+    await cancel(measuring)
+
+
 @dataclass(frozen=True, slots=True)
 class Reads:
     """What an actor reads from one mailbox: its handlers, and `slots` where batches run side by side."""
@@ -87,6 +138,10 @@ def actor_context(
     """The actor's loops, one for each mailbox; at the end they finish what they took and acknowledge it."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
+        async def reachable() -> None:
+            await app[DATABASE].ping()
+            app[CLOCK]()
+
         intakes = [
             Intake(
                 Mailbox(
@@ -110,7 +165,7 @@ def actor_context(
             settings=settings,
             metrics=app[METRICS],
             health=app[HEALTH],
-            ping=app[DATABASE].ping,
+            ping=reachable,
         )
 
         async def stop(_: web.Application) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import aiohttp
@@ -13,7 +14,7 @@ from common.health import HEALTH
 from common.supervisor import SUPERVISOR, cancel
 from common.telemetry import METRICS
 from common.web import new_app
-from common.wiring import BLOCKING, BUS, REDIS, bus_context
+from common.wiring import BLOCKING, BUS, CLOCK, REDIS, bus_context, clock_context, redis_clock
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
 from gateway.docs import PAGES, Pages
 from gateway.door import DOOR, LIMITER, SNAPSHOTS, TURNS, Door, Limiter, Snapshots, Turns
@@ -38,7 +39,8 @@ LISTENING_SECONDS = 1.0
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     if settings.auth_jwt_secret is not None:
-        app[AUTHENTICATOR] = Authenticator(settings, SecretKey(settings.auth_jwt_secret.get_secret_value()))
+        key = SecretKey(settings.auth_jwt_secret.get_secret_value())
+        app[AUTHENTICATOR] = Authenticator(settings, key, app[CLOCK].timestamp)
         yield
         return
     assert settings.auth_jwks_url is not None
@@ -49,7 +51,7 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
             cache_s=settings.auth_jwks_cache_seconds,
             interval_s=settings.auth_jwks_interval_seconds,
         )
-        app[AUTHENTICATOR] = Authenticator(settings, keys)
+        app[AUTHENTICATOR] = Authenticator(settings, keys, app[CLOCK].timestamp)
         yield
 
 
@@ -87,7 +89,8 @@ async def _send_clients_elsewhere(app: web.Application) -> None:
     await app[HUB].stop()
 
 
-def build_app(settings: GatewaySettings) -> web.Application:
+def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
+    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(
         (preflight(settings.cors_origins),),
         body_seconds=settings.body_seconds,
@@ -100,6 +103,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
         queue_max_bytes=settings.ws_queue_max_bytes,
         message_max_bytes=settings.ws_message_max_bytes,
         ping_s=settings.ws_ping_seconds,
+        clock=redis_clock(app, settings, own_clock).timestamp,
     )
     app[WAITERS] = Waiters()
     app[QUEUE] = Queue(app[HUB])
@@ -107,7 +111,7 @@ def build_app(settings: GatewaySettings) -> web.Application:
     app[SNAPSHOTS] = Snapshots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[LIMITER] = Limiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(document((*routes, *PROCESS)))
-    app.cleanup_ctx.extend((bus_context("gateway", settings), _authenticator, _listening))
+    app.cleanup_ctx.extend((bus_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))
     app.on_shutdown.append(_send_clients_elsewhere)
     register(app, routes)

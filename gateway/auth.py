@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import math
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -63,9 +64,11 @@ class SecretKey:
 class Authenticator:
     """Turns bearer tokens into identities."""
 
-    def __init__(self, settings: GatewaySettings, keys: Keys) -> None:
+    def __init__(self, settings: GatewaySettings, keys: Keys, clock: Callable[[], float]) -> None:
+        """`clock` says the time, in Unix seconds."""
         self._settings = settings
         self._keys = keys
+        self._clock = clock
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
 
     async def authenticate(self, request: web.Request) -> Identity:
@@ -76,13 +79,16 @@ class Authenticator:
         return await self.identify(token.strip())
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthorized for a token that is not valid now."""
+        """Raises Unauthorized for a token that is not valid now; Away where the time is not known."""
+        now = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
-        if known is not None and time.time() < known[1]:
+        if known is not None and now < known[1]:
             return known[0]
-        identity = _identity(self._claims(token, await self._keys.find(token)))
-        self._known[digest] = (identity, min(identity.expires_at, time.time() + CACHE_SECONDS))
+        claims = self._claims(token, await self._keys.find(token))
+        check_times(claims, now)
+        identity = _identity(claims)
+        self._known[digest] = (identity, min(identity.expires_at, now + CACHE_SECONDS))
         self._known.move_to_end(digest)
         if len(self._known) > CACHE_MAX:
             self._known.popitem(last=False)
@@ -96,13 +102,36 @@ class Authenticator:
                 algorithms=list(self._settings.algorithms),
                 audience=self._settings.auth_audience,
                 issuer=self._settings.auth_issuer,
-                leeway=LEEWAY_S,
-                options={"require": ["exp", "iss", "aud", "sub"]},
+                # By PyJWT these would be compared with this process' own clock; see check_times.
+                options={
+                    "require": ["exp", "iss", "aud", "sub"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
             )
-        except jwt.ExpiredSignatureError:
-            raise Unauthorized("The token has expired") from None
-        except (jwt.PyJWTError, ValueError, OverflowError) as error:  # of a time that is no float
+        except (jwt.PyJWTError, ValueError) as error:
             raise Unauthorized("The token is not valid") from error
+
+
+def check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Raises Unauthorized unless `now`, Unix seconds, is within the token's time:
+    https://www.rfc-editor.org/rfc/rfc7519#section-4.1.4."""
+    if _seconds(claims["exp"]) <= now - LEEWAY_S:
+        raise Unauthorized("The token has expired")
+    for claim in ("nbf", "iat"):
+        if claim in claims and _seconds(claims[claim]) > now + LEEWAY_S:
+            raise Unauthorized("The token is not valid yet")
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise Unauthorized("The token's times must be numbers of seconds")
+    return seconds
 
 
 def _identity(claims: dict[str, Any]) -> Identity:
@@ -116,14 +145,6 @@ def _identity(claims: dict[str, Any]) -> Identity:
     return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
 
 
-def _seconds(value: Any) -> float:
-    """Raises Unauthorized for a time that no clock will ever show."""
-    try:
-        return float(value)
-    except OverflowError:
-        raise Unauthorized("The token is not valid") from None
-
-
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
     token: str
@@ -131,17 +152,17 @@ class IssuedToken:
     expires_at: datetime
 
 
-def issue_guest(settings: GatewaySettings) -> IssuedToken:
-    """A token for a new subject without any scope, signed with the shared secret."""
+def issue_guest(settings: GatewaySettings, now: float) -> IssuedToken:
+    """A token for a new subject without any scope, signed with the shared secret. `now` is in Unix seconds."""
     assert settings.auth_jwt_secret is not None
-    now = int(time.time())
-    expires = now + settings.auth_token_seconds
+    issued = int(now)
+    expires = issued + settings.auth_token_seconds
     subject = f"{GUEST}{uuid7().hex}"
     claims = {
         "sub": subject,
         "iss": settings.auth_issuer,
         "aud": settings.auth_audience,
-        "iat": now,
+        "iat": issued,
         "exp": expires,
     }
     token = jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), algorithm="HS256")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -58,8 +58,16 @@ class Hub:
     """All sockets of this process, by topic."""
 
     def __init__(
-        self, registry: CollectorRegistry, *, queue_max_bytes: int, message_max_bytes: int, ping_s: float
+        self,
+        registry: CollectorRegistry,
+        *,
+        queue_max_bytes: int,
+        message_max_bytes: int,
+        ping_s: float,
+        clock: Callable[[], float],
     ) -> None:
+        """`clock` says the time, in Unix seconds: it is asked once there is a socket with a token."""
+        self._clock = clock
         self._queue_max = queue_max_bytes
         self._message_max = message_max_bytes
         self._ping_s = ping_s
@@ -135,9 +143,8 @@ class Hub:
         """Ping those who are silent, and close those whose time is over, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self._ping_s / 2))
-            now = time.time()
             for socket in tuple(self._sockets):
-                if socket.expires_at is not None and socket.expires_at <= now:
+                if socket.expires_at is not None and socket.expires_at <= self._clock():
                     self.close(socket, Close.UNAUTHORIZED, "The token has expired")
                 else:
                     socket.look(self._ping_s)

@@ -32,7 +32,7 @@ from common.messages import (
 )
 from common.resources import Booking, BookingStatus, PaymentStatus
 from common.web import TRACEPARENT, json_response, read_body
-from common.wiring import BUS
+from common.wiring import BUS, CLOCK
 from gateway.auth import Identity, issue_guest
 from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent
 from gateway.conditions import etag, if_match
@@ -78,7 +78,7 @@ def as_seen_by(identity: Identity, booking: dict[str, Any]) -> dict[str, Any]:
 
 
 async def create_guest(request: web.Request) -> web.Response:
-    issued = issue_guest(request.app[SETTINGS])
+    issued = issue_guest(request.app[SETTINGS], request.app[CLOCK].timestamp())
     guest = GuestToken(token=issued.token, subject=issued.subject, expires_at=issued.expires_at)
     return json_response(guest.model_dump(mode="json"), status=201)
 

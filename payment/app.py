@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
 
@@ -14,13 +14,16 @@ from common.telemetry import METRICS
 from common.web import new_app
 from common.wiring import (
     BUS,
+    CLOCK,
     DATABASE,
     REDIS,
     Context,
     Reads,
     actor_context,
     bus_context,
+    clock_context,
     database_context,
+    postgres_clock,
 )
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
@@ -39,15 +42,13 @@ SETTLER = web.AppKey("settler", PaymentSettler)
 CATCH_UP = web.AppKey("catch_up", CatchUp)
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def build_app(settings: PaymentSettings) -> web.Application:
-    """The application of `settings`; nothing is opened before it starts."""
+def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
+    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
+    postgres_clock(app, settings, own_clock)
     receive = webhook(
         lambda: app[BUS],
+        clock=lambda: app[STRIPE].clock.now(),
         secrets=settings.stripe_webhook_secrets,
         tolerance_s=settings.webhook_tolerance_seconds,
         livemode=settings.livemode,
@@ -57,6 +58,7 @@ def build_app(settings: PaymentSettings) -> web.Application:
         (
             bus_context("payment", settings),
             database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
+            clock_context,
             stripe_context(settings),
             handlers_context(settings),
             settle_context(settings),
@@ -95,7 +97,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
             timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, now, accounts=app[REPOSITORY])
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], accounts=app[REPOSITORY])
             yield
             await pacer.close()
 
@@ -119,7 +121,7 @@ def handlers_context(settings: PaymentSettings) -> Context:
         app[HANDLERS] = PaymentHandlers(
             repository,
             app[STRIPE],
-            now,
+            app[CLOCK],
             lost,
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
@@ -133,13 +135,13 @@ def settle_context(settings: PaymentSettings) -> Context:
     """SETTLER and CATCH_UP, at work."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        settler = app[SETTLER] = PaymentSettler(app[REPOSITORY], app[BUS], now)
+        settler = app[SETTLER] = PaymentSettler(app[REPOSITORY], app[BUS], app[CLOCK])
         catch_up = app[CATCH_UP] = CatchUp(
             app[REPOSITORY],
             app[STRIPE],
             app[BUS],
             app[REDIS],
-            now,
+            app[CLOCK],
             settings.event_catch_up_seconds,
             settings.livemode,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -64,9 +65,8 @@ async def receive_webhook(request: web.Request) -> web.Response:
     """Stripe is answered as soon as the event is on its stream."""
     settings = request.app[SETTINGS]
     header = request.headers.get("Stripe-Signature")
-    payload = verify(
-        await read_body(request), header, [settings.stripe_webhook_secrets], settings.webhook_tolerance_seconds
-    )
+    not_before = time.time() - settings.webhook_tolerance_seconds
+    payload = verify(await read_body(request), header, [settings.stripe_webhook_secrets], not_before)
     try:
         await request.app[STREAMS].put_webhook(payload)
     except RedisAway as away:
@@ -162,7 +162,7 @@ def build_app(settings: ReferenceSettings) -> web.Application:
     app[SETTINGS] = settings
     app[SOCKETS] = defaultdict[str, set[web.WebSocketResponse]](set)
     assert settings.auth_jwt_secret is not None
-    app[AUTHENTICATOR] = Authenticator(settings, SecretKey(settings.auth_jwt_secret.get_secret_value()))
+    app[AUTHENTICATOR] = Authenticator(settings, SecretKey(settings.auth_jwt_secret.get_secret_value()), time.time)
     app.router.add_post("/bookings", create_booking)
     app.router.add_get("/bookings/{id}", get_booking)
     app.router.add_post("/admin/events", create_event)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -198,13 +199,17 @@ class InProcess(Fleet):
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
 async def stand_in(redis_url: str) -> AsyncIterator[str]:
     """Stripe's stand-in, whose webhooks come in by payment's own view; says its URL. Nobody kills these two."""
     redis = connect(redis_url)
     door = new_app()
     door[BUS] = Bus(redis, source="/payment/door", instance="door")
-    receive = webhook(lambda: door[BUS], secrets=(SECRET,), tolerance_s=300, livemode=False)
+    receive = webhook(lambda: door[BUS], clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
     door.router.add_post("/payment/webhook", receive)
     async with serving(door) as door_url:
         settings = SandboxSettings(

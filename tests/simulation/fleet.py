@@ -13,8 +13,8 @@ from tests.simulation.world import World
 
 # As mailboxes have it from the settings.
 CLAIM_IDLE_S = 25.0
-# How far a process' clock may be from those of the others.
-SKEWS_S = (0.0, 0.0, 0.4, -0.4, 3.0, -3.0)
+# How far a process' own clock, by which it must not act, may be ahead of Stripe's.
+OWN_AHEAD_S = (0.0, 0.4, -3.0, 1200.0, -1200.0)
 KINDS: tuple[type[BookingProcess] | type[PaymentProcess], ...] = (BookingProcess, PaymentProcess)
 EACH = 2
 
@@ -37,8 +37,7 @@ class Fleet:
     def _start(self, kind: type[BookingProcess] | type[PaymentProcess]) -> None:
         self._started += 1
         name = f"{'booking' if kind is BookingProcess else 'payment'}-{self._started}"
-        skew_s = self._world.profile.skew_s + self._world.chance.choice(SKEWS_S)
-        process = kind(self._world, name, timedelta(seconds=skew_s))
+        process = kind(self._world, name, timedelta(seconds=self._world.chance.choice(OWN_AHEAD_S)))
         if self._world.gates.happens(Fault.OLDER_RELEASE):
             process.lacks = self._world.chance.choice(process.types())
         self.processes.append(process)

@@ -18,6 +18,7 @@ import payment.pictures
 import payment.repository
 from booking.domain import Decision, Moment, Signal
 from booking.state import CANCELLED, PENDING, Booking, Refusal
+from common.clock import Clock
 from common.envelope import Delivery
 from common.loop import Loop
 from common.statuses import BookingStatus
@@ -203,6 +204,12 @@ def a_decline_moves_the_last_moment() -> None:
     booking.domain.TABLE[PENDING, Signal.DECLINED] = ((always, moved),)
 
 
+def acts_by_its_own_clock() -> None:
+    """A process does what is due by its own clock, which may be twenty minutes ahead or behind."""
+    clock: Any = Clock
+    clock.timestamp = lambda self: self._own()
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -222,6 +229,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         begun_events_are_sold,
         an_equal_decline_gives_nothing,
         a_decline_moves_the_last_moment,
+        acts_by_its_own_clock,
     )
 }
 

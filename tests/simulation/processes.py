@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from booking.repository import Repository as BookingRepository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
 from common.bus import Bus
+from common.clock import Clock, Reading
 from common.errors import HoldfastError
 from common.health import Gate
 from common.loop import Handlers, Intake, Loop
@@ -79,11 +80,23 @@ class ActorProcess(Process, ABC):
     """Its loops run; its settler's passes are started by the scheduler."""
 
     def __init__(
-        self, world: World, name: str, skew: timedelta, settings: ActorSettings, database: GatedDatabase
+        self, world: World, name: str, own_ahead: timedelta, settings: ActorSettings, database: GatedDatabase
     ) -> None:
         super().__init__(name)
         self.world = world
-        self._skew = skew
+
+        async def read(_: Callable[[], float]) -> Reading:
+            return world.told_time()
+
+        self.now = Clock(
+            "postgres",
+            read,
+            skew_max_s=settings.clock_skew_max_seconds,
+            offset=world.lasting.metrics.clock_offset,
+            own=lambda: (world.clock.now() + own_ahead).timestamp(),
+            monotonic=world.monotonic,
+        )
+        self.now.take(world.told_time())
         self._settings = settings
         self._database = database
         self.redis = cast(Redis, world.redis)
@@ -100,10 +113,6 @@ class ActorProcess(Process, ABC):
     @abstractmethod
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         """The mailboxes, with their handlers and how many entries may be in hand at once."""
-
-    def now(self) -> datetime:
-        """The time by this process' clock, which is `skew` ahead of Stripe's."""
-        return self.world.clock.now() + self._skew
 
     def start(self) -> None:
         older = "" if self.lacks is None else f", of the release before, without {self.lacks}"
@@ -141,11 +150,12 @@ class ActorProcess(Process, ABC):
         await self._database.ping()
 
     def settle(self) -> None:
-        """One pass of the settler."""
+        """The time is measured once more, and the settler makes a pass."""
 
         async def work() -> None:
             self.settling = True
             try:
+                await self.now.measure()
                 await self.settler.run_once()
             finally:
                 self.settling = False
@@ -168,8 +178,8 @@ class ActorProcess(Process, ABC):
 class BookingProcess(ActorProcess):
     """The booking actor."""
 
-    def __init__(self, world: World, name: str, skew: timedelta) -> None:
-        super().__init__(world, name, skew, BOOKING_SETTINGS, world.lasting.booking)
+    def __init__(self, world: World, name: str, own_ahead: timedelta) -> None:
+        super().__init__(world, name, own_ahead, BOOKING_SETTINGS, world.lasting.booking)
         terms = BOOKING_SETTINGS.terms
         self.repository = BookingRepository(world.lasting.booking)
         self.availability = Availability(self.repository, self.bus, 250)
@@ -193,8 +203,8 @@ class BookingProcess(ActorProcess):
 class PaymentProcess(ActorProcess):
     """The payment actor, its webhook endpoint and its look at Stripe's event list."""
 
-    def __init__(self, world: World, name: str, skew: timedelta) -> None:
-        super().__init__(world, name, skew, PAYMENT_SETTINGS, world.lasting.payment)
+    def __init__(self, world: World, name: str, own_ahead: timedelta) -> None:
+        super().__init__(world, name, own_ahead, PAYMENT_SETTINGS, world.lasting.payment)
         settings = PAYMENT_SETTINGS
         gate = Gate("stripe")
         gate.open()
@@ -230,6 +240,7 @@ class PaymentProcess(ActorProcess):
         )
         self._receive = webhook(
             lambda: self.bus,
+            clock=self.api.clock.now,
             secrets=settings.stripe_webhook_secrets,
             tolerance_s=settings.webhook_tolerance_seconds,
             livemode=settings.livemode,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from booking.state import Reason
 from common.health import Gate
 from ops.audit import money
 from ops.audit.databases import BOOKING_COLUMNS, PAYMENT_COLUMNS, SEATS, Databases
@@ -22,7 +24,7 @@ from tests.simulation.holds import Holds
 from tests.simulation.processes import NoQueue
 from tests.simulation.world import World
 
-BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason FROM bookings ORDER BY id"
+BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason, expires_at FROM bookings ORDER BY id"
 PAYMENTS = f"SELECT {PAYMENT_COLUMNS} FROM payments ORDER BY booking_id"
 REFUNDS = """
 SELECT booking_id::text, id::text, amount, status, stripe_refund_id, drive_after FROM refunds
@@ -45,6 +47,8 @@ WHERE (
     AND t.from_status = 'confirmed' AND t.to_status = 'cancelled' AND t.reason = 'by_customer'
 )
 """
+# Of a clock that is measured.
+CLOCK_ERROR = timedelta(seconds=1)
 # Somebody has been told aloud, and has to see to it.
 LOUD = ("refund_failed", "disputed")
 
@@ -96,9 +100,11 @@ class Promises:
         self.rows = {}
         for record in await raw.fetch(BOOKINGS):
             columns = dict(record)
-            reason = columns.pop("reason")
+            reason, expires_at = columns.pop("reason"), columns.pop("expires_at")
             columns.pop("items")
-            self.rows[columns["id"]] = Row(Booking(items_amount=columns["amount"], **columns), reason)
+            row = Row(Booking(items_amount=columns["amount"], **columns), reason)
+            self.rows[row.facts.id] = row
+            self._check_hold(before.get(row.facts.id), row.facts, expires_at)
         for id, old in before.items():
             new = self.rows.get(id)
             if new is None or new.facts.version < old.facts.version:
@@ -108,6 +114,13 @@ class Promises:
         for record in await raw.fetch(SEATS.format(part="true")):
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
+
+    def _check_hold(self, before: Row | None, now: Booking, expires_at: datetime | None) -> None:
+        """A hold that has just ended has lasted as long as was said."""
+        ended = now.closing == Reason.HOLD_EXPIRED and before is not None and before.facts.closing is None
+        if ended and expires_at is not None and expires_at - self._world.now() > CLOCK_ERROR:
+            early = expires_at - self._world.now()
+            self._world.story.violate("2 holds last", f"{now.id} expired {early} before its time")
 
     async def _read_payments(self) -> None:
         raw = self._world.lasting.payment.raw

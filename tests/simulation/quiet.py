@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.clockwork import EPOCH_S
 from tests.simulation.customers import Customers
-from tests.simulation.fleet import SKEWS_S, Fleet
+from tests.simulation.fleet import Fleet
 from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
 from tests.simulation.promises import Promises
@@ -13,8 +13,8 @@ from tests.simulation.world import World
 # More steps than any schedule has needed by far, and more time than any hold and its grace.
 STEPS_MAX = 2000
 QUIET_MAX_S = 4 * 3600.0
-# Between two looks at the event list, by the whole fleet, 10 s: also where the clock of who looks next is behind.
-LOOK_S = 10.5 + 2 * max(SKEWS_S)
+# Between two looks at the event list, by the whole fleet, 10 s: also where the time of who looks next is behind.
+LOOK_S = 11.0
 
 # Whoever can pay is declined so often: before a decline's time is over, so that only the last moment ends the hold.
 INSIST_EVERY_S = 240.0

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from common.clock import Reading
 from common.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
 from sandbox.faults import Switches
-from tests.simulation.clockwork import EPOCH_S, Clock, VirtualLoop, install
+from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, install
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
 from tests.simulation.people import People
@@ -22,6 +23,8 @@ from tests.simulation.stripe_side import Stripe
 
 # A timer is due when the time is past it.
 TICK_S = 1e-6
+# The most that a question to Postgres for the time takes, and its answer.
+WAY_MAX_S = 0.2
 
 
 @dataclass
@@ -71,8 +74,17 @@ class World:
                 coverage.strike(fault)
 
     def now(self) -> datetime:
-        """The time by our clocks, which Stripe's may be far from."""
+        """The time by Postgres, which Stripe's may be far from."""
         return self.clock.now() + timedelta(seconds=self.profile.skew_s)
+
+    def monotonic(self) -> float:
+        return (self.clock.now() - EPOCH).total_seconds()
+
+    def told_time(self) -> Reading:
+        """Postgres' answer to who asks it for the time, after some delay on either way."""
+        there, back = (self.chance.random() * WAY_MAX_S for _ in range(2))
+        at = self.monotonic()
+        return Reading(self.now().timestamp(), at - there, at + back)
 
     async def begin(self) -> None:
         for database in (self.lasting.booking, self.lasting.payment):

@@ -1,0 +1,194 @@
+"""The time by which a process acts: that of the server which holds what it acts on, and never its own.
+
+The difference between the server's clock and this process' monotonic one is measured, by one query each few
+seconds. The process' own wall clock is only watched: it may be set at any moment, and be wrong by any amount.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import Gauge
+
+from common.backoff import Backoff
+from common.health import Gate
+from common.outages import Away, said
+from common.supervisor import heed_cancel
+
+# Between measurements; after the first ones, and while a jump is doubted, the shorter one.
+MEASURE_S = 10.0
+MEASURE_SOON_S = 1.0
+MEASURED_SOON = 3
+# An answer that took longer says too little: half of it is the error.
+ROUND_TRIP_MAX_S = 2.0
+# How far a monotonic clock and a server's may drift apart, in seconds for each second: what time daemons correct at
+# the most (https://man7.org/linux/man-pages/man2/adjtimex.2.html).
+DRIFT = 0.0005
+# The most by which the time is put forward, or stands still, by one measurement alone.
+JUMP_MAX_S = 2.0
+# So many measurements in a row have to agree on a larger one: another server is the primary, or its clock was set.
+JUMP_CONFIRMED_BY = 3
+
+log = structlog.get_logger()
+
+
+class Reading(NamedTuple):
+    """`server_s`: the server's time, Unix seconds, at some moment between the monotonic `sent_s` and `got_s`."""
+
+    server_s: float
+    sent_s: float
+    got_s: float
+
+
+# Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
+Read = Callable[[Callable[[], float]], Awaitable[Reading]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The server's clock is ahead of the monotonic one by at least `low` and at most `high` seconds."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, reading: Reading) -> Bounds:
+        return cls(reading.server_s - reading.got_s, reading.server_s - reading.sent_s)
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    def after(self, seconds: float) -> Bounds:
+        """What is left of it so long after it was measured."""
+        return Bounds(self.low - seconds * DRIFT, self.high + seconds * DRIFT)
+
+    def gap(self, other: Bounds) -> float:
+        """By how much both cannot be true; 0 when they can."""
+        return max(0.0, self.low - other.high, other.low - self.high)
+
+    def narrowed(self, other: Bounds) -> Bounds:
+        """What both say together."""
+        return Bounds(max(self.low, other.low), min(self.high, other.high))
+
+
+class Clock:
+    """The time of `source`; call it for the present moment.
+
+    It never goes backwards, but in one case: when several measurements agree that the server's clock is another by
+    more than JUMP_MAX_S, which is logged as an error. `own` is this process' wall clock, in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        read: Read,
+        *,
+        skew_max_s: float,
+        offset: Gauge,
+        own: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source = source
+        self._read = read
+        self._skew_max_s = skew_max_s
+        self._offset = offset
+        self._own = own
+        self._monotonic = monotonic
+        self._bounds: Bounds | None = None
+        # The monotonic time to which `_bounds` belongs.
+        self._measured_s = 0.0
+        # The last time that was handed out.
+        self._last_s = 0.0
+        # Measurements in a row that cannot be true together with `_bounds`, and how many there were.
+        self._doubted: Bounds | None = None
+        self._doubts = 0
+        self._told_wrong = False
+
+    def __call__(self) -> datetime:
+        """Raises Away before the first measurement."""
+        return datetime.fromtimestamp(self.timestamp(), UTC)
+
+    def timestamp(self) -> float:
+        """In Unix seconds. Raises Away before the first measurement."""
+        if self._bounds is None:
+            raise Away(f"the time is not known yet: {self.source} has not told it", stated=True)
+        self._last_s = max(self._last_s, self._monotonic() + self._bounds.middle)
+        return self._last_s
+
+    def own_ahead_s(self) -> float:
+        """By how much this process' own clock is ahead. Raises Away before the first measurement."""
+        return self._own() - self.timestamp()
+
+    def complaint(self) -> str | None:
+        """What is wrong with this process' own clock; None when nothing is, or it is not known yet."""
+        if self._bounds is None or abs(ahead := self.own_ahead_s()) <= self._skew_max_s:
+            return None
+        where = "ahead of" if ahead > 0 else "behind"
+        return f"this process' clock is {abs(ahead):.1f} s {where} that of {self.source}; it does not act by it"
+
+    async def run(self, gate: Gate) -> None:
+        """Measure until cancelled; `gate` opens with the first measurement, and time goes on while the server is
+        away."""
+        backoff = Backoff(first=0.1, most=MEASURE_SOON_S)
+        measured = 0
+        while True:
+            heed_cancel()
+            pause = MEASURE_S
+            try:
+                await self.measure()
+                measured += 1
+                if self._bounds is not None:
+                    gate.open()
+                if measured < MEASURED_SOON or self._doubts:
+                    pause = MEASURE_SOON_S
+            except Away as away:
+                if self._bounds is None:
+                    gate.close(said(away))
+                    pause = backoff.next()
+            await asyncio.sleep(pause)
+
+    async def measure(self) -> None:
+        """Ask the server once. Raises Away."""
+        self.take(await self._read(self._monotonic))
+        self._watch_own()
+
+    def take(self, reading: Reading) -> None:
+        """Take in what the server has told."""
+        if reading.got_s - reading.sent_s > ROUND_TRIP_MAX_S:
+            return
+        new = Bounds.of(reading)
+        known = None if self._bounds is None else self._bounds.after(reading.got_s - self._measured_s)
+        if known is not None and known.gap(new) == 0:
+            new = known.narrowed(new)
+        elif known is not None and known.gap(new) > JUMP_MAX_S:
+            self._doubts = self._doubts + 1 if self._doubted is None or self._doubted.gap(new) <= JUMP_MAX_S else 1
+            self._doubted = new
+            if self._doubts < JUMP_CONFIRMED_BY:
+                return
+            jumped = new.middle - known.middle
+            log.error("clock jumped", source=self.source, seconds=round(jumped, 3))
+            self._last_s = 0.0
+        self._bounds, self._measured_s = new, reading.got_s
+        self._doubted, self._doubts = None, 0
+
+    def _watch_own(self) -> None:
+        if self._bounds is None:
+            return
+        ahead = self.own_ahead_s()
+        self._offset.labels(self.source).set(ahead)
+        wrong = abs(ahead) > self._skew_max_s
+        if wrong == self._told_wrong:
+            return
+        self._told_wrong = wrong
+        fields = {"source": self.source, "ahead_seconds": round(ahead, 1), "limit_seconds": self._skew_max_s}
+        if wrong:
+            log.error("own clock is wrong", **fields)
+        else:
+            log.info("own clock is right again", **fields)
