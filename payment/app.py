@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 
 from aiohttp import web
 
@@ -46,9 +47,14 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
     postgres_clock(app, settings, own_clock)
+
+    def stripe_now() -> datetime:
+        """Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres."""
+        return app[STRIPE].clock.now()
+
     receive = webhook(
         lambda: app[BUS],
-        clock=lambda: app[STRIPE].clock.now(),
+        clock=stripe_now,
         secrets=settings.stripe_webhook_secrets,
         tolerance_s=settings.webhook_tolerance_seconds,
         livemode=settings.livemode,

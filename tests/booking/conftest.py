@@ -13,8 +13,13 @@ from tests.booking.stage import TABLES, Stage
 
 
 @pytest.fixture(scope="session")
-async def database(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[Database]:
-    async with open_database("booking", await migrated_database("booking"), 10) as database:
+async def booking_dsn(migrated_database: Callable[..., Awaitable[str]]) -> str:
+    return await migrated_database("booking")
+
+
+@pytest.fixture(scope="session")
+async def database(booking_dsn: str) -> AsyncIterator[Database]:
+    async with open_database("booking", booking_dsn, 10) as database:
         yield database
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -17,7 +18,15 @@ from common.supervisor import SUPERVISOR
 from common.telemetry import METRICS, SAMPLERS
 from common.unknown import unknown_messages
 from common.web import new_app
-from common.wiring import BUS, Reads, actor_context, bus_context, database_context
+from common.wiring import (
+    BUS,
+    Reads,
+    actor_context,
+    bus_context,
+    clock_context,
+    database_context,
+    postgres_clock,
+)
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, Recorder, Stage, sync, until
 
@@ -26,10 +35,12 @@ from tests.common.stage import STREAM, Recorder, Stage, sync, until
 async def process(redis_url: str, database_url: str, handler: Recorder) -> AsyncIterator[web.Application]:
     settings = ActorSettings(redis_url=redis_url, block_ms=20)
     app = new_app()
+    postgres_clock(app, settings, time.time)
     app.cleanup_ctx.extend(
         (
             bus_context("payment", settings),
             database_context("payment", settings, database_url, 2),
+            clock_context,
             actor_context("payment", settings, lambda _: {STREAM: Reads({SyncPayment: handler})}),
         )
     )

@@ -168,10 +168,10 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 
 @asynccontextmanager
-async def serving(redis_url: str, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it."""
+async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
+    """A gateway that listens, and a client of it. Its own clock is ahead by `ahead_s`."""
     values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 100, **overrides}
-    app = build_app(load(GatewaySettings, **values))
+    app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):
             await app[DOOR].listening.opened.wait()

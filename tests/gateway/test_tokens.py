@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -72,6 +73,8 @@ REFUSED = {
     "begins in 400 digits": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'nbf': 10**400})}"},
     "issued in 400 digits": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'iat': 10**400})}"},
     "issued before all time": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'iat': float('-inf')})}"},
+    "expiry that is a list": {"Authorization": f"Bearer {by_hand({**CLAIMS, 'exp': [NOW + 60]})}"},
+    "issued in the future": bearer(iat=NOW + 600),
     "not yet valid": bearer(nbf=NOW + 600),
     "wrong audience": bearer(aud="elsewhere"),
     "no audience": bearer(aud=None),
@@ -107,6 +110,31 @@ async def test_a_changed_token_is_refused(gateway: Client, actor: ScriptedBookin
     assert await status(gateway, {"Authorization": f"Bearer {good}"}) == 200
     assert await status(gateway, {"Authorization": f"Bearer {header}.{body}.{signature}"}) == 401
     assert [question.owner for question in actor.messages(ListBookings)] == ["alice"]
+
+
+@pytest.mark.parametrize("ahead_s", [1200.0, -1200.0])
+async def test_tokens_are_judged_and_issued_by_the_time_of_redis(redis_server: RedisServer, ahead_s: float) -> None:
+    """Not by the process' own clock, which is wrong here."""
+    now = time.time()
+    async with serving(redis_server.url, ahead_s=ahead_s) as client:
+        for claims, refused in (
+            ({"exp": now + 60}, False),
+            ({"exp": now - 60}, True),
+            ({"nbf": now - 60, "iat": now - 60}, False),
+            ({"nbf": now + 60}, True),
+            ({"iat": now + 60}, True),
+        ):
+            answer = await client.get("/bookings/nothing", headers=bearer(**claims))
+            assert (answer.status == 401) == refused, claims
+        issued = await (await client.post("/auth/guest")).json()
+        claims = jwt.decode(issued["token"], options={"verify_signature": False})
+        assert abs(claims["iat"] - now) < 30
+        socket = await client.ws_connect("/ws", headers=bearer(exp=now + 1.5))
+        message = await asyncio.wait_for(socket.receive(), 20)
+        assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 4401)
+        assert time.time() >= now + 1.5
+        answer = await client.get("/health/ready")
+        assert "1200.0 s" in (await answer.json())["warnings"]["clock"]
 
 
 class CountingKey(SecretKey):

@@ -103,6 +103,27 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
     assert (await process.get("/health/ready")).status == 200
 
 
+@pytest.mark.parametrize("ahead_s", [360.0, -360.0])
+async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_is_stale(
+    stage: Stage, settings: PaymentSettings, redis: Redis, ahead_s: float
+) -> None:
+    """The age of a signature is judged by the measured time, and readiness says what is wrong."""
+    tomorrow = stage.clock() + timedelta(days=1)
+    await stage.rows("INSERT INTO event_cursor VALUES ('stripe', now(), $1)", tomorrow)
+    body = text(EVENT)
+    stale, good = sign(body, at=time.time() - 330), sign(body, at=time.time() - 270)
+    async with TestClient(TestServer(build_app(settings, lambda: time.time() + ahead_s))) as process:
+        assert (await post(process, body.encode(), stale)).status == 400
+        # Stripe's SDK goes by the first of several times, and by that the age is judged.
+        assert (await post(process, body.encode(), f"{stale},t={int(time.time())}")).status == 400
+        assert not await kept(redis)
+        assert (await post(process, body.encode(), good)).status == 200
+        assert await kept(redis)
+        health = await (await process.get("/health/ready")).json()
+        assert "360.0 s" in health["warnings"]["clock"]
+        assert "clock" not in health.get("problems", {})
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 async def test_any_of_the_active_secrets_may_have_signed(process: Client, redis: Redis, secret: str) -> None:
     """So that they can be rotated; both signatures at once are fine, too."""
