@@ -19,6 +19,7 @@ from common.settings import load
 from common.telemetry import METRICS
 from common.wiring import CLOCK
 from tests.booking.stage import Stage
+from tests.common.stage import until
 
 AHEAD_S = 20 * 60.0
 
@@ -41,8 +42,12 @@ async def test_holds_end_by_the_time_of_the_database(
     async with process(booking_dsn, redis_database("booking"), ahead_s) as client:
         app = client.app
         assert app is not None
+
+        async def ended() -> bool:
+            return (await stage.row(over))["closing"] == "hold_expired"  # type: ignore[no-any-return]
+
+        await until(ended)
         await app[SETTLER].run_once()
-        assert (await stage.row(over))["closing"] == "hold_expired"
         assert (await stage.row(open_one))["closing"] is None
         (made,) = await stage.rows("SELECT clock_timestamp() AS now")
         assert abs(app[CLOCK]() - made["now"]) < timedelta(seconds=1)

@@ -117,13 +117,14 @@ async def test_tokens_are_judged_and_issued_by_the_time_of_redis(redis_server: R
     """Not by the process' own clock, which is wrong here."""
     now = time.time()
     async with serving(redis_server.url, ahead_s=ahead_s) as client:
-        for claims, refused in (
+        cases: tuple[tuple[dict[str, Any], bool], ...] = (
             ({"exp": now + 60}, False),
             ({"exp": now - 60}, True),
             ({"nbf": now - 60, "iat": now - 60}, False),
             ({"nbf": now + 60}, True),
             ({"iat": now + 60}, True),
-        ):
+        )
+        for claims, refused in cases:
             answer = await client.get("/bookings/nothing", headers=bearer(**claims))
             assert (answer.status == 401) == refused, claims
         issued = await (await client.post("/auth/guest")).json()
