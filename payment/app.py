@@ -118,7 +118,7 @@ def handlers_context(settings: PaymentSettings) -> Context:
         lost = LostRows(
             repository,
             app[STRIPE],
-            now,
+            app[CLOCK],
             metrics.orphans,
             settings.orphan_terms,
             asking_seconds=settings.commands_asking_seconds,

@@ -135,7 +135,7 @@ async def test_tokens_are_judged_and_issued_by_the_time_of_redis(redis_server: R
         assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 4401)
         assert time.time() >= now + 1.5
         answer = await client.get("/health/ready")
-        assert "1200.0 s" in (await answer.json())["warnings"]["clock"]
+        assert "1200.0 s" in (await answer.json())["notices"]["clock"]
 
 
 class CountingKey(SecretKey):

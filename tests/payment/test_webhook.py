@@ -120,7 +120,7 @@ async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_
         assert (await post(process, body.encode(), good)).status == 200
         assert await kept(redis)
         health = await (await process.get("/health/ready")).json()
-        assert "360.0 s" in health["warnings"]["clock"]
+        assert "360.0 s" in health["notices"]["clock"]
         assert "clock" not in health.get("problems", {})
 
 
