@@ -54,4 +54,5 @@ async def examine(places: Places, since: datetime | None = None, settle_s: float
         open_databases(places.booking_url, places.payment_url) as databases,
         open_ledger(places.stripe_key, places.stripe_base) as ledger,
     ):
-        return await Audit(databases, ledger, since=since, settle_s=settle_s).run()
+        clock = await databases.clock()
+        return await Audit(databases, ledger, since=since, settle_s=settle_s, clock=clock).run()

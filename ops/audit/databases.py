@@ -6,8 +6,9 @@ Each page is a short transaction of its own, so that an audit of hours keeps no 
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -79,6 +80,14 @@ class Databases:
 
     booking: asyncpg.Connection
     payment: asyncpg.Connection
+
+    async def clock(self) -> Callable[[], datetime]:
+        """Says the time of the booking database: rows are dated by that, and this machine's clock may be wrong."""
+        async with _reading(self.booking, "booking"):
+            sent = time.monotonic()
+            told: datetime = await self.booking.fetchval("SELECT clock_timestamp()")
+            ahead = told.timestamp() - (sent + time.monotonic()) / 2
+        return lambda: datetime.fromtimestamp(time.monotonic() + ahead, UTC)
 
     def seats(self, since: datetime | None) -> AsyncIterator[Seats]:
         return read_seats(self.booking, since)
