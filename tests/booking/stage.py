@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
@@ -144,13 +144,6 @@ class Stage:
     @classmethod
     def build(cls, database: Database, redis: Redis) -> Stage:
         clock, metrics = Clock(), Metrics()
-
-        async def redis_time() -> tuple[int, int]:
-            """Redis' clock is put forward with all others."""
-            seconds, microseconds = divmod(int(clock().timestamp() * 1_000_000), 1_000_000)
-            return seconds, microseconds
-
-        cast(Any, redis).time = redis_time
         bus = Bus(redis, source="/booking/test", instance="test")
         repository = Repository(database)
         availability = Availability(repository, bus, 0)
