@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ops.audit.facts import Booking, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
-from ops.audit.rules import STUCK, judge, judge_seats
+from ops.audit.money import STUCK
+from ops.audit.rules import judge, judge_seats
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=10)
