@@ -48,7 +48,8 @@ UNION SELECT booking_id::text FROM stray_intents WHERE drive_after IS NOT NULL A
 """
 STRAYS = "SELECT booking_id::text, intent_id, drive_after FROM stray_intents WHERE booking_id = ANY($1::uuid[])"
 REFUNDS = """
-SELECT booking_id::text, id::text, amount, status, stripe_refund_id AS stripe_id, drive_after FROM refunds
+SELECT booking_id::text, id::text, amount, status, stripe_refund_id AS stripe_id, drive_after, pending_reason
+FROM refunds
 WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
 """
 # One statement sees counters and bookings of one moment: no difference is ever only work under way.

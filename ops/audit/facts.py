@@ -86,13 +86,14 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund as payment has it."""
+    """A refund as payment has it; `pending_reason` says what it waits for, or why Stripe refuses it for now."""
 
     id: str
     amount: int
     status: str
     stripe_id: str | None = None
     drive_after: datetime | None = None
+    pending_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

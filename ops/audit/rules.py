@@ -25,6 +25,10 @@ WAITING = {
 }
 
 
+# Of a refund that Stripe has not made, or refuses for now: the account's balance does not suffice.
+WANTS_BALANCE = ("insufficient_funds", "insufficient_balance_for_refund", "balance_insufficient")
+
+
 def judge(case: Case, now: datetime) -> Verdict:
     """Everything that is not as promised in one booking, and what is under way in it."""
     whole, case = case, money.own(case, now)
@@ -62,6 +66,8 @@ def under_way(case: Case) -> Iterator[str]:
         yield "stray intent to be closed"
     if payment is not None and payment.return_after is not None:
         yield "money of no booking to be returned"
+    if any(refund.pending_reason in WANTS_BALANCE for refund in case.refunds):
+        yield "refund waits for balance"
     if payment is None:
         return
     if not payment.reported:

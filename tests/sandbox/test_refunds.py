@@ -181,3 +181,35 @@ async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -
 
     assert refused.value.param == "amount"
     assert charge.amount_refunded == 1230
+
+
+async def test_without_balance_a_refund_is_refused_as_long_as_its_key_is_the_same(stand: Stand) -> None:
+    """The first answer to a key is kept, refusals too; under another key it is made."""
+    paid = await stand.paid(5000)
+    await stand.faults(refund_refused={"count": 1})
+    form = {"payment_intent": paid.id, "amount": "2000"}
+    for _ in range(2):
+        refused = await stand.call("POST", "/v1/refunds", form, Idempotency_Key="first")
+        assert (refused.status, refused.error["type"]) == (400, "invalid_request_error")
+        assert refused.error["message_code"] == "insufficient_balance_for_refund"
+        assert "code" not in refused.error
+    assert refused.headers["Idempotent-Replayed"] == "true"
+    assert (await charge_of(stand, paid.id)).amount_refunded == 0
+
+    made = await stand.call("POST", "/v1/refunds", form, Idempotency_Key="second")
+    assert (made.status, made.body["status"]) == (200, "succeeded")
+
+
+@pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
+async def test_a_refund_waits_until_somebody_moves_it(stand: Stand, reason: str) -> None:
+    """It counts as given back meanwhile, and shows why it waits."""
+    paid = await stand.paid(5000)
+    await stand.faults(refund_pending=1, refund_pending_reason=reason)
+    made = await refund(stand, paid.id)
+    assert (made.status, made.pending_reason) == ("pending", reason)
+    assert (await charge_of(stand, paid.id)).amount_refunded == 5000
+    with pytest.raises(stripe.InvalidRequestError, match="already been refunded"):
+        await refund(stand, paid.id)
+
+    done = await stand.tell("POST", f"/refunds/{made.id}/succeed")
+    assert (done["status"], done.get("pending_reason")) == ("succeeded", None)

@@ -102,7 +102,7 @@ class Customers:
 
     async def decide(self) -> bool:
         """A payment that is processing comes through or not, a dispute ends, or a refund fails late."""
-        acts = [self._settle, self._close_dispute, self._fail_refund]
+        acts = [self._settle, self._close_dispute, self._fail_refund, self._pay_in]
         self._chance.shuffle(acts)
         for act in acts:
             if await act():
@@ -135,6 +135,17 @@ class Customers:
         refund = self._chance.choice(made)
         what = f"fails the refund {refund['id']} of {refund['payment_intent']}"
         return await self._do("bank", what, lambda work: refunds.fail(work, refund["id"]))
+
+    async def _pay_in(self) -> bool:
+        """The balance suffices again for a refund that waits for it."""
+        waiting = [
+            each for each in self._stripe.objects("refund") if each.get("pending_reason") == "insufficient_funds"
+        ]
+        if not waiting:
+            return False
+        refund = self._chance.choice(waiting)
+        what = f"pays in for the refund {refund['id']} of {refund['payment_intent']}"
+        return await self._do("dashboard", what, lambda work: refunds.succeed(work, refund["id"]))
 
     # --- the dashboard
 
@@ -196,5 +207,6 @@ class Customers:
         return await self._do("dashboard", what, lambda work: payments.capture(work, dict(params), intent["id"]))
 
     async def finish(self) -> bool:
-        """What would wait for a person for ever: payments that never settle, money that is only held."""
-        return await self._capture() or await self._settle()
+        """What would wait for a person for ever: payments that never settle, money that is only held, refunds that
+        wait for balance."""
+        return await self._capture() or await self._settle() or await self._pay_in()

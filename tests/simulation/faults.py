@@ -38,6 +38,9 @@ class Fault(Enum):
     STRIPE_500_KEPT = "Stripe did it, answered 500, and keeps that answer"
     STRIPE_429 = "Stripe answered 429"
     STRIPE_BUSY = "Stripe answered 409: the key is in use"
+    REFUND_BY_HAND = "somebody gave money back at Stripe as a refund was asked for"
+    REFUND_REFUSED = "Stripe refused a refund for want of balance, and keeps that answer"
+    REFUND_WAITS = "Stripe made a refund that waits for balance"
     WEBHOOK_LOST = "Stripe forgot a webhook"
     WEBHOOK_DOUBLED = "a webhook came twice"
     WEBHOOK_OUT_OF_ORDER = "a webhook overtook another"
@@ -70,6 +73,9 @@ CHANCES = {
     Fault.STRIPE_500_KEPT: 0.06,
     Fault.STRIPE_429: 0.02,
     Fault.STRIPE_BUSY: 0.02,
+    Fault.REFUND_BY_HAND: 0.15,
+    Fault.REFUND_REFUSED: 0.1,
+    Fault.REFUND_WAITS: 0.08,
     Fault.WEBHOOK_LOST: 0.06,
     Fault.WEBHOOK_DOUBLED: 0.08,
     Fault.WEBHOOK_OUT_OF_ORDER: 0.3,

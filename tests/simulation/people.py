@@ -25,6 +25,7 @@ from common.messages import (
     RefundBooking,
     Reply,
     RequestPayment,
+    RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -213,6 +214,15 @@ class People:
     def operator_calls_off(self) -> None:
         show = self._chance.choice(self.shows)
         self._ask(CancelEvent(event_id=show.id), show.id, "operator")
+
+    @property
+    def hears_of_failed_refunds(self) -> bool:
+        seen = [wish.seen for wish in self.wishes.values() if wish.seen is not None]
+        return any(booking.payment.status == "refund_failed" for booking in seen)
+
+    def operator_retries_refunds(self) -> None:
+        show = self._chance.choice(self.shows)
+        self._ask(RetryRefunds(event_id=show.id, retry_id=self._id()), show.id, "operator")
 
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)

@@ -15,6 +15,8 @@ import payment.catch_up
 import payment.domain
 import payment.handlers
 import payment.pictures
+import payment.refund_commands
+import payment.refunds
 import payment.repository
 from booking.domain import Decision, Moment, Signal
 from booking.state import CANCELLED, PENDING, Booking, Refusal
@@ -26,7 +28,7 @@ from common.streams import Entry
 from payment.disputes import Dispute
 from payment.domain import Payment
 from payment.pictures import StripeEvent
-from payment.refunds import Refund, RefundPicture, RefundStatus, left
+from payment.refunds import Refund, RefundPicture, RefundStatus
 from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
 
@@ -103,22 +105,12 @@ def refund_made_good_by_an_earlier_one() -> None:
     """A refund that fails counts as made good by one that was made before it failed: then all is asked for again,
     without end where the bank refuses every time."""
 
-    def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
-        if left(captured, refunds) <= 0:
-            return False
-        return any(
-            failed.status is RefundStatus.FAILED
-            and not any(
-                later.status is not RefundStatus.FAILED
-                and later.amount >= failed.amount
-                and later.created_at > failed.created_at
-                for later in refunds
-            )
-            for failed in refunds
-        )
+    def makes_good(later: Refund, failed: Refund) -> bool:
+        alive = later.status is not RefundStatus.FAILED
+        return alive and later.amount >= failed.amount and later.created_at > failed.created_at
 
-    domain: Any = payment.domain
-    domain.a_refund_failed = a_refund_failed
+    refunds: Any = payment.refunds
+    refunds._makes_good = makes_good
 
 
 def refunds_before_the_payment() -> None:
@@ -210,6 +202,47 @@ def acts_by_its_own_clock() -> None:
     clock.timestamp = lambda self: self._own()
 
 
+def a_refusal_is_final() -> None:
+    """Whatever Stripe refuses has failed."""
+
+    def after_refusal(old: Refund, answer: Any, _: Payment, __: object, now: datetime) -> Refund:
+        return payment.refunds.failed(old, str(answer.code), now)
+
+    commands: Any = payment.refund_commands
+    commands._after_refusal = after_refusal
+
+
+def all_that_is_left_is_an_amount() -> None:
+    """A refund of all that is left fails like a part where less is left than was known."""
+
+    def misfit(refund: Refund, _: int, now: datetime) -> Refund:
+        return payment.refunds.failed(refund, "charge_already_refunded", now)
+
+    refunds: Any = payment.refunds
+    refunds._misfit = misfit
+
+
+def same_key_after_a_refusal() -> None:
+    """Stripe repeats its refusal for ever."""
+
+    def with_new_key(refund: Refund, now: datetime) -> Refund:
+        return replace(refund, asked_at=now, drive_after=now)
+
+    refunds, commands = cast(Any, payment.refunds), cast(Any, payment.refund_commands)
+    refunds.with_new_key = commands.with_new_key = with_new_key
+
+
+def a_waiting_refund_stays() -> None:
+    """What becomes of a refund that waits for balance is not taken over."""
+    refunds: Any = payment.refunds
+    taken = refunds._taken
+
+    def still_waiting(old: Refund, *args: Any) -> Any:
+        return old if old.pending_reason == "insufficient_funds" else taken(old, *args)
+
+    refunds._taken = still_waiting
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -230,6 +263,10 @@ PLANTED: dict[str, Callable[[], None]] = {
         an_equal_decline_gives_nothing,
         a_decline_moves_the_last_moment,
         acts_by_its_own_clock,
+        a_refusal_is_final,
+        all_that_is_left_is_an_amount,
+        same_key_after_a_refusal,
+        a_waiting_refund_stays,
     )
 }
 
@@ -245,6 +282,10 @@ LURES: dict[str, Lure] = {
     "currency_not_compared": Lure(by_hand=6.0),
     "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
     "begun_events_are_sold": Lure(begins_soon=1),
+    "a_refusal_is_final": Lure(frozenset({Fault.REFUND_REFUSED}), refunds=6.0),
+    "all_that_is_left_is_an_amount": Lure(frozenset({Fault.REFUND_BY_HAND}), refunds=6.0),
+    "same_key_after_a_refusal": Lure(frozenset({Fault.REFUND_REFUSED, Fault.REFUND_BY_HAND}), refunds=6.0),
+    "a_waiting_refund_stays": Lure(frozenset({Fault.REFUND_WAITS}), refunds=6.0),
     "webhooks_in_a_cache": Lure(frozenset({Fault.WEBHOOK_DOUBLED})),
     "cursor_in_our_own_time": Lure(frozenset({Fault.WEBHOOK_LOST, Fault.CLOCKS_APART}), by_hand=6.0),
     "cursor_passes_over_what_is_not_listed_yet": Lure(

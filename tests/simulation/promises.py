@@ -27,7 +27,7 @@ from tests.simulation.world import World
 BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason, expires_at FROM bookings ORDER BY id"
 PAYMENTS = f"SELECT {PAYMENT_COLUMNS} FROM payments ORDER BY booking_id"
 REFUNDS = """
-SELECT booking_id::text, id::text, amount, status, stripe_refund_id, drive_after FROM refunds
+SELECT booking_id::text, id::text, amount, status, stripe_refund_id, drive_after, pending_reason FROM refunds
 ORDER BY created_at, id
 """
 TRANSITIONS = """
@@ -49,8 +49,6 @@ WHERE (
 """
 # Of a clock that is measured.
 CLOCK_ERROR = timedelta(seconds=1)
-# Somebody has been told aloud, and has to see to it.
-LOUD = ("refund_failed", "disputed")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class Promises:
         self.refunds: dict[str, list[Refund]] = {}
         self._intents: dict[str, list[Intent]] = {}
         self._given: dict[str, list[StripeRefund]] = {}
+        # Bookings whose charge was disputed: Stripe refuses to give it back.
+        self._disputed: set[str] = set()
 
     async def check(self) -> None:
         """At every moment."""
@@ -154,6 +154,7 @@ class Promises:
                 each["status"],
             )
             self._given.setdefault(of[given.intent_id], []).append(given)
+        self._disputed = {of[each["payment_intent"]] for each in stripe.objects("dispute")}
 
     def count(self, *statuses: str) -> int:
         """How many intents have one of these statuses at Stripe."""
@@ -187,9 +188,9 @@ class Promises:
             # Still to be heard of; or an operator has been told.
             received = sum(intent.received for intent in case.intents)
             unheard = payment is None or payment.amount_captured < received
-            statuses = [each.status for each in case.refunds] + [each.status for each in case.stripe_refunds]
-            failed = "failed" in statuses
-            return unheard or failed or booking.payment in LOUD
+            # What Stripe only refuses goes back by itself.
+            failed_at_stripe = any(each.status == "failed" for each in case.stripe_refunds)
+            return unheard or failed_at_stripe or case.id in self._disputed or booking.payment == "disputed"
         if "given back or owed" in text:
             # What the booking owes may have been given back by hand in the meantime, and is not given twice.
             return booking.refund_amount is not None or any(each.status == "requested" for each in case.refunds)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import stripe
@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 
 from payment.pictures import EVENT_TYPES
 from payment.stripe_api import STRIPE_VERSION
+from sandbox import refunds
 from sandbox.account import Account
 from sandbox.api import Api
 from sandbox.errors import ApiError
@@ -43,6 +44,13 @@ SWITCHES: dict[Fault, dict[str, Any]] = {
     Fault.STRIPE_500_KEPT: {"error_after": Count(count=1)},
     Fault.STRIPE_429: {"limit": Count(count=1), "retry_after_seconds": 1},
 }
+# The same of a refund alone.
+REFUND_SWITCHES: dict[Fault, dict[str, Any]] = {
+    Fault.REFUND_REFUSED: {"refund_refused": Count(count=1)},
+    Fault.REFUND_WAITS: {"refund_pending": Count(count=1)},
+}
+# What is given back by hand at the moment of a refund of ours: less than the cheapest seat that is paid for.
+BY_HAND = 100
 BUSY = b'{"error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "made up: in use"}}'
 PATHS = [
     (each.method, re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", each.path) + r"\Z"), each) for each in OPERATIONS
@@ -155,6 +163,12 @@ class Stripe:
             return False
         return True
 
+    async def refund_by_hand(self, request: str) -> None:
+        """Somebody gives a part back of what `request` is to give back."""
+        (intent,) = parse_qs(request)["payment_intent"]
+        params = {"payment_intent": intent, "amount": BY_HAND}
+        await self.do("dashboard", f"refunds {BY_HAND} of {intent}", lambda work: refunds.create(work, params))
+
     async def make_due_moves(self) -> None:
         for move in self.moves.due(self._clock.time()):
             self._story.tell(f"{move.name} {move.object_id}", "Stripe")
@@ -195,9 +209,14 @@ class Line(stripe.HTTPClient):
             raise _lost("not reached")
         if method == "post" and gates.strikes(Fault.STRIPE_BUSY):
             return BUSY, 409, CIMultiDict()
-        fault = next((each for each in SWITCHES if gates.strikes(each)), None)
+        switches = SWITCHES
+        if (method, path) == ("post", "/v1/refunds"):
+            switches = SWITCHES | REFUND_SWITCHES
+            if gates.strikes(Fault.REFUND_BY_HAND):
+                await self._stripe.refund_by_hand(post_data)
+        fault = next((each for each in switches if gates.strikes(each)), None)
         lag = self._stripe.lag
-        self._stripe.faults.set(lag.model_copy(update=SWITCHES[fault]) if fault else lag)
+        self._stripe.faults.set(lag.model_copy(update=switches[fault]) if fault else lag)
         content, status, answered = await self._stripe.answer(method, url, headers, post_data)
         self._stripe._story.tell(f"{method} {path}: {status}")
         if gates.strikes(Fault.STRIPE_LOST_ANSWER):
