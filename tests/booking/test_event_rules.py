@@ -50,6 +50,8 @@ def changed(id: UUID, **values: Any) -> TicketTypeChange:
         {"on_sale": False},
         {"max_per_booking": 1},
         {"cancel_until": NOW},
+        {"payment_methods": "all"},
+        {"slow_payments_until": NOW},
         {"name": "Opera", "on_sale": False},
     ],
 )
