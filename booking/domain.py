@@ -44,10 +44,10 @@ LIVE = (Signal.INTENT_CREATED, Signal.DECLINED, Signal.ACTION_REQUIRED, Signal.P
 
 # From, signal: (when, what) — the first that fits. What is not here is unexpected: unchanged and logged.
 TABLE: dict[tuple[BookingStatus, Signal], tuple[tuple[Guard, Rule], ...]] = {
-    (PENDING, Signal.INTENT_CREATED): ((always, rules.payable),),
+    (PENDING, Signal.INTENT_CREATED): ((rules.intent_wrong, rules.not_for_this), (always, rules.payable)),
     (PENDING, Signal.INTENT_REJECTED): ((always, rules.rejected),),
-    (PENDING, Signal.DECLINED): ((always, rules.declined),),
-    (PENDING, Signal.ACTION_REQUIRED): ((always, rules.action_required),),
+    (PENDING, Signal.DECLINED): ((rules.intent_wrong, rules.not_for_this), (always, rules.declined)),
+    (PENDING, Signal.ACTION_REQUIRED): ((rules.intent_wrong, rules.not_for_this), (always, rules.action_required)),
     (PENDING, Signal.PROCESSING): ((always, rules.processing),),
     (PENDING, Signal.SUCCEEDED): (
         (rules.money_wrong, rules.mismatch),

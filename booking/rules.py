@@ -111,6 +111,13 @@ def mismatch(booking: Booking, moment: Moment) -> Decision:
     return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
 
 
+def not_for_this(booking: Booking, _: Moment) -> Decision:
+    """Nobody is shown an intent for another amount: what is paid by it could only be given back. So it
+    is where a booking was lost, and its id (its owner's key) has been used for another one since."""
+    after = booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE)
+    return Decision(_ended(after._replace(last_error=None)), (Follow.CANCEL_INTENT,))
+
+
 def cancel_and_refund(booking: Booking, moment: Moment) -> Decision:
     return give_back(_ended(booking._replace(status=CANCELLED, reason=booking.closing)), moment)
 
@@ -255,6 +262,12 @@ def always(_: Booking, __: Moment) -> bool:
 def money_wrong(booking: Booking, moment: Moment) -> bool:
     report = moment.report
     return (report.amount_captured, report.currency) != (booking.amount, booking.currency)
+
+
+def intent_wrong(booking: Booking, moment: Moment) -> bool:
+    """The amount that a payment was made for never changes, so that every report of it says the same; its currency
+    can be changed at Stripe, and back."""
+    return moment.report.amount != booking.amount
 
 
 def money_right(booking: Booking, moment: Moment) -> bool:

@@ -134,6 +134,7 @@ SAVE_REFUNDS = f"""
 INSERT INTO refunds ({REFUND}) SELECT * FROM unnest({unnest(REFUND_COLUMNS)}) AS new
 ON CONFLICT (id) DO UPDATE SET
 {assignments((c for c in REFUND_COLUMNS if c not in REFUND_FIXED), "excluded")}
+WHERE refunds.booking_id = excluded.booking_id
 """
 DISPUTES = f"""
 SELECT {DISPUTE} FROM disputes WHERE booking_id = ANY($1::uuid[]) ORDER BY coalesce(opened_at, seen_at), id
@@ -142,6 +143,7 @@ SAVE_DISPUTES = f"""
 INSERT INTO disputes ({DISPUTE}) SELECT * FROM unnest({unnest(DISPUTE_COLUMNS)}) AS new
 ON CONFLICT (id) DO UPDATE SET
 {assignments((c for c in DISPUTE_COLUMNS if c not in ("id", "booking_id")), "excluded")}
+WHERE disputes.booking_id = excluded.booking_id
 """
 STORE_EVENTS = """
 INSERT INTO stripe_events (id, type, created, received_at, object_id, booking_id)
@@ -277,6 +279,12 @@ def _refund(row: Any) -> Refund:
     return Refund(**{**row, "status": RefundStatus(row["status"])})
 
 
+def _expect(answer: str, count: int, what: str) -> None:
+    """Nothing is written over what is another booking's, whose id it has."""
+    if answer != f"INSERT 0 {count}":
+        raise RuntimeError(f"{answer} of {count} {what}")
+
+
 class Work:
     """One transaction's view of the database."""
 
@@ -335,7 +343,7 @@ class Work:
         """Add or change refunds. The database refuses more than was captured, when the transaction ends."""
         if refunds:
             arrays = [[getattr(refund, column) for refund in refunds] for column in REFUND_COLUMNS]
-            await self._connection.execute(SAVE_REFUNDS, *arrays)
+            _expect(await self._connection.execute(SAVE_REFUNDS, *arrays), len(refunds), "refunds")
 
     async def disputes_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[Dispute, ...]]:
         """The disputes of these bookings' payments, oldest first. Load them after the payments are locked."""
@@ -349,7 +357,7 @@ class Work:
         """Add or change disputes of locked payments."""
         if disputes:
             arrays = [[getattr(dispute, column) for dispute in disputes] for column in DISPUTE_COLUMNS]
-            await self._connection.execute(SAVE_DISPUTES, *arrays)
+            _expect(await self._connection.execute(SAVE_DISPUTES, *arrays), len(disputes), "disputes")
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Remember events; says the ids of those that were new. Here doubled webhooks end."""

@@ -282,3 +282,22 @@ def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
     after = take_report(wished, report("succeeded"), moment()).booking
 
     assert (after.status, after.reason, after.refund_amount) == (BookingStatus.CANCELLED, "by_customer", AMOUNT)
+
+
+@pytest.mark.parametrize(
+    "told", [{"status": "requires_payment_method"}, {"status": "requires_action"}, {"last_error": DECLINE}]
+)
+def test_an_intent_for_another_amount_is_shown_to_nobody(told: dict[str, Any]) -> None:
+    """As when a booking was lost, and its key has been used for another one: such money could only go back."""
+    status, wrong = told.get("status", "requires_payment_method"), {"amount": AMOUNT + 1}
+    values = {name: value for name, value in told.items() if name != "status"}
+
+    for name in ("creating", "awaiting", "expiring", "cancelling"):
+        after = take_report(STATES[name], report(status, **values, **wrong), moment())
+        booking = after.booking
+        assert (booking.status, booking.reason, booking.payment) == ("failed", "payment_mismatch", "none")
+        assert (booking.client_secret, booking.settle_after, booking.refund_owed) == (None, None, False)
+        assert after.follow == (Follow.CANCEL_INTENT,)
+        assert violations(booking) == []
+        late = take_report(booking, report("succeeded", 4, amount_captured=AMOUNT + 1, **wrong), moment())
+        assert (late.booking.status, late.booking.refund_amount) == ("failed", AMOUNT + 1)

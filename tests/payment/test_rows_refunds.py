@@ -312,3 +312,14 @@ async def test_the_database_refuses_more_than_was_captured(
 def test_no_status_is_left_out() -> None:
     """Each is begun from."""
     assert tuple(status.value for status in RefundStatus) == STATUSES
+
+
+async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> None:
+    """An id is of one booking: whatever asks under it for another one fails, and changes nothing."""
+    first, other = await begin(stage, "succeeded"), booking()
+    await stage.paid(other)
+    row = request(ours(first), other.id, PART, other.amount, (), stage.clock(), DRIVE_FIRST)
+    with pytest.raises(RuntimeError):
+        async with stage.repository.work() as work:
+            await work.save_refunds([row])
+    assert (await statuses(stage, first), await statuses(stage, other)) == (["succeeded"], [])
