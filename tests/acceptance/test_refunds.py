@@ -18,6 +18,7 @@ from tests.acceptance.customers import (
 )
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import REFUND_FAILS
+from tests.acceptance.waiting import eventually
 
 SEATS = 10
 
@@ -114,6 +115,66 @@ async def test_refund_that_fails_later_is_tried_again_by_an_operator(battered: H
     assert len({refund["metadata"]["refund_id"] for refund in found}) == 2
     await assert_clean(battered)
     assert await seats(battered, event) == SEATS
+
+
+# --- At the same moment -------------------------------------------------------------------------------------
+
+TIMES = 10
+
+
+async def test_a_part_is_given_back_by_hand_as_an_operator_cancels(battered: Holdfast) -> None:
+    """Ten times of ten: the rest goes back by itself, and nobody is told of a failure."""
+    event, stripe = await battered.event((4500, TIMES)), battered.stripe
+    sold = await customers(battered, event, TIMES)
+    await asyncio.gather(*(who.buys() for who in sold))
+
+    async def both(who: Customer) -> None:
+        by_hand = stripe.control(f"/payment_intents/{who.intent_id}/refund", amount=1500)
+        _, cancelled = await asyncio.gather(by_hand, operator_cancels(battered, who))
+        assert cancelled.status in (200, 202)
+
+    for who in sold:
+        await both(who)
+    for who in sold:
+        booking = await who.hears_payment("refunded")
+        assert (booking["status"], booking["reason"]) == ("cancelled", "by_operator")
+        assert sorted(refund["amount"] for refund in await refunds_of(battered, who)) == [1500, 3000]
+    await assert_clean(battered)
+
+
+async def test_refunds_without_balance_wait_and_failed_ones_are_tried_again(battered: Holdfast) -> None:
+    """Operators read what is waited for; all that failed of an event is tried again by one request."""
+    event, stripe = await battered.event((1500, SEATS)), battered.stripe
+    sold = await customers(battered, event, 3)
+    await asyncio.gather(*(who.buys() for who in sold))
+    operator = battered.client(operator=True)
+    await stripe.control("/faults", refund_pending=1)
+    try:
+        (await operator.ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
+        now = await eventually(
+            lambda: operator.ask("GET", f"/admin/events/{event['id']}"),
+            lambda answer: answer.ok()["progress"]["refunds"]["waiting"] == 3,
+        )
+    finally:
+        await stripe.control("/faults")
+    assert now.ok()["progress"]["finished"] is False
+    booking = (await operator.ask("GET", f"/bookings/{sold[0].id}")).ok()
+    assert booking["payment"]["refund_waiting"] == "insufficient_funds"
+    assert (await sold[0].sees())["payment"]["refund_waiting"] is None
+
+    for who in sold:
+        (refund,) = await refunds_of(battered, who)
+        await stripe.control(f"/refunds/{refund['id']}/fail")
+        await who.hears_payment("refund_failed")
+    path, key = f"/admin/events/{event['id']}/refunds/retry", {"Idempotency-Key": "again"}
+    answers = [(await operator.ask("POST", path, headers=key)).ok(202) for _ in range(2)]
+    assert [answer["refunds"] for answer in answers] == [3, 3]
+    for who in sold:
+        await who.hears_payment("refunded")
+        assert sorted(refund["status"] for refund in await refunds_of(battered, who)) == ["failed", "succeeded"]
+    done = (await operator.ask("GET", f"/admin/events/{event['id']}")).ok()["refund_retry"]
+    assert (done["refunds"], done["succeeded"], done["failed"], done["finished"]) == (3, 3, 0, True)
+    await assert_clean(battered)
 
 
 # --- By hand, and by banks ----------------------------------------------------------------------------------
