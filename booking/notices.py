@@ -43,6 +43,7 @@ def shown(booking: Booking) -> resources.Booking:
                 "queue_position": None,
                 "refund_waiting": None,
                 "refund_error": None,
+                "disputes": None,
                 "attempts": booking.attempts,
             },
             "version": booking.version,

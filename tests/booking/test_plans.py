@@ -32,7 +32,11 @@ LOOKS = {
     "events": (TAKE_DUE_EVENTS, "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
     "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
 }
-DUE = {"next": {"bookings_due", "events_due"}, "bookings": {"bookings_due"}, "events": {"events_due"}}
+DUE = {
+    "next": {"bookings_due", "events_due", "refund_retries_due"},
+    "bookings": {"bookings_due"},
+    "events": {"events_due"},
+}
 
 
 def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -195,8 +195,8 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
     "refund: unpaid": (lambda s: refund(s.pending.id), "conflict"),
     "refund: part of what is unpaid": (lambda s: refund(s.pending.id, 1), "conflict"),
     "refund: one is under way": (lambda s: refund(s.refunding.id, 500), "conflict"),
-    "refund: more than is left": (lambda s: refund(s.paid.id, 5001), "amount_mismatch"),
-    "refund: more than a number holds": (lambda s: refund(s.paid.id, 10**30), "amount_mismatch"),
+    "refund: more than is left": (lambda s: refund(s.paid.id, 5001), "amount_over_left"),
+    "refund: more than a number holds": (lambda s: refund(s.paid.id, 10**30), "amount_over_left"),
     "refund: another version": (lambda s: refund(s.paid.id, 500, if_match=(1, 2)), "precondition_failed"),
     # CreateBooking, RequestPayment
     "book: nothing": (lambda s: order(s), INVALID),
@@ -249,7 +249,7 @@ async def test_one_that_is_refused_leaves_the_others_of_its_batch_alone(stage: S
     """They are one transaction."""
     paid = await stage.confirmed(await stage.show(10))
     replies = await stage.ask(refund(uuid4()), refund(paid.id, 10**30), refund(paid.id, 500), refund(paid.id, 500))
-    assert [reply.error for reply in replies] == ["not_found", "amount_mismatch", None, "conflict"]
+    assert [reply.error for reply in replies] == ["not_found", "amount_over_left", None, "conflict"]
 
 
 async def test_a_customer_cancels_though_the_event_is_gone(stage: Stage) -> None:

@@ -81,7 +81,9 @@ def _published_secrets() -> set[str]:
     """All that stands anywhere in the repository and could be copied from there."""
     root = Path(__file__).parents[2]
     files = [*root.glob("*.*"), root / ".env.example", *root.glob("[a-z]*/**/*.*")]
-    texts = (file.read_text(errors="ignore") for file in files if file.is_file() and file.suffix != ".lock")
+    texts = (
+        file.read_text(errors="ignore") for file in files if file.is_file() and file.suffix not in (".lock", ".pyc")
+    )
     return {found for text in texts for found in re.findall(r"whsec_\w+", text)}
 
 

@@ -172,7 +172,7 @@ async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
 
 async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -> None:
     """Three decimals end in 0; the rest of it goes back."""
-    intent = await stand.intent(5120, "kwd", payment_method_types=["card"])
+    intent = await stand.intent(5120, "kwd", allowed_payment_method_types=["card"])
     await stand.stripe.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await refund(stand, intent.id, amount=1234)
