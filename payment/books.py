@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 import structlog
@@ -20,6 +20,8 @@ from payment.reports import report
 from payment.repository import Work
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Books:
@@ -61,6 +63,12 @@ class Books:
 
     def disputes(self, booking_id: UUID) -> tuple[Dispute, ...]:
         return self._disputes.get(booking_id, ())
+
+    def answered(self, asked: Sequence[Payment], answers: Sequence[T]) -> list[tuple[Payment, T]]:
+        """Each payment as it was when Stripe was asked, with the answer; without those whose row has gone since, as
+        the database has come back older than it was: Stripe is asked of them again when they are wanted again."""
+        pairs = zip(asked, answers, strict=True)
+        return [(payment, answer) for payment, answer in pairs if payment.booking_id in self.payments]
 
     def put(self, payment: Payment) -> None:
         self.payments[payment.booking_id] = payment

@@ -108,7 +108,7 @@ class PaymentHandlers:
         now = self._clock()
         async with self._repository.work() as work:
             books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
-            for payment, answer in zip(asked, answers, strict=True):
+            for payment, answer in books.answered(asked, answers):
                 old = books.payments[payment.booking_id]
                 if isinstance(answer, Picture):
                     books.take(old, answer, now)
@@ -161,7 +161,7 @@ class PaymentHandlers:
         now = self._clock()
         async with self._repository.work() as work:
             books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
-            for payment, answer in zip(asked, answers, strict=True):
+            for payment, answer in books.answered(asked, answers):
                 old = books.payments[payment.booking_id]
                 if isinstance(answer, Picture):
                     books.take(old, answer, now)
@@ -192,7 +192,7 @@ class PaymentHandlers:
         async with self._repository.work() as work:
             pictures = [each.picture for each in fetched if isinstance(each, Whole)]
             books = await Books.open(work, list(payments), pictures=pictures)
-            for payment, whole in zip(known, fetched, strict=True):
+            for payment, whole in books.answered(known, fetched):
                 if isinstance(whole, Whole):
                     books.take_whole(payment.booking_id, whole, now)
                 if whole is not Nothing.UNANSWERED:

@@ -146,7 +146,8 @@ def payment_row(case: Case, now: datetime) -> Iterator[str]:
             yield "payment has it, and there is no such booking"
         return
     if payment is None:
-        if booking.intent_id is not None or booking.amount_captured or booking.payment_version:
+        # Where there never was an intent, the row that is gone told of nothing; if it is wanted, it is asked for.
+        if booking.intent_id is not None or booking.amount_captured:
             yield f"intent {booking.intent_id}, captured {booking.amount_captured}, and payment has nothing of it"
         return
     if not payment.reported:

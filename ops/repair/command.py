@@ -66,11 +66,15 @@ async def look(places: Places, since: datetime | None, settle_s: float) -> tuple
         open_ledger(places.stripe_key, places.stripe_base) as ledger,
     ):
         outcome = await Audit(databases, ledger, since=since, settle_s=settle_s).run()
-        # They would go back by themselves in time, unless there are too many: here it is decided.
-        waiting = [Finding("orphan", id, "waits for its booking to come back") for id in await databases.orphans()]
-        outcome.mismatches += waiting
-        cases = await _cases(databases, ledger, outcome)
-    return outcome, of_findings(outcome.mismatches, cases)
+        return outcome, await plan(databases, ledger, outcome)
+
+
+async def plan(databases: Databases, ledger: Ledger, outcome: Outcome) -> list[Act]:
+    """What is to be done about what an audit has found. What waits for its booking is added to its mismatches: it
+    would go back by itself in time, unless there is too much of it, and here it is decided."""
+    waiting = [Finding("orphan", id, "waits for its booking to come back") for id in await databases.orphans()]
+    outcome.mismatches += waiting
+    return of_findings(outcome.mismatches, await _cases(databases, ledger, outcome))
 
 
 async def _cases(databases: Databases, ledger: Ledger, outcome: Outcome) -> list[Case]:

@@ -148,6 +148,12 @@ CANCELED = replace(SECOND, status="canceled")
 CLEAN: dict[str, tuple[Case, list[str]]] = {
     "paid": (PAID, []),
     "free": (FREE, []),
+    "never asked for, and payment has lost that": (
+        change(
+            ended(PROMISED, "cancelled"), "booking", payment="none", payment_version=1, version=2, settle_after=None
+        ),
+        [],
+    ),
     "hold": (PENDING, ["hold"]),
     "queued for its intent": (PROMISED, ["hold"]),
     "intent asked for": (CREATING, ["hold", "Stripe to be asked"]),

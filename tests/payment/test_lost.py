@@ -21,7 +21,7 @@ from common.statuses import IntentStatus
 from payment.stripe_api import Unanswered
 from tests.payment.rows import confirmed, made
 from tests.payment.stage import Booking, Stage, booking
-from tests.payment.wire import Fault
+from tests.payment.wire import Call, Fault
 
 GRACE = timedelta(minutes=10, seconds=1)
 
@@ -127,6 +127,36 @@ async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_
     assert {each.intent_id for each in reports} == {intent}
     assert reports[-1].status == at_stripe
     assert at_stripe == ("succeeded" if card == "pm_card_visa" else "canceled")
+
+
+@pytest.mark.parametrize("asked_for", ["intent", "cancel", "look", "refund"])
+async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wanted_again(
+    stage: Stage, asked_for: str
+) -> None:
+    of = booking()
+    named: dict[str, Any] = {}
+    if asked_for != "intent":
+        intent = (await stage.paid(of)).intent_id if asked_for == "refund" else (await made(stage, [of]))[0]
+        named = naming(of, intent)
+    message = {"intent": of.create, "cancel": of.cancel, "look": of.sync, "refund": of.refund()}[asked_for]
+    message = message.model_copy(update=named)
+    asked: list[str] = []
+
+    async def gone(call: Call) -> None:
+        asked.append(call.path)
+        await lose(stage, of)
+
+    stage.wire.before = gone
+    assert await stage.do(message) == []
+    assert asked
+    assert await stage.rows("SELECT 1 FROM payments WHERE booking_id = $1", of.id) == []
+    stage.wire.before = None
+    reports = await stage.do(message)
+    row = await stage.row(of)
+    assert (reports[-1].version, reports[-1].intent_id) == (row["version"], row["intent_id"])
+    assert row["intent_id"] == (named or {"intent_id": row["intent_id"]})["intent_id"] is not None
+    made_once = await refunds_of(stage, row["intent_id"])
+    assert len(made_once) == (asked_for == "refund")
 
 
 async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(stage: Stage) -> None:

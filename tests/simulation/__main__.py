@@ -79,6 +79,7 @@ class _Progress:
         self._console = console
         self._total = total
         self._next = PLAIN_EVERY_S
+        self._failed = 0
         self._bar = Progress(
             TextColumn("seeds"),
             BarColumn(),
@@ -100,6 +101,9 @@ class _Progress:
 
     def _show(self, results: Results, seconds: float) -> None:
         rate, failed = round(results.done * 60 / seconds), len(results.failed)
+        if failed > self._failed:
+            self._failed = failed
+            self._console.out(f"FAILED seed {results.failed[-1].seed}: {results.failed[-1].violations[0]}")
         self._bar.update(self._task, completed=results.done, rate=rate, failed=failed)
         if not self._console.is_terminal and seconds >= self._next:
             self._next = seconds + PLAIN_EVERY_S

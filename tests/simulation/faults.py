@@ -53,6 +53,7 @@ class Fault(Enum):
     STRIPE_AWAY = "Stripe away for a while"
     CLOCKS_APART = "our clocks and Stripe's minutes apart"
     EVENTS_LISTED_LATE = "Stripe's list of events lags"
+    STANDBY_TOOK_OVER = "a standby that lagged took over from a database"
 
 
 # What a fault strikes with at its place, or at each choice of the scheduler, before a schedule's own factor.
@@ -87,6 +88,10 @@ CHANCES = {
     Fault.PAYMENT_DATABASE_AWAY: 0.001,
     Fault.STRIPE_AWAY: 0.004,
 }
+# As the others; drawn apart from them, for most schedules are to have nothing of it: what is shown after it is not
+# held to all that is promised without it.
+LAGGING_SHARE = 0.3
+STANDBY_CHANCE = 0.001
 # Up to five minutes in either direction.
 SKEWS_S = (0.0, 0.0, 0.0, 14.0, -14.0, 299.0, -299.0)
 LAGS_S = (0.0, 0.0, 3.0, 45.0, 240.0)
@@ -125,12 +130,15 @@ class Profile:
     begins_soon: int
 
     @classmethod
-    def draw(cls, chance: random.Random, lure: Lure) -> Profile:
+    def draw(cls, chance: random.Random, apart: random.Random, lure: Lure) -> Profile:
+        """`apart` draws what few schedules have, so that the others are as they would be without it."""
         factors = (0.0, 0.0, 1.0, 1.0, 3.0)
         chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
         chances |= {
             fault: max(chances[fault], CHANCES[fault] * factors[-1]) for fault in lure.faults & CHANCES.keys()
         }
+        factor = factors[-1] if Fault.STANDBY_TOOK_OVER in lure.faults else float(apart.random() < LAGGING_SHARE)
+        chances[Fault.STANDBY_TOOK_OVER] = STANDBY_CHANCE * factor
         skew_s, lag_s = chance.choice(SKEWS_S), chance.choice(LAGS_S)
         return cls(
             chances,

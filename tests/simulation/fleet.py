@@ -63,6 +63,11 @@ class Fleet:
             if process.lacks is not None:
                 process.kill()
 
+    def end(self, app: str) -> None:
+        """All processes of one actor end."""
+        for process in self.alive(BookingProcess if app == "booking" else PaymentProcess):
+            process.kill()
+
     def put_back(self) -> bool:
         """Somebody of each actor looks for messages that it knows; says whether there are any."""
         if not any(self._world.redis.unknown.values()):

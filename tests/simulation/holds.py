@@ -58,6 +58,10 @@ class Holds:
         self._world = world
         self._fixed: dict[str, datetime] = {}
 
+    def forget(self) -> None:
+        """Rows may be older from now on, and what comes after them other than what came before."""
+        self._fixed.clear()
+
     async def check(self) -> None:
         """After every commit."""
         for record in await self._world.lasting.booking.raw.fetch(HELD):

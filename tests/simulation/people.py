@@ -101,6 +101,8 @@ class People:
         # Of each version that somebody was shown: status and payment.
         self.shown: dict[tuple[UUID, int], tuple[str, str]] = {}
         self._bookings_max = chance.choice(BOOKINGS_MAX)
+        # A database has forgotten what they were shown: versions may come again, and say something else.
+        self.shown_is_lost = False
         # Intents that a client was given the secret of.
         self.payable: list[str] = []
 
@@ -254,17 +256,17 @@ class People:
             f"shows {booking.id} v{booking.version} {booking.status} {booking.reason or ''} "
             f"payment {booking.payment.status} {booking.closing or ''}"
         )
+        self._note_payable(booking)
+        wish = self.wishes[booking.id]
+        if self.shown_is_lost:
+            wish.seen = booking
+            return
         place, told = (booking.id, booking.version), f"{booking.id} v{booking.version}"
         state = (booking.status.value, booking.payment.status.value)
         if self.shown.setdefault(place, state) != state:
             self._story.violate("4 never backwards", f"{told}: {self.shown[place]}, {state}")
         if booking.version < known:
             self._story.violate("4 never backwards", f"{told} after v{known} was known")
-        if booking.payment.intent_id is not None:
-            self._story.name(booking.payment.intent_id, "I")
-            if booking.payment.client_secret is not None and booking.payment.intent_id not in self.payable:
-                self.payable.append(booking.payment.intent_id)
-        wish = self.wishes[booking.id]
         if booking.version <= wish.version:
             return  # a gateway tells nobody of it
         if wish.seen is not None:
@@ -277,3 +279,11 @@ class People:
                     f"{booking.status} {booking.reason} v{booking.version}",
                 )
         wish.seen = booking
+
+    def _note_payable(self, booking: Booking) -> None:
+        intent_id = booking.payment.intent_id
+        if intent_id is None:
+            return
+        self._story.name(intent_id, "I")
+        if booking.payment.client_secret is not None and intent_id not in self.payable:
+            self.payable.append(intent_id)

@@ -14,6 +14,7 @@ import payment.asking
 import payment.catch_up
 import payment.domain
 import payment.handlers
+import payment.lost
 import payment.pictures
 import payment.refund_commands
 import payment.refunds
@@ -27,6 +28,7 @@ from common.statuses import BookingStatus
 from common.streams import Entry
 from payment.disputes import Dispute
 from payment.domain import Payment
+from payment.orphans import Place
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundPicture, RefundStatus
 from tests.simulation.faults import Fault, Lure
@@ -243,6 +245,20 @@ def a_waiting_refund_stays() -> None:
     refunds._taken = still_waiting
 
 
+def orphan_money_dropped() -> None:
+    """What Stripe has for a row that is not there is stored as done, and dropped."""
+    lost_rows: Any = payment.lost.LostRows
+    judge = lost_rows.judge
+
+    def dropped(*args: Any) -> Place:
+        place = cast(Place, judge(*args))
+        return place if place is Place.ROW else Place.NOWHERE
+
+    lost_rows.judge = dropped
+    handlers, refund_commands = cast(Any, payment.handlers), cast(Any, payment.refund_commands)
+    handlers.lost_ones = refund_commands.lost_ones = lambda *_: []
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -267,6 +283,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         all_that_is_left_is_an_amount,
         same_key_after_a_refusal,
         a_waiting_refund_stays,
+        orphan_money_dropped,
     )
 }
 
@@ -292,4 +309,5 @@ LURES: dict[str, Lure] = {
         frozenset({Fault.WEBHOOK_LOST, Fault.EVENTS_LISTED_LATE}), by_hand=6.0
     ),
     "disputes_in_one_field": Lure(by_hand=6.0),
+    "orphan_money_dropped": Lure(frozenset({Fault.STANDBY_TOOK_OVER})),
 }

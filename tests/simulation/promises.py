@@ -5,7 +5,7 @@ The rules are those of `ops/audit`; at every moment, without what is only work u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +17,8 @@ from ops.audit.facts import Booking, Case, Intent, Payment, Refund, Seats, Strip
 from ops.audit.ledger import Ledger
 from ops.audit.look import Audit, Outcome
 from ops.audit.rules import judge_seats
+from ops.repair.command import plan
+from ops.repair.plan import Act
 from payment.disputes import DROPPED
 from payment.pictures import BOOKING_ID, REFUND_ID
 from payment.stripe_api import StripeApi
@@ -73,6 +75,18 @@ class Promises:
         self._given: dict[str, list[StripeRefund]] = {}
         # Bookings whose charge was disputed: Stripe refuses to give it back.
         self._disputed: set[str] = set()
+        # Which databases have come back older than they were: see `standby.py`.
+        self.lost: set[str] = set()
+        # Booking alone has: payments that were acknowledged before it may be of a booking that is gone.
+        self._acknowledged_is_lost = False
+
+    def forget(self, lost: Collection[str]) -> None:
+        """These databases have come back older than they were."""
+        self.lost |= set(lost)
+        self._acknowledged_is_lost |= "payment" not in lost
+        if "booking" in lost:
+            self.rows = {}
+            self._holds.forget()
 
     async def check(self) -> None:
         """At every moment."""
@@ -87,7 +101,7 @@ class Promises:
             await self._read_payments()
         if ledger.changed:
             self._read_stripe()
-        if booking.changed or payment.changed:
+        if (booking.changed or payment.changed) and not self.lost:
             await self._holds.check_told()
         booking.changed = payment.changed = ledger.changed = False
         for case in self.cases():
@@ -175,8 +189,10 @@ class Promises:
     def _judge(self, case: Case) -> Iterator[tuple[str, str]]:
         """What the audit says of money, without what is only under way."""
         now = self._world.now()
-        yield from (("3 one live intent", text) for text in money.one_intent(case, now))
         yield from (("3 no double refund", text) for text in money.refunds_once(case, now))
+        if self.lost:
+            return  # the rest is looked at in the end
+        yield from (("3 one live intent", text) for text in money.one_intent(case, now))
         for text in money.captured(case, now):
             if not self._excused(case, text):
                 yield "3 money is matched", text
@@ -205,11 +221,13 @@ class Promises:
         """Nothing is owed, nothing waits, and the books are clean."""
         story = self._world.story
         await self.check()
-        await self._check_history()
+        if "booking" not in self.lost:
+            await self._check_history()
         self._check_answered()
-        await self._holds.check_settled()
+        if not self.lost:
+            await self._holds.check_settled()
         await self._check_disputes()
-        outcome = await self._audit()
+        outcome, _ = await self._audit()
         for finding in outcome.mismatches:
             if not self._known(finding.rule, finding.id, finding.text):
                 story.violate("3 books are clean", f"{finding.rule}: {finding.id}: {finding.text}")
@@ -222,7 +240,38 @@ class Promises:
             for fields in stream.entries.values():
                 story.violate("2 every booking ends", f"not handled: {fields[b'type']!r} {fields[b'subject']!r}")
 
-    async def _audit(self) -> Outcome:
+    async def check_healed(self) -> None:
+        """Money for rows that are gone is matched again, without anybody's doing anything."""
+        if self._acknowledged_is_lost:
+            return
+        for case in self.cases():
+            for text in self._unmatched(case):
+                self._world.story.violate("3 lost rows heal", f"{case.id}: {text}")
+
+    def _unmatched(self, case: Case) -> Iterator[str]:
+        """What Stripe has of it, for which there is no confirmed booking, and which was not given back."""
+        booking = case.booking
+        if self._refused(case):
+            return
+        for intent in case.intents:
+            given = [each for each in case.stripe_refunds if each.intent_id == intent.id]
+            left = intent.received - sum(each.amount for each in given if each.status not in money.VOID)
+            paid = booking is not None and (booking.intent_id, booking.amount) == (intent.id, intent.received)
+            if left > 0 and not (paid and booking is not None and booking.status == "confirmed"):
+                yield f"{left} of {intent.id} kept, {booking.status if booking is not None else 'no booking'}"
+
+    def _refused(self, case: Case) -> bool:
+        """Stripe does not give its money back, or could not: an operator has been told."""
+        return case.id in self._disputed or any(each.status == "failed" for each in case.stripe_refunds)
+
+    async def to_repair(self) -> list[Act]:
+        """What an operator would have done now."""
+        outcome, acts = await self._audit()
+        known = {each.id for each in outcome.mismatches if self._known(each.rule, each.id, each.text)}
+        return [act for act in acts if act.id not in known]
+
+    async def _audit(self) -> tuple[Outcome, list[Act]]:
+        """What does not match, and what `holdfast repair` would do about it."""
         world = self._world
         gate_free = StripeApi(
             world.stripe.client, NoQueue(), world.lasting.stripe_metrics, _open_gate(), 5.0, world.now
@@ -230,7 +279,8 @@ class Promises:
         ledger = Ledger(gate_free, _open_gate())
         databases = Databases(world.lasting.booking.raw, world.lasting.payment.raw)
         try:
-            return await Audit(databases, ledger, settle_s=0.0, clock=world.now).run()
+            outcome = await Audit(databases, ledger, settle_s=0.0, clock=world.now).run()
+            return outcome, await plan(databases, ledger, outcome)
         finally:
             ledger.close()
 
@@ -239,6 +289,8 @@ class Promises:
         row = self.rows.get(id)
         if rule == "captured" and text.endswith(" kept"):
             return any(self._excused(case, text) for case in self.cases() if case.id == id)
+        if rule == "summary" and text.endswith("no such booking"):
+            return any(self._refused(case) for case in self.cases() if case.id == id)
         if rule == "intent" and ("amount" in text or "currency" in text):
             payment = self.payments.get(id)
             return payment is not None and payment.intent_id in self._tampered and row is not None

@@ -8,6 +8,7 @@ from tests.simulation.fleet import Fleet
 from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
 from tests.simulation.promises import Promises
+from tests.simulation.standby import Standby
 from tests.simulation.world import World
 
 # More steps than any schedule has needed by far, and more time than any hold and its grace.
@@ -22,13 +23,20 @@ INSIST_EVERY_S = 240.0
 
 class Quiet:
     def __init__(
-        self, world: World, fleet: Fleet, postman: Postman, customers: Customers, promises: Promises
+        self,
+        world: World,
+        fleet: Fleet,
+        postman: Postman,
+        customers: Customers,
+        promises: Promises,
+        standby: Standby,
     ) -> None:
         self._world = world
         self._fleet = fleet
         self._postman = postman
         self._customers = customers
         self._promises = promises
+        self._standby = standby
 
     async def run(self) -> None:
         """Until nothing waits for anything, not for long."""
@@ -45,8 +53,9 @@ class Quiet:
             elif not looked:
                 looked = True
                 await self._look()
-            elif not await self._jump():
-                await self._promises.check_settled()
+            elif not await self._jump() and not await self._standby.repair():
+                if not world.story.violations:
+                    await self._promises.check_settled()
                 return
             if world.story.violations:
                 return

@@ -13,6 +13,7 @@ from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
 from tests.simulation.promises import Promises
 from tests.simulation.quiet import Quiet
+from tests.simulation.standby import Standby
 from tests.simulation.story import Coverage
 from tests.simulation.world import Lasting, World
 
@@ -33,7 +34,8 @@ class Schedule:
         self._postman = Postman(world, self.fleet)
         self._customers = Customers(world.chance, world.stripe, world.people.payable)
         self._promises = Promises(world, self._customers.tampered)
-        self._quiet = Quiet(world, self.fleet, self._postman, self._customers, self._promises)
+        self._standby = Standby(world, self.fleet, self._promises)
+        self._quiet = Quiet(world, self.fleet, self._postman, self._customers, self._promises, self._standby)
         loop.set_exception_handler(self._died)
 
     async def run(self, steps: int) -> None:
@@ -141,6 +143,8 @@ class Schedule:
             (chances[Fault.FLUSHED] * 50, self._flush),
             (sum(chances[away] for away in AWAYS) * 50, self._go_away),
             (0.35 * len(gates.away), self._come_back),
+            (chances[Fault.STANDBY_TOOK_OVER] * 100 * (not self._standby.lags), self._standby.fall_behind),
+            (2.0 * self._standby.lags, self._standby.take_over),
         ]
 
     async def _wait_for_a_booking(self) -> None:

@@ -59,7 +59,7 @@ class World:
         install(self.clock, seed)
         self.chance = random.Random(f"schedule {seed}")
         self.story = Story(loop)
-        self.profile = Profile.draw(self.chance, lure)
+        self.profile = Profile.draw(self.chance, random.Random(f"lagging {seed}"), lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
         self.people = People(self.chance, self.gates, self.story, self.profile.begins_soon)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
