@@ -124,7 +124,8 @@ async def test_a_history_is_a_list(gateway: Client, actor: ScriptedBooking) -> N
 
 
 async def test_without_an_answer_in_time_a_question_is_503(start: Gateway) -> None:
-    gateway = await start(answer_seconds=0.02)
+    """The question was sent, on a connection that was first made for it."""
+    gateway = await start(answer_seconds=0.3)
     response = await gateway.get("/events")
     assert (response.status, (await response.json())["code"]) == (503, "timeout")
     assert response.headers["Retry-After"] == "1"
