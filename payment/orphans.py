@@ -105,9 +105,13 @@ def lost_payment(
 
 
 def reopened(old: Payment, picture: Picture) -> Payment:
-    """The row of another intent, or of none, before `picture` is taken over in its stead."""
+    """The row of another intent, or of none, before `picture` is taken over in its stead. That its intent was to be
+    canceled was said of the other one: whoever hears of this one says so anew, and it is driven then."""
     return replace(
         old,
+        cancel_requested=False,
+        drive_after=None,
+        drive_attempts=0,
         event_id=old.event_id or picture.event_id,
         amount=old.amount or picture.amount,
         status=IntentStatus.CREATING,

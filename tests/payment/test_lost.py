@@ -175,6 +175,18 @@ async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> 
     assert (report.status, report.intent_id, report.amount_captured) == ("succeeded", intent, of.amount)
 
 
+async def test_an_intent_that_turns_up_is_canceled_where_there_is_no_booking(stage: Stage) -> None:
+    """Its row said that none was wanted: that was said of another one, or of none."""
+    of = booking()
+    (intent,) = await made(stage, [of])
+    await lose(stage, of)
+    await stage.do(of.cancel)
+    (report,) = await stage.do(SyncPayment(booking_id=of.id, intent_id=intent))
+    assert (report.intent_id, report.status) == (intent, IntentStatus.REQUIRES_PAYMENT_METHOD)
+    await unknown(stage, report)
+    assert await stage.live_intents(of) == []
+
+
 async def test_a_refund_that_names_an_intent_without_a_row_is_made(stage: Stage) -> None:
     of, intent = await paid_without_a_row(stage)
     refund = of.refund().model_copy(update=naming(of, intent))

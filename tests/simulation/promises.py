@@ -293,7 +293,8 @@ class Promises:
             return any(self._refused(case) for case in self.cases() if case.id == id)
         if rule == "intent" and ("amount" in text or "currency" in text):
             payment = self.payments.get(id)
-            return payment is not None and payment.intent_id in self._tampered and row is not None
+            there = row is not None or bool(self.lost)
+            return payment is not None and payment.intent_id in self._tampered and there
         return False
 
     async def _check_history(self) -> None:

@@ -15,7 +15,8 @@ from tests.simulation.run import Result, Results, Runner, make_databases
 SEEDS = sorted({*range(1, 31), *REGRESSIONS})
 # Of these, whichever comes first shows the mistake.
 PLANTED_SEEDS_MAX = 150
-TWICE = (3, 4, 5)
+# In the last one a database is lost.
+TWICE = (3, 4, 5, 23)
 # How a booking can end; the reasons are those of `booking.state.Reason`.
 OUTCOMES = {
     "confirmed",
