@@ -187,7 +187,7 @@ def an_equal_decline_gives_nothing() -> None:
 
 def a_decline_moves_the_last_moment() -> None:
     """Time to try again is given however often it was given before."""
-    ((always, declined),) = booking.domain.TABLE[PENDING, Signal.DECLINED]
+    *before, (always, declined) = booking.domain.TABLE[PENDING, Signal.DECLINED]
 
     def moved(of: Booking, moment: Moment) -> Decision:
         decision = declined(of, moment)
@@ -195,7 +195,7 @@ def a_decline_moves_the_last_moment() -> None:
         after = decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until))
         return decision if of.closing is not None else decision._replace(booking=after)
 
-    booking.domain.TABLE[PENDING, Signal.DECLINED] = ((always, moved),)
+    booking.domain.TABLE[PENDING, Signal.DECLINED] = (*before, (always, moved))
 
 
 def acts_by_its_own_clock() -> None:
