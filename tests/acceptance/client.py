@@ -13,7 +13,8 @@ import aiohttp
 import orjson
 
 # Nothing here takes long; whoever waits longer waits in vain.
-PATIENCE_SECONDS = 30.0
+# Longer than two takings over from killed processes, one after the other.
+PATIENCE_SECONDS = 60.0
 
 # RFC 6455's registry: connect again.
 TRY_AGAIN_LATER = 1013
