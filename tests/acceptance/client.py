@@ -12,8 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-# Nothing here takes long; whoever waits longer waits in vain.
-# Longer than two takings over from killed processes, one after the other.
+# Longer than the longest that may be waited for: two takings over from killed processes, one after the other.
 PATIENCE_SECONDS = 60.0
 
 # RFC 6455's registry: connect again.
