@@ -51,6 +51,11 @@ async def test_holds_end_by_the_time_of_the_database(
         assert (await stage.row(open_one))["closing"] is None
         (made,) = await stage.rows("SELECT clock_timestamp() AS now")
         assert abs(app[CLOCK]() - made["now"]) < timedelta(seconds=1)
+
+        async def ready() -> bool:
+            return (await client.get("/health/ready")).status == 200
+
+        await until(ready)
         answer = await client.get("/health/ready")
         notices = (await answer.json())["notices"]
         assert answer.status == 200

@@ -24,6 +24,7 @@ from common.resources import Booking, Event, OperatorsEvent, Refunds
 from common.settings import ActorSettings, load
 from common.streams import Mailbox, connect
 from common.telemetry import Metrics
+from common.wiring import CLOCK
 from gateway.app import build_app
 from gateway.door import DOOR
 from gateway.settings import GatewaySettings
@@ -175,6 +176,7 @@ async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> 
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):
             await app[DOOR].listening.opened.wait()
+            await app[CLOCK].measure()
         yield client
 
 
