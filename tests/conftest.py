@@ -10,10 +10,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from ops.migrate import migrate
 from ops.postgres import Postgres, embedded_postgres
@@ -29,26 +31,43 @@ LONGEST = (
     "fuzz/test_fuzz.py", "simulation/test_simulation.py", "common/test_mailbox_model.py", "acceptance/",
     "races/test_processes.py", "fuzz/test_checker.py", "bench/",
 )  # fmt: skip
-# One stack serves all the tests that ask for it, so they run in one process.
-STACKS = ("holdfast", "battered")
+# Files whose tests share a stack, by its fixture: they run in one process, so that it is started once.
+STACKS = {
+    "battered": ("healing", "killed", "poison", "refunds", "restored", "servers_away"),
+    "holdfast": ("audit", "bad_input", "events", "main_job", "privacy", "rush", "webhooks"),
+}
+STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
 # Each of its tests is long and needs nothing of the others.
-SPREAD = "simulation/test_simulation.py"
+SPREAD = "tests/simulation/test_simulation.py"
+
+
+class Schedule(LoadScopeScheduling):
+    """Gives a process all tests of a file, so that what the file's tests share is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if file == SPREAD else STACK_OF.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    return Schedule(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests by what they share, for `--dist loadgroup`, and begin with the longest."""
+    """Begin with the longest.
+
+    Raises:
+        pytest.UsageError: a test uses a shared stack and its file is not in `STACKS`: each process would start one.
+    """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        file = item.nodeid.partition("::")[0]
+        used = STACKS.keys() & set(getattr(item, "fixturenames", ()))
+        if used - {STACK_OF.get(file)}:
+            raise pytest.UsageError(
+                f"{file} uses the stack {', '.join(used)}: name it in STACKS in tests/conftest.py"
+            )
     items.sort(key=_place)  # stable: the order within a file stays
-
-
-def _group(item: pytest.Item) -> str:
-    stack = next((name for name in STACKS if name in getattr(item, "fixturenames", ())), None)
-    if stack is not None:
-        return stack
-    file = item.nodeid.partition("::")[0]
-    return item.nodeid if SPREAD in file else file
 
 
 def _place(item: pytest.Item) -> int:

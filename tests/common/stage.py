@@ -125,11 +125,17 @@ class Stage:
             self.redis, self.blocking, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms
         )
 
-    def turning(self, consumer: str) -> Mailbox:
+    def turning(self, consumer: str, claim_idle_ms: int = 60_000) -> Mailbox:
         """As `mailbox`, of a consumer that leaves new entries to one while it keeps up."""
         turn = Turn(STREAM, GROUP, consumer)
         return Mailbox(
-            self.redis, self.blocking, STREAM, group=GROUP, consumer=consumer, claim_idle_ms=60_000, turn=turn
+            self.redis,
+            self.blocking,
+            STREAM,
+            group=GROUP,
+            consumer=consumer,
+            claim_idle_ms=claim_idle_ms,
+            turn=turn,
         )
 
     def actor(
@@ -138,10 +144,11 @@ class Stage:
         *,
         consumer: str = "one",
         slots: int | None = None,
+        turning: bool = False,
         **overrides: Any,
     ) -> Actor:
         settings = ActorSettings(**{"block_ms": BLOCK_MS, **overrides})
-        mailbox = self.mailbox(consumer, settings.claim_idle_ms)
+        mailbox = (self.turning if turning else self.mailbox)(consumer, settings.claim_idle_ms)
         return Actor(
             [Intake(mailbox, handlers, slots)],
             bus=self.bus,

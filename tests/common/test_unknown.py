@@ -78,16 +78,16 @@ async def test_a_process_that_knows_a_type_puts_it_back(
     old, new = Recorder(), Recorder()
     sent, known = [sync(), sync()], cancel()
     newer: dict[Any, Any] = {SyncPayment: new, CancelPaymentIntent: new}
-    async with stage.acting({CancelPaymentIntent: old}, consumer="old"):
+    async with stage.acting({CancelPaymentIntent: old}, consumer="old", turning=True):
         if newer_first:
-            async with stage.acting(newer, consumer="new"):
+            async with stage.acting(newer, consumer="new", turning=True):
                 await stage.bus.publish([*sent, known])
                 await until(lambda: len(new.handled) + len(old.handled) == 3)
         else:
             await stage.bus.publish([*sent, known])
             await until(lambda: len(old.handled) == 1)
             await until(lambda: some_unknown(stage))
-            async with stage.acting(newer, consumer="new"):
+            async with stage.acting(newer, consumer="new", turning=True):
                 await until(lambda: len(new.handled) + len(old.handled) == 3)
         await until(stage.idle)
     assert sorted(new.handled + old.handled) == sorted([known.subject, *(each.subject for each in sent)])
