@@ -36,6 +36,7 @@ class Books:
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
         self._causes: dict[UUID, Delivery | None] = {}
         self._shown: dict[UUID, resources.Booking] = {}
+        self._told_again: set[UUID] = set()
 
     @classmethod
     async def open(cls, work: Work, ids: Sequence[UUID]) -> Self:
@@ -61,6 +62,12 @@ class Books:
             self._transitions.append(Transition(before.status, after, cause_of(delivery)))
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
 
+    def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
+        """Nothing is changed now: it was before, and a process may have ended between the commit of that and the
+        news of it. Sockets that know this version already send nothing."""
+        self._causes.setdefault(id, delivery)
+        self._told_again.add(id)
+
     async def save(self, work: Work) -> None:
         """Write what has changed: bookings, transitions and seats, in one transaction."""
         pairs = [(old, self.bookings[id]) for id, old in self._before.items() if self.bookings[id] != old]
@@ -79,12 +86,13 @@ class Books:
         return known
 
     def events_moved(self) -> set[UUID]:
-        """The events whose availability is another than before, and those whose calling off goes on: of these also
-        when nothing has changed, as when a change that was not told comes once more."""
+        """The events whose availability is another than before, or may not have been told, and those whose calling
+        off goes on."""
         return {
             booking.event_id
             for id, booking in self.bookings.items()
             if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
+            or id in self._told_again
             or Reason.EVENT_CANCELLED in (booking.reason, booking.closing)
         }
 

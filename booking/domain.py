@@ -17,7 +17,7 @@ from booking.rules import Decision as Decision
 from booking.rules import Guard, Rule, always
 from booking.rules import Moment as Moment
 from booking.schedule import scheduled, turn, waits_for
-from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Follow, Payment, Reason
+from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Payment, Reason
 from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
 
 
@@ -128,7 +128,7 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
     if signal is None or payment.version < booking.payment_version:
         return Decision(booking)
     if payment.version == booking.payment_version and not _answers(booking, payment):
-        return Decision(booking, _asked_before(booking, signal))
+        return Decision(booking)
     moment = moment._replace(payment=payment, failed_at=_newer(booking, payment))
     decision = _apply(_seen(booking, payment, signal), signal, moment)
     if decision.unexpected:
@@ -159,12 +159,6 @@ def conflicts(booking: Booking, payment: Payment) -> bool:
     return same and booking.payment_digest not in (None, payment.digest)
 
 
-def _asked_before(booking: Booking, signal: Signal) -> tuple[Follow, ...]:
-    """What a report asked for when it came first, and that nothing else asks for again: a booking that has ended is
-    not driven any more, and the request may have been lost."""
-    return (Follow.CANCEL_INTENT,) if signal in LIVE and not takes(booking.status) else ()
-
-
 def _newer(booking: Booking, payment: Payment) -> datetime | None:
     """When the payment's newest attempt failed, where the booking has not heard of it."""
     known, told = booking.last_attempt_at, payment.last_attempt_at
@@ -178,6 +172,7 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
         payment_digest=payment.digest,
         intent_id=payment.intent_id or booking.intent_id,
         client_secret=payment.client_secret if booking.status is PENDING else None,
+        intent_to_cancel=booking.intent_to_cancel and signal in LIVE,
         last_error=payment.last_error if booking.status is PENDING else booking.last_error,
         # An older database of payments, restored, knows of fewer.
         attempts=max(booking.attempts, payment.attempts),

@@ -108,6 +108,7 @@ class BookingHandlers:
                     books.add(admitted, delivery)
                     results.append({"booking": books.shown(admitted.id), "created": True})
             elif asked_for(booking, request):
+                books.tell_again(booking.id, delivery)
                 results.append({"booking": books.shown(booking.id), "created": False})
             else:
                 results.append(IdempotencyKeyReused())
@@ -131,6 +132,8 @@ class BookingHandlers:
                 if not (conflict := domain.conflicts(booking, payments[id])):
                     decision = domain.take_report(booking, payments[id], self._moment(now, booking, free))
                 self._take(books, decision, newest[id], free)
+                if payments[id].version <= booking.payment_version:
+                    books.tell_again(id, newest[id])
                 applied.append(_applied(decision.booking, newest[id], conflict=conflict))
             await books.save(work)
         unknown = [self._unknown(newest[id]) for id in newest.keys() - books.bookings.keys()]
@@ -258,6 +261,7 @@ class BookingHandlers:
             raise NotFound
         operators = by_operator(message)
         if operators and (answered := requests.answer_to(delivery)) is not None:
+            books.tell_again(booking.id, delivery)
             return answered
         if isinstance(message, OperatorCommand):
             check_version(message, booking.version)
@@ -265,6 +269,8 @@ class BookingHandlers:
         if decision.refusal is not None:
             raise error_for(decision.refusal, "", {})
         self._take(books, decision, delivery, {})
+        if decision.booking == booking and not isinstance(message, RequestPayment):
+            books.tell_again(booking.id, delivery)
         if not operators:
             return booking.id
         answer = without_secret(books.shown(booking.id))

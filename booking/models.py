@@ -123,6 +123,8 @@ class Booking(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     closing = fields.CharField(max_length=32, null=True)
+    # No constraint binds it to the status yet: processes of the release before write rows and leave it as it was.
+    intent_to_cancel = fields.BooleanField(db_default=False)
     refund_id = fields.UUIDField(null=True)
     refund_amount = fields.BigIntField(null=True)
     # Null where a release that did not know of it has written the row.

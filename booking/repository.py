@@ -55,6 +55,7 @@ BOOKING_COLUMNS = {
     "amount_captured": "bigint",
     "amount_refunded": "bigint",
     "closing": "varchar",
+    "intent_to_cancel": "bool",
     "refund_id": "uuid",
     "refund_amount": "bigint",
     "refund_whole": "bool",

@@ -111,11 +111,11 @@ def mismatch(booking: Booking, moment: Moment) -> Decision:
     return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
 
 
-def not_for_this(booking: Booking, _: Moment) -> Decision:
+def not_for_this(booking: Booking, moment: Moment) -> Decision:
     """Nobody is shown an intent for another amount: what is paid by it could only be given back. So it
     is where a booking was lost, and its id (its owner's key) has been used for another one since."""
     after = booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE)
-    return Decision(_ended(after._replace(last_error=None)), (Follow.CANCEL_INTENT,))
+    return ask_to_cancel(_ended(after._replace(last_error=None)), moment)
 
 
 def cancel_and_refund(booking: Booking, moment: Moment) -> Decision:
@@ -133,11 +133,10 @@ def canceled(booking: Booking, _: Moment) -> Decision:
     return Decision(_ended(booking._replace(status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
 
 
-def release(booking: Booking, _: Moment) -> Decision:
-    """Stripe does not answer: the seats are given back, and late money finds the booking ended. Asked once more,
-    so that an intent of which nothing is heard does not live on for a lost message."""
+def release(booking: Booking, moment: Moment) -> Decision:
+    """Stripe does not answer: the seats are given back, and late money finds the booking ended."""
     after = booking._replace(status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
-    return Decision(_ended(after), (Follow.CANCEL_INTENT,))
+    return ask_to_cancel(_ended(after), moment)
 
 
 def refunded_in_full(booking: Booking, _: Moment) -> Decision:
@@ -181,8 +180,9 @@ def unchanged(booking: Booking, _: Moment) -> Decision:
 
 
 def ask_to_cancel(booking: Booking, _: Moment) -> Decision:
-    """The booking has ended, and its intent lives."""
-    return Decision(booking, (Follow.CANCEL_INTENT,))
+    """The booking has ended, and its intent lives, as far as is known. Asked until its end is heard of, or it could
+    be paid for as long as Stripe keeps it because one message was lost."""
+    return Decision(booking._replace(intent_to_cancel=True), (Follow.CANCEL_INTENT,))
 
 
 # --- Money that goes back -----------------------------------------------------------------------------------

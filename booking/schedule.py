@@ -22,6 +22,11 @@ WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
 CLOCKS_APART = timedelta(minutes=5)
 
 
+# The same for an intent of a booking that has ended. Nobody waits for its seats, and while its money is on its way
+# Stripe does not cancel it: that can take days.
+ENDED_WAITS = (timedelta(seconds=10), timedelta(hours=1))
+
+
 def first_wait(follow: Follow) -> timedelta:
     return WAITS[follow][0]
 
@@ -32,7 +37,9 @@ def waits_for(booking: Booking) -> Follow | None:
         if booking.closing is not None:
             return Follow.CANCEL_INTENT
         return Follow.CREATE_INTENT if booking.payment is PaymentStatus.CREATING else Follow.SYNC
-    return Follow.REFUND if booking.refund_owed else None
+    if booking.refund_owed:
+        return Follow.REFUND
+    return Follow.CANCEL_INTENT if booking.intent_to_cancel else None
 
 
 def awaits_money(booking: Booking) -> bool:
@@ -62,6 +69,8 @@ def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
     # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
     moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
     first, most = WAITS[Follow.SYNC if moves_slowly else follow]
+    if booking.intent_to_cancel and follow is Follow.CANCEL_INTENT:
+        first, most = ENDED_WAITS
     due = now + min(first * 2 ** min(booking.settle_attempts, 10), most)
     change = turn(booking, terms)
     if change is not None and change > now:

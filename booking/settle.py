@@ -18,7 +18,7 @@ from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Decision, Moment, Signal
 from booking.repository import Place, Repository
-from booking.schedule import turn
+from booking.schedule import turn, waits_for
 from booking.state import Follow, Terms
 from common.bus import Bus
 from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
@@ -39,6 +39,8 @@ FORGET_MAX = 1000
 COMMANDS_MANY = 1000
 # A booking's request enters its queue so long after the booking was changed, at the most, when nothing is wrong.
 ON_ITS_WAY = timedelta(seconds=5)
+# What nobody asked for is told once more so long after it was changed.
+TOLD_AGAIN = timedelta(seconds=10)
 # Of its pause, the most that a row is put off, so that what became due together does not stay together.
 SPREAD = 0.1
 
@@ -90,6 +92,8 @@ class BookingSettler(Settler):
         async with self._repository.work() as work:
             books = Books(await work.take_due(now, PASS_MAX))
             for booking in tuple(books.bookings.values()):
+                if waits_for(booking) is None:
+                    books.tell_again(booking.id)
                 decision = domain.drive(booking, Moment(now, self._terms))
                 if decision.booking.version == booking.version:  # a change asks for the first time
                     if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
@@ -119,7 +123,7 @@ class BookingSettler(Settler):
             places = await work.to_call_off(event_id, PASS_MAX, after)
             books = await Books.open(work, [id for _, id in places])
             for booking in tuple(books.bookings.values()):
-                books.take(domain.decide(booking, Signal.CANCEL, moment))
+                books.take(_once_more(domain.decide(booking, Signal.CANCEL, moment), now))
             await books.save(work)
         if len(places) == PASS_MAX:
             self._gone_through[event_id] = places[-1]
@@ -137,7 +141,7 @@ class BookingSettler(Settler):
             ids = await work.to_retry(retry_id, event_id, PASS_MAX)
             books = await Books.open(work, ids)
             for booking in tuple(books.bookings.values()):
-                books.take(domain.decide(booking, Signal.RETRY_REFUNDS, moment))
+                books.take(_once_more(domain.decide(booking, Signal.RETRY_REFUNDS, moment), now))
             await books.save(work)
         # A crash before this: whoever takes the retry up again finds those that are left.
         async with self._repository.work() as work:
@@ -148,6 +152,15 @@ class BookingSettler(Settler):
     async def _publish(self, books: Books) -> None:
         self._availability.touched(books.events_moved())
         await self._bus.publish(books.envelopes())
+
+
+def _once_more(decision: Decision, now: datetime) -> Decision:
+    """No message comes again when a process ends between the commit of this change and the news of it: a booking
+    that is settled by it is driven once more, and told again then."""
+    booking = decision.booking
+    if booking.settle_after is not None:
+        return decision
+    return decision._replace(booking=booking._replace(settle_after=now + TOLD_AGAIN))
 
 
 def _without(decision: Decision, *queued: Follow) -> Decision:

@@ -90,8 +90,9 @@ class Payment(NamedTuple):
 
 class Booking(NamedTuple):
     """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
-    `hold_expired` while expiring, another one while cancelling. `payment_digest` is of the report that was applied
-    under `payment_version`. `refund_id` is the last refund asked for;
+    `hold_expired` while expiring, another one while cancelling. `intent_to_cancel`: the booking has ended, and its
+    intent may live: payment is asked to cancel it until it reports the intent's end. `payment_digest` is of the
+    report that was applied under `payment_version`. `refund_id` is the last refund asked for;
     `refund_amount` is set while the payment actor has not taken it up; `refund_whole`: it is for all that is left,
     None where an earlier release has not said so. `refund_waiting` and `refund_error` are why a refund is not made
     yet and why the last one failed, `refund_failed_amount` how much of what failed can be tried again (None: not
@@ -125,6 +126,7 @@ class Booking(NamedTuple):
     amount_captured: int = 0
     amount_refunded: int = 0
     closing: str | None = None
+    intent_to_cancel: bool = False
     refund_id: UUID | None = None
     refund_amount: int | None = None
     refund_whole: bool | None = None

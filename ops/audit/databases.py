@@ -30,7 +30,7 @@ AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 
 BOOKING_COLUMNS = """
 id::text, status, payment, amount, items, currency, created_at, intent_id, payment_version, amount_captured,
-amount_refunded, refund_id::text, refund_amount, closing, version, settle_after
+amount_refunded, refund_id::text, refund_amount, closing, intent_to_cancel, version, settle_after
 """
 HISTORIES = """
 SELECT booking_id::text, version, from_status, to_status FROM booking_transitions

@@ -49,13 +49,14 @@ class Booking:
     refund_id: str | None = None
     refund_amount: int | None = None
     closing: str | None = None
+    intent_to_cancel: bool = False
     version: int = 1
     settle_after: datetime | None = None
     history: tuple[Change, ...] = ()
 
     @property
     def unsettled(self) -> bool:
-        return self.status == "pending" or self.refund_amount is not None
+        return self.status == "pending" or self.refund_amount is not None or self.intent_to_cancel
 
 
 @dataclass(frozen=True, slots=True)

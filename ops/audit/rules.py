@@ -56,6 +56,9 @@ def under_way(case: Case) -> Iterator[str]:
     booking, payment = case.booking, case.payment
     if booking is not None and booking.status == "pending":
         yield "closing" if booking.closing is not None else "hold"
+    ended = booking is not None and booking.status in ("cancelled", "failed")
+    if booking is not None and ended and (booking.intent_to_cancel or money.may_pay(case)):
+        yield "intent to be canceled"
     if booking is not None and booking.refund_amount is not None:
         yield "refund owed"
     if any(refund.status == "requested" for refund in case.refunds):
@@ -74,8 +77,6 @@ def under_way(case: Case) -> Iterator[str]:
         yield "report on its way"
     if payment.drive_after is not None:
         yield "Stripe to be asked"
-    if booking is not None and booking.status in ("cancelled", "failed") and money.may_pay(case):
-        yield "intent to be canceled"
 
 
 def items(case: Case, _: datetime) -> Iterator[str]:
@@ -108,9 +109,8 @@ def driven(case: Case, now: datetime) -> Iterator[str]:
     booking, payment = case.booking, case.payment
     if booking is not None:
         what = f"{booking.status}, payment {booking.payment}, refund owed {booking.refund_amount or 0}"
-        yield from _in_time(what, booking.unsettled, booking.settle_after, now)
-        if booking.settle_after is not None and not booking.unsettled:
-            yield f"{what}: settled, and to be driven on at {booking.settle_after}"
+        # Settled ones are driven where they are to be told once more.
+        yield from _in_time(what, booking.unsettled or booking.settle_after is not None, booking.settle_after, now)
     if payment is not None:
         told = f"payment's version {payment.version}, acknowledged {payment.reported_version}"
         yield from _in_time(told, payment.version != payment.reported_version, payment.report_after, now)

@@ -200,7 +200,8 @@ STORIES: dict[str, tuple[News, ...]] = {
     ),
     "confirmed, refund failed": (INTENT, PAID, refunds(FIRST, PART), FAILED_BACK),
     "confirmed, disputed": (INTENT, PAID, tells("succeeded", disputed=True)),
-    "hold expired": (INTENT, EXPIRED, GRACE_OVER),
+    "hold expired": (INTENT, EXPIRED, GRACE_OVER, CANCELED),
+    "released": (INTENT, EXPIRED, GRACE_OVER),
     "hold expired, owed": (INTENT, EXPIRED, GRACE_OVER, tells("succeeded", amount_captured=AMOUNT)),
     "hold expired, refund failed": (INTENT, EXPIRED, GRACE_OVER, PAID, FAILED_BACK),
     "cancelled unpaid": (INTENT, cancels(CUSTOMER), CANCELED),
@@ -254,7 +255,7 @@ async def scenes(stage: Stage, state: str, count: int, *, seats_free: bool = Tru
         if state in SEATS_GONE and made[0].row["status"] == "cancelled" and news is not FAILED_BACK:
             await stage.book(show.order(2 * count, owner="bob"))
         await happen(made, [news(each) for each in made])
-    if not seats_free and state == "hold expired":
+    if not seats_free and state in ("hold expired", "released"):
         await stage.book(show.order(2 * count, owner="bob"))
     await made[0].heard()
     return made

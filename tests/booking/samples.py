@@ -92,6 +92,7 @@ STATES: dict[str, Booking] = {
     "cancelled, on its way": booking("cancelled", "refund_pending", reason="by_customer", **ASKED),
     "cancelled, refunded": booking("cancelled", "refunded", reason="refunded", **ASKED, amount_refunded=AMOUNT),
     "cancelled, refund failed": booking("cancelled", "refund_failed", reason="by_operator", **ASKED),
+    "released": booking("cancelled", reason="hold_expired", intent_to_cancel=True, settle_after=NOW),
     "sold out": booking("failed", reason="sold_out", **UNHEARD),
     "rejected": booking("failed", reason="payment_rejected"),
     "mismatch, owed": booking("failed", "refund_pending", reason="payment_mismatch", **OWED),
@@ -108,11 +109,12 @@ def violations(b: Booking) -> list[str]:
     checks = {
         "bookings_amount": b.amount >= 0,
         "bookings_hold": pending == (b.expires_at is not None),
-        "bookings_never_stuck": b.settle_after is not None or not (pending or b.refund_owed),
+        "bookings_never_stuck": b.settle_after is not None or not (pending or b.refund_owed or b.intent_to_cancel),
         "bookings_paid": not confirmed or b.amount_captured == b.amount,
         "bookings_refunds": 0 <= b.amount_refunded <= b.amount_captured
         and owed <= b.amount_captured - b.amount_refunded,
-        "settled is not driven": b.settle_after is None or pending or b.refund_owed,
+        "settled is not driven": b.settle_after is None or pending or b.refund_owed or b.intent_to_cancel,
+        "only an ended one has an intent to cancel": not b.intent_to_cancel or not (pending or confirmed),
         "a refund that is owed is of something": b.refund_amount is None or (owed > 0 and b.refund_id is not None),
         "only what is pending is closing": pending or b.closing is None,
         "only what is pending can be paid": pending or b.client_secret is None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -35,6 +35,7 @@ class Outcome:
     closing: str | None = None
     owed: int | None = None
     follow: str = ""
+    to_cancel: bool = False
     refusal: str | None = None
     unexpected: bool = False
 
@@ -50,7 +51,7 @@ def ends(status: str, reason: str, payment: str = "none", **values: Any) -> Outc
 SAME, UNEXPECTED = Outcome(), Outcome(unexpected=True)
 CLOSED, CONFLICT = Outcome(refusal="cancellation_closed"), Outcome(refusal="conflict")
 OVER_LEFT = Outcome(refusal="amount_over_left")
-STOP = Outcome(follow="cancel_intent")
+STOP = Outcome(follow="cancel_intent", to_cancel=True)
 
 
 def back(status: str, reason: str, owed: int = AMOUNT) -> Outcome:
@@ -119,7 +120,7 @@ def pending(closing: str | None = None) -> Row:
         "cancel too late": CLOSED,
         **REFUSED,
         "expired": to("pending", "", closing=closing or "hold_expired", **ask_stop),
-        "grace over": ends("cancelled", closing, **ask_stop) if closing else SAME,
+        "grace over": ends("cancelled", closing, to_cancel=True, **ask_stop) if closing else SAME,
     }
 
 
@@ -168,6 +169,17 @@ def under_refund(status: str, reason: str, payment: str) -> Row:
     }
 
 
+def released() -> Row:
+    """Ended without a word from Stripe: whatever says that its intent has ended ends the asking."""
+    row = ended("cancelled", "hold_expired") | {"paid, seats free": to("confirmed", "paid")}
+    waits = ("cancel too late", *REFUSED, *NO_TIME)
+    return {
+        **row,
+        **{news: replace(row[news], to_cancel=True) for news in waits},
+        "cancel": ends("cancelled", "by_operator", to_cancel=True),
+    }
+
+
 EXPECTED: dict[str, Row] = {
     **dict.fromkeys(("creating", "awaiting", "declined", "action required"), pending()),
     "processing": pending() | {"expired": SAME},
@@ -202,6 +214,7 @@ EXPECTED: dict[str, Row] = {
     | {"paid, seats free": to("confirmed", "paid"), "cancel": ends("cancelled", "by_operator")},
     "hold expired, owed": owed("cancelled", "hold_expired"),
     "hold expired, refund failed": under_refund("cancelled", "hold_expired", "refund_failed"),
+    "released": released(),
     "cancelled unpaid": ended("cancelled", "by_customer"),
     "cancelled, owed": owed("cancelled", "by_customer"),
     "cancelled, on its way": under_refund("cancelled", "by_customer", "refund_pending"),
@@ -223,11 +236,14 @@ def test_every_state_against_everything_that_can_happen(state: str, news: str) -
 
     assert (decision.refusal, decision.unexpected) == (expected.refusal, expected.unexpected)
     assert [each.value for each in decision.follow] == [each for each in [expected.follow] if each]
+    assert after.intent_to_cancel == expected.to_cancel
     if expected.status is None:
         assert after._replace(
             payment_version=before.payment_version,
             payment_digest=before.payment_digest,
             intent_id=before.intent_id,
+            intent_to_cancel=before.intent_to_cancel,
+            settle_after=before.settle_after,
         ) == before._replace(version=after.version, updated_at=after.updated_at)
     else:
         payment = expected.payment or before.payment

@@ -13,6 +13,7 @@ from booking.domain import (
     Signal,
     conflicts,
     decide,
+    drive,
     money_status,
     of_another_intent,
     signal_of,
@@ -179,13 +180,33 @@ def test_a_decline_never_makes_a_hold_shorter() -> None:
 
 @pytest.mark.parametrize("state", ENDED)
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
-def test_a_living_intent_of_an_ended_booking_is_canceled_each_time_it_is_heard_of(state: str, status: str) -> None:
-    """A booking that has ended is not driven any more, so a repeated report asks again for what was lost."""
-    once = take_report(STATES[state], report(status), moment())
-    again = take_report(once.booking, report(status), moment())
+def test_a_living_intent_of_an_ended_booking_is_canceled_until_its_end_is_heard_of(state: str, status: str) -> None:
+    """Each request may be lost, and so may what it was answered."""
+    heard = take_report(STATES[state], report(status), moment())
+    assert heard.follow == (Follow.CANCEL_INTENT,)
+    assert take_report(heard.booking, report(status), moment()) == Decision(heard.booking)
+    due = heard.booking.settle_after
+    assert due == NOW + timedelta(seconds=10)
+    asked = drive(heard.booking, moment(due - NOW))
+    # A refund that is owed is asked for first.
+    assert asked.follow == ((Follow.REFUND,) if heard.booking.refund_owed else (Follow.CANCEL_INTENT,))
+    ended = take_report(asked.booking, report("canceled", version=4), moment()).booking
+    assert not ended.intent_to_cancel
+    assert (ended.settle_after is not None) is ended.refund_owed
 
-    assert (once.follow, again.follow) == ((Follow.CANCEL_INTENT,), (Follow.CANCEL_INTENT,))
-    assert again.booking == once.booking
+
+def test_an_intent_of_an_ended_booking_is_asked_for_less_and_less_often() -> None:
+    """Nobody waits for its seats, and Stripe can take days to say what became of money on its way."""
+    booking = STATES["released"]._replace(settle_attempts=0)
+    waits = []
+    for _ in range(12):
+        before = booking.settle_after
+        assert before is not None
+        booking = drive(booking, moment(before - NOW)).booking
+        assert booking.settle_after is not None
+        waits.append(booking.settle_after - before)
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (timedelta(seconds=20), timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +245,7 @@ def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> 
 @pytest.mark.parametrize("status", ["succeeded", "canceled"])
 def test_seats_are_looked_up_only_for_late_money(state: str, status: str) -> None:
     """They are locked for it, so not for anything else."""
-    wanted = state.startswith("hold expired") and status == "succeeded"
+    wanted = (state.startswith("hold expired") or state == "released") and status == "succeeded"
 
     assert wants_seats_again(STATES[state], report(status)) is wanted
 
@@ -300,8 +321,9 @@ def test_an_intent_for_another_amount_is_shown_to_nobody(told: dict[str, Any]) -
         after = take_report(STATES[name], report(status, **values, **wrong), moment())
         booking = after.booking
         assert (booking.status, booking.reason, booking.payment) == ("failed", "payment_mismatch", "none")
-        assert (booking.client_secret, booking.settle_after, booking.refund_owed) == (None, None, False)
+        assert (booking.client_secret, booking.intent_to_cancel, booking.refund_owed) == (None, True, False)
         assert after.follow == (Follow.CANCEL_INTENT,)
         assert violations(booking) == []
         late = take_report(booking, report("succeeded", 4, amount_captured=AMOUNT + 1, **wrong), moment())
         assert (late.booking.status, late.booking.refund_amount) == ("failed", AMOUNT + 1)
+        assert not late.booking.intent_to_cancel

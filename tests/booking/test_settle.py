@@ -130,8 +130,23 @@ async def test_seats_are_given_back_when_stripe_stays_silent(stage: Stage) -> No
     assert await stage.seats(show) == [(2, 0)]
     await stage.settle(timedelta(minutes=3))
     row = await stage.row(booking)
-    assert (row["status"], row["reason"], row["settle_after"]) == ("cancelled", "hold_expired", None)
+    assert (row["status"], row["reason"], row["intent_to_cancel"]) == ("cancelled", "hold_expired", True)
     assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_intent_of_a_released_hold_is_canceled_whatever_is_lost(stage: Stage) -> None:
+    """It is asked for until its end is heard of, and what was never told by then is told."""
+    booking = await stage.pending(await stage.show(10), 2)
+    for _ in range(3):
+        await stage.settle(LONG)
+    assert (await stage.row(booking))["status"] == "cancelled"
+    await stage.redis.flushdb()
+    await stage.settle(timedelta(minutes=1))
+    assert ("payment.cancel_intent", str(booking.id)) in await stage.published("payment.commands")
+    (told,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
+    assert told.status == "cancelled"
+    row = await stage.row(booking)
+    assert (row["intent_to_cancel"], row["settle_after"]) == (False, None)
 
 
 async def test_processing_payment_does_not_expire(stage: Stage) -> None:

@@ -191,7 +191,18 @@ CLEAN: dict[str, tuple[Case, list[str]]] = {
             cancel_requested=True,
             drive_after=SOON,
         ),
-        ["Stripe to be asked", "intent to be canceled"],
+        ["intent to be canceled", "Stripe to be asked"],
+    ),
+    "released, and nothing heard of its intent": (
+        change(
+            ended(PROMISED, "cancelled"),
+            "booking",
+            payment="none",
+            intent_to_cancel=True,
+            version=2,
+            settle_after=SOON,
+        ),
+        ["intent to be canceled"],
     ),
     "another intent that was canceled": (replace(PAID, intents=(*PAID.intents, CANCELED)), []),
     "money taken back by the bank": (
@@ -313,7 +324,12 @@ BROKEN: dict[str, tuple[Case, str, str]] = {
     "pending, driven on by nobody": (change(PENDING, "booking", settle_after=None), "stuck", "by nobody"),
     "pending, and stuck": (change(PENDING, "booking", settle_after=LATE), "stuck", "stuck"),
     "refund owed, driven on by nobody": (change(OWED, "booking", settle_after=None), "stuck", "by nobody"),
-    "settled, and driven on": (change(PAID, "booking", settle_after=SOON), "stuck", "settled"),
+    "intent to be canceled, driven on by nobody": (
+        change(PENDING, "booking", status="cancelled", intent_to_cancel=True, settle_after=None),
+        "stuck",
+        "by nobody",
+    ),
+    "settled, and stuck": (change(PAID, "booking", settle_after=LATE), "stuck", "stuck"),
     "report driven by nobody": (change(PAID, "payment", version=3), "stuck", "by nobody"),
     "report stuck": (change(PAID, "payment", version=3, report_after=LATE), "stuck", "acknowledged 2"),
     "intent asked for by nobody": (change(CREATING, "payment", drive_after=None), "stuck", "payment creating"),

@@ -103,6 +103,9 @@ class People:
         self._bookings_max = chance.choice(BOOKINGS_MAX)
         # A database has forgotten what they were shown: versions may come again, and say something else.
         self.shown_is_lost = False
+        # The newest version of each booking that open sockets were sent; all were opened anew at `opened_at`.
+        self.sent: dict[UUID, int] = {}
+        self.opened_at = EPOCH
         # Intents that a client was given the secret of.
         self.payable: list[str] = []
 
@@ -242,6 +245,7 @@ class People:
         """A reply, or news for all."""
         message = envelope.message
         if isinstance(message, BookingChanged):
+            self.sent[message.booking.id] = max(self.sent.get(message.booking.id, 0), message.booking.version)
             self._see(message.booking, 0)
         elif isinstance(message, Reply) and envelope.correlationid in self.asked:
             question = self.asked[envelope.correlationid]

@@ -36,6 +36,7 @@ TRANSITIONS = """
 SELECT booking_id, version, from_status, to_status, reason, payment_status FROM booking_transitions
 ORDER BY booking_id, version
 """
+LAST_CHANGES = "SELECT id, version, updated_at FROM bookings"
 DISPUTES = "SELECT id, status FROM disputes"
 # Sold, sold again or cancelled by a customer after the start, by events that do not have that.
 AFTER_THE_START = """
@@ -225,6 +226,7 @@ class Promises:
             await self._check_history()
         self._check_answered()
         if not self.lost:
+            await self._check_sent()
             await self._holds.check_settled()
         await self._check_disputes()
         outcome, _ = await self._audit()
@@ -327,6 +329,14 @@ class Promises:
         for id, row in self.rows.items():
             if (row.facts.payment == "disputed") is not (id in standing):
                 story.violate("3 disputes are shown", f"{id}: {row.facts.payment}, disputed: {id in standing}")
+
+    async def _check_sent(self) -> None:
+        """Who listens all the time knows how each booking ended. Where Redis forgets, sockets are opened anew."""
+        people = self._world.people
+        for id, version, at in await self._world.lasting.booking.raw.fetch(LAST_CHANGES):
+            if people.sent.get(id, 0) < version and at > people.opened_at:
+                text = f"{id}: v{version}, sent v{people.sent.get(id)}"
+                self._world.story.violate("4 sockets miss nothing", text)
 
     def _check_answered(self) -> None:
         """What Redis did not forget was done and answered, whoever was killed."""

@@ -163,6 +163,7 @@ class Schedule:
         self.world.coverage.strike(Fault.FLUSHED)
         self.world.story.tell(Fault.FLUSHED.value)
         self.world.redis.flush()
+        self.world.people.opened_at = self.world.now()
 
     def _go_away(self) -> None:
         chances = self.world.profile.chances
