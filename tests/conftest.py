@@ -20,6 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 from ops.migrate import migrate
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
+from tests.servers import without_fsync
 
 # Which package of tests has which of Redis' sixteen databases.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
@@ -111,7 +112,8 @@ def quick_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Postgres, "_run_initdb", copy)
         patch.setattr(Postgres, "_write_password", keep_password)
-        yield
+        with without_fsync():
+            yield
 
 
 @pytest.fixture(scope="session")

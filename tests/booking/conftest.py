@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from common.database import Database, open_database
 from common.streams import connect
 from tests.booking.stage import TABLES, Stage
+from tests.servers import empty
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +35,5 @@ async def redis(redis_database: Callable[[str], str]) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def stage(database: Database, redis: Redis) -> Stage:
     async with database.connection() as connection:
-        await connection.execute(f"TRUNCATE {TABLES}")
+        await empty(connection, TABLES)
     return Stage.build(database, redis)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
 import asyncpg
 import psutil
@@ -17,14 +18,17 @@ from redis.asyncio import Redis
 
 from ops.child import free_port
 from ops.errors import StartError
-from ops.postgres import Postgres, embedded_postgres
+from ops.postgres import OPTIONS, Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
+from tests.servers import SHIPPED
 
 
 @pytest.fixture(scope="module")
 async def postgres() -> AsyncIterator[Postgres]:
-    async with embedded_postgres() as server:
-        yield server
+    """As `holdfast up` has it, and not as other tests do."""
+    with patch.dict(OPTIONS, SHIPPED):
+        async with embedded_postgres() as server:
+            yield server
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestServer
 from ops.audit.places import Places
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
+from tests.booking.stage import TABLES as BOOKING_TABLES
 from tests.ops.books import KEY, Books
-
-BOOKING_TABLES = "bookings, booking_transitions, ticket_types, events, operator_requests"
-PAYMENT_TABLES = "payments, payment_attempts, refunds, disputes"
+from tests.payment.stage import TABLES as PAYMENT_TABLES
+from tests.servers import empty
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +36,8 @@ async def books(
 ) -> AsyncIterator[Books]:
     """Nothing in them yet."""
     booking, payment, booking_url, payment_url = databases
-    await booking.execute(f"TRUNCATE {BOOKING_TABLES} CASCADE")
-    await payment.execute(f"TRUNCATE {PAYMENT_TABLES} CASCADE")
+    await empty(booking, BOOKING_TABLES)
+    await empty(payment, PAYMENT_TABLES)
     settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
     async with (
         TestServer(build_sandbox(settings)) as sandbox,

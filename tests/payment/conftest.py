@@ -29,6 +29,7 @@ from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
 from tests.payment.wire import Wire
+from tests.servers import empty
 
 TIMEOUT_S = 0.8
 ASKING_S = 3.0
@@ -77,7 +78,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 async def clean(database: Database, redis: Redis, wire: Wire) -> None:
     wire.reset()
     async with database.connection() as connection:
-        await connection.execute(f"TRUNCATE {TABLES}")
+        await empty(connection, TABLES)
         await connection.execute("UPDATE installation SET stripe_account = NULL")
 
 

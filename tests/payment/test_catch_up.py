@@ -24,9 +24,10 @@ from sandbox.faults import Faults, Switches
 from sandbox.settings import Settings
 from tests.payment.conftest import TIMEOUT_S, build_stage
 from tests.payment.rows import bank
-from tests.payment.stage import KEY, Booking, Stage, booking, received
+from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
 from tests.payment.test_settle import sent
 from tests.payment.wire import Wire
+from tests.servers import empty
 
 EVENTS = "/v1/events"
 # How far our clock is ahead of Stripe's.
@@ -105,8 +106,7 @@ async def account(database: Database, redis: Redis) -> AsyncIterator[Account]:
             open_client(KEY, url, concurrency=100, timeout_s=TIMEOUT_S) as client,
             database.connection() as connection,
         ):
-            tables = "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor"
-            await connection.execute(f"TRUNCATE {tables}")
+            await empty(connection, TABLES)
             stage = build_stage(client, session, database, redis, wire)
             yield Account(stage, redis, app[FAULTS], stage.catch_up)
 

@@ -64,8 +64,16 @@ async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many settled payments, with their refunds, and strays."""
-    for query in (MANY_PAYMENTS, MANY_REFUNDS, MANY_STRAYS, "ANALYZE payments, refunds, stray_intents"):
+    """Very many settled payments, with their refunds, and strays. What tests before this one have deleted is gone from
+    the indexes, too."""
+    for query in (
+        "TRUNCATE payments CASCADE",
+        "TRUNCATE stray_intents",
+        MANY_PAYMENTS,
+        MANY_REFUNDS,
+        MANY_STRAYS,
+        "ANALYZE payments, refunds, stray_intents",
+    ):
         await stage.rows(query)
     return stage
 

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.postgres import embedded_postgres
+from tests.servers import without_fsync
 from tests.simulation import watch
 from tests.simulation.faults import Fault, Point
 from tests.simulation.planted import PLANTED
@@ -41,7 +42,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 8))
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + 1) if options.seed is not None else _range(options.seeds)
-    sys.exit(asyncio.run(simulate(seeds, options.steps, options.planted, options.workers)))
+    with without_fsync():
+        sys.exit(asyncio.run(simulate(seeds, options.steps, options.planted, options.workers)))
 
 
 def _range(text: str) -> range:
