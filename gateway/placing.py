@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -44,6 +45,7 @@ class Placing:
         self._command = command
         self._traceparent = traceparent
         self._created = True
+        self._answered = asyncio.Event()
         self._asking: list[asyncio.Task[None]] = []
 
     async def run(self, wait_s: float, republish_s: float, over: Callable[[], None]) -> Outcome:
@@ -63,7 +65,8 @@ class Placing:
                 # Redis may have lost it. Both are answered alike, and the first answer is still good.
                 self._ask(seats_by)
                 await watch.until(known, seats_by)
-            await watch.until(decided, payable_by)
+            if await watch.until(decided, payable_by):
+                await self._until_answered(seats_by)
         finally:
             for task in self._asking:
                 task.cancel()
@@ -72,6 +75,12 @@ class Placing:
     def _ask(self, deadline: float) -> None:
         first = not self._asking
         self._asking.append(asyncio.create_task(self._answer(deadline, first), name="create booking"))
+
+    async def _until_answered(self, deadline: float) -> None:
+        """Others may be told of the booking first; whether it was there before, only the answer says."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._answered.wait()
 
     async def _answer(self, deadline: float, first: bool) -> None:
         try:
@@ -89,6 +98,7 @@ class Placing:
             return  # whoever waits has the same deadline
         except Exception as error:
             self._watch.fail(error)
+        self._answered.set()
 
 
 async def create_booking(request: web.Request) -> web.Response:

@@ -245,7 +245,8 @@ class PaymentHandlers:
             of_intent = {p.intent_id: id for id, p in books.payments.items() if p.intent_id}
             for event, delivery in events:
                 id = of_intent.get(event.intent_id or "") or event.booking_id
-                place = self._lost.judge(event, books.payments.get(id) if id else None, installation)
+                before = books.payments.get(id) if id else None
+                place = self._lost.judge(event, before, installation)
                 if place is Place.NOWHERE or id is None:
                     continue
                 causes[id] = delivery
@@ -254,7 +255,7 @@ class PaymentHandlers:
                 elif place is Place.LOST:
                     lost.append(event)
                     sync[id] = event.intent_id
-                elif not _take_event(books, books.payments[id], event, now):
+                elif not _take_event(books, books.payments[id], event, now) or _first_heard_paid(before, books, id):
                     sync.setdefault(id, None)
                     # The request to look may be lost: it is made again until Stripe's own object was seen.
                     books.put(domain.doubted(books.payments[id], now))
@@ -264,6 +265,12 @@ class PaymentHandlers:
         # Where an event does not say enough, Stripe's own object decides: never in a webhook's way.
         syncs = [tell(_sync(id, intent), id, cause=causes[id]) for id, intent in sync.items()]
         return [*self._follow(books, books.changed(), causes), *syncs]
+
+
+def _first_heard_paid(before: Payment | None, books: Books, id: UUID) -> bool:
+    """The row has forgotten its intent, as nobody pays what was not told: disputes, which name no booking, may have
+    come before it was known whose they were."""
+    return before is not None and before.intent_id is None and books.payments[id].amount_captured > 0
 
 
 def _in(seconds: float) -> float:

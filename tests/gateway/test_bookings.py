@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from common.envelope import answer
 from common.errors import EventNotFound, IdempotencyKeyReused, SoldOut
 from common.ids import booking_id
 from common.messages import CreateBooking
@@ -69,6 +70,22 @@ async def test_a_repeated_key_is_answered_200_with_the_same_booking(
     actor.on(CreateBooking, placed(booking(ID), created=False))
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     assert (response.status, (await response.json())["id"]) == (200, str(ID))
+
+
+async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    """News of it can come first: of what happened to it just now, or told again as it may have been lost."""
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    await actor.wait_for(CreateBooking)
+    async with gateway.ws_connect("/ws", headers=bearer()) as socket:
+        await actor.change("alice", booking(ID))
+        while (await socket.receive_json(timeout=10)).get("type") != "booking":
+            pass
+        assert not request.done()
+        (asked,) = actor.received
+        await actor.bus.publish(answer(asked, placed(booking(ID), created=False)))
+        assert (await request).status == 200
 
 
 async def test_without_a_key_each_request_is_a_booking_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:

@@ -64,8 +64,8 @@ async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many settled payments, with their refunds, and strays. What tests before this one have deleted is gone from
-    the indexes, too."""
+    """Very many settled payments, with their refunds, and strays. What earlier tests have deleted is gone from the
+    indexes, too."""
     for query in (
         "TRUNCATE payments CASCADE",
         "TRUNCATE stray_intents",

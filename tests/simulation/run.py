@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, chdir
 from dataclasses import dataclass, field
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
-import orjson
 
 from ops.migrate import migrate
 from ops.postgres import Postgres
 from tests.simulation.postgres import TABLES
 from tests.simulation.story import Coverage
+from tests.simulation.worker import Task, work
 
 STEPS = 250
 ROOT = Path(__file__).resolve().parents[2]
-# A story of a long schedule is one line.
-LINE_MAX = 64 * 1024 * 1024
+# Workers are forked from a process that has imported all they need: that takes seconds.
+WORKERS = get_context("forkserver")
+WORKERS.set_forkserver_preload(["tests.simulation.worker"])
 
 
 @dataclass(frozen=True)
@@ -91,40 +94,28 @@ class Runner:
 
     @asynccontextmanager
     async def _worker(self, urls: tuple[str, str]) -> AsyncIterator[Callable[[int], Any]]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.simulation.worker",
-            *urls,
-            str(self.steps),
-            self.planted,
-            "all" if self.tell_all else "",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONHASHSEED": "0"},
-            limit=LINE_MAX,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        reader, writer = process.stdout, process.stdin
+        here, there = Pipe()
+        task = Task(*urls, self.steps, self.planted, self.tell_all)
+        # The order of a set of names must follow from the seed, too.
+        with patch.dict(os.environ, PYTHONHASHSEED="0"), chdir(ROOT):
+            process = WORKERS.Process(target=work, args=(there, task), daemon=True)
+            process.start()
+        there.close()
 
         async def ask(seed: int) -> Any:
-            writer.write(f"{seed}\n".encode())
-            await writer.drain()
-            line = await reader.readline()
-            if not line:
+            here.send(seed)
+            await asyncio.to_thread(wait, [here, process.sentinel])
+            if not here.poll():
                 raise RuntimeError(f"the worker died with seed {seed}")
-            return orjson.loads(line)
+            return here.recv()
 
         try:
             yield ask
-            writer.close()
-            await process.wait()
+            here.close()
+            await asyncio.to_thread(process.join)
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            process.kill()
+            process.join()
 
 
 async def make_databases(server: Postgres, workers: int) -> list[tuple[str, str]]:

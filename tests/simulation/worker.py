@@ -1,17 +1,15 @@
-"""Plays seeds in one process, with lasting of its own: a seed a line comes in, what came of it in JSON goes out.
-
-It is started with PYTHONHASHSEED=0: the order of a set of names must follow from the seed, too.
-"""
+"""Plays seeds in a process of its own: a seed comes in, what came of it goes out."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-import orjson
 import structlog
 
 from tests.simulation import watch
@@ -21,6 +19,18 @@ from tests.simulation.planted import LURES, PLANTED
 from tests.simulation.schedule import Schedule
 from tests.simulation.story import Coverage, drop_into
 from tests.simulation.world import Lasting
+
+
+@dataclass(frozen=True)
+class Task:
+    """The databases to play in, how many steps, with which mistake put in, and whether to tell all stories."""
+
+    booking_url: str
+    payment_url: str
+    steps: int
+    planted: str
+    tell_all: bool
+
 
 _playing: Schedule | None = None
 
@@ -56,25 +66,21 @@ def play(
     }
 
 
-def main() -> None:
-    booking_url, payment_url, steps, planted, tell_all = sys.argv[1:]
-    if planted:
-        PLANTED[planted]()
+def work(seeds: Connection, task: Task) -> None:
+    """Play what comes in, and answer with what came of it, until the other end is closed."""
+    if task.planted:
+        PLANTED[task.planted]()
     watch.install()
     structlog.configure(
         processors=[_into_the_story], wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
     )
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
-    lasting = loop.run_until_complete(Lasting.open(booking_url, payment_url))
-    lure = LURES.get(planted, Lure())
-    for line in sys.stdin:
-        result = orjson.dumps(play(int(line), int(steps), loop, lasting, lure, tell_all=bool(tell_all)))
-        sys.stdout.buffer.write(result + b"\n")
-        sys.stdout.buffer.flush()
+    lasting = loop.run_until_complete(Lasting.open(task.booking_url, task.payment_url))
+    lure = LURES.get(task.planted, Lure())
+    with suppress(EOFError):
+        while True:
+            seed = seeds.recv()
+            seeds.send(play(seed, task.steps, loop, lasting, lure, tell_all=task.tell_all))
     loop.run_until_complete(lasting.close())
     loop.close()
-
-
-if __name__ == "__main__":
-    main()
