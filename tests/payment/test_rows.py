@@ -52,8 +52,8 @@ async def rows(stage: Stage, of: Sequence[Booking]) -> list[Any]:
 def check_reports(
     reports: Sequence[PaymentReport], before: Any, after: Any, asked: bool, *, told_before: bool = False
 ) -> None:
-    """What the booking can see is a new version and is reported once; whoever asks is answered in any case, also where
-    it was `told_before`."""
+    """What the booking can see is a new version and is reported once; whoever asks is answered in any case, also
+    where it was `told_before`."""
     changed = after["version"] - before["version"]
     assert changed in (0, 1)
     assert (after["status"] != before["status"]) <= bool(changed)
