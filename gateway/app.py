@@ -110,7 +110,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     app[TURNS] = Turns(settings.placing_max, settings.placing_patience_seconds, app[METRICS].registry)
     app[SNAPSHOTS] = Snapshots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[LIMITER] = Limiter(settings.rate_limit_per_second)
-    app[PAGES] = Pages(document((*routes, *PROCESS)))
+    app[PAGES] = Pages(lambda: document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((bus_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))
     app.on_shutdown.append(_send_clients_elsewhere)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -24,12 +26,22 @@ CACHE = "public, max-age=300"
 
 
 class Pages:
-    """What is served as it was made at the start."""
+    """Made when somebody first asks for one: it takes a tenth of a second, which no start has to wait for."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.document = orjson.dumps(document)
-        self.docs = render(document).encode()
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+        self._made: asyncio.Task[tuple[bytes, bytes]] | None = None
         self.assets = {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in ASSET_TYPES}
+
+    async def made(self) -> tuple[bytes, bytes]:
+        """The document as JSON, and as a page."""
+        if self._made is None:
+            self._made = asyncio.create_task(asyncio.to_thread(self._make), name="openapi")
+        return await asyncio.shield(self._made)
+
+    def _make(self) -> tuple[bytes, bytes]:
+        document = self._document()
+        return orjson.dumps(document), render(document).encode()
 
 
 PAGES = web.AppKey("pages", Pages)
@@ -37,12 +49,14 @@ PAGES = web.AppKey("pages", Pages)
 
 async def openapi_json(request: web.Request) -> web.Response:
     headers = {"Cache-Control": CACHE}
-    return web.Response(body=request.app[PAGES].document, content_type="application/json", headers=headers)
+    json, _ = await request.app[PAGES].made()
+    return web.Response(body=json, content_type="application/json", headers=headers)
 
 
 async def docs_page(request: web.Request) -> web.Response:
     headers = {"Cache-Control": CACHE, "Content-Security-Policy": PAGE_POLICY}
-    return web.Response(body=request.app[PAGES].docs, content_type="text/html", charset="utf-8", headers=headers)
+    _, page = await request.app[PAGES].made()
+    return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
 
 async def asset(request: web.Request) -> web.Response:

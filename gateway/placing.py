@@ -27,6 +27,8 @@ from gateway.waiters import WAITERS, Heard, Watch, decided, known
 
 # The seats' transaction is quick: even who does not want to wait is shown a true booking when there is one.
 SEATS_SECONDS = 1.0
+# An answer that has not come so long after news of the booking is lost.
+ANSWER_SECONDS = 1.0
 
 
 class Outcome(NamedTuple):
@@ -66,7 +68,7 @@ class Placing:
                 self._ask(seats_by)
                 await watch.until(known, seats_by)
             if await watch.until(decided, payable_by):
-                await self._until_answered(seats_by)
+                await self._until_answered()
         finally:
             for task in self._asking:
                 task.cancel()
@@ -76,10 +78,10 @@ class Placing:
         first = not self._asking
         self._asking.append(asyncio.create_task(self._answer(deadline, first), name="create booking"))
 
-    async def _until_answered(self, deadline: float) -> None:
-        """Others may be told of the booking first; whether it was there before, only the answer says."""
+    async def _until_answered(self) -> None:
+        """News of the booking may come first; whether it was there before, only the answer says."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await self._answered.wait()
 
     async def _answer(self, deadline: float, first: bool) -> None:
