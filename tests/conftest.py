@@ -6,10 +6,7 @@ with FLUSHDB. Tests that stop a server start one of their own.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,10 +14,9 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
-from ops.migrate import migrate
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
-from tests.servers import without_fsync
+from tests.servers import copied_clusters, make_migrated, without_fsync
 
 # Which package of tests has which of Redis' sixteen databases.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
@@ -84,36 +80,8 @@ def logging() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A new cluster is a copy of one that `initdb` has made: the real way takes a second of CPU, for each stack.
-
-    What `holdfast up` starts in a process of its own, as tests of it do, is made by `initdb` itself.
-    """
-    template = tmp_path_factory.mktemp("template")
-    copied, password = template / "cluster", template / "password"
-    initialise, write_password = Postgres._run_initdb, Postgres._write_password
-
-    def copy(self: Postgres, folder: Path, pwfile: Path) -> None:
-        if not copied.exists():
-            initialise(self, folder, pwfile)
-            shutil.copytree(folder, copied)
-            return
-        shutil.copytree(copied, folder, dirs_exist_ok=True)
-        if (account := self._account) is not None:
-            for path in (folder, *folder.rglob("*")):
-                os.chown(path, account.uid, account.gid)
-
-    def keep_password(self: Postgres, path: Path) -> None:
-        write_password(self, path)
-        if not password.exists():
-            password.write_text(path.read_text())
-        for target in (self.data_dir / "password", path):
-            target.write_text(password.read_text())
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Postgres, "_run_initdb", copy)
-        patch.setattr(Postgres, "_write_password", keep_password)
-        with without_fsync():
-            yield
+    with copied_clusters(tmp_path_factory.mktemp("clusters")), without_fsync():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -155,12 +123,10 @@ def empty_database(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]
 
 
 @pytest.fixture(scope="session")
-def migrated_database(empty_database: Callable[[str], Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+def migrated_database(postgres_server: Postgres) -> Callable[..., Awaitable[str]]:
     """Makes a database with the tables of `app` (booking or payment), under that or another name; says its URL."""
 
     async def make(app: str, name: str = "") -> str:
-        url = await empty_database(name or app)
-        await migrate(**{"booking_url": None, "payment_url": None, f"{app}_url": url})
-        return url
+        return await make_migrated(postgres_server, app, name or app)
 
     return make

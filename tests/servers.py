@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ops.postgres import OPTIONS
+import asyncpg
+
+from ops.migrate import migrate
+from ops.postgres import OPTIONS, Postgres
 
 # As `holdfast up` starts it.
 SHIPPED = dict(OPTIONS)
+
+_initialise, _write_password = Postgres._run_initdb, Postgres._write_password
 
 
 @contextmanager
@@ -18,6 +27,77 @@ def without_fsync() -> Iterator[None]:
     """Clusters that are started here lose nothing when they are killed; no test pulls the machine's plug."""
     with patch.dict(OPTIONS, fsync="off"):
         yield
+
+
+@contextmanager
+def copied_clusters(folder: Path) -> Iterator[None]:
+    """A new cluster is a copy of one that `initdb` has made, a stack's of one whose databases have their tables: the
+    real way takes seconds of CPU, for each stack. `folder` keeps the two.
+
+    What `holdfast up` starts in a process of its own, as tests of it do, is made in the real way.
+    """
+    plain, password, migrated = folder / "plain", folder / "password", folder / "migrated"
+
+    class Migrated(Postgres):
+        def _run_initdb(self, new: Path, pwfile: Path) -> None:
+            if not migrated.exists():
+                asyncio.run(_make_migrated(folder / "making", migrated))
+            _copy(self, migrated, new)
+
+    def initialise(self: Postgres, new: Path, pwfile: Path) -> None:
+        if plain.exists():
+            _copy(self, plain, new)
+        else:
+            _initialise(self, new, pwfile)
+            shutil.copytree(new, plain)
+
+    def write_password(self: Postgres, path: Path) -> None:
+        """The same for all: it is written in the cluster."""
+        _write_password(self, path)
+        if not password.exists():
+            password.write_text(path.read_text())
+        for target in (self.data_dir / "password", path):
+            target.write_text(password.read_text())
+
+    with (
+        patch.object(Postgres, "_run_initdb", initialise),
+        patch.object(Postgres, "_write_password", write_password),
+        patch("ops.stack.Postgres", Migrated),
+    ):
+        yield
+
+
+async def _make_migrated(place: Path, cluster: Path) -> None:
+    server = Postgres(place)
+    await server.start()
+    try:
+        await migrate(server.url("booking"), server.url("payment"))
+    finally:
+        await server.stop()
+    shutil.copytree(server._cluster.resolve(), cluster)
+    await asyncio.to_thread(server.remove)
+
+
+def _copy(server: Postgres, cluster: Path, new: Path) -> None:
+    shutil.copytree(cluster, new, dirs_exist_ok=True)
+    if (account := server._account) is not None:
+        for path in (new, *new.rglob("*")):
+            os.chown(path, account.uid, account.gid)
+
+
+async def make_migrated(server: Postgres, app: str, name: str) -> str:
+    """A database with the tables of `app` (booking or payment) under that name; says its URL."""
+    template = f"template_{app}"
+    connection = await asyncpg.connect(server.url())
+    try:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", template):
+            await connection.execute(f'CREATE DATABASE "{template}"')
+            await migrate(**{"booking_url": None, "payment_url": None, f"{app}_url": server.url(template)})
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+    return server.url(name)
 
 
 async def empty(connection: Any, tables: str) -> None:

@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 import asyncpg
 
-from ops.migrate import migrate
 from ops.postgres import Postgres
+from tests.servers import make_migrated
 from tests.simulation.postgres import TABLES
 from tests.simulation.story import Coverage
 from tests.simulation.worker import Task, work
@@ -128,15 +128,7 @@ async def make_databases(server: Postgres, workers: int) -> list[tuple[str, str]
 
 
 async def _make(server: Postgres, app: str, number: int) -> str:
-    name = f"simulated_{app}_{number}"
-    connection = await asyncpg.connect(server.url())
-    try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await connection.execute(f'CREATE DATABASE "{name}"')
-    finally:
-        await connection.close()
-    url = server.url(name)
-    await migrate(**{"booking_url": None, "payment_url": None, f"{app}_url": url})
+    url = await make_migrated(server, app, f"simulated_{app}_{number}")
     connection = await asyncpg.connect(url)
     try:
         # The order of rows must not depend on when they were cleaned up.
