@@ -31,7 +31,7 @@ def without_fsync() -> Iterator[None]:
 
 @contextmanager
 def copied_clusters(folder: Path) -> Iterator[None]:
-    """A new cluster is a copy of one that `initdb` has made, a stack's of one whose databases have their tables: the
+    """A new cluster is a copy of one that `initdb` has made, a stack's of one that has the tables: the
     real way takes seconds of CPU, for each stack. `folder` keeps the two.
 
     What `holdfast up` starts in a process of its own, as tests of it do, is made in the real way.
