@@ -134,3 +134,37 @@ async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast:
     assert [[each["id"] for each in page] for page in (since, tonight)] == [[event["id"]]] * 2
     (await operator.ask("POST", f"/bookings/{booking['id']}/cancel")).ok(202)
     await assert_clean(holdfast)
+
+
+async def test_a_key_of_an_operator_does_one_thing_once(holdfast: Holdfast) -> None:
+    """The same content is answered again and changes nothing; another one is refused and changes nothing."""
+    event = await holdfast.event((4500, 10))
+    operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
+    headers = {"Idempotency-Key": "second-row"}
+    row, other = (
+        {"ticket_types": [{"name": name, "unit_amount": 900, "capacity": 3}]} for name in ("Balcony", "Box")
+    )
+    first = (await operator.ask("PATCH", path, json=row, headers=headers)).ok()
+    assert (await operator.ask("PATCH", path, json=row, headers=headers)).ok() == first
+    answer = await operator.ask("PATCH", path, json=other, headers=headers)
+    assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+    now = await holdfast.event_now(event)
+    assert [each["name"] for each in now["ticket_types"]] == ["Row 1", "Balcony"]
+    # Of another operator it is another key.
+    (await holdfast.client(operator=True).ask("PATCH", path, json=other, headers=headers)).ok()
+    assert len((await holdfast.event_now(event))["ticket_types"]) == 3
+
+
+async def test_of_two_changes_from_one_version_the_second_is_refused(holdfast: Holdfast) -> None:
+    """Seats that are given in between are no change of the event's terms."""
+    event = await holdfast.event((4500, 10))
+    operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
+    seen = (await operator.ask("GET", path)).headers["ETag"]
+    (await holdfast.client().book(event, 2)).ok(201)
+    headers = {"If-Match": seen}
+    (await operator.ask("PATCH", path, json={"name": "Matinee"}, headers=headers)).ok()
+    late = await operator.ask("PATCH", path, json={"name": "Late show"}, headers=headers)
+    assert (late.status, late.code) == (412, "precondition_failed")
+    now = await operator.ask("GET", path)
+    assert now.ok()["name"] == "Matinee"
+    (await operator.ask("PATCH", path, json={"name": "Late show"}, headers={"If-Match": now.headers["ETag"]})).ok()

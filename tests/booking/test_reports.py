@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from booking.events import call_off
@@ -199,3 +200,10 @@ async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(s
     row = await stage.row(booking)
     assert (row["status"], row["payment"]) == ("cancelled", "refund_pending")
     assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_the_database_keeps_no_client_secret_of_a_booking_that_has_ended(stage: Stage) -> None:
+    booking = await stage.confirmed(await stage.show(10))
+    assert (await stage.row(booking))["client_secret"] is None
+    with pytest.raises(asyncpg.CheckViolationError, match="bookings_secret"):
+        await stage.rows("UPDATE bookings SET client_secret = 'pi_secret' WHERE id = $1", booking.id)

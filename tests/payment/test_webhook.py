@@ -257,3 +257,19 @@ class Reports:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "stays"), [("succeeded", False), ("canceled", False), ("requires_action", True)]
+)
+async def test_an_event_is_kept_without_the_secret_of_a_payment_that_has_ended(
+    process: Client, stage: Stage, redis: Redis, status: str, stays: bool
+) -> None:
+    """It may lie in Redis for long, as an entry that waits or as a dead letter."""
+    intent = {"id": "pi_1", "object": "payment_intent", "status": status, "client_secret": "pi_1_secret_x"}
+    body = text({**EVENT, "data": {"object": intent}})
+    async with stage.database.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE stripe_events IN ACCESS EXCLUSIVE MODE")  # nobody takes it in yet
+        assert (await post(process, body.encode(), sign(body))).status == 200
+        ((_, fields),) = await redis.xrange(PAYMENT_WEBHOOKS)
+    assert (b"pi_1_secret_x" in fields[b"data"]) is stays
