@@ -30,10 +30,12 @@ JOIN unnest({unnest(ID)}) AS wanted ({", ".join(ID)}) USING ({", ".join(ID)})
 INSERT = f"""
 INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM unnest({unnest(COLUMNS)})
 """
+# A part of a plan that locks what it finds finds other rows when it is run again: it stands by itself, run once.
 FORGET = """
-DELETE FROM operator_requests WHERE id IN (
+WITH old AS MATERIALIZED (
     SELECT id FROM operator_requests WHERE answered_at < $1 ORDER BY answered_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
+DELETE FROM operator_requests r USING old WHERE r.id = old.id
 """
 
 
