@@ -38,7 +38,7 @@ STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS
 SPREAD = "tests/simulation/test_simulation.py"
 
 
-class Schedule(LoadScopeScheduling):
+class Schedule(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a process all tests of a file, so that what the file's tests share is made once."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common import loop
+from common import loop, supervisor
 from common.envelope import Envelope
 from common.messages import CancelPaymentIntent, GetEvent, SyncPayment
 from common.outages import RedisAway
@@ -142,8 +142,7 @@ async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.Monkey
     reading = asyncio.create_task(read_on())
     assert (await new.put_back(["payment.of_a_newer_release"])).moved == 1
     (entry,) = await new.read(1, BLOCK_MS)
-    reading.cancel()
-    await asyncio.wait([reading])
+    await supervisor.cancel(reading)
     assert (entry.fields, taken) == (NEWER, [])
     # Else its read, which Redis may still have, takes what the next test adds.
     await until(lambda: nobody_reads(stage))

@@ -104,7 +104,7 @@ class Runner:
 
         async def ask(seed: int) -> Any:
             here.send(seed)
-            await asyncio.to_thread(wait, [here, process.sentinel])
+            await asyncio.to_thread(lambda: wait([here, process.sentinel]))
             if not here.poll():
                 raise RuntimeError(f"the worker died with seed {seed}")
             return here.recv()
