@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
-from tortoise.backends.asyncpg.client import AsyncpgDBClient
-from tortoise.context import TortoiseContext
 
 from common.clock import Reading
 from common.outages import DatabaseAway, database_away, said
 from common.urls import postgres_options
+
+if TYPE_CHECKING:
+    from tortoise.backends.asyncpg.client import AsyncpgDBClient
+    from tortoise.context import TortoiseContext
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
@@ -72,7 +74,7 @@ class Database:
 
     def __init__(self, context: TortoiseContext) -> None:
         self._context = context
-        self.client = cast(AsyncpgDBClient, context.connections.get("default"))
+        self.client = cast("AsyncpgDBClient", context.connections.get("default"))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -165,6 +167,8 @@ async def open_database(
             **PLANS,
         },
     )
+    from tortoise.context import TortoiseContext  # here: the gateway, which has no database, starts sooner
+
     context = TortoiseContext()
     with context:  # models are bound to the context that is current
         await context.init(config=config)

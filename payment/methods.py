@@ -10,6 +10,7 @@ from common.statuses import PaymentMethods
 # The methods of which Stripe tells at once whether they have succeeded: the page of each says "immediate
 # notification", as https://docs.stripe.com/payments/payment-methods#payment-notification means it. What is not in
 # this list (bank debits, bank transfers, vouchers, and what Stripe adds later) may be `processing` for days.
+# Stripe's own SDK for Android marks the same ones, as far as it knows them, as not settled later (2026-11).
 # `card` includes Apple Pay and Google Pay.
 INSTANT: Final = (
     "affirm",
