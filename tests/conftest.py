@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
+from tests.forked import forked_actors
 from tests.servers import copied_clusters, make_migrated, without_fsync
 
 # Which package of tests has which of Redis' sixteen databases.
@@ -79,8 +80,8 @@ def logging() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with copied_clusters(tmp_path_factory.mktemp("clusters")), without_fsync():
+def quick_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with copied_clusters(tmp_path_factory.mktemp("clusters")), without_fsync(), forked_actors():
         yield
 
 

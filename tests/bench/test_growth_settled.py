@@ -38,7 +38,7 @@ async def schema(connection: asyncpg.Connection) -> set[str]:
     return {row["name"] for query in (KEYS, INDEXES) for row in await connection.fetch(query)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
     """Both databases with settled bookings of three events."""
     booking_url = await migrated_database("booking", "growth_booking")

@@ -160,7 +160,7 @@ def walk(booking: Booking, life: Sequence[Step]) -> Booking:
     return booking
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=12))
 def test_no_life_breaks_a_check_of_the_database(state: str, life: list[Step]) -> None:
     """Versions grow by one with each change, what is unsettled is driven, refunds are within what is left."""
@@ -193,8 +193,8 @@ def test_every_booking_ends_by_time_alone_unless_money_is_on_its_way(state: str,
     booking = walk(STATES[state], life)
     processing = booking.payment.value == "processing"
     for _ in range(200):
-        if booking.settle_after is None or booking.refund_owed:
-            break
+        if booking.settle_after is None or booking.refund_owed or booking.intent_to_cancel:
+            break  # its seats are free; what is still owed has no end of its own
         booking = drive(booking, moment()._replace(now=booking.settle_after)).booking
 
     assert booking.status is not S.PENDING or processing
