@@ -29,6 +29,8 @@ class Judge:
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._calm_since: float | None = None
+        # From here on gateways replace one another, and send the clients on their sockets elsewhere.
+        self.gateways_leave = False
         self.broken: list[Broken] = []
         self.counted: Counter[str] = Counter()
         # Answers by request and status; 0 stands for no answer.

@@ -67,6 +67,7 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
             judge.calm()
             if run.rolled_requests:
                 monkey.note("no more faults: gateways replace one another")
+                judge.gateways_leave = True
                 monkey.note(f"{await roll(where, run.rolled_requests):,} requests were answered meanwhile")
             monkey.note("no more faults: waiting for the last booking to end")
             verdict = await settle(where, load)

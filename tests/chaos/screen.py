@@ -86,8 +86,9 @@ class Screen:
             if message.type is aiohttp.WSMsgType.TEXT:
                 await self._take(line, orjson.loads(message.data))
         self._told[str(line.socket.close_code)] += 1
-        if self._visitor.judge.calm_since(line.opened_at):
-            self._visitor.judge.breaks("no socket closed in calm", f"closed with {line.socket.close_code}")
+        judge, code = self._visitor.judge, line.socket.close_code
+        if judge.calm_since(line.opened_at) and not (judge.gateways_leave and code == aiohttp.WSCloseCode.GOING_AWAY):
+            judge.breaks("no socket closed in calm", f"closed with {code}")
 
     async def open(self, id: str) -> None:
         """Have the booking on the screen: told of its changes, on whichever socket."""
