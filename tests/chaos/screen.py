@@ -87,7 +87,8 @@ class Screen:
                 await self._take(line, orjson.loads(message.data))
         self._told[str(line.socket.close_code)] += 1
         judge, code = self._visitor.judge, line.socket.close_code
-        if judge.calm_since(line.opened_at) and not (judge.gateways_leave and code == aiohttp.WSCloseCode.GOING_AWAY):
+        replaced = judge.gateways_leave and code == aiohttp.WSCloseCode.GOING_AWAY
+        if judge.calm_since(line.opened_at) and not replaced:
             judge.breaks("no socket closed in calm", f"closed with {code}")
 
     async def open(self, id: str) -> None:
