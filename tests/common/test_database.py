@@ -189,9 +189,9 @@ async def test_a_database_that_takes_no_writes_is_away(database: Database) -> No
 async def test_who_gets_no_connection_does_not_wait_for_ever(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
     async with database.connection(), database.connection(), database.connection():
-        with pytest.raises(DatabaseAway):
+        with monkeypatch.context() as patch, pytest.raises(DatabaseAway):
+            patch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
             await database.ping()
     await database.ping()
 
