@@ -190,9 +190,10 @@ async def test_who_gets_no_connection_does_not_wait_for_ever(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with database.connection(), database.connection(), database.connection():
-        with monkeypatch.context() as patch, pytest.raises(DatabaseAway):
-            patch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
+        with pytest.raises(DatabaseAway):
             await database.ping()
+        monkeypatch.undo()
     await database.ping()
 
 
