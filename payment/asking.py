@@ -163,8 +163,11 @@ async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], 
         picture = read_intent(answer.body, Source.FETCHED, answer.asked_at, payment.version)
         charge = answer.body.get("latest_charge") or {}
         pictures = disputes = None
-        # Of one that has failed the charge says nothing: also where the money itself is news.
-        if refunds or charge.get("amount_refunded") or picture.amount_captured > payment.amount_captured:
+        # Of one that has failed the charge says nothing: also where the money itself is news, or something is in
+        # doubt, as by news of a refund that came before the news of its money.
+        doubtful = payment.look_after is not None and picture.amount_captured > 0
+        unheard = doubtful or picture.amount_captured > payment.amount_captured
+        if refunds or charge.get("amount_refunded") or unheard:
             pictures = await _list_refunds(stripe, payment, deadline)
         if charge.get("disputed") or payment.dispute_status is not None:
             # All of them, as they were when the intent was asked for or later: what comes after that is younger.
