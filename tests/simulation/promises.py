@@ -296,7 +296,9 @@ class Promises:
         if rule == "intent" and ("amount" in text or "currency" in text):
             payment = self.payments.get(id)
             there = row is not None or bool(self.lost)
-            return payment is not None and payment.intent_id in self._tampered and there
+            # A database had lost the booking, and its key was used for another one since: its money cannot go back.
+            reused = bool(self.lost) and row is not None and row.reason == Reason.PAYMENT_MISMATCH
+            return payment is not None and ((payment.intent_id in self._tampered and there) or reused)
         return False
 
     async def _check_history(self) -> None:
