@@ -96,11 +96,14 @@ async def test_what_stripe_did_not_answer_is_asked_again(stage: Stage, redis: Re
 
 async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> None:
     """A row that one has in hand is passed over by the others."""
-    await stage.do(*(booking().create for _ in range(30)))
+    of = [booking() for _ in range(30)]
+    await stage.do(*(each.create for each in of))
     stage.clock.ahead += timedelta(seconds=60)
     await asyncio.gather(*(stage.settler.run_once() for _ in range(8)))
 
-    assert len(await sent(redis, BOOKING_PAYMENTS)) == 30
+    # On a busy machine the stand-in may not have answered for all: those are asked for again, and not reported.
+    told = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
+    assert sorted(message.booking_id for message in told) == sorted(each.id for each in of)
 
 
 MANY_SETTLED = """
