@@ -107,8 +107,14 @@ def _config(target: Target, caller: Caller, seed: int, examples: int, *, coverag
             "generation": {"max-examples": examples, "no-shrink": True, "database": "none"},
             # A chain ends at its first refusal: wrong requests are for the other phases.
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"generation": {"mode": "positive"}}},
-            # 503 with Retry-After is how the gateway says that it is busy.
-            "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]}},
+            "checks": {
+                # 503 with Retry-After is how the gateway says that it is busy.
+                "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
+                # 412: an If-Match of the right form that is of another version.
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", "3xx", "401", "403", "404", "409", "412", "429", "5xx"]
+                },
+            },
             "output": {"sanitization": {"enabled": False}},
         }
     )
