@@ -205,11 +205,12 @@ async def get_history(request: web.Request) -> web.Response:
 async def cancel_booking(request: web.Request) -> web.Response:
     id = path_id(request)
     identity = request[IDENTITY]
+    by = operator_request(request, id)  # a customer's key is looked at, too: a cancel is the same one without it
     message = CancelBooking(
         booking_id=id,
         owner=identity.owner,
         reason=CancelReason.BY_OPERATOR if identity.operator else CancelReason.BY_CUSTOMER,
-        request=operator_request(request, id) if identity.operator else None,
+        request=by if identity.operator else None,
         if_match=if_match(request),
     )
     return _moving(identity, await ask(request, message, id))

@@ -280,6 +280,16 @@ async def test_ids_come_from_all_that_makes_a_request_the_same_one(gateway: Clie
 async def test_customers_need_no_key_to_cancel(gateway: Client, actor: ScriptedBooking) -> None:
     """Cancelled twice is cancelled; a key of theirs is no operator's."""
     script(actor)
-    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer() | {"Idempotency-Key": "two words"})
+    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer() | {"Idempotency-Key": "two-words"})
     (message,) = actor.messages(CancelBooking)
     assert (message.request, message.if_match, message.owner) == (None, None, "alice")
+
+
+@pytest.mark.parametrize("who", [bearer("alice"), OPERATOR])
+@pytest.mark.parametrize("key", ["", "two words", "x" * 256])
+async def test_a_key_of_a_wrong_form_is_refused_whoever_cancels(
+    gateway: Client, actor: ScriptedBooking, who: dict[str, str], key: str
+) -> None:
+    answer = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers={**who, "Idempotency-Key": key})
+    assert (answer.status, (await answer.json())["code"]) == (422, "invalid_request")
+    assert actor.messages(CancelBooking) == []
