@@ -102,7 +102,7 @@ async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> N
     await asyncio.gather(*(stage.settler.run_once() for _ in range(8)))
 
     # On a busy machine the stand-in may not have answered for all: those are asked for again, and not reported.
-    told = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
+    told: list[Any] = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
     assert sorted(message.booking_id for message in told) == sorted(each.id for each in of)
 
 
