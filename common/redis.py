@@ -12,6 +12,7 @@ from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, DefaultParser, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
@@ -20,6 +21,8 @@ from common.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
+# What a connection tells the server of itself: redis-py would read its own version from the disk for each one.
+DRIVER = DriverInfo()
 
 
 def _parse_error(text: str) -> Exception:
@@ -122,6 +125,7 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
         socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000 if timed else None,
         socket_keepalive=True,
         health_check_interval=0,
+        driver_info=DRIVER,
         parser_class=_Parser,
         connection_class=_Connection,
     )

@@ -6,8 +6,11 @@ with FLUSHDB. Tests that stop a server start one of their own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -17,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
-from tests.servers import copied_clusters, make_migrated, without_fsync
+from tests.servers import copied_clusters, make_migrated, make_templates, without_fsync
 
 # Which package of tests has which of Redis' sixteen databases.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
@@ -80,9 +83,12 @@ def logging() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with copied_clusters(tmp_path_factory.mktemp("clusters")), without_fsync(), forked_actors():
-        yield
+def quick_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Postgres]]:
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the run's folder, which its processes share
+        folder = folder.parent
+    with copied_clusters(folder / "clusters") as migrated, without_fsync(), forked_actors():
+        yield migrated
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +108,11 @@ def redis_database(redis_server: RedisServer) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-async def postgres_server() -> AsyncIterator[Postgres]:
-    async with embedded_postgres() as server:
+async def postgres_server(quick_processes: type[Postgres]) -> AsyncIterator[Postgres]:
+    async with AsyncExitStack() as stack:
+        with patch("ops.postgres.Postgres", quick_processes):
+            server = await stack.enter_async_context(embedded_postgres())
+        await make_templates(server)
         yield server
 
 

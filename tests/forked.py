@@ -1,12 +1,14 @@
-"""Holdfast's processes without their imports, which take more CPU than all that most tests do with them.
+"""Holdfast's processes and commands without their imports, which take more CPU than all that most tests do with
+them.
 
-One process of each pytest process has imported everything, and forks: what comes out runs `python -m gateway` and
-the like from there on, with its own environment, log and session, as a real process. What `holdfast up` starts in a
-process of its own (tests/acceptance/test_up.py) is started in the real way.
+One process of each pytest process has imported everything, and forks: what comes out runs `python -m gateway`,
+`python -m ops audit` and the like from there on, with its own environment, output and session, as a real process.
+What tests/acceptance/test_up.py starts, and `holdfast up` in it, is started in the real way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import importlib
@@ -20,15 +22,21 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from types import MappingProxyType
+from typing import IO, Any, NoReturn
 from unittest.mock import patch
 
 from ops.actor import CHECKOUT, ActorProcess
 from ops.child import PR_SET_PDEATHSIG, _Run
 
-MODULES = ("gateway", "booking", "payment", "sandbox")
+MODULES = (
+    *("gateway.app", "booking.app", "payment.app", "sandbox.app"),
+    *("ops.cli", "ops.audit.command", "ops.repair.command"),
+)
 REQUEST_MAX = 1024 * 1024
 FDS_MAX = 4096
 
@@ -63,38 +71,75 @@ class ForkServer:
     def spawn(self, actor: ActorProcess) -> _Run:
         launch = actor.launch()
         actor.log.parent.mkdir(parents=True, exist_ok=True)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        task = {
-            "module": launch.command[-1],
-            "environment": dict(launch.environment),
-            "leave_by": int(actor.at_once_signal),
-        }
-        with theirs, actor.log.open("ab") as log:
+        with actor.log.open("ab") as log:
             log_start = log.tell()
-            socket.send_fds(self._requests, [json.dumps(task).encode()], [log.fileno(), theirs.fileno()])
-        return _Run(Forked(ours), log_start)  # type: ignore[arg-type]
+            forked = self.fork([launch.command[-1]], launch.environment, log, log, actor.at_once_signal)
+        return _Run(forked, log_start)  # type: ignore[arg-type]
+
+    def fork(
+        self, command: list[str], environment: Mapping[str, str], out: IO[bytes], err: IO[bytes], leave_by: int
+    ) -> Forked:
+        """`python -m` with this module and its arguments."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        task = {"command": command, "environment": dict(environment), "leave_by": int(leave_by)}
+        with theirs:
+            fds = [out.fileno(), err.fileno(), theirs.fileno()]
+            socket.send_fds(self._requests, [json.dumps(task).encode()], fds)
+        return Forked(ours)
 
     def close(self) -> None:
         self._requests.close()
         self._process.wait()
 
 
+# The server of this process, started when first needed.
+_servers: list[ForkServer] = []
+
+
+def _server() -> ForkServer:
+    if not _servers:
+        _servers.append(ForkServer())
+    return _servers[0]
+
+
 @contextmanager
 def forked_actors() -> Iterator[None]:
-    """Actors that are started in this process meanwhile are forked. The server is started with the first."""
-    servers: list[ForkServer] = []
-
-    def spawn(self: ActorProcess) -> _Run:
-        if not servers:
-            servers.append(ForkServer())
-        return servers[0].spawn(self)
-
+    """Actors that are started in this process meanwhile are forked."""
     try:
-        with patch.object(ActorProcess, "_spawn", spawn):
+        with patch.object(ActorProcess, "_spawn", lambda actor: _server().spawn(actor)):
             yield
     finally:
-        for server in servers:
-            server.close()
+        while _servers:
+            _servers.pop().close()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.out)
+        return body
+
+
+async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
+    """The `holdfast` command with these arguments, and nothing of our environment but what is given."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with TemporaryFile() as out, TemporaryFile() as err:
+        forked = _server().fork(["ops", *arguments], {**kept, **environment}, out, err, signal.SIGTERM)
+        try:
+            code = await asyncio.to_thread(forked.wait)
+        except asyncio.CancelledError:
+            forked.send_signal(signal.SIGKILL)
+            raise
+        for file in (out, err):
+            file.seek(0)
+        return Said(code, out.read().decode(), err.read().decode())
 
 
 # --- in the process that forks ------------------------------------------------------------------------------
@@ -104,7 +149,7 @@ def serve(requests: socket.socket) -> None:
     """Fork what is asked for, and tell of each end, until nobody can ask any more. Those who live then are told to
     leave by the kernel."""
     for module in MODULES:
-        importlib.import_module(f"{module}.app")
+        importlib.import_module(module)
     gc.freeze()
     children: dict[int, socket.socket] = {}
     wakes, wake = socket.socketpair()
@@ -120,13 +165,14 @@ def serve(requests: socket.socket) -> None:
             _tell_of_ends(children)
         if requests not in ready:
             continue
-        message, fds, _, _ = socket.recv_fds(requests, REQUEST_MAX, 2)
+        message, fds, _, _ = socket.recv_fds(requests, REQUEST_MAX, 3)
         if not message:
             return
-        log, ends = fds
+        out, err, ends = fds
         if (pid := os.fork()) == 0:
-            _become(json.loads(message), log)
-        os.close(log)
+            _become(json.loads(message), out, err)
+        os.close(out)
+        os.close(err)
         children[pid] = socket.socket(fileno=ends)
         children[pid].send(str(pid).encode())
 
@@ -139,7 +185,7 @@ def _tell_of_ends(children: dict[int, socket.socket]) -> None:
                 ends.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(task: dict[str, Any], log: int) -> NoReturn:
+def _become(task: dict[str, Any], out: int, err: int) -> NoReturn:
     code: Any = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -148,15 +194,16 @@ def _become(task: dict[str, Any], log: int) -> NoReturn:
         os.setsid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, task["leave_by"])
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for number, fd in enumerate((nothing, log, log)):
+        for number, fd in enumerate((nothing, out, err)):
             os.dup2(fd, number)
         os.closerange(3, FDS_MAX)
         sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
         os.environ.clear()
         os.environ.update(task["environment"])
         random.seed()
-        sys.argv = [task["module"]]
-        runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+        module, *arguments = task["command"]
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code

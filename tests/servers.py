@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
+import fcntl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ from unittest.mock import patch
 import asyncpg
 
 from ops.migrate import migrate
-from ops.postgres import OPTIONS, Postgres
+from ops.postgres import DATABASES, OPTIONS, Postgres
 
 # As `holdfast up` starts it.
 SHIPPED = dict(OPTIONS)
@@ -30,32 +30,37 @@ def without_fsync() -> Iterator[None]:
 
 
 @contextmanager
-def copied_clusters(folder: Path) -> Iterator[None]:
+def copied_clusters(folder: Path) -> Iterator[type[Postgres]]:
     """A new cluster is a copy of one that `initdb` has made, a stack's of one that has the tables: the
-    real way takes seconds of CPU, for each stack. `folder` keeps the two.
+    real way takes seconds of CPU, for each stack. `folder` keeps the two, for all processes that are given it.
+    Gives the class whose clusters have the tables.
 
     What `holdfast up` starts in a process of its own, as tests of it do, is made in the real way.
     """
     plain, password, migrated = folder / "plain", folder / "password", folder / "migrated"
+    folder.mkdir(exist_ok=True)
 
     class Migrated(Postgres):
         def _run_initdb(self, new: Path, pwfile: Path) -> None:
-            if not migrated.exists():
-                asyncio.run(_make_migrated(folder / "making", migrated))
-            _copy(self, migrated, new)
+            with _alone(migrated):
+                if not migrated.exists():
+                    asyncio.run(_make_migrated(folder / "making", migrated))
+            _copy(migrated, new)
 
     def initialise(self: Postgres, new: Path, pwfile: Path) -> None:
-        if plain.exists():
-            _copy(self, plain, new)
-        else:
-            _initialise(self, new, pwfile)
-            shutil.copytree(new, plain)
+        with _alone(plain):
+            if not plain.exists():
+                _initialise(self, new, pwfile)
+                _copy(new, plain)
+                return
+        _copy(plain, new)
 
     def write_password(self: Postgres, path: Path) -> None:
         """The same for all: it is written in the cluster."""
         _write_password(self, path)
-        if not password.exists():
-            password.write_text(path.read_text())
+        with _alone(password):
+            if not password.exists():
+                password.write_text(path.read_text())
         for target in (self.data_dir / "password", path):
             target.write_text(password.read_text())
 
@@ -64,6 +69,14 @@ def copied_clusters(folder: Path) -> Iterator[None]:
         patch.object(Postgres, "_write_password", write_password),
         patch("ops.stack.Postgres", Migrated),
     ):
+        yield Migrated
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time makes what will lie at `path`."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -74,15 +87,23 @@ async def _make_migrated(place: Path, cluster: Path) -> None:
         await migrate(server.url("booking"), server.url("payment"))
     finally:
         await server.stop()
-    shutil.copytree(server._cluster.resolve(), cluster)
+    _copy(server._cluster.resolve(), cluster)
     await asyncio.to_thread(server.remove)
 
 
-def _copy(server: Postgres, cluster: Path, new: Path) -> None:
-    shutil.copytree(cluster, new, dirs_exist_ok=True)
-    if (account := server._account) is not None:
-        for path in (new, *new.rglob("*")):
-            os.chown(path, account.uid, account.gid)
+def _copy(cluster: Path, new: Path) -> None:
+    """With its owner: Postgres refuses another's."""
+    subprocess.run(["cp", "-a", f"{cluster}/.", str(new)], check=True)
+
+
+async def make_templates(server: Postgres) -> None:
+    """Of a server that has the tables: `make_migrated` need not make them again."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        for app in DATABASES:
+            await connection.execute(f'CREATE DATABASE "template_{app}" TEMPLATE "{app}"')
+    finally:
+        await connection.close()
 
 
 async def make_migrated(server: Postgres, app: str, name: str) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Client, Json
 from tests.acceptance.command import audit
 from tests.acceptance.holdfast import Holdfast
@@ -64,8 +65,9 @@ async def test_what_does_not_match_is_printed_and_ends_with_1(holdfast: Holdfast
     guest = await holdfast.guest()
     async with guest.live() as live:
         booking = await buy(holdfast, guest, event)
-        # Later news of the payment would put right what is spoiled.
         await live.until(booking["id"], "confirmed")
+    # Later news of the payment would put right what is spoiled.
+    await assert_clean(holdfast)
     async with spoiled(holdfast, booking["id"]):
         said = await audit(holdfast.stack.data_dir, "--settle", "4")
         later = await audit(holdfast.stack.data_dir, "--settle", "4", "--since", "2090-01-01")

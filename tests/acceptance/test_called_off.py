@@ -19,8 +19,8 @@ from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.waiting import eventually
 
 # `make chaos` has a thousand.
-PAID = int(os.environ.get("HOLDFAST_MANY", "300"))
-UNPAID = 20
+PAID = int(os.environ.get("HOLDFAST_MANY", "100"))
+UNPAID = 10
 # What two cores can do at once without anybody losing patience.
 AT_ONCE = 50
 # Two takings over from killed processes, and the refunds themselves.

@@ -21,7 +21,7 @@ from tests.acceptance.stripe_side import DECLINED
 from tests.acceptance.waiting import eventually
 
 SEATS = 100
-RUSH = 100
+RUSH = 60
 FORGOTTEN = 6
 
 pytestmark = pytest.mark.timeout(120)

@@ -16,8 +16,8 @@ from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Answer, Client, Json
 from tests.acceptance.holdfast import Holdfast
 
-CLIENTS = 500
-SEATS = 50
+CLIENTS = 250
+SEATS = 30
 
 pytestmark = pytest.mark.timeout(180)
 

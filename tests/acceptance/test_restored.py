@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from tests.acceptance.books import assert_clean
-from tests.acceptance.command import ROOT
 from tests.acceptance.customers import CANCELLABLE, Customer, customers
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.waiting import eventually
+from tests.forked import Said
+from tests.forked import holdfast as command
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -62,20 +60,9 @@ def dumps(holdfast: Holdfast) -> tuple[Dump, Dump]:
     return Dump(holdfast.stack.booking_database_url), Dump(holdfast.stack.payment_database_url)
 
 
-async def repair(holdfast: Holdfast, *arguments: str) -> tuple[int, str]:
+async def repair(holdfast: Holdfast, *arguments: str) -> Said:
     """As an operator runs it."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    command = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "ops", "repair", "--data", str(holdfast.stack.data_dir), *arguments),
-        cwd=ROOT,
-        env=kept,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await command.communicate()
-    assert command.returncode is not None
-    return command.returncode, out.decode()
+    return await command("repair", "--data", str(holdfast.stack.data_dir), *arguments)
 
 
 async def statuses(who: list[Customer]) -> list[str]:
@@ -112,10 +99,10 @@ async def test_dumps_of_different_ages(battered: Holdfast, older: str) -> None:
     await after.buys()
     await assert_clean(battered)
     await dump.restore()
-    code, said = await repair(battered, "--dry-run")
-    assert (code, "nothing was done" in said) == (1, True), said
-    code, said = await repair(battered, "--yes")
-    assert code == 0, said
+    said = await repair(battered, "--dry-run")
+    assert (said.code, "nothing was done" in said.out) == (1, True), said
+    said = await repair(battered, "--yes")
+    assert said.code == 0, said
     await assert_clean(battered)
     assert (await statuses([before, cancelled])) == ["confirmed", "cancelled"]
     if older == "payment":

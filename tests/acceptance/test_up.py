@@ -135,8 +135,9 @@ def up(checkout: Checkout, *arguments: str) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def running(checkout: Checkout) -> Iterator[Running]:
-    """Used by the last tests of this file alone: until then nothing is up but what a test starts itself."""
-    with up(checkout) as running:
+    """Several of each. Used by the last tests of this file alone: until then nothing is up but what a test starts
+    itself."""
+    with up(checkout, "--scale", "booking=2,payment=2,gateway=2") as running:
         yield running
 
 
@@ -183,8 +184,9 @@ def assert_gone(checkout: Checkout, running: Running) -> None:
     assert not any(listens(port) for port in checkout.ports.values())
 
 
-def test_up_serves_and_a_second_one_finds_its_data_again(checkout: Checkout) -> None:
-    """Both end without a trace; the second runs several of each."""
+@pytest.fixture(scope="module")
+def events(checkout: Checkout) -> list[Any]:
+    """What the first `up` offers, which has ended without a trace."""
     with up(checkout) as first:
         events = checkout.get("/events")["items"]
         assert [len(event["ticket_types"]) for event in events] == [2]
@@ -192,15 +194,17 @@ def test_up_serves_and_a_second_one_finds_its_data_again(checkout: Checkout) -> 
         assert all(listens(port) for port in checkout.ports.values())
         assert first.stop(signal.SIGINT) == 0
         assert_gone(checkout, first)
+    return list(events)
 
-    with up(checkout, "--scale", "booking=2,payment=2,gateway=2") as second:
-        assert checkout.get("/events")["items"] == events
-        assert not any(line.startswith("migrated") for line in second.lines)
-        modules = [one.cmdline()[-1] for one in second.children if one.cmdline()[-2:-1] == ["-m"]]
-        wanted = {"booking": 2, "payment": 2, "gateway": 2, "sandbox": 1}
-        assert {name: modules.count(name) for name in wanted} == wanted
-        assert second.stop(signal.SIGTERM) == 0
-        assert_gone(checkout, second)
+
+def test_a_second_up_finds_the_data_of_the_first_again(
+    checkout: Checkout, events: list[Any], running: Running
+) -> None:
+    assert checkout.get("/events")["items"] == events
+    assert not any(line.startswith("migrated") for line in running.lines)
+    modules = [one.cmdline()[-1] for one in running.children if one.cmdline()[-2:-1] == ["-m"]]
+    wanted = {"booking": 2, "payment": 2, "gateway": 2, "sandbox": 1}
+    assert {name: modules.count(name) for name in wanted} == wanted
 
 
 def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
@@ -231,4 +235,5 @@ def test_killed_up_leaves_the_next_one_a_clean_place(checkout: Checkout, running
     running.process.wait()
     psutil.wait_procs(running.children, timeout=STOPPED_S)
     again = Running(checkout)
-    assert again.stop(signal.SIGINT) == 0
+    assert again.stop(signal.SIGTERM) == 0
+    assert_gone(checkout, again)

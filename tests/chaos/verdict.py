@@ -14,12 +14,13 @@ import asyncpg
 
 from ops.audit.databases import CannotLook
 from tests.acceptance.books import unrest
-from tests.acceptance.command import Said, audit
+from tests.acceptance.command import audit
 from tests.acceptance.holdfast import complaints
 from tests.chaos.load import Load
 from tests.chaos.place import Place
 from tests.chaos.shopper import BY_HAND
 from tests.chaos.witness import SHOWN, Fact, Witness
+from tests.forked import Said
 
 # Holds, their grace, a claim, and what clients do about it themselves.
 SETTLE_MAX_S = 120.0

@@ -1,11 +1,10 @@
-"""`holdfast migrate` as a deployment runs it: a process of its own, possibly several at once."""
+"""`holdfast migrate` as a deployment runs it: a process of its own, several at once where it likes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import pytest
 
 from ops.child import free_port
 from ops.postgres import DATABASES, ROLE, Postgres, embedded_postgres
+from tests.forked import holdfast
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,17 +29,8 @@ async def postgres() -> AsyncIterator[Postgres]:
 
 async def migrate(**urls: str) -> tuple[int, list[str], str]:
     """Exit code, the lines of stdout, and stderr."""
-    command = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "ops", "migrate"),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **urls},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await command.communicate()
-    assert command.returncode is not None
-    return command.returncode, out.decode().splitlines(), err.decode()
+    said = await holdfast("migrate", environment=urls)
+    return said.code, said.out.splitlines(), said.error
 
 
 def urls(postgres: Postgres) -> dict[str, str]:
