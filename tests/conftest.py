@@ -15,6 +15,7 @@ from unittest.mock import patch
 import asyncpg
 import pytest
 import structlog
+import uvloop
 from xdist.scheduler import LoadScopeScheduling
 
 from ops.postgres import Postgres, embedded_postgres
@@ -52,6 +53,11 @@ class Schedule(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
     return Schedule(config, log)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """What the processes run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(tryfirst=True)
