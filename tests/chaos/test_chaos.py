@@ -26,7 +26,7 @@ async def test_promises_are_kept_whatever_fails(tmp_path: Path) -> None:
     run = Run(
         seed=seed,
         seconds=3600,  # the plan ends sooner
-        rate=10,
+        rate=7,
         shoppers=12,
         scale=SCALE,
         calm_s=1.0,

@@ -12,11 +12,12 @@ from tests.simulation.planted import PLANTED, RARE, SHOWN_BY
 from tests.simulation.regressions import REGRESSIONS
 from tests.simulation.run import Result, Results, Runner, make_databases
 
-SEEDS = sorted({*range(1, 31), *REGRESSIONS})
+# The last ones reach what those before do not.
+SEEDS = sorted({*range(1, 10), *REGRESSIONS, 15, 21, 30})
 # Of these, whichever comes first shows the mistake.
 PLANTED_SEEDS_MAX = 150
 # In the last one a database is lost.
-TWICE = (3, 4, 5, 23)
+TWICE = (3, 5, 23)
 # How a booking can end; the reasons are those of `booking.state.Reason`.
 OUTCOMES = {
     "confirmed",
