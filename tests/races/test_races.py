@@ -7,7 +7,7 @@ import pytest
 from tests.races.fleet import InProcess
 from tests.races.run import play
 
-ROUNDS = 12
+ROUNDS = 8
 
 
 @pytest.mark.timeout(180)

@@ -12,7 +12,7 @@ from tests.simulation.standby import Standby
 from tests.simulation.world import World
 
 # More steps than any schedule has needed by far, and more time than any hold and its grace.
-STEPS_MAX = 2000
+STEPS_MAX = 800
 QUIET_MAX_S = 4 * 3600.0
 # Between two looks at the event list, by the whole fleet, 10 s: also where the time of who looks next is behind.
 LOOK_S = 11.0
