@@ -61,17 +61,23 @@ async def assert_clean(holdfast: Holdfast) -> Books:
 
 
 async def unrest(holdfast: Holdfast, *, since: datetime | None = None, dead_letters: bool = True) -> list[str]:
-    """What `holdfast audit` finds at one look (at bookings made `since`), and what is still to be done."""
+    """What is still to be done; where that is nothing, what `holdfast audit` finds at one look (at bookings made
+    `since`), which takes longer by far."""
     places = places_of(holdfast.stack)
+    if left := await _left(holdfast, dead_letters=dead_letters):
+        return left
     outcome = await examine(places, since, settle_s=0)
+    return [*_told(outcome), *await _left(holdfast, dead_letters=dead_letters)]
+
+
+async def _left(holdfast: Holdfast, *, dead_letters: bool) -> list[str]:
     waiting = await read_mailboxes(holdfast.stack.redis_url)
     assert waiting.away is None, waiting.away
-    undelivered = await holdfast.stripe.undelivered()
     left = dict(waiting.lengths)
     if dead_letters:
         left |= {f"dead:{name}": length for name, length in waiting.dead.items()}
-    left["Stripe's webhooks"] = undelivered
-    return [*_told(outcome), *(f"{name}: {length} left" for name, length in left.items() if length)]
+    left["Stripe's webhooks"] = await holdfast.stripe.undelivered()
+    return [f"{name}: {length} left" for name, length in left.items() if length]
 
 
 def _told(outcome: Outcome) -> Iterator[str]:

@@ -20,12 +20,18 @@ T = TypeVar("T")
 async def eventually(
     look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], *, seconds: float = MOST_SECONDS
 ) -> T:
-    """What `look` gives once it is `wanted`. Raises AssertionError with the last look after `seconds`."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    """What `look` gives once it is `wanted`. Raises AssertionError with the last look after `seconds`.
+
+    Looks that take long are rarer: those that are looked at need the CPU for their work.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
     while True:
+        began = clock()
         found = await look()
         if wanted(found):
             return found
-        if asyncio.get_running_loop().time() > deadline:
+        ended = clock()
+        if ended > deadline:
             raise AssertionError(f"still not so after {seconds} s: {found}")
-        await asyncio.sleep(EVERY_SECONDS)
+        await asyncio.sleep(max(EVERY_SECONDS, ended - began))
