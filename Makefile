@@ -16,6 +16,9 @@ REQUESTS ?= 50000
 MINUTES ?= 5
 ROUNDS ?= 1000
 
+# Without bytecode each of the many processes would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help up test check format bench rush simulate chaos races fuzz migrations lock clean
 
@@ -26,7 +29,7 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types, and who may import whom
 	.venv/bin/ruff check .
