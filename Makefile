@@ -29,7 +29,7 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## Lint, formatting, types, and who may import whom
 	.venv/bin/ruff check .

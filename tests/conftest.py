@@ -29,9 +29,8 @@ REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integ
 
 # Files that take longest, longest first: begun last, one of them would run on alone on one of the cores.
 LONGEST = (
-    "races/test_races.py", "acceptance/test_called_off.py", "acceptance/test_expiry.py", "chaos/test_chaos.py",
-    "fuzz/test_fuzz.py", "simulation/test_simulation.py", "common/test_mailbox_model.py", "acceptance/",
-    "races/test_processes.py", "fuzz/test_checker.py", "bench/",
+    "chaos/test_chaos.py", "acceptance/test_up.py", "races/test_races.py", "fuzz/test_fuzz.py",
+    "acceptance/", "simulation/test_simulation.py", "races/", "common/test_mailbox_model.py", "bench/",
 )  # fmt: skip
 # Files whose tests share a stack, by its fixture: they run in one process, so that it is started once.
 STACKS = {
@@ -60,9 +59,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Begin with the longest; the order within a file stays as it was before pytest grouped tests by what they use.
 
     Raises:
         pytest.UsageError: a test uses a shared stack and its file is not in `STACKS`: each process would start one.
@@ -74,7 +73,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(
                 f"{file} uses the stack {', '.join(used)}: name it in STACKS in tests/conftest.py"
             )
-    items.sort(key=_place)  # stable: the order within a file stays
+    written = {item: number for number, item in enumerate(items)}
+    yield
+    items.sort(key=lambda item: (_place(item), written[item]))
 
 
 def _place(item: pytest.Item) -> int:

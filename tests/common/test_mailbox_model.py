@@ -70,8 +70,8 @@ class Server:
     async def _hurry(self) -> None:
         """Reads that wait for nothing end within 2 ms, and not with the next of ten ticks a second.
 
-        Without fsync Redis writes all that it answers at once, and a killed process has lost nothing of it; with it,
-        nothing is written, for up to two seconds, while a slow disk is at it.
+        Without fsync Redis writes all that it answers at once, and a killed process has lost nothing of it; with
+        it, nothing is written, for up to two seconds, while a slow disk is at it.
         """
         await self.redis.config_set("hz", 500)
         await self.redis.config_set("appendfsync", "no")

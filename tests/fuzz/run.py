@@ -15,7 +15,7 @@ import psutil
 from bench.progress import Steps
 from tests.acceptance.command import audit
 from tests.acceptance.holdfast import running
-from tests.fuzz import connections, rest, webhook, websocket
+from tests.fuzz import connections, webhook, websocket
 from tests.fuzz.examples import Progress
 from tests.fuzz.place import Place
 from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
@@ -54,6 +54,8 @@ class Result:
 async def _rest(
     caller: str, document: dict[str, Any], place: Place, requests: int, seed: int, tally: Tally, progress: Progress
 ) -> None:
+    from tests.fuzz import rest  # Schemathesis takes a second to import
+
     ids = {"bookings": place.bookings, "events": place.event_ids, "types": place.types}
     target = rest.Target(place.holdfast.stack.gateway_url, ids, place.learn)
     await asyncio.to_thread(rest.fuzz, target, document, place.callers[caller], requests, seed, tally, progress)

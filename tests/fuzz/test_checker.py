@@ -16,12 +16,10 @@ from common.messages import GetBooking, GetEvent, ListEvents
 from gateway import views
 from ops.redis import RedisServer
 from tests.acceptance.client import Client
-from tests.fuzz import rest
 from tests.fuzz.answers import PROBLEM_JSON, check
 from tests.fuzz.examples import tried
 from tests.fuzz.frames import Frame
 from tests.fuzz.place import Caller, leaked
-from tests.fuzz.rest import Target
 from tests.fuzz.tally import Tally
 from tests.gateway.stage import as_json, booking, serving, token
 
@@ -32,6 +30,8 @@ class Teapot(HoldfastError):
 
 async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that breaks at some input, another's booking, a status that the document does not know."""
+    from tests.fuzz import rest  # Schemathesis takes a second to import
+
     foreign = booking()
 
     async def faulty(request: web.Request, message: Any, subject: object) -> Any:
@@ -48,7 +48,7 @@ async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkey
         paths = {path: whole["paths"][path] for path in ("/events", "/events/{id}", "/bookings/{id}")}
         caller = Caller("user", Client(gateway.session, url, token("alice")), {foreign.payment.client_secret or ""})
         ids = {"bookings": [str(uuid4())], "events": [str(uuid4())], "types": [str(uuid4())]}
-        target, tally = Target(url, ids, lambda *_: None), Tally()
+        target, tally = rest.Target(url, ids, lambda *_: None), Tally()
         document = {**whole, "paths": paths}
         await asyncio.to_thread(rest.fuzz, target, document, caller, 200, 1, tally, lambda _: None)
     found = {finding.what for finding in tally.findings}
