@@ -93,10 +93,11 @@ async def test_all_sockets_of_a_gateway_ask_a_few_at_a_time(start: Gateway, redi
 
 
 async def test_a_snapshot_that_gets_no_room_in_time_is_refused(start: Gateway, redis_url: str) -> None:
+    """The second may get its turn at the last moment, those after it do not."""
     gateway = await start(ws_snapshots_max=1, answer_seconds=0.2)
-    sockets = await subscribed(gateway, "alice", "bob")
-    answers = sorted([(await socket.receive_json(timeout=10))["code"] for socket in sockets])
-    assert answers == ["timeout", "unavailable"]
+    sockets = await subscribed(gateway, *(f"client {number}" for number in range(6)))
+    answers = [(await socket.receive_json(timeout=10))["code"] for socket in sockets]
+    assert set(answers) == {"timeout", "unavailable"}
     async with acting(redis_url) as actor:
         actor.on(GetEvent, as_json(event()))
         await sockets[0].send_json(SUBSCRIBE)
