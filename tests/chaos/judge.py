@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aiohttp import WSCloseCode
+
 from tests.acceptance.client import Answer
 
 # The first so many are told whole; the rest is counted.
@@ -76,6 +78,12 @@ class Judge:
         self.answers[request, type(error).__name__] += 1
         if self.calm_since(asked_at):
             self.breaks("an answer in calm", f"{request}: {type(error).__name__}: {error}")
+
+    def closed(self, code: int | None, opened_at: float) -> None:
+        """A client's socket, by the gateway: in calm only one that leaves closes any."""
+        leaves = self.gateways_leave and code == WSCloseCode.GOING_AWAY
+        if self.calm_since(opened_at) and not leaves:
+            self.breaks("no socket closed in calm", f"closed with {code}")
 
 
 def _says_when(headers: Mapping[str, str]) -> bool:

@@ -86,10 +86,7 @@ class Screen:
             if message.type is aiohttp.WSMsgType.TEXT:
                 await self._take(line, orjson.loads(message.data))
         self._told[str(line.socket.close_code)] += 1
-        judge, code = self._visitor.judge, line.socket.close_code
-        replaced = judge.gateways_leave and code == aiohttp.WSCloseCode.GOING_AWAY
-        if judge.calm_since(line.opened_at) and not replaced:
-            judge.breaks("no socket closed in calm", f"closed with {code}")
+        self._visitor.judge.closed(line.socket.close_code, line.opened_at)
 
     async def open(self, id: str) -> None:
         """Have the booking on the screen: told of its changes, on whichever socket."""

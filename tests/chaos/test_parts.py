@@ -182,6 +182,20 @@ def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
     assert judge.answers["GET /", "503"] == 5
 
 
+def test_judge_takes_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> None:
+    judge = Judge()
+    judge.closed(1001, judge.now)
+    before = judge.now
+    judge.calm()
+    judge.closed(1013, before)  # opened before it was calm
+    judge.closed(1001, judge.now)
+    judge.gateways_leave = True
+    judge.closed(1001, judge.now)
+    judge.closed(1013, judge.now)
+    judge.closed(None, judge.now)
+    assert [each.what for each in judge.broken] == ["closed with 1001", "closed with 1013", "closed with None"]
+
+
 @pytest.mark.parametrize(
     ("line", "is_expected"),
     [
