@@ -78,7 +78,7 @@ class StripeMetrics:
         self.calls = Counter("holdfast_stripe_calls", "Stripe calls", ("operation", "outcome"), registry=registry)
         self.skew_seconds = Gauge(
             "holdfast_stripe_clock_skew_seconds",
-            "How far this process' clock is ahead of Stripe's; negative where it is behind",
+            "How far Postgres' clock is ahead of Stripe's; negative where it is behind",
             registry=registry,
         )
         self.seconds = Histogram(

@@ -65,7 +65,8 @@ async def look(places: Places, since: datetime | None, settle_s: float) -> tuple
         open_databases(places.booking_url, places.payment_url) as databases,
         open_ledger(places.stripe_key, places.stripe_base) as ledger,
     ):
-        outcome = await Audit(databases, ledger, since=since, settle_s=settle_s).run()
+        clock = await databases.clock()
+        outcome = await Audit(databases, ledger, since=since, settle_s=settle_s, clock=clock).run()
         return outcome, await plan(databases, ledger, outcome)
 
 
