@@ -211,7 +211,8 @@ WITH due AS (
 )
 UPDATE refund_retries r SET settle_after = $2 FROM due WHERE r.id = due.id RETURNING r.id, r.event_id
 """
-RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1"
+# One that another has settled meanwhile stays so: the event may have its next one by now.
+RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL"
 EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
 
 

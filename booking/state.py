@@ -83,8 +83,16 @@ class Payment(NamedTuple):
     @property
     def digest(self) -> str:
         """Of all that is reported but the version, by which another report under the same version is known. The
-        client secret says nothing of how a payment stands."""
-        content = repr(tuple(map(str, self._replace(version=0, client_secret=None))))
+        client secret says nothing of how a payment stands, nor does the order of refunds, nor whether a process of
+        the release before leaves out what is none."""
+        told = self._replace(
+            version=0,
+            client_secret=None,
+            refund_ids=tuple(sorted(self.refund_ids)),
+            refund_failed_amount=self.refund_failed_amount or 0,
+            disputes=self.disputes or (),
+        )
+        content = repr(tuple(map(str, told)))
         return blake2b(content.encode(), digest_size=8).hexdigest()
 
 

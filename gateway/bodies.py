@@ -125,7 +125,32 @@ class NewEvent(Body):
     ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
 
 
-class TicketTypePatch(Body):
+# Of an event: what may be null.
+NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end", "slow_payments_until"})
+
+
+def _left_out(schema: dict[str, Any]) -> None:
+    """What is not sent has no value at all, and null is one only where it means something."""
+    for name, value in schema["properties"].items():
+        del value["default"]
+        if name not in NULLABLE and "anyOf" in value:
+            value.update(value.pop("anyOf")[0])
+
+
+class Patch(Body):
+    """What is sent changes, the rest stays."""
+
+    model_config = ConfigDict(json_schema_extra=_left_out)
+
+    @model_validator(mode="after")
+    def _null_where_it_means_something(self) -> Self:
+        for field in self.model_fields_set - NULLABLE:
+            if getattr(self, field) is None:
+                raise ValueError(f"{field} cannot be null")
+        return self
+
+
+class TicketTypePatch(Patch):
     """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
 
     id: Id | None = None
@@ -140,23 +165,9 @@ class TicketTypePatch(Body):
         return self
 
 
-# Of an event: what may be null.
-NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end", "slow_payments_until"})
-
-
-def _left_out(schema: dict[str, Any]) -> None:
-    """What is not sent has no value at all, and null is one only where it means something."""
-    for name, value in schema["properties"].items():
-        del value["default"]
-        if name not in NULLABLE and "anyOf" in value:
-            value.update(value.pop("anyOf")[0])
-
-
-class EventPatch(Body):
+class EventPatch(Patch):
     """What is sent changes, the rest stays. A `sales_end` that was not set follows a moved start; a date that was
     set and does not fit the new start is refused, unless another is sent along."""
-
-    model_config = ConfigDict(json_schema_extra=_left_out)
 
     name: Label | None = None
     starts_at: Time | None = Field(default=None, description="When it is another than before: in the future")
@@ -173,10 +184,7 @@ class EventPatch(Body):
     ticket_types: tuple[TicketTypePatch, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
 
     @model_validator(mode="after")
-    def _sane(self) -> Self:
-        for field in self.model_fields_set - NULLABLE:
-            if getattr(self, field) is None:
-                raise ValueError(f"{field} cannot be null")
+    def _each_once(self) -> Self:
         ids = [ticket_type.id for ticket_type in self.ticket_types if ticket_type.id is not None]
         if len(set(ids)) < len(ids):
             raise ValueError("each ticket type may be named once")

@@ -179,14 +179,22 @@ def client_address(request: web.Request, trusted_proxies: int) -> str:
     return _network(request.remote or "unknown")
 
 
+def _without_port(address: str) -> str:
+    """Some proxies write `1.2.3.4:5678`, and `[2001:db8::1]:5678` or `[2001:db8::1]`."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    host, _, port = address.partition(":")
+    return host if port.isascii() and port.isdigit() else address
+
+
 def _network(address: str) -> str:
     """What one client has: an IPv4 address, of IPv6 a network of 2**64 (https://www.rfc-editor.org/rfc/rfc6177)."""
     try:
-        found = ip_address(address)
+        found = ip_address(_without_port(address))
     except ValueError:
         return address
     if isinstance(found, IPv4Address):
-        return address
+        return str(found)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(IPv6Network((found.packed[:8] + bytes(8), 64)))

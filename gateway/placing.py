@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from common.bus import Bus
-from common.errors import Timeout
+from common.errors import IdempotencyKeyReused, Timeout
 from common.ids import booking_id
 from common.messages import CreateBooking, ItemRequest
 from common.resources import Booking
@@ -67,8 +67,10 @@ class Placing:
                 # Redis may have lost it. Both are answered alike, and the first answer is still good.
                 self._ask(seats_by)
                 await watch.until(known, seats_by)
-            if await watch.until(decided, payable_by):
+            await watch.until(decided, payable_by)
+            if watch.heard is not None:
                 await self._until_answered()
+            watch.check()
         finally:
             for task in self._asking:
                 task.cancel()
@@ -79,7 +81,8 @@ class Placing:
         self._asking.append(asyncio.create_task(self._answer(deadline, first), name="create booking"))
 
     async def _until_answered(self) -> None:
-        """News of the booking may come first; whether it was there before, only the answer says."""
+        """News of the booking may come first; whether it was there before, and is what this request asked for, only
+        the answer says."""
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._answered.wait()
@@ -98,6 +101,8 @@ class Placing:
             self._watch.tell(Heard(Booking.model_validate(result["booking"])))
         except Timeout:
             return  # whoever waits has the same deadline
+        except IdempotencyKeyReused as error:
+            self._watch.refuse(error)
         except Exception as error:
             self._watch.fail(error)
         self._answered.set()

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from common.bus import Bus
 from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.messages import BOOKING_QUERIES, GetBooking, GetEvent
+from common.outages import Away
 from common.resources import Booking
 from common.web import TRACEPARENT
 from common.wiring import BUS
@@ -87,7 +88,7 @@ class Session:
         """Let the client hear of its bookings, or close the socket."""
         try:
             identity = identity or await self._first_message()
-        except Unavailable:
+        except (Unavailable, Away):
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
             self._hub.close(self._socket, Close.UNAUTHORIZED)

@@ -40,6 +40,7 @@ class Watch:
         self.owner = owner
         self.heard: Heard | None = None
         self._failure: Exception | None = None
+        self._refusal: Exception | None = None
         self._news = asyncio.Event()
 
     def tell(self, heard: Heard) -> None:
@@ -52,8 +53,19 @@ class Watch:
         self._failure = error
         self._news.set()
 
+    def refuse(self, error: Exception) -> None:
+        """Another request has asked for what is heard of: `until` and `check` raise `error`, whatever is heard."""
+        self._refusal = error
+        self._news.set()
+
+    def check(self) -> None:
+        """Raises what the request was refused with."""
+        if self._refusal is not None:
+            raise self._refusal
+
     async def until(self, wanted: Callable[[Heard | None], bool], deadline: float) -> bool:
         """Wait for `wanted`, up to `deadline` (the loop's time); says whether it came true."""
+        self.check()
         if wanted(self.heard):
             return True
         try:
@@ -63,6 +75,7 @@ class Watch:
                         raise self._failure
                     self._news.clear()
                     await self._news.wait()
+                    self.check()
         except TimeoutError:
             return wanted(self.heard)
         return True

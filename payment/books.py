@@ -101,7 +101,8 @@ class Books:
 
     def take_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
         """Take everything over that Stripe has of the payment."""
-        self.take(self.payments[id], whole.picture, now)
+        if self.take(self.payments[id], whole.picture, now) is Doubt.STRAY:
+            return  # the row has another intent by now: what was fetched is not its own
         if whole.refunds is not None and not self.take_refunds(
             self.payments[id], whole.refunds, now, complete=True
         ):

@@ -24,12 +24,12 @@ from common.messages import (
 )
 from common.statuses import IntentStatus
 from payment import asking, domain, orphans
-from payment.asking import Whole, side_by_side
+from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books
 from payment.domain import DRIVE_PAUSES, Payment, Picture, numbered_key
 from payment.orphans import OrphanTerms, Owner, Place, Step, Stray, owner_of
 from payment.pictures import BOOKING_ID, INSTALLATION, REFUND_ID, StripeEvent, read_refund
-from payment.refunds import RefundPicture, RefundStatus
+from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
 from payment.repository import Repository, Work
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
@@ -323,6 +323,8 @@ class LostRows:
         asked = _asked_for(stray.booking_id, stray.intent_id, now)
         whole = await asking.fetch(self._stripe, asked, (), deadline)
         if not isinstance(whole, Whole):
+            if whole is Nothing.REFUSED:
+                await self._save_stray(stray, _later(stray, now))
             return  # it is driven again
         refunds = whole.refunds or ()
         seen = replace(stray, status=whole.picture.status, amount_received=whole.picture.amount_captured)
@@ -331,15 +333,16 @@ class LostRows:
             picture = await asking.cancel_intent(self._stripe, asked, deadline)
             if isinstance(picture, Picture):
                 seen = replace(seen, status=picture.status, amount_received=picture.amount_captured)
-            # Canceled or paid after all: the next look decides.
-            await self._save_stray(stray, _again(seen, now))
+            # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
+            await self._save_stray(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
         elif step is Step.TIME:
             await self._save_stray(stray, replace(seen, drive_after=stray.return_after, drive_attempts=0))
         elif step is Step.REFUND:
             await self._return(stray, seen, refunds, now, deadline)
         else:
             if step is Step.PERSON:
-                log.error("refund failed", booking=str(stray.booking_id), intent=stray.intent_id, stray=True)
+                code = next(each.reason for each in refunds if each.refund_id == stray.refund_id)
+                self._refund_failed(stray, code)
             await self._save_stray(stray, _with_refund(replace(seen, drive_after=None, drive_attempts=0), refunds))
 
     async def _return(
@@ -371,9 +374,15 @@ class LostRows:
                 deadline=deadline,
             )
         except Refused as refusal:
-            log.error("refund refused", booking=str(stray.booking_id), intent=stray.intent_id, code=refusal.code)
             # A first answer is kept under its key, refusals too: the next look decides by Stripe's list.
-            await self._save_stray(asked, replace(_later(asked, now), key_number=asked.key_number + 1))
+            after = replace(_later(asked, now), key_number=asked.key_number + 1)
+            if refusal.code in FOR_PEOPLE:
+                self._refund_failed(stray, refusal.code)
+                after = replace(after, refund_status=RefundStatus.FAILED, drive_after=None, drive_attempts=0)
+            else:
+                told = {"booking": str(stray.booking_id), "intent": stray.intent_id, "code": refusal.code}
+                log.error("refund refused", **told)
+            await self._save_stray(asked, after)
         except KeySpent:
             await self._save_stray(asked, replace(_again(asked, now), key_number=asked.key_number + 1))
         except Unanswered:
@@ -381,13 +390,17 @@ class LostRows:
         else:
             await self._save_stray(asked, _with_refund(_again(asked, now), [read_refund(answer.body)]))
 
+    def _refund_failed(self, stray: Stray, code: str | None) -> None:
+        """It is a person's now."""
+        self._stripe.metrics.failed_refunds.labels(code or "unknown").inc()
+        log.error("refund failed", booking=str(stray.booking_id), intent=stray.intent_id, code=code, stray=True)
+
     async def _save_stray(self, before: Stray, after: Stray) -> bool:
-        """False when the row is not any more as it was before: somebody else has gone on with it."""
+        """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
+        that has to be looked at."""
         async with self._repository.work() as work:
             now = (await work.strays.lock([before.intent_id])).get(before.intent_id)
-            if now is None or (now.status, now.refund_id, now.refund_status, now.key_number) != (
-                before.status, before.refund_id, before.refund_status, before.key_number,
-            ):  # fmt: skip
+            if now is None or replace(now, return_decided=before.return_decided) != before:
                 return False
             await work.strays.save([replace(after, return_decided=now.return_decided)])
             return True

@@ -205,13 +205,19 @@ def found_stray(
     return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
 
 
+def has_ended(stray: Stray) -> bool:
+    """No more money can come by it."""
+    return stray.status in (IntentStatus.CANCELED, SUCCEEDED)
+
+
 def step_of(stray: Stray, refunds: Sequence[RefundPicture], now: datetime) -> Step:
     """What comes next, by what Stripe shows of the intent now (already in `stray`) and of its refunds."""
-    if stray.status is not IntentStatus.CANCELED and stray.status is not SUCCEEDED:
+    if not has_ended(stray):
         return Step.CANCEL
     if rest_of(stray, refunds) <= 0:
         return Step.NOTHING
-    if any(refund.refund_id == stray.refund_id and refund.status is RefundStatus.FAILED for refund in refunds):
+    own = [refund for refund in refunds if stray.refund_id is not None and refund.refund_id == stray.refund_id]
+    if any(refund.status is RefundStatus.FAILED for refund in own):
         return Step.PERSON
     return Step.REFUND if stray.return_decided or now >= stray.return_after else Step.TIME
 

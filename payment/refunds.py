@@ -126,11 +126,6 @@ def _makes_good(later: Refund, failed: Refund) -> bool:
     return failed.reason in DO_NOT_FIT or later.amount >= failed.amount
 
 
-def a_refund_failed(captured: int, refunds: Sequence[Refund]) -> bool:
-    """A refund failed, and no later one makes it good."""
-    return bool(failures(captured, refunds))
-
-
 def to_give_again(captured: int, refunds: Sequence[Refund]) -> int:
     """What of the refunds that failed can be tried again: all that is left when a whole one failed; nothing of a
     part that did not fit, which would not fit again."""

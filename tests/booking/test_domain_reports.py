@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -232,6 +233,16 @@ def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict
     assert not conflicts(once, told._replace(client_secret=None))
     assert not conflicts(once, told._replace(version=told.version + 1, **change))
     assert not conflicts(once._replace(payment_digest=None), told._replace(**change))
+
+
+def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
+    """Refunds of one moment come in another order from the database, and a process of the release before leaves out
+    what is none."""
+    one, two = uuid4(), uuid4()
+    told = report("succeeded", refund_ids=(one, two), refund_failed_amount=0, disputes=())
+    once = take_report(STATES["awaiting"], told, moment()).booking
+
+    assert not conflicts(once, told._replace(refund_ids=(two, one), refund_failed_amount=None, disputes=None))
 
 
 def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:

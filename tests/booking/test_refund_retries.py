@@ -88,6 +88,10 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
     assert all(row["refund_id"] != before[row["id"]] for row in rows)
     assert {(row["refund_amount"], row["refund_whole"]) for row in rows} == {(4500, True)}
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
+    # A settler that was stopped in the middle and goes on now does not open it again.
+    async with stage.repository.work() as work:
+        await work.settle_retry(first.id, stage.clock())
+    assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
 
 
 async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:

@@ -170,6 +170,32 @@ async def test_late_money_goes_back_when_the_seats_are_taken(stage: Stage) -> No
     assert await stage.seats(show) == [(2, 0)]
 
 
+async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
+    """Late money that wants seats of the second type anew, and a payment for the first: whoever locks both types in
+    order must not meet a batch that has the second and waits for the first."""
+    show = await stage.show(3, 3)
+    low, high = sorted(show.types)
+    late, paid = await stage.book(show.order(type=high), show.order(type=low))
+    await stage.tell(report(late, PAYABLE, 1), report(paid, PAYABLE, 1))
+    await expired(stage, late)
+    lock = "SELECT 1 FROM ticket_types WHERE id = $1 FOR UPDATE NOWAIT"
+    async with stage.database.transaction() as other:
+        await other.execute(lock, low)
+        batch = asyncio.create_task(
+            stage.tell(report(late, IntentStatus.SUCCEEDED, 2), report(paid, IntentStatus.SUCCEEDED, 2))
+        )
+        await until_waiting(stage)
+        await other.execute(lock, high)
+    assert {changed.status for changed in await batch} == {"confirmed"}
+
+
+async def until_waiting(stage: Stage) -> None:
+    """Somebody waits for a lock that another transaction has."""
+    async with asyncio.timeout(10):
+        while not await stage.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 (it gives no sign)
+            await asyncio.sleep(0.01)
+
+
 async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> None:
     show = await stage.show(2)
     first, second = await stage.pending(show), await stage.pending(show)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from common.messages import (
@@ -106,3 +107,15 @@ async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Sta
     (changed,) = [changed for each in done for changed in of(each, BookingChanged)]
     etags = {reply.extra["etag"] for reply in replies if reply.error is not None}
     assert etags == {f'"{changed.booking.version}"'}
+
+
+async def test_a_customers_cancel_that_comes_again_is_answered_again(stage: Stage) -> None:
+    """Its process ended after the commit: If-Match names the version before that."""
+    show = await stage.show(10, cancel_until=datetime(2030, 12, 31, tzinfo=UTC))
+    for booking in (await stage.confirmed(show), await stage.pending(show)):
+        cancel = CancelBooking(
+            booking_id=booking.id, owner="alice", reason=CancelReason.BY_CUSTOMER, if_match=(booking.version,)
+        )
+        (first,), (again,) = await stage.ask(cancel), await stage.ask(cancel)
+        assert (first.error, again.error) == (None, None)
+        assert again.result == first.result

@@ -88,6 +88,23 @@ async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
         assert (await request).status == 200
 
 
+@pytest.mark.parametrize("prefer", ["wait=20", "respond-async"])
+async def test_a_reused_key_is_refused_also_where_news_of_the_other_requests_booking_comes_first(
+    gateway: Client, actor: ScriptedBooking, prefer: str
+) -> None:
+    """Two requests at once under one key, each with another content: one is answered with what it asked for."""
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer=prefer)))
+    await actor.wait_for(CreateBooking)
+    async with gateway.ws_connect("/ws", headers=bearer()) as socket:
+        await actor.change("alice", booking(ID))
+        while (await socket.receive_json(timeout=10)).get("type") != "booking":
+            pass
+        (asked,) = actor.received
+        await actor.bus.publish(answer(asked, IdempotencyKeyReused()))
+        response = await request
+    assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
+
+
 async def test_without_a_key_each_request_is_a_booking_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
     ids = {(await (await gateway.post("/bookings", json=ITEMS, headers=bearer())).json())["id"] for _ in "ab"}

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from common.errors import IdempotencyKeyReused, PreconditionFailed
 from common.messages import (
@@ -153,6 +154,14 @@ async def test_if_match_names_versions(
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=headers)
     assert response.status == 200
     assert [message.if_match for message in actor.messages(UpdateEvent)] == [versions]
+
+
+async def test_the_document_says_which_if_match_is_well_formed(gateway: Client) -> None:
+    document = await (await gateway.get("/openapi.json")).json()
+    parameters = {each["name"]: each for each in document["paths"]["/admin/events/{id}"]["patch"]["parameters"]}
+    schema = Draft202012Validator(parameters["If-Match"]["schema"])
+    assert [value for values, _ in MATCHES for value in values if not schema.is_valid(value)] == []
+    assert [value for value in MALFORMED if schema.is_valid(value)] == []
 
 
 @pytest.mark.parametrize("value", MALFORMED)

@@ -146,6 +146,11 @@ def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
         (1, "2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
         (1, "2001:db8:1:3::1", "2001:db8:1:3::/64"),
         (1, "::ffff:1.1.1.1", "1.1.1.1"),
+        # Some proxies add the port, which is another for each connection.
+        (1, "1.1.1.1:4711", "1.1.1.1"),
+        (1, "[2001:db8:1:2::1]:4711", "2001:db8:1:2::/64"),
+        (1, "[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
+        (1, "1.1.1.1:x", "1.1.1.1:x"),
         (1, "not an address", "not an address"),
     ],
 )

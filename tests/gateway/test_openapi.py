@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import ValidationError
 
 from common.currencies import LARGEST_AMOUNT
 from common.resources import Booking, Event
+from gateway import bodies
 from tests.gateway.conftest import Gateway
-from tests.gateway.stage import Client
+from tests.gateway.stage import EVENT_ID, Client
 
 METHODS = {"get", "post", "patch", "put", "delete"}
 
@@ -113,11 +115,24 @@ async def test_a_booking_has_one_form(gateway: Client, body: dict[str, Any], val
     assert Draft202012Validator(schema).is_valid(body) is valid
 
 
-async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_something_then(gateway: Client) -> None:
+@pytest.mark.parametrize(
+    ("model", "sent", "wanted"),
+    [
+        ("EventPatch", {}, {"cancel_until", "sales_start", "sales_end", "slow_payments_until"}),
+        ("TicketTypePatch", {"id": str(EVENT_ID)}, set()),
+    ],
+)
+async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_something_then(
+    gateway: Client, model: str, sent: dict[str, Any], wanted: set[str]
+) -> None:
+    """By the document, and by what reads it."""
     schemas = (await fetched(gateway))["components"]["schemas"]
-    schema = {**schemas["EventPatch"], "components": {"schemas": schemas}}
-    nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid({name: None})}
-    assert nullable == {"cancel_until", "sales_start", "sales_end", "slow_payments_until"}
+    schema = {**schemas[model], "components": {"schemas": schemas}}
+    nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid(sent | {name: None})}
+    assert nullable == wanted
+    for name in schema["properties"].keys() - wanted:
+        with pytest.raises(ValidationError):
+            getattr(bodies, model).model_validate(sent | {name: None})
     assert all("default" not in value for value in schema["properties"].values())
 
 

@@ -13,8 +13,10 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from common.errors import EventNotFound, NotFound
+from common.errors import EventNotFound, NotFound, Unavailable
 from common.messages import EventChanged, GetBooking, GetEvent
+from common.outages import Away
+from gateway.auth import Authenticator
 from gateway.live import HUB, Change, text_frame
 from gateway.notices import owner_topic
 from tests.gateway.conftest import Gateway
@@ -92,6 +94,21 @@ async def test_the_token_may_come_in_the_first_message(gateway: Client, actor: S
     change = booking()
     await actor.change("alice", change)
     assert (await heard(socket))["booking"]["id"] == str(change.id)
+
+
+@pytest.mark.parametrize("away", [Unavailable(), Away("the time is not known yet", stated=True)])
+async def test_who_cannot_be_told_apart_now_comes_back(
+    gateway: Client, monkeypatch: pytest.MonkeyPatch, away: Exception
+) -> None:
+    """The keys of tokens, or the time, are not known."""
+
+    async def identify(*_: object) -> None:
+        raise away
+
+    monkeypatch.setattr(Authenticator, "identify", identify)
+    socket = await gateway.ws_connect("/ws")
+    await socket.send_json({"type": "auth", "token": token()})
+    assert await closed(socket) == 1013
 
 
 async def test_nobody_hears_of_anothers_bookings(gateway: Client, actor: ScriptedBooking) -> None:

@@ -19,7 +19,7 @@ from common.messages import (
 )
 from common.statuses import IntentStatus
 from payment.stripe_api import Unanswered
-from tests.payment.rows import confirmed, made
+from tests.payment.rows import bank, confirmed, made
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call, Fault
 
@@ -449,6 +449,48 @@ async def test_a_refund_of_a_stray_whose_answer_is_lost_is_made_once(stage: Stag
     await close(stage, of, intent)
     assert len(await refunds_of(stage, intent)) == 1
     assert (await stray_row(stage, intent))["drive_after"] is None
+
+
+async def test_a_stray_whose_money_is_on_its_way_is_not_asked_for_all_the_time(stage: Stage) -> None:
+    """Stripe cancels no intent that is processing, which takes days."""
+    of, intent = await stray(stage, "pm_sepaDebit_success")
+    refusal = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
+    path = f"/v1/payment_intents/{intent}/cancel"
+    stage.wire.faults.append(Fault(path, passed_on=False, status=400, body=refusal, times=10))
+    began = stage.clock()
+    await close(stage, of, intent, 4)
+    row = await stray_row(stage, intent)
+    assert row["drive_after"] - began > timedelta(seconds=20)
+    assert row["drive_attempts"] >= 3
+
+
+async def test_a_failed_refund_by_hand_does_not_keep_a_strays_money(stage: Stage) -> None:
+    of, intent = await stray(stage, "pm_card_pendingRefund")
+    by_hand = await stage.call("POST", "/v1/refunds", payment_intent=intent, amount=2000)
+    await bank(stage, f"refunds/{by_hand['id']}/fail")
+    stage.clock.ahead = GRACE
+    await close(stage, of, intent)
+    assert of.amount in [each["amount"] for each in await refunds_of(stage, intent)]
+
+
+async def test_a_refund_of_a_stray_that_only_a_person_can_cure_is_loud_and_ends(stage: Stage) -> None:
+    of, intent = await stray(stage, "pm_card_visa")
+    await bank(stage, f"payment_intents/{intent}/dispute")
+    stage.clock.ahead = GRACE
+    with capture_logs() as logs:
+        await close(stage, of, intent)
+    row = await stray_row(stage, intent)
+    assert (row["refund_status"], row["drive_after"]) == ("failed", None)
+    assert [each["code"] for each in logs if each["event"] == "refund failed"] == ["charge_disputed"]
+    assert stage.stripe.metrics.failed_refunds.labels("charge_disputed")._value.get() == 1
+
+
+async def test_news_that_come_while_a_stray_is_looked_at_are_looked_at_next(stage: Stage) -> None:
+    """The look must not put it to rest by what it saw before them."""
+    of, intent = await stray(stage, None)
+    stage.wire.before = lambda _: stage.rows("UPDATE stray_intents SET drive_after = now() - interval '1 second'")
+    await close(stage, of, intent, 2)
+    assert (await stray_row(stage, intent))["drive_after"] is not None
 
 
 async def test_the_booking_says_by_which_intent_it_is_paid(stage: Stage) -> None:

@@ -16,7 +16,7 @@ from payment.refunds import (
     Refund,
     RefundPicture,
     RefundStatus,
-    a_refund_failed,
+    failures,
     left,
     refunded,
     refused,
@@ -314,7 +314,7 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
 )
 def test_a_failure_is_loud_until_it_is_made_good(refunds: list[Refund], expected: bool) -> None:
     """By a later refund of at least its amount, or by there being nothing left to give back."""
-    assert a_refund_failed(CAPTURED, refunds) is expected
+    assert bool(failures(CAPTURED, refunds)) is expected
 
 
 AGAIN = [

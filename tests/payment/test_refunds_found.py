@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from common.messages import SyncPayment
-from payment.refunds import Refund, RefundStatus, a_refund_failed
+from payment.refunds import Refund, RefundStatus, failures
 from tests.payment.stage import Stage, booking, received
 
 NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
@@ -44,8 +44,8 @@ def test_a_failed_refund_is_not_made_good_by_one_that_was_made_before_it_failed(
     first = refund(of, RefundStatus.FAILED, made=0, changed=60)
     second = refund(of, RefundStatus.SUCCEEDED, made=10, changed=10)
     again = refund(of, RefundStatus.PENDING, made=70, changed=70)
-    assert a_refund_failed(1000, (first, second))
-    assert not a_refund_failed(2000, (first, second, again))
+    assert failures(1000, (first, second))
+    assert not failures(2000, (first, second, again))
 
 
 def refund(of: UUID, status: RefundStatus, *, made: int, changed: int) -> Refund:
