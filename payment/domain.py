@@ -29,6 +29,8 @@ REPORT_PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 # What Stripe did not answer is asked again in the same way. Shorter: of a batch that is asked for when Stripe is
 # just back, a single request finds that out, and the others wait once more.
 DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=15))
+# A doubt is looked into again after so long: the request may wait in a long queue, and each look costs calls.
+LOOK_PAUSES = (timedelta(seconds=15), timedelta(minutes=5))
 # What Stripe refuses, and may allow later, is asked again after the first, doubling up to the second.
 REFUSED_PAUSES = (timedelta(minutes=1), timedelta(hours=1))
 # Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.

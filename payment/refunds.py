@@ -211,11 +211,13 @@ def refused(
 ) -> Refund:
     """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits.
 
-    It is asked for again after `pause`, until its time is over: under the next key, a whole one for all that is
-    left. Where the list could not be read (not `listed`), under the same key.
+    It is asked for again after `pause`, until its time is over, which counts anew where the refusal is of another
+    kind, and is over in any case twice REFUSED_FOR after the refund was made: under the next key, a whole one for
+    all that is left. Where the list could not be read (not `listed`), under the same key.
     """
-    since = refund.refused_since or now
-    if now - since >= _patience(code):
+    waits_as_before = refund.pending_reason is not None and _patience(refund.pending_reason) == _patience(code)
+    since = refund.refused_since if waits_as_before and refund.refused_since is not None else now
+    if now - since >= _patience(code) or now - refund.created_at >= 2 * REFUSED_FOR:
         return failed(refund, code, now)
     again = refund
     if listed:

@@ -21,7 +21,7 @@ from common.outages import DatabaseAway
 from common.sql import assignments, unnest
 from common.statuses import IntentStatus, PaymentMethods
 from payment.disputes import Dispute
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
 from payment.orphans import Stray
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
@@ -465,7 +465,7 @@ class Repository:
     async def due_looks(self, now: datetime, limit: int) -> list[UUID]:
         """Bookings whose payment has to be compared with Stripe's own object: an event did not say enough."""
         async with self._database.connection() as connection:
-            return [row["booking_id"] for row in await connection.fetch(DUE_LOOKS, now, limit, *DRIVE_PAUSES)]
+            return [row["booking_id"] for row in await connection.fetch(DUE_LOOKS, now, limit, *LOOK_PAUSES)]
 
     async def due_refunds(self, now: datetime, limit: int) -> list[Refund]:
         """Refunds that Stripe has not answered for."""

@@ -194,7 +194,9 @@ REFUSALS = [
 @pytest.mark.parametrize(("code", "since", "status"), REFUSALS)
 def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: RefundStatus, whole: bool) -> None:
     """What time may cure is asked for again under the next key, for days; what it cannot has failed."""
-    before = replace(refund(1, 1000, REQUESTED), whole=whole, refused_since=None if since is None else NOW - since)
+    before = replace(refund(1, 1000, REQUESTED), whole=whole)
+    if since is not None:
+        before = replace(before, refused_since=NOW - since, pending_reason=code)
     new = refused(before, code, CAPTURED, [before], NOW, MINUTE, listed=True)
 
     assert new.status is status
@@ -204,6 +206,21 @@ def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: Refu
     assert (new.key_number, new.refusals, new.pending_reason) == (2, 1, code)
     assert new.drive_after == NOW + MINUTE
     assert new.refused_since == (NOW if since is None else NOW - since)
+
+
+def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() -> None:
+    """A day without balance is no reason to believe at once what contradicts Stripe's own list."""
+    waits = replace(
+        refund(1, 1000, REQUESTED),
+        refused_since=NOW - DAY,
+        pending_reason="balance_insufficient",
+        created_at=NOW - DAY,
+    )
+    new = refused(waits, "charge_already_refunded", CAPTURED, [waits], NOW, MINUTE, listed=True)
+    assert (new.status, new.refused_since) == (REQUESTED, NOW)
+    old = replace(waits, created_at=NOW - 14 * DAY)
+    new = refused(old, "charge_already_refunded", CAPTURED, [old], NOW, MINUTE, listed=True)
+    assert (new.status, new.reason) == (FAILED, "charge_already_refunded")
 
 
 def test_without_stripes_list_the_key_stays() -> None:
