@@ -31,6 +31,8 @@ from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
 # How far our clock and Stripe's may be apart: five minutes, and as much again to be sure.
 CLOCKS_APART = timedelta(minutes=10)
+# Places in Stripe's list that one process keeps.
+WALKS_MAX = 10_000
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -71,8 +73,28 @@ async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
     return [result for result in results if not isinstance(result, BaseException)]
 
 
+class Walks:
+    """How far Stripe's list of intents was gone through for a booking and its key: in a rush it is longer than what
+    can be read in the time of one message. The next one goes on there. A new process begins anew."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[UUID, int], str] = {}
+
+    def place(self, payment: Payment) -> str | None:
+        return self._places.get((payment.booking_id, payment.key_number))
+
+    def went(self, payment: Payment, place: str) -> None:
+        self._places.pop((payment.booking_id, payment.key_number), None)
+        self._places[payment.booking_id, payment.key_number] = place
+        while len(self._places) > WALKS_MAX:
+            del self._places[next(iter(self._places))]
+
+    def over(self, payment: Payment) -> None:
+        self._places.pop((payment.booking_id, payment.key_number), None)
+
+
 async def make_intent(
-    stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float
+    stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float, walks: Walks
 ) -> Picture | Decline | Nothing:
     """Stripe's intent for the booking: the one that it has, else a new one. A Decline: it refuses to make one."""
     try:
@@ -96,13 +118,14 @@ async def make_intent(
         return Nothing.UNANSWERED
     except KeySpent:
         log.warning("intent looked up", booking=str(payment.booking_id))
-    return await _find_intent(stripe, payment, installation, deadline)
+    return await _find_intent(stripe, payment, installation, deadline, walks)
 
 
 async def _find_intent(
-    stripe: StripeApi, payment: Payment, installation: UUID, deadline: float
+    stripe: StripeApi, payment: Payment, installation: UUID, deadline: float, walks: Walks
 ) -> Picture | Nothing:
-    """The intent that an earlier request made without our hearing of it, if it did.
+    """The intent that an earlier request made without our hearing of it, if it did. A walk that goes on does not
+    see what was made since it began, and need not: the key is spent.
 
     Listed, not searched for: Stripe's search lags behind (https://docs.stripe.com/search#data-freshness).
     """
@@ -110,18 +133,24 @@ async def _find_intent(
     first = int((payment.asked_at - CLOCKS_APART).timestamp())
     last = int((payment.asked_at + KEY_LIFE + CLOCKS_APART).timestamp())
     try:
-        pages = stripe.list_all("/v1/payment_intents", created={"gte": first, "lte": last}, deadline=deadline)
+        created, place = {"gte": first, "lte": last}, walks.place(payment)
+        pages = stripe.list_all("/v1/payment_intents", created=created, after=place, deadline=deadline)
         async for page in pages:
             for intent in page:
                 # One of before installations had ids names none.
                 ours = installation_of(intent) in (None, str(installation))
                 if ours and own_id(intent, BOOKING_ID) == payment.booking_id:
+                    walks.over(payment)
                     return read_intent(intent, Source.FETCHED, None)
+            if page:
+                walks.went(payment, page[-1]["id"])
     except Unanswered:
         return Nothing.UNANSWERED
     except Refused as refusal:
         log.error("list refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
+        walks.over(payment)
         return Nothing.REFUSED
+    walks.over(payment)
     return Nothing.NEW_KEY
 
 

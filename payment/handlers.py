@@ -68,6 +68,7 @@ class PaymentHandlers:
         self._lost = lost
         self._intents_asking_seconds = intents_asking_seconds
         self._commands_asking_seconds = commands_asking_seconds
+        self._walks = asking.Walks()
         self._refunds = RefundCommands(repository, stripe, clock, lost)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
         self.webhooks: Handlers = {StripeEventReceived: self.take_events}
@@ -94,7 +95,8 @@ class PaymentHandlers:
         if not wanted:
             return told
         answers = await side_by_side(
-            asking.make_intent(self._stripe, payment, installation, now, deadline) for payment in wanted
+            asking.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
+            for payment in wanted
         )
         return [*told, *await self._note_intents(wanted, answers, causes)]
 

@@ -212,9 +212,10 @@ class StripeApi:
             idempotency_key=key,
         )
 
-    async def list_all(self, path: str, *, deadline: float, **params: Any) -> AsyncIterator[list[Json]]:
-        """Page after page, newest first: https://docs.stripe.com/api/pagination."""
-        after = None
+    async def list_all(
+        self, path: str, *, deadline: float, after: str | None = None, **params: Any
+    ) -> AsyncIterator[list[Json]]:
+        """Page after page, newest first, from behind `after` on: https://docs.stripe.com/api/pagination."""
         while True:
             page = await self.list_page(path, after, deadline=deadline, **params)
             yield page.data

@@ -115,6 +115,31 @@ async def test_an_error_that_sticks_to_a_key_without_work_gets_a_new_key(stage: 
     assert len(await stage.live_intents(wanted)) == 1
 
 
+async def test_a_long_list_of_intents_is_walked_through_in_parts(stage: Stage) -> None:
+    """In a rush there are more of them than can be read in one message's time: the next one goes on."""
+    wanted = booking()
+    stage.wire.faults.append(Fault(CREATE, status=500, sticks=True))
+    pages = 0
+
+    async def so_many_pages(call: Call) -> None:
+        nonlocal pages
+        if (call.method, call.path) == ("GET", CREATE):
+            pages -= 1
+            gone = [Fault(CREATE, method="GET", status=503, passed_on=False)] if pages < 0 else []
+            stage.wire.faults[:] = gone
+
+    stage.wire.before = so_many_pages
+    assert await stage.do(wanted.create) == []
+    for _ in range(110):
+        await stage.call("POST", CREATE, amount=1000, currency="eur")
+    pages = 1
+    assert await stage.do(wanted.create) == []
+    pages = 1
+    (report,) = await stage.do(wanted.create)
+    assert isinstance(report, PaymentIntentCreated)
+    assert {call.key for call in stage.wire.made(CREATE)} == {str(wanted.id)}, "another one was made"
+
+
 async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
     """The message is done with; the settler drives the payment until there is an answer."""
     wanted = booking()
