@@ -52,9 +52,14 @@ PAYMENT_SOONER = (
     _SOONER.format(table="payments", key="booking_id", column="report_after", of="event_id = $1"),
     _SOONER.format(table="refunds", key="id", column="drive_after", of=_PAID),
 )
+# Locked in the order in which the actors lock them: in another one, both could wait for each other.
 EXPIRE = """
-UPDATE bookings SET expires_at = now(), settle_after = now()
-WHERE event_id = $1 AND ($2::uuid IS NULL OR id = $2) AND status = 'pending' AND closing IS NULL
+WITH held AS MATERIALIZED (
+    SELECT id FROM bookings
+    WHERE event_id = $1 AND ($2::uuid IS NULL OR id = $2) AND status = 'pending' AND closing IS NULL
+    ORDER BY id FOR UPDATE
+)
+UPDATE bookings SET expires_at = now(), settle_after = now() FROM held WHERE bookings.id = held.id
 """
 BOOKING_WAITS = """
 SELECT id, status, payment, closing FROM bookings WHERE event_id = $1 AND settle_after IS NOT NULL
