@@ -20,10 +20,8 @@ from gateway.routes import Answer, Route
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
-# As gateway/conditions.py reads it.
-IF_MATCH = r"^(?:[ \t]*\*[ \t]*|[, \t]*{tag}(?:[, \t]+{tag})*[, \t]*)$".replace(
-    "{tag}", r'(?:W/)?"[^\x00-\x20\x22\x7f]*"'
-)
+# What gateway/conditions.py reads, in the form in which a client writes it.
+IF_MATCH = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: the same key of the same subject, the same result. "
@@ -35,6 +33,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "`*`, or the `ETag` of the version that the request is meant for: when there is another one "
         "by now it is refused, and nothing is changed. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
         "schema": {"type": "string", "pattern": IF_MATCH},
+        "example": '"7"',
     },
     "Prefer": {
         "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
