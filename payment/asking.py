@@ -84,9 +84,9 @@ class Walks:
         return self._places.get((payment.booking_id, payment.key_number))
 
     def went(self, payment: Payment, place: str) -> None:
-        self._places.pop((payment.booking_id, payment.key_number), None)
+        self.over(payment)  # the newest is the last: the oldest goes first
         self._places[payment.booking_id, payment.key_number] = place
-        while len(self._places) > WALKS_MAX:
+        if len(self._places) > WALKS_MAX:
             del self._places[next(iter(self._places))]
 
     def over(self, payment: Payment) -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -341,8 +342,8 @@ class LostRows:
             await self._return(stray, seen, refunds, now, deadline)
         else:
             if step is Step.PERSON:
-                code = next(each.reason for each in refunds if each.refund_id == stray.refund_id)
-                self._refund_failed(stray, code)
+                own = orphans.own_refund(stray, refunds)
+                self._refund_failed(stray, own.reason if own else None)
             await self._save_stray(stray, _with_refund(replace(seen, drive_after=None, drive_attempts=0), refunds))
 
     async def _return(
@@ -358,8 +359,7 @@ class LostRows:
         if not await self._save_stray(stray, asked):
             return  # another has it in hand
         if stray.refund_id is None:
-            log.error("money of a stray intent goes back", booking=str(stray.booking_id), intent=stray.intent_id,
-                      amount=amount)  # fmt: skip
+            _log_error("money of a stray intent goes back", stray, amount=amount)
         installation = await self._repository.installation()
         try:
             answer = await self._stripe.create_refund(
@@ -380,8 +380,7 @@ class LostRows:
                 self._refund_failed(stray, refusal.code)
                 after = replace(after, refund_status=RefundStatus.FAILED, drive_after=None, drive_attempts=0)
             else:
-                told = {"booking": str(stray.booking_id), "intent": stray.intent_id, "code": refusal.code}
-                log.error("refund refused", **told)
+                _log_error("refund refused", stray, code=refusal.code)
             await self._save_stray(asked, after)
         except KeySpent:
             await self._save_stray(asked, replace(_again(asked, now), key_number=asked.key_number + 1))
@@ -393,7 +392,7 @@ class LostRows:
     def _refund_failed(self, stray: Stray, code: str | None) -> None:
         """It is a person's now."""
         self._stripe.metrics.failed_refunds.labels(code or "unknown").inc()
-        log.error("refund failed", booking=str(stray.booking_id), intent=stray.intent_id, code=code, stray=True)
+        _log_error("refund failed", stray, code=code, stray=True)
 
     async def _save_stray(self, before: Stray, after: Stray) -> bool:
         """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
@@ -404,6 +403,10 @@ class LostRows:
                 return False
             await work.strays.save([replace(after, return_decided=now.return_decided)])
             return True
+
+
+def _log_error(event: str, stray: Stray, /, **more: Any) -> None:
+    log.error(event, booking=str(stray.booking_id), intent=stray.intent_id, **more)
 
 
 def _in(seconds: float) -> float:
@@ -469,8 +472,8 @@ def _adoption(stray: Stray) -> SyncPayment:
 
 
 def _with_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> Stray:
-    own = next((each for each in refunds if each.refund_id == stray.refund_id), None)
-    return stray if own is None or stray.refund_id is None else replace(stray, refund_status=own.status)
+    own = orphans.own_refund(stray, refunds)
+    return stray if own is None else replace(stray, refund_status=own.status)
 
 
 def _again(stray: Stray, now: datetime) -> Stray:

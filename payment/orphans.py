@@ -216,10 +216,17 @@ def step_of(stray: Stray, refunds: Sequence[RefundPicture], now: datetime) -> St
         return Step.CANCEL
     if rest_of(stray, refunds) <= 0:
         return Step.NOTHING
-    own = [refund for refund in refunds if stray.refund_id is not None and refund.refund_id == stray.refund_id]
-    if any(refund.status is RefundStatus.FAILED for refund in own):
+    own = own_refund(stray, refunds)
+    if own is not None and own.status is RefundStatus.FAILED:
         return Step.PERSON
     return Step.REFUND if stray.return_decided or now >= stray.return_after else Step.TIME
+
+
+def own_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> RefundPicture | None:
+    """The refund of it that we made; None when Stripe shows none, or none was asked for."""
+    if stray.refund_id is None:
+        return None
+    return next((each for each in refunds if each.refund_id == stray.refund_id), None)
 
 
 def rest_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:

@@ -21,6 +21,7 @@ from common.messages import (
 )
 from common.resources import Booking, PaymentError
 from tests.booking.stage import Stage, asked, of, report
+from tests.common.stage import until
 
 PAYABLE = IntentStatus.REQUIRES_PAYMENT_METHOD
 DECLINE = PaymentError(code="card_declined", decline_code="insufficient_funds", message="No.")
@@ -191,9 +192,11 @@ async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
 
 async def until_waiting(stage: Stage) -> None:
     """Somebody waits for a lock that another transaction has."""
-    async with asyncio.timeout(10):
-        while not await stage.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 (it gives no sign)
-            await asyncio.sleep(0.01)
+
+    async def waits() -> bool:
+        return bool(await stage.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+    await until(waits)
 
 
 async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> None:
