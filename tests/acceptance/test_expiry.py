@@ -14,16 +14,16 @@ import pytest
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.conftest import IMPATIENT, SLOW_BANKS
-from tests.acceptance.customers import Customer, customer, customers, seats
+from tests.acceptance.customers import Customer, customers, seats
 from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 
-HOLD_SECONDS = 2
+HOLD_SECONDS = 3
 HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "RELEASE_SECONDS": "1"}
 # `make chaos` has a thousand.
 PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "150"))
 # How many of them are under way at once: what two cores can do within the life of a hold.
-AT_ONCE = 100
+AT_ONCE = 60
 # From so long before to so long after the end of their hold payments are made; an end is not noticed at once.
 AROUND_SECONDS = (-0.5, 1.0)
 # What of Stripe is away while intents can be made and paid.
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 async def hasty_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """Holds end after two seconds; a second later their seats are free even where Stripe is silent."""
+    """Holds end after three seconds; a second later their seats are free even where Stripe is silent."""
     async with running(tmp_path_factory.mktemp("hasty"), settings=IMPATIENT | SLOW_BANKS | HASTY) as stack:
         yield stack
 
@@ -70,7 +70,12 @@ async def test_payment_at_the_moment_of_expiry(hasty: Holdfast, moments: random.
 
     async def one() -> tuple[str, str]:
         async with places:
-            who = await customer(hasty, event)
+            client = hasty.client()
+            answer = await client.book(event, 1, prefer="wait=30")
+            if answer.code == "hold_expired":  # in the queue, where the machine is slow
+                ended = await client.booking(answer.body["booking_id"])
+                return ended["status"], ended["payment"]["status"]
+            who = Customer(hasty, client, answer.ok(201))
             await moment(expires_at(who.booking) + timedelta(seconds=moments.uniform(*AROUND_SECONDS)))
             answer = await who.tries()
             assert answer.status == 200 or answer.code == "payment_intent_unexpected_state", answer.body
