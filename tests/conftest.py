@@ -6,9 +6,12 @@ with FLUSHDB. Tests that stop a server start one of their own.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -57,6 +60,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
     """What the processes run on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """What is read here lives as long as the process: Python's garbage collector need not look at it again."""
+    gc.disable()
+    read_tests(session.config)
+    yield
+    gc.enable()
+    gc.freeze()
+
+
+def read_tests(config: pytest.Config) -> None:
+    """Where processes share all tests, each begins to import them at another place: to rewrite their asserts takes
+    as long as all else at the start, and what one process has written the others load."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if count == 1 or config.args != config.getini("testpaths"):
+        return
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    first = len(files) * int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) // count
+    for file in files[first:] + files[:first]:
+        with suppress(Exception):  # which the collection tells of
+            import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
