@@ -47,14 +47,15 @@ class ActorProcess(Child):
         return Launch([sys.executable, "-m", self._module], environment, CHECKOUT)
 
     async def problem(self) -> str | None:
-        # Several instances may share the port, so the answer can be another's: this one must listen itself.
-        if not self._listens():
-            return "it does not listen yet"
         try:
             async with aiohttp.ClientSession() as session, session.get(self.url + self._health) as answer:
-                return None if answer.status == 200 else f"{answer.status}: {(await answer.text())[:200]}"
+                if answer.status != 200:
+                    return f"{answer.status}: {(await answer.text())[:200]}"
         except (OSError, aiohttp.ClientError) as error:
             return str(error)
+        # Several instances may share the port, so the answer can be another's: this one must listen itself. Looked
+        # at last: the system lists all connections of the machine for it.
+        return None if self._listens() else "it does not listen yet"
 
     def _listens(self) -> bool:
         try:

@@ -37,7 +37,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in CODE:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # with its bytecode: to compile all takes seconds
         kinds = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS")
         self.ports = {f"{kind}_PORT": str(free_port()) for kind in kinds}
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

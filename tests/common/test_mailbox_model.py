@@ -48,7 +48,7 @@ from tests.common.mailbox_model import (
 )
 from tests.common.stage import finish
 
-EXAMPLES = int(os.environ.get("HOLDFAST_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("HOLDFAST_EXAMPLES", "30"))
 STEPS = 40
 # Each costs a tenth of a second.
 RESTARTS_MAX = 1

@@ -13,7 +13,7 @@ from tests.fuzz.run import parts, run
 
 pytestmark = pytest.mark.timeout(180)
 
-REQUESTS = 400
+REQUESTS = 250
 
 
 class Silent(Steps):

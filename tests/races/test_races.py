@@ -7,7 +7,7 @@ import pytest
 from tests.races.fleet import InProcess
 from tests.races.run import play
 
-ROUNDS = 8
+ROUNDS = 6
 
 
 @pytest.mark.timeout(180)
