@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from common.single_flight import SingleFlight
+
 CHECK_TIMEOUT_S = 2.0
 
 
@@ -35,6 +37,11 @@ class Health:
         self._gates: list[Gate] = []
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
         self._notices: dict[str, Callable[[], Awaitable[str | None]]] = {}
+        # Readiness is anybody's to ask for: a crowd that asks takes no connection from those who work.
+        self.look = SingleFlight(self._look)
+
+    async def _look(self) -> tuple[dict[str, str], dict[str, str]]:
+        return await self.problems(), await self.notices()
 
     def gate(self, name: str) -> Gate:
         gate = Gate(name)
@@ -89,8 +96,7 @@ async def live(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    health = request.app[HEALTH]
-    problems, notices = await health.problems(), await health.notices()
+    problems, notices = await request.app[HEALTH].look()
     told = {"notices": notices} if notices else {}
     if problems:
         return web.json_response({"status": "not ready", "problems": problems, **told}, status=503)

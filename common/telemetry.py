@@ -8,6 +8,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from common.single_flight import SingleFlight
+
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -90,11 +92,20 @@ METRICS = web.AppKey("metrics", Metrics)
 
 
 SAMPLERS = web.AppKey("samplers", list[Callable[[], Awaitable[None]]])
+EXPOSITION = web.AppKey("exposition", SingleFlight[bytes])
+
+
+def exposition(app: web.Application) -> SingleFlight[bytes]:
+    """The registry as text; gauges that are read from elsewhere are sampled for it."""
+
+    async def expose() -> bytes:
+        for sample in app[SAMPLERS]:
+            await sample()
+        return generate_latest(app[METRICS].registry)
+
+    return SingleFlight(expose)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """The registry as text; gauges that are read from elsewhere are sampled now."""
-    for sample in request.app[SAMPLERS]:
-        await sample()
-    body = generate_latest(request.app[METRICS].registry)
+    body = await request.app[EXPOSITION]()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -18,7 +18,7 @@ from common.errors import HoldfastError
 from common.health import HEALTH, Health
 from common.outages import Away
 from common.supervisor import SUPERVISOR, Supervisor
-from common.telemetry import METRICS, SAMPLERS, Metrics
+from common.telemetry import EXPOSITION, METRICS, SAMPLERS, Metrics, exposition
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -168,6 +168,7 @@ def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **
     app[HEALTH] = Health()
     app[METRICS] = Metrics()
     app[SAMPLERS] = []
+    app[EXPOSITION] = exposition(app)
     app[SUPERVISOR] = Supervisor()
     app.on_response_prepare.append(end_connection)
     app.router.add_get("/health/live", health.live)

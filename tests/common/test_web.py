@@ -16,7 +16,7 @@ from common.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unau
 from common.health import HEALTH, Health
 from common.outages import RedisAway
 from common.telemetry import METRICS, SAMPLERS
-from common.web import PROBLEM_JSON, TRACEPARENT, new_app
+from common.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
 
 Client = TestClient[Any, Any]
 
@@ -185,6 +185,38 @@ async def test_gauges_are_sampled_when_they_are_asked_for(app: web.Application, 
         async with client.get("/metrics") as response:
             line = f'holdfast_mailbox_length{{mailbox="payment.intents"}} {length}.0'
             assert line in await response.text()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
+async def test_a_crowd_that_asks_how_a_process_does_is_one_question(path: str) -> None:
+    """Anybody may ask. A question of its own for each would take the connections of Redis and Postgres from those
+    who work: the gateway refused bookings while 400 clients asked for its metrics."""
+    crowd, asked, looks = 50, 0, 0
+    everybody = asyncio.Event()
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked == crowd:
+            everybody.set()
+        return await handler(request)
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await everybody.wait()
+
+    app = new_app((count,))
+    app[SAMPLERS].append(look)
+    app[HEALTH].check("database", look)
+    async with TestClient(TestServer(app)) as client:
+        for wanted in (1, 2):  # who asks later is told how things are then
+            answers = await asyncio.gather(*(client.get(path) for _ in range(crowd)))
+            assert {answer.status for answer in answers} == {200}
+            assert looks == wanted
+            asked = 0
+            everybody.clear()
 
 
 async def test_a_living_process_is_live_whatever_it_needs(app: web.Application, client: Client) -> None:

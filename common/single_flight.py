@@ -1,0 +1,27 @@
+"""Those who ask at the same time are answered by one look: however many ask, what is looked at is asked once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Calls `look` for the first caller; those who call before it has ended get the same result, or its error."""
+
+    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
+        self._look = look
+        self._under_way: asyncio.Future[T] | None = None
+
+    async def __call__(self) -> T:
+        if self._under_way is None:
+            self._under_way = asyncio.ensure_future(self._look())
+            self._under_way.add_done_callback(self._ended)
+        # A caller that is cancelled does not end it for the others.
+        return await asyncio.shield(self._under_way)
+
+    def _ended(self, _: asyncio.Future[T]) -> None:
+        self._under_way = None
