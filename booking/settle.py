@@ -19,11 +19,11 @@ from booking.books import Books
 from booking.domain import Decision, Moment, Signal
 from booking.repository import Place, Repository
 from booking.schedule import turn, waits_for
-from booking.state import Follow, Terms
+from booking.state import Booking, Follow, Terms
 from common.bus import Bus
 from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.settler import Settler
-from common.statuses import CancelReason
+from common.statuses import BookingStatus, CancelReason
 from common.streams import lengths, oldest
 
 # Rows taken in one pass: about what is published in one pipeline.
@@ -41,6 +41,8 @@ COMMANDS_MANY = 1000
 ON_ITS_WAY = timedelta(seconds=5)
 # What nobody asked for is told once more so long after it was changed.
 TOLD_AGAIN = timedelta(seconds=10)
+# And with so many drives of a booking that still waits for something.
+TOLD_AGAIN_DRIVES = 2
 # Of its pause, the most that a row is put off, so that what became due together does not stay together.
 SPREAD = 0.1
 
@@ -92,10 +94,12 @@ class BookingSettler(Settler):
         async with self._repository.work() as work:
             books = Books(await work.take_due(now, PASS_MAX))
             for booking in tuple(books.bookings.values()):
-                if waits_for(booking) is None:
+                if _may_be_untold(booking):
                     books.tell_again(booking.id)
                 decision = domain.drive(booking, Moment(now, self._terms))
-                if decision.booking.version == booking.version:  # a change asks for the first time
+                if decision.booking.version != booking.version:
+                    decision = _once_more(decision, now)
+                else:  # a change asks for the first time
                     if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
                         decision = _without(decision, Follow.CREATE_INTENT)
                     if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
@@ -152,6 +156,15 @@ class BookingSettler(Settler):
     async def _publish(self, books: Books) -> None:
         self._availability.touched(books.events_moved())
         await self._bus.publish(books.envelopes())
+
+
+def _may_be_untold(booking: Booking) -> bool:
+    """What time alone has changed is told again with the next drives: the process may have ended, or Redis may have
+    been away, between the commit and the news of it, and no message comes again that would bring it."""
+    if waits_for(booking) is None:
+        return True
+    by_time = booking.closing is not None or booking.status is not BookingStatus.PENDING
+    return by_time and booking.settle_attempts < TOLD_AGAIN_DRIVES
 
 
 def _once_more(decision: Decision, now: datetime) -> Decision:

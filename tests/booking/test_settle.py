@@ -20,6 +20,7 @@ from common.messages import (
     PaymentDeclined,
     SyncPayment,
 )
+from common.outages import RedisAway
 from tests.booking.stage import Stage, report
 
 SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)
@@ -229,3 +230,53 @@ async def test_availability_is_told_after_a_change(stage: Stage) -> None:
     ((_, fields),) = entries
     event = EventChanged.model_validate_json(fields[b"data"]).event
     assert (event.id, event.ticket_types[0].available) == (show.id, 7)
+
+
+async def news(stage: Stage) -> list[tuple[str, str]]:
+    return [each for each in await stage.published("notifications") if each[0] == "booking.changed"]
+
+
+async def untold(stage: Stage, after: timedelta) -> None:
+    """What is driven is committed, and Redis does not take what follows."""
+    await stage.redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(RedisAway):
+            await stage.settle(after)
+    finally:
+        await stage.redis.config_set("min-replicas-to-write", 0)
+
+
+async def test_what_time_has_changed_is_told_again(stage: Stage) -> None:
+    """A hold that expires, and then one that is released: no message would come again that brings the news."""
+    (booking,) = await stage.book((await stage.show(10)).order())
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await untold(stage, LONG)
+    assert (await stage.row(booking))["closing"] == "hold_expired"
+    await news(stage)
+    await stage.settle(SOON)
+    assert await news(stage) == [("booking.changed", str(booking.id))]
+
+    await untold(stage, LONG)
+    assert (await stage.row(booking))["status"] == "cancelled"
+    await news(stage)
+    await stage.settle(SOON)
+    assert await news(stage) == [("booking.changed", str(booking.id))]
+
+
+async def test_news_is_told_again_a_few_times_only(stage: Stage) -> None:
+    """While Stripe is silent a booking is driven for long."""
+    (booking,) = await stage.book((await stage.show(10)).order())
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await stage.settle(LONG)
+    await news(stage)
+    for _ in range(6):
+        await stage.settle(SOON)
+    assert len(await news(stage)) == settle.TOLD_AGAIN_DRIVES
+
+
+async def test_a_hold_that_time_has_not_changed_is_not_told_again(stage: Stage) -> None:
+    (booking,) = await stage.book((await stage.show(10)).order())
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await news(stage)
+    await stage.settle(timedelta(minutes=6))
+    assert await news(stage) == []
