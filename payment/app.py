@@ -35,10 +35,12 @@ from payment.settings import PaymentSettings
 from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from payment.webhook import webhook
+from payment.webhook_batches import WebhookBatches
 
 REPOSITORY = web.AppKey("repository", Repository)
 STRIPE = web.AppKey("stripe", StripeApi)
 HANDLERS = web.AppKey("handlers", PaymentHandlers)
+WEBHOOK_BATCHES = web.AppKey("webhook_batches", WebhookBatches)
 SETTLER = web.AppKey("settler", PaymentSettler)
 CATCH_UP = web.AppKey("catch_up", CatchUp)
 
@@ -53,7 +55,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
         return app[STRIPE].clock.now()
 
     receive = webhook(
-        lambda: app[BUS],
+        lambda event: app[WEBHOOK_BATCHES].apply(event),  # noqa: PLW0108  it is there once the app has started
         clock=stripe_now,
         secrets=settings.stripe_webhook_secrets,
         tolerance_s=settings.webhook_tolerance_seconds,
@@ -111,7 +113,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
 
 
 def handlers_context(settings: PaymentSettings) -> Context:
-    """HANDLERS."""
+    """HANDLERS, and WEBHOOK_BATCHES."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         repository, metrics = app[REPOSITORY], app[METRICS]
@@ -132,7 +134,10 @@ def handlers_context(settings: PaymentSettings) -> Context:
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )
+        batches = WebhookBatches(app[HANDLERS].take_events, app[BUS], metrics, settings.batch_max)
+        app[WEBHOOK_BATCHES] = batches
         yield
+        await batches.close()
 
     return context
 

@@ -1,6 +1,6 @@
-"""`POST /payment/webhook`: check the signature over the raw bytes, put the event on its stream, answer.
+"""`POST /payment/webhook`: check the signature over the raw bytes, have the event applied, answer.
 
-https://docs.stripe.com/webhooks: nothing is done with the event here, so that Stripe is answered at once.
+https://docs.stripe.com/webhooks: Stripe is answered when the event cannot be lost any more.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import structlog
 from aiohttp import web
 from stripe import SignatureVerificationError, WebhookSignature
 
-from common.bus import Bus
-from common.envelope import tell
+from common.envelope import Envelope, tell
 from common.errors import HoldfastError, MalformedRequest, Unavailable
 from common.messages import StripeEventReceived
 from common.outages import RedisAway
@@ -35,15 +34,15 @@ class BodyTooLarge(HoldfastError):
 
 
 def webhook(
-    bus: Callable[[], Bus],
+    apply: Callable[[Envelope], Awaitable[None]],
     *,
     clock: Callable[[], datetime],
     secrets: Sequence[str],
     tolerance_s: int,
     livemode: bool,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler. Any of `secrets` may have signed, by `clock` not too long ago; an event of the other mode than
-    `livemode` is ignored."""
+    """The handler. `apply` stores an event, or raises RedisAway. Any of `secrets` may have signed, by `clock` not
+    too long ago; an event of the other mode than `livemode` is ignored."""
 
     async def receive(request: web.Request) -> web.StreamResponse:
         try:
@@ -62,7 +61,7 @@ def webhook(
             payload = orjson.dumps(kept).decode()
         message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
         try:
-            await bus().publish([message])
+            await apply(message)
         except RedisAway as away:
             raise Unavailable("The event cannot be kept now: send it again") from away
         return json_response({"received": True})

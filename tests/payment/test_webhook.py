@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
 from aiohttp import ClientResponse
@@ -19,6 +20,7 @@ from common.envelope import Delivery, decode, tell
 from common.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS, PaymentIntentCreated, PaymentSucceeded
 from common.settings import load
 from common.streams import Entry, Tail, connect
+from ops.postgres import Postgres
 from payment.app import build_app
 from payment.settings import PaymentSettings
 from tests.payment.stage import KEY, SECRETS, Stage, booking, sign
@@ -72,8 +74,10 @@ def text(event: dict[str, Any]) -> str:
     return orjson.dumps(event).decode()
 
 
-async def kept(redis: Redis) -> bool:
-    """Whether a webhook was ever put on the stream."""
+async def kept(stage: Stage, redis: Redis) -> bool:
+    """Whether an event is stored, or was ever put into the mailbox."""
+    if await stage.rows("SELECT id FROM stripe_events"):
+        return True
     if not await redis.exists(PAYMENT_WEBHOOKS):
         return False
     last: bytes = (await redis.xinfo_stream(PAYMENT_WEBHOOKS))["last-generated-id"]
@@ -116,20 +120,22 @@ async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_
         assert (await post(process, body.encode(), stale)).status == 400
         # Stripe's SDK goes by the first of several times, and by that the age is judged.
         assert (await post(process, body.encode(), f"{stale},t={int(time.time())}")).status == 400
-        assert not await kept(redis)
+        assert not await kept(stage, redis)
         assert (await post(process, body.encode(), good)).status == 200
-        assert await kept(redis)
+        assert await kept(stage, redis)
         health = await (await process.get("/health/ready")).json()
         assert "360.0 s" in health["notices"]["clock"]
         assert "clock" not in health.get("problems", {})
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-async def test_any_of_the_active_secrets_may_have_signed(process: Client, redis: Redis, secret: str) -> None:
+async def test_any_of_the_active_secrets_may_have_signed(
+    process: Client, stage: Stage, redis: Redis, secret: str
+) -> None:
     """So that they can be rotated; both signatures at once are fine, too."""
     body = text(EVENT)
     answer = await post(process, body.encode(), sign(body, secret))
-    assert (answer.status, await kept(redis)) == (200, True)
+    assert (answer.status, await kept(stage, redis)) == (200, True)
     both = f"{sign(body, 'whsec_unknown')},{sign(body, secret).partition(',')[2]}"
     assert (await post(process, body.encode(), both)).status == 200
 
@@ -149,7 +155,7 @@ FORGED = [
 
 @pytest.mark.parametrize("signature", FORGED)
 async def test_what_is_forged_or_stale_changes_nothing(
-    process: Client, redis: Redis, signature: str | None
+    process: Client, stage: Stage, redis: Redis, signature: str | None
 ) -> None:
     """400, and nothing is kept."""
     answer = await post(process, text(EVENT).encode(), signature)
@@ -157,7 +163,7 @@ async def test_what_is_forged_or_stale_changes_nothing(
 
     assert (answer.status, problem["code"]) == (400, "invalid_signature")
     assert answer.content_type == "application/problem+json"
-    assert not await kept(redis)
+    assert not await kept(stage, redis)
 
 
 @pytest.mark.parametrize(
@@ -173,17 +179,17 @@ async def test_what_is_forged_or_stale_changes_nothing(
         text({**EVENT, "type": {}}).encode(),
     ],
 )
-async def test_what_is_no_event_changes_nothing(process: Client, redis: Redis, body: bytes) -> None:
+async def test_what_is_no_event_changes_nothing(process: Client, stage: Stage, redis: Redis, body: bytes) -> None:
     """Even signed."""
     answer = await post(process, body, sign(body.decode(errors="replace")))
 
     assert (answer.status, (await answer.json())["code"]) == (400, "malformed_request")
-    assert not await kept(redis)
+    assert not await kept(stage, redis)
 
 
 @pytest.mark.parametrize("body", [text(EVENT).encode(), gzip.compress(text(EVENT).encode())])
 async def test_a_body_that_is_said_to_be_compressed_changes_nothing(
-    process: Client, redis: Redis, body: bytes
+    process: Client, stage: Stage, redis: Redis, body: bytes
 ) -> None:
     """Compressed or not, and signed."""
     headers = {"Stripe-Signature": sign(text(EVENT)), "Content-Encoding": "gzip"}
@@ -191,7 +197,7 @@ async def test_a_body_that_is_said_to_be_compressed_changes_nothing(
 
     assert (answer.status, (await answer.json())["code"]) == (415, "unsupported_media_type")
     assert answer.headers["Accept-Encoding"] == "identity"
-    assert not await kept(redis)
+    assert not await kept(stage, redis)
 
 
 async def test_a_body_that_does_not_arrive_is_not_waited_for(settings: PaymentSettings) -> None:
@@ -207,7 +213,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(settings: PaymentSe
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_a_body_over_the_limit_is_refused(process: Client, redis: Redis, chunked: bool) -> None:
+async def test_a_body_over_the_limit_is_refused(process: Client, stage: Stage, redis: Redis, chunked: bool) -> None:
     """Without being read to its end, whether its length is told or not."""
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -218,26 +224,69 @@ async def test_a_body_over_the_limit_is_refused(process: Client, redis: Redis, c
     answer = await process.post(URL, data=data, headers={"Stripe-Signature": "t=1,v1=0"})
 
     assert (answer.status, (await answer.json())["code"]) == (400, "payload_too_large")
-    assert not await kept(redis)
+    assert not await kept(stage, redis)
 
 
-async def test_an_event_of_the_other_mode_is_ignored(process: Client, redis: Redis) -> None:
+async def test_an_event_of_the_other_mode_is_ignored(process: Client, stage: Stage, redis: Redis) -> None:
     """A live event at a test key: 200, so that Stripe does not send it again."""
     body = text({**EVENT, "livemode": True})
     answer = await post(process, body.encode(), sign(body))
 
-    assert (answer.status, await kept(redis)) == (200, False)
+    assert (answer.status, await kept(stage, redis)) == (200, False)
 
 
-async def test_what_cannot_be_kept_is_sent_again(clean: None, settings: PaymentSettings) -> None:
-    """Redis is away: 503, and Stripe comes back."""
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+@pytest.fixture
+async def postgres_away(
+    process: Client, stage: Stage, postgres_server: Postgres
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Has the database end all connections and take no new ones, until the end of the test."""
+    connection = await asyncpg.connect(postgres_server.url())
+
+    async def away() -> None:
+        await connection.execute("ALTER DATABASE payment ALLOW_CONNECTIONS false")
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payment'")
+
+    yield away
+    await connection.execute("ALTER DATABASE payment ALLOW_CONNECTIONS true")
+    await connection.close()
+
+
+async def test_while_redis_is_away_postgres_keeps_an_event(
+    stage: Stage, settings: PaymentSettings, redis: Redis
+) -> None:
     body = text(EVENT)
-    async with TestClient(TestServer(build_app(away))) as process:
+    without = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with TestClient(TestServer(build_app(without))) as process:
+        assert (await post(process, body.encode(), sign(body))).status == 200
+        assert (await process.get("/health/ready")).status == 503
+    assert await kept(stage, redis)
+
+
+async def test_while_postgres_is_away_the_mailbox_keeps_an_event(
+    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
+) -> None:
+    """Each of them, not only the one that met the outage."""
+    await postgres_away()
+    for number in range(3):
+        body = text({**EVENT, "id": f"evt_{number}"})
+        assert (await post(process, body.encode(), sign(body))).status == 200
+    assert await redis.xlen(PAYMENT_WEBHOOKS) == 3
+
+
+async def test_where_an_event_can_be_kept_nowhere_it_is_sent_again(
+    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
+) -> None:
+    """Postgres is away and Redis takes no writes: 503, and Stripe comes back."""
+    await postgres_away()
+    await redis.config_set("min-replicas-to-write", 1)
+    try:
+        body = text(EVENT)
         answer = await post(process, body.encode(), sign(body))
         assert (answer.status, (await answer.json())["code"]) == (503, "unavailable")
         assert "Retry-After" in answer.headers
-        assert (await process.get("/health/ready")).status == 503
+        assert not await redis.xlen(PAYMENT_WEBHOOKS)
+    finally:
+        await redis.config_set("min-replicas-to-write", 0)
 
 
 class Reports:
@@ -263,14 +312,13 @@ class Reports:
     ("status", "stays"), [("succeeded", False), ("canceled", False), ("requires_action", True)]
 )
 async def test_an_event_is_kept_without_the_secret_of_a_payment_that_has_ended(
-    process: Client, stage: Stage, redis: Redis, status: str, stays: bool
+    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]], status: str, stays: bool
 ) -> None:
     """It may lie in Redis for long, as an entry that waits or as a dead letter."""
+    await postgres_away()
     intent = {"id": "pi_1", "object": "payment_intent", "status": status, "client_secret": "pi_1_secret_x"}
     body = text({**EVENT, "data": {"object": intent}})
-    async with stage.database.connection() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE stripe_events IN ACCESS EXCLUSIVE MODE")  # nobody takes it in yet
-        assert (await post(process, body.encode(), sign(body))).status == 200
-        entries: Any = await redis.xrange(PAYMENT_WEBHOOKS)
+    assert (await post(process, body.encode(), sign(body))).status == 200
+    entries: Any = await redis.xrange(PAYMENT_WEBHOOKS)
     ((_, fields),) = entries
     assert (b"pi_1_secret_x" in fields[b"data"]) is stays

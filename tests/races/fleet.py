@@ -20,11 +20,11 @@ from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
 from common import loop
 from common.bus import Bus
+from common.envelope import Envelope
 from common.messages import NOTIFICATIONS
 from common.streams import connect
 from common.supervisor import heed_cancel
 from common.web import new_app
-from common.wiring import BUS
 from ops.audit.places import HOST, Places
 from payment.app import build_app as build_payment
 from payment.settings import PaymentSettings
@@ -205,11 +205,16 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def stand_in(redis_url: str) -> AsyncIterator[str]:
-    """Stripe's stand-in, whose webhooks come in by payment's own view; says its URL. Nobody kills these two."""
+    """Stripe's stand-in, whose webhooks come in by payment's own view; says its URL. Nobody kills these two: each
+    event goes to the mailbox, where the actors race for it."""
     redis = connect(redis_url)
     door = new_app()
-    door[BUS] = Bus(redis, source="/payment/door", instance="door")
-    receive = webhook(lambda: door[BUS], clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
+    bus = Bus(redis, source="/payment/door", instance="door")
+
+    async def to_mailbox(event: Envelope) -> None:
+        await bus.publish([event])
+
+    receive = webhook(to_mailbox, clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
     door.router.add_post("/payment/webhook", receive)
     async with serving(door) as door_url:
         settings = SandboxSettings(

@@ -16,6 +16,7 @@ import common.ids
 import common.loop
 import common.streams
 import payment.stripe_api
+import payment.webhook_batches
 import sandbox.errors
 import sandbox.identifiers
 from tests.simulation.process import owner_of
@@ -29,6 +30,7 @@ ASK_THE_TIME: tuple[Any, ...] = (
     common.loop,
     common.streams,
     payment.stripe_api,
+    payment.webhook_batches,
     sandbox.errors,
     sandbox.identifiers,
     stripe._webhook,

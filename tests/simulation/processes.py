@@ -46,6 +46,7 @@ from payment.settings import PaymentSettings
 from payment.settle import PaymentSettler
 from payment.stripe_api import Refused, StripeApi, Unanswered
 from payment.webhook import webhook
+from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
 from tests.simulation.redis import SimulatedMailbox
@@ -238,8 +239,9 @@ class PaymentProcess(ActorProcess):
             settings.event_catch_up_seconds,
             settings.livemode,
         )
+        batches = WebhookBatches(self._handlers.take_events, self.bus, world.lasting.metrics, settings.batch_max)
         self._receive = webhook(
-            lambda: self.bus,
+            batches.apply,
             clock=self.api.clock.now,
             secrets=settings.stripe_webhook_secrets,
             tolerance_s=settings.webhook_tolerance_seconds,

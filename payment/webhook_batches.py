@@ -1,0 +1,154 @@
+"""Stripe events are applied where they arrive: those that arrive while one batch is written make the next one.
+
+No timer: a lone event waits for nobody. The webhook is answered after the commit; what follows from it is published
+beside the answer. The mailbox `payment.webhooks` takes what cannot be applied here: all of it while Postgres is
+away, and an event that fails on its own, which is counted and buried there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from common.bus import Bus
+from common.envelope import Delivery, Envelope
+from common.loop import Handler
+from common.messages import PAYMENT_WEBHOOKS
+from common.outages import Away, RedisAway, log_away, said
+from common.reporting import Reporter
+from common.streams import Entry
+from common.telemetry import Metrics
+
+# One batch is given up after this many seconds. Stripe counts a webhook as failed that is not answered soon, and
+# names no time (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
+BATCH_SECONDS = 5.0
+# After a batch met an outage, events go to the mailbox without another attempt for this many seconds.
+OUTAGE_SECONDS = 1.0
+# Events that wait for the batch in hand, in full batches; more of them go to the mailbox.
+WAITING_BATCHES = 4
+
+# An event that comes over HTTP is no entry of a stream.
+NO_ENTRY = Entry(b"", {})
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """One event, and the future that its webhook's answer waits for."""
+
+    delivery: Delivery
+    stored: asyncio.Future[None]
+
+
+class WebhookBatches:
+    """Applies events in batches of at most `batch_max`, one batch after the other, by the mailbox' own handler."""
+
+    def __init__(self, take_events: Handler, bus: Bus, metrics: Metrics, batch_max: int) -> None:
+        self._take_events = take_events
+        self._bus = bus
+        self._report = Reporter(PAYMENT_WEBHOOKS, metrics)
+        self._batch_max = batch_max
+        self._waiting: deque[_Received] = deque()
+        self._writing = False
+        self._outage_until = 0.0
+        # Kept here, as the event loop keeps no task alive.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def apply(self, event: Envelope) -> None:
+        """Returns when the event is committed, or in the mailbox. Raises RedisAway when neither can be done now."""
+        if self._outage or len(self._waiting) >= WAITING_BATCHES * self._batch_max:
+            await self._bus.publish([event])
+            return
+        received = _Received(Delivery(NO_ENTRY, event), asyncio.get_running_loop().create_future())
+        self._waiting.append(received)
+        if not self._writing:
+            self._writing = True
+            self._spawn("webhooks", self._write_all())
+        await received.stored
+
+    async def close(self) -> None:
+        """Wait for all that was begun. No event may come any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def _outage(self) -> bool:
+        return asyncio.get_running_loop().time() < self._outage_until
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._batch_max)
+                batch = [self._waiting.popleft() for _ in range(size)]
+                try:
+                    await self._write(batch)
+                except Exception as error:  # a bug: no client is to wait for ever
+                    log.exception("webhooks lost")
+                    for each in batch:
+                        _resolve(each.stored, error)
+        finally:
+            self._writing = False
+
+    async def _write(self, batch: Sequence[_Received]) -> None:
+        if self._outage:
+            self._spawn("webhooks to the mailbox", self._to_mailbox(batch))
+            return
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(BATCH_SECONDS):
+                follow = await self._take_events([each.delivery for each in batch])
+        except (Away, TimeoutError) as error:
+            log_away("webhooks to the mailbox", error, events=len(batch))
+            self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
+            self._spawn("webhooks to the mailbox", self._to_mailbox(batch))
+        except Exception as error:
+            if len(batch) > 1:  # one of them alone may be the cause
+                for each in batch:
+                    await self._write([each])
+                return
+            log.warning("webhook to the mailbox", id=batch[0].delivery.envelope.id, error=said(error))
+            self._spawn("webhook to the mailbox", self._to_mailbox(batch))
+        else:
+            for each in batch:
+                _resolve(each.stored)
+            self._report.done([each.delivery for each in batch], time.perf_counter() - started)
+            self._spawn("publish what follows", self._publish(follow))
+
+    async def _to_mailbox(self, batch: Sequence[_Received]) -> None:
+        """There the actor's loop tries again, or another process."""
+        try:
+            await self._bus.publish([each.delivery.envelope for each in batch])
+        except Exception as error:
+            for each in batch:
+                _resolve(each.stored, error)
+        else:
+            for each in batch:
+                _resolve(each.stored)
+
+    async def _publish(self, follow: Iterable[Envelope]) -> None:
+        try:
+            await self._bus.publish(follow)
+        except RedisAway as away:
+            # The rows have times at which all of it is published again.
+            log_away("reports are left to the settler", away)
+
+
+def _resolve(stored: asyncio.Future[None], error: Exception | None = None) -> None:
+    if stored.done():
+        return  # the client has gone
+    if error is None:
+        stored.set_result(None)
+    else:
+        stored.set_exception(error)

@@ -1,0 +1,209 @@
+"""Stripe events are applied in batches where they arrive, and what cannot be applied goes to the mailbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from common.bus import Bus
+from common.envelope import Delivery, Envelope, tell
+from common.messages import (
+    BOOKING_PAYMENTS,
+    PAYMENT_WEBHOOKS,
+    PaymentReport,
+    PaymentReportApplied,
+    StripeEventReceived,
+)
+from common.outages import RedisAway
+from common.streams import connect
+from payment import webhook_batches
+from payment.webhook_batches import WAITING_BATCHES, WebhookBatches
+from tests.payment.stage import Stage, booking, received
+from tests.payment.test_settle import sent
+
+BATCH_MAX = 8
+STRANGE: dict[str, Any] = {"object": "event", "type": "payment_intent.created", "created": 1, "livemode": False}
+
+
+class Held:
+    """The real handler; each batch waits until the test lets it go."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.batches: list[list[Delivery]] = []
+        self.began = asyncio.Condition()
+        self.go = asyncio.Semaphore(0)
+
+    async def take_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        async with self.began:
+            self.batches.append(list(deliveries))
+            self.began.notify_all()
+        await self.go.acquire()
+        return await self._stage.handlers.take_events(deliveries)
+
+    async def until(self, batches: int) -> None:
+        async with self.began:
+            await self.began.wait_for(lambda: len(self.batches) >= batches)
+
+
+@pytest.fixture
+def held(stage: Stage) -> Held:
+    return Held(stage)
+
+
+@pytest.fixture
+async def batches(stage: Stage, held: Held) -> AsyncIterator[WebhookBatches]:
+    batches = WebhookBatches(held.take_events, stage.bus, stage.metrics, BATCH_MAX)
+    yield batches
+    for _ in range(1000):
+        held.go.release()
+    await batches.close()
+
+
+def event(number: int, **values: Any) -> Envelope:
+    """About nothing that is known here."""
+    thing = {"id": f"cus_{number}", "object": "customer"}
+    return envelope({**STRANGE, "id": f"evt_{number}", "data": {"object": thing}, **values})
+
+
+def envelope(event: Any) -> Envelope:
+    return tell(received(event), event["id"] if isinstance(event, dict) else "event")
+
+
+def start(batches: WebhookBatches, *events: Envelope) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(batches.apply(each)) for each in events]
+
+
+async def stored(stage: Stage) -> set[str]:
+    return {row["id"] for row in await stage.rows("SELECT id FROM stripe_events")}
+
+
+async def test_it_is_answered_after_the_commit(stage: Stage, batches: WebhookBatches, held: Held) -> None:
+    (first,) = start(batches, event(1))
+    await held.until(1)
+    assert not first.done()
+    assert await stored(stage) == set()
+    held.go.release()
+    await first
+    assert await stored(stage) == {"evt_1"}
+
+
+async def test_what_arrives_during_a_batch_makes_the_next_one(batches: WebhookBatches, held: Held) -> None:
+    first = start(batches, event(0))
+    await held.until(1)
+    others = start(batches, *(event(number) for number in range(1, BATCH_MAX + 3)))
+    await asyncio.sleep(0)
+    for _ in range(3):
+        held.go.release()
+    await asyncio.gather(*first, *others)
+    assert [len(batch) for batch in held.batches] == [1, BATCH_MAX, 2]
+
+
+async def test_one_bad_event_of_a_batch_harms_no_other(
+    stage: Stage, batches: WebhookBatches, held: Held, redis: Redis
+) -> None:
+    """It goes to the mailbox, where it is counted and buried."""
+    bad = event(5, data={"object": {"id": "pi_5", "object": "payment_intent"}})
+    for _ in range(100):
+        held.go.release()
+    good = [event(number) for number in range(3)]
+    await asyncio.gather(*start(batches, good[0], bad, *good[1:]))
+    assert await stored(stage) == {"evt_0", "evt_1", "evt_2"}
+    (kept,) = await sent(redis, PAYMENT_WEBHOOKS)
+    assert isinstance(kept, StripeEventReceived)
+    assert orjson.loads(kept.payload)["id"] == "evt_5"
+
+
+async def test_more_than_can_wait_goes_to_the_mailbox(batches: WebhookBatches, held: Held, redis: Redis) -> None:
+    first = start(batches, event(0))
+    await held.until(1)
+    most = WAITING_BATCHES * BATCH_MAX
+    waiting = start(batches, *(event(number) for number in range(1, most + 1)))
+    await asyncio.sleep(0)
+    await batches.apply(event(most + 1))
+    assert await redis.xlen(PAYMENT_WEBHOOKS) == 1
+    for _ in range(WAITING_BATCHES + 1):
+        held.go.release()
+    await asyncio.gather(*first, *waiting)
+
+
+async def test_a_batch_that_takes_too_long_goes_to_the_mailbox(
+    stage: Stage, batches: WebhookBatches, held: Held, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what comes soon after it without another attempt."""
+    monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
+    await asyncio.gather(*start(batches, event(1), event(2)))
+    await batches.apply(event(3))
+    assert len(held.batches) == 1
+    assert await redis.xlen(PAYMENT_WEBHOOKS) == 3
+    assert await stored(stage) == set()
+
+
+async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
+    stage: Stage, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
+    nowhere = connect("redis://127.0.0.1:1/0")
+    batches = WebhookBatches(held.take_events, Bus(nowhere, source="/t", instance="t"), stage.metrics, BATCH_MAX)
+    results = await asyncio.gather(*start(batches, event(1), event(2)), return_exceptions=True)
+    assert [type(each) for each in results] == [RedisAway, RedisAway]
+    with pytest.raises(RedisAway):
+        await batches.apply(event(3))
+    await batches.close()
+    await nowhere.aclose()
+
+
+async def test_a_report_that_cannot_be_published_is_left_to_the_settler(
+    stage: Stage, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The webhook is answered all the same: its event is committed."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    await stage.do(applied(of, made))
+    await stage.pay(made.intent_id)
+    (paid,) = await stage.events("payment_intent.succeeded", of=made.intent_id)
+    nowhere = connect("redis://127.0.0.1:1/0")
+    bus = Bus(nowhere, source="/t", instance="t")
+    batches = WebhookBatches(stage.handlers.take_events, bus, stage.metrics, BATCH_MAX)
+    await batches.apply(envelope(paid))
+    await batches.close()
+    await nowhere.aclose()
+    assert not await redis.exists(BOOKING_PAYMENTS)
+    row = await stage.row(of)
+    assert (row["status"], row["reported_version"]) == ("succeeded", made.version)
+    assert row["report_after"] is not None
+
+
+def applied(of: Any, report: PaymentReport) -> Any:
+    return PaymentReportApplied(booking_id=of.id, version=report.version)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0, 1, 1), (1, 1, 0, 0), (1, 0, 1, 0)])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_events_of_one_payment_end_alike(
+    stage: Stage, redis: Redis, order: tuple[int, ...], at_once: bool
+) -> None:
+    """In one batch or in several, doubled and out of order, and while a report of it is on its way."""
+    of = booking()
+    (made,) = await stage.do(of.create)
+    await stage.pay(made.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(made.intent_id)
+    events = await stage.events("payment_intent.payment_failed", "payment_intent.succeeded", of=made.intent_id)
+    assert len(events) == 2
+    batches = WebhookBatches(stage.handlers.take_events, stage.bus, stage.metrics, BATCH_MAX)
+    if at_once:
+        await asyncio.gather(*start(batches, *(envelope(events[place]) for place in order)))
+    else:
+        for place in order:
+            await batches.apply(envelope(events[place]))
+    await batches.close()
+    row = await stage.row(of)
+    assert (row["status"], row["amount_captured"], row["failed_attempts"]) == ("succeeded", of.amount, 1)
+    reports = [each for each in await sent(redis, BOOKING_PAYMENTS) if isinstance(each, PaymentReport)]
+    assert reports[-1].version == max(each.version for each in reports) == row["version"]
+    assert reports[-1].status == "succeeded"
