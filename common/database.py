@@ -112,6 +112,12 @@ class Database:
         return cast(asyncpg.Pool, self.client._pool)
 
     @asynccontextmanager
+    async def statement(self) -> AsyncIterator[asyncpg.Connection]:
+        """For one statement that writes, in autocommit: it is committed when it returns."""
+        async with self.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """One transaction, read committed: committed at the end of the block, rolled back by an error."""
         async with self.connection() as connection:

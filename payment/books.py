@@ -144,9 +144,12 @@ class Books:
             self._disputes[old.booking_id] = disputes
             self.put(domain.take_disputes(old, disputes, now))
 
+    def changes(self) -> list[tuple[Payment, Payment]]:
+        """The payments that are not as they were, (old, new)."""
+        return [(self._before[id], new) for id, new in self.payments.items() if new != self._before[id]]
+
     async def save(self, work: Work) -> None:
-        changes = [(self._before[id], new) for id, new in self.payments.items() if new != self._before[id]]
-        await work.save(changes)
+        await work.save(self.changes())
         await work.add_attempts(tuple(self._attempts.values()))
         await work.save_refunds(
             [

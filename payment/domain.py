@@ -253,6 +253,24 @@ def _with_picture(old: Payment, picture: Picture) -> Payment:
     )
 
 
+def wanted(
+    booking_id: UUID, event_id: UUID, amount: int, currency: str, methods: PaymentMethods, now: datetime
+) -> Payment:
+    """A payment whose intent is wanted, before Stripe is asked for it."""
+    return Payment(
+        booking_id=booking_id,
+        event_id=event_id,
+        amount=amount,
+        currency=currency,
+        status=CREATING,
+        asked_at=now,
+        created_at=now,
+        updated_at=now,
+        payment_methods=methods,
+        drive_after=now + DRIVE_FIRST,
+    )
+
+
 def refused(old: Payment, error: Decline, now: datetime) -> Payment:
     """Stripe will not make an intent of this: asking again would not help."""
     if old.status is not CREATING:

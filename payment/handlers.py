@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -46,6 +46,9 @@ from payment.refunds import RefundPicture, left
 from payment.repository import Repository
 from payment.stripe_api import StripeApi
 
+# A payment as it was when Stripe was asked for its intent, and what came of it.
+Answered = tuple[Payment, Picture | Decline | Nothing]
+
 log = structlog.get_logger()
 
 
@@ -81,45 +84,59 @@ class PaymentHandlers:
         }
 
     async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Note that intents are wanted, have Stripe make them, note what came of it."""
+        """Note that intents are wanted, have Stripe make them, note what came of it. For a payment that is new each
+        note is one statement."""
         causes = _by_booking(deliveries)
         installation = await self._repository.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)
-        async with self._repository.work() as work:
-            await work.record([cause.message for cause in causes.values()], now)
-            payments = await work.load(list(causes))
-            wanted = [payment for payment in payments.values() if payment.status is CREATING]
-            refunds = await work.refunds_of([id for id, p in payments.items() if p.amount_captured])
-            disputes = await work.disputes_of([id for id, p in payments.items() if p.dispute_status])
-        told = Books(payments, refunds, disputes).reports(payments.keys(), causes)
+        new = await self._repository.record([cause.message for cause in causes.values()], now)
+        wanted, told = await self._known(causes.keys() - new.keys(), causes)
+        wanted += [_wanted(causes[id].message, now) for id in new]
         if not wanted:
             return told
         answers = await side_by_side(
             asking.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
             for payment in wanted
         )
-        return [*told, *await self._note_intents(wanted, answers, causes)]
+        return [*told, *await self._note_intents(list(zip(wanted, answers, strict=True)), new, causes)]
+
+    async def _known(
+        self, ids: Collection[UUID], causes: dict[UUID, Delivery]
+    ) -> tuple[list[Payment], list[Envelope]]:
+        """Of payments that were there before: those whose intent is still wanted, and how the others stand."""
+        if not ids:
+            return [], []
+        async with self._repository.work() as work:
+            payments = await work.load(list(ids))
+            refunds = await work.refunds_of([id for id, p in payments.items() if p.amount_captured])
+            disputes = await work.disputes_of([id for id, p in payments.items() if p.dispute_status])
+        wanted = [payment for payment in payments.values() if payment.status is CREATING]
+        return wanted, Books(payments, refunds, disputes).reports(payments.keys(), causes)
 
     async def _note_intents(
-        self,
-        asked: Sequence[Payment],
-        answers: Sequence[Picture | Decline | Nothing],
-        causes: dict[UUID, Delivery],
+        self, answered: Sequence[Answered], new: Mapping[UUID, str], causes: dict[UUID, Delivery]
     ) -> list[Envelope]:
-        """Take over what Stripe answered of each payment's intent; what it did not answer is asked again."""
+        """Take over what Stripe answered of each payment's intent; what it did not answer is asked again. Where
+        nobody has written the row since it was made, as `new` says, it need not be read again."""
         now = self._clock()
+        # An attempt counts once, which only the database knows.
+        quick = [each for each in answered if each[0].booking_id in new and not _tells_of_attempt(each[1])]
+        books = Books({payment.booking_id: payment for payment, _ in quick}, {}, {})
+        _take_answers(books, quick, now)
+        changes = [(payment, new[payment.booking_id]) for _, payment in books.changes()]
+        saved = await self._repository.save_unchanged(changes)
+        told = self._follow(books, books.changed() & saved, causes)
+        if rest := [each for each in answered if each[0].booking_id not in saved]:
+            told += await self._note_carefully(rest, now, causes)
+        return told
+
+    async def _note_carefully(
+        self, answered: Sequence[Answered], now: datetime, causes: dict[UUID, Delivery]
+    ) -> list[Envelope]:
+        asked, answers = zip(*answered, strict=True)
         async with self._repository.work() as work:
             books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
-            for payment, answer in books.answered(asked, answers):
-                old = books.payments[payment.booking_id]
-                if isinstance(answer, Picture):
-                    books.take(old, answer, now)
-                elif isinstance(answer, Decline):
-                    books.put(domain.refused(old, answer, now))
-                elif answer is Nothing.NEW_KEY:
-                    books.put(domain.with_new_key(old, now))
-                else:
-                    books.put(_unanswered(old, answer, now))
+            _take_answers(books, books.answered(asked, answers), now)
             await books.save(work)
         return self._follow(books, books.changed(), causes)
 
@@ -273,6 +290,29 @@ def _first_heard_paid(before: Payment | None, books: Books, id: UUID) -> bool:
     """The row has forgotten its intent, as nobody pays what was not told: disputes, which name no booking, may have
     come before it was known whose they were."""
     return before is not None and before.intent_id is None and books.payments[id].amount_captured > 0
+
+
+def _wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
+    return domain.wanted(
+        message.booking_id, message.event_id, message.amount, message.currency, message.payment_methods, now
+    )
+
+
+def _tells_of_attempt(answer: Picture | Decline | Nothing) -> bool:
+    return isinstance(answer, Picture) and answer.attempt is not None
+
+
+def _take_answers(books: Books, answered: Iterable[Answered], now: datetime) -> None:
+    for payment, answer in answered:
+        old = books.payments[payment.booking_id]
+        if isinstance(answer, Picture):
+            books.take(old, answer, now)
+        elif isinstance(answer, Decline):
+            books.put(domain.refused(old, answer, now))
+        elif answer is Nothing.NEW_KEY:
+            books.put(domain.with_new_key(old, now))
+        else:
+            books.put(_unanswered(old, answer, now))
 
 
 def _in(seconds: float) -> float:

@@ -103,6 +103,7 @@ PAYMENT = ", ".join(PAYMENT_COLUMNS)
 REFUND = ", ".join(REFUND_COLUMNS)
 DISPUTE = ", ".join(DISPUTE_COLUMNS)
 
+# `xmin` changes with each write of a row, whoever writes it: https://www.postgresql.org/docs/current/ddl-system-columns.html.
 # Two who insert the same bookings take them in the same order, so that neither waits for the other in a ring.
 RECORD = """
 INSERT INTO payments (booking_id, event_id, amount, currency, payment_methods, status, asked_at, created_at,
@@ -110,7 +111,7 @@ INSERT INTO payments (booking_id, event_id, amount, currency, payment_methods, s
 SELECT id, event, amount, currency, methods, 'creating', $6, $6, $6, $7
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[], $5::varchar[])
     AS wanted (id, event, amount, currency, methods)
-ORDER BY id ON CONFLICT (booking_id) DO NOTHING
+ORDER BY id ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, xmin::text AS written_by
 """
 INSERT = f"""
 INSERT INTO payments ({PAYMENT}) SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}) AS new ORDER BY 1
@@ -127,6 +128,19 @@ SAVE = f"""
 UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
 FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS new ({PAYMENT}, old_version)
 WHERE p.booking_id = new.booking_id AND p.version = new.old_version
+"""
+# Only over rows that nobody has written since, which are locked in the order in which everybody locks them.
+SAVE_UNCHANGED = f"""
+WITH wanted AS (
+    SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::text[])
+        AS w ({PAYMENT}, written_by)
+), locked AS (
+    SELECT p.booking_id FROM payments p JOIN wanted w ON w.booking_id = p.booking_id AND w.written_by = p.xmin::text
+    ORDER BY p.booking_id FOR NO KEY UPDATE OF p
+)
+UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+FROM wanted new JOIN locked ON locked.booking_id = new.booking_id
+WHERE p.booking_id = new.booking_id RETURNING p.booking_id
 """
 REFUNDS = f"SELECT {REFUND} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
 REFUND_FIXED = ("id", "booking_id", "created_at", "by_hand", "whole")
@@ -292,19 +306,6 @@ class Work:
         self._connection = connection
         self.strays = StrayRows(connection)
 
-    async def record(self, wanted: Sequence[CreatePaymentIntent], now: datetime) -> None:
-        """Note that intents are wanted, before Stripe is asked; payments that are there are left as they are."""
-        await self._connection.execute(
-            RECORD,
-            [each.booking_id for each in wanted],
-            [each.event_id for each in wanted],
-            [each.amount for each in wanted],
-            [each.currency for each in wanted],
-            [each.payment_methods for each in wanted],
-            now,
-            now + DRIVE_FIRST,
-        )
-
     async def insert(self, payments: Sequence[Payment]) -> None:
         """Add payments; those that have come to be there in the meantime are left as they are."""
         await self._connection.execute(INSERT, *_payment_arrays(payments))
@@ -434,6 +435,31 @@ class Repository:
         """One transaction, committed at the end of the block. No network call belongs inside."""
         async with self._database.transaction() as connection:
             yield Work(connection)
+
+    async def record(self, wanted: Sequence[CreatePaymentIntent], now: datetime) -> dict[UUID, str]:
+        """Note that intents are wanted, before Stripe is asked; payments that are there are left as they are. Says
+        which are new, and by which transaction."""
+        async with self._database.statement() as connection:
+            rows = await connection.fetch(
+                RECORD,
+                [each.booking_id for each in wanted],
+                [each.event_id for each in wanted],
+                [each.amount for each in wanted],
+                [each.currency for each in wanted],
+                [each.payment_methods for each in wanted],
+                now,
+                now + DRIVE_FIRST,
+            )
+        return {row["booking_id"]: row["written_by"] for row in rows}
+
+    async def save_unchanged(self, changes: Sequence[tuple[Payment, str]]) -> set[UUID]:
+        """Write those whose row is as this transaction (see `record`) has left it; says which these were."""
+        if not changes:
+            return set()
+        arrays = _payment_arrays([payment for payment, _ in changes])
+        async with self._database.statement() as connection:
+            rows = await connection.fetch(SAVE_UNCHANGED, *arrays, [written_by for _, written_by in changes])
+        return {row["booking_id"] for row in rows}
 
     async def applied(self, versions: Sequence[tuple[UUID, int, bool]], now: datetime) -> set[UUID]:
         """The bookings hold these versions, the third says whether as another report: the newest need not be

@@ -37,8 +37,7 @@ async def made(stage: Stage, of: Sequence[Booking]) -> list[str]:
 
 async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
     """Stripe has made the intents, and the process that asked for them was killed before it heard of it."""
-    async with stage.repository.work() as work:
-        await work.record([each.create for each in of], stage.clock())
+    await stage.repository.record([each.create for each in of], stage.clock())
     for each in of:
         await stage.stripe.create_intent(
             amount=each.amount,

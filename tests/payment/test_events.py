@@ -262,8 +262,7 @@ async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
 async def test_a_sync_of_a_payment_being_made_asks_for_its_intent(stage: Stage) -> None:
     """That is what it waits for."""
     wanted = booking()
-    async with stage.repository.work() as work:
-        await work.record([wanted.create], stage.clock())
+    await stage.repository.record([wanted.create], stage.clock())
     (report,) = await stage.do(wanted.sync)
 
     assert isinstance(report, PaymentIntentCreated)

@@ -52,8 +52,7 @@ async def test_an_intent_is_asked_for_with_the_same_methods_each_time(
     of = booking()
     other = next(each for each in PaymentMethods if each is not methods)
     first = of.create.model_copy(update={"payment_methods": methods})
-    async with stage.repository.work() as work:
-        await work.record([first], stage.clock())
+    await stage.repository.record([first], stage.clock())
     (report,) = await stage.do(of.create.model_copy(update={"payment_methods": other}))
     intent = await stage.call("GET", f"/v1/payment_intents/{report.intent_id}")
     assert intent["payment_method_types"] == kinds

@@ -103,6 +103,12 @@ class GatedDatabase(Database):
         async with self._gates.io():
             yield self.raw
 
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[asyncpg.Connection]:
+        """A commit of its own, with all that can happen at one."""
+        async with self.transaction() as connection:
+            yield connection
+
     async def _reach(self) -> None:
         await self._gates.reach(Point.BEFORE_BEGIN, self.app)
         if self._gates.strikes(Fault.DATABASE_AWAY, self._away):
