@@ -71,9 +71,13 @@ class StripeSide:
             more = page["has_more"]
         return found
 
+    async def tries_control(self, path: str, **body: Any) -> Answer:
+        """The answer to what the sandbox is told beside Stripe's API."""
+        return await send(self._session, "POST", f"{self.url}/_sandbox{path}", json=body)
+
     async def control(self, path: str, **body: Any) -> Json:
         """What the sandbox can be told beside Stripe's API."""
-        return (await send(self._session, "POST", f"{self.url}/_sandbox{path}", json=body)).ok()
+        return (await self.tries_control(path, **body)).ok()
 
     async def faults(self, **switches: Any) -> None:
         """Have the sandbox misbehave as told, and in no other way; without arguments, not at all."""

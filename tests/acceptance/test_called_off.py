@@ -19,7 +19,7 @@ from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.waiting import eventually
 
 # `make chaos` has a thousand.
-PAID = int(os.environ.get("HOLDFAST_MANY", "100"))
+PAID = int(os.environ.get("HOLDFAST_MANY", "60"))
 UNPAID = 10
 # What two cores can do at once without anybody losing patience.
 AT_ONCE = 50

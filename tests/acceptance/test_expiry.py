@@ -21,7 +21,7 @@ from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 HOLD_SECONDS = 3
 HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "RELEASE_SECONDS": "1"}
 # `make chaos` has a thousand.
-PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "150"))
+PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "100"))
 # How many of them are under way at once: what two cores can do within the life of a hold.
 AT_ONCE = 60
 # From so long before to so long after the end of their hold payments are made; an end is not noticed at once.

@@ -186,18 +186,20 @@ def assert_gone(checkout: Checkout, running: Running) -> None:
 
 @pytest.fixture(scope="module")
 def events(checkout: Checkout) -> list[Any]:
-    """What the first `up` offers, which has ended without a trace."""
+    """What the first `up` offers, which was killed in the end."""
     with up(checkout) as first:
         events = checkout.get("/events")["items"]
         assert [len(event["ticket_types"]) for event in events] == [2]
         assert any(checkout.gateway in line for line in first.lines)
         assert all(listens(port) for port in checkout.ports.values())
-        assert first.stop(signal.SIGINT) == 0
+        first.process.kill()
+        first.process.wait()
+        psutil.wait_procs(first.children, timeout=STOPPED_S)
         assert_gone(checkout, first)
     return list(events)
 
 
-def test_a_second_up_finds_the_data_of_the_first_again(
+def test_the_next_up_after_a_killed_one_finds_its_data_again(
     checkout: Checkout, events: list[Any], running: Running
 ) -> None:
     assert checkout.get("/events")["items"] == events
@@ -230,10 +232,6 @@ def test_process_that_dies_is_started_again(checkout: Checkout, running: Running
     running.until(lambda line: line == "booking-1 is up again", STARTED_S)
 
 
-def test_killed_up_leaves_the_next_one_a_clean_place(checkout: Checkout, running: Running) -> None:
-    running.process.kill()
-    running.process.wait()
-    psutil.wait_procs(running.children, timeout=STOPPED_S)
-    again = Running(checkout)
-    assert again.stop(signal.SIGTERM) == 0
-    assert_gone(checkout, again)
+def test_ctrl_c_leaves_nothing_behind(checkout: Checkout, running: Running) -> None:
+    assert running.stop(signal.SIGINT) == 0
+    assert_gone(checkout, running)
