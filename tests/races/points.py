@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -52,6 +52,10 @@ def pointed() -> Iterator[None]:
             await reach(Point.LOCKED)
         await reach(Point.COMMITTED)
 
+    def pointed_statement(self: Database) -> AbstractAsyncContextManager[Any]:
+        """A commit of its own: who is killed there may have made it or not."""
+        return self.transaction()
+
     async def pointed_ask(self: StripeApi, operation: str, *args: Any, **options: Any) -> Any:
         await reach(Point.ASKING, operation)
         answer = await ask(self, operation, *args, **options)
@@ -62,6 +66,7 @@ def pointed() -> Iterator[None]:
         patch.object(Mailbox, "read", pointed_read),
         patch.object(Bus, "publish", pointed_publish),
         patch.object(Database, "transaction", pointed_transaction),
+        patch.object(Database, "statement", pointed_statement),
         patch.object(StripeApi, "_ask", pointed_ask),
         patch.object(settler, "LOOK_S", LOOK_S),
     ):
