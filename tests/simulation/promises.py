@@ -269,8 +269,9 @@ class Promises:
     async def to_repair(self) -> list[Act]:
         """What an operator would have done now."""
         outcome, acts = await self._audit()
-        known = {each.id for each in outcome.mismatches if self._known(each.rule, each.id, each.text)}
-        return [act for act in acts if act.id not in known]
+        # Of one booking there may be what nobody can mend and what can be.
+        off = {each.id for each in outcome.mismatches if not self._known(each.rule, each.id, each.text)}
+        return [act for act in acts if act.id in off]
 
     async def _audit(self) -> tuple[Outcome, list[Act]]:
         """What does not match, and what `holdfast repair` would do about it."""
