@@ -39,6 +39,11 @@ SETTINGS = {
 _numbers = count(1)
 
 
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS))
+
+
 class Holdfast:
     """A running stack as clients reach it. Use it as an async context manager."""
 
@@ -48,16 +53,14 @@ class Holdfast:
         self.url = stack.gateway_url
 
     async def __aenter__(self) -> Holdfast:
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS),
-        )
+        self.session, self._control = _session(), _session()
         self.anybody = Client(self.session, self.url, None)
-        self.stripe = StripeSide(self.stack, self.session)
+        self.stripe = StripeSide(self.stack, self.session, self._control)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.session.close()
+        await self._control.close()
 
     async def guest(self) -> Client:
         """A new guest, with a token from the gateway itself."""

@@ -20,10 +20,12 @@ PAGE = 100
 class StripeSide:
     """The sandbox of a stack."""
 
-    def __init__(self, stack: Stack, session: aiohttp.ClientSession) -> None:
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession, control: aiohttp.ClientSession) -> None:
         assert stack.sandbox_url is not None
         self.url = stack.sandbox_url
         self._session = session
+        # A session of its own: customers who wait for a slow Stripe must not keep the fault from being ended.
+        self._control = control
         self._secret = {"Authorization": f"Bearer {stack.secrets.stripe_secret_key}"}
         self._public = {"Authorization": f"Bearer {stack.secrets.stripe_publishable_key}"}
 
@@ -73,7 +75,7 @@ class StripeSide:
 
     async def tries_control(self, path: str, **body: Any) -> Answer:
         """The answer to what the sandbox is told beside Stripe's API."""
-        return await send(self._session, "POST", f"{self.url}/_sandbox{path}", json=body)
+        return await send(self._control, "POST", f"{self.url}/_sandbox{path}", json=body)
 
     async def control(self, path: str, **body: Any) -> Json:
         """What the sandbox can be told beside Stripe's API."""
@@ -85,12 +87,12 @@ class StripeSide:
 
     async def undelivered(self) -> int:
         """How many webhooks are still to be sent, or sent again."""
-        shown = (await send(self._session, "GET", f"{self.url}/_sandbox/webhooks")).ok()
+        shown = (await send(self._control, "GET", f"{self.url}/_sandbox/webhooks")).ok()
         pending: int = shown["deliveries"].get("pending", 0)
         return pending
 
     async def struck(self) -> dict[str, int]:
         """How often each fault has struck since they were last switched."""
-        shown = (await send(self._session, "GET", f"{self.url}/_sandbox/faults")).ok()
+        shown = (await send(self._control, "GET", f"{self.url}/_sandbox/faults")).ok()
         done: dict[str, int] = shown["done"]
         return done
