@@ -15,7 +15,7 @@ from bench.findings import Findings, Goal, Table, cell
 from bench.measures import middle
 from bench.progress import Steps
 from bench.stage import Stage
-from common.messages import NOTIFICATIONS, PAYMENT_INTENTS
+from common.contracts.messages import NOTIFICATIONS, PAYMENT_INTENTS
 
 # Two drains of each kind.
 SECONDS = 50.0

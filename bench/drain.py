@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 
 from bench.cpu import Meter, Usage, difference
 from bench.measures import Histogram, scrape
-from common.envelope import tell
-from common.ids import booking_id
-from common.messages import BOOKING_COMMANDS, CreateBooking, ItemRequest
+from common.contracts.ids import booking_id
+from common.contracts.messages import BOOKING_COMMANDS, CreateBooking, ItemRequest
+from common.messaging.envelope import tell
 from ops.actor import ActorProcess
 
 # XADDs in one pipeline.

@@ -22,12 +22,13 @@ from bench.errors import BenchError
 from bench.lag import Lag
 from bench.measures import percentile
 from bench.stage import UNIT_AMOUNT, Stage
-from common.bus import Bus
-from common.envelope import Envelope, tell
-from common.ids import uuid7
-from common.messages import BookingChanged, EventChanged
-from common.resources import Booking, BookingStatus, Event, Item, PaymentStatus, PaymentSummary
-from common.streams import connect
+from common.contracts.ids import uuid7
+from common.contracts.messages import BookingChanged, EventChanged
+from common.contracts.resources import Booking, Event, Item, PaymentSummary
+from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.messaging.bus import Bus
+from common.messaging.envelope import Envelope, tell
+from common.messaging.redis import connect
 from ops.actor import CHECKOUT
 
 SOCKETS = 10_000

@@ -25,7 +25,7 @@ from bench.clients import FORM, order
 from bench.cpu import spent
 from bench.errors import BenchError
 from bench.raw import RawServer
-from common.redis import connect
+from common.messaging.redis import connect
 from ops.actor import ActorProcess
 from ops.child import free_port
 from ops.migrate import migrate

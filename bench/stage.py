@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 
 from bench.cpu import Meter
 from bench.errors import BenchError
-from common.messages import MAILBOXES
-from common.streams import dead_letters, lengths
+from common.contracts.messages import MAILBOXES
+from common.messaging.streams import dead_letters, lengths
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
 from ops.postgres import Postgres

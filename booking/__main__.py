@@ -2,7 +2,7 @@
 
 from booking.app import build_app
 from booking.settings import BookingSettings
-from common.process import main
+from common.runtime.process import main
 
 if __name__ == "__main__":
     main("booking", BookingSettings, build_app)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from booking.schedule import first_wait
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Follow, Item, Reason, Refusal, Terms
-from common.currencies import fault_of
-from common.statuses import BookingStatus, PaymentStatus
+from common.contracts.currencies import fault_of
+from common.contracts.statuses import BookingStatus, PaymentStatus
 
 # Times inside of texts, which are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"

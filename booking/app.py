@@ -16,11 +16,11 @@ from booking.queue import Queue
 from booking.repository import Repository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
-from common.health import HEALTH
-from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
-from common.supervisor import SUPERVISOR, cancel
-from common.telemetry import METRICS
-from common.web import new_app
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
+from common.runtime.health import HEALTH
+from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.telemetry import METRICS
+from common.runtime.web import new_app
 from common.wiring import (
     BUS,
     CLOCK,

@@ -11,9 +11,9 @@ from uuid import UUID
 from booking.notices import event_changed
 from booking.repository import Repository
 from booking.state import Event
-from common.background import repeat
-from common.bus import Bus
-from common.health import Gate
+from common.messaging.bus import Bus
+from common.runtime.background import repeat
+from common.runtime.health import Gate
 
 # How far a calling off has come is counted over all bookings of the event: told so many times more seldom.
 COUNTED_TIMES = 4

@@ -9,14 +9,14 @@ from uuid import UUID
 import structlog
 
 from booking import domain
-from booking.domain import Decision
 from booking.notices import asked, shown
 from booking.repository import Work
+from booking.rules import Decision
 from booking.schedule import waits_for
 from booking.state import TIME, Booking, Cause, Follow, Reason, Transition
-from common import resources
-from common.envelope import Delivery, Envelope, tell
-from common.messages import BookingChanged
+from common.contracts import resources
+from common.contracts.messages import BookingChanged
+from common.messaging.envelope import Delivery, Envelope, tell
 
 log = structlog.get_logger()
 

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
-from common.database import Database
-from common.resources import Progress, RefundRetry, Refunds
+from common.contracts.resources import Progress, RefundRetry, Refunds
+from common.postgres.database import Database
 
 # What has become of each booking's money is one thing: the first that fits.
 CALLING_OFF = """

@@ -13,12 +13,10 @@ from enum import Enum
 from uuid import UUID
 
 from booking import rules
-from booking.rules import Decision as Decision
-from booking.rules import Guard, Rule, always
-from booking.rules import Moment as Moment
+from booking.rules import Decision, Guard, Moment, Rule, always
 from booking.schedule import scheduled, turn, waits_for
 from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Payment, Reason
-from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
 
 
 class Signal(Enum):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from booking.state import Event, Refusal, TicketType
-from common.currencies import CURRENCIES, SOURCE, fault_of
-from common.limits import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
+from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 # What the columns hold, in characters.

@@ -17,18 +17,17 @@ from booking import domain
 from booking.admission import Request, admit, asked_for, has_seats, take_seats
 from booking.availability import Availability
 from booking.books import Books
-from booking.domain import Decision, Moment, Signal
+from booking.domain import Signal
 from booking.notices import without_secret
 from booking.queue import placed
 from booking.reports import payment_of
 from booking.repository import Repository
 from booking.requests import Requests, by_operator, check_version
+from booking.rules import Decision, Moment
 from booking.state import Booking, Event, Follow, Refusal, Terms
-from common.actor import Handlers
-from common.currencies import part_fault_of
-from common.envelope import Delivery, Envelope, answers, tell
-from common.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, NotFound, error_for
-from common.messages import (
+from common.contracts.currencies import part_fault_of
+from common.contracts.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, NotFound, error_for
+from common.contracts.messages import (
     BOOKING_PAYMENTS,
     TYPES,
     BookingUnknown,
@@ -40,7 +39,9 @@ from common.messages import (
     RefundBooking,
     RequestPayment,
 )
-from common.telemetry import Metrics
+from common.messaging.envelope import Delivery, Envelope, answers, tell
+from common.messaging.loop import Handlers
+from common.runtime.telemetry import Metrics
 
 log = structlog.get_logger()
 

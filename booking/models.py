@@ -11,7 +11,7 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
-from common.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 
 
 def _one_of(column: str, values: type[BookingStatus] | type[PaymentMethods] | type[PaymentStatus]) -> str:

@@ -6,10 +6,9 @@ from typing import Any
 
 from booking.counts import CallingOff
 from booking.state import Booking, Event, Follow
-from common import resources
-from common.currencies import exponent_of
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
+from common.contracts import resources
+from common.contracts.currencies import exponent_of
+from common.contracts.messages import (
     CancelPaymentIntent,
     CreatePaymentIntent,
     EventChanged,
@@ -17,8 +16,9 @@ from common.messages import (
     RefundPayment,
     SyncPayment,
 )
-from common.resources import PAYABLE
-from common.statuses import BookingStatus
+from common.contracts.resources import PAYABLE
+from common.contracts.statuses import BookingStatus
+from common.messaging.envelope import Delivery, Envelope, tell
 
 
 def shown(booking: Booking) -> resources.Booking:

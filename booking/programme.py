@@ -14,11 +14,11 @@ from booking.notices import shown_event
 from booking.repository import Repository, TicketTypeIdTaken, Work
 from booking.requests import Requests, check_version
 from booking.state import Event, Refusal, TicketType
-from common.actor import Handlers
-from common.envelope import Delivery, Envelope, answer
-from common.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
-from common.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
-from common.resources import RefundRetry, Resource
+from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
+from common.contracts.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
+from common.contracts.resources import RefundRetry, Resource
+from common.messaging.envelope import Delivery, Envelope, answer
+from common.messaging.loop import Handlers
 
 
 class ProgrammeHandlers:

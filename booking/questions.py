@@ -11,12 +11,12 @@ from booking.notices import for_operators, operators_event, shown, shown_event
 from booking.queue import placed
 from booking.repository import BookingFilter, Place, Repository
 from booking.state import Booking, Event
-from common import resources
-from common.actor import Handlers
-from common.envelope import Delivery, Envelope, answer, answers
-from common.errors import EventNotFound, NotFound
-from common.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
-from common.resources import Resource
+from common.contracts import resources
+from common.contracts.errors import EventNotFound, NotFound
+from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
+from common.contracts.resources import Resource
+from common.messaging.envelope import Delivery, Envelope, answer, answers
+from common.messaging.loop import Handlers
 
 OPERATORS_LOOK_BACK = timedelta(days=1)
 # Before every id: a place with it is before all events that start then.

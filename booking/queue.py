@@ -12,12 +12,12 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from booking.counts import Counts
-from common.background import repeat
-from common.bus import Bus
-from common.envelope import tell
-from common.health import Gate
-from common.messages import QueueMoved
-from common.resources import Booking
+from common.contracts.messages import QueueMoved
+from common.contracts.resources import Booking
+from common.messaging.bus import Bus
+from common.messaging.envelope import tell
+from common.runtime.background import repeat
+from common.runtime.health import Gate
 
 # Whoever has set it tells of the queue; the others of the fleet look again when it has expired.
 TURN_KEY = "booking.queue:turn"

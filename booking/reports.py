@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from booking.state import Decline, Dispute, Payment
-from common.messages import PaymentReport
+from common.contracts.messages import PaymentReport
 
 
 def payment_of(message: PaymentReport) -> Payment:

@@ -23,10 +23,10 @@ import orjson
 from booking.counts import CAN_BE_RETRIED, Counts, read_retries
 from booking.request_rows import RequestRows
 from booking.state import Booking, Decline, Dispute, Event, Item, TicketType, Transition
-from common import resources
-from common.database import Database
-from common.sql import assignments, unnest
-from common.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts import resources
+from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.postgres.database import Database
+from common.postgres.sql import assignments, unnest
 
 # Column and type, in the order in which arrays are passed.
 BOOKING_COLUMNS = {

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from common.sql import unnest
+from common.postgres.sql import unnest
 
 COLUMNS = {
     "subject": "varchar",

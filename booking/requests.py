@@ -14,11 +14,11 @@ import orjson
 
 from booking.repository import Work
 from booking.request_rows import AnsweredRequest, RequestId
-from common.envelope import Delivery
-from common.errors import IdempotencyKeyReused, PreconditionFailed
-from common.messages import CancelBooking, OperatorCommand
-from common.resources import Resource, entity_tag
-from common.statuses import CancelReason
+from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
+from common.contracts.messages import CancelBooking, OperatorCommand
+from common.contracts.resources import Resource, entity_tag
+from common.contracts.statuses import CancelReason
+from common.messaging.envelope import Delivery
 
 
 def by_operator(message: object) -> bool:

@@ -12,8 +12,8 @@ from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
-from common.currencies import part_fault_of
-from common.statuses import PaymentStatus
+from common.contracts.currencies import part_fault_of
+from common.contracts.statuses import PaymentStatus
 
 # The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from booking.state import PENDING, Booking, Follow, Terms
-from common.statuses import PaymentStatus
+from common.contracts.statuses import PaymentStatus
 
 # How long a booking waits for an answer before it is driven again, by what it waits for; doubled each time
 # up to a limit: short enough for all to be well half a minute after a fault has ended. A lost webhook is found

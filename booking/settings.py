@@ -8,8 +8,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from booking.state import Terms
-from common.settings import ActorSettings
-from common.urls import PostgresUrl
+from common.runtime.settings import ActorSettings
+from common.runtime.urls import PostgresUrl
 
 
 class BookingSettings(ActorSettings):

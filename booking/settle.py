@@ -16,15 +16,16 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.books import Books
-from booking.domain import Decision, Moment, Signal
+from booking.domain import Signal
 from booking.repository import Place, Repository
+from booking.rules import Decision, Moment
 from booking.schedule import turn, waits_for
 from booking.state import Booking, Follow, Terms
-from common.bus import Bus
-from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
-from common.settler import Settler
-from common.statuses import BookingStatus, CancelReason
-from common.streams import lengths, oldest
+from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
+from common.contracts.statuses import BookingStatus, CancelReason
+from common.messaging.bus import Bus
+from common.messaging.streams import lengths, oldest
+from common.runtime.settler import Settler
 
 # Rows taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200

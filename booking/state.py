@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED

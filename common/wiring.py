@@ -11,20 +11,21 @@ import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
-from common.actor import Actor, Handlers, Intake
-from common.bus import Bus
-from common.clock import Clock, Read, Reading
-from common.database import Database, open_database
-from common.health import HEALTH
-from common.messages import MAILBOXES
-from common.outages import RedisAway
-from common.redis import read_clock
-from common.settings import ActorSettings
-from common.streams import Mailbox, connect, lengths, writable
-from common.supervisor import SUPERVISOR, cancel
-from common.telemetry import METRICS, SAMPLERS
-from common.turns import Turn
-from common.unknown import waiting
+from common.contracts.messages import MAILBOXES
+from common.messaging.actor import Actor
+from common.messaging.bus import Bus
+from common.messaging.loop import Handlers, Intake
+from common.messaging.redis import connect, read_clock, writable
+from common.messaging.streams import Mailbox, lengths
+from common.messaging.turns import Turn
+from common.messaging.unknown import waiting
+from common.postgres.database import Database, open_database
+from common.runtime.clock import Clock, Read, Reading
+from common.runtime.health import HEALTH
+from common.runtime.outages import RedisAway
+from common.runtime.settings import ActorSettings
+from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.telemetry import METRICS, SAMPLERS
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 

@@ -1,6 +1,6 @@
 """`python -m gateway`: the public interface."""
 
-from common.process import main
+from common.runtime.process import main
 from gateway.app import build_app
 from gateway.settings import GatewaySettings
 

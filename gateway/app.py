@@ -10,10 +10,10 @@ from contextlib import suppress
 import aiohttp
 from aiohttp import web
 
-from common.health import HEALTH
-from common.supervisor import SUPERVISOR, cancel
-from common.telemetry import METRICS
-from common.web import new_app
+from common.runtime.health import HEALTH
+from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.telemetry import METRICS
+from common.runtime.web import new_app
 from common.wiring import BLOCKING, BUS, CLOCK, REDIS, bus_context, clock_context, redis_clock
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
 from gateway.docs import PAGES, Pages

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import jwt
 from aiohttp import web
 
-from common.errors import Unauthorized
-from common.ids import uuid7
+from common.contracts.errors import Unauthorized
+from common.contracts.ids import uuid7
 from gateway.settings import GatewaySettings
 
 OPERATOR_SCOPE = "holdfast:operator"

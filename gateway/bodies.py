@@ -1,4 +1,4 @@
-"""What clients send and get, beyond `common.resources`: the models that validate and that OpenAPI is made from."""
+"""What clients send and get, beyond `common/contracts/resources.py`: models that validate and make the OpenAPI."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from common.currencies import LARGEST_AMOUNT
-from common.resources import (
-    QUANTITY_MAX,
-    TICKET_TYPES_MAX,
+from common.contracts.currencies import LARGEST_AMOUNT
+from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.resources import (
     Amount,
     Booking,
     Currency,
@@ -24,10 +18,10 @@ from common.resources import (
     Exponent,
     OperatorsEvent,
     Page,
-    PaymentMethods,
     Resource,
     Transition,
 )
+from common.contracts.statuses import PaymentMethods
 from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time, TimeZone
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from common.errors import MalformedRequest
-from common.resources import entity_tag
+from common.contracts.errors import MalformedRequest
+from common.contracts.resources import entity_tag
 
 # Section 8.8.3 of the RFC; bytes over 0x7F arrive as whatever they decode to.
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"')

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from common.errors import NotFound
+from common.contracts.errors import NotFound
 
 ASSETS = Path(__file__).parent / "assets"
 ASSET_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}

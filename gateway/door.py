@@ -14,11 +14,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 
-from common.background import repeat
-from common.errors import TooManyRequests, Unavailable
-from common.health import Gate
-from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.streams import lengths
+from common.contracts.errors import TooManyRequests, Unavailable
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.messaging.streams import lengths
+from common.runtime.background import repeat
+from common.runtime.health import Gate
 
 WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
 # The longest that Redis is left alone before it is asked again whether it is back.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.errors import (
+from common.contracts.errors import (
     BookingCancelled,
     EventCancelled,
     HoldExpired,
@@ -12,7 +12,8 @@ from common.errors import (
     PaymentRejected,
     SoldOut,
 )
-from common.resources import Booking, BookingStatus, PaymentStatus
+from common.contracts.resources import Booking
+from common.contracts.statuses import BookingStatus, PaymentStatus
 
 # By the reasons of `booking.state.Reason`; of any other (somebody wanted it cancelled, or gave the money back), and
 # of one that a later release adds, `reason` says what it was.

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from aiohttp import web
 
-from common.errors import Forbidden, Unauthorized
-from common.web import Handler
+from common.contracts.errors import Forbidden, Unauthorized
+from common.runtime.web import Handler
 from gateway.auth import AUTHENTICATOR, Identity
 from gateway.door import DOOR, LIMITER, Limiter, client_address
 from gateway.settings import GatewaySettings

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from common.web import Handler
+from common.runtime.web import Handler
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent"

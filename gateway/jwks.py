@@ -10,7 +10,7 @@ import jwt
 import orjson
 import structlog
 
-from common.errors import Unauthorized, Unavailable
+from common.contracts.errors import Unauthorized, Unavailable
 
 FETCH_TIMEOUT_S = 5.0
 # Key sets are a few kilobytes; whatever sends more is not one.

@@ -17,9 +17,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gateway.websocket import CLOSE_SECONDS, Close, Socket
-from gateway.websocket import Topic as Topic
-from gateway.websocket import text_frame as text_frame
+from gateway.websocket import CLOSE_SECONDS, Close, Socket, Topic
 
 # Over how long sockets are closed when all have to come back.
 RENEW_SECONDS = 2.0

@@ -6,12 +6,13 @@ from uuid import UUID
 
 import structlog
 
-from common.envelope import Envelope
-from common.messages import BookingChanged, EventChanged, QueueMoved
-from common.resources import Booking
-from gateway.live import Change, Hub, Topic, text_frame
+from common.contracts.messages import BookingChanged, EventChanged, QueueMoved
+from common.contracts.resources import Booking
+from common.messaging.envelope import Envelope
+from gateway.live import Change, Hub
 from gateway.queue import Queue
 from gateway.waiters import Heard, Waiters
+from gateway.websocket import Topic, text_frame
 
 log = structlog.get_logger()
 

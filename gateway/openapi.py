@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from common import errors
-from common.errors import HoldfastError
-from common.web import PROBLEM_JSON
+from common.contracts import errors
+from common.contracts.errors import HoldfastError
+from common.runtime.web import PROBLEM_JSON
 from gateway.bodies import Auth, Problem, Subscribe, Unsubscribe
 from gateway.guard import Who
 from gateway.links import links

@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 import orjson
 from aiohttp import web
 
-from common.ids import uuid7
-from common.messages import OperatorRequest
+from common.contracts.ids import uuid7
+from common.contracts.messages import OperatorRequest
 from gateway.guard import IDENTITY
 from gateway.params import idempotency_key
 

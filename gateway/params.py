@@ -22,9 +22,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from common.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
-from common.resources import BookingStatus, PaymentStatus
-from common.web import read_body
+from common.contracts.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
+from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Id, Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")

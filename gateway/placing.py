@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from common.bus import Bus
-from common.errors import IdempotencyKeyReused, Timeout
-from common.ids import booking_id
-from common.messages import CreateBooking, ItemRequest
-from common.resources import Booking
-from common.web import TRACEPARENT
+from common.contracts.errors import IdempotencyKeyReused, Timeout
+from common.contracts.ids import booking_id
+from common.contracts.messages import CreateBooking, ItemRequest
+from common.contracts.resources import Booking
+from common.messaging.bus import Bus
+from common.runtime.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import Identity
 from gateway.bodies import NewBooking, QueuedBooking, QueuedItem

@@ -12,9 +12,10 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from common.messages import QueueMoved
-from common.resources import Booking
-from gateway.live import Change, Hub, Topic, text_frame
+from common.contracts.messages import QueueMoved
+from common.contracts.resources import Booking
+from gateway.live import Change, Hub
+from gateway.websocket import Topic, text_frame
 
 # Bookings that are followed; past it the ones longest not looked at are forgotten, and their places with them.
 FOLLOWED_MAX = 100_000

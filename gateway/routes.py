@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from common import errors, health, telemetry
-from common.errors import HoldfastError
-from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.resources import Booking, Event, OperatorsEvent, RefundRetry
-from common.web import Handler
+from common.contracts import errors
+from common.contracts.errors import HoldfastError
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.contracts.resources import Booking, Event, OperatorsEvent, RefundRetry
+from common.runtime import health, telemetry
+from common.runtime.web import Handler
 from gateway import bodies, docs, params, placing, session, views
 from gateway.ends import KINDS
 from gateway.guard import Who, guarded
@@ -171,7 +172,7 @@ PAGES = (
     ),
 )  # fmt: skip
 
-# Served by every process (`common.web.new_app`): listed here to be described.
+# Served by every process (`common.runtime.web.new_app`): listed here to be described.
 PROCESS = (
     Route(
         "GET", "/health/live", health.live, "Whether the process runs", "operations",

@@ -11,12 +11,12 @@ import structlog
 from aiohttp import WebSocketError, WSMsgType, web
 from pydantic import TypeAdapter, ValidationError
 
-from common.bus import Bus
-from common.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
-from common.messages import BOOKING_QUERIES, GetBooking, GetEvent
-from common.outages import Away
-from common.resources import Booking
-from common.web import TRACEPARENT
+from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
+from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
+from common.contracts.resources import Booking
+from common.messaging.bus import Bus
+from common.runtime.outages import Away
+from common.runtime.web import TRACEPARENT
 from common.wiring import BUS
 from gateway.auth import AUTHENTICATOR, Authenticator, Identity
 from gateway.bodies import Auth, ClientMessage, Subscribe, Unsubscribe

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
 
-from common.settings import ActorSettings, CommaSeparated
+from common.runtime.settings import ActorSettings, CommaSeparated
 
 # RFC 7518, section 3.2: an HS256 key has at least as many bits as the hash.
 SECRET_BYTES_MIN = 32

@@ -8,13 +8,12 @@ from uuid import uuid5
 
 from aiohttp import web
 
-from common.currencies import exponent_of
-from common.errors import NothingToPay, Timeout
-from common.ids import uuid7
-from common.messages import (
+from common.contracts.currencies import exponent_of
+from common.contracts.errors import NothingToPay, Timeout
+from common.contracts.ids import uuid7
+from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
-    CancelReason,
     CreateEvent,
     EventChanges,
     GetBooking,
@@ -30,8 +29,9 @@ from common.messages import (
     TicketTypeChange,
     UpdateEvent,
 )
-from common.resources import Booking, BookingStatus, PaymentStatus
-from common.web import TRACEPARENT, json_response, read_body
+from common.contracts.resources import Booking
+from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
+from common.runtime.web import TRACEPARENT, json_response, read_body
 from common.wiring import BUS, CLOCK
 from gateway.auth import Identity, issue_guest
 from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent

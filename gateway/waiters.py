@@ -10,7 +10,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from common.resources import Booking
+from common.contracts.resources import Booking
 
 
 class Heard:

@@ -21,7 +21,7 @@ from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WS_KEY, WebSocketReader
 
-from common.errors import MalformedRequest
+from common.contracts.errors import MalformedRequest
 
 # What the kernel may hold for one socket beyond our own queue: without a bound Linux lets it grow to megabytes.
 KERNEL_BUFFER_BYTES = 65_536

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from common.settings import ProcessSettings
+from common.runtime.settings import ProcessSettings
 from ops.child import HOST, Child, Launch
 
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from common.backoff import Backoff
+from common.runtime.backoff import Backoff
 from ops.errors import StartError
 
 HOST = "127.0.0.1"

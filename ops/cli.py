@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from rich.console import Console
 
-from common.urls import check_postgres_url
+from common.runtime.urls import check_postgres_url
 from ops.errors import StartError
 from ops.installation import Choice
 from ops.layout import Ports, Scale
@@ -175,12 +175,13 @@ def audit(
     does not, 2 when it could not look.
     """
     from ops.audit import command  # Stripe's library takes a second to import
+    from ops.audit.report import CANNOT_LOOK
 
     moment = parse_since(since) if since is not None else None
     try:
         code = asyncio.run(command.run(data, os.environ, moment, settle, as_json=as_json))
     except StartError as error:
-        _fail(error, command.CANNOT_LOOK)
+        _fail(error, CANNOT_LOOK)
     raise typer.Exit(code)
 
 

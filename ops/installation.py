@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from common.urls import postgres_options
+from common.runtime.urls import postgres_options
 from ops.errors import StartError
 
 READ = "SELECT id FROM installation"

@@ -10,8 +10,8 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import BaseORMException
 from tortoise.migrations.api import migrate as run_migrations
 
-from common.database import tortoise_config
-from common.urls import postgres_options
+from common.postgres.database import tortoise_config
+from common.runtime.urls import postgres_options
 from ops.errors import StartError
 from ops.installation import AS_IT_IS, Choice, settle_installation
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from common.backoff import Backoff
+from common.runtime.backoff import Backoff
 from ops.child import Child
 from ops.demo import ensure_event
 from ops.errors import StartError

@@ -1,6 +1,6 @@
 """`python -m payment`."""
 
-from common.process import main
+from common.runtime.process import main
 from payment.app import build_app
 from payment.settings import PaymentSettings
 

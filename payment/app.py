@@ -8,11 +8,11 @@ from datetime import datetime
 
 from aiohttp import web
 
-from common.health import HEALTH
-from common.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
-from common.supervisor import SUPERVISOR, cancel
-from common.telemetry import METRICS
-from common.web import new_app
+from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.runtime.health import HEALTH
+from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.telemetry import METRICS
+from common.runtime.web import new_app
 from common.wiring import (
     BUS,
     CLOCK,

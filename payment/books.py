@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from common.envelope import Delivery, Envelope
+from common.messaging.envelope import Delivery, Envelope
 from payment import domain
 from payment.asking import Whole
 from payment.disputes import Dispute, DisputePicture, taken_in

@@ -21,14 +21,14 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 
-from common.background import repeat
-from common.backoff import Backoff
-from common.bus import Bus
-from common.envelope import Envelope, tell
-from common.health import Gate
-from common.messages import PAYMENT_WEBHOOKS, StripeEventReceived
-from common.outages import said
-from common.streams import oldest
+from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
+from common.messaging.bus import Bus
+from common.messaging.envelope import Envelope, tell
+from common.messaging.streams import oldest
+from common.runtime.background import repeat
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import said
 from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id, without_spent_secret
 from payment.repository import Cursor, Repository
 from payment.stripe_api import PAGE, Page, Refused, StripeApi, Unanswered

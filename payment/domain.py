@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from uuid import UUID
 
-from common.statuses import IntentStatus, PaymentMethods
+from common.contracts.statuses import IntentStatus, PaymentMethods
 from payment.disputes import DROPPED, Dispute, summary
 from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
 

@@ -15,9 +15,7 @@ from uuid import UUID
 import orjson
 import structlog
 
-from common.actor import Handler, Handlers
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
+from common.contracts.messages import (
     CancelPaymentIntent,
     CreatePaymentIntent,
     PaymentReportApplied,
@@ -25,19 +23,13 @@ from common.messages import (
     StripeEventReceived,
     SyncPayment,
 )
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.loop import Handler, Handlers
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books
 from payment.disputes import DisputePicture
-from payment.domain import (
-    CANCELED,
-    CREATING,
-    REFUSED_PAUSES,
-    Decline,
-    Doubt,
-    Payment,
-    Picture,
-)
+from payment.domain import CANCELED, CREATING, REFUSED_PAUSES, Decline, Doubt, Payment, Picture
 from payment.lost import LostRows, lost_ones
 from payment.orphans import Place
 from payment.pictures import ChargeRefunded, StripeEvent, read_event

@@ -13,9 +13,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from common.actor import Handlers
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
+from common.contracts.messages import (
     BookingUnknown,
     CancelPaymentIntent,
     CloseStrayIntent,
@@ -23,7 +21,9 @@ from common.messages import (
     RefundPayment,
     SyncPayment,
 )
-from common.statuses import IntentStatus
+from common.contracts.statuses import IntentStatus
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.loop import Handlers
 from payment import asking, domain, orphans
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from common.statuses import PaymentMethods
+from common.contracts.statuses import PaymentMethods
 
 # The methods of which Stripe tells at once whether they have succeeded: the page of each says "immediate
 # notification", as https://docs.stripe.com/payments/payment-methods#payment-notification means it. What is not in

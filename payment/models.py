@@ -7,7 +7,7 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
-from common.statuses import PaymentMethods
+from common.contracts.statuses import PaymentMethods
 
 STATUSES = (
     "'creating', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', "

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID, uuid5
 
-from common.statuses import IntentStatus
+from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import DRIVE_FIRST, SUCCEEDED, Payment, Picture
 from payment.pictures import StripeEvent

@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from common.redis import Script
+from common.messaging.redis import Script
 
 
 class Lane(StrEnum):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from common.statuses import IntentStatus
+from common.contracts.statuses import IntentStatus
 from payment.disputes import DisputePicture
 from payment.domain import TERMINAL, Attempt, Decline, Picture, Source
 from payment.refunds import RefundPicture, RefundStatus

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from common.envelope import Delivery, Envelope, tell
-from common.messages import RefundPayment, SyncPayment
+from common.contracts.messages import RefundPayment, SyncPayment
+from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, domain
 from payment.asking import Nothing, NotMade, side_by_side
 from payment.books import Books

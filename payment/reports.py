@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
+from common.contracts.messages import (
     DisputeUpdated,
     PaymentActionRequired,
     PaymentCanceled,
@@ -17,8 +16,9 @@ from common.messages import (
     PaymentSucceeded,
     RefundUpdated,
 )
-from common.resources import Dispute as DisputeShown
-from common.resources import PaymentError
+from common.contracts.resources import Dispute as DisputeShown
+from common.contracts.resources import PaymentError
+from common.messaging.envelope import Delivery, Envelope, tell
 from payment.disputes import Dispute
 from payment.domain import Payment, Report, refunds_shown, report_of
 from payment.refunds import Refund

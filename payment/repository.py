@@ -15,11 +15,11 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from common.database import Database
-from common.messages import CreatePaymentIntent
-from common.outages import DatabaseAway
-from common.sql import assignments, unnest
-from common.statuses import IntentStatus, PaymentMethods
+from common.contracts.messages import CreatePaymentIntent
+from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.postgres.database import Database
+from common.postgres.sql import assignments, unnest
+from common.runtime.outages import DatabaseAway
 from payment.disputes import Dispute
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
 from payment.orphans import Stray

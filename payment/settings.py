@@ -9,8 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
-from common.settings import ActorSettings, CommaSeparated
-from common.urls import PostgresUrl
+from common.runtime.settings import ActorSettings, CommaSeparated
+from common.runtime.urls import PostgresUrl
 from payment.orphans import OrphanTerms
 
 # Stripe's default limits: https://docs.stripe.com/rate-limits.

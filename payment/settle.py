@@ -10,10 +10,10 @@ from datetime import datetime
 
 import structlog
 
-from common.bus import Bus
-from common.envelope import Envelope, tell
-from common.messages import CloseStrayIntent, RefundPayment, SyncPayment
-from common.settler import Settler
+from common.contracts.messages import CloseStrayIntent, RefundPayment, SyncPayment
+from common.messaging.bus import Bus
+from common.messaging.envelope import Envelope, tell
+from common.runtime.settler import Settler
 from payment.handlers import drive
 from payment.reports import report
 from payment.repository import Repository

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
-from common.sql import assignments, unnest
-from common.statuses import IntentStatus
+from common.contracts.statuses import IntentStatus
+from common.postgres.sql import assignments, unnest
 from payment.orphans import Stray
 from payment.refunds import RefundStatus
 

@@ -21,9 +21,9 @@ import stripe
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from common.backoff import Backoff
-from common.health import Gate
-from common.telemetry import LATENCY_S
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.telemetry import LATENCY_S
 from payment.pacing import Lane, Pacer
 from payment.pictures import Json
 from payment.refunds import Refund

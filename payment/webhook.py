@@ -13,11 +13,11 @@ import structlog
 from aiohttp import web
 from stripe import SignatureVerificationError, WebhookSignature
 
-from common.envelope import Envelope, tell
-from common.errors import HoldfastError, MalformedRequest, Unavailable
-from common.messages import StripeEventReceived
-from common.outages import RedisAway
-from common.web import TRACEPARENT, json_response, read_body
+from common.contracts.errors import HoldfastError, MalformedRequest, Unavailable
+from common.contracts.messages import StripeEventReceived
+from common.messaging.envelope import Envelope, tell
+from common.runtime.outages import RedisAway
+from common.runtime.web import TRACEPARENT, json_response, read_body
 from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id, without_spent_secret
 
 log = structlog.get_logger()

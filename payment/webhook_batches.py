@@ -16,14 +16,14 @@ from typing import Any
 
 import structlog
 
-from common.bus import Bus
-from common.envelope import Delivery, Envelope
-from common.loop import Handler
-from common.messages import PAYMENT_WEBHOOKS
-from common.outages import Away, RedisAway, log_away, said
-from common.reporting import Reporter
-from common.streams import Entry
-from common.telemetry import Metrics
+from common.contracts.messages import PAYMENT_WEBHOOKS
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope
+from common.messaging.loop import Handler
+from common.messaging.reporting import Reporter
+from common.messaging.streams import Entry
+from common.runtime.outages import Away, RedisAway, log_away, said
+from common.runtime.telemetry import Metrics
 
 # One batch is given up after this many seconds. Stripe counts a webhook as failed that is not answered soon, and
 # names no time (https://docs.stripe.com/webhooks#acknowledge-events-immediately).

@@ -2,7 +2,7 @@
 
 from bench.reference.app import build_app
 from bench.reference.settings import ReferenceSettings
-from common.process import main
+from common.runtime.process import main
 
 if __name__ == "__main__":
     main("reference", ReferenceSettings, build_app)

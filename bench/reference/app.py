@@ -16,14 +16,14 @@ from bench.reference import orders
 from bench.reference.settings import ReferenceSettings
 from bench.reference.streams import BLOCK_MS, Streams
 from booking.models import Booking
-from common.database import tortoise_config
-from common.errors import Forbidden, Unavailable
-from common.health import HEALTH
-from common.ids import booking_id
-from common.outages import RedisAway
-from common.redis import connect
-from common.supervisor import SUPERVISOR, cancel
-from common.web import new_app, read_body
+from common.contracts.errors import Forbidden, Unavailable
+from common.contracts.ids import booking_id
+from common.messaging.redis import connect
+from common.postgres.database import tortoise_config
+from common.runtime.health import HEALTH
+from common.runtime.outages import RedisAway
+from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.web import new_app, read_body
 from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
 from gateway.bodies import NewBooking, NewEvent
 from gateway.params import idempotency_key, path_id, read

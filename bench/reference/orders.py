@@ -11,9 +11,9 @@ from tortoise.expressions import F
 from tortoise.transactions import in_transaction
 
 from booking.models import Booking, BookingTransition, Event, TicketType
-from common import errors, resources
-from common.ids import uuid7
-from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts import errors, resources
+from common.contracts.ids import uuid7
+from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from gateway.bodies import NewBooking, NewEvent
 from payment.domain import Picture
 from payment.models import Payment

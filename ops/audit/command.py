@@ -17,7 +17,6 @@ from ops.audit.ledger import open_ledger
 from ops.audit.look import Audit, Outcome
 from ops.audit.mailboxes import read_mailboxes
 from ops.audit.places import Places, find_places
-from ops.audit.report import CANNOT_LOOK as CANNOT_LOOK
 
 
 async def run(

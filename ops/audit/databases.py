@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from common.urls import postgres_options
+from common.runtime.urls import postgres_options
 from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from common.health import Gate
+from common.runtime.health import Gate
 from ops.audit.databases import CannotLook
 from ops.audit.facts import Case, Intent, StripeRefund
 from payment.pacing import Lane, Pacer

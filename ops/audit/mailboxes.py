@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from common.messages import MAILBOXES
-from common.outages import RedisAway
-from common.streams import connect, dead_letters, lengths
-from common.unknown import unknown_messages
+from common.contracts.messages import MAILBOXES
+from common.messaging.redis import connect
+from common.messaging.streams import dead_letters, lengths
+from common.messaging.unknown import unknown_messages
+from common.runtime.outages import RedisAway
 
 
 @dataclass(frozen=True)

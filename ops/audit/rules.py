@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
-from ops.audit.money import STUCK as STUCK
+from ops.audit.money import STUCK
 from payment.disputes import DROPPED
 
 # What a pending booking says of its payment, by the intent's status.

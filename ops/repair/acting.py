@@ -10,11 +10,12 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from common.bus import Bus
-from common.envelope import tell
-from common.messages import PAYMENT_COMMANDS, SyncPayment
-from common.outages import Away
-from common.streams import connect, lengths
+from common.contracts.messages import PAYMENT_COMMANDS, SyncPayment
+from common.messaging.bus import Bus
+from common.messaging.envelope import tell
+from common.messaging.redis import connect
+from common.messaging.streams import lengths
+from common.runtime.outages import Away
 from ops.errors import StartError
 from ops.repair.plan import Act, Kind
 

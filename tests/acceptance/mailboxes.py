@@ -8,8 +8,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES
-from common.streams import lengths
+from common.contracts.messages import MAILBOXES
+from common.messaging.streams import lengths
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.waiting import eventually
 

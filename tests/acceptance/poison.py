@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from common.messages import TYPES
-from common.streams import dead_letters
+from common.contracts.messages import TYPES
+from common.messaging.streams import dead_letters
 from tests.acceptance.client import Json
 
 Fields = dict[str, str | bytes]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common.messages import PAYMENT_INTENTS
+from common.contracts.messages import PAYMENT_INTENTS
 from ops.actor import ActorProcess
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json

@@ -11,7 +11,13 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from common.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_PAYMENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_INTENTS,
+    PAYMENT_WEBHOOKS,
+)
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE, Customer, customer, customers, seats

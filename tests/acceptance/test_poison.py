@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES, PAYMENT_INTENTS
-from common.streams import dead_letters
-from common.unknown import unknown_messages
+from common.contracts.messages import MAILBOXES, PAYMENT_INTENTS
+from common.messaging.streams import dead_letters
+from common.messaging.unknown import unknown_messages
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.holdfast import Holdfast

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from common.messages import PAYMENT_INTENTS
+from common.contracts.messages import PAYMENT_INTENTS
 from tests.acceptance.customers import customer
 from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.mailboxes import until_waiting

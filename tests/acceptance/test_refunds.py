@@ -8,14 +8,7 @@ import pytest
 
 from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
-from tests.acceptance.customers import (
-    CANCELLABLE,
-    Customer,
-    customers,
-    operator_cancels,
-    operator_refunds,
-    seats,
-)
+from tests.acceptance.customers import CANCELLABLE, Customer, customers, operator_cancels, operator_refunds, seats
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import REFUND_FAILS
 from tests.acceptance.waiting import eventually

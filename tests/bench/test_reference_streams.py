@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from bench.reference import streams
 from bench.reference.streams import GROUP, WEBHOOKS, Streams
-from common.redis import connect
-from common.supervisor import cancel
+from common.messaging.redis import connect
+from common.runtime.supervisor import cancel
 from ops.redis import RedisServer
 
 PATIENCE_SECONDS = 10.0

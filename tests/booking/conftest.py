@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from common.database import Database, open_database
-from common.streams import connect
+from common.messaging.redis import connect
+from common.postgres.database import Database, open_database
 from tests.booking.stage import TABLES, Stage
 from tests.servers import empty
 

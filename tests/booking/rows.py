@@ -12,15 +12,12 @@ from unittest.mock import patch
 from uuid import UUID
 
 from booking import domain
-from booking.domain import Decision, Moment, Signal
-from booking.rules import Rule
+from booking.domain import Signal
+from booking.rules import Decision, Moment, Rule
 from booking.state import Booking as Known
-from common.envelope import decode
-from common.messages import (
+from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
-    CancelReason,
-    IntentStatus,
     Message,
     PaymentReport,
     PaymentReportApplied,
@@ -28,9 +25,10 @@ from common.messages import (
     RefundBooking,
     Reply,
 )
-from common.resources import Booking, PaymentError
-from common.statuses import BookingStatus
-from common.streams import Entry
+from common.contracts.resources import Booking, PaymentError
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus
+from common.messaging.envelope import decode
+from common.messaging.streams import Entry
 from tests.booking.samples import AMOUNT, DECLINE, FIRST, OTHER, PART
 from tests.booking.stage import TERMS, Show, Stage, report
 

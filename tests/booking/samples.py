@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.domain import Moment
+from booking.rules import Moment
 from booking.schedule import scheduled
 from booking.state import Booking, Decline, Item, Payment, Terms
-from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))

@@ -19,17 +19,12 @@ from booking.questions import QuestionHandlers
 from booking.repository import Repository
 from booking.settle import BookingSettler
 from booking.state import Terms
-from common.bus import Bus
-from common.database import Database
-from common.envelope import Delivery, Envelope, tell
-from common.ids import uuid7
-from common.messages import (
+from common.contracts.ids import uuid7
+from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
-    CancelReason,
     CreateBooking,
     CreateEvent,
-    IntentStatus,
     ItemRequest,
     Message,
     NewTicketType,
@@ -37,9 +32,13 @@ from common.messages import (
     PaymentSucceeded,
     Reply,
 )
-from common.resources import Booking
-from common.streams import Entry
-from common.telemetry import Metrics
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason, IntentStatus
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.streams import Entry
+from common.postgres.database import Database
+from common.runtime.telemetry import Metrics
 
 TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries"
 ENTRIES = count(1)

@@ -11,19 +11,19 @@ import pytest
 from booking import settle
 from booking.availability import Availability
 from booking.settle import BookingSettler
-from common.messages import (
+from common.contracts.messages import (
     CancelEvent,
     CreateBooking,
     EventChanged,
     GetEvent,
-    IntentStatus,
     ListEvents,
     PaymentCanceled,
     PaymentIntentRejected,
     RefundBooking,
     RefundUpdated,
 )
-from common.resources import Booking, OperatorsEvent, Progress, Refunds
+from common.contracts.resources import Booking, OperatorsEvent, Progress, Refunds
+from common.contracts.statuses import IntentStatus
 from tests.booking.stage import TERMS, Show, Stage, report
 
 CALL_OFF_AGAIN = timedelta(seconds=16)

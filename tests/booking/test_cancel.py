@@ -7,17 +7,16 @@ from uuid import uuid4
 
 import pytest
 
-from common.messages import (
+from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
-    CancelReason,
-    IntentStatus,
     PaymentCanceled,
     RefundBooking,
     RefundPayment,
     Reply,
     RequestPayment,
 )
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Stage, asked, of, report
 
 LATER = datetime.now(UTC) + timedelta(days=1)

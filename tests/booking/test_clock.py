@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from booking.app import SETTLER, build_app
 from booking.settings import BookingSettings
-from common.messages import BOOKING_PAYMENTS
-from common.outages import Away
-from common.settings import load
-from common.telemetry import METRICS
+from common.contracts.messages import BOOKING_PAYMENTS
+from common.runtime.outages import Away
+from common.runtime.settings import load
+from common.runtime.telemetry import METRICS
 from common.wiring import CLOCK
 from tests.booking.stage import Stage
 from tests.common.stage import until
@@ -72,7 +72,7 @@ async def test_nothing_acts_before_the_time_is_known(
     async def silent(*_: object) -> None:
         await never.wait()
 
-    monkeypatch.setattr("common.database.Database.read_clock", silent)
+    monkeypatch.setattr("common.postgres.database.Database.read_clock", silent)
     held = await stage.pending(await stage.show(10))
     past = "UPDATE bookings SET expires_at = now() - interval '1 s', settle_after = now() WHERE id = $1"
     await stage.rows(past, held.id)

@@ -9,17 +9,17 @@ from uuid import UUID, uuid4
 import pytest
 
 from booking.state import Event
-from common.messages import (
+from common.contracts.messages import (
     BookingChanged,
     CreateBooking,
     CreatePaymentIntent,
     EventChanges,
-    IntentStatus,
     ItemRequest,
     Reply,
     UpdateEvent,
 )
-from common.resources import Booking
+from common.contracts.resources import Booking
+from common.contracts.statuses import IntentStatus
 from tests.booking.stage import TERMS, Show, Stage, asked, of, report
 
 

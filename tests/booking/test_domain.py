@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from booking.domain import LIVE, TABLE, Decision, Signal, decide, take_report
+from booking.domain import LIVE, TABLE, Signal, decide, take_report
+from booking.rules import Decision
 from booking.state import Booking
 from tests.booking.samples import (
     AMOUNT,

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from booking.domain import Decision, Signal, cancel_reason, decide, take_report
+from booking.domain import Signal, cancel_reason, decide, take_report
+from booking.rules import Decision
 from booking.state import Booking, Event, Follow, Payment
-from common.statuses import BookingStatus, CancelReason, PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
 from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, moment, report, violations
 
 BY_HAND = UUID(int=13)

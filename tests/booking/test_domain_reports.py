@@ -10,7 +10,6 @@ from uuid import uuid4
 import pytest
 
 from booking.domain import (
-    Decision,
     Signal,
     conflicts,
     decide,
@@ -21,8 +20,9 @@ from booking.domain import (
     take_report,
     wants_seats_again,
 )
+from booking.rules import Decision
 from booking.state import Booking, Follow, Payment
-from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from tests.booking.samples import (
     AMOUNT,
     DECLINE,

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking.admission import Request, admit
-from booking.domain import Decision, Signal, decide, drive, moves, seats_moved, take_report, takes
+from booking.domain import Signal, decide, drive, moves, seats_moved, take_report, takes
+from booking.rules import Decision
 from booking.state import Booking, Event, Item, Payment, Refusal, TicketType
-from common.statuses import BookingStatus, IntentStatus
+from common.contracts.statuses import BookingStatus, IntentStatus
 from tests.booking.samples import AMOUNT, DECLINE, NOW, SEATS, STATES, TERMS, moment, report, violations
 
 S = BookingStatus

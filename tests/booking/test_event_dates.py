@@ -12,7 +12,7 @@ from booking.admission import sale_closed
 from booking.domain import cancel_reason
 from booking.events import TicketTypeChange, change, refusal_of_new
 from booking.state import Event, Refusal, TicketType
-from common.statuses import CancelReason
+from common.contracts.statuses import CancelReason
 from tests.booking.samples import NOW, STATES
 
 A, B = UUID(int=21), UUID(int=22)

@@ -11,7 +11,7 @@ import pytest
 from booking import events
 from booking.events import NEW_NEEDS, TicketTypeChange, call_off
 from booking.state import Event, Refusal, TicketType
-from common.limits import TICKET_TYPES_MAX
+from common.contracts.limits import TICKET_TYPES_MAX
 from tests.booking.samples import NOW
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))

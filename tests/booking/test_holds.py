@@ -12,7 +12,7 @@ from booking.domain import drive, take_report
 from booking.schedule import CLOCKS_APART, turn
 from booking.settings import BookingSettings
 from booking.state import Booking, Follow, Payment, Terms
-from common.statuses import BookingStatus
+from common.contracts.statuses import BookingStatus
 from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, moment, report
 
 MINUTE = timedelta(minutes=1)

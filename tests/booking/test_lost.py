@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
-from common.envelope import Envelope
-from common.messages import (
+from common.contracts.messages import (
     BookingUnknown,
     CancelBooking,
     CancelPaymentIntent,
-    CancelReason,
-    IntentStatus,
     PaymentReportApplied,
     RefundPayment,
     SyncPayment,
 )
+from common.contracts.statuses import CancelReason, IntentStatus
+from common.messaging.envelope import Envelope
 from tests.booking.stage import Stage, report
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from booking.repository import EVENT_PAGE, NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
 from booking.settle import BookingSettler
-from common.bus import Bus
-from common.settler import LOOK_S
-from common.streams import connect
+from common.messaging.bus import Bus
+from common.messaging.redis import connect
+from common.runtime.settler import LOOK_S
 from tests.booking.stage import TERMS, Stage
 
 # Confirmed and cancelled bookings, and the events that they are of.

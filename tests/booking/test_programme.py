@@ -6,17 +6,17 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from common.messages import (
+from common.contracts.messages import (
     CancelEvent,
     CreateEvent,
     EventChanges,
     GetEvent,
-    IntentStatus,
     PaymentCanceled,
     TicketTypeChange,
     UpdateEvent,
 )
-from common.resources import Event
+from common.contracts.resources import Event
+from common.contracts.statuses import IntentStatus
 from tests.booking.stage import Stage, new_event, report
 
 

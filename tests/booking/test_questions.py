@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from common.messages import (
+from common.contracts.messages import (
     DisputeUpdated,
     GetBooking,
     GetEvent,
     GetHistory,
-    IntentStatus,
     ListBookings,
     ListEvents,
     Message,
     RefundUpdated,
     Reply,
 )
-from common.resources import Booking, Dispute
+from common.contracts.resources import Booking, Dispute
+from common.contracts.statuses import IntentStatus
 from tests.booking.stage import Stage, report
 
 OPENED = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -9,17 +9,16 @@ from uuid import UUID
 
 from booking.counts import QUEUED
 from booking.queue import SAMPLED, TURN_KEY, Queue
-from common.messages import (
-    CancelReason,
+from common.contracts.messages import (
     GetBooking,
-    IntentStatus,
     ListBookings,
     Message,
     PaymentIntentCreated,
     QueueMoved,
     RequestPayment,
 )
-from common.resources import Booking
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Show, Stage, report
 
 

@@ -9,16 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from booking.settle import CALL_OFF_AGAIN, PASS_MAX
-from common.messages import (
-    CancelReason,
-    GetBooking,
-    GetEvent,
-    IntentStatus,
-    ListBookings,
-    RefundUpdated,
-    RetryRefunds,
-)
-from common.resources import Booking, OperatorsEvent, RefundRetry
+from common.contracts.messages import GetBooking, GetEvent, ListBookings, RefundUpdated, RetryRefunds
+from common.contracts.resources import Booking, OperatorsEvent, RefundRetry
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Show, Stage, new_event, report
 
 THOUSAND = 1000

@@ -10,18 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from common.ids import uuid7
-from common.limits import TICKET_TYPES_MAX
-from common.messages import (
+from common.contracts.ids import uuid7
+from common.contracts.limits import TICKET_TYPES_MAX
+from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
-    CancelReason,
     CreateBooking,
     EventChanges,
     GetBooking,
     GetEvent,
     GetHistory,
-    IntentStatus,
     ItemRequest,
     Message,
     NewTicketType,
@@ -31,7 +29,8 @@ from common.messages import (
     TicketTypeChange,
     UpdateEvent,
 )
-from common.resources import Booking
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import TABLES, Show, Stage, new_event, report
 
 START = datetime(2031, 1, 1, 20, tzinfo=UTC)

@@ -11,15 +11,15 @@ import asyncpg
 import pytest
 
 from booking.events import call_off
-from common.messages import (
+from common.contracts.messages import (
     BookingChanged,
-    IntentStatus,
     PaymentCanceled,
     PaymentDeclined,
     PaymentIntentCreated,
     PaymentReportApplied,
 )
-from common.resources import Booking, PaymentError
+from common.contracts.resources import Booking, PaymentError
+from common.contracts.statuses import IntentStatus
 from tests.booking.stage import Stage, asked, of, report
 from tests.common.stage import until
 

@@ -11,13 +11,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.messages import (
+from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
-    CancelReason,
     CreateEvent,
     EventChanges,
-    IntentStatus,
     OperatorCommand,
     OperatorRequest,
     RefundBooking,
@@ -27,6 +25,7 @@ from common.messages import (
     TicketTypeChange,
     UpdateEvent,
 )
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Show, Stage, delivery, new_event, of, report
 
 

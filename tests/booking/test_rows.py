@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from booking.domain import Signal, take_report
-from common.messages import DisputeUpdated, RefundPayment, RefundUpdated
-from common.resources import Booking
-from common.statuses import BookingStatus
+from common.contracts.messages import DisputeUpdated, RefundPayment, RefundUpdated
+from common.contracts.resources import Booking
+from common.contracts.statuses import BookingStatus
 from tests.booking.rows import (
     HAPPENINGS,
     STORIES,

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.messages import CreateBooking, ItemRequest, Message, Reply
-from common.resources import Booking
+from common.contracts.messages import CreateBooking, ItemRequest, Message, Reply
+from common.contracts.resources import Booking
 from tests.booking.rows import CANCELED, CUSTOMER, EXPIRED, GRACE_OVER, INTENT, PAID, Scene, cancels, scene, tells
 from tests.booking.samples import AMOUNT
 from tests.booking.stage import Show, Stage, asked, of

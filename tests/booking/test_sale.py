@@ -10,17 +10,16 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from common.messages import (
-    CancelReason,
+from common.contracts.messages import (
     EventChanges,
     GetEvent,
-    IntentStatus,
     ListEvents,
     RefundBooking,
     Reply,
     TicketTypeChange,
     UpdateEvent,
 )
+from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Stage, new_event, of, report
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -9,7 +9,7 @@ import pytest
 from booking.domain import drive, take_report
 from booking.schedule import WAITS, scheduled, turn, waits_for
 from booking.state import Booking, Follow
-from common.statuses import BookingStatus
+from common.contracts.statuses import BookingStatus
 from tests.booking.samples import CONFIRMED, ENDED, NOW, PENDING, STATES, TERMS, booking, moment, report, violations
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

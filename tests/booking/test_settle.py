@@ -10,17 +10,16 @@ from uuid import uuid4
 import pytest
 
 from booking import settle
-from common.envelope import tell
-from common.messages import (
-    CancelReason,
+from common.contracts.messages import (
     CreatePaymentIntent,
     EventChanged,
-    IntentStatus,
     PaymentCanceled,
     PaymentDeclined,
     SyncPayment,
 )
-from common.outages import RedisAway
+from common.contracts.statuses import CancelReason, IntentStatus
+from common.messaging.envelope import tell
+from common.runtime.outages import RedisAway
 from tests.booking.stage import Stage, report
 
 SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from booking.domain import TABLE, Signal
 from booking.state import Reason
-from common.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
 

@@ -6,11 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from common.messages import (
+from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
     CancelEvent,
-    CancelReason,
     EventChanges,
     GetEvent,
     OperatorRequest,
@@ -18,6 +17,7 @@ from common.messages import (
     Reply,
     UpdateEvent,
 )
+from common.contracts.statuses import CancelReason
 from tests.booking.stage import Stage, of
 
 

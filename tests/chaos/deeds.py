@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES
+from common.contracts.messages import MAILBOXES
 from ops.child import Child
 from ops.errors import StartError
 from ops.redis import RedisServer

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES
+from common.contracts.messages import MAILBOXES
 from ops.layout import Scale
 from tests.acceptance.conftest import IMPATIENT
 from tests.acceptance.holdfast import Holdfast, running

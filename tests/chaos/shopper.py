@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from common.ids import booking_id
+from common.contracts.ids import booking_id
 from tests.acceptance.client import Json
 from tests.acceptance.stripe_side import AUTHENTICATED, BANK_DEBIT, DECLINED, VISA
 from tests.chaos.browser import Browser, Paid

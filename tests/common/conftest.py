@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from common.database import Database, open_database
-from common.streams import connect
+from common.messaging.redis import connect
+from common.postgres.database import Database, open_database
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
 from tests.common.stage import BLOCK_MS, Stage

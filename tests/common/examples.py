@@ -6,23 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from common import messages as m
-from common.resources import (
+from common.contracts import messages as m
+from common.contracts.resources import (
     Booking,
-    BookingStatus,
     Dispute,
     Event,
     Item,
     OperatorsEvent,
     OperatorsTicketType,
     PaymentError,
-    PaymentStatus,
     PaymentSummary,
     Progress,
     Refunds,
     TicketType,
 )
-from common.statuses import CancelReason, IntentStatus, PaymentMethods
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from common.streams import Entry, Mailbox, dead_letters, lengths, oldest
+from common.messaging.streams import Entry, Mailbox, dead_letters, lengths, oldest
 
 MILLISECOND = timedelta(milliseconds=1)
 STREAM = "model"

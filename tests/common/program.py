@@ -8,10 +8,10 @@ from typing import Literal
 
 from aiohttp import web
 
-from common.process import main
-from common.settings import ProcessSettings
-from common.supervisor import SUPERVISOR, finish
-from common.web import new_app, read_body
+from common.runtime.process import main
+from common.runtime.settings import ProcessSettings
+from common.runtime.supervisor import SUPERVISOR, finish
+from common.runtime.web import new_app, read_body
 
 
 class Settings(ProcessSettings):

@@ -11,16 +11,23 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
-from common.actor import Actor, Intake
-from common.bus import Bus
-from common.envelope import Delivery, Envelope, decode, tell
-from common.health import Health
-from common.messages import PAYMENT_COMMANDS, CancelPaymentIntent, Message, PaymentReportApplied, SyncPayment
-from common.outages import DatabaseAway
-from common.settings import ActorSettings
-from common.streams import Entry, Mailbox, dead_letters
-from common.telemetry import Metrics
-from common.turns import Turn
+from common.contracts.messages import (
+    PAYMENT_COMMANDS,
+    CancelPaymentIntent,
+    Message,
+    PaymentReportApplied,
+    SyncPayment,
+)
+from common.messaging.actor import Actor
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, decode, tell
+from common.messaging.loop import Intake
+from common.messaging.streams import Entry, Mailbox, dead_letters
+from common.messaging.turns import Turn
+from common.runtime.health import Health
+from common.runtime.outages import DatabaseAway
+from common.runtime.settings import ActorSettings
+from common.runtime.telemetry import Metrics
 
 BLOCK_MS = 20
 GROUP = "payment"

@@ -12,22 +12,16 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common import bus as bus_module
-from common.bus import Bus, replies_stream
-from common.envelope import Delivery, Envelope, answer, decode, tell
-from common.errors import Conflict, EventNotFound, HoldfastError, Timeout, Unavailable
-from common.health import Gate
-from common.messages import (
-    BOOKING_QUERIES,
-    NOTIFICATIONS,
-    BookingChanged,
-    GetEvent,
-    Reply,
-    SyncPayment,
-)
-from common.outages import RedisAway
-from common.resources import Booking
-from common.streams import Entry, Tail, connect
+from common.contracts.errors import Conflict, EventNotFound, HoldfastError, Timeout, Unavailable
+from common.contracts.messages import BOOKING_QUERIES, NOTIFICATIONS, BookingChanged, GetEvent, Reply, SyncPayment
+from common.contracts.resources import Booking
+from common.messaging import bus as bus_module
+from common.messaging.bus import Bus, replies_stream
+from common.messaging.envelope import Delivery, Envelope, answer, decode, tell
+from common.messaging.redis import connect
+from common.messaging.streams import Entry, Tail
+from common.runtime.health import Gate
+from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
@@ -138,7 +132,7 @@ async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bus bounds a pipeline as a whole: its client sets no timers."""
-    monkeypatch.setattr("common.bus.ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("common.messaging.bus.ANSWER_TIMEOUT_S", 0.2)
     client = connect(own_redis.url, timed=False)
     bus = Bus(client, source="/x", instance="x")
     await bus.publish([sync()])

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common.clock import JUMP_CONFIRMED_BY, JUMP_MAX_S, ROUND_TRIP_MAX_S, Clock, Reading
-from common.database import open_database
-from common.health import Gate
-from common.outages import Away
-from common.redis import read_clock
+from common.messaging.redis import read_clock
+from common.postgres.database import open_database
+from common.runtime.clock import JUMP_CONFIRMED_BY, JUMP_MAX_S, ROUND_TRIP_MAX_S, Clock, Reading
+from common.runtime.health import Gate
+from common.runtime.outages import Away
 from tests.common.stage import PATIENCE_S, until
 
 LIMIT_S = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.currencies import CURRENCIES, LARGEST_AMOUNT, exponent_of, fault_of, part_fault_of
+from common.contracts.currencies import CURRENCIES, LARGEST_AMOUNT, exponent_of, fault_of, part_fault_of
 from sandbox import currencies as stand_in
 from sandbox.errors import ParameterError
 

@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common import database as module
-from common.database import Database, open_database, tortoise_config
-from common.outages import DatabaseAway
+from common.postgres import database as module
+from common.postgres.database import Database, open_database, tortoise_config
+from common.runtime.outages import DatabaseAway
 from ops.child import free_port
 from ops.postgres import Postgres
 from tests.common.stage import until

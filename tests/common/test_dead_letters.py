@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from common.streams import dead_letters, replay
+from common.messaging.streams import dead_letters, replay
 from tests.common.stage import BLOCK_MS, STREAM, Stage, finish
 
 FIELDS = {"type": "some.thing", "data": '{"a": 1}'}

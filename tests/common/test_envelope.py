@@ -10,9 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.envelope import Delivery, Envelope, Undecodable, answer, decode, new_traceparent, tell
-from common.errors import NotOnSale
-from common.messages import (
+from common.contracts.errors import NotOnSale
+from common.contracts.messages import (
     MAILBOXES,
     TYPES,
     EventChanges,
@@ -24,7 +23,9 @@ from common.messages import (
     SyncPayment,
     UpdateEvent,
 )
-from common.streams import Entry
+from common.messaging.envelope import Delivery, Envelope, Undecodable, answer, decode, tell
+from common.messaging.streams import Entry
+from common.runtime.tracing import new_traceparent
 from tests.common.examples import EXAMPLES, REPORT
 
 TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")

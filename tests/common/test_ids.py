@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from common.backoff import Backoff
-from common.ids import booking_id, message_id, uuid7
+from common.contracts.ids import booking_id, message_id, uuid7
+from common.runtime.backoff import Backoff
 
 
 def test_new_ids_are_uuids_of_version_7() -> None:

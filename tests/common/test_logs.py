@@ -18,7 +18,7 @@ SCRIPT = """
 import logging, sys
 from uuid import uuid4
 import structlog
-from common import logs
+from common.runtime import logs
 
 logs.configure(sys.argv[1], sys.argv[2], "gateway", "one")
 log = structlog.get_logger()

@@ -9,15 +9,12 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from common import loop
-from common.actor import in_order
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
-    CancelPaymentIntent,
-    SyncPayment,
-)
-from common.outages import DatabaseAway
-from common.streams import Entry, dead_letters
+from common.contracts.messages import CancelPaymentIntent, SyncPayment
+from common.messaging import loop
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.loop import in_order
+from common.messaging.streams import Entry, dead_letters
+from common.runtime.outages import DatabaseAway
 from tests.common.stage import STREAM, Recorder, Stage, cancel, failing, subjects, sync, until, unwritable
 
 # A claim comes soon, and a handler has still time enough on two busy cores.

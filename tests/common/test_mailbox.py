@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from common.streams import Entry, Mailbox, acknowledges_and_deletes, lengths
+from common.messaging.streams import Entry, Mailbox, acknowledges_and_deletes, lengths
 from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, finish, until
 
 

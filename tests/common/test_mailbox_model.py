@@ -30,8 +30,9 @@ from hypothesis.stateful import (
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis.asyncio import Redis
 
-from common import streams
-from common.streams import connect, dead_letters, replay
+from common.messaging import streams
+from common.messaging.redis import connect
+from common.messaging.streams import dead_letters, replay
 from ops.redis import RedisServer, embedded_redis
 from tests.common.mailbox_model import (
     BLOCK_MS,

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from common import loop
-from common.backoff import Backoff
-from common.database import Database
-from common.envelope import Delivery, Envelope
-from common.messages import SyncPayment
-from common.outages import DatabaseAway, RedisAway
+from common.contracts.messages import SyncPayment
+from common.messaging import loop
+from common.messaging.envelope import Delivery, Envelope
+from common.postgres.database import Database
+from common.runtime.backoff import Backoff
+from common.runtime.outages import DatabaseAway, RedisAway
 from ops.postgres import Postgres
 from ops.redis import RedisServer
 from tests.common.stage import GROUP, STREAM, Recorder, Stage, failing, subjects, sync, until

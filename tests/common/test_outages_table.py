@@ -9,18 +9,12 @@ from typing import Any
 import asyncpg
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import (
-    AuthenticationError,
-    DataError,
-    InvalidResponse,
-    NoScriptError,
-    ResponseError,
-)
+from redis.exceptions import AuthenticationError, DataError, InvalidResponse, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from common.outages import Away, DatabaseAway, RedisAway, database_away, redis_answer, redis_away
-from common.redis import Script
+from common.messaging.redis import Script
+from common.runtime.outages import Away, DatabaseAway, RedisAway, database_away, redis_answer, redis_away
 from tests.common.stage import STREAM
 
 SCRIPT_62 = "ERR Error running script (call to f_a8e045687019c1230c01d4717e0579b12b1a1b50): @user_script:1: "

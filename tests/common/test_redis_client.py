@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-import common.redis
-from common.outages import RedisAway
-from common.streams import connect, writable
+import common.messaging.redis
+from common.messaging.redis import connect, writable
+from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, FakeRedis, Stage, until
 
@@ -51,7 +51,7 @@ async def test_a_pipeline_whose_answer_is_lost_is_not_sent_again() -> None:
 async def test_a_read_that_waits_is_not_taken_for_a_lost_connection(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common.redis, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(common.messaging.redis, "ANSWER_TIMEOUT_S", 0.1)
     async with connected(redis_url, blocking_ms=300) as client:
         assert not await client.xread({STREAM: "$"}, block=300)
     async with connected(redis_url) as client:
@@ -71,7 +71,7 @@ async def test_reads_that_wait_hold_up_nobody_else(stage: Stage) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common.redis, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(common.messaging.redis, "ANSWER_TIMEOUT_S", 0.1)
     async with FakeRedis(lambda _: b"").serving() as url, connected(url) as client:
         with pytest.raises(RedisAway):
             await client.ping()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from common.server import USER_TIMEOUT, Runner, Site
-from common.settings import ProcessSettings
-from common.web import new_app
+from common.runtime.server import USER_TIMEOUT, Runner, Site
+from common.runtime.settings import ProcessSettings
+from common.runtime.web import new_app
 from tests.common.test_process import Program, running
 
 SECRET = "eyJhbGciOi-somebodys-token"

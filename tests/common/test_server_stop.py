@@ -12,11 +12,11 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from common import kernel
-from common.health import HEALTH
-from common.server import DISMISSAL, HANDSHAKE_SECONDS, NEXT_REQUEST_SECONDS, Runner, Site
-from common.settings import ProcessSettings
-from common.web import new_app, read_body
+from common.runtime import kernel
+from common.runtime.health import HEALTH
+from common.runtime.server import DISMISSAL, HANDSHAKE_SECONDS, NEXT_REQUEST_SECONDS, Runner, Site
+from common.runtime.settings import ProcessSettings
+from common.runtime.web import new_app, read_body
 from tests.common.stage import until
 
 GIVES_UP_S = 15

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import Field, SecretStr
 
-from common.errors import ConfigurationError
-from common.settings import ActorSettings, CommaSeparated, ProcessSettings, load
+from common.contracts.errors import ConfigurationError
+from common.runtime.settings import ActorSettings, CommaSeparated, ProcessSettings, load
 
 
 class Example(ActorSettings):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from redis.exceptions import ResponseError
 
-from common.actor import Actor
-from common.envelope import Delivery
-from common.messages import SyncPayment
+from common.contracts.messages import SyncPayment
+from common.messaging.actor import Actor
+from common.messaging.envelope import Delivery
 from tests.common.stage import PATIENCE_S, STREAM, Recorder, Stage, subjects, sync, until
 
 

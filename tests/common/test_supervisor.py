@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from common import supervisor as module
-from common.supervisor import Supervisor, cancel, finish, heed_cancel
+from common.runtime import supervisor as module
+from common.runtime.supervisor import Supervisor, cancel, finish, heed_cancel
 
 
 async def broken() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.streams import Entry, Mailbox
-from common.turns import HELP_FROM
+from common.messaging.streams import Entry, Mailbox
+from common.messaging.turns import HELP_FROM
 from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
 
 KEY = f"turn:{STREAM}"

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common import loop, supervisor
-from common.envelope import Envelope
-from common.messages import CancelPaymentIntent, GetEvent, SyncPayment
-from common.outages import RedisAway
-from common.streams import Entry
-from common.unknown import PAGE, unknown_messages, waiting
+from common.contracts.messages import CancelPaymentIntent, GetEvent, SyncPayment
+from common.messaging import loop
+from common.messaging.envelope import Envelope
+from common.messaging.streams import Entry
+from common.messaging.unknown import PAGE, unknown_messages, waiting
+from common.runtime import supervisor
+from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
 from tests.common.stage import BLOCK_MS, STREAM, Recorder, Stage, cancel, finish, sync, until
 
@@ -125,7 +126,7 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
 @pytest.mark.parametrize("at_its_start", [True, False])
 async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool) -> None:
     """Else the one that has the turn and does not know the message would move it again, for as long as both run."""
-    monkeypatch.setattr("common.turns.TURN_MS", 60_000)  # never lost by being slow
+    monkeypatch.setattr("common.messaging.turns.TURN_MS", 60_000)  # never lost by being slow
     old, new = stage.turning("old"), stage.turning("new")
     await old.create()
     assert await old.read(1, BLOCK_MS) == []

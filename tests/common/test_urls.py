@@ -16,8 +16,8 @@ from cryptography.x509.oid import NameOID
 
 from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
-from common.process import main
-from common.urls import check_postgres_url, check_redis_url, postgres_options
+from common.runtime.process import main
+from common.runtime.urls import check_postgres_url, check_redis_url, postgres_options
 from gateway.app import build_app as build_gateway
 from gateway.settings import GatewaySettings
 from payment.app import build_app as build_payment

@@ -11,12 +11,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
-from common import health
-from common.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unauthorized
-from common.health import HEALTH, Health
-from common.outages import RedisAway
-from common.telemetry import METRICS, SAMPLERS
-from common.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
+from common.contracts.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unauthorized
+from common.runtime import health
+from common.runtime.health import HEALTH, Health
+from common.runtime.outages import RedisAway
+from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
 
 Client = TestClient[Any, Any]
 
@@ -272,5 +272,5 @@ def test_every_error_has_a_code_of_its_own() -> None:
         return [kind, *(each for child in kind.__subclasses__() for each in all_of(child))]
 
     # Those that travel in replies; a process' own may share a code with another status.
-    kinds = [kind for kind in all_of(HoldfastError) if kind.__module__ == "common.errors"]
+    kinds = [kind for kind in all_of(HoldfastError) if kind.__module__ == "common.contracts.errors"]
     assert len({kind.code for kind in kinds}) == len(kinds) == len(ERRORS)

@@ -10,23 +10,15 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from common.envelope import Delivery
-from common.health import HEALTH
-from common.messages import SyncPayment
-from common.settings import ActorSettings
-from common.supervisor import SUPERVISOR
-from common.telemetry import METRICS, SAMPLERS
-from common.unknown import unknown_messages
-from common.web import new_app
-from common.wiring import (
-    BUS,
-    Reads,
-    actor_context,
-    bus_context,
-    clock_context,
-    database_context,
-    postgres_clock,
-)
+from common.contracts.messages import SyncPayment
+from common.messaging.envelope import Delivery
+from common.messaging.unknown import unknown_messages
+from common.runtime.health import HEALTH
+from common.runtime.settings import ActorSettings
+from common.runtime.supervisor import SUPERVISOR
+from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.web import new_app
+from common.wiring import BUS, Reads, actor_context, bus_context, clock_context, database_context, postgres_clock
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, Recorder, Stage, sync, until
 

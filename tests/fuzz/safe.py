@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES, PAYMENT_WEBHOOKS
-from common.streams import dead_letters
+from common.contracts.messages import MAILBOXES, PAYMENT_WEBHOOKS
+from common.messaging.streams import dead_letters
 from tests.acceptance.books import snapshot, unrest
 from tests.acceptance.customers import customer
 from tests.acceptance.holdfast import complaints

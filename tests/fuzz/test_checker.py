@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from hypothesis import strategies as st
 
-from common.errors import HoldfastError
-from common.messages import GetBooking, GetEvent, ListEvents
+from common.contracts.errors import HoldfastError
+from common.contracts.messages import GetBooking, GetEvent, ListEvents
 from gateway import views
 from ops.redis import RedisServer
 from tests.acceptance.client import Client

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from hypothesis import strategies as st
 
-from common.errors import ERRORS
-from common.resources import Booking, Event, OperatorsEvent
+from common.contracts.errors import ERRORS
+from common.contracts.resources import Booking, Event, OperatorsEvent
 from gateway.live import CLOSE_MEANINGS
 from tests.acceptance.client import Json
 from tests.fuzz.examples import JSON, Progress, tried

@@ -15,15 +15,17 @@ import jwt
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
-from common.actor import Actor, Intake
-from common.bus import Bus
-from common.envelope import Delivery, Envelope, answer, tell
-from common.health import Health
-from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
-from common.resources import Booking, Event, OperatorsEvent, Refunds
-from common.settings import ActorSettings, load
-from common.streams import Mailbox, connect
-from common.telemetry import Metrics
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
+from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
+from common.messaging.actor import Actor
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, answer, tell
+from common.messaging.loop import Intake
+from common.messaging.redis import connect
+from common.messaging.streams import Mailbox
+from common.runtime.health import Health
+from common.runtime.settings import ActorSettings, load
+from common.runtime.telemetry import Metrics
 from common.wiring import CLOCK
 from gateway.app import build_app
 from gateway.door import DOOR

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from common.envelope import answer
-from common.errors import EventNotFound, IdempotencyKeyReused, SoldOut
-from common.ids import booking_id
-from common.messages import CreateBooking
+from common.contracts.errors import EventNotFound, IdempotencyKeyReused, SoldOut
+from common.contracts.ids import booking_id
+from common.contracts.messages import CreateBooking
+from common.messaging.envelope import answer
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from common.errors import IdempotencyKeyReused, PreconditionFailed
-from common.messages import (
+from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
+from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
     CreateEvent,
@@ -22,16 +22,7 @@ from common.messages import (
     UpdateEvent,
 )
 from tests.gateway.conftest import Gateway
-from tests.gateway.stage import (
-    EVENT_ID,
-    Client,
-    ScriptedBooking,
-    as_json,
-    bearer,
-    booking,
-    event,
-    operators_event,
-)
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, event, operators_event
 
 OPERATOR = bearer("root", operator=True)
 NEW = {

@@ -9,9 +9,9 @@ import pytest
 from aiohttp.test_utils import make_mocked_request, unused_port
 from prometheus_client import CollectorRegistry
 
-from common.errors import TooManyRequests, Unavailable
-from common.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS, CreateBooking, GetEvent
-from common.streams import connect
+from common.contracts.errors import TooManyRequests, Unavailable
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS, CreateBooking, GetEvent
+from common.messaging.redis import connect
 from gateway.door import DOOR, Limiter, Turns, client_address
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (

@@ -10,8 +10,9 @@ import pytest
 from aiohttp import ClientResponse
 
 from booking.state import Reason
-from common.messages import CreateBooking, RequestPayment
-from common.resources import Booking, PaymentStatus
+from common.contracts.messages import CreateBooking, RequestPayment
+from common.contracts.resources import Booking
+from common.contracts.statuses import PaymentStatus
 from gateway.ends import problem_of
 from tests.gateway.stage import Client, ScriptedBooking, as_json, bearer, booking, placed
 from tests.gateway.test_bookings import ID, ITEMS, creating, keyed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.health import HEALTH
-from common.messages import GetEvent
+from common.contracts.messages import GetEvent
+from common.runtime.health import HEALTH
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, event
 

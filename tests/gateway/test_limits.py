@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse
 
-from common.errors import TooManyRequests
-from common.messages import BOOKING_QUERIES, GetEvent
-from common.streams import connect
+from common.contracts.errors import TooManyRequests
+from common.contracts.messages import BOOKING_QUERIES, GetEvent
+from common.messaging.redis import connect
 from gateway.app import SNAPSHOTS_EACH
 from gateway.auth import GUEST, Identity
 from gateway.door import Limiter

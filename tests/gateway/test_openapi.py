@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import ValidationError
 
-from common.currencies import LARGEST_AMOUNT
-from common.resources import Booking, Event
+from common.contracts.currencies import LARGEST_AMOUNT
+from common.contracts.resources import Booking, Event
 from gateway import bodies
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 
 from booking.queue import SAMPLED
-from common.messages import CreateBooking, GetBooking, QueueMoved, RequestPayment
-from common.resources import Booking
+from common.contracts.messages import CreateBooking, GetBooking, QueueMoved, RequestPayment
+from common.contracts.resources import Booking
 from gateway import queue
 from gateway.live import HUB
 from gateway.notices import owner_topic

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.settings import load
+from common.contracts.errors import ConfigurationError
+from common.runtime.settings import load
 from gateway.settings import GatewaySettings
 from tests.gateway.stage import SECRET
 

@@ -13,12 +13,13 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from common.errors import EventNotFound, NotFound, Unavailable
-from common.messages import EventChanged, GetBooking, GetEvent
-from common.outages import Away
+from common.contracts.errors import EventNotFound, NotFound, Unavailable
+from common.contracts.messages import EventChanged, GetBooking, GetEvent
+from common.runtime.outages import Away
 from gateway.auth import Authenticator
-from gateway.live import HUB, Change, text_frame
+from gateway.live import HUB, Change
 from gateway.notices import owner_topic
+from gateway.websocket import text_frame
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from common.messages import ListBookings
-from common.settings import load
+from common.contracts.messages import ListBookings
+from common.runtime.settings import load
 from gateway.auth import Authenticator, SecretKey
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Gateway

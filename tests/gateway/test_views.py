@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.errors import (
+from common.contracts.errors import (
     AmountMismatch,
     CancellationClosed,
     CapacityBelowSold,
@@ -19,7 +19,7 @@ from common.errors import (
     NotFound,
     NothingToPay,
 )
-from common.messages import (
+from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
     CreateEvent,

@@ -14,19 +14,19 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
 import booking.app
-import common.background
-import common.bus
-import common.database
-import common.loop
+import common.messaging.bus
+import common.messaging.loop
+import common.postgres.database
+import common.runtime.background
 import gateway.app
 import payment.app
 from booking.settings import BookingSettings
-from common.backoff import Backoff
-from common.health import HEALTH
-from common.messages import ListEvents
-from common.outages import Away
-from common.redis import connect
-from common.supervisor import SUPERVISOR
+from common.contracts.messages import ListEvents
+from common.messaging.redis import connect
+from common.runtime.backoff import Backoff
+from common.runtime.health import HEALTH
+from common.runtime.outages import Away
+from common.runtime.supervisor import SUPERVISOR
 from common.wiring import BUS
 from gateway.settings import GatewaySettings
 from ops.child import free_port
@@ -81,7 +81,7 @@ async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (common.background, common.bus, common.loop):
+    for module in (common.runtime.background, common.messaging.bus, common.messaging.loop):
         monkeypatch.setattr(module, "Backoff", lambda *_, **__: Backoff(0.01, 0.05))
 
 
@@ -258,7 +258,7 @@ class DatabaseTrouble:
 async def test_every_process_outlives_what_happens_to_postgres(
     own_redis: RedisServer, databases: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common.database, "STATEMENT_TIMEOUT_MS", 200)
+    monkeypatch.setattr(common.postgres.database, "STATEMENT_TIMEOUT_MS", 200)
     operator, owner = await asyncpg.connect(databases["payment"]), await asyncpg.connect(databases["booking"])
     name = await owner.fetchval("SELECT current_database()")
     trouble = DatabaseTrouble(operator, name, owner)

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from stripe import StripeClient
 
-from common.bus import Bus
-from common.database import Database, open_database
-from common.health import Gate
-from common.streams import connect
-from common.telemetry import Metrics
+from common.messaging.bus import Bus
+from common.messaging.redis import connect
+from common.postgres.database import Database, open_database
+from common.runtime.health import Gate
+from common.runtime.telemetry import Metrics
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows

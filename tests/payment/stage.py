@@ -14,11 +14,7 @@ import orjson
 import stripe
 from aiohttp import ClientSession
 
-from common.bus import Bus
-from common.database import Database
-from common.envelope import Delivery, Envelope, tell
-from common.health import Gate
-from common.messages import (
+from common.contracts.messages import (
     CancelPaymentIntent,
     CreatePaymentIntent,
     Message,
@@ -27,8 +23,12 @@ from common.messages import (
     StripeEventReceived,
     SyncPayment,
 )
-from common.streams import Entry
-from common.telemetry import Metrics
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.streams import Entry
+from common.postgres.database import Database
+from common.runtime.health import Gate
+from common.runtime.telemetry import Metrics
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows

@@ -8,8 +8,8 @@ from itertools import permutations
 
 import pytest
 
-from common.messages import PaymentActionRequired, PaymentDeclined, SyncPayment
-from common.statuses import IntentStatus
+from common.contracts.messages import PaymentActionRequired, PaymentDeclined, SyncPayment
+from common.contracts.statuses import IntentStatus
 from payment.domain import Attempt, Doubt, Payment, Picture, Source, take_over
 from tests.payment.stage import Stage
 from tests.payment.test_domain import DECLINE, NOW, payment, picture

@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common.database import Database
-from common.messages import PAYMENT_WEBHOOKS, DisputeUpdated, StripeEventReceived
+from common.contracts.messages import PAYMENT_WEBHOOKS, DisputeUpdated, StripeEventReceived
+from common.postgres.database import Database
 from payment.catch_up import DEEP_PAGES_MAX, PAGES_MAX, TRIES_MAX, CatchUp
 from payment.repository import Cursor
 from payment.stripe_api import open_client

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from common.messages import DisputeUpdated, PaymentReport
+from common.contracts.messages import DisputeUpdated, PaymentReport
 from payment.disputes import DROPPED, STATUSES, Dispute, DisputePicture, summary, taken_in
 from tests.payment.rows import bank
 from tests.payment.stage import Booking, Stage, booking

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.messages import PaymentReport
-from common.statuses import IntentStatus
+from common.contracts.messages import PaymentReport
+from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import (
     REPORTS,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from common.messages import (
+from common.contracts.messages import (
     DisputeUpdated,
     PaymentActionRequired,
     PaymentCanceled,

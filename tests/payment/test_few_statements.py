@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from common.messages import CancelPaymentIntent, PaymentIntentCreated
+from common.contracts.messages import CancelPaymentIntent, PaymentIntentCreated
 from payment import domain
 from payment.repository import FIXED, PAYMENT_COLUMNS
 from tests.payment.stage import Booking, Stage, booking

@@ -7,12 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.messages import (
-    PaymentCanceled,
-    PaymentIntentCreated,
-    PaymentIntentRejected,
-    PaymentSucceeded,
-)
+from common.contracts.messages import PaymentCanceled, PaymentIntentCreated, PaymentIntentRejected, PaymentSucceeded
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Call, Fault
 

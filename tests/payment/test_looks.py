@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from common.messages import PAYMENT_COMMANDS, PaymentReport, PaymentSucceeded, SyncPayment
+from common.contracts.messages import PAYMENT_COMMANDS, PaymentReport, PaymentSucceeded, SyncPayment
 from payment import domain
 from payment.domain import SUCCEEDED
 from payment.pictures import without_spent_secret

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from common.messages import (
+from common.contracts.messages import (
     BookingUnknown,
     CloseStrayIntent,
     PaymentReport,
@@ -17,7 +17,7 @@ from common.messages import (
     PaymentSucceeded,
     SyncPayment,
 )
-from common.statuses import IntentStatus
+from common.contracts.statuses import IntentStatus
 from payment.stripe_api import Unanswered
 from tests.payment.rows import bank, confirmed, made
 from tests.payment.stage import Booking, Stage, booking

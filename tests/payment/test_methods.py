@@ -10,7 +10,7 @@ import pytest
 from stripe.params import PaymentIntentCreateParams
 
 from booking.state import SLOW_PAYMENTS_END, Event
-from common.statuses import PaymentMethods
+from common.contracts.statuses import PaymentMethods
 from payment.methods import INSTANT, offered
 from tests.booking.samples import NOW
 from tests.payment.stage import Stage, booking

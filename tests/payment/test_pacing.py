@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from common.outages import RedisAway
-from common.streams import connect
+from common.messaging.redis import connect
+from common.runtime.outages import RedisAway
 from payment.pacing import Lane, Pacer
 
 RATE = 200.0

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from common.bus import Bus
-from common.settler import LOOK_S
-from common.streams import connect
+from common.messaging.bus import Bus
+from common.messaging.redis import connect
+from common.runtime.settler import LOOK_S
 from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, DUE_STRAYS, NEXT_DUE, Repository
 from payment.settle import PaymentSettler
 from tests.payment.stage import Stage

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from common.messages import PaymentReport
+from common.contracts.messages import PaymentReport
 from payment.domain import REFUSED_PAUSES
 from payment.refunds import REFUSED_FOR
 from tests.payment.rows import bank

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from common.messages import PaymentReport, RefundUpdated
+from common.contracts.messages import PaymentReport, RefundUpdated
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call, Fault
 

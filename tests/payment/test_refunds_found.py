@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.messages import SyncPayment
+from common.contracts.messages import SyncPayment
 from payment.refunds import Refund, RefundStatus, failures
 from tests.payment.stage import Stage, booking, received
 

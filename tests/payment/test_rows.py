@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from common.messages import PaymentReport
-from common.statuses import IntentStatus
+from common.contracts.messages import PaymentReport
+from common.contracts.statuses import IntentStatus
 from tests.payment.rows import (
     INTENTS,
     SHOWN,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from common.messages import SyncPayment
+from common.contracts.messages import SyncPayment
 from payment.pictures import CREATED_TYPE, EVENT_TYPES
 from tests.payment.rows import Json, bank, by_hand
 from tests.payment.stage import Booking, Stage, booking, received

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import asyncpg
 import pytest
 
-from common.messages import PaymentReport
+from common.contracts.messages import PaymentReport
 from payment.domain import DRIVE_FIRST
 from payment.refunds import BY_HAND, Refund, RefundStatus, request
 from tests.payment.rows import NUMBERS, Json, bank

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import ConfigurationError
-from common.settings import load
+from common.contracts.errors import ConfigurationError
+from common.runtime.settings import load
 from payment.settings import PaymentSettings
 
 GOOD: dict[str, Any] = {

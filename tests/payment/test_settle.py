@@ -8,10 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from common.bus import Bus
-from common.envelope import decode
-from common.health import Gate
-from common.messages import (
+from common.contracts.messages import (
     BOOKING_PAYMENTS,
     PAYMENT_COMMANDS,
     PAYMENT_INTENTS,
@@ -22,7 +19,11 @@ from common.messages import (
     PaymentReportApplied,
     RefundPayment,
 )
-from common.streams import Entry, connect
+from common.messaging.bus import Bus
+from common.messaging.envelope import decode
+from common.messaging.redis import connect
+from common.messaging.streams import Entry
+from common.runtime.health import Gate
 from payment.repository import DUE_REPORTS, NEXT_DUE, Repository
 from payment.settle import PaymentSettler
 from tests.payment.stage import Stage, booking

@@ -6,7 +6,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
-from common.messages import SyncPayment
+from common.contracts.messages import SyncPayment
 from tests.payment.stage import Stage, booking
 from tests.payment.test_disputes import disputed_twice, seen
 

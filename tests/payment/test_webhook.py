@@ -16,10 +16,11 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
-from common.envelope import Delivery, decode, tell
-from common.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS, PaymentIntentCreated, PaymentSucceeded
-from common.settings import load
-from common.streams import Entry, Tail, connect
+from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS, PaymentIntentCreated, PaymentSucceeded
+from common.messaging.envelope import Delivery, decode, tell
+from common.messaging.redis import connect
+from common.messaging.streams import Entry, Tail
+from common.runtime.settings import load
 from ops.postgres import Postgres
 from payment.app import build_app
 from payment.settings import PaymentSettings

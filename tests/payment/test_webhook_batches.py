@@ -10,17 +10,17 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from common.bus import Bus
-from common.envelope import Delivery, Envelope, tell
-from common.messages import (
+from common.contracts.messages import (
     BOOKING_PAYMENTS,
     PAYMENT_WEBHOOKS,
     PaymentReport,
     PaymentReportApplied,
     StripeEventReceived,
 )
-from common.outages import RedisAway
-from common.streams import connect
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.redis import connect
+from common.runtime.outages import RedisAway
 from payment import webhook_batches
 from payment.webhook_batches import WAITING_BATCHES, WebhookBatches
 from tests.payment.stage import Stage, booking, received

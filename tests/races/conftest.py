@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from redis.asyncio import Redis
 
-from common import database
+from common.postgres import database
 from ops.redis import RedisServer
 from tests.races.fleet import InProcess, open_fleet
 

@@ -18,13 +18,13 @@ from aiohttp import web
 
 from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
-from common import loop
-from common.bus import Bus
-from common.envelope import Envelope
-from common.messages import NOTIFICATIONS
-from common.streams import connect
-from common.supervisor import heed_cancel
-from common.web import new_app
+from common.contracts.messages import NOTIFICATIONS
+from common.messaging import loop
+from common.messaging.bus import Bus
+from common.messaging.envelope import Envelope
+from common.messaging.redis import connect
+from common.runtime.supervisor import heed_cancel
+from common.runtime.web import new_app
 from ops.audit.places import HOST, Places
 from payment.app import build_app as build_payment
 from payment.settings import PaymentSettings

@@ -13,8 +13,9 @@ import asyncpg
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 
-from common.messages import MAILBOXES
-from common.streams import connect, dead_letters, lengths
+from common.contracts.messages import MAILBOXES
+from common.messaging.redis import connect
+from common.messaging.streams import dead_letters, lengths
 from ops.audit.places import Places
 
 LOOK_S = 0.02

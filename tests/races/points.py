@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 from unittest.mock import patch
 
-from common import settler
-from common.bus import Bus
-from common.database import Database
-from common.envelope import Envelope
-from common.streams import Command, Entry, Mailbox
+from common.messaging.bus import Bus
+from common.messaging.envelope import Envelope
+from common.messaging.streams import Command, Entry, Mailbox
+from common.postgres.database import Database
+from common.runtime import settler
 from payment.stripe_api import StripeApi
 from tests.races.lives import Point, current, reach
 

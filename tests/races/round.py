@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from common.bus import Bus
-from common.errors import HoldfastError, IdempotencyKeyReused, Timeout, Unavailable
-from common.ids import booking_id
-from common.messages import CancelBooking, CancelReason, CreateBooking, CreateEvent, ItemRequest, Message
-from common.resources import Booking
+from common.contracts.errors import HoldfastError, IdempotencyKeyReused, Timeout, Unavailable
+from common.contracts.ids import booking_id
+from common.contracts.messages import CancelBooking, CreateBooking, CreateEvent, ItemRequest, Message
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason
+from common.messaging.bus import Bus
 from ops.audit.command import examine
 from tests.booking.stage import new_event
 from tests.races.fleet import Fleet

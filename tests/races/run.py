@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from common.bus import Bus
-from common.health import Gate
-from common.streams import connect
+from common.messaging.bus import Bus
+from common.messaging.redis import connect
+from common.runtime.health import Gate
 from tests.races.fleet import Fleet
 from tests.races.plan import draw
 from tests.races.round import Round

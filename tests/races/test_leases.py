@@ -14,18 +14,18 @@ from uuid import uuid4
 
 import pytest
 
-from common.bus import Bus
-from common.messages import (
+from common.contracts.messages import (
     BOOKING_COMMANDS,
     PAYMENT_COMMANDS,
     PAYMENT_INTENTS,
     CancelBooking,
-    CancelReason,
     CreateBooking,
     CreateEvent,
     ItemRequest,
 )
-from common.resources import Booking
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason
+from common.messaging.bus import Bus
 from ops.audit.command import examine
 from tests.booking.stage import new_event
 from tests.common.stage import until

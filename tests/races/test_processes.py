@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from common.bus import Bus
-from common.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
-from common.turns import TURN_MS
+from common.contracts.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
+from common.messaging.bus import Bus
+from common.messaging.turns import TURN_MS
 from ops.audit.command import examine
 from ops.child import Child
 from tests.booking.stage import new_event

@@ -11,10 +11,10 @@ from typing import Any, cast
 import stripe._webhook
 
 import booking.availability
-import common.envelope
-import common.ids
-import common.loop
-import common.streams
+import common.contracts.ids
+import common.messaging.loop
+import common.messaging.streams
+import common.runtime.tracing
 import payment.stripe_api
 import payment.webhook_batches
 import sandbox.errors
@@ -26,16 +26,16 @@ EPOCH_S = int(EPOCH.timestamp())
 # Modules that ask `time` by themselves, for what is no business of a booking's: deadlines, ids, housekeeping.
 ASK_THE_TIME: tuple[Any, ...] = (
     booking.availability,
-    common.ids,
-    common.loop,
-    common.streams,
+    common.contracts.ids,
+    common.messaging.loop,
+    common.messaging.streams,
     payment.stripe_api,
     payment.webhook_batches,
     sandbox.errors,
     sandbox.identifiers,
     stripe._webhook,
 )
-ASK_FOR_SECRETS: tuple[Any, ...] = (common.envelope, sandbox.identifiers)
+ASK_FOR_SECRETS: tuple[Any, ...] = (common.runtime.tracing, sandbox.identifiers)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -109,7 +109,7 @@ def install(clock: Clock, seed: int) -> None:
     """All that was left to the system's clock and to chance follows from `clock` and `seed` from here on."""
     for module in ASK_THE_TIME:
         module.time = clock
-    common.ids._random = random.Random(f"ids {seed}")
+    common.contracts.ids._random = random.Random(f"ids {seed}")
     secrets = Secrets(random.Random(f"objects {seed}"))
     for module in ASK_FOR_SECRETS:
         module.secrets = secrets

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from common.envelope import Envelope, tell
-from common.ids import booking_id
-from common.messages import (
+from common.contracts.ids import booking_id
+from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
     CancelEvent,
-    CancelReason,
     CreateBooking,
     CreateEvent,
     EventChanges,
@@ -21,7 +19,6 @@ from common.messages import (
     ItemRequest,
     Message,
     NewTicketType,
-    PaymentMethods,
     RefundBooking,
     Reply,
     RequestPayment,
@@ -29,7 +26,9 @@ from common.messages import (
     TicketTypeChange,
     UpdateEvent,
 )
-from common.resources import Booking
+from common.contracts.resources import Booking
+from common.contracts.statuses import CancelReason, PaymentMethods
+from common.messaging.envelope import Envelope, tell
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
 from tests.simulation.gates import Gates

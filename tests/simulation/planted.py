@@ -21,13 +21,14 @@ import payment.refund_commands
 import payment.refunds
 import payment.repository
 from booking.books import Books
-from booking.domain import Decision, Moment, Signal
+from booking.domain import Signal
+from booking.rules import Decision, Moment
 from booking.state import CANCELLED, PENDING, Booking, Refusal
-from common.clock import Clock
-from common.envelope import Delivery
-from common.loop import Loop
-from common.statuses import BookingStatus
-from common.streams import Entry
+from common.contracts.statuses import BookingStatus
+from common.messaging.envelope import Delivery
+from common.messaging.loop import Loop
+from common.messaging.streams import Entry
+from common.runtime.clock import Clock
 from payment.disputes import Dispute
 from payment.domain import Payment
 from payment.orphans import Place

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from common.database import Database
-from common.outages import DatabaseAway
+from common.postgres.database import Database
+from common.runtime.outages import DatabaseAway
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
 from tests.simulation.process import Process, current

@@ -19,12 +19,8 @@ from booking.questions import QuestionHandlers
 from booking.repository import Repository as BookingRepository
 from booking.settings import BookingSettings
 from booking.settle import BookingSettler
-from common.bus import Bus
-from common.clock import Clock, Reading
-from common.errors import HoldfastError
-from common.health import Gate
-from common.loop import Handlers, Intake, Loop
-from common.messages import (
+from common.contracts.errors import HoldfastError
+from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_PAYMENTS,
     BOOKING_QUERIES,
@@ -32,11 +28,15 @@ from common.messages import (
     PAYMENT_INTENTS,
     PAYMENT_WEBHOOKS,
 )
-from common.outages import Away
-from common.settings import ActorSettings
-from common.settler import Settler
-from common.streams import Mailbox
-from common.web import TRACEPARENT
+from common.messaging.bus import Bus
+from common.messaging.loop import Handlers, Intake, Loop
+from common.messaging.streams import Mailbox
+from common.runtime.clock import Clock, Reading
+from common.runtime.health import Gate
+from common.runtime.outages import Away
+from common.runtime.settings import ActorSettings
+from common.runtime.settler import Settler
+from common.runtime.web import TRACEPARENT
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows

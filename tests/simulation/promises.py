@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from booking.state import Reason
-from common.health import Gate
+from common.runtime.health import Gate
 from ops.audit import money
 from ops.audit.databases import BOOKING_COLUMNS, PAYMENT_COLUMNS, SEATS, Databases
 from ops.audit.facts import Booking, Case, Intent, Payment, Refund, Seats, StripeRefund

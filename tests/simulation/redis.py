@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from common.envelope import Envelope, decode
-from common.messages import NOTIFICATIONS
-from common.outages import RedisAway
-from common.streams import Command, Entry, Fields, PutBack
-from common.unknown import Waiting
+from common.contracts.messages import NOTIFICATIONS
+from common.messaging.envelope import Envelope, decode
+from common.messaging.streams import Command, Entry, Fields, PutBack
+from common.messaging.unknown import Waiting
+from common.runtime.outages import RedisAway
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
@@ -190,7 +190,7 @@ class Pipeline:
 
 
 class SimulatedMailbox:
-    """One process' view of a mailbox, as `common.streams.Mailbox` is."""
+    """One process' view of a mailbox, as `common.messaging.streams.Mailbox` is."""
 
     def __init__(self, redis: SimulatedRedis, story: Story, stream: str, process: Process) -> None:
         self.stream = stream

@@ -11,8 +11,8 @@ had long been acknowledged by a booking that is gone or older now. Then the audi
 
 from __future__ import annotations
 
-from common.envelope import tell
-from common.messages import PAYMENT_COMMANDS
+from common.contracts.messages import PAYMENT_COMMANDS
+from common.messaging.envelope import tell
 from ops.repair.acting import message_of
 from ops.repair.command import ROUNDS_MAX
 from tests.simulation.faults import Fault

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from common.outages import Away
+from common.runtime.outages import Away
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.faults import Fault, Point
 from tests.simulation.process import current

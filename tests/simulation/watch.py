@@ -7,8 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from booking import domain
-from booking.domain import Decision, Moment
-from booking.rules import Rule
+from booking.rules import Decision, Moment, Rule
 from booking.state import Booking
 from payment import repository
 from payment.pictures import StripeEvent

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from common.clock import Reading
-from common.telemetry import Metrics
+from common.runtime.clock import Reading
+from common.runtime.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
 from sandbox.faults import Switches
 from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, install

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from booking.settings import BookingSettings
-from common.settings import ProcessSettings
+from common.runtime.settings import ProcessSettings
 from gateway.settings import GatewaySettings
 from payment.settings import PaymentSettings
 from sandbox.settings import Settings as SandboxSettings

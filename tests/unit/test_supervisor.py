@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from common import supervisor
+from common.runtime import supervisor
 
 
 async def test_a_swallowed_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from common.resources import (
+from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.resources import (
     CAPACITY_MAX,
-    QUANTITY_MAX,
-    TICKET_TYPES_MAX,
     Amount,
     Booking,
     Currency,
@@ -26,11 +25,7 @@ from common.resources import (
     PaymentError,
     Resource,
 )
-from common.statuses import BookingStatus as BookingStatus
-from common.statuses import CancelReason as CancelReason
-from common.statuses import IntentStatus as IntentStatus
-from common.statuses import PaymentMethods as PaymentMethods
-from common.statuses import PaymentStatus as PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"

@@ -16,8 +16,8 @@ from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from common.clock import Reading
-from common.outages import redis_answer, redis_away
+from common.runtime.clock import Reading
+from common.runtime.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0

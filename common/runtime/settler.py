@@ -12,8 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from common.background import repeat
-from common.health import Gate
+from common.runtime.background import repeat
+from common.runtime.health import Gate
 
 # Rows may become due sooner than the ones that were there at the last look: so long that may go unseen.
 LOOK_S = 2.0

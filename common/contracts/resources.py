@@ -12,12 +12,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from common.currencies import LARGEST_AMOUNT
-from common.limits import QUANTITY_MAX as QUANTITY_MAX
-from common.limits import TICKET_TYPES_MAX as TICKET_TYPES_MAX
-from common.statuses import BookingStatus as BookingStatus
-from common.statuses import PaymentMethods as PaymentMethods
-from common.statuses import PaymentStatus as PaymentStatus
+from common.contracts.currencies import LARGEST_AMOUNT
+from common.contracts.limits import QUANTITY_MAX
+from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 
 CAPACITY_MAX = 10_000_000
 

@@ -11,11 +11,11 @@ from typing import Any, cast
 import structlog
 from aiohttp import web
 
-from common.errors import MalformedRequest
-from common.kernel import refuse_handshakes, unread_bytes
-from common.settings import ProcessSettings
-from common.supervisor import SUPERVISOR
-from common.web import problem, translate
+from common.contracts.errors import MalformedRequest
+from common.runtime.kernel import refuse_handshakes, unread_bytes
+from common.runtime.settings import ProcessSettings
+from common.runtime.supervisor import SUPERVISOR
+from common.runtime.web import problem, translate
 
 # Linux only: how long what was sent may wait for the other side to take it, also behind a closed window.
 # https://www.rfc-editor.org/rfc/rfc5482

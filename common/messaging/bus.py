@@ -13,15 +13,16 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
-from common.backoff import Backoff
-from common.envelope import Envelope, Undecodable, UnknownType, decode, tell
-from common.errors import Timeout, Unavailable, error_for
-from common.health import Gate
-from common.ids import uuid7
-from common.messages import NOTIFICATIONS, Message, Reply
-from common.outages import RedisAway, log_away, said
-from common.streams import ANSWER_TIMEOUT_S, Command, Entry, Tail
-from common.supervisor import heed_cancel
+from common.contracts.errors import Timeout, Unavailable, error_for
+from common.contracts.ids import uuid7
+from common.contracts.messages import NOTIFICATIONS, Message, Reply
+from common.messaging.envelope import Envelope, Undecodable, UnknownType, decode, tell
+from common.messaging.redis import ANSWER_TIMEOUT_S
+from common.messaging.streams import Command, Entry, Tail
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import RedisAway, log_away, said
+from common.runtime.supervisor import heed_cancel
 
 # Notifications and replies are hints about what is in the database: these only bound Redis' memory.
 NOTIFICATIONS_MAXLEN = 100_000

@@ -16,12 +16,9 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from common.redis import ANSWER_TIMEOUT_S as ANSWER_TIMEOUT_S
-from common.redis import CONNECT_TIMEOUT_S as CONNECT_TIMEOUT_S
-from common.redis import connect as connect
-from common.redis import writable as writable
-from common.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
-from common.unknown import Waiting, put_back, unknown_messages, waiting
+from common.messaging.redis import writable
+from common.messaging.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
+from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
 
 Fields = dict[bytes, bytes]
 # A Redis command and its arguments.

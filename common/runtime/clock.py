@@ -16,10 +16,10 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import Gauge
 
-from common.backoff import Backoff
-from common.health import Gate
-from common.outages import Away, said
-from common.supervisor import heed_cancel
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import Away, said
+from common.runtime.supervisor import heed_cancel
 
 # Between measurements; after the first ones, and while a jump is doubted, the shorter one.
 MEASURE_S = 10.0

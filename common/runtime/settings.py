@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from common.errors import ConfigurationError
-from common.urls import RedisUrl
+from common.contracts.errors import ConfigurationError
+from common.runtime.urls import RedisUrl
 
 
 def _split(value: Any) -> Any:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from common.backoff import Backoff
-from common.health import Gate
-from common.outages import Away, log_away, said
-from common.supervisor import heed_cancel
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import Away, log_away, said
+from common.runtime.supervisor import heed_cancel
 
 log = structlog.get_logger()
 

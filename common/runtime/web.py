@@ -12,13 +12,14 @@ import orjson
 import structlog
 from aiohttp import hdrs, web
 
-from common import errors, health, telemetry
-from common.envelope import new_traceparent
-from common.errors import HoldfastError
-from common.health import HEALTH, Health
-from common.outages import Away
-from common.supervisor import SUPERVISOR, Supervisor
-from common.telemetry import EXPOSITION, METRICS, SAMPLERS, Metrics, exposition
+from common.contracts import errors
+from common.contracts.errors import HoldfastError
+from common.runtime import health, telemetry
+from common.runtime.health import HEALTH, Health
+from common.runtime.outages import Away
+from common.runtime.supervisor import SUPERVISOR, Supervisor
+from common.runtime.telemetry import EXPOSITION, METRICS, SAMPLERS, Metrics, exposition
+from common.runtime.tracing import new_traceparent
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
-from common.clock import Reading
-from common.outages import DatabaseAway, database_away, said
-from common.urls import postgres_options
+from common.runtime.clock import Reading
+from common.runtime.outages import DatabaseAway, database_away, said
+from common.runtime.urls import postgres_options
 
 if TYPE_CHECKING:
     from tortoise.backends.asyncpg.client import AsyncpgDBClient

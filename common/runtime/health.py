@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from common.single_flight import SingleFlight
+from common.runtime.single_flight import SingleFlight
 
 CHECK_TIMEOUT_S = 2.0
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from common.envelope import NAME_SHOWN_MAX, Delivery, Undecodable
-from common.streams import Entry
-from common.telemetry import Metrics
+from common.messaging.envelope import NAME_SHOWN_MAX, Delivery, Undecodable
+from common.messaging.streams import Entry
+from common.runtime.telemetry import Metrics
 
 log = structlog.get_logger()
 

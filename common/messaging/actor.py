@@ -7,18 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
 
-from common.bus import Bus
-from common.health import Health
-from common.loop import BROKEN_MAX as BROKEN_MAX
-from common.loop import HOUSEKEEPING_S as HOUSEKEEPING_S
-from common.loop import Handler as Handler
-from common.loop import Handlers as Handlers
-from common.loop import Intake as Intake
-from common.loop import Loop as Loop
-from common.loop import in_order as in_order
-from common.settings import ActorSettings
-from common.streams import writable
-from common.telemetry import Metrics
+from common.messaging.bus import Bus
+from common.messaging.loop import Intake, Loop
+from common.messaging.redis import writable
+from common.runtime.health import Health
+from common.runtime.settings import ActorSettings
+from common.runtime.telemetry import Metrics
 
 
 class Actor:

@@ -15,12 +15,12 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from common import logs
-from common.errors import ConfigurationError
-from common.health import HEALTH
-from common.server import Runner, Site
-from common.settings import ProcessSettings, load
-from common.supervisor import SUPERVISOR
+from common.contracts.errors import ConfigurationError
+from common.runtime import logs
+from common.runtime.health import HEALTH
+from common.runtime.server import Runner, Site
+from common.runtime.settings import ProcessSettings, load
+from common.runtime.supervisor import SUPERVISOR
 
 log = structlog.get_logger()
 

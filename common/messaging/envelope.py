@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,10 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from common.errors import HoldfastError
-from common.ids import message_id
-from common.messages import TYPES, Message, Reply
-from common.streams import Entry, Fields
+from common.contracts.errors import HoldfastError
+from common.contracts.ids import message_id
+from common.contracts.messages import TYPES, Message, Reply
+from common.messaging.streams import Entry, Fields
+from common.runtime.tracing import new_traceparent
 
 # Characters of a type's name that are shown where it is unknown.
 NAME_SHOWN_MAX = 100
@@ -113,12 +113,6 @@ def _explained(invalid: ValidationError) -> str:
 def _stamp(milliseconds: int) -> str:
     """RFC 3339; messages of one batch mostly have the same."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def new_traceparent() -> str:
-    """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
-    ids = secrets.token_hex(24)
-    return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
 def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:

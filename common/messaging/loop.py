@@ -14,17 +14,17 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.backoff import Backoff
-from common.bus import Bus
-from common.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
-from common.health import Gate
-from common.messages import Message
-from common.outages import Away, RedisAway, log_away, said
-from common.reporting import Reporter
-from common.settings import ActorSettings
-from common.streams import Entry, Mailbox
-from common.supervisor import heed_cancel
-from common.telemetry import Metrics
+from common.contracts.messages import Message
+from common.messaging.bus import Bus
+from common.messaging.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
+from common.messaging.reporting import Reporter
+from common.messaging.streams import Entry, Mailbox
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import Away, RedisAway, log_away, said
+from common.runtime.settings import ActorSettings
+from common.runtime.supervisor import heed_cancel
+from common.runtime.telemetry import Metrics
 
 Handler = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope]]]
 Handlers = Mapping[type[Message], Handler]
