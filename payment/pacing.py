@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -30,15 +29,16 @@ BURST_S = 0.1
 # The most turns one call takes: others of the fleet want some, too.
 TURNS_MAX = 50
 
-# KEYS: the bucket. ARGV: rate (turns a second), burst (turns), share, lane, other lane, turns wanted, and a
-# pause in milliseconds that the whole fleet is to make first (Stripe said Retry-After), or 0.
+# `rate` is in turns a second, `burst` in turns, `wanted` the turns wanted, and `pause` the milliseconds for which
+# the whole fleet is to pause first (Stripe said Retry-After), or 0.
 # Answers the turns given, and the milliseconds after which to ask again.
-TAKE = """
+_TAKE = Script[tuple[int, int]](
+    """
 local now = redis.call('TIME')
 now = now[1] * 1000 + now[2] / 1000
-local rate, burst, share = tonumber(ARGV[1]) / 1000, tonumber(ARGV[2]), tonumber(ARGV[3])
-local lane, other, wanted, pause = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local kept = redis.call('HMGET', KEYS[1], 'at', 'all', lane, 'not_before', 'waits:' .. other)
+rate, burst, share = rate / 1000, tonumber(burst), tonumber(share)
+wanted, pause = tonumber(wanted), tonumber(pause)
+local kept = redis.call('HMGET', bucket, 'at', 'all', lane, 'not_before', 'waits:' .. other)
 local at, not_before = tonumber(kept[1]) or now, tonumber(kept[4]) or 0
 local passed = math.max(0, now - at)
 local all = math.min(burst, (tonumber(kept[2]) or burst) + passed * rate)
@@ -67,11 +67,14 @@ else
 end
 -- While it waits, the other lane keeps to its share; a lane that is not heard of again waits no more.
 local waits = given < wanted and now + again + 100 or 0
-redis.call('HSET', KEYS[1], 'at', now, 'all', all, lane, now - own / (rate * share), 'not_before', not_before)
-if wanted > 0 then redis.call('HSET', KEYS[1], 'waits:' .. lane, waits) end
-redis.call('PEXPIRE', KEYS[1], math.ceil(math.max(60000, not_before - now + 1000)))
+redis.call('HSET', bucket, 'at', now, 'all', all, lane, now - own / (rate * share), 'not_before', not_before)
+if wanted > 0 then redis.call('HSET', bucket, 'waits:' .. lane, waits) end
+redis.call('PEXPIRE', bucket, math.ceil(math.max(60000, not_before - now + 1000)))
 return {given, math.ceil(again)}
-"""
+""",
+    keys="bucket",
+    args="rate burst share lane other wanted pause",
+)
 
 
 class Pacer:
@@ -82,7 +85,6 @@ class Pacer:
         self._key = key
         self._rate = per_second
         self._burst = max(1.0, per_second * BURST_S)
-        self._take = Script(TAKE)
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
 
@@ -125,9 +127,18 @@ class Pacer:
 
     async def _request(self, lane: Lane, wanted: int, pause_s: float = 0) -> tuple[int, int]:
         other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY
-        args: list[Any] = [self._rate, self._burst, SHARE, lane, other, wanted, pause_s * 1000]
-        given, again_ms = await self._take.run(self._redis, [self._key], args)
-        return int(given), int(again_ms)
+        given, again_ms = await _TAKE(
+            self._redis,
+            bucket=self._key,
+            rate=self._rate,
+            burst=self._burst,
+            share=SHARE,
+            lane=lane,
+            other=other,
+            wanted=wanted,
+            pause=pause_s * 1000,
+        )
+        return given, again_ms
 
 
 def _end(turn: asyncio.Future[None], error: Exception | None = None) -> None:

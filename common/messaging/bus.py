@@ -17,8 +17,8 @@ from common.contracts.errors import Timeout, Unavailable, error_for
 from common.contracts.ids import uuid7
 from common.contracts.messages import NOTIFICATIONS, Message, Reply
 from common.messaging.envelope import Envelope, Undecodable, UnknownType, decode, tell
-from common.messaging.redis import ANSWER_TIMEOUT_S
-from common.messaging.streams import Command, Entry, Tail
+from common.messaging.redis import ANSWER_TIMEOUT_S, Command
+from common.messaging.streams import Entry, Tail
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import RedisAway, log_away, said

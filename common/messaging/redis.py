@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import sha1
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import hiredis
 from redis.asyncio import Redis
@@ -23,6 +23,11 @@ CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
 # What a connection tells the server of itself: redis-py would read its own version from the disk for each one.
 DRIVER = DriverInfo()
+
+Argument = str | bytes | int | float
+# A Redis command and its arguments.
+Command = tuple[Argument, ...]
+R = TypeVar("R")
 
 
 def _parse_error(text: str) -> Exception:
@@ -92,21 +97,46 @@ class _Client(Redis):
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
-class Script:
-    """A Lua script, sent by its hash where the server knows it: https://redis.io/docs/latest/commands/evalsha/."""
+class Script(Generic[R]):
+    """A Lua script as a function: its keys and arguments have names, in the source and where it is called, and its
+    result is an R. The last argument may be `*name`: any number of them, a table in the source.
 
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+    Sent by its hash where the server knows it: https://redis.io/docs/latest/commands/evalsha/.
+    """
 
-    async def run(self, redis: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def __init__(self, source: str, *, keys: str, args: str = "") -> None:
+        self._keys, self._args = keys.split(), [name.removeprefix("*") for name in args.split()]
+        self._rest = "*" in args
+        values = [f"ARGV[{number}]" for number in range(1, len(self._args) + 1)]
+        if self._rest:
+            values[-1] = f"{{unpack(ARGV, {len(values)})}}"
+        names = ", ".join((*self._keys, *self._args))
+        values = [*(f"KEYS[{number}]" for number in range(1, len(self._keys) + 1)), *values]
+        self._source = f"local {names} = {', '.join(values)}\n{source}"
+        self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    def command(self, **values: Argument | Iterable[Argument]) -> Command:
+        """The script as one command among others: sent whole, as a pipeline can't ask whether it is known."""
+        return ("EVAL", self._source, *self._parameters(values))
+
+    async def __call__(self, redis: Redis, **values: Argument | Iterable[Argument]) -> R:
         """What the script returns. A server that does not know it is sent all of it, in one step: it may be another
         server each time."""
-        client = cast(Any, redis)
+        client: Any = redis
+        parameters = self._parameters(values)
         try:
-            return await client.evalsha(self._sha, len(keys), *keys, *args)
+            answer = await client.evalsha(self._sha, *parameters)
         except NoScriptError:
-            return await client.eval(self._source, len(keys), *keys, *args)
+            answer = await client.eval(self._source, *parameters)
+        return cast(R, answer)
+
+    def _parameters(self, values: dict[str, Any]) -> Command:
+        given = [values.pop(name) for name in (*self._keys, *self._args)]
+        if values:
+            raise TypeError(f"no parameters of this script: {', '.join(values)}")
+        if self._rest:
+            given.extend(given.pop())
+        return (len(self._keys), *given)
 
 
 def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:

@@ -10,19 +10,18 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from common.messaging.redis import writable
+from common.messaging.redis import Command, Script, writable
 from common.messaging.turns import HELP_FROM, MINE, WAIT_MAX_MS, Turn
 from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
 
 Fields = dict[bytes, bytes]
-# A Redis command and its arguments.
-Command = tuple[str | bytes | int, ...]
 
 # Characters of an error that are kept with a dead letter.
 DEAD_ERROR_MAX = 2000
@@ -39,35 +38,47 @@ _MEMORY = "memory"
 
 # A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
 # drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
-_REMOVE_IDLE = """
+_REMOVE_IDLE = Script[int](
+    """
 local removed = 0
-for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local consumer = {}
   for i = 1, #fields, 2 do consumer[fields[i]] = fields[i + 1] end
-  if consumer['pending'] == 0 and consumer['idle'] > tonumber(ARGV[2]) and consumer['name'] ~= ARGV[3] then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], consumer['name'])
+  if consumer['pending'] == 0 and consumer['idle'] > tonumber(idle_ms) and consumer['name'] ~= this_one then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer['name'])
     removed = removed + 1
   end
 end
 return removed
-"""
+""",
+    keys="stream",
+    args="group idle_ms this_one",
+)
 
 # Both only where the entry is still there. Who was slow finds that another has finished it, or buried it: then it
 # has not failed, and is no dead letter a second time.
-_COUNT_FAILURE = """
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
-"""
+_COUNT_FAILURE = Script[int](
+    """
+if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
+redis.call('PEXPIRE', attempts, ttl_ms)
+return redis.call('HINCRBY', attempts, id, 1)
+""",
+    keys="stream attempts",
+    args="id ttl_ms",
+)
 # What cannot be added is not deleted either: a script is not undone.
-_MOVE = """
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
-redis.call('XADD', KEYS[3], '*', unpack(ARGV, 3))
-redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('XACK', KEYS[1], ARGV[2], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1])
+_MOVE = Script[int](
+    """
+if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
+redis.call('XADD', destination, '*', unpack(fields))
+redis.call('XDEL', stream, id)
+redis.call('XACK', stream, group, id)
+redis.call('HDEL', attempts, id)
 return 1
-"""
+""",
+    keys="stream attempts destination",
+    args="id group *fields",
+)
 
 
 class Entry(NamedTuple):
@@ -212,8 +223,10 @@ class Mailbox:
 
     async def count_failure(self, entry: Entry) -> int:
         """How often `entry` has now failed on its own, in whichever consumer's hands; 0 when it is gone."""
-        args = (self.stream, self._attempts, entry.id, ATTEMPTS_TTL_MS)
-        return int(await cast(Any, self._redis.eval(_COUNT_FAILURE, 2, *cast(Any, args))))
+        stream, attempts = self.stream, self._attempts
+        return await _COUNT_FAILURE(
+            self._redis, stream=stream, attempts=attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
+        )
 
     async def bury(self, entry: Entry, error: str, attempts: int) -> None:
         """Move `entry` to the dead letters, with the reason, in one step; not when it is gone."""
@@ -232,9 +245,15 @@ class Mailbox:
 
     async def _move(self, id: bytes, stream: str, fields: Fields) -> None:
         """In one step; not when it is gone."""
-        keys = (self.stream, self._attempts, stream)
-        parts = (part for field in fields.items() for part in field)
-        await cast(Any, self._redis.eval(_MOVE, 3, *keys, *cast(Any, (id, self._group, *parts))))
+        await _MOVE(
+            self._redis,
+            stream=self.stream,
+            attempts=self._attempts,
+            destination=stream,
+            id=id,
+            group=self._group,
+            fields=chain.from_iterable(fields.items()),
+        )
 
     async def put_back(self, types: Collection[str]) -> PutBack:
         """Put unknown messages of `types` back, a bounded number of them."""
@@ -270,10 +289,8 @@ class Mailbox:
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""
         try:
-            return int(
-                await cast(
-                    Any, self._redis.eval(_REMOVE_IDLE, 1, self.stream, self._group, idle_ms, self._consumer)
-                )
+            return await _REMOVE_IDLE(
+                self._redis, stream=self.stream, group=self._group, idle_ms=idle_ms, this_one=self._consumer
             )
         except ResponseError as error:
             if "NOGROUP" in str(error) or "no such key" in str(error):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import random
 
+from common.messaging.redis import Script
+
 # The holder says so with each read. Longer than it waits for news, short enough to be missed by nobody.
 TURN_MS = 1500
 WAIT_MAX_MS = 500
@@ -23,17 +25,25 @@ MINE = -1
 
 # Takes the turn, or keeps it; else says how many entries nobody has read yet. Acknowledged entries are deleted, so
 # these are all but the pending ones. Without a group there is nothing to help with.
-_TAKE = """
-local holder = redis.call('GET', KEYS[2])
-if not holder or holder == ARGV[2] then
-  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+_TAKE = Script[int](
+    """
+local current = redis.call('GET', holder)
+if not current or current == consumer then
+  redis.call('SET', holder, consumer, 'PX', lease_ms)
   return -1
 end
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+local pending = redis.pcall('XPENDING', stream, group)
 if pending.err then return 0 end
-return redis.call('XLEN', KEYS[1]) - pending[1]
-"""
-_LEAVE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+return redis.call('XLEN', stream) - pending[1]
+""",
+    keys="stream holder",
+    args="group consumer lease_ms",
+)
+_LEAVE = Script[int](
+    "if redis.call('GET', holder) == consumer then return redis.call('DEL', holder) end return 0",
+    keys="holder",
+    args="consumer",
+)
 
 
 class Turn:
@@ -42,8 +52,8 @@ class Turn:
     def __init__(self, stream: str, group: str, consumer: str) -> None:
         key = f"turn:{stream}"
         # Commands: take or keep it (answers MINE, or how much waits), and let others have it.
-        self.take = ("EVAL", _TAKE, 2, stream, key, group, consumer, TURN_MS)
-        self.leave = ("EVAL", _LEAVE, 1, key, consumer)
+        self.take = _TAKE.command(stream=stream, holder=key, group=group, consumer=consumer, lease_ms=TURN_MS)
+        self.leave = _LEAVE.command(holder=key, consumer=consumer)
         # Takes it from whoever has it.
         self.seize = ("SET", key, consumer, "PX", TURN_MS)
         self.mine = True

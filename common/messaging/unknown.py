@@ -8,35 +8,41 @@ back what it knows, and nothing else, so that old and new processes bear each ot
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from redis.asyncio import Redis
+
+from common.messaging.redis import Script
 
 # Entries that one step looks at.
 PAGE = 100
 
-# KEYS: the mailbox, its unknown messages. ARGV: where to begin, how many to look at, whether to move them, the
-# types that are known. Answers how many of these there are, and the last that was looked at, or nothing at the end.
-_PUT_BACK = """
+# Moves the known ones of a page that begins at `begin`, or only counts them. Answers how many there are, and the
+# last entry that was looked at, or nothing at the end.
+_PUT_BACK = Script[tuple[int, bytes]](
+    """
 local known = {}
-for i = 4, #ARGV do known[ARGV[i]] = true end
+for _, type in ipairs(types) do known[type] = true end
 local found = 0
-local page = redis.call('XRANGE', KEYS[2], ARGV[1], '+', 'COUNT', ARGV[2])
+local page = redis.call('XRANGE', unknown, begin, '+', 'COUNT', size)
 for _, entry in ipairs(page) do
   local fields = entry[2]
   for i = 1, #fields, 2 do
     if fields[i] == 'type' and known[fields[i + 1]] then
-      if ARGV[3] == '1' then
-        redis.call('XADD', KEYS[1], '*', unpack(fields))
-        redis.call('XDEL', KEYS[2], entry[1])
+      if move == '1' then
+        redis.call('XADD', mailbox, '*', unpack(fields))
+        redis.call('XDEL', unknown, entry[1])
       end
       found = found + 1
       break
     end
   end
 end
-return {found, #page == tonumber(ARGV[2]) and page[#page][1] or ''}
-"""
+return {found, #page == tonumber(size) and page[#page][1] or ''}
+""",
+    keys="mailbox unknown",
+    args="begin size move *types",
+)
 
 
 def unknown_messages(stream: str) -> str:
@@ -57,10 +63,16 @@ async def put_back(
     """Move entries of `types` to the end of their mailbox, in one step; looks at PAGE of them, those `after`.
     Without `move` they are only counted."""
     begin = b"(" + after if after else b"-"
-    keys = (stream, unknown_messages(stream))
-    args = cast(Any, (begin, PAGE, int(move), *types))
-    found, end = cast(Any, await cast(Any, redis.eval(_PUT_BACK, 2, *keys, *args)))
-    return Page(int(found), end)
+    found, end = await _PUT_BACK(
+        redis,
+        mailbox=stream,
+        unknown=unknown_messages(stream),
+        begin=begin,
+        size=PAGE,
+        move=int(move),
+        types=types,
+    )
+    return Page(found, end)
 
 
 class Waiting(NamedTuple):

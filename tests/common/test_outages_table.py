@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -230,9 +230,22 @@ async def test_an_outage_is_seen_inside_of_a_pipeline(redis: Redis, transaction:
 
 
 async def test_a_script_is_sent_whole_to_a_server_that_does_not_know_it(redis: Redis) -> None:
-    script = Script("return {KEYS[1], ARGV[1]}")
+    script = Script[list[bytes]]("return {key, first, rest[1], rest[2]}", keys="key", args="first *rest")
+
+    async def run() -> list[bytes]:
+        return await script(redis, key="key", first="1", rest=(2, "3"))
+
     await redis.script_flush()
-    answers: list[Any] = await asyncio.gather(*(script.run(redis, ["key"], ["value"]) for _ in range(3)))
-    assert answers == [[b"key", b"value"]] * 3
+    assert list(await asyncio.gather(run(), run(), run())) == [[b"key", b"1", b"2", b"3"]] * 3
     await redis.script_flush()
-    assert await script.run(redis, ["key"], ["value"]) == [b"key", b"value"]
+    assert await run() == [b"key", b"1", b"2", b"3"]
+    command: Any = script.command(key="key", first="1", rest=(2, "3"))
+    assert await cast(Any, redis).execute_command(*command) == [b"key", b"1", b"2", b"3"]
+
+
+def test_a_script_takes_its_own_parameters_and_no_others() -> None:
+    script = Script[None]("return nil", keys="key", args="one")
+    with pytest.raises(KeyError, match="one"):
+        script.command(key="key")
+    with pytest.raises(TypeError, match="two"):
+        script.command(key="key", one=1, two=2)

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope
-from common.messaging.streams import Command, Entry, Mailbox
+from common.messaging.redis import Command
+from common.messaging.streams import Entry, Mailbox
 from common.postgres.database import Database
 from common.runtime import settler
 from payment.stripe_api import StripeApi

@@ -9,7 +9,8 @@ from typing import Self
 
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging.envelope import Envelope, decode
-from common.messaging.streams import Command, Entry, Fields, PutBack
+from common.messaging.redis import Command
+from common.messaging.streams import Entry, Fields, PutBack
 from common.messaging.unknown import Waiting
 from common.runtime.outages import RedisAway
 from tests.simulation.clockwork import Clock
