@@ -56,6 +56,9 @@ class ActorSettings(ProcessSettings):
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     # New and reclaimed entries taken at once; about where one more entry stops making a batch cheaper.
     batch_max: int = Field(default=256, ge=1, le=2000)
+    # Rows of each kind that a process remembers as it wrote them last, some 2 KB each: more than are open at once
+    # in most sales. 0: it reads all that it decides from.
+    memory_max: int = Field(default=10_000, ge=0, le=1_000_000)
     # One handler run is given up after this; its entries are tried again.
     handler_timeout_ms: int = Field(default=10_000, ge=10)
     # Entries that a consumer has held for longer are taken over by another. Must outlast a handler twice:

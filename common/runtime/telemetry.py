@@ -86,6 +86,15 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.memory_entries = Gauge(
+            "holdfast_memory_entries", "Rows that this process remembers", ("kind",), registry=self.registry
+        )
+        self.memory_reads = Counter(
+            "holdfast_memory_reads",
+            "Rows looked for in memory (found, missing)",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
 
 
 METRICS = web.AppKey("metrics", Metrics)

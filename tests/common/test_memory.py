@@ -1,0 +1,119 @@
+"""What a process remembers of rows, and the revision by which Postgres knows whether it still holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from common.postgres.database import Database
+from common.postgres.memory import Memory, dropped_in_doubt
+from common.postgres.sql import revision
+from common.runtime.outages import DatabaseAway, RedisAway
+from common.runtime.telemetry import Metrics
+
+
+def memory(entries_max: int = 3, metrics: Metrics | None = None) -> Memory[str, int]:
+    return Memory("thing", entries_max, metrics or Metrics())
+
+
+def test_what_was_kept_last_is_found() -> None:
+    things = memory()
+    things.keep({"a": 1, "b": 2})
+    things.keep({"a": 3})
+    assert things.find(["a", "b", "c"]) == {"a": 3, "b": 2}
+
+
+def test_a_process_that_has_just_started_remembers_nothing() -> None:
+    assert memory().find(["a"]) == {}
+
+
+def test_the_least_recently_used_go_first() -> None:
+    things = memory(entries_max=3)
+    things.keep({"a": 1, "b": 2, "c": 3})
+    things.find(["a"])
+    things.keep({"b": 4})
+    things.keep({"d": 5})
+    assert things.find(["a", "b", "c", "d"]) == {"a": 1, "b": 4, "d": 5}
+
+
+def test_more_at_once_than_there_is_room_for_leaves_the_last() -> None:
+    things = memory(entries_max=2)
+    things.keep({"a": 1, "b": 2, "c": 3})
+    assert things.find(["a", "b", "c"]) == {"b": 2, "c": 3}
+
+
+def test_without_room_nothing_is_remembered() -> None:
+    things = memory(entries_max=0)
+    things.keep({"a": 1})
+    assert things.find(["a"]) == {}
+
+
+def test_what_did_not_fit_is_dropped_alone() -> None:
+    things = memory()
+    things.keep({"a": 1, "b": 2})
+    things.drop(["a", "never there"])
+    assert things.find(["a", "b"]) == {"b": 2}
+
+
+@pytest.mark.parametrize(
+    "error", [DatabaseAway("lost"), RedisAway("lost"), TimeoutError(), asyncio.CancelledError()]
+)
+def test_all_is_dropped_when_an_outcome_is_unknown(error: BaseException) -> None:
+    things, others = memory(), memory()
+    things.keep({"a": 1})
+    others.keep({"b": 2})
+    with pytest.raises(type(error)), dropped_in_doubt(things, others):
+        raise error
+    assert things.find(["a"]) == others.find(["b"]) == {}
+
+
+def test_an_error_that_says_what_happened_drops_nothing() -> None:
+    things = memory()
+    things.keep({"a": 1})
+    with pytest.raises(ValueError, match="refused"), dropped_in_doubt(things):
+        raise ValueError("refused")
+    assert things.find(["a"]) == {"a": 1}
+
+
+def test_metrics_say_how_much_is_remembered_and_found() -> None:
+    metrics = Metrics()
+    things = memory(2, metrics)
+    things.keep({"a": 1, "b": 2, "c": 3})
+    things.find(["a", "b", "c"])
+
+    def sample(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, {"kind": "thing", **labels})
+
+    assert sample("holdfast_memory_entries") == 2
+    assert sample("holdfast_memory_reads_total", outcome="found") == 2
+    assert sample("holdfast_memory_reads_total", outcome="missing") == 1
+
+
+async def test_each_write_of_a_row_is_another_revision_and_a_lock_is_none(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute("CREATE TABLE revised (id int PRIMARY KEY, note text)")
+        try:
+            await connection.execute("INSERT INTO revised VALUES (1, 'a'), (2, 'b')")
+            read = f"SELECT {revision('revised')} FROM revised WHERE id = 1"
+            first = await connection.fetchval(read)
+            await connection.execute("SELECT * FROM revised WHERE id = 1 FOR NO KEY UPDATE")
+            await connection.execute("UPDATE revised SET note = 'c' WHERE id = 2")
+            assert await connection.fetchval(read) == first
+            again = "UPDATE revised r SET note = note WHERE id = 1 RETURNING "
+            second = await connection.fetchval(again + revision("r"))
+            assert second != first
+            assert await connection.fetchval(read) == second
+        finally:
+            await connection.execute("DROP TABLE revised")
+
+
+async def test_another_server_never_has_the_revisions_of_this_one(database: Database) -> None:
+    """A standby that takes over counts transactions on from where the lost primary was, and uses a number again."""
+    async with database.connection() as connection:
+        row: Any = await connection.fetchrow(
+            f"SELECT xmin::text AS number, {revision('pg_class')} AS revision, "
+            "extract(epoch FROM pg_postmaster_start_time()) AS started FROM pg_class LIMIT 1"
+        )
+    assert row["revision"] == f"{row['number']}@{row['started']}"
