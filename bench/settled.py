@@ -15,7 +15,7 @@ import asyncpg
 
 from bench.stage import Json
 
-# Above the time in which a settler drives on or Stripe's events are looked at again, and nothing is younger.
+# Above the time in which a reconciler drives on or Stripe's events are looked at again, and nothing is younger.
 YOUNGEST = "1 day"
 # Events of Stripe are forgotten after 35 days: none of these is.
 OLDEST = "30 days"

@@ -13,12 +13,11 @@ from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
 from booking.queue import Queue
+from booking.reconciler import BookingReconciler
 from booking.repository import Repository
 from booking.settings import BookingSettings
-from booking.settle import BookingSettler
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
-from common.runtime.health import HEALTH
-from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.background import background
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
@@ -37,7 +36,7 @@ from common.wiring import (
 
 REPOSITORY = web.AppKey("repository", Repository)
 AVAILABILITY = web.AppKey("availability", Availability)
-SETTLER = web.AppKey("settler", BookingSettler)
+RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
 
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -51,7 +50,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
             clock_context,
             availability_context(settings),
             queue_context(settings),
-            settle_context(settings),
+            reconciler_context(settings),
             actor_context("booking", settings, lambda app: reads(app, settings)),
         )
     )
@@ -76,9 +75,8 @@ def availability_context(settings: BookingSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         repository = app[REPOSITORY] = Repository(app[DATABASE])
         availability = app[AVAILABILITY] = Availability(repository, app[BUS], settings.availability_ms)
-        telling = app[SUPERVISOR].spawn("availability", availability.run(app[HEALTH].gate("availability")))
-        yield
-        await cancel(telling)
+        async with background(app, "availability", availability.run):
+            yield
 
     return context
 
@@ -88,18 +86,17 @@ def queue_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         queue = Queue(app[REPOSITORY].counts, app[BUS], app[REDIS], settings.queue_ms)
-        telling = app[SUPERVISOR].spawn("queue", queue.run(app[HEALTH].gate("queue")))
-        yield
-        await cancel(telling)
+        async with background(app, "queue", queue.run):
+            yield
 
     return context
 
 
-def settle_context(settings: BookingSettings) -> Context:
-    """SETTLER, at work."""
+def reconciler_context(settings: BookingSettings) -> Context:
+    """RECONCILER, at work: what waits in the rows is asked for again."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        settler = app[SETTLER] = BookingSettler(
+        reconciler = app[RECONCILER] = BookingReconciler(
             app[REPOSITORY],
             app[AVAILABILITY],
             app[BUS],
@@ -108,9 +105,8 @@ def settle_context(settings: BookingSettings) -> Context:
             settings.terms,
             timedelta(days=settings.operator_key_days),
         )
-        settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
-        yield
-        settler.stop()
-        await app[SUPERVISOR].finish(settling, settings.shutdown_seconds)
+        shutdown_s = settings.shutdown_seconds
+        async with background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s):
+            yield
 
     return context

@@ -42,11 +42,11 @@ class ProgrammeHandlers:
         return await self._each(deliveries, self._once(self._update))
 
     async def call_off(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Stop sales at once; the settler then cancels the event's bookings, some at a time."""
+        """Stop sales at once; the reconciler then cancels the event's bookings, some at a time."""
         return await self._each(deliveries, self._once(self._call_off))
 
     async def retry_refunds(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Note that all failed refunds of an event are to be tried again; the settler then does, some at a time.
+        """Note that all failed refunds of an event are to be tried again; the reconciler then does, some at a time.
         Answered with how far that has come; asked again while it is under way, nothing is done twice."""
         return await self._each(deliveries, self._once(self._retry_refunds))
 

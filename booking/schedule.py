@@ -6,15 +6,16 @@ from datetime import datetime, timedelta
 
 from booking.state import PENDING, Booking, Follow, Terms
 from common.contracts.statuses import PaymentStatus
+from common.runtime.backoff import Retry
 
 # How long a booking waits for an answer before it is driven again, by what it waits for; doubled each time
 # up to a limit: short enough for all to be well half a minute after a fault has ended. A lost webhook is found
 # by payment's own look at Stripe's event list long before SYNC, which costs a Stripe call for each booking.
-WAITS: dict[Follow, tuple[timedelta, timedelta]] = {
-    Follow.CREATE_INTENT: (timedelta(seconds=10), timedelta(seconds=15)),
-    Follow.CANCEL_INTENT: (timedelta(seconds=10), timedelta(seconds=15)),
-    Follow.SYNC: (timedelta(minutes=5), timedelta(hours=1)),
-    Follow.REFUND: (timedelta(seconds=10), timedelta(seconds=15)),
+WAITS: dict[Follow, Retry] = {
+    Follow.CREATE_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
+    Follow.CANCEL_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
+    Follow.SYNC: Retry(timedelta(minutes=5), timedelta(hours=1)),
+    Follow.REFUND: Retry(timedelta(seconds=10), timedelta(seconds=15)),
 }
 
 
@@ -24,11 +25,11 @@ CLOCKS_APART = timedelta(minutes=5)
 
 # The same for an intent of a booking that has ended. Nobody waits for its seats, and while its money is on its way
 # Stripe does not cancel it: that can take days.
-ENDED_WAITS = (timedelta(seconds=10), timedelta(hours=1))
+ENDED_WAITS = Retry(timedelta(seconds=10), timedelta(hours=1))
 
 
 def first_wait(follow: Follow) -> timedelta:
-    return WAITS[follow][0]
+    return WAITS[follow].first
 
 
 def waits_for(booking: Booking) -> Follow | None:
@@ -68,10 +69,10 @@ def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
         return booking._replace(settle_after=None)
     # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
     moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
-    first, most = WAITS[Follow.SYNC if moves_slowly else follow]
+    retry = WAITS[Follow.SYNC if moves_slowly else follow]
     if booking.intent_to_cancel and follow is Follow.CANCEL_INTENT:
-        first, most = ENDED_WAITS
-    due = now + min(first * 2 ** min(booking.settle_attempts, 10), most)
+        retry = ENDED_WAITS
+    due = now + retry.pause(booking.settle_attempts)
     change = turn(booking, terms)
     if change is not None and change > now:
         due = min(due, change)

@@ -9,8 +9,8 @@ from datetime import datetime
 from aiohttp import web
 
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.runtime.background import background
 from common.runtime.health import HEALTH
-from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
@@ -30,9 +30,9 @@ from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.pacing import Pacer
+from payment.reconciler import PaymentReconciler
 from payment.repository import Repository
 from payment.settings import PaymentSettings
-from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from payment.webhook import webhook
 from payment.webhook_batches import WebhookBatches
@@ -41,8 +41,6 @@ REPOSITORY = web.AppKey("repository", Repository)
 STRIPE = web.AppKey("stripe", StripeApi)
 HANDLERS = web.AppKey("handlers", PaymentHandlers)
 WEBHOOK_BATCHES = web.AppKey("webhook_batches", WebhookBatches)
-SETTLER = web.AppKey("settler", PaymentSettler)
-CATCH_UP = web.AppKey("catch_up", CatchUp)
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -69,7 +67,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
             clock_context,
             stripe_context(settings),
             handlers_context(settings),
-            settle_context(settings),
+            reconciler_context(settings),
             actor_context("payment", settings, lambda app: reads(app, settings)),
         )
     )
@@ -142,12 +140,12 @@ def handlers_context(settings: PaymentSettings) -> Context:
     return context
 
 
-def settle_context(settings: PaymentSettings) -> Context:
-    """SETTLER and CATCH_UP, at work."""
+def reconciler_context(settings: PaymentSettings) -> Context:
+    """What waits in the rows is asked for again, and Stripe's event list is compared with what was received."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        settler = app[SETTLER] = PaymentSettler(app[REPOSITORY], app[BUS], app[CLOCK])
-        catch_up = app[CATCH_UP] = CatchUp(
+        reconciler = PaymentReconciler(app[REPOSITORY], app[BUS], app[CLOCK])
+        catch_up = CatchUp(
             app[REPOSITORY],
             app[STRIPE],
             app[BUS],
@@ -156,11 +154,11 @@ def settle_context(settings: PaymentSettings) -> Context:
             settings.event_catch_up_seconds,
             settings.livemode,
         )
-        settling = app[SUPERVISOR].spawn("settler", settler.run(app[HEALTH].gate("settler")))
-        catching_up = app[SUPERVISOR].spawn("catch-up", catch_up.run(app[HEALTH].gate("catch-up")))
-        yield
-        settler.stop()
-        await cancel(catching_up)
-        await app[SUPERVISOR].finish(settling, settings.shutdown_seconds)
+        shutdown_s = settings.shutdown_seconds
+        async with (
+            background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),
+            background(app, "catch-up", catch_up.run),
+        ):
+            yield
 
     return context

@@ -13,6 +13,7 @@ from enum import Enum, StrEnum
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.runtime.backoff import Retry
 from payment.disputes import DROPPED, Dispute, summary
 from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
 
@@ -25,14 +26,14 @@ NO_CURRENCY = "xxx"
 
 # A report that the booking does not acknowledge is told again after the first, doubling up to the second:
 # short enough for all to be well half a minute after a fault has ended.
-REPORT_PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
+REPORT_PAUSES = Retry(timedelta(seconds=5), timedelta(seconds=20))
 # What Stripe did not answer is asked again in the same way. Shorter: of a batch that is asked for when Stripe is
 # just back, a single request finds that out, and the others wait once more.
-DRIVE_PAUSES = (timedelta(seconds=2), timedelta(seconds=15))
+DRIVE_PAUSES = Retry(timedelta(seconds=2), timedelta(seconds=15))
 # A doubt is looked into again after so long: the request may wait in a long queue, and each look costs calls.
-LOOK_PAUSES = (timedelta(seconds=15), timedelta(minutes=5))
+LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
 # What Stripe refuses, and may allow later, is asked again after the first, doubling up to the second.
-REFUSED_PAUSES = (timedelta(minutes=1), timedelta(hours=1))
+REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
 # Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
 DRIVE_FIRST = timedelta(seconds=15)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
@@ -278,14 +279,12 @@ def refused(old: Payment, error: Decline, now: datetime) -> Payment:
     return moved(old, replace(old, status=REJECTED, last_error=error), Change.INTENT, now)
 
 
-def unanswered(
-    old: Payment, now: datetime, spread: float, pauses: tuple[timedelta, timedelta] = DRIVE_PAUSES
-) -> Payment:
+def unanswered(old: Payment, now: datetime, spread: float, pauses: Retry = DRIVE_PAUSES) -> Payment:
     """Stripe did not say what became of the request: it is asked again, never counted as failed."""
     if not needs_stripe(old):
         return old
     attempts = old.drive_attempts + 1
-    return replace(old, drive_after=now + pause(old.drive_attempts, pauses, spread), drive_attempts=attempts)
+    return replace(old, drive_after=now + pauses.pause(old.drive_attempts, spread), drive_attempts=attempts)
 
 
 def with_new_key(old: Payment, now: datetime) -> Payment:
@@ -353,7 +352,7 @@ def _told(new: Payment, change: Change, now: datetime) -> Payment:
         new,
         version=new.version + 1,
         last_change=change,
-        report_after=now + REPORT_PAUSES[0],
+        report_after=now + REPORT_PAUSES.first,
         report_attempts=0,
         updated_at=now,
     )
@@ -382,13 +381,6 @@ def key_is_spent(payment: Payment, now: datetime) -> bool:
     """Stripe may have forgotten the key: a second request under it could make a second intent. Both times are ours;
     the hour that is left of Stripe's day is more than two of our clocks are apart."""
     return now - payment.asked_at >= KEY_LIFE
-
-
-def pause(attempts: int, pauses: tuple[timedelta, timedelta], spread: float) -> timedelta:
-    """The pause after so many attempts; `spread` in [0, 1) draws it from its upper half."""
-    first, most = pauses
-    doubled: timedelta = first * (1 << min(attempts, 10))
-    return min(doubled, most) * (0.5 + spread / 2)
 
 
 # --- What the booking is told -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from common.contracts.messages import (
 from common.contracts.statuses import IntentStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.loop import Handlers
+from common.runtime.backoff import Retry
 from payment import asking, domain, orphans
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books
@@ -482,7 +483,7 @@ def _again(stray: Stray, now: datetime) -> Stray:
 
 
 def _later(stray: Stray, now: datetime) -> Stray:
-    pause = domain.pause(stray.drive_attempts, (DRIVE_PAUSES[1], orphans.HELD_BACK), random.random())
+    pause = Retry(DRIVE_PAUSES.most, orphans.HELD_BACK).pause(stray.drive_attempts, random.random())
     return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from common.contracts.messages import RefundPayment, SyncPayment
 from common.messaging.envelope import Delivery, Envelope, tell
-from payment import asking, domain
+from payment import asking
 from payment.asking import Nothing, NotMade, side_by_side
 from payment.books import Books
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES, Payment
@@ -150,7 +150,7 @@ def _take(books: Books, id: UUID, asked: Refund, answer: Answer, now: datetime) 
     if isinstance(answer, NotMade):
         new = _after_refusal(old, answer, payment, refunds, now)
     else:
-        pause = domain.pause(old.drive_attempts, DRIVE_PAUSES, random.random())
+        pause = DRIVE_PAUSES.pause(old.drive_attempts, random.random())
         new = replace(old, drive_after=now + pause, drive_attempts=old.drive_attempts + 1)
     books.put_refunds(payment, tuple(new if refund.id == new.id else refund for refund in refunds), now)
     return True
@@ -162,7 +162,7 @@ def _after_refusal(
     """The refund that Stripe did not make, though by Stripe's list it fits."""
     if answer.code is None:
         return with_new_key(old, now)
-    pause = domain.pause(old.refusals, REFUSED_PAUSES, random.random())
+    pause = REFUSED_PAUSES.pause(old.refusals, random.random())
     return refused(
         old, answer.code, payment.amount_captured, refunds, now, pause, listed=answer.pictures is not None
     )

@@ -204,7 +204,7 @@ UPDATE installation SET stripe_account = coalesce(stripe_account, $1) RETURNING 
 
 
 def _again(column: str, attempts: str) -> str:
-    """The next time, in SQL: as `domain.pause`, for all rows of a pass at once."""
+    """The next time, in SQL: as `Retry.pause`, for all rows of a pass at once."""
     return (
         f"{column} = $1::timestamptz + least($3::interval * 2 ^ least({attempts}, 10), $4::interval)"
         f" * (0.5 + random() / 2), {attempts} = {attempts} + 1"

@@ -142,7 +142,7 @@ class WebhookBatches:
             await self._bus.publish(follow)
         except RedisAway as away:
             # The rows have times at which all of it is published again.
-            log_away("reports are left to the settler", away)
+            log_away("reports are left to the reconciler", away)
 
 
 def _resolve(stored: asyncio.Future[None], error: Exception | None = None) -> None:

@@ -89,8 +89,11 @@ class Database:
                 # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
                 error.detail = None
             away = database_away(error)
+            if connection is None and away is not None and away.slow:
+                # Nothing was asked yet: no request of ours is what takes too long.
+                away = DatabaseAway(said(error))
             if away is None and connection is None and isinstance(error, asyncpg.PostgresError):
-                # Nothing was asked yet: whatever it says, it does not let us in.
+                # Whatever it says, it does not let us in.
                 away = DatabaseAway(said(error), stated=True, by_hand=True)
             if away is None:
                 raise

@@ -1,18 +1,41 @@
-"""A background task that does one thing again and again, and waits while what it needs is away."""
+"""Background tasks of a process: started with it, stopped with it, and waiting while what they need is away."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
+from aiohttp import web
 
 from common.runtime.backoff import Backoff
-from common.runtime.health import Gate
+from common.runtime.health import HEALTH, Gate
 from common.runtime.outages import Away, log_away, said
-from common.runtime.supervisor import heed_cancel
+from common.runtime.supervisor import SUPERVISOR, cancel, heed_cancel
 
 log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def background(
+    app: web.Application,
+    name: str,
+    run: Callable[[Gate], Coroutine[Any, Any, None]],
+    *,
+    stop: Callable[[], None] | None = None,
+    shutdown_s: float = 0.0,
+) -> AsyncIterator[None]:
+    """`run` as a supervised task, with a gate of its name in the process' readiness. At the end it is cancelled;
+    with `stop`, it is asked to end, and cancelled when the process' stop takes longer than `shutdown_s` seconds."""
+    task = app[SUPERVISOR].spawn(name, run(app[HEALTH].gate(name)))
+    yield
+    if stop is None:
+        await cancel(task)
+        return
+    stop()
+    await app[SUPERVISOR].finish(task, shutdown_s)
 
 
 async def repeat(

@@ -12,7 +12,7 @@ from payment.pictures import REFUND_STATUSES
 
 # Of a refund at Stripe: nothing was given back. https://docs.stripe.com/api/refunds/object#refund_object-status
 VOID = ("failed", "canceled")
-# Settlers look every two seconds at the most, and push the time on when they take a row: who is so late was
+# Reconcilers look every two seconds at the most, and push the time on when they take a row: who is so late was
 # forgotten, or nobody is there to drive it.
 STUCK = timedelta(minutes=2)
 # Of a payment: no (more) money comes by its intent.

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-# Longer than the slowest healing: a claim's idle time, the settler's first wait, a webhook sent again.
+# Longer than the slowest healing: a claim's idle time, the reconciler's first wait, a webhook sent again.
 MOST_SECONDS = 40.0
 EVERY_SECONDS = 0.05
 

@@ -1,4 +1,4 @@
-"""Bookings brought by real messages and the settler to the states of `samples.STATES`, and what happens then."""
+"""Bookings brought by real messages and the reconciler to the states of `samples.STATES`, and what happens then."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ class Scene:
         return row
 
 
-# A message, or the time at which the settler looks.
+# A message, or the time at which the reconciler looks.
 Happening = Message | datetime
 News = Callable[[Scene], Happening]
 
 
 async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
-    """Messages of one kind come in one batch; or time passes, and as many settlers look."""
+    """Messages of one kind come in one batch; or time passes, and as many reconcilers look."""
     stage = made[0].stage
     messages = [each for each in what if isinstance(each, Message)]
     times = [each for each in what if isinstance(each, datetime)]
@@ -109,7 +109,7 @@ async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
         await stage.bus.flush()
     else:
         stage.clock.ahead = max(times) - datetime.now(UTC)
-        await asyncio.gather(*(stage.settler.run_once() for _ in times[:3]))
+        await asyncio.gather(*(stage.reconciler.run_once() for _ in times[:3]))
     reports = [each for each in messages if isinstance(each, PaymentReport)]
     for each in made:
         told = [report.version for report in reports if report.booking_id == each.booking.id]
@@ -161,7 +161,7 @@ def refunds(id: UUID, amount: int | None = None) -> News:
 
 
 def past(end: timedelta) -> News:
-    """The time when the hold has been over for so long, and the settler looks anyway."""
+    """The time when the hold has been over for so long, and the reconciler looks anyway."""
     return lambda scene: max(scene.row["expires_at"] + end + 2 * SECOND, scene.row["settle_after"] + SECOND / 100)
 
 

@@ -16,8 +16,8 @@ from booking.availability import Availability
 from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
+from booking.reconciler import BookingReconciler
 from booking.repository import Repository
-from booking.settle import BookingSettler
 from booking.state import Terms
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
@@ -136,7 +136,7 @@ class Stage:
     handlers: BookingHandlers
     programme: ProgrammeHandlers
     questions: QuestionHandlers
-    settler: BookingSettler
+    reconciler: BookingReconciler
     metrics: Metrics
     clock: Clock
 
@@ -155,7 +155,7 @@ class Stage:
             handlers=BookingHandlers(repository, availability, metrics, clock, TERMS),
             programme=ProgrammeHandlers(repository, availability, clock),
             questions=QuestionHandlers(repository, clock),
-            settler=BookingSettler(repository, availability, bus, redis, clock, TERMS),
+            reconciler=BookingReconciler(repository, availability, bus, redis, clock, TERMS),
             metrics=metrics,
             clock=clock,
         )
@@ -239,7 +239,7 @@ class Stage:
     async def settle(self, after: timedelta) -> None:
         """Put the time forward and drive what is due."""
         self.clock.ahead += after
-        await self.settler.run_once()
+        await self.reconciler.run_once()
 
     async def settle_now(self) -> None:
         await self.settle(timedelta(milliseconds=1))

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from booking import settle
+from booking import reconciler
 from booking.availability import Availability
-from booking.settle import BookingSettler
+from booking.reconciler import BookingReconciler
 from common.contracts.messages import (
     CancelEvent,
     CreateBooking,
@@ -194,12 +194,12 @@ async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle, "PASS_MAX", 4)
+    monkeypatch.setattr(reconciler, "PASS_MAX", 4)
 
 
 @pytest.mark.usefixtures("small_parts")
 async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
-    """Settlers come and go between parts; nothing is left out and nothing is owed twice."""
+    """Reconcilers come and go between parts; nothing is left out and nothing is owed twice."""
     show = await stage.show(50)
     free: list[CreateBooking] = [show.order() for _ in range(11)]
     bookings = await stage.book(*free)
@@ -208,9 +208,11 @@ async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
     cancelled = []
     for _ in range(5):
         # A new one each time knows nothing of what the one before has gone through.
-        settler = BookingSettler(stage.repository, stage.availability, stage.bus, stage.redis, stage.clock, TERMS)
+        reconciler = BookingReconciler(
+            stage.repository, stage.availability, stage.bus, stage.redis, stage.clock, TERMS
+        )
         stage.clock.ahead += timedelta(milliseconds=1)
-        await settler.run_once()
+        await reconciler.run_once()
         cancelled.append((await progress(stage, show)).cancelled)
     assert cancelled == [4, 8, 11, 11, 11]
     refunds = [each for each in await stage.published("payment.commands") if each[0] == "payment.refund"]

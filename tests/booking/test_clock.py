@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from booking.app import SETTLER, build_app
+from booking.app import RECONCILER, build_app
 from booking.settings import BookingSettings
 from common.contracts.messages import BOOKING_PAYMENTS
 from common.runtime.outages import Away
@@ -47,7 +47,7 @@ async def test_holds_end_by_the_time_of_the_database(
             return (await stage.row(over))["closing"] == "hold_expired"  # type: ignore[no-any-return]
 
         await until(ended)
-        await app[SETTLER].run_once()
+        await app[RECONCILER].run_once()
         assert (await stage.row(open_one))["closing"] is None
         (made,) = await stage.rows("SELECT clock_timestamp() AS now")
         assert abs(app[CLOCK]() - made["now"]) < timedelta(seconds=1)
@@ -80,7 +80,7 @@ async def test_nothing_acts_before_the_time_is_known(
         app = client.app
         assert app is not None
         with pytest.raises(Away, match="not known"):
-            await app[SETTLER].run_once()
+            await app[RECONCILER].run_once()
         answer = await client.get("/health/ready")
         problems = (await answer.json())["problems"]
         assert answer.status == 503

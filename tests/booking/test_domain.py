@@ -257,7 +257,7 @@ def test_every_state_against_everything_that_can_happen(state: str, news: str) -
 
 @pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if cell[1] != "grace over"])
 def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
-    """And is answered as before; what the settler asks for again need not be asked for again here."""
+    """And is answered as before; what the reconciler asks for again need not be asked for again here."""
     first = NEWS[news][1](STATES[state])
     second = NEWS[news][1](first.booking)
 

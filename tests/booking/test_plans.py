@@ -1,4 +1,4 @@
-"""A look of the settler reads the indexes of due rows and nothing else, however many rows are settled."""
+"""A look of the reconciler reads the indexes of due rows and nothing else, however many rows are settled."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
+from booking.reconciler import BookingReconciler
 from booking.repository import EVENT_PAGE, NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
-from booking.settle import BookingSettler
 from common.messaging.bus import Bus
 from common.messaging.redis import connect
-from common.runtime.settler import LOOK_S
+from common.runtime.reconciler import LOOK_S
 from tests.booking.stage import TERMS, Stage
 
 # Confirmed and cancelled bookings, and the events that they are of.
@@ -125,8 +125,8 @@ async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
     repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
     bus = Bus(nowhere, source="/booking/test", instance="test")
-    settler = BookingSettler(repository, many.availability, bus, nowhere, many.clock, TERMS)
-    pauses = [await settler.run_once() for _ in range(3)]
+    reconciler = BookingReconciler(repository, many.availability, bus, nowhere, many.clock, TERMS)
+    pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 
     assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from booking.settle import CALL_OFF_AGAIN, PASS_MAX
+from booking.reconciler import CALL_OFF_AGAIN, PASS_MAX
 from common.contracts.messages import GetBooking, GetEvent, ListBookings, RefundUpdated, RetryRefunds
 from common.contracts.resources import Booking, OperatorsEvent, RefundRetry
 from common.contracts.statuses import CancelReason, IntentStatus
@@ -81,7 +81,7 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
     assert all(row["refund_id"] != before[row["id"]] for row in rows)
     assert {(row["refund_amount"], row["refund_whole"]) for row in rows} == {(4500, True)}
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
-    # A settler that was stopped in the middle and goes on now does not open it again.
+    # A reconciler that was stopped in the middle and goes on now does not open it again.
     async with stage.repository.work() as work:
         await work.settle_retry(first.id, stage.clock())
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
@@ -159,7 +159,7 @@ async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The part is committed, and nothing of it was told: all the same it is asked for, and the rest follows."""
-    monkeypatch.setattr("booking.settle.PASS_MAX", 2)
+    monkeypatch.setattr("booking.reconciler.PASS_MAX", 2)
     show = await stage.show(10)
     bookings = [await failed(stage, show) for _ in range(3)]
     await retry(stage, show.id)

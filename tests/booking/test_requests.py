@@ -294,7 +294,7 @@ async def test_an_event_from_a_gateway_of_the_release_before_is_known_by_its_con
 async def test_rows_are_kept_for_a_stated_time_and_dropped_in_parts(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("booking.settle.FORGET_MAX", 2)
+    monkeypatch.setattr("booking.reconciler.FORGET_MAX", 2)
     show = await stage.show(10)
     for number in range(4):
         await one(stage, adding(show, "Box", key=f"k-{number}"))

@@ -35,7 +35,7 @@ from tests.booking.test_domain import EXPECTED, NEWS, Outcome
 from tests.booking.test_domain_refunds import BY_HAND, BY_HAND_ROWS
 
 TIME = ("expired", "grace over")
-# While money is on its way, time changes nothing: the settler asks how it stands.
+# While money is on its way, time changes nothing: the reconciler asks how it stands.
 DRIVEN = {
     "processing": "sync",
     "expiring, processing": "cancel_intent",
@@ -235,15 +235,15 @@ TURNS = [(state, news) for state in PENDING for news in TIME if possible(state, 
 
 
 @pytest.mark.parametrize(("state", "news"), TURNS)
-@pytest.mark.parametrize("settlers", [1, 3])
-async def test_every_turn_of_time_by_the_settler(stage: Stage, state: str, news: str, settlers: int) -> None:
+@pytest.mark.parametrize("reconcilers", [1, 3])
+async def test_every_turn_of_time_by_the_reconciler(stage: Stage, state: str, news: str, reconcilers: int) -> None:
     """However many look at once it is done once; looked at again, nothing is due."""
     expected = EXPECTED[state][news]
     if state in DRIVEN:
         expected = replace(expected, follow=DRIVEN[state])
     made = await scene(stage, state)
     before, at = made.row, HAPPENINGS[news](made)
-    await happen([made], [at] * settlers)
+    await happen([made], [at] * reconcilers)
     after, first = made.row, await made.heard()
     check(expected, made, before, first, news)
     assert len(first.asked) == 1

@@ -26,7 +26,7 @@ HEAL_MAX_S = 60.0
 LOOK_S = 0.25
 # Time for notices that are under way when the books are in order.
 NOTICE_S = 1.5
-# Two drives of a row, see `booking.settle.TOLD_AGAIN_DRIVES`, and their spread.
+# Two drives of a row, see `booking.reconciler.TOLD_AGAIN_DRIVES`, and their spread.
 TOLD_MAX_S = 30.0
 WATCH_S = 0.25
 

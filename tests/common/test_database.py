@@ -191,10 +191,31 @@ async def test_who_gets_no_connection_does_not_wait_for_ever(
 ) -> None:
     async with database.connection(), database.connection(), database.connection():
         monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseAway) as raised:
             await database.ping()
+        assert not raised.value.slow  # nothing was asked: no statement was too slow
         monkeypatch.undo()
     await database.ping()
+
+
+async def test_a_server_that_is_silent_when_a_connection_is_made_is_away_and_no_request_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
+    connected = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_database("payment", f"postgresql://u:p@127.0.0.1:{port}/payment", 1) as database:
+            with pytest.raises(DatabaseAway) as raised:
+                await database.ping()
+    assert connected.is_set()
+    assert not raised.value.slow
 
 
 async def test_a_database_may_be_away_at_the_start() -> None:

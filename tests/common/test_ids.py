@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from common.contracts.ids import booking_id, message_id, uuid7
-from common.runtime.backoff import Backoff
 
 
 def test_new_ids_are_uuids_of_version_7() -> None:
@@ -50,15 +49,3 @@ def test_the_booking_of_a_key_is_the_same_for_ever() -> None:
 
 def test_without_a_key_each_booking_is_new() -> None:
     assert booking_id("one", None) != booking_id("one", None)
-
-
-def test_pauses_grow_to_their_limit_and_start_over() -> None:
-    backoff = Backoff(first=1.0, most=5.0)
-    for about in (1, 2, 4, 5, 5):
-        assert about / 2 <= backoff.next() <= about
-    backoff.reset()
-    assert 0.5 <= backoff.next() <= 1
-
-
-def test_pauses_differ_so_that_not_all_knock_at_once() -> None:
-    assert len({Backoff().next() for _ in range(20)}) > 10

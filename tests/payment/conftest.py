@@ -22,8 +22,8 @@ from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import OrphanTerms
 from payment.pacing import Pacer
+from payment.reconciler import PaymentReconciler
 from payment.repository import Repository
-from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
@@ -113,7 +113,7 @@ def build_stage(
             repository, stripe, clock, lost, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
         ),
         stripe=stripe,
-        settler=PaymentSettler(repository, bus, clock),
+        reconciler=PaymentReconciler(repository, bus, clock),
         catch_up=CatchUp(repository, stripe, bus, redis, clock, 10.0, livemode=False),
         clock=clock,
         wire=wire,

@@ -32,8 +32,8 @@ from common.runtime.telemetry import Metrics
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
+from payment.reconciler import PaymentReconciler
 from payment.repository import Repository
-from payment.settle import PaymentSettler
 from payment.stripe_api import StripeApi
 from tests.payment.wire import Wire
 
@@ -106,7 +106,7 @@ class Stage:
     repository: Repository
     handlers: PaymentHandlers
     stripe: StripeApi
-    settler: PaymentSettler
+    reconciler: PaymentReconciler
     catch_up: CatchUp
     clock: Clock
     wire: Wire

@@ -25,7 +25,7 @@ from sandbox.settings import Settings
 from tests.payment.conftest import TIMEOUT_S, build_stage
 from tests.payment.rows import bank
 from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
-from tests.payment.test_settle import sent
+from tests.payment.test_reconciler import sent
 from tests.payment.wire import Wire
 from tests.servers import empty
 

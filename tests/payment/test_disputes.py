@@ -131,7 +131,7 @@ async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
 
 
 async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> None:
-    """The settler's, too."""
+    """The reconciler's, too."""
     of, _ = await disputed_twice(stage)
     (told,) = await stage.do(of.sync)
     (due,) = await stage.repository.due_reports(stage.clock() + timedelta(minutes=1), 10)

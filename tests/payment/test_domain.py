@@ -290,12 +290,3 @@ def test_a_refusal_ends_only_what_is_being_created(before: IntentStatus) -> None
 
     assert after.status is (IntentStatus.REJECTED if made else before)
     assert after.version == payment(before).version + made
-
-
-def test_pauses_grow_to_a_limit_with_jitter() -> None:
-    """Doubled with each attempt, drawn from the upper half."""
-    first, most = pauses = (timedelta(seconds=2), timedelta(seconds=20))
-
-    assert domain.pause(0, pauses, 0.0) == first / 2
-    assert domain.pause(1, pauses, 1.0) == first * 2
-    assert domain.pause(1000, pauses, 1.0) == most

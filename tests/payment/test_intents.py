@@ -136,7 +136,7 @@ async def test_a_long_list_of_intents_is_walked_through_in_parts(stage: Stage) -
 
 
 async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
-    """The message is done with; the settler drives the payment until there is an answer."""
+    """The message is done with; the reconciler drives the payment until there is an answer."""
     wanted = booking()
     away = Fault(CREATE, status=503, passed_on=False, times=100)
     stage.wire.faults.append(away)

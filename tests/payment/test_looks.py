@@ -14,7 +14,7 @@ from payment.pictures import without_spent_secret
 from tests.payment.rows import Json, bank
 from tests.payment.stage import Booking, Stage, booking, received
 from tests.payment.test_domain import NOW, payment
-from tests.payment.test_settle import sent, settle
+from tests.payment.test_reconciler import sent, settle
 from tests.payment.wire import Fault
 
 CAPTURED = 3000

@@ -299,7 +299,7 @@ async def test_the_version_goes_above_what_the_booking_holds(
     acknowledged = held == 2 and not conflict
     assert (row["report_after"] is None) == acknowledged
     if version > 2:
-        await stage.settler.run_once()
+        await stage.reconciler.run_once()
         assert (await stage.do(of.sync))[0].version == version
 
 

@@ -1,4 +1,4 @@
-"""A look of the settler reads the indexes of due rows and nothing else, however many rows are settled."""
+"""A look of the reconciler reads the indexes of due rows and nothing else, however many rows are settled."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from common.messaging.bus import Bus
 from common.messaging.redis import connect
-from common.runtime.settler import LOOK_S
+from common.runtime.reconciler import LOOK_S
+from payment.reconciler import PaymentReconciler
 from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, DUE_STRAYS, NEXT_DUE, Repository
-from payment.settle import PaymentSettler
 from tests.payment.stage import Stage
 
 MANY_PAYMENTS = """
@@ -123,8 +123,8 @@ class OnlyLooks(Repository):
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
     repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
-    settler = PaymentSettler(repository, Bus(nowhere, source="/payment/test", instance="test"), many.clock)
-    pauses = [await settler.run_once() for _ in range(3)]
+    reconciler = PaymentReconciler(repository, Bus(nowhere, source="/payment/test", instance="test"), many.clock)
+    pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 
     assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)

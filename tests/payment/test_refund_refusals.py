@@ -51,7 +51,7 @@ RACES = [
     ([4500], [(4500, "succeeded")]),
     ([1500, 500], [(500, "succeeded"), (1500, "succeeded"), (2500, "succeeded")]),
     ([1500, 3000], [(1500, "succeeded"), (3000, "succeeded")]),
-    # One more than is asked for in one go: the settler goes on.
+    # One more than is asked for in one go: the reconciler goes on.
     ([1500, 500, 200], [(200, "succeeded"), (500, "succeeded"), (1500, "succeeded"), (2300, "succeeded")]),
 ]
 

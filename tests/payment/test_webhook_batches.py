@@ -24,7 +24,7 @@ from common.runtime.outages import RedisAway
 from payment import webhook_batches
 from payment.webhook_batches import WAITING_BATCHES, WebhookBatches
 from tests.payment.stage import Stage, booking, received
-from tests.payment.test_settle import sent
+from tests.payment.test_reconciler import sent
 
 BATCH_MAX = 8
 STRANGE: dict[str, Any] = {"object": "event", "type": "payment_intent.created", "created": 1, "livemode": False}
@@ -158,7 +158,7 @@ async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
     await nowhere.aclose()
 
 
-async def test_a_report_that_cannot_be_published_is_left_to_the_settler(
+async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     stage: Stage, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The webhook is answered all the same: its event is committed."""

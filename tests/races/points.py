@@ -13,11 +13,11 @@ from common.messaging.envelope import Envelope
 from common.messaging.redis import Command
 from common.messaging.streams import Entry, Mailbox
 from common.postgres.database import Database
-from common.runtime import settler
+from common.runtime import reconciler
 from payment.stripe_api import StripeApi
 from tests.races.lives import Point, current, reach
 
-# Settlers look so often: what was put forward in the database is seen soon.
+# Reconcilers look so often: what was put forward in the database is seen soon.
 LOOK_S = 0.05
 # What the dead have left is looked for so often.
 CLAIM_S = 0.05
@@ -69,6 +69,6 @@ def pointed() -> Iterator[None]:
         patch.object(Database, "transaction", pointed_transaction),
         patch.object(Database, "statement", pointed_statement),
         patch.object(StripeApi, "_ask", pointed_ask),
-        patch.object(settler, "LOOK_S", LOOK_S),
+        patch.object(reconciler, "LOOK_S", LOOK_S),
     ):
         yield

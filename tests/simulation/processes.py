@@ -16,9 +16,9 @@ from booking.availability import Availability
 from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
+from booking.reconciler import BookingReconciler
 from booking.repository import Repository as BookingRepository
 from booking.settings import BookingSettings
-from booking.settle import BookingSettler
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -34,16 +34,16 @@ from common.messaging.streams import Mailbox
 from common.runtime.clock import Clock, Reading
 from common.runtime.health import Gate
 from common.runtime.outages import Away
+from common.runtime.reconciler import Reconciler
 from common.runtime.settings import ActorSettings
-from common.runtime.settler import Settler
 from common.runtime.web import TRACEPARENT
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.pacing import Lane, Pacer
+from payment.reconciler import PaymentReconciler
 from payment.repository import Repository as PaymentRepository
 from payment.settings import PaymentSettings
-from payment.settle import PaymentSettler
 from payment.stripe_api import Refused, StripeApi, Unanswered
 from payment.webhook import webhook
 from payment.webhook_batches import WebhookBatches
@@ -78,7 +78,7 @@ class NoQueue(Pacer):
 
 
 class ActorProcess(Process, ABC):
-    """Its loops run; its settler's passes are started by the scheduler."""
+    """Its loops run; its reconciler's passes are started by the scheduler."""
 
     def __init__(
         self, world: World, name: str, own_ahead: timedelta, settings: ActorSettings, database: GatedDatabase
@@ -109,7 +109,7 @@ class ActorProcess(Process, ABC):
 
     @property
     @abstractmethod
-    def settler(self) -> Settler: ...
+    def reconciler(self) -> Reconciler: ...
 
     @abstractmethod
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
@@ -151,17 +151,17 @@ class ActorProcess(Process, ABC):
         await self._database.ping()
 
     def settle(self) -> None:
-        """The time is measured once more, and the settler makes a pass."""
+        """The time is measured once more, and the reconciler makes a pass."""
 
         async def work() -> None:
             self.settling = True
             try:
                 await self.now.measure()
-                await self.settler.run_once()
+                await self.reconciler.run_once()
             finally:
                 self.settling = False
 
-        self._pass("settler", work, (Away,))
+        self._pass("reconciler", work, (Away,))
 
     def _pass(
         self, name: str, work: Callable[[], Awaitable[object]], away: tuple[type[BaseException], ...]
@@ -187,11 +187,13 @@ class BookingProcess(ActorProcess):
         self._bookings = BookingHandlers(self.repository, self.availability, world.lasting.metrics, self.now, terms)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
         self._questions = QuestionHandlers(self.repository, self.now)
-        self._settler = BookingSettler(self.repository, self.availability, self.bus, self.redis, self.now, terms)
+        self._reconciler = BookingReconciler(
+            self.repository, self.availability, self.bus, self.redis, self.now, terms
+        )
 
     @property
-    def settler(self) -> Settler:
-        return self._settler
+    def reconciler(self) -> Reconciler:
+        return self._reconciler
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         return {
@@ -229,7 +231,7 @@ class PaymentProcess(ActorProcess):
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )
-        self._settler = PaymentSettler(self.repository, self.bus, self.now)
+        self._reconciler = PaymentReconciler(self.repository, self.bus, self.now)
         self._catch_up = CatchUp(
             self.repository,
             self.api,
@@ -250,8 +252,8 @@ class PaymentProcess(ActorProcess):
         self.looking = False
 
     @property
-    def settler(self) -> Settler:
-        return self._settler
+    def reconciler(self) -> Reconciler:
+        return self._reconciler
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         slots = PAYMENT_SETTINGS.stripe_slots

@@ -24,8 +24,8 @@ from common.messaging.envelope import decode
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
 from common.runtime.health import Gate
+from payment.reconciler import PaymentReconciler
 from payment.repository import DUE_REPORTS, NEXT_DUE, Repository
-from payment.settle import PaymentSettler
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Fault
 
@@ -40,15 +40,15 @@ async def sent(redis: Redis, stream: str) -> list[Message]:
 
 async def settle(stage: Stage, after_s: float = 60) -> float:
     stage.clock.ahead += timedelta(seconds=after_s)
-    return await stage.settler.run_once()
+    return await stage.reconciler.run_once()
 
 
 async def test_with_nothing_due_nothing_is_done(stage: Stage, redis: Redis) -> None:
-    """An idle settler looks again only when something can be due."""
-    assert await stage.settler.run_once() == 2.0
+    """An idle reconciler looks again only when something can be due."""
+    assert await stage.reconciler.run_once() == 2.0
     wanted = booking()
     await stage.do(wanted.create)
-    pause = await stage.settler.run_once()
+    pause = await stage.reconciler.run_once()
 
     assert 0 < pause <= 2.0
     assert await sent(redis, BOOKING_PAYMENTS) == []
@@ -100,7 +100,7 @@ async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> N
     of = [booking() for _ in range(30)]
     await stage.do(*(each.create for each in of))
     stage.clock.ahead += timedelta(seconds=60)
-    await asyncio.gather(*(stage.settler.run_once() for _ in range(8)))
+    await asyncio.gather(*(stage.reconciler.run_once() for _ in range(8)))
 
     # On a busy machine the stand-in may not have answered for all: those are asked for again, and not reported.
     told: list[Any] = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
@@ -143,10 +143,10 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
             return stage.clock()
 
     bus = Bus(away, source="/payment/test", instance="test")
-    settler = PaymentSettler(Watched(stage.database), bus, stage.clock)
-    running = asyncio.create_task(settler.run(Gate("settler")))
+    reconciler = PaymentReconciler(Watched(stage.database), bus, stage.clock)
+    running = asyncio.create_task(reconciler.run(Gate("reconciler")))
     for _ in range(3):
         await asyncio.wait_for(looks.get(), 5)
-    settler.stop()
+    reconciler.stop()
     await asyncio.wait_for(running, 1)
     await away.aclose()

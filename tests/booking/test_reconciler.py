@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from booking import settle
+from booking import reconciler
 from common.contracts.messages import (
     CreatePaymentIntent,
     EventChanged,
@@ -64,7 +64,7 @@ async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again
     stage: Stage, monkeypatch: pytest.MonkeyPatch, apart_s: int
 ) -> None:
     """As when a big event is called off; what was changed before all that waits there has been handled or lost."""
-    monkeypatch.setattr(settle, "COMMANDS_MANY", 1)
+    monkeypatch.setattr(reconciler, "COMMANDS_MANY", 1)
     stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
     lost, waiting = [await stage.confirmed(show) for _ in range(2)]
@@ -198,7 +198,7 @@ async def test_many_settlers_drive_each_booking_once(stage: Stage) -> None:
     show = await stage.show(500)
     bookings = await stage.book(*(show.order() for _ in range(300)))
     stage.clock.ahead = SOON
-    await asyncio.gather(*(stage.settler.run_once() for _ in range(6)))
+    await asyncio.gather(*(stage.reconciler.run_once() for _ in range(6)))
     sent = await stage.published("payment.intents")
     subjects = [subject for _, subject in sent]
     assert len(subjects) == len(set(subjects))
@@ -212,7 +212,7 @@ async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
     pauses = []
     for _ in range(4):
         stage.clock.ahead += timedelta(seconds=30)
-        await stage.settler.run_once()
+        await stage.reconciler.run_once()
         due = await stage.due_at(booking)
         assert due is not None
         pauses.append((due - stage.clock()).total_seconds())
@@ -270,7 +270,7 @@ async def test_news_is_told_again_a_few_times_only(stage: Stage) -> None:
     await news(stage)
     for _ in range(6):
         await stage.settle(SOON)
-    assert len(await news(stage)) == settle.TOLD_AGAIN_DRIVES
+    assert len(await news(stage)) == reconciler.TOLD_AGAIN_DRIVES
 
 
 async def test_a_hold_that_time_has_not_changed_is_not_told_again(stage: Stage) -> None:

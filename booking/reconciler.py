@@ -25,7 +25,7 @@ from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
 from common.messaging.bus import Bus
 from common.messaging.streams import lengths, oldest
-from common.runtime.settler import Settler
+from common.runtime.reconciler import Reconciler
 
 # Rows taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
@@ -50,7 +50,7 @@ SPREAD = 0.1
 log = structlog.get_logger()
 
 
-class BookingSettler(Settler):
+class BookingReconciler(Reconciler):
     def __init__(
         self,
         repository: Repository,
@@ -61,7 +61,7 @@ class BookingSettler(Settler):
         terms: Terms,
         requests_kept: timedelta = timedelta(days=30),
     ) -> None:
-        super().__init__(repository, clock)
+        super().__init__(clock)
         self._repository = repository
         self._availability = availability
         self._bus = bus
@@ -71,6 +71,9 @@ class BookingSettler(Settler):
         self._forget_at: datetime | None = None
         # Up to where the bookings of events that are called off have been gone through, by this process.
         self._gone_through: dict[UUID, Place] = {}
+
+    async def next_due(self) -> datetime | None:
+        return await self._repository.next_due()
 
     async def run_once(self) -> float:
         now = self._clock()

@@ -13,7 +13,7 @@ import structlog
 from common.contracts.messages import CloseStrayIntent, RefundPayment, SyncPayment
 from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope, tell
-from common.runtime.settler import Settler
+from common.runtime.reconciler import Reconciler
 from payment.handlers import drive
 from payment.reports import report
 from payment.repository import Repository
@@ -24,11 +24,14 @@ PASS_MAX = 200
 log = structlog.get_logger()
 
 
-class PaymentSettler(Settler):
+class PaymentReconciler(Reconciler):
     def __init__(self, repository: Repository, bus: Bus, clock: Callable[[], datetime]) -> None:
-        super().__init__(repository, clock)
+        super().__init__(clock)
         self._repository = repository
         self._bus = bus
+
+    async def next_due(self) -> datetime | None:
+        return await self._repository.next_due()
 
     async def drive_due(self, now: datetime) -> None:
         reports = await self._repository.due_reports(now, PASS_MAX)
