@@ -18,7 +18,6 @@ from booking.admission import Request, admit, asked_for, has_seats, take_seats
 from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Signal
-from booking.notices import without_secret
 from booking.queue import placed
 from booking.reports import payment_of
 from booking.repository import Repository
@@ -276,7 +275,7 @@ class BookingHandlers:
             books.tell_again(booking.id, delivery)
         if not operators:
             return booking.id
-        answer = without_secret(books.shown(booking.id))
+        answer = books.shown(booking.id).redacted()
         requests.keep(delivery, answer)
         return answer
 

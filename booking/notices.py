@@ -16,7 +16,7 @@ from common.contracts.messages import (
     RefundPayment,
     SyncPayment,
 )
-from common.contracts.resources import PAYABLE
+from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 
@@ -24,7 +24,7 @@ from common.messaging.envelope import Delivery, Envelope, tell
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     error = booking.last_error
-    payable = booking.status is BookingStatus.PENDING and booking.payment in PAYABLE and booking.closing is None
+    payable = is_payable(booking.status, booking.payment, booking.closing)
     return resources.Booking.model_validate(
         {
             "id": booking.id,
@@ -56,19 +56,13 @@ def shown(booking: Booking) -> resources.Booking:
     )
 
 
-def without_secret(booking: resources.Booking) -> resources.Booking:
-    """The booking as operators see it: what it is paid with is its owner's alone."""
-    return booking.model_copy(update={"payment": booking.payment.model_copy(update={"client_secret": None})})
-
-
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
-    """The same, with its disputes and with what its refund waits for or failed of."""
-    more = {
-        "disputes": tuple(resources.Dispute(**each._asdict()) for each in booking.disputes),
-        "refund_waiting": booking.refund_waiting,
-        "refund_error": booking.refund_error,
-    }
-    return seen.model_copy(update={"payment": seen.payment.model_copy(update=more)})
+    """The same without what it is paid with, and with its disputes and what its refund waits for or failed of."""
+    return seen.redacted().with_payment(
+        disputes=tuple(resources.Dispute(**each._asdict()) for each in booking.disputes),
+        refund_waiting=booking.refund_waiting,
+        refund_error=booking.refund_error,
+    )
 
 
 def shown_event(event: Event) -> resources.Event:

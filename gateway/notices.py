@@ -7,7 +7,6 @@ from uuid import UUID
 import structlog
 
 from common.contracts.messages import BookingChanged, EventChanged, QueueMoved
-from common.contracts.resources import Booking
 from common.messaging.envelope import Envelope
 from gateway.live import Change, Hub
 from gateway.queue import Queue
@@ -33,12 +32,6 @@ def event_topic(event_id: UUID) -> Topic:
 def operators_event_topic(event_id: UUID) -> Topic:
     """For operators: with what is held and sold, and the progress of a calling off."""
     return ("operators event", event_id)
-
-
-def redacted(booking: Booking) -> Booking:
-    """The booking as others than its owner may see it."""
-    payment = booking.payment.model_copy(update={"client_secret": None})
-    return booking.model_copy(update={"payment": payment})
 
 
 class Notices:
@@ -70,7 +63,7 @@ class Notices:
             self._hub.broadcast(topic, Change(key, booking.version, booking_frame(heard.json)))
         self._queue.heard(topic, booking)
         if self._hub.has(key):
-            json = redacted(booking).as_json()
+            json = booking.redacted().as_json()
             self._hub.broadcast(key, Change(key, booking.version, booking_frame(json)))
 
     def _event(self, message: EventChanged) -> None:

@@ -26,6 +26,7 @@ from gateway.live import HUB, Hub
 from gateway.notices import booking_topic, event_topic, operators_event_topic, owner_topic
 from gateway.queue import QUEUE, Queue, queue_topic, version_of
 from gateway.settings import GatewaySettings
+from gateway.views import as_seen_by
 from gateway.websocket import Close, Socket, Topic, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
@@ -202,9 +203,7 @@ class Session:
         if message.booking_id is not None:
             question = GetBooking(booking_id=message.booking_id, owner=self._identity.owner)
             booking = await self._ask(question, message.booking_id, timeout_s)
-            if self._identity.operator:
-                booking["payment"]["client_secret"] = None
-            return "booking", booking
+            return "booking", as_seen_by(self._identity, booking)
         assert message.event_id is not None
         read = GetEvent(event_id=message.event_id, operator=self._identity.operator)
         return "event", await self._ask(read, message.event_id, timeout_s)

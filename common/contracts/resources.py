@@ -7,7 +7,7 @@ the actors is one thing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -47,6 +47,11 @@ def entity_tag(version: int) -> str:
 
 
 PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})
+
+
+def is_payable(status: BookingStatus, payment: PaymentStatus, closing: str | None) -> bool:
+    """Whether the owner of such a booking can pay it now, and so is shown the client secret."""
+    return status is BookingStatus.PENDING and payment in PAYABLE and closing is None
 
 
 class PaymentError(Resource):
@@ -132,10 +137,10 @@ class Booking(Resource):
 
     @property
     def payable(self) -> bool:
-        """There is something to pay by: a booking that is closing shows no secret."""
+        """The owner can pay, and here is what to pay by."""
         payment = self.payment
         shown = payment.intent_id is not None and payment.client_secret is not None
-        return self.status is BookingStatus.PENDING and payment.status in PAYABLE and shown
+        return shown and is_payable(self.status, payment.status, self.closing)
 
     @property
     def undecided(self) -> bool:
@@ -149,7 +154,15 @@ class Booking(Resource):
 
     def at_place(self, place: int) -> Booking:
         """The same, with its place in that queue."""
-        return self.model_copy(update={"payment": self.payment.model_copy(update={"queue_position": place})})
+        return self.with_payment(queue_position=place)
+
+    def redacted(self) -> Booking:
+        """The same for others than its owner: without what it is paid with."""
+        return self.with_payment(client_secret=None)
+
+    def with_payment(self, **fields: Any) -> Booking:
+        """The same, with these fields of its payment."""
+        return self.model_copy(update={"payment": self.payment.model_copy(update=fields)})
 
 
 class Transition(Resource):
