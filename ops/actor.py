@@ -28,6 +28,8 @@ class ActorProcess(Child):
         super().__init__(name, log)
         self.port = port
         self.environment = environment
+        # Where its code is; of another release, when one is replaced by the other.
+        self.checkout = CHECKOUT
         self._module = module
         self._health = health
         # It drains, then finishes what is under way; only what takes longer than it may is killed.
@@ -44,7 +46,7 @@ class ActorProcess(Child):
     def launch(self) -> Launch:
         environment = {**self.environment, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
         # The working folder is on the path of `-m`: an install that is not editable works, too.
-        return Launch([sys.executable, "-m", self._module], environment, CHECKOUT)
+        return Launch([sys.executable, "-m", self._module], environment, self.checkout)
 
     async def problem(self) -> str | None:
         try:

@@ -126,8 +126,12 @@ class Stack:
     async def _start_actors(self) -> None:
         """The servers, their tables, and then whoever uses these."""
         await _together(*(child.start() for child in self._tier("postgres", "redis")))
-        self.migrated = await migrate(self.booking_database_url, self.payment_database_url)
+        self.migrated = await self.migrate()
         await self.resize(self.scale)
+
+    async def migrate(self) -> list[str]:
+        """Bring both databases up to date; says what was applied. Raises StartError."""
+        return await migrate(self.booking_database_url, self.payment_database_url)
 
     async def resize(self, scale: Scale) -> None:
         """Start and stop actors until `scale` of them run, while the others go on."""

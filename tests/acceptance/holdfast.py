@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -118,11 +118,12 @@ async def running(
     scale: Scale | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
     detour: Detour | None = None,
+    kind: Callable[..., Stack] = Stack,
 ) -> AsyncIterator[Holdfast]:
     """A stack of its own under `folder`, stopped at the end and its database deleted."""
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {**base, **SETTINGS, **settings}
-    stack = Stack(folder, ports=Ports.free(), scale=scale, settings=settings, detour=detour)
+    stack = kind(folder, ports=Ports.free(), scale=scale, settings=settings, detour=detour)
     try:
         await stack.start()
         async with Holdfast(stack) as holdfast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from common.contracts.messages import MAILBOXES
 from ops.layout import Scale
+from ops.stack import Stack
 from tests.acceptance.conftest import IMPATIENT
 from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.poison import letters, put, undecodable
@@ -127,7 +128,9 @@ class Place:
 
 
 @asynccontextmanager
-async def place(folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str]) -> AsyncIterator[Place]:
+async def place(
+    folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str], kind: Callable[..., Stack] = Stack
+) -> AsyncIterator[Place]:
     """Everything runs, and nothing is wrong yet."""
     between = {name: Wire(name) for name in (*wires(scale), CLIENTS, WEBHOOKS)}
 
@@ -146,6 +149,8 @@ async def place(folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str
             await wire.open()
             stack.push_async_callback(wire.close)
         settings = {**SETTINGS, **more}
-        holdfast = await stack.enter_async_context(running(folder, scale=scale, settings=settings, detour=detour))
+        holdfast = await stack.enter_async_context(
+            running(folder, scale=scale, settings=settings, detour=detour, kind=kind)
+        )
         holdfast.url = between[CLIENTS].lead_to(holdfast.url)
         yield Place(holdfast, scale, judge, between, Switchboard(holdfast), PoisonBook(holdfast.stack.redis_url))

@@ -62,7 +62,7 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
         crowd(where, run.seed, run.rate, run.shoppers) as load,
     ):
         monkey = Monkey(where, load, run.calm_s, run.heal_max_s)
-        async with _beside(load.run(), watch(where), _show(run, load, monkey, shown, every_s)):
+        async with beside(load.run(), watch(where), _show(run, load, monkey, shown, every_s)):
             await monkey.run(run.rounds, run.seconds)
             judge.calm()
             if run.rolled_requests:
@@ -75,7 +75,7 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
 
 
 @asynccontextmanager
-async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Background work that ends with the block; when some of it fails, so does the block."""
     try:
         async with asyncio.TaskGroup() as group:

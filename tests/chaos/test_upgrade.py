@@ -1,0 +1,82 @@
+"""A rolling upgrade from the release before, under load: both releases side by side, one of them put back and
+forward again, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from ops.actor import CHECKOUT, ActorProcess
+from ops.layout import Scale
+from tests.chaos.deeds import replace
+from tests.chaos.judge import Judge
+from tests.chaos.load import Load, crowd
+from tests.chaos.place import Place, place
+from tests.chaos.run import beside
+from tests.chaos.test_chaos import SHORT_HOLDS
+from tests.chaos.verdict import settle
+from tests.common.stage import until
+from tests.release_before import BeforeUpgrade, NoHistory, unpack
+
+SEED = 5
+TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
+# Orders that come while the fleet stays as it is.
+ORDERS = 15
+
+pytestmark = pytest.mark.timeout(200)
+
+
+@pytest.fixture
+def release_before(tmp_path: Path) -> Path:
+    try:
+        return unpack(tmp_path / "release-before")
+    except NoHistory as why:
+        pytest.skip(str(why))
+
+
+async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, release_before: Path) -> None:
+    judge = Judge()
+    judge.gateways_leave = True
+    before = partial(BeforeUpgrade, checkout=release_before)
+    async with (
+        place(tmp_path / "stack", TWO_OF_EACH, judge, SHORT_HOLDS, kind=before) as where,
+        crowd(where, SEED, rate=7, shoppers=12) as load,
+    ):
+        stack = where.holdfast.stack
+        assert isinstance(stack, BeforeUpgrade)
+        judge.calm()
+        load.gate.set()
+        async with beside(load.run()):
+            await _orders(load)
+            await stack.upgrade_databases()
+            for number, checkout in ((1, CHECKOUT), (1, release_before), (1, CHECKOUT), (2, CHECKOUT)):
+                await _become(where, number, checkout)
+                await _orders(load)
+            verdict = await settle(where, load)
+    assert not judge.broken
+    assert verdict.audit is not None
+    assert verdict.audit.code == 0
+    assert any(outcome.startswith("confirmed; payment paid") for outcome in verdict.outcomes)
+
+
+async def _orders(load: Load) -> None:
+    """Some more orders are placed."""
+    wanted = load.orders + ORDERS
+
+    async def placed() -> bool:
+        return load.orders >= wanted
+
+    await until(placed)
+
+
+async def _become(where: Place, number: int, checkout: Path) -> None:
+    """One process of each kind leaves, and one of the release under `checkout` takes its place."""
+    names = [f"{kind}-{number}" for kind in vars(TWO_OF_EACH)]
+    for name in names:
+        process = where.holdfast.stack.processes[name]
+        assert isinstance(process, ActorProcess)
+        process.checkout = checkout
+    await asyncio.gather(*(replace(where, name) for name in names))
