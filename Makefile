@@ -73,8 +73,8 @@ lock: ## Resolve the dependencies anew (needs uv)
 	$(COMPILE) --all-extras -o requirements.lock
 	$(COMPILE) -c requirements.lock -o requirements.prod.lock
 
-clean: ## Delete .venv and caches; the data in .holdfast stays
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+clean: ## Delete .venv, .bench and caches; the data in .holdfast stays
+	rm -rf .venv .bench build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml

@@ -1,6 +1,6 @@
 """Holdfast beside the design that most teams would write (`bench/reference/`): the same journey, in one run.
 
-Slices of the two alternate, A B B A, on the same Postgres and Redis, once on spread events and once on one hot
+Slices of the two alternate on the same Postgres and Redis, once on spread events and once on one hot
 event; then many clients want few seats at once. While one is measured, the other has nothing to do.
 """
 
@@ -13,36 +13,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import NamedTuple
 from uuid import UUID
 
 import aiohttp
 
 from bench import stage as stages
-from bench.audit import problems
 from bench.clients import JSON, Client, connected, order
-from bench.driver import Driver, Slice
 from bench.errors import BenchError
 from bench.figures import HOT, SPREAD, Ways, ways
 from bench.findings import Chart, Findings, Series, Table, cell
 from bench.measures import middle, percentile
 from bench.progress import Steps
 from bench.reference.stage import beside
+from bench.sides import SPREAD_EVENTS, Side, Times, in_turn, times
 from bench.stage import Stage
 
 SECONDS = 45.0
 # What starting both, warming up, the rushes, auditing and stopping take of the time.
 AROUND_SECONDS = 27.0
 SLICE_SECONDS_MIN = 1.5
-WARM_UP_SECONDS = 1.0
 CONCURRENCY = 64
-SPREAD_EVENTS = 100
-# More seats than can be sold in any run.
-CAPACITY = 1_000_000
 RUSH_CLIENTS, RUSH_SEATS = 500, 100
 HOLDFAST, REFERENCE = "Holdfast", "reference"
-# Whatever befalls the machine befalls both alike.
-ORDER = (HOLDFAST, REFERENCE, REFERENCE, HOLDFAST)
+ORDER = in_turn((HOLDFAST, REFERENCE), 2)
 POINTS = 50
 
 
@@ -59,57 +52,25 @@ class Rush:
         return self.answered[-1]
 
 
-class Times(NamedTuple):
-    """How many times as much the reference takes; of bookings a second, how many times as many Holdfast has."""
-
-    cpu: float | None
-    per_second: float | None
-    payable_p99: float | None
-    notified_p99: float | None
-
-
-class Side:
-    """One of the two, with its clients, its events and what was measured of it."""
+class Contestant(Side):
+    """A side that also sells in rushes."""
 
     def __init__(self, name: str, stage: Stage, clients: Sequence[Client], database_url: str) -> None:
-        self.name = name
-        self.stage = stage
-        self.clients = clients
-        self.database_url = database_url
-        self.driver, self.warm_up = Driver(stage), Driver(stage)
+        super().__init__(name, stage, clients, database_url)
         self.rushes: list[Rush] = []
-        self._orders: dict[str, list[bytes]] = {}
-        self._expected: dict[UUID, Mapping[str, int]] = {}
-
-    async def make_events(self) -> None:
-        events = await self.stage.events(SPREAD_EVENTS + 1, CAPACITY, "Evening")
-        hot, *spread = (order(event["id"]) for event in events)
-        self._orders = {SPREAD: spread, HOT: [hot]}
-
-    async def warm(self) -> None:
-        for kind in (SPREAD, HOT):
-            await self.warm_up.run(self.clients, self._orders[kind], kind, WARM_UP_SECONDS / 2)
-
-    async def slice(self, kind: str, seconds: float) -> None:
-        await self.driver.run(self.clients, self._orders[kind], kind, seconds)
 
     async def rush(self, number: int) -> None:
         (event,) = await self.stage.events(1, RUSH_SEATS, f"Rush {number}")
         self.rushes.append(await rush(self.stage, event["id"], f"rush-{self.name}-{number}"))
         await self.stage.settled()
-        left = RUSH_CLIENTS - RUSH_SEATS
         # The reference keeps no booking of who was refused.
-        refused = {"failed": left} if self.name == HOLDFAST else {}
-        self._expected[UUID(event["id"])] = {"pending": RUSH_SEATS, **refused}
+        refused = {"failed": RUSH_CLIENTS - RUSH_SEATS} if self.name == HOLDFAST else {}
+        self.expected = {**self.expected, UUID(event["id"]): {"pending": RUSH_SEATS, **refused}}
 
     async def problems(self) -> list[str]:
-        slices = [*self.warm_up.slices, *self.driver.slices]
-        sold = [sale.booking_id for each in slices for sale in each.sales]
-        wrong = [f"a request failed: {failure}" for each in slices for failure in each.failures]
-        wrong += await problems(self.database_url, sold, self._expected)
         right = {201: RUSH_SEATS, 409: RUSH_CLIENTS - RUSH_SEATS}
-        wrong += [f"a rush was answered with {each.statuses}" for each in self.rushes if each.statuses != right]
-        return [f"{self.name}: {text}" for text in wrong]
+        wrong = [f"a rush was answered with {each.statuses}" for each in self.rushes if each.statuses != right]
+        return [*await super().problems(), *(f"{self.name}: {text}" for text in wrong)]
 
 
 async def run(seconds: float, steps: Steps) -> Findings:
@@ -135,11 +96,10 @@ async def run(seconds: float, steps: Steps) -> Findings:
     return _findings(sides, wrong)
 
 
-async def _side(name: str, stage: Stage, database_url: str, stack: AsyncExitStack) -> Side:
+async def _side(name: str, stage: Stage, database_url: str, stack: AsyncExitStack) -> Contestant:
     clients = await stack.enter_async_context(connected(stage, CONCURRENCY))
-    side = Side(name, stage, clients, database_url)
-    await side.make_events()
-    await side.warm()
+    side = Contestant(name, stage, clients, database_url)
+    await side.prepare()
     return side
 
 
@@ -165,23 +125,7 @@ async def rush(stage: Stage, event_id: str, name: str) -> Rush:
 # --- What was found -----------------------------------------------------------------------------------------
 
 
-def times(holdfast: Sequence[Slice], reference: Sequence[Slice]) -> Times:
-    """Medians over the slices, each compared with its neighbour."""
-    pairs = [
-        (theirs, ours)
-        for one, other in zip(holdfast, reference, strict=True)
-        for ours, theirs in zip(ways([one], None), ways([other], None), strict=False)
-    ]
-
-    def over(figure: str) -> float | None:
-        found = [(getattr(theirs, figure), getattr(ours, figure)) for theirs, ours in pairs]
-        return middle([one / other for one, other in found if one and other])
-
-    slower = over("per_second")
-    return Times(over("cpu_sum"), slower and 1 / slower, over("payable_p99"), over("notified_p99"))
-
-
-def _findings(sides: Mapping[str, Side], wrong: Sequence[str]) -> Findings:
+def _findings(sides: Mapping[str, Contestant], wrong: Sequence[str]) -> Findings:
     found = {name: ways(side.driver.slices, None) for name, side in sides.items()}
     gain = {
         kind: times(*([each for each in side.driver.slices if each.kind == kind] for side in sides.values()))

@@ -9,13 +9,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """`figure` must be at most, or at least, `limit`; None was not measured."""
+    """`figure` must be at most, or at least, `limit`; None was not measured. `before` is what the release before
+    had on the reference machine; `reach` is better than the limit, and worth trying for."""
 
     name: str
     figure: float | None
     limit: float
     at_least: bool
     unit: str
+    before: float | None = None
+    reach: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -53,13 +56,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Findings:
-    """`figures` are kept as JSON; `problems` are why they cannot be believed: with one, the run has failed."""
+    """`figures` are kept as JSON; `problems` are why they cannot be believed: with one, the run has failed. `notes`
+    say what was measured otherwise than is usual, or not at all, and why."""
 
     figures: Mapping[str, Any]
     tables: Sequence[Table] = ()
     goals: Sequence[Goal] = ()
     charts: Sequence[Chart] = ()
     problems: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
 
 def cell(value: float | None, digits: int = 1) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,17 @@ async def described() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "python_optimised_by_profile": profiled(sysconfig.get_config_var("CONFIG_ARGS")),
         "postgres": await _postgres(),
         "redis": await _redis(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
+
+
+def profiled(configure_arguments: str | None) -> bool | None:
+    """Whether the interpreter was built with profile-guided optimisation, which is worth some 5 to 15 % of CPU.
+    None where it does not say how it was built."""
+    return None if not configure_arguments else "--enable-optimizations" in configure_arguments
 
 
 async def _postgres() -> str:

@@ -22,6 +22,12 @@ from bench.findings import Chart, Findings, Goal, Table, cell
 WIDTH = 132
 RESULTS = Path(__file__).resolve().parent / "results"
 PROBLEMS_SHOWN = 8
+# How the interpreter was built, by what it says itself.
+BUILT = {
+    None: "(it does not say how it was built)",
+    True: "(built with profile-guided optimisation)",
+    False: "(built without profile-guided optimisation)",
+}
 MARKS = {None: ("not measured", "yellow"), True: ("met", "green"), False: ("missed", "red")}
 
 
@@ -51,6 +57,11 @@ class Report:
             for line in (f"{name}: {problem}" for problem in _shortened(found.problems))
         ]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was measured otherwise than is usual, or not at all."""
+        return [f"{name}: {note}" for name, found in self.phases.items() for note in found.notes]
+
     def json(self) -> bytes:
         """Rounded to what can be meant: five significant digits."""
         body = {
@@ -59,6 +70,7 @@ class Report:
             "seconds": self.seconds,
             "goals": [asdict(goal) | {"met": goal.met} for goal in self.goals],
             "problems": self.problems,
+            "notes": self.notes,
             "phases": {name: found.figures for name, found in self.phases.items()},
         }
         return orjson.dumps(_rounded(body), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
@@ -73,6 +85,8 @@ class Report:
                 console.print(_drawn(table))
         console.print("\nGoals", style="bold")
         console.print(_goal_table(self.goals))
+        for note in self.notes:
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         for problem in self.problems:
             console.print(Text.assemble(("wrong: ", "red"), problem))
 
@@ -100,9 +114,11 @@ class Report:
 
     def _headline(self) -> str:
         about = self.machine
+        built = BUILT[about.get("python_optimised_by_profile")]
         return (
             f"{self.measured_at} · {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB · "
-            f"{about['system']}, Python {about['python']}, PostgreSQL {about['postgres']}, Redis {about['redis']}"
+            f"{about['system']}, Python {about['python']} {built}, PostgreSQL {about['postgres']}, "
+            f"Redis {about['redis']}"
         )
 
 
@@ -133,10 +149,12 @@ def _drawn(table: Table) -> RichTable:
 
 
 def _goal_table(goals: Sequence[Goal]) -> RichTable:
-    drawn = _drawn(Table("", ("", "figure", "goal", ""), ()))
+    drawn = _drawn(Table("", ("", "before", "figure", "goal", "reach for", ""), ()))
     for goal in goals:
         mark, colour = MARKS[goal.met]
-        figure = cell(goal.figure, 0 if goal.limit >= 1000 or isinstance(goal.figure, int) else 2)
+        digits = 0 if goal.limit >= 1000 or isinstance(goal.figure, int) else 2
+        before = "" if goal.before is None else f"{goal.before:,g}"
         limit = f"{'≥' if goal.at_least else '≤'} {goal.limit:,g} {goal.unit}"
-        drawn.add_row(Text(goal.name), figure, Text(limit), Text(mark, colour))
+        reach = "" if goal.reach is None else f"{goal.reach:,g}"
+        drawn.add_row(Text(goal.name), before, cell(goal.figure, digits), Text(limit), reach, Text(mark, colour))
     return drawn

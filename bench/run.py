@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench import backlog, compare, growth, journey, latency, rush, sockets, start, yardsticks
+from bench.baseline import phase as baseline
 from bench.errors import BenchError
 from bench.findings import Findings
 from bench.machine import described
@@ -29,6 +30,7 @@ class Phase(Protocol):
 
 # In the order in which they run and are reported.
 PHASES: dict[str, Phase] = {
+    "baseline": baseline,
     "journey": journey,
     "drain": backlog,
     "latency": latency,

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import asyncpg
@@ -137,6 +137,9 @@ class Stage:
             await asyncio.gather(*(self.stack.processes[name].stop(at_once=True) for name in names))
 
 
+S = TypeVar("S", bound=Stage)
+
+
 @asynccontextmanager
 async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[Stage]:
     """A stack of its own, stopped and deleted at the end, with `settings` beside SETTINGS. Nothing of the person's
@@ -146,19 +149,26 @@ async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[
     stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
     try:
         await stack.start()
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            redis = Redis.from_url(stack.redis_url)
-            stage = Stage(stack, session, redis)
-            try:
-                yield stage
-            finally:
-                await redis.aclose()
-                if stage.payments is not None:
-                    await stage.payments.close()
+        async with opened(stack, Stage) as stage:
+            yield stage
     finally:
         await remove(stack, folder)
+
+
+@asynccontextmanager
+async def opened(stack: Stack, kind: type[S]) -> AsyncIterator[S]:
+    """A stage on a stack that runs, with connections of its own."""
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        redis = Redis.from_url(stack.redis_url)
+        stage = kind(stack, session, redis)
+        try:
+            yield stage
+        finally:
+            await redis.aclose()
+            if stage.payments is not None:
+                await stage.payments.close()
 
 
 def temporary_folder() -> Path:

@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 
 from bench.clients import Sale
-from bench.compare import Rush, _course, times
+from bench.compare import Rush, _course
 from bench.driver import Slice
+from bench.sides import in_turn, times
 
 
 def slice_of(seconds: float, sales: int, cpu: float, payable: float) -> Slice:
@@ -21,14 +22,14 @@ def test_each_slice_is_compared_with_its_neighbour() -> None:
     ours = [slice_of(1.0, 10, 0.1, 0.02), slice_of(2.0, 10, 0.2, 0.04), slice_of(1.0, 10, 0.1, 0.02)]
     theirs = [slice_of(2.0, 10, 0.2, 0.04), slice_of(6.0, 10, 0.6, 0.12), slice_of(4.0, 10, 0.4, 0.08)]
     found = times(ours, theirs)
-    assert found == pytest.approx((3.0, 3.0, 3.0, 3.0))
+    assert found == pytest.approx((3.0, 3.0, 3.0, 3.0, 3.0))
 
 
 def test_slice_without_sales_is_left_out() -> None:
     """Where one side sold nothing there is no ratio, and the others count."""
     one, none = slice_of(1.0, 10, 0.1, 0.02), slice_of(1.0, 0, 0.1, 0.02)
-    assert times([one, one], [none, slice_of(2.0, 10, 0.2, 0.04)]) == pytest.approx((2.0, 2.0, 2.0, 2.0))
-    assert times([none], [none]) == (None, None, None, None)
+    assert times([one, one], [none, slice_of(2.0, 10, 0.2, 0.04)]) == pytest.approx((2.0, 2.0, 2.0, 2.0, 2.0))
+    assert times([none], [none]) == (None, None, None, None, None)
 
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 500, 503])
@@ -39,3 +40,9 @@ def test_course_of_a_rush(count: int) -> None:
     assert course[-1] == (rush.seconds, count)
     assert len(course) <= 102
     assert all(one < other for one, other in pairwise(course))
+
+
+def test_sides_come_there_and_back() -> None:
+    """Nobody is always first, nor always after the same one."""
+    assert "".join(in_turn("AB", 4)) == "ABBAABBA"
+    assert "".join(in_turn("ABC", 2)) == "ABCCBA"

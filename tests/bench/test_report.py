@@ -25,7 +25,9 @@ ONE = Findings(
     goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("time", 9.5, 3.0, False, "s")],
     charts=[Chart("Curve", "x", "y", [Series("a", [(0, 1), (1, 2)])])],
 )
-TWO = Findings(figures={}, goals=[Goal("later", None, 1.0, False, "ms")], problems=["it broke"])
+TWO = Findings(
+    figures={}, goals=[Goal("later", None, 1.0, False, "ms", 3.5, 0.5)], problems=["it broke"], notes=["half of it"]
+)
 
 
 def report(**phases: Findings) -> Report:
@@ -42,6 +44,7 @@ def test_json_has_the_machine_every_goal_and_rounded_figures() -> None:
     ]
     assert body["phases"] == {"one": {"rate": 1234.6, "by": [{"of": 0.00012346}]}, "two": {}}
     assert body["problems"] == ["two: it broke"]
+    assert body["notes"] == ["two: half of it"]
 
 
 def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
@@ -49,8 +52,9 @@ def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
     assert "Abacus" in lines[0]
     assert any("bookings [all]" in line for line in lines)
     ends = [line for line in lines[lines.index("Goals") :] if "│" in line]
-    assert [line.split("│")[4].strip() for line in ends] == ["met", "missed", "not measured"]
-    assert lines[-1] == "wrong: two: it broke"
+    assert [line.split("│")[6].strip() for line in ends] == ["met", "missed", "not measured"]
+    assert [cell.strip() for cell in ends[2].split("│")[2:6]] == ["3.5", "–", "≤ 1 ms", "0.5"]
+    assert lines[-2:] == ["note: two: half of it", "wrong: two: it broke"]
     assert not any("\x1b" in line for line in lines)
 
 

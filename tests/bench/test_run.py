@@ -96,5 +96,5 @@ def test_wrong_command_line_is_refused(words: list[str], capsys: pytest.CaptureF
     assert words[0] in capsys.readouterr().err
 
 
-def test_all_of_it_stays_within_ten_minutes() -> None:
-    assert Plan().seconds < 600
+def test_all_of_it_stays_within_a_quarter_of_an_hour() -> None:
+    assert Plan().seconds < 900

@@ -1,0 +1,20 @@
+"""`python -m bench.baseline RESULT.json`: store the figures that a run has found of the release before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import orjson
+
+from bench.baseline.stored import STORED, write
+from bench.errors import BenchError
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("python -m bench.baseline RESULT.json")
+    try:
+        write(orjson.loads(Path(sys.argv[1]).read_bytes()))
+    except (BenchError, OSError, ValueError) as error:
+        sys.exit(f"bench.baseline: {error}")
+    print(f"stored in {STORED}")

@@ -1,0 +1,99 @@
+"""The release before, ready to be run: its checkout and its environment, made once and kept in `.bench/`."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.baseline import BASELINE
+from bench.errors import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+# Not in the temporary folder: the environment takes a minute to install, and is used again.
+KEPT = ROOT / ".bench"
+LOCK = "requirements.lock"
+GIT_SECONDS = 60.0
+INSTALL_SECONDS = 600.0
+
+
+class Unavailable(BenchError):
+    """The release before cannot be run here: the text says why."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A checkout, and the interpreter of its environment. `environment` says whose that is, for people."""
+
+    commit: str
+    checkout: Path
+    python: Path
+    environment: str
+
+
+async def prepared(commit: str = BASELINE, kept: Path = KEPT) -> Release:
+    """The release of `commit`. Raises Unavailable without git history, or without its dependencies."""
+    folder = kept / commit[:12]
+    checkout = folder / "checkout"
+    if not checkout.exists():
+        await _check_out(commit, folder, checkout)
+    python = folder / "venv" / "bin" / "python"
+    stamp = folder / "installed"
+    if stamp.exists():
+        return Release(commit, checkout, python, "its own")
+    try:
+        await _install(folder / "venv", checkout / LOCK)
+    except Unavailable:
+        # The same libraries: the working folder is on the path before what is installed.
+        if (checkout / LOCK).read_bytes() != (ROOT / LOCK).read_bytes():
+            raise
+        return Release(commit, checkout, Path(sys.executable), "this one, of the same locked versions")
+    stamp.touch()
+    return Release(commit, checkout, python, "its own")
+
+
+async def _check_out(commit: str, folder: Path, checkout: Path) -> None:
+    """The files of `commit` without its history; nothing of git is changed."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    archive, draft = folder / "checkout.tar", folder / "checkout.new"
+    await _run(["git", "-C", str(ROOT), "archive", "--format=tar", "-o", str(archive), commit], GIT_SECONDS)
+    await asyncio.to_thread(_unpack, archive, draft)
+    draft.rename(checkout)  # only a finished one gets the name under which it is looked for
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
+    archive.unlink()
+
+
+async def _install(venv: Path, lock: Path) -> None:
+    """By the same interpreter as this one, so that only the code differs."""
+    shutil.rmtree(venv, ignore_errors=True)
+    await _run([sys.executable, "-m", "venv", str(venv)], INSTALL_SECONDS)
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    await _run([*pip, "install", "--require-hashes", "-r", str(lock)], INSTALL_SECONDS)
+
+
+async def _run(command: list[str], seconds: float) -> None:
+    """Raises Unavailable when `command` fails, or takes longer than `seconds`."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            _, said = await process.communicate()
+    except TimeoutError:
+        raise Unavailable(f"{' '.join(command[:4])} took more than {seconds:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        raise Unavailable(f"{' '.join(command[:4])}: {last[0]}")
