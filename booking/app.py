@@ -74,7 +74,7 @@ def availability_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         repository = app[REPOSITORY] = Repository(app[DATABASE])
-        availability = app[AVAILABILITY] = Availability(repository, app[BUS], settings.availability_ms)
+        availability = app[AVAILABILITY] = Availability(repository, app[BUS], app[REDIS], settings.availability_ms)
         async with background(app, "availability", availability.run):
             yield
 

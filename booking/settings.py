@@ -27,7 +27,7 @@ class BookingSettings(ActorSettings):
     decline_seconds: int = Field(default=600, ge=0, le=86_400)
     # How long after the end of a hold Stripe may stay silent before its seats are given back all the same.
     release_seconds: int = Field(default=300, ge=1, le=86_400)
-    # How often availability is told at the most, of each event by each process.
+    # How often availability is published at the most, of each event by the whole fleet.
     availability_ms: int = Field(default=250, ge=10, le=60_000)
 
     # How often clients that wait for their intents hear of their places, at the most; told once by the whole fleet.

@@ -145,7 +145,7 @@ class Stage:
         clock, metrics = Clock(), Metrics()
         bus = Bus(redis, source="/booking/test", instance="test")
         repository = Repository(database)
-        availability = Availability(repository, bus, 0)
+        availability = Availability(repository, bus, redis, 0)
         return cls(
             database=database,
             redis=redis,

@@ -183,7 +183,7 @@ async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
     """A count goes through all bookings of the event: the second one waits for its time."""
     show = await stage.show(10)
     await called_off(stage, show)
-    slow = Availability(stage.repository, stage.bus, 60_000)
+    slow = Availability(stage.repository, stage.bus, stage.redis, 60_000)
     slow.touched([show.id])
     await slow.run_once()
     await stage.redis.delete("notifications")

@@ -183,7 +183,7 @@ class BookingProcess(ActorProcess):
         super().__init__(world, name, own_ahead, BOOKING_SETTINGS, world.lasting.booking)
         terms = BOOKING_SETTINGS.terms
         self.repository = BookingRepository(world.lasting.booking)
-        self.availability = Availability(self.repository, self.bus, 250)
+        self.availability = Availability(self.repository, self.bus, self.redis, 250)
         self._bookings = BookingHandlers(self.repository, self.availability, world.lasting.metrics, self.now, terms)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
         self._questions = QuestionHandlers(self.repository, self.now)
