@@ -15,8 +15,9 @@ from uuid import UUID
 from booking import rules
 from booking.rules import Decision, Guard, Moment, Rule, always
 from booking.schedule import scheduled, turn, waits_for
-from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Payment, Reason
+from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Reason
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
+from common.contracts.values import PaymentState
 
 
 class Signal(Enum):
@@ -114,13 +115,13 @@ _SIGNALS: dict[IntentStatus, Signal] = {
 }
 
 
-def signal_of(payment: Payment) -> Signal | None:
+def signal_of(payment: PaymentState) -> Signal | None:
     """What a report tells, by its state and not by its name: the newest report alone suffices."""
     signal = _SIGNALS.get(payment.status)
     return Signal.DECLINED if signal is Signal.INTENT_CREATED and payment.last_error else signal
 
 
-def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
+def take_report(booking: Booking, payment: PaymentState, moment: Moment) -> Decision:
     """Apply the whole payment as it stands; one that is not newer than the last applied changes nothing."""
     signal = signal_of(payment)
     if signal is None or payment.version < booking.payment_version:
@@ -140,30 +141,30 @@ def take_report(booking: Booking, payment: Payment, moment: Moment) -> Decision:
     return _versioned(booking, decision, moment)
 
 
-def _answers(booking: Booking, payment: Payment) -> bool:
+def _answers(booking: Booking, payment: PaymentState) -> bool:
     """An answer to a refund that was asked for twice brings nothing new but that it is known."""
     return booking.refund_owed and booking.refund_id in payment.refund_ids
 
 
-def of_another_intent(booking: Booking, payment: Payment) -> bool:
+def of_another_intent(booking: Booking, payment: PaymentState) -> bool:
     """One of the databases has lost what the other goes by: a booking is paid by the intent that it was told of
     first, and its client has the secret of that one."""
     return None not in (booking.intent_id, payment.intent_id) and booking.intent_id != payment.intent_id
 
 
-def conflicts(booking: Booking, payment: Payment) -> bool:
+def conflicts(booking: Booking, payment: PaymentState) -> bool:
     """Another report was applied under this version: payment has lost it, and has counted on from before it."""
     same = payment.version == booking.payment_version and not _answers(booking, payment)
     return same and booking.payment_digest not in (None, payment.digest)
 
 
-def _newer(booking: Booking, payment: Payment) -> datetime | None:
+def _newer(booking: Booking, payment: PaymentState) -> datetime | None:
     """When the payment's newest attempt failed, where the booking has not heard of it."""
     known, told = booking.last_attempt_at, payment.last_attempt_at
     return told if told is not None and (known is None or told > known) else None
 
 
-def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
+def _seen(booking: Booking, payment: PaymentState, signal: Signal) -> Booking:
     """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
     seen = booking._replace(
         payment_version=payment.version,
@@ -195,7 +196,7 @@ def _seen(booking: Booking, payment: Payment, signal: Signal) -> Booking:
     return seen._replace(refund_amount=None if taken_up else owed)
 
 
-def money_status(booking: Booking, payment: Payment) -> PaymentStatus:
+def money_status(booking: Booking, payment: PaymentState) -> PaymentStatus:
     """How captured money stands. A refund that is owed follows one that failed: it is the newer one."""
     if payment.disputed:
         return PaymentStatus.DISPUTED
@@ -210,7 +211,7 @@ def money_status(booking: Booking, payment: Payment) -> PaymentStatus:
     return PaymentStatus.PARTIALLY_REFUNDED if payment.amount_refunded else PaymentStatus.PAID
 
 
-def wants_seats_again(booking: Booking, payment: Payment) -> bool:
+def wants_seats_again(booking: Booking, payment: PaymentState) -> bool:
     """Whether it has to be known, before `payment` is taken in, that the booking's seats are free."""
     return booking.reason == Reason.HOLD_EXPIRED and signal_of(payment) is Signal.SUCCEEDED
 

@@ -19,7 +19,6 @@ from booking.availability import Availability
 from booking.books import Books
 from booking.domain import Signal
 from booking.queue import placed
-from booking.reports import payment_of
 from booking.repository import Repository
 from booking.requests import Requests, by_operator, check_version
 from booking.rules import Decision, Moment
@@ -27,8 +26,6 @@ from booking.state import Booking, Event, Follow, Refusal, Terms
 from common.contracts.currencies import part_fault_of
 from common.contracts.errors import AmountMismatch, HoldfastError, IdempotencyKeyReused, NotFound, error_for
 from common.contracts.messages import (
-    BOOKING_PAYMENTS,
-    TYPES,
     BookingUnknown,
     CancelBooking,
     CreateBooking,
@@ -70,9 +67,7 @@ class BookingHandlers:
             RequestPayment: self.request_payment,
             RefundBooking: self.refund,
         }
-        self.payments: Handlers = {
-            kind: self.take_reports for kind in TYPES.values() if kind.stream == BOOKING_PAYMENTS
-        }
+        self.payments: Handlers = {PaymentReport: self.take_reports}
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Give seats in stream order; a repeated request finds its booking there. Places in the queue for intents
@@ -121,7 +116,7 @@ class BookingHandlers:
         applied: list[Envelope] = []
         async with self._repository.work() as work:
             books = await Books.open(work, list(newest))
-            payments = {id: payment_of(delivery.message) for id, delivery in newest.items()}
+            payments = {id: delivery.message.payment for id, delivery in newest.items()}
             again = any(domain.wants_seats_again(b, payments[id]) for id, b in books.bookings.items())
             # All that this batch may move, at once and in order: with two steps there could be a deadlock.
             moved = books.bookings.values() if again else ()
@@ -145,28 +140,29 @@ class BookingHandlers:
     def _ask_for_own_intent(self, books: Books, booking: Booking, delivery: Delivery) -> None:
         """Not acknowledged: payment reports again, until it goes by the intent that the booking names."""
         self._metrics.orphans.labels("other_intent").inc()
-        told = delivery.message.intent_id
+        told = delivery.message.payment.intent_id
         log.error("report of another intent", booking=str(booking.id), intent=told, own=booking.intent_id)
         books.take(Decision(booking, (Follow.SYNC,)), delivery)
 
     def _unknown(self, delivery: Delivery) -> Envelope:
         """The answer to a report of a booking that is not there, or not any more."""
         report: PaymentReport = delivery.message
+        payment = report.payment
         self._metrics.orphans.labels("no_booking").inc()
         log.error(
             "report of an unknown booking",
             booking=str(report.booking_id),
-            intent=report.intent_id,
-            status=report.status,
-            captured=report.amount_captured,
+            intent=payment.intent_id,
+            status=payment.status,
+            captured=payment.amount_captured,
         )
         message = BookingUnknown(
             booking_id=report.booking_id,
-            version=report.version,
-            intent_id=report.intent_id,
-            amount=report.amount,
-            currency=report.currency,
-            amount_captured=report.amount_captured,
+            version=payment.version,
+            intent_id=payment.intent_id,
+            amount=payment.amount,
+            currency=payment.currency,
+            amount_captured=payment.amount_captured,
         )
         return tell(message, report.booking_id, cause=delivery)
 
@@ -303,6 +299,6 @@ def _newest(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:
     newest: dict[UUID, Delivery] = {}
     for delivery in deliveries:
         known = newest.get(delivery.message.booking_id)
-        if known is None or delivery.message.version >= known.message.version:
+        if known is None or delivery.message.payment.version >= known.message.payment.version:
             newest[delivery.message.booking_id] = delivery
     return newest

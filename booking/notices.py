@@ -23,7 +23,6 @@ from common.messaging.envelope import Delivery, Envelope, tell
 
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
-    error = booking.last_error
     payable = is_payable(booking.status, booking.payment, booking.closing)
     return resources.Booking.model_validate(
         {
@@ -39,7 +38,7 @@ def shown(booking: Booking) -> resources.Booking:
                 "status": booking.payment,
                 "intent_id": booking.intent_id,
                 "client_secret": booking.client_secret if payable else None,
-                "last_error": error._asdict() if error else None,
+                "last_error": booking.last_error,
                 "queue_position": None,
                 "refund_waiting": None,
                 "refund_error": None,
@@ -59,9 +58,7 @@ def shown(booking: Booking) -> resources.Booking:
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
     """The same without what it is paid with, and with its disputes and what its refund waits for or failed of."""
     return seen.redacted().with_payment(
-        disputes=tuple(resources.Dispute(**each._asdict()) for each in booking.disputes),
-        refund_waiting=booking.refund_waiting,
-        refund_error=booking.refund_error,
+        disputes=booking.disputes, refund_waiting=booking.refund_waiting, refund_error=booking.refund_error
     )
 
 

@@ -22,9 +22,10 @@ import orjson
 
 from booking.counts import CAN_BE_RETRIED, Counts, read_retries
 from booking.request_rows import RequestRows
-from booking.state import Booking, Decline, Dispute, Event, Item, TicketType, Transition
+from booking.state import Booking, Event, Item, TicketType, Transition
 from common.contracts import resources
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts.values import Dispute, PaymentError
 from common.postgres.database import Database
 from common.postgres.sql import assignments, unnest
 
@@ -263,7 +264,7 @@ def _booking(row: Any) -> Booking:
     values["payment_methods"] = PaymentMethods(values["payment_methods"])
     values["payment"] = PaymentStatus(values["payment"])
     if (error := values["last_error"]) is not None:
-        values["last_error"] = Decline(**orjson.loads(error))
+        values["last_error"] = PaymentError(**orjson.loads(error))
     disputes = values["disputes"]
     values["disputes"] = () if disputes is None else tuple(_dispute(each) for each in orjson.loads(disputes))
     return Booking(**values)
@@ -286,12 +287,13 @@ def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[An
     ]
 
 
-def _json(value: tuple[Item, ...] | tuple[Dispute, ...] | Decline | None) -> str | None:
+def _json(value: Any) -> str | None:
     if not value:
         return None
-    fields = value._asdict() if isinstance(value, Decline) else [each._asdict() for each in value]
+    if isinstance(value, tuple) and isinstance(value[0], Item):
+        value = [item._asdict() for item in value]  # JSON would make a list of each
     # asyncpg's UUIDs are of a class of their own.
-    return orjson.dumps(fields, default=str).decode()
+    return orjson.dumps(value, default=str).decode()
 
 
 def _events(rows: Iterable[Any]) -> dict[UUID, Event]:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Payment, Reason, Terms
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Reason, Terms
 from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import PaymentStatus
+from common.contracts.values import PaymentState
 
 # The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
@@ -34,7 +35,7 @@ class Moment(NamedTuple):
 
     now: datetime
     terms: Terms
-    payment: Payment | None = None
+    payment: PaymentState | None = None
     failed_at: datetime | None = None
     seats_free: bool = False
     cancel: str | None = None
@@ -43,7 +44,7 @@ class Moment(NamedTuple):
     retry_id: UUID | None = None
 
     @property
-    def report(self) -> Payment:
+    def report(self) -> PaymentState:
         assert self.payment is not None
         return self.payment
 
@@ -231,7 +232,7 @@ def _next_refund(booking: Booking) -> UUID:
     return uuid5(REFUNDS, f"{booking.id}/{booking.version}")
 
 
-def _under_way(booking: Booking, payment: Payment | None) -> bool:
+def _under_way(booking: Booking, payment: PaymentState | None) -> bool:
     """A refund is under way; or one of ours failed, and is an operator's. A part that Stripe's own list left no
     room for (nothing of it can be tried again) does not keep the rest from going back."""
     if payment is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, PaymentMethods, PaymentStatus
+from common.contracts.values import Dispute, PaymentError
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -34,66 +34,6 @@ class Item(NamedTuple):
     ticket_type_id: UUID
     quantity: int
     unit_amount: int
-
-
-class Decline(NamedTuple):
-    """Why the last attempt to pay failed, in Stripe's words."""
-
-    code: str
-    decline_code: str | None = None
-    message: str | None = None
-
-
-class Dispute(NamedTuple):
-    """A dispute of the charge, in Stripe's words; `amount` in the minor unit."""
-
-    id: str
-    status: str
-    amount: int | None = None
-    currency: str | None = None
-    reason: str | None = None
-    opened_at: datetime | None = None
-    respond_by: datetime | None = None
-
-
-class Payment(NamedTuple):
-    """The whole payment as the payment actor reports it. Amounts in the minor unit."""
-
-    version: int
-    status: IntentStatus
-    amount: int
-    currency: str
-    intent_id: str | None = None
-    client_secret: str | None = None
-    amount_captured: int = 0
-    amount_refunded: int = 0
-    refund_ids: tuple[UUID, ...] = ()
-    refund_pending: bool = False
-    refund_failed: bool = False
-    refund_waiting: str | None = None
-    refund_error: str | None = None
-    refund_failed_amount: int | None = None
-    refund_failed_whole: bool = False
-    disputed: bool = False
-    disputes: tuple[Dispute, ...] | None = None
-    last_error: Decline | None = None
-    attempts: int = 0
-    last_attempt_at: datetime | None = None
-
-    @property
-    def digest(self) -> str:
-        """Of all that is reported but the version, by which another report under the same version is known. The
-        client secret says nothing of how a payment stands, nor does the order of refunds, nor whether a process of
-        the release before leaves out what is none."""
-        told = self._replace(
-            version=0,
-            client_secret=None,
-            refund_ids=tuple(sorted(self.refund_ids)),
-            refund_failed_amount=self.refund_failed_amount or 0,
-            disputes=self.disputes or (),
-        )
-        content = repr(tuple(map(str, told)))
-        return blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 class Booking(NamedTuple):
@@ -126,7 +66,7 @@ class Booking(NamedTuple):
     reason: str | None = None
     intent_id: str | None = None
     client_secret: str | None = None
-    last_error: Decline | None = None
+    last_error: PaymentError | None = None
     attempts: int = 0
     last_attempt_at: datetime | None = None
     payment_version: int = 0

@@ -12,8 +12,9 @@ from uuid import UUID
 
 import structlog
 
+from common.contracts.values import PaymentError
 from payment.disputes import DisputePicture
-from payment.domain import KEY_LIFE, Decline, Payment, Picture, Source, key_is_spent, numbered_key
+from payment.domain import KEY_LIFE, Payment, Picture, Source, key_is_spent, numbered_key
 from payment.methods import offered
 from payment.pictures import (
     BOOKING_ID,
@@ -95,8 +96,8 @@ class Walks:
 
 async def make_intent(
     stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float, walks: Walks
-) -> Picture | Decline | Nothing:
-    """Stripe's intent for the booking: the one that it has, else a new one. A Decline: it refuses to make one."""
+) -> Picture | PaymentError | Nothing:
+    """Stripe's intent for the booking: the one that it has, else a new one. A PaymentError: it refuses."""
     try:
         if not key_is_spent(payment, now):
             answer = await stripe.create_intent(
@@ -113,7 +114,7 @@ async def make_intent(
             )
             return read_intent(answer.body, Source.CREATED, answer.at)
     except Refused as refusal:
-        return Decline(refusal.code, message=refusal.message)
+        return PaymentError(refusal.code, message=refusal.message)
     except Unanswered:
         return Nothing.UNANSWERED
     except KeySpent:

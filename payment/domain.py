@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
+from enum import Enum
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.contracts.values import PaymentError
 from common.runtime.backoff import Retry
 from payment.disputes import DROPPED, Dispute, summary
-from payment.refunds import Refund, RefundStatus, failures, refunded, to_give_again
+from payment.refunds import Refund, refunded
 
 CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
 SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
@@ -40,30 +41,13 @@ DRIVE_FIRST = timedelta(seconds=15)
 KEY_LIFE = timedelta(hours=23)
 
 
-class Change(StrEnum):
-    """What changed last: names the report."""
-
-    INTENT = "intent"
-    REFUND = "refund"
-    DISPUTE = "dispute"
-
-
-@dataclass(frozen=True, slots=True)
-class Decline:
-    """Why the last attempt failed: https://docs.stripe.com/api/errors."""
-
-    code: str
-    decline_code: str | None = None
-    message: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """An attempt to pay that failed. `id` is its charge's; of one that made no charge, as where the customer did
     not pass 3-D Secure, that of the Stripe event that told of it. `at`: Stripe's time, where it is known."""
 
     id: str
-    error: Decline
+    error: PaymentError
     at: datetime | None
 
 
@@ -87,13 +71,12 @@ class Payment:
     charge_id: str | None = None
     amount_captured: int = 0
     amount_refunded: int = 0
-    last_error: Decline | None = None
+    last_error: PaymentError | None = None
     failed_attempts: int = 0
     last_attempt_at: datetime | None = None
     # What its disputes come to: `payment.disputes.summary`.
     dispute_status: str | None = None
     cancel_requested: bool = False
-    last_change: Change = Change.INTENT
     seen_at: datetime | None = None
     key_number: int = 1
     drive_after: datetime | None = None
@@ -163,7 +146,7 @@ class Picture:
     client_secret: str | None = None
     charge_id: str | None = None
     amount_captured: int = 0
-    last_error: Decline | None = None
+    last_error: PaymentError | None = None
     attempt: Attempt | None = None
     of_version: int | None = None
     currency: str | None = None
@@ -205,7 +188,7 @@ def take_over(old: Payment, picture: Picture, now: datetime) -> Outcome:
     new, doubt = _with_state(old, picture)
     if picture.attempt is not None:
         new = _with_attempt(old, new, picture.attempt, picture)
-    return Outcome(old if new is old else moved(old, new, Change.INTENT, now), doubt)
+    return Outcome(old if new is old else moved(old, new, now), doubt)
 
 
 def _with_state(old: Payment, picture: Picture) -> tuple[Payment, Doubt | None]:
@@ -272,11 +255,11 @@ def wanted(
     )
 
 
-def refused(old: Payment, error: Decline, now: datetime) -> Payment:
+def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
     """Stripe will not make an intent of this: asking again would not help."""
     if old.status is not CREATING:
         return old
-    return moved(old, replace(old, status=REJECTED, last_error=error), Change.INTENT, now)
+    return moved(old, replace(old, status=REJECTED, last_error=error), now)
 
 
 def unanswered(old: Payment, now: datetime, spread: float, pauses: Retry = DRIVE_PAUSES) -> Payment:
@@ -305,13 +288,13 @@ def not_canceled(old: Payment, now: datetime) -> Payment:
     """Stripe has answered, and the intent lives on: its payment is under way and cannot be canceled now."""
     if not old.must_be_canceled:
         return old
-    return moved(old, replace(old, cancel_requested=False), Change.INTENT, now)
+    return moved(old, replace(old, cancel_requested=False), now)
 
 
 def never_wanted(booking_id: UUID, now: datetime) -> Payment:
     """A booking is cancelled of which nothing was heard before: so Stripe was never asked, nor will it be."""
     nothing = Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
-    return moved(nothing, replace(nothing, status=CANCELED, cancel_requested=True), Change.INTENT, now)
+    return moved(nothing, replace(nothing, status=CANCELED, cancel_requested=True), now)
 
 
 def doubted(old: Payment, now: datetime) -> Payment:
@@ -329,29 +312,28 @@ def looked(old: Payment, doubts: int) -> Payment:
 
 def take_disputes(old: Payment, disputes: Sequence[Dispute], now: datetime) -> Payment:
     """The payment after its disputes have become `disputes`; the caller knows that at least one changed."""
-    return _told(replace(old, dispute_status=summary(disputes)), Change.DISPUTE, now)
+    return _told(replace(old, dispute_status=summary(disputes)), now)
 
 
 def take_refunds(old: Payment, refunds: Sequence[Refund], now: datetime) -> Payment:
     """The payment after its refunds have become `refunds`; the caller knows that at least one changed."""
     new = replace(old, amount_refunded=refunded(refunds))
-    return _told(new, Change.REFUND, now)
+    return _told(new, now)
 
 
-def moved(old: Payment, new: Payment, change: Change, now: datetime) -> Payment:
+def moved(old: Payment, new: Payment, now: datetime) -> Payment:
     """`new` with its version and its times: what the booking can see is a new version and is reported."""
     if not needs_stripe(new):
         new = replace(new, drive_after=None, drive_attempts=0)
     if _visible(old) == _visible(new):
         return new
-    return _told(new, change, now)
+    return _told(new, now)
 
 
-def _told(new: Payment, change: Change, now: datetime) -> Payment:
+def _told(new: Payment, now: datetime) -> Payment:
     return replace(
         new,
         version=new.version + 1,
-        last_change=change,
         report_after=now + REPORT_PAUSES.first,
         report_attempts=0,
         updated_at=now,
@@ -381,74 +363,3 @@ def key_is_spent(payment: Payment, now: datetime) -> bool:
     """Stripe may have forgotten the key: a second request under it could make a second intent. Both times are ours;
     the hour that is left of Stripe's day is more than two of our clocks are apart."""
     return now - payment.asked_at >= KEY_LIFE
-
-
-# --- What the booking is told -------------------------------------------------------------------------------
-
-
-class Report(Enum):
-    """The messages that tell of a payment."""
-
-    INTENT_CREATED = "PaymentIntentCreated"
-    INTENT_REJECTED = "PaymentIntentRejected"
-    PROCESSING = "PaymentProcessing"
-    ACTION_REQUIRED = "PaymentActionRequired"
-    DECLINED = "PaymentDeclined"
-    SUCCEEDED = "PaymentSucceeded"
-    CANCELED = "PaymentCanceled"
-    REFUND_UPDATED = "RefundUpdated"
-    DISPUTE_UPDATED = "DisputeUpdated"
-
-
-REPORTS: dict[IntentStatus, Report | None] = {
-    IntentStatus.CREATING: None,
-    IntentStatus.REQUIRES_PAYMENT_METHOD: Report.INTENT_CREATED,
-    IntentStatus.REQUIRES_CONFIRMATION: Report.INTENT_CREATED,
-    IntentStatus.REQUIRES_ACTION: Report.ACTION_REQUIRED,
-    IntentStatus.PROCESSING: Report.PROCESSING,
-    IntentStatus.REQUIRES_CAPTURE: Report.PROCESSING,
-    IntentStatus.SUCCEEDED: Report.SUCCEEDED,
-    IntentStatus.CANCELED: Report.CANCELED,
-    IntentStatus.REJECTED: Report.INTENT_REJECTED,
-}
-
-
-def report_of(payment: Payment) -> Report | None:
-    """The message that tells how `payment` stands; None while there is nothing to tell."""
-    report = REPORTS[payment.status]
-    if report is Report.INTENT_CREATED and payment.last_error is not None:
-        return Report.DECLINED
-    if report is Report.SUCCEEDED and payment.last_change is Change.REFUND:
-        return Report.REFUND_UPDATED
-    if report is Report.SUCCEEDED and payment.last_change is Change.DISPUTE:
-        return Report.DISPUTE_UPDATED
-    return report
-
-
-@dataclass(frozen=True, slots=True)
-class RefundsShown:
-    """What a report says of refunds: `waiting` why one that is under way is not made yet, `error` why the last one
-    failed, `failed_amount` how much of what failed can be tried again, `failed_whole` whether that is all that is
-    left."""
-
-    ids: tuple[UUID, ...] = ()
-    pending: bool = False
-    failed: bool = False
-    waiting: str | None = None
-    error: str | None = None
-    failed_amount: int = 0
-    failed_whole: bool = False
-
-
-def refunds_shown(payment: Payment, refunds: Sequence[Refund]) -> RefundsShown:
-    open_ones = (RefundStatus.REQUESTED, RefundStatus.PENDING)
-    failed = failures(payment.amount_captured, refunds)
-    return RefundsShown(
-        ids=tuple(refund.id for refund in refunds),
-        pending=any(refund.status in open_ones for refund in refunds),
-        failed=bool(failed),
-        waiting=next((refund.pending_reason for refund in refunds if refund.pending_reason), None),
-        error=failed[-1].reason or "unknown" if failed else None,
-        failed_amount=to_give_again(payment.amount_captured, refunds),
-        failed_whole=any(refund.whole for refund in failed),
-    )

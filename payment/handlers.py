@@ -23,13 +23,14 @@ from common.contracts.messages import (
     StripeEventReceived,
     SyncPayment,
 )
+from common.contracts.values import PaymentError
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.loop import Handler, Handlers
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books
 from payment.disputes import DisputePicture
-from payment.domain import CANCELED, CREATING, REFUSED_PAUSES, Decline, Doubt, Payment, Picture
+from payment.domain import CANCELED, CREATING, REFUSED_PAUSES, Doubt, Payment, Picture
 from payment.lost import LostRows, lost_ones
 from payment.orphans import Place
 from payment.pictures import ChargeRefunded, StripeEvent, read_event
@@ -39,7 +40,7 @@ from payment.repository import Repository
 from payment.stripe_api import StripeApi
 
 # A payment as it was when Stripe was asked for its intent, and what came of it.
-Answered = tuple[Payment, Picture | Decline | Nothing]
+Answered = tuple[Payment, Picture | PaymentError | Nothing]
 
 log = structlog.get_logger()
 
@@ -290,7 +291,7 @@ def _wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
     )
 
 
-def _tells_of_attempt(answer: Picture | Decline | Nothing) -> bool:
+def _tells_of_attempt(answer: Picture | PaymentError | Nothing) -> bool:
     return isinstance(answer, Picture) and answer.attempt is not None
 
 
@@ -299,7 +300,7 @@ def _take_answers(books: Books, answered: Iterable[Answered], now: datetime) -> 
         old = books.payments[payment.booking_id]
         if isinstance(answer, Picture):
             books.take(old, answer, now)
-        elif isinstance(answer, Decline):
+        elif isinstance(answer, PaymentError):
             books.put(domain.refused(old, answer, now))
         elif answer is Nothing.NEW_KEY:
             books.put(domain.with_new_key(old, now))

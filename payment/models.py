@@ -54,6 +54,7 @@ class Payment(Model):
     # Written by processes of the release before this one alone; goes with the next one.
     dispute_seen_at = fields.DatetimeField(null=True)
     cancel_requested = fields.BooleanField(db_default=False)
+    # Not read any more: its default is for processes of the release before. The next release drops it.
     last_change = fields.CharField(max_length=16, db_default="intent")
     # The time, at Stripe, of the newest picture of the intent that was taken over.
     seen_at = fields.DatetimeField(null=True)

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
+from common.contracts.values import PaymentError
 from payment.disputes import DisputePicture
-from payment.domain import TERMINAL, Attempt, Decline, Picture, Source
+from payment.domain import TERMINAL, Attempt, Picture, Source
 from payment.refunds import RefundPicture, RefundStatus
 
 # Of an intent by which nothing can be paid any more. A list: what is compared may be anything.
@@ -133,17 +134,19 @@ def installation_of(thing: Json) -> str | None:
     return text_or_none(metadata.get(INSTALLATION)) if isinstance(metadata, Mapping) else None
 
 
-def read_error(error: Json | None) -> Decline | None:
+def read_error(error: Json | None) -> PaymentError | None:
     if not error:
         return None
-    return Decline(
+    return PaymentError(
         text(error.get("code") or error["type"]),
         text_or_none(error.get("decline_code")),
         text_or_none(error.get("message")),
     )
 
 
-def _read_attempt(intent: Json, error: Decline | None, at: datetime | None, event_id: str | None) -> Attempt | None:
+def _read_attempt(
+    intent: Json, error: PaymentError | None, at: datetime | None, event_id: str | None
+) -> Attempt | None:
     """The attempt that `error` is about; `event_id` of the event that tells that it failed, `at` when, where known.
 
     Its charge names it, also where it is shown again later. One without a charge is named by its own event alone.

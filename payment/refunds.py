@@ -41,6 +41,9 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
 
 
+# Neither made nor failed yet.
+OPEN = frozenset({RefundStatus.REQUESTED, RefundStatus.PENDING})
+
 # Stripe moves a refund forward only; a picture from behind is an old one.
 _ORDER = {status: place for place, status in enumerate(RefundStatus)}
 # What a pending refund waits for, in the order in which it does (`pending_reason` of Stripe's refund).

@@ -1,39 +1,15 @@
-"""A payment as the booking is told of it: the whole of it, whatever the message's name."""
+"""A payment as the booking is told of it: the whole of it, whatever has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.contracts.messages import (
-    DisputeUpdated,
-    PaymentActionRequired,
-    PaymentCanceled,
-    PaymentDeclined,
-    PaymentIntentCreated,
-    PaymentIntentRejected,
-    PaymentProcessing,
-    PaymentReport,
-    PaymentSucceeded,
-    RefundUpdated,
-)
-from common.contracts.resources import Dispute as DisputeShown
-from common.contracts.resources import PaymentError
+from common.contracts import values
+from common.contracts.messages import PaymentReport
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment.disputes import Dispute
-from payment.domain import Payment, Report, refunds_shown, report_of
-from payment.refunds import Refund
-
-MESSAGES: dict[Report, type[PaymentReport]] = {
-    Report.INTENT_CREATED: PaymentIntentCreated,
-    Report.INTENT_REJECTED: PaymentIntentRejected,
-    Report.PROCESSING: PaymentProcessing,
-    Report.ACTION_REQUIRED: PaymentActionRequired,
-    Report.DECLINED: PaymentDeclined,
-    Report.SUCCEEDED: PaymentSucceeded,
-    Report.CANCELED: PaymentCanceled,
-    Report.REFUND_UPDATED: RefundUpdated,
-    Report.DISPUTE_UPDATED: DisputeUpdated,
-}
+from payment.domain import CREATING, Payment
+from payment.refunds import OPEN, Refund, failures, to_give_again
 
 
 def report(
@@ -43,41 +19,40 @@ def report(
     cause: Delivery | None = None,
 ) -> list[Envelope]:
     """The message that tells how `payment` stands; none while there is nothing to tell."""
-    kind = report_of(payment)
-    if kind is None:
+    if payment.status is CREATING:
         return []
-    shown = refunds_shown(payment, refunds)
-    error = payment.last_error
-    message = MESSAGES[kind](
-        booking_id=payment.booking_id,
-        version=payment.version,
-        status=payment.status,
-        intent_id=payment.intent_id,
-        client_secret=payment.client_secret,
-        amount=payment.amount,
-        currency=payment.currency,
-        amount_captured=payment.amount_captured,
-        amount_refunded=payment.amount_refunded,
-        refund_ids=shown.ids,
-        refund_pending=shown.pending,
-        refund_failed=shown.failed,
-        refund_waiting=shown.waiting,
-        refund_error=shown.error,
-        refund_failed_amount=shown.failed_amount,
-        refund_failed_whole=shown.failed_whole,
-        disputed=payment.disputed,
-        disputes=tuple(_dispute(dispute) for dispute in disputes),
-        attempts=payment.failed_attempts,
-        last_attempt_at=payment.last_attempt_at,
-        last_error=PaymentError(code=error.code, decline_code=error.decline_code, message=error.message)
-        if error
-        else None,
-    )
+    message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment, refunds, disputes))
     return [tell(message, payment.booking_id, cause=cause)]
 
 
-def _dispute(dispute: Dispute) -> DisputeShown:
-    return DisputeShown(
+def _state(payment: Payment, refunds: Sequence[Refund], disputes: Sequence[Dispute]) -> values.PaymentState:
+    failed = failures(payment.amount_captured, refunds)
+    return values.PaymentState(
+        version=payment.version,
+        status=payment.status,
+        amount=payment.amount,
+        currency=payment.currency,
+        intent_id=payment.intent_id,
+        client_secret=payment.client_secret,
+        amount_captured=payment.amount_captured,
+        amount_refunded=payment.amount_refunded,
+        refund_ids=tuple(refund.id for refund in refunds),
+        refund_pending=any(refund.status in OPEN for refund in refunds),
+        refund_failed=bool(failed),
+        refund_waiting=next((refund.pending_reason for refund in refunds if refund.pending_reason), None),
+        refund_error=failed[-1].reason or "unknown" if failed else None,
+        refund_failed_amount=to_give_again(payment.amount_captured, refunds),
+        refund_failed_whole=any(refund.whole for refund in failed),
+        disputed=payment.disputed,
+        disputes=tuple(_dispute(dispute) for dispute in disputes),
+        last_error=payment.last_error,
+        attempts=payment.failed_attempts,
+        last_attempt_at=payment.last_attempt_at,
+    )
+
+
+def _dispute(dispute: Dispute) -> values.Dispute:
+    return values.Dispute(
         id=dispute.id,
         status=dispute.status,
         amount=dispute.amount,

@@ -17,11 +17,12 @@ import orjson
 
 from common.contracts.messages import CreatePaymentIntent
 from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.contracts.values import PaymentError
 from common.postgres.database import Database
 from common.postgres.sql import assignments, unnest
 from common.runtime.outages import DatabaseAway
 from payment.disputes import Dispute
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Change, Decline, Payment
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Payment
 from payment.orphans import Stray
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
@@ -48,7 +49,6 @@ PAYMENT_COLUMNS = {
     "last_attempt_at": "timestamptz",
     "dispute_status": "varchar",
     "cancel_requested": "bool",
-    "last_change": "varchar",
     "seen_at": "timestamptz",
     "key_number": "int",
     "drive_after": "timestamptz",
@@ -276,9 +276,8 @@ def _payment(row: Any) -> Payment:
     values = dict(row)
     values["status"] = IntentStatus(values["status"])
     values["payment_methods"] = PaymentMethods(values["payment_methods"])
-    values["last_change"] = Change(values["last_change"])
     if (error := values["last_error"]) is not None:
-        values["last_error"] = Decline(**orjson.loads(error))
+        values["last_error"] = PaymentError(**orjson.loads(error))
     return Payment(**values)
 
 

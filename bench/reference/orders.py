@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 import stripe
@@ -14,6 +15,7 @@ from booking.models import Booking, BookingTransition, Event, TicketType
 from common.contracts import errors, resources
 from common.contracts.ids import uuid7
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.values import PaymentError
 from gateway.bodies import NewBooking, NewEvent
 from payment.domain import Picture
 from payment.models import Payment
@@ -280,7 +282,7 @@ def shown(booking: Booking) -> resources.Booking:
             status=PaymentStatus(booking.payment),
             intent_id=booking.intent_id,
             client_secret=booking.client_secret,
-            last_error=None if error is None else resources.PaymentError.model_validate(error),
+            last_error=None if error is None else PaymentError(**cast("dict[str, str]", error)),
         ),
         version=booking.version,
         expires_at=booking.expires_at,

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_serializer, model_validator
 
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.resources import (
@@ -18,14 +18,13 @@ from common.contracts.resources import (
     Amount,
     Booking,
     Currency,
-    Dispute,
     Event,
     Name,
     OperatorsEvent,
-    PaymentError,
     Resource,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.values import STATE_FIELDS, PaymentState
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
@@ -48,20 +47,28 @@ TYPES: dict[str, type[Message]] = {}
 
 
 class Message(Resource):
-    """One contract. `type` is its CloudEvents type, `stream` where it goes ("" for replies). A `patient` one has
-    time: nobody waits for it, and whatever it would have done is done without it, only later."""
+    """One contract. `types` are its CloudEvents types, of which most have one; `stream` where it goes ("" for
+    replies). A `patient` one has time: nobody waits for it, and whatever it would have done is done without it,
+    only later."""
 
-    type: ClassVar[str]
+    types: ClassVar[tuple[str, ...]] = ()
     stream: ClassVar[str]
     patient: ClassVar[bool]
 
-    def __init_subclass__(cls, *, type: str = "", stream: str = "", patient: bool = False, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, type: str | tuple[str, ...] = (), stream: str = "", patient: bool = False, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         cls.patient = patient
         cls.stream = stream or getattr(cls, "stream", "")
         if type:
-            cls.type = type
-            TYPES[type] = cls
+            cls.types = (type,) if isinstance(type, str) else type
+            TYPES.update(dict.fromkeys(cls.types, cls))
+
+    @property
+    def type(self) -> str:
+        """Its CloudEvents type."""
+        return self.types[0]
 
     @classmethod
     def of_json(cls, data: bytes) -> Self:
@@ -265,74 +272,50 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 # --- booking.payments -------------------------------------------------------------------------------------
 
 
-class PaymentReport(Message, stream=BOOKING_PAYMENTS):
-    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored.
+# What a payment's status alone says. There is nothing to report of one whose intent is being created.
+_REPORTED = {
+    IntentStatus.CREATING: "payment.intent_created",
+    IntentStatus.REQUIRES_PAYMENT_METHOD: "payment.intent_created",
+    IntentStatus.REQUIRES_CONFIRMATION: "payment.intent_created",
+    IntentStatus.REQUIRES_ACTION: "payment.action_required",
+    IntentStatus.PROCESSING: "payment.processing",
+    IntentStatus.REQUIRES_CAPTURE: "payment.processing",
+    IntentStatus.SUCCEEDED: "payment.succeeded",
+    IntentStatus.CANCELED: "payment.canceled",
+    IntentStatus.REJECTED: "payment.intent_rejected",
+}
+_DECLINED, _REFUND, _DISPUTE = "payment.declined", "payment.refund_updated", "payment.dispute_updated"
+REPORT_TYPES = (*dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
 
-    `attempts` to pay have failed. `last_attempt_at` is Stripe's time of the newest that was news: when it is later
-    than the one before, the customer has time to try again, counted from it.
+
+class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
+    """How the payment of a booking stands, in one JSON object with the booking's id.
+
+    Its type follows from the payment alone and says to people what is most worth knowing; the booking goes by the
+    payment.
     """
 
     booking_id: UUID
-    version: int
-    status: IntentStatus
-    intent_id: str | None = None
-    client_secret: str | None = None
-    amount: int
-    currency: str
-    amount_captured: int = 0
-    amount_refunded: int = 0
-    refund_ids: tuple[UUID, ...] = ()
-    refund_pending: bool = False
-    refund_failed: bool = False
-    # Why a refund that is under way is not made yet, and why the last one failed: Stripe's reasons, or ours.
-    refund_waiting: str | None = None
-    refund_error: str | None = None
-    # How much of what failed can be tried again; None from a sender that does not know it.
-    refund_failed_amount: int | None = None
-    # It is all that is left, however much that is.
-    refund_failed_whole: bool = False
-    disputed: bool = False
-    # Each dispute of the charge; None from a process that does not know of them.
-    disputes: tuple[Dispute, ...] | None = None
-    last_error: PaymentError | None = None
-    attempts: int = 0
-    last_attempt_at: AwareDatetime | None = None
+    payment: PaymentState
 
+    @property
+    def type(self) -> str:
+        payment = self.payment
+        if payment.status is IntentStatus.SUCCEEDED and (payment.disputed or payment.disputes):
+            return _DISPUTE
+        if payment.status is IntentStatus.SUCCEEDED and payment.refund_ids:
+            return _REFUND
+        name = _REPORTED[payment.status]
+        return _DECLINED if name == "payment.intent_created" and payment.last_error else name
 
-class PaymentIntentCreated(PaymentReport, type="payment.intent_created"):
-    """There is an intent, and the customer can pay."""
+    @model_validator(mode="before")
+    @classmethod
+    def _nested(cls, data: Any) -> Any:
+        return {**data, "payment": data} if isinstance(data, dict) and "payment" not in data else data
 
-
-class PaymentIntentRejected(PaymentReport, type="payment.intent_rejected"):
-    """Stripe refused to make an intent: asking again would not help."""
-
-
-class PaymentProcessing(PaymentReport, type="payment.processing"):
-    """The customer has paid by a method that takes a while to answer."""
-
-
-class PaymentActionRequired(PaymentReport, type="payment.action_required"):
-    """The customer must do something more, such as 3-D Secure."""
-
-
-class PaymentDeclined(PaymentReport, type="payment.declined"):
-    """An attempt failed (`last_error`); the customer may try again."""
-
-
-class PaymentSucceeded(PaymentReport, type="payment.succeeded"):
-    """The money is captured."""
-
-
-class PaymentCanceled(PaymentReport, type="payment.canceled"):
-    """The intent is canceled: no money can come by it any more."""
-
-
-class RefundUpdated(PaymentReport, type="payment.refund_updated"):
-    """A refund was made, succeeded or failed."""
-
-
-class DisputeUpdated(PaymentReport, type="payment.dispute_updated"):
-    """The customer's bank disputes the charge, or the dispute moved."""
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"booking_id": self.booking_id, **{name: getattr(self.payment, name) for name in STATE_FIELDS}}
 
 
 # --- payment.intents and payment.commands -----------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.limits import QUANTITY_MAX
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts.values import Dispute, PaymentError
 
 CAPACITY_MAX = 10_000_000
 
@@ -52,26 +53,6 @@ PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})
 def is_payable(status: BookingStatus, payment: PaymentStatus, closing: str | None) -> bool:
     """Whether the owner of such a booking can pay it now, and so is shown the client secret."""
     return status is BookingStatus.PENDING and payment in PAYABLE and closing is None
-
-
-class PaymentError(Resource):
-    """Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes."""
-
-    code: str
-    decline_code: str | None = None
-    message: str | None = None
-
-
-class Dispute(Resource):
-    """A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object."""
-
-    id: str
-    status: str = Field(description="Open or lost ones make the booking's payment `disputed`")
-    amount: int | None = Field(default=None, description="In the currency's minor unit")
-    currency: str | None = None
-    reason: str | None = None
-    opened_at: datetime | None = None
-    respond_by: datetime | None = Field(default=None, description="Until when Stripe takes evidence")
 
 
 class Item(Resource):

@@ -167,7 +167,8 @@ class Loop:
 
     async def _put_back(self) -> bool:
         """Put messages back that were set aside by a process that did not know them; says whether to look again."""
-        moved, left, more = await self._mailbox.put_back([kind.type for kind in self._intake.handlers])
+        known = [name for kind in self._intake.handlers for name in kind.types]
+        moved, left, more = await self._mailbox.put_back(known)
         if moved:
             log.info("unknown messages put back", mailbox=self._mailbox.stream, messages=moved)
         if left.oldest_s > UNKNOWN_LATE_S:

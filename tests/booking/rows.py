@@ -21,11 +21,10 @@ from common.contracts.messages import (
     Message,
     PaymentReport,
     PaymentReportApplied,
-    PaymentSucceeded,
     RefundBooking,
     Reply,
 )
-from common.contracts.resources import Booking, PaymentError
+from common.contracts.resources import Booking
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus
 from common.messaging.envelope import decode
 from common.messaging.streams import Entry
@@ -35,7 +34,6 @@ from tests.booking.stage import TERMS, Show, Stage, report
 SECOND = timedelta(seconds=1)
 ASKING = ("payment.intents", "payment.commands")
 STREAMS = (*ASKING, "notifications", "replies:t")
-ERROR = PaymentError(code=DECLINE.code, decline_code=DECLINE.decline_code, message=DECLINE.message)
 CUSTOMER, OPERATOR = CancelReason.BY_CUSTOMER, CancelReason.BY_OPERATOR
 
 
@@ -112,7 +110,7 @@ async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
         await asyncio.gather(*(stage.reconciler.run_once() for _ in times[:3]))
     reports = [each for each in messages if isinstance(each, PaymentReport)]
     for each in made:
-        told = [report.version for report in reports if report.booking_id == each.booking.id]
+        told = [report.payment.version for report in reports if report.booking_id == each.booking.id]
         each.version = max(each.version, *told, 0)
     await refresh(made)
 
@@ -140,13 +138,13 @@ async def heard(stage: Stage) -> dict[str, Heard]:
     return found
 
 
-def tells(status: str, *, kind: type[PaymentReport] = PaymentSucceeded, ours: bool = False, **values: Any) -> News:
+def tells(status: str, *, ours: bool = False, **values: Any) -> News:
     """The payment's next report; with `ours` it knows of the refund that the booking asked for."""
 
     def news(scene: Scene) -> PaymentReport:
         ids = {"refund_ids": (scene.row["refund_id"],)} if ours else {}
         money = {"amount_captured": AMOUNT if status == "succeeded" else 0}
-        return report(scene.booking, IntentStatus(status), scene.version + 1, kind, **(money | ids | values))
+        return report(scene.booking, IntentStatus(status), scene.version + 1, **(money | ids | values))
 
     return news
 
@@ -166,9 +164,9 @@ def past(end: timedelta) -> News:
 
 
 INTENT, ACTION = tells("requires_payment_method"), tells("requires_action")
-DECLINED = tells("requires_payment_method", last_error=ERROR)
+DECLINED = tells("requires_payment_method", last_error=DECLINE)
 PROCESSING, PAID, CANCELED = tells("processing"), tells("succeeded"), tells("canceled")
-REJECTED = tells("rejected", intent_id=None, client_secret=None, last_error=ERROR)
+REJECTED = tells("rejected", intent_id=None, client_secret=None, last_error=DECLINE)
 EXPIRED, GRACE_OVER = past(timedelta()), past(TERMS.grace)
 UNDER_WAY = tells("succeeded", ours=True, refund_pending=True)
 FAILED_BACK = tells("succeeded", ours=True, refund_failed=True)

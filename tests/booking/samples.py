@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from booking.rules import Moment
 from booking.schedule import scheduled
-from booking.state import Booking, Decline, Item, Payment, Terms
+from booking.state import Booking, Item, Terms
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.values import PaymentError, PaymentState
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
 AMOUNT, PART = 5000, 1000
 SEATS = UUID(int=3)
 FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
-DECLINE = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 
 
 def moment(at: timedelta = timedelta(), **values: Any) -> Moment:
@@ -46,9 +48,9 @@ def booking(status: str, payment: str = "none", **values: Any) -> Booking:
     return scheduled(made._replace(**values), NOW, TERMS)
 
 
-def report(status: str, version: int = 3, **values: Any) -> Payment:
+def report(status: str, version: int = 3, **values: Any) -> PaymentState:
     """The whole payment, as the payment actor reports it."""
-    made = Payment(
+    made = PaymentState(
         version=version,
         status=IntentStatus(status),
         amount=AMOUNT,
@@ -57,7 +59,7 @@ def report(status: str, version: int = 3, **values: Any) -> Payment:
         client_secret="pi_1_secret",
         amount_captured=AMOUNT if status == "succeeded" else 0,
     )
-    return made._replace(**values)
+    return replace(made, **values)
 
 
 UNHEARD: dict[str, Any] = {"payment_version": 0, "intent_id": None, "client_secret": None}

@@ -29,7 +29,6 @@ from common.contracts.messages import (
     Message,
     NewTicketType,
     PaymentReport,
-    PaymentSucceeded,
     Reply,
 )
 from common.contracts.resources import Booking
@@ -108,10 +107,9 @@ def report(
     booking: Booking,
     status: IntentStatus,
     version: int,
-    kind: type[PaymentReport] = PaymentSucceeded,
     **values: Any,
 ) -> PaymentReport:
-    """The payment of `booking` as the payment actor tells of it; its name does not matter, its state does."""
+    """The payment of `booking` as the payment actor tells of it."""
     captured = booking.amount if status is IntentStatus.SUCCEEDED else 0
     fields: dict[str, Any] = {
         "booking_id": booking.id,
@@ -123,7 +121,7 @@ def report(
         "currency": booking.currency,
         "amount_captured": captured,
     }
-    return kind(**(fields | values))
+    return PaymentReport(**(fields | values))
 
 
 @dataclass

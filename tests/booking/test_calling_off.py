@@ -17,10 +17,7 @@ from common.contracts.messages import (
     EventChanged,
     GetEvent,
     ListEvents,
-    PaymentCanceled,
-    PaymentIntentRejected,
     RefundBooking,
-    RefundUpdated,
 )
 from common.contracts.resources import Booking, OperatorsEvent, Progress, Refunds
 from common.contracts.statuses import IntentStatus
@@ -62,7 +59,7 @@ async def called_off(stage: Stage, show: Show) -> None:
 async def refunded(stage: Stage, booking: Booking, version: int, **values: Any) -> None:
     refund_id = (await stage.row(booking))["refund_id"]
     refunds = {"refund_ids": (refund_id,)} | values
-    await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, RefundUpdated, **refunds))
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, **refunds))
 
 
 async def test_operators_see_what_is_held_and_sold(stage: Stage) -> None:
@@ -89,7 +86,7 @@ async def test_progress_goes_from_the_first_booking_to_the_last_refund(stage: St
     assert event.progress == so_far(3, 0)
     await stage.settle_now()
     assert await progress(stage, show) == so_far(3, 1, owed=1)
-    await stage.tell(*(report(each, IntentStatus.CANCELED, 2, PaymentCanceled) for each in (waiting, payable)))
+    await stage.tell(*(report(each, IntentStatus.CANCELED, 2) for each in (waiting, payable)))
     assert await progress(stage, show) == so_far(3, 3, owed=1)
     await refunded(stage, paid, 3, refund_pending=True)
     assert await progress(stage, show) == so_far(3, 3, under_way=1)
@@ -132,10 +129,10 @@ async def test_bookings_that_ended_for_another_reason_do_not_count(stage: Stage)
     show = await stage.show(10)
     ended, unwanted = await stage.book(show.order(), show.order())
     await stage.cancel(ended)
-    await stage.tell(report(ended, IntentStatus.CANCELED, 1, PaymentCanceled))
+    await stage.tell(report(ended, IntentStatus.CANCELED, 1))
     await called_off(stage, show)
     assert await progress(stage, show) == so_far(1, 0)
-    await stage.tell(report(unwanted, IntentStatus.REJECTED, 1, PaymentIntentRejected))
+    await stage.tell(report(unwanted, IntentStatus.REJECTED, 1))
     assert await progress(stage, show) == so_far(0, 0, finished=True)
 
 

@@ -10,7 +10,6 @@ import pytest
 from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
-    PaymentCanceled,
     RefundBooking,
     RefundPayment,
     Reply,
@@ -31,7 +30,7 @@ async def test_pending_booking_is_cancelled_once_stripe_has_answered(stage: Stag
     (reply,) = of(envelopes, Reply)
     assert (reply.result["status"], reply.result["payment"]["client_secret"]) == ("pending", None)
     assert await stage.seats(show) == [(2, 0)]
-    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2, PaymentCanceled))
+    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
     assert (changed.status, changed.reason) == ("cancelled", "by_customer")
     assert await stage.seats(show) == [(0, 0)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,19 +11,20 @@ import pytest
 
 from booking.domain import Signal, cancel_reason, decide, take_report
 from booking.rules import Decision
-from booking.state import Booking, Event, Follow, Payment
+from booking.state import Booking, Event, Follow
 from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
+from common.contracts.values import PaymentState
 from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, moment, report, violations
 
 BY_HAND = UUID(int=13)
 S = BookingStatus
 
 
-def paid(version: int, **values: Any) -> Payment:
+def paid(version: int, **values: Any) -> PaymentState:
     return report("succeeded", version, **values)
 
 
-def after(booking: Booking, *reports: Payment, free: bool = False) -> Booking:
+def after(booking: Booking, *reports: PaymentState, free: bool = False) -> Booking:
     for each in reports:
         booking = take_report(booking, each, moment(seats_free=free)).booking
         assert violations(booking) == []
@@ -116,7 +118,7 @@ def test_refunds_made_by_hand_at_stripe(
 def test_a_whole_refund_ends_a_booking_once(state: str) -> None:
     """One change, with one version, whatever it was before."""
     told = paid(3, refund_ids=(BY_HAND,), amount_refunded=AMOUNT)
-    booking = after(STATES[state], told, told._replace(version=4))
+    booking = after(STATES[state], told, replace(told, version=4))
 
     assert (booking.status, booking.reason) == (S.CANCELLED, "refunded")
     assert booking.version == STATES[state].version + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -21,8 +22,9 @@ from booking.domain import (
     wants_seats_again,
 )
 from booking.rules import Decision
-from booking.state import Booking, Follow, Payment
+from booking.state import Booking, Follow
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.values import PaymentState
 from tests.booking.samples import (
     AMOUNT,
     DECLINE,
@@ -69,7 +71,7 @@ def test_a_payment_that_is_still_being_made_tells_nothing(state: str) -> None:
 
 
 # What one payment goes through, each a newer version than the one before.
-LIVES: list[list[Payment]] = [
+LIVES: list[list[PaymentState]] = [
     [report("requires_payment_method"), report("requires_action"), report("processing"), report("succeeded")],
     [
         report("requires_payment_method"),
@@ -92,7 +94,7 @@ LIVES: list[list[Payment]] = [
 ]
 
 
-def told(booking: Booking, payments: list[Payment]) -> Booking:
+def told(booking: Booking, payments: list[PaymentState]) -> Booking:
     """The booking after these, without what only counts changes and says when it is driven again."""
     for payment in payments:
         booking = take_report(booking, payment, moment()).booking
@@ -102,9 +104,9 @@ def told(booking: Booking, payments: list[Payment]) -> Booking:
 
 @pytest.mark.parametrize("state", ["creating", "awaiting", "processing", "expiring", "cancelling"])
 @pytest.mark.parametrize("life", LIVES)
-def test_order_does_not_matter(life: list[Payment], state: str) -> None:
+def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
     """However reports come, and whichever are lost or doubled, the booking is as the newest alone makes it."""
-    numbered = [each._replace(version=place) for place, each in enumerate(life, start=3)]
+    numbered = [replace(each, version=place) for place, each in enumerate(life, start=3)]
     ends = {
         told(STATES[state], [*order, *order[:1]])
         for count in range(1, len(numbered) + 1)
@@ -228,11 +230,11 @@ def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict
     told = report("succeeded")
     once = take_report(STATES["awaiting"], told, moment()).booking
 
-    assert conflicts(once, told._replace(**change))
+    assert conflicts(once, replace(told, **change))
     assert not conflicts(once, told)
-    assert not conflicts(once, told._replace(client_secret=None))
-    assert not conflicts(once, told._replace(version=told.version + 1, **change))
-    assert not conflicts(once._replace(payment_digest=None), told._replace(**change))
+    assert not conflicts(once, replace(told, client_secret=None))
+    assert not conflicts(once, replace(told, version=told.version + 1, **change))
+    assert not conflicts(once._replace(payment_digest=None), replace(told, **change))
 
 
 def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
@@ -242,7 +244,7 @@ def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
     told = report("succeeded", refund_ids=(one, two), refund_failed_amount=0, disputes=())
     once = take_report(STATES["awaiting"], told, moment()).booking
 
-    assert not conflicts(once, told._replace(refund_ids=(two, one), refund_failed_amount=None, disputes=None))
+    assert not conflicts(once, replace(told, refund_ids=(two, one), refund_failed_amount=None, disputes=None))
 
 
 def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:

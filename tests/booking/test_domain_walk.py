@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from booking.admission import Request, admit
 from booking.domain import Signal, decide, drive, moves, seats_moved, take_report, takes
 from booking.rules import Decision
-from booking.state import Booking, Event, Item, Payment, Refusal, TicketType
+from booking.state import Booking, Event, Item, Refusal, TicketType
 from common.contracts.statuses import BookingStatus, IntentStatus
+from common.contracts.values import PaymentState
 from tests.booking.samples import AMOUNT, DECLINE, NOW, SEATS, STATES, TERMS, moment, report, violations
 
 S = BookingStatus
@@ -88,14 +89,14 @@ class Step:
     """Something that happens so many minutes after what was before: a report, a request, or time."""
 
     minutes: int
-    what: Payment | Signal | None
+    what: PaymentState | Signal | None
     seats_free: bool = False
     refund_id: int = 0
     amount: int | None = None
 
     def taken(self, booking: Booking, at: timedelta) -> Decision:
         now = moment(at, seats_free=self.seats_free)
-        if isinstance(self.what, Payment):
+        if isinstance(self.what, PaymentState):
             return take_report(booking, self.what, now)
         if self.what is None:
             return drive(booking, now)
@@ -104,7 +105,7 @@ class Step:
 
 
 @st.composite
-def reports(draw: st.DrawFn) -> Payment:
+def reports(draw: st.DrawFn) -> PaymentState:
     """Any report, also one that a payment actor in its right mind would not send."""
     status = draw(st.sampled_from(list(IntentStatus)))
     captured = draw(st.sampled_from([0, 1, AMOUNT, AMOUNT + 1])) if status is IntentStatus.SUCCEEDED else 0

@@ -11,8 +11,9 @@ import pytest
 from booking.domain import drive, take_report
 from booking.schedule import CLOCKS_APART, turn
 from booking.settings import BookingSettings
-from booking.state import Booking, Follow, Payment, Terms
+from booking.state import Booking, Follow, Terms
 from common.contracts.statuses import BookingStatus
+from common.contracts.values import PaymentState
 from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, moment, report
 
 MINUTE = timedelta(minutes=1)
@@ -20,13 +21,13 @@ LAST = NOW + TERMS.hold_max
 CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNHEARD)
 
 
-def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> Payment:
+def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> PaymentState:
     """So many attempts have failed, the newest `at`."""
     last_error = DECLINE if status == "requires_payment_method" else None
     return report(status, version, last_error=last_error, attempts=attempts, last_attempt_at=NOW + at)
 
 
-def after(start: Booking, *news: tuple[timedelta, Payment]) -> Booking:
+def after(start: Booking, *news: tuple[timedelta, PaymentState]) -> Booking:
     for at, payment in news:
         start = take_report(start, payment, moment(at)).booking
     return start

@@ -11,7 +11,6 @@ from common.contracts.messages import (
     CreateEvent,
     EventChanges,
     GetEvent,
-    PaymentCanceled,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -142,7 +141,7 @@ async def test_event_called_off_gives_everything_back(stage: Stage) -> None:
             ("payment.refund", str(paid.id)),
         ]
     )
-    await stage.tell(*(report(each, IntentStatus.CANCELED, 2, PaymentCanceled) for each in (waiting, payable)))
+    await stage.tell(*(report(each, IntentStatus.CANCELED, 2) for each in (waiting, payable)))
     rows = [await stage.row(each) for each in (waiting, payable, paid)]
     assert {(row["status"], row["reason"]) for row in rows} == {("cancelled", "event_cancelled")}
     assert await stage.seats(show) == [(0, 0)]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from common.contracts.messages import (
-    DisputeUpdated,
     GetBooking,
     GetEvent,
     GetHistory,
     ListBookings,
     ListEvents,
     Message,
-    RefundUpdated,
     Reply,
 )
-from common.contracts.resources import Booking, Dispute
+from common.contracts.resources import Booking
 from common.contracts.statuses import IntentStatus
+from common.contracts.values import Dispute
 from tests.booking.stage import Stage, report
 
 OPENED = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -58,10 +58,10 @@ async def test_disputes_are_shown_to_operators_alone(stage: Stage) -> None:
     booking = await stage.confirmed(show)
     first = Dispute(id="dp_1", status="lost", amount=2000, currency="eur", reason="fraudulent", opened_at=OPENED)
     second = Dispute(id="dp_2", status="needs_response", amount=500, currency="eur", respond_by=OPENED)
-    steps = ((first,), (first, second), (first, second.model_copy(update={"status": "won"})))
+    steps = ((first,), (first, second), (first, replace(second, status="won")))
     for version, disputes in enumerate(steps, start=3):
         told = {"disputed": True, "disputes": disputes}
-        (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, DisputeUpdated, **told))
+        (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, version, **told))
         assert (changed.payment.status, changed.payment.disputes) == ("disputed", None)
 
     questions = [GetBooking(booking_id=booking.id, owner=owner) for owner in ("alice", None, "alice")]
@@ -75,7 +75,7 @@ async def test_disputes_are_shown_to_operators_alone(stage: Stage) -> None:
     assert [each["cause_type"] for each in reply.result["items"]][-3:] == ["payment.dispute_updated"] * 3
 
     # A process that does not know of disputes tells nothing of them.
-    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 6, DisputeUpdated, disputed=True))
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 6, disputed=True))
     (reply,) = await stage.ask(questions[1])
     assert Booking.model_validate(reply.result).payment.disputes == steps[-1]
 
@@ -90,7 +90,7 @@ async def test_history_tells_each_change_and_its_cause(stage: Stage) -> None:
     ]
     assert told == [
         (1, None, "pending", "creating", "booking.create"),
-        (2, "pending", "pending", "awaiting", "payment.succeeded"),
+        (2, "pending", "pending", "awaiting", "payment.intent_created"),
         (3, "pending", "confirmed", "paid", "payment.succeeded"),
     ]
     assert all(each["cause_id"] for each in reply.result["items"])
@@ -123,8 +123,8 @@ async def test_bookings_are_filtered_by_how_their_money_stands(stage: Stage) -> 
     show = await stage.show(10)
     (creating,) = await stage.book(show.order())
     disputed, failed = await stage.confirmed(show), await stage.confirmed(show)
-    await stage.tell(report(disputed, IntentStatus.SUCCEEDED, 3, DisputeUpdated, disputed=True))
-    await stage.tell(report(failed, IntentStatus.SUCCEEDED, 3, RefundUpdated, refund_failed=True))
+    await stage.tell(report(disputed, IntentStatus.SUCCEEDED, 3, disputed=True))
+    await stage.tell(report(failed, IntentStatus.SUCCEEDED, 3, refund_failed=True))
     found = {
         payment: await ids(stage, ListBookings(owner=None, payment=payment, limit=10))
         for payment in ("creating", "disputed", "refund_failed", "refunded")

@@ -13,7 +13,6 @@ from common.contracts.messages import (
     GetBooking,
     ListBookings,
     Message,
-    PaymentIntentCreated,
     QueueMoved,
     RequestPayment,
 )
@@ -31,7 +30,7 @@ async def waiting(stage: Stage, show: Show, count: int) -> list[Booking]:
 
 
 async def get_intent(stage: Stage, booking: Booking) -> None:
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1, PaymentIntentCreated))
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
 
 
 async def places(stage: Stage, question: Message) -> list[int | None]:

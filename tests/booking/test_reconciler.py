@@ -13,8 +13,6 @@ from booking import reconciler
 from common.contracts.messages import (
     CreatePaymentIntent,
     EventChanged,
-    PaymentCanceled,
-    PaymentDeclined,
     SyncPayment,
 )
 from common.contracts.statuses import CancelReason, IntentStatus
@@ -108,7 +106,7 @@ async def test_hold_past_its_end_waits_for_stripe_before_its_seats_go(stage: Sta
     await stage.settle(LONG)
     assert await stage.published("payment.commands") == [("payment.cancel_intent", str(booking.id))]
     assert await stage.seats(show) == [(2, 0)]
-    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2, PaymentCanceled))
+    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
     assert (changed.status, changed.reason) == ("cancelled", "hold_expired")
     assert await stage.seats(show) == [(0, 0)]
 
@@ -162,9 +160,7 @@ async def test_processing_payment_does_not_expire(stage: Stage) -> None:
 async def test_declined_customer_has_ten_minutes_more(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
     stage.clock.ahead = timedelta(minutes=14)
-    await stage.tell(
-        report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, PaymentDeclined, last_error={"code": "x"})
-    )
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error={"code": "x"}))
     await stage.settle(timedelta(minutes=9))
     assert (await stage.row(booking))["closing"] is None
     await stage.settle(timedelta(minutes=2))

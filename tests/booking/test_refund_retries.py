@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from booking.reconciler import CALL_OFF_AGAIN, PASS_MAX
-from common.contracts.messages import GetBooking, GetEvent, ListBookings, RefundUpdated, RetryRefunds
+from common.contracts.messages import GetBooking, GetEvent, ListBookings, RetryRefunds
 from common.contracts.resources import Booking, OperatorsEvent, RefundRetry
 from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Show, Stage, new_event, report
@@ -50,7 +50,7 @@ async def failed(stage: Stage, show: Show, *, cancel: bool = True, **values: Any
         await stage.cancel(booking, CancelReason.BY_OPERATOR)
     told: dict[str, Any] = {"refund_ids": ((await stage.row(booking))["refund_id"] or uuid4(),)}
     told |= {"refund_failed": True, "refund_error": "expired_or_canceled_card", **values}
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, RefundUpdated, **told))
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, **told))
     assert changed.payment.status == "refund_failed"
     await stage.published("payment.commands")
     return changed
@@ -95,7 +95,7 @@ async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:
     await stage.settle_now()
     for booking, news in ((good, {"amount_refunded": good.amount}), (bad, {"refund_failed": True})):
         ids = ((await stage.row(booking))["refund_id"],)
-        await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, RefundUpdated, refund_ids=ids, **news))
+        await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, refund_ids=ids, **news))
     await stage.settle_now()
     assert so_far(await shown(stage, show.id)) == (2, 0, 0, 1, 1, True)
     assert len(await asked(stage)) == 2
@@ -116,7 +116,7 @@ async def test_the_same_request_long_after_does_nothing(stage: Stage) -> None:
     await stage.settle_now()
     ids = ((await stage.row(booking))["refund_id"],)
     news = {"refund_ids": ids, "refund_failed": True}
-    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, RefundUpdated, **news))
+    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, **news))
     assert so_far(await retry(stage, show.id, first.id)) == (1, 0, 0, 0, 1, True)
     await stage.settle(timedelta(minutes=1))
     assert len(await asked(stage)) == 1
@@ -188,7 +188,7 @@ async def test_only_operators_read_what_a_refund_waits_for(stage: Stage) -> None
     await stage.cancel(booking, CancelReason.BY_OPERATOR)
     ids = ((await stage.row(booking))["refund_id"],)
     news = {"refund_ids": ids, "refund_pending": True, "refund_waiting": "insufficient_funds"}
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, RefundUpdated, **news))
+    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, **news))
     mine, all_of_it = await stage.ask(
         GetBooking(booking_id=booking.id, owner="alice"), GetBooking(booking_id=booking.id, owner=None)
     )

@@ -9,18 +9,17 @@ from uuid import UUID
 from common.contracts import messages as m
 from common.contracts.resources import (
     Booking,
-    Dispute,
     Event,
     Item,
     OperatorsEvent,
     OperatorsTicketType,
-    PaymentError,
     PaymentSummary,
     Progress,
     Refunds,
     TicketType,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.values import Dispute, PaymentError, PaymentState
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -83,7 +82,6 @@ OPERATORS_EVENT = OperatorsEvent(
     ),
 )
 REPORT: dict[str, Any] = {
-    "booking_id": ID,
     "version": 3,
     "status": IntentStatus.SUCCEEDED,
     "intent_id": "pi_1",
@@ -184,15 +182,7 @@ _ALL: list[m.Message] = [
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT),
     m.GetEvent(event_id=OTHER, operator=True),
-    m.PaymentIntentCreated(**REPORT),
-    m.PaymentIntentRejected(**REPORT),
-    m.PaymentProcessing(**REPORT),
-    m.PaymentActionRequired(**REPORT),
-    m.PaymentDeclined(**REPORT),
-    m.PaymentSucceeded(**REPORT),
-    m.PaymentCanceled(**REPORT),
-    m.RefundUpdated(**REPORT),
-    m.DisputeUpdated(**REPORT),
+    m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
         booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
     ),

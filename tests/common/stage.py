@@ -210,7 +210,7 @@ class Stage:
         return [decode(stream, entry).envelope for entry in await self.entries(stream)]
 
     def count(self, kind: type[Message] | None, outcome: str) -> float:
-        labels = {"mailbox": STREAM, "type": kind.type if kind else "unknown", "outcome": outcome}
+        labels = {"mailbox": STREAM, "type": kind.types[0] if kind else "unknown", "outcome": outcome}
         return self.metrics.registry.get_sample_value("holdfast_messages_total", labels) or 0.0
 
     def reason(self) -> str | None:

@@ -18,7 +18,7 @@ from common.contracts.messages import (
     GetBooking,
     GetEvent,
     Message,
-    PaymentSucceeded,
+    PaymentReport,
     Reply,
     SyncPayment,
     UpdateEvent,
@@ -26,7 +26,7 @@ from common.contracts.messages import (
 from common.messaging.envelope import Delivery, Envelope, Undecodable, answer, decode, tell
 from common.messaging.streams import Entry
 from common.runtime.tracing import new_traceparent
-from tests.common.examples import EXAMPLES, REPORT
+from tests.common.examples import EXAMPLES
 
 TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 
@@ -50,15 +50,15 @@ TABLE = {
         "event.get": "GetEvent",
     },
     "booking.payments": {
-        "payment.intent_created": "PaymentIntentCreated",
-        "payment.intent_rejected": "PaymentIntentRejected",
-        "payment.processing": "PaymentProcessing",
-        "payment.action_required": "PaymentActionRequired",
-        "payment.declined": "PaymentDeclined",
-        "payment.succeeded": "PaymentSucceeded",
-        "payment.canceled": "PaymentCanceled",
-        "payment.refund_updated": "RefundUpdated",
-        "payment.dispute_updated": "DisputeUpdated",
+        "payment.intent_created": "PaymentReport",
+        "payment.intent_rejected": "PaymentReport",
+        "payment.processing": "PaymentReport",
+        "payment.action_required": "PaymentReport",
+        "payment.declined": "PaymentReport",
+        "payment.succeeded": "PaymentReport",
+        "payment.canceled": "PaymentReport",
+        "payment.refund_updated": "PaymentReport",
+        "payment.dispute_updated": "PaymentReport",
     },
     "payment.intents": {"payment.create_intent": "CreatePaymentIntent"},
     "payment.commands": {
@@ -96,7 +96,7 @@ def test_the_messages_are_those_of_the_design() -> None:
     found: dict[str, dict[str, str]] = {}
     for name, kind in TYPES.items():
         found.setdefault(kind.stream, {})[name] = kind.__name__
-        assert kind.type == name
+        assert name in kind.types
     assert found == TABLE
     assert set(MAILBOXES) == set(TABLE) - {"notifications", ""}
 
@@ -125,10 +125,12 @@ def test_what_a_newer_process_adds_is_passed_over(kind: type[Message]) -> None:
 @pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
 def test_what_an_older_process_does_not_send_has_a_default(kind: type[Message]) -> None:
     required = {name for name, field in kind.model_fields.items() if field.is_required()}
-    data = EXAMPLES[kind].model_dump(mode="json", include=required)
+    if kind is PaymentReport:
+        required = {"booking_id", "version", "status", "amount", "currency"}
+    data = {name: value for name, value in EXAMPLES[kind].model_dump(mode="json").items() if name in required}
     sent = tell(EXAMPLES[kind], "x")
     received = decode(sent.stream, entry(sent, data=json.dumps(data))).message
-    assert received.model_dump(mode="json", include=required) == data
+    assert {name: value for name, value in received.model_dump(mode="json").items() if name in required} == data
 
 
 def test_what_was_not_set_stays_unset() -> None:
@@ -138,12 +140,12 @@ def test_what_was_not_set_stays_unset() -> None:
 
 
 def test_an_entry_has_the_attributes_of_cloudevents() -> None:
-    sent = tell(EXAMPLES[PaymentSucceeded], subject := uuid4())
+    sent = tell(EXAMPLES[PaymentReport], subject := uuid4())
     fields = sent.fields("/payment/one")
     assert {name: fields[name] for name in ("specversion", "source", "type", "subject")} == {
         "specversion": "1.0",
         "source": "/payment/one",
-        "type": "payment.succeeded",
+        "type": "payment.dispute_updated",
         "subject": str(subject),
     }
     assert UUID(str(fields["id"])).version == 7
@@ -198,7 +200,7 @@ def test_what_is_no_message_says_why(changes: dict[str, Any], reason: str) -> No
 @pytest.mark.parametrize("data", ['{"client_secret": "pi_1_secret_2"', '{"client_secret": ["pi_1_secret_2"]}'])
 def test_what_is_wrong_is_said_without_the_values(data: str) -> None:
     with pytest.raises(Undecodable) as raised:
-        decode("booking.payments", entry(tell(PaymentSucceeded(**REPORT), "x"), data=data))
+        decode("booking.payments", entry(tell(EXAMPLES[PaymentReport], "x"), data=data))
     assert "secret_2" not in str(raised.value)
     assert raised.value.__cause__ is None
 

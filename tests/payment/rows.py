@@ -31,7 +31,7 @@ TERMINAL = ("succeeded", "canceled")
 async def made(stage: Stage, of: Sequence[Booking]) -> list[str]:
     """The intents of these bookings."""
     reports = await stage.do(*(each.create for each in of))
-    ids = {report.booking_id: report.intent_id for report in reports}
+    ids = {report.booking_id: report.payment.intent_id for report in reports}
     return [ids[each.id] or "" for each in of]
 
 

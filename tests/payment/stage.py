@@ -164,8 +164,8 @@ class Stage:
     async def paid(self, of: Booking) -> PaymentReport:
         """A booking that is paid, and taken in so."""
         (made,) = await self.do(of.create)
-        await self.pay(made.intent_id)
-        (report,) = await self.webhooks(*await self.events("payment_intent.succeeded", of=made.intent_id))
+        await self.pay(made.payment.intent_id)
+        (report,) = await self.webhooks(*await self.events("payment_intent.succeeded", of=made.payment.intent_id))
         return report
 
     async def rows(self, query: str, *args: Any) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from common.contracts.messages import PaymentActionRequired, PaymentDeclined, SyncPayment
+from common.contracts.messages import SyncPayment
 from common.contracts.statuses import IntentStatus
 from payment.domain import Attempt, Doubt, Payment, Picture, Source, take_over
 from tests.payment.stage import Stage
@@ -99,16 +99,16 @@ async def test_equal_declines_are_told_and_kept_once_each(stage: Stage) -> None:
     """Whatever comes again, alone or in one batch."""
     of, report = await made(stage)
     for _ in range(3):
-        await stage.pay(report.intent_id, "pm_card_chargeDeclined")
-    first, *rest = await stage.events("payment_intent.payment_failed", of=report.intent_id)
+        await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
+    first, *rest = await stage.events("payment_intent.payment_failed", of=report.payment.intent_id)
 
     (told,) = await stage.webhooks(first, first)
-    assert isinstance(told, PaymentDeclined)
-    assert told.attempts == 1
+    assert told.type == "payment.declined"
+    assert told.payment.attempts == 1
     (last,) = await stage.webhooks(*rest, first)
-    assert (last.attempts, last.version > told.version) == (3, True)
-    assert last.last_attempt_at is not None
-    assert last.last_error == told.last_error
+    assert (last.payment.attempts, last.payment.version > told.payment.version) == (3, True)
+    assert last.payment.last_attempt_at is not None
+    assert last.payment.last_error == told.payment.last_error
     assert await stage.webhooks(first, *rest) == []
     assert len(await attempts(stage)) == 3
     assert (await stage.row(of))["failed_attempts"] == 3
@@ -118,25 +118,25 @@ async def test_an_attempt_without_a_charge_is_its_events(stage: Stage) -> None:
     """3-D Secure that was not passed, twice."""
     _, report = await made(stage)
     for _ in range(2):
-        await stage.pay(report.intent_id, "pm_card_authenticationRequired")
-        intent = await stage.call("GET", f"/v1/payment_intents/{report.intent_id}")
+        await stage.pay(report.payment.intent_id, "pm_card_authenticationRequired")
+        intent = await stage.call("GET", f"/v1/payment_intents/{report.payment.intent_id}")
         challenge = f"/_sandbox/challenges/{intent['id']}?client_secret={intent['client_secret']}"
         await stage.call("POST", challenge, outcome="failed")
-    events = await stage.events("payment_intent.payment_failed", of=report.intent_id)
+    events = await stage.events("payment_intent.payment_failed", of=report.payment.intent_id)
     told = [each for event in events for each in await stage.webhooks(event)]
-    assert [each.attempts for each in told] == [1, 2]
+    assert [each.payment.attempts for each in told] == [1, 2]
     assert await attempts(stage) == sorted(event["id"] for event in events)
 
 
 async def test_a_fetched_intent_tells_of_the_attempt_that_no_event_told_of(stage: Stage) -> None:
     """Once, though its event comes later."""
     of, report = await made(stage)
-    await stage.pay(report.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
     (found,) = await stage.do(SyncPayment(booking_id=of.id))
-    assert isinstance(found, PaymentDeclined)
-    assert found.attempts == 1
-    assert found.last_attempt_at is not None
-    events = await stage.events("payment_intent.payment_failed", of=report.intent_id)
+    assert found.type == "payment.declined"
+    assert found.payment.attempts == 1
+    assert found.payment.last_attempt_at is not None
+    events = await stage.events("payment_intent.payment_failed", of=report.payment.intent_id)
     assert await stage.webhooks(*events) == []
     assert (await stage.row(of))["failed_attempts"] == 1
 
@@ -144,13 +144,13 @@ async def test_a_fetched_intent_tells_of_the_attempt_that_no_event_told_of(stage
 async def test_a_late_decline_counts_behind_a_newer_state(stage: Stage) -> None:
     """The state stays, and nothing is given."""
     _, report = await made(stage)
-    await stage.pay(report.intent_id, "pm_card_chargeDeclined")
-    await stage.pay(report.intent_id, "pm_card_authenticationRequired")
+    await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(report.payment.intent_id, "pm_card_authenticationRequired")
     failed, action = await stage.events(
-        "payment_intent.payment_failed", "payment_intent.requires_action", of=report.intent_id
+        "payment_intent.payment_failed", "payment_intent.requires_action", of=report.payment.intent_id
     )
     action["created"] = failed["created"] + 5
     (told,) = await stage.webhooks(action)
     (late,) = await stage.webhooks(failed)
-    assert isinstance(late, PaymentActionRequired)
-    assert (told.attempts, late.attempts, late.last_attempt_at) == (0, 1, None)
+    assert late.type == "payment.action_required"
+    assert (told.payment.attempts, late.payment.attempts, late.payment.last_attempt_at) == (0, 1, None)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common.contracts.messages import PAYMENT_WEBHOOKS, DisputeUpdated, StripeEventReceived
+from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
 from common.postgres.database import Database
 from payment.catch_up import DEEP_PAGES_MAX, PAGES_MAX, TRIES_MAX, CatchUp
 from payment.repository import Cursor
@@ -90,8 +90,8 @@ class Account:
         lag_s, of = self.lag_s, booking()
         self.list_late(0)
         paid = await self.stage.paid(of)
-        await bank(self.stage, f"payment_intents/{paid.intent_id}/dispute")
-        (event,) = await self.stage.events("charge.dispute.created", of=paid.intent_id)
+        await bank(self.stage, f"payment_intents/{paid.payment.intent_id}/dispute")
+        (event,) = await self.stage.events("charge.dispute.created", of=paid.payment.intent_id)
         self.list_late(lag_s)
         return of, event["id"]
 
@@ -292,7 +292,7 @@ async def test_an_answer_without_a_date_is_dated_by_the_measured_clock(account: 
     account.stage.wire.date = "lately"
     assert await account.looks(60, event) <= 20
     (report,) = await account.stage.do(of.sync)
-    assert isinstance(report, DisputeUpdated)
+    assert report.type == "payment.dispute_updated"
 
 
 async def test_the_fleet_looks_once_in_each_period(account: Account) -> None:

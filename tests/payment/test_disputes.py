@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from common.contracts.messages import DisputeUpdated, PaymentReport
+from common.contracts.messages import PaymentReport
 from payment.disputes import DROPPED, STATUSES, Dispute, DisputePicture, summary, taken_in
 from tests.payment.rows import bank
 from tests.payment.stage import Booking, Stage, booking
@@ -70,7 +70,7 @@ async def disputed_twice(stage: Stage) -> tuple[Booking, PaymentReport]:
     """The first is lost, the second won; nothing was heard of either."""
     of = booking()
     paid = await stage.paid(of)
-    path = f"payment_intents/{paid.intent_id}/dispute"
+    path = f"payment_intents/{paid.payment.intent_id}/dispute"
     first, second = await bank(stage, path, amount=2000), await bank(stage, path)
     await bank(stage, f"disputes/{first['id']}/lost")
     await bank(stage, f"disputes/{second['id']}/won")
@@ -78,18 +78,18 @@ async def disputed_twice(stage: Stage) -> tuple[Booking, PaymentReport]:
 
 
 def seen(report: PaymentReport) -> list[tuple[str, int | None]]:
-    return [(each.status, each.amount) for each in report.disputes or ()]
+    return [(each.status, each.amount) for each in report.payment.disputes or ()]
 
 
 async def test_of_two_disputes_the_lost_one_shows(stage: Stage) -> None:
     """In whichever order their events come, and each is told with its amount."""
     of, paid = await disputed_twice(stage)
-    events = await stage.events(f"{DISPUTE}.created", f"{DISPUTE}.closed", of=paid.intent_id)
+    events = await stage.events(f"{DISPUTE}.created", f"{DISPUTE}.closed", of=paid.payment.intent_id)
     assert [event["type"] for event in events] == [f"{DISPUTE}.created"] * 2 + [f"{DISPUTE}.closed"] * 2
     reports = await stage.webhooks(*events)
 
-    assert [type(each) for each in reports] == [DisputeUpdated]
-    assert (reports[0].disputed, seen(reports[0])) == (True, [("lost", 2000), ("won", 3000)])
+    assert [each.type for each in reports] == ["payment.dispute_updated"]
+    assert (reports[0].payment.disputed, seen(reports[0])) == (True, [("lost", 2000), ("won", 3000)])
     rows = await stage.rows("SELECT * FROM disputes WHERE booking_id = $1 ORDER BY amount", of.id)
     assert [(row["status"], row["amount"], row["currency"], row["reason"]) for row in rows] == [
         ("lost", 2000, "eur", "fraudulent"),
@@ -103,7 +103,7 @@ async def test_a_look_takes_in_all_disputes(stage: Stage) -> None:
     """Not the newest alone, which was won; looked at again, nothing moves."""
     of, _ = await disputed_twice(stage)
     (report,) = await stage.do(of.sync)
-    assert (report.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
+    assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     assert await stage.do(of.sync) == [report]
 
 
@@ -111,15 +111,15 @@ async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
     """Also of one that does not change whether the payment is disputed."""
     of = booking()
     paid = await stage.paid(of)
-    path = f"payment_intents/{paid.intent_id}/dispute"
+    path = f"payment_intents/{paid.payment.intent_id}/dispute"
     first, second = await bank(stage, path, amount=2000), await bank(stage, path)
-    (opened,) = await stage.webhooks(*await stage.events(f"{DISPUTE}.created", of=paid.intent_id))
+    (opened,) = await stage.webhooks(*await stage.events(f"{DISPUTE}.created", of=paid.payment.intent_id))
     told = [seen(opened)]
     for dispute, end in ((second, "lost"), (first, "won")):
         await bank(stage, f"disputes/{dispute['id']}/{end}")
         closed = await stage.events(f"{DISPUTE}.closed", of=dispute["id"])
         (report,) = await stage.webhooks(*closed)
-        assert report.disputed
+        assert report.payment.disputed
         told.append(seen(report))
 
     assert told == [
@@ -127,7 +127,7 @@ async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
         [("needs_response", 2000), ("lost", 3000)],
         [("won", 2000), ("lost", 3000)],
     ]
-    assert report.version == paid.version + 4
+    assert report.payment.version == paid.payment.version + 4
 
 
 async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> None:
@@ -148,6 +148,6 @@ async def test_what_a_process_of_the_release_before_writes_is_put_right(stage: S
     (due,) = await stage.repository.due_looks(stage.clock() + timedelta(minutes=1), 10)
     assert due == of.id
     (report,) = await stage.do(of.sync)
-    assert (report.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
+    assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     row = await stage.row(of)
     assert (row["look_after"], row["dispute_status"]) == (None, "lost")

@@ -11,27 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.contracts.messages import PaymentReport
 from common.contracts.statuses import IntentStatus
+from common.contracts.values import PaymentError
 from payment import domain
 from payment.domain import (
-    REPORTS,
     TERMINAL,
-    Change,
-    Decline,
     Doubt,
     Payment,
     Picture,
-    Report,
     Source,
-    report_of,
     take_over,
 )
-from payment.reports import MESSAGES
+from payment.reports import report
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 BOOKING = UUID(int=7)
-DECLINE = Decline("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 SHOWN = [status for status in IntentStatus if status not in (IntentStatus.CREATING, IntentStatus.REJECTED)]
 LIVE = [status for status in SHOWN if status not in TERMINAL]
 
@@ -212,40 +207,6 @@ def test_versions_only_grow_by_one_with_each_change(pictures: list[Picture]) -> 
         before = after
 
 
-REPORTED = [
-    (IntentStatus.CREATING, {}, None),
-    (IntentStatus.REQUIRES_PAYMENT_METHOD, {}, Report.INTENT_CREATED),
-    (IntentStatus.REQUIRES_PAYMENT_METHOD, {"last_error": DECLINE}, Report.DECLINED),
-    (IntentStatus.REQUIRES_CONFIRMATION, {}, Report.INTENT_CREATED),
-    (IntentStatus.REQUIRES_ACTION, {}, Report.ACTION_REQUIRED),
-    (IntentStatus.PROCESSING, {}, Report.PROCESSING),
-    (IntentStatus.REQUIRES_CAPTURE, {}, Report.PROCESSING),
-    (IntentStatus.SUCCEEDED, {}, Report.SUCCEEDED),
-    (IntentStatus.SUCCEEDED, {"last_change": Change.REFUND}, Report.REFUND_UPDATED),
-    (IntentStatus.SUCCEEDED, {"last_change": Change.DISPUTE}, Report.DISPUTE_UPDATED),
-    (IntentStatus.CANCELED, {}, Report.CANCELED),
-    (IntentStatus.REJECTED, {}, Report.INTENT_REJECTED),
-]
-
-
-@pytest.mark.parametrize(("status", "values", "expected"), REPORTED)
-def test_the_state_names_its_report(
-    status: IntentStatus, values: dict[str, object], expected: Report | None
-) -> None:
-    """The report's type follows from the state in one place."""
-    assert report_of(payment(status, **values)) is expected
-
-
-def test_every_report_has_its_message() -> None:
-    """No status and no report is left out."""
-    assert set(REPORTS) == set(IntentStatus)
-    assert set(MESSAGES) == set(Report)
-    assert {kind.__name__ for kind in MESSAGES.values()} == {
-        kind.__name__ for kind in PaymentReport.__subclasses__()
-    }
-    assert all(report.value == kind.__name__ for report, kind in MESSAGES.items())
-
-
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_a_cancel_is_noted_until_stripe_has_answered(before: IntentStatus) -> None:
     """While an intent is being made, too: it is then canceled as soon as it is there."""
@@ -264,7 +225,7 @@ def test_what_was_never_asked_for_is_canceled_at_once() -> None:
     nothing = domain.never_wanted(BOOKING, NOW)
 
     assert (nothing.status, nothing.version, nothing.drive_after) == (IntentStatus.CANCELED, 1, None)
-    assert report_of(nothing) is Report.CANCELED
+    assert [each.message.type for each in report(nothing)] == ["payment.canceled"]
 
 
 @pytest.mark.parametrize("before", list(IntentStatus))

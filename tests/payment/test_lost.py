@@ -14,7 +14,6 @@ from common.contracts.messages import (
     CloseStrayIntent,
     PaymentReport,
     PaymentReportApplied,
-    PaymentSucceeded,
     SyncPayment,
 )
 from common.contracts.statuses import IntentStatus
@@ -56,11 +55,11 @@ async def unknown(stage: Stage, *reports: PaymentReport) -> list[PaymentReport]:
     return await stage.do(*(
         BookingUnknown(
             booking_id=each.booking_id,
-            version=each.version,
-            intent_id=each.intent_id,
-            amount=each.amount,
-            currency=each.currency,
-            amount_captured=each.amount_captured,
+            version=each.payment.version,
+            intent_id=each.payment.intent_id,
+            amount=each.payment.amount,
+            currency=each.payment.currency,
+            amount_captured=each.payment.amount_captured,
         )
         for each in reports
     ))  # fmt: skip
@@ -80,14 +79,18 @@ async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stag
     events = await stage.events("payment_intent.succeeded", of=intent)
     with capture_logs() as logs:
         (report,) = await stage.webhooks(*events)
-    assert isinstance(report, PaymentSucceeded)
-    assert (report.booking_id, report.intent_id, report.amount_captured) == (of.id, intent, of.amount)
+    assert report.type == "payment.succeeded"
+    assert (report.booking_id, report.payment.intent_id, report.payment.amount_captured) == (
+        of.id,
+        intent,
+        of.amount,
+    )
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["lost payment adopted"]
     assert counted(stage, "adopted") == 1
     # The event counts once, and nothing is left to look for.
     assert await stage.webhooks(*events, *events) == []
     assert await stage.rows("SELECT 1 FROM stray_intents") == []
-    assert (await stage.row(of))["version"] == report.version
+    assert (await stage.row(of))["version"] == report.payment.version
 
 
 async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
@@ -99,7 +102,7 @@ async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
     stage.clock.ahead = timedelta(seconds=30)
     (due,) = await stage.repository.due_strays(stage.clock(), 10)
     (report,) = await stage.do(CloseStrayIntent(booking_id=of.id, intent_id=due.intent_id))
-    assert (report.booking_id, report.amount_captured) == (of.id, of.amount)
+    assert (report.booking_id, report.payment.amount_captured) == (of.id, of.amount)
     assert await stage.repository.due_strays(stage.clock() + GRACE, 10) == []
 
 
@@ -109,10 +112,10 @@ async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Sta
     refund = of.refund(2000)
     await stage.do(refund)
     await lose(stage, of)
-    (found,) = await stage.do(of.sync.model_copy(update=naming(of, report.intent_id)))
-    assert (found.amount_captured, found.refund_ids) == (of.amount, (refund.refund_id,))
+    (found,) = await stage.do(of.sync.model_copy(update=naming(of, report.payment.intent_id)))
+    assert (found.payment.amount_captured, found.payment.refund_ids) == (of.amount, (refund.refund_id,))
     await stage.do(refund)
-    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+    assert len(await refunds_of(stage, report.payment.intent_id or "")) == 1
 
 
 @pytest.mark.parametrize("card", ["pm_card_visa", "pm_card_chargeDeclined"])
@@ -124,8 +127,8 @@ async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_
     await stage.pay(intent, card)
     reports = await stage.do(of.cancel.model_copy(update=naming(of, intent)))
     at_stripe = (await stage.call("GET", f"/v1/payment_intents/{intent}"))["status"]
-    assert {each.intent_id for each in reports} == {intent}
-    assert reports[-1].status == at_stripe
+    assert {each.payment.intent_id for each in reports} == {intent}
+    assert reports[-1].payment.status == at_stripe
     assert at_stripe == ("succeeded" if card == "pm_card_visa" else "canceled")
 
 
@@ -136,7 +139,7 @@ async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wa
     of = booking()
     named: dict[str, Any] = {}
     if asked_for != "intent":
-        intent = (await stage.paid(of)).intent_id if asked_for == "refund" else (await made(stage, [of]))[0]
+        intent = (await stage.paid(of)).payment.intent_id if asked_for == "refund" else (await made(stage, [of]))[0]
         named = naming(of, intent)
     message = {"intent": of.create, "cancel": of.cancel, "look": of.sync, "refund": of.refund()}[asked_for]
     message = message.model_copy(update=named)
@@ -153,7 +156,7 @@ async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wa
     stage.wire.before = None
     reports = await stage.do(message)
     row = await stage.row(of)
-    assert (reports[-1].version, reports[-1].intent_id) == (row["version"], row["intent_id"])
+    assert (reports[-1].payment.version, reports[-1].payment.intent_id) == (row["version"], row["intent_id"])
     assert row["intent_id"] == (named or {"intent_id": row["intent_id"]})["intent_id"] is not None
     made_once = await refunds_of(stage, row["intent_id"])
     assert len(made_once) == (asked_for == "refund")
@@ -162,7 +165,7 @@ async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wa
 async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(stage: Stage) -> None:
     of = booking()
     (report,) = await stage.do(of.cancel)
-    assert (report.status, report.intent_id) == (IntentStatus.CANCELED, None)
+    assert (report.payment.status, report.payment.intent_id) == (IntentStatus.CANCELED, None)
     assert await stage.do(of.create) == [report]
     assert await stage.live_intents(of) == []
 
@@ -172,7 +175,11 @@ async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> 
     of, intent = await paid_without_a_row(stage)
     await stage.do(of.cancel)
     (report,) = await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent))
-    assert (report.status, report.intent_id, report.amount_captured) == ("succeeded", intent, of.amount)
+    assert (report.payment.status, report.payment.intent_id, report.payment.amount_captured) == (
+        "succeeded",
+        intent,
+        of.amount,
+    )
 
 
 async def test_an_intent_that_turns_up_is_canceled_where_there_is_no_booking(stage: Stage) -> None:
@@ -182,7 +189,7 @@ async def test_an_intent_that_turns_up_is_canceled_where_there_is_no_booking(sta
     await lose(stage, of)
     await stage.do(of.cancel)
     (report,) = await stage.do(SyncPayment(booking_id=of.id, intent_id=intent))
-    assert (report.intent_id, report.status) == (intent, IntentStatus.REQUIRES_PAYMENT_METHOD)
+    assert (report.payment.intent_id, report.payment.status) == (intent, IntentStatus.REQUIRES_PAYMENT_METHOD)
     await unknown(stage, report)
     assert await stage.live_intents(of) == []
 
@@ -191,7 +198,7 @@ async def test_a_refund_that_names_an_intent_without_a_row_is_made(stage: Stage)
     of, intent = await paid_without_a_row(stage)
     refund = of.refund().model_copy(update=naming(of, intent))
     reports = await stage.do(refund, refund)
-    assert reports[-1].refund_ids == (refund.refund_id,)
+    assert reports[-1].payment.refund_ids == (refund.refund_id,)
     assert len(await refunds_of(stage, intent)) == 1
 
 
@@ -242,7 +249,7 @@ async def test_an_intent_of_before_installations_had_ids_is_ours_where_the_booki
     )
     assert await stage.do(SyncPayment(booking_id=of.id, intent_id=intent["id"])) == []
     (report,) = await stage.do(of.sync.model_copy(update=naming(of, intent["id"])))
-    assert report.intent_id == intent["id"]
+    assert report.payment.intent_id == intent["id"]
 
 
 @pytest.mark.parametrize(("account", "believed"), [("acct_sandbox", True), ("acct_other", False), (None, True)])
@@ -300,7 +307,7 @@ async def test_the_version_goes_above_what_the_booking_holds(
     assert (row["report_after"] is None) == acknowledged
     if version > 2:
         await stage.reconciler.run_once()
-        assert (await stage.do(of.sync))[0].version == version
+        assert (await stage.do(of.sync))[0].payment.version == version
 
 
 # --- payments without a booking
@@ -313,17 +320,17 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
         assert await unknown(stage, report) == []
     row = await stage.row(of)
     assert row["report_after"] == row["return_after"]
-    assert await refunds_of(stage, report.intent_id or "") == []
+    assert await refunds_of(stage, report.payment.intent_id or "") == []
     stage.clock.ahead = GRACE
     (due,) = await stage.repository.due_reports(stage.clock(), 10)
     assert due[0].booking_id == of.id, "it is reported once more: the booking may be back"
     with capture_logs() as logs:
         (back,) = await unknown(stage, report)
     assert "money of an unknown booking goes back" in {each["event"] for each in logs}
-    assert back.amount_refunded == of.amount
-    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+    assert back.payment.amount_refunded == of.amount
+    assert len(await refunds_of(stage, report.payment.intent_id or "")) == 1
     assert await unknown(stage, back) == []
-    assert len(await refunds_of(stage, report.intent_id or "")) == 1
+    assert len(await refunds_of(stage, report.payment.intent_id or "")) == 1
     row = await stage.row(of)
     assert (row["report_after"], row["return_after"], row["reported_version"]) == (None, None, row["version"])
 
@@ -332,7 +339,7 @@ async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> N
     of = booking()
     report = await stage.paid(of)
     await unknown(stage, report)
-    await stage.give(PaymentReportApplied(booking_id=of.id, version=report.version))
+    await stage.give(PaymentReportApplied(booking_id=of.id, version=report.payment.version))
     row = await stage.row(of)
     assert (row["orphaned_at"], row["return_after"], row["report_after"]) == (None, None, None)
     stage.clock.ahead = GRACE
@@ -343,7 +350,7 @@ async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) ->
     of = booking()
     (report,) = await stage.do(of.create)
     (ended,) = await unknown(stage, report)
-    assert ended.status is IntentStatus.CANCELED
+    assert ended.payment.status is IntentStatus.CANCELED
     assert await unknown(stage, ended) == []
     row = await stage.row(of)
     assert (row["report_after"], row["return_after"], row["drive_after"]) == (None, None, None)
@@ -363,11 +370,11 @@ async def test_with_too_many_orphans_nothing_is_done_until_an_operator_decides(s
     assert "4 orphans, more than 3" in (await stage.lost.held_back() or "")
     stage.clock.ahead = GRACE
     assert await unknown(stage, *paid, payable) == []
-    assert [len(await refunds_of(stage, each.intent_id or "")) for each in paid] == [0, 0, 0]
+    assert [len(await refunds_of(stage, each.payment.intent_id or "")) for each in paid] == [0, 0, 0]
     assert len(await stage.live_intents(open_)) == 1
     first = await stage.do(SyncPayment(booking_id=of[0].id, decided=True))
     await unknown(stage, *first)
-    assert [len(await refunds_of(stage, each.intent_id or "")) for each in paid] == [1, 0, 0]
+    assert [len(await refunds_of(stage, each.payment.intent_id or "")) for each in paid] == [1, 0, 0]
 
 
 # --- strays
@@ -503,6 +510,6 @@ async def test_the_booking_says_by_which_intent_it_is_paid(stage: Stage) -> None
     await stage.do(SyncPayment(booking_id=of.id, intent_id=wrong))
     assert (await stage.row(of))["intent_id"] == wrong
     reports = await stage.do(of.sync.model_copy(update=naming(of, right)))
-    assert (reports[-1].intent_id, reports[-1].amount_captured) == (right, of.amount)
+    assert (reports[-1].payment.intent_id, reports[-1].payment.amount_captured) == (right, of.amount)
     await close(stage, of, wrong)
     assert [each["id"] for each in await stage.live_intents(of)] == [right]

@@ -54,6 +54,6 @@ async def test_an_intent_is_asked_for_with_the_same_methods_each_time(
     first = of.create.model_copy(update={"payment_methods": methods})
     await stage.repository.record([first], stage.clock())
     (report,) = await stage.do(of.create.model_copy(update={"payment_methods": other}))
-    intent = await stage.call("GET", f"/v1/payment_intents/{report.intent_id}")
+    intent = await stage.call("GET", f"/v1/payment_intents/{report.payment.intent_id}")
     assert intent["payment_method_types"] == kinds
     assert (await stage.row(of))["payment_methods"] == methods

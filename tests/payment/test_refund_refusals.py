@@ -36,13 +36,13 @@ def by_hand_meanwhile(stage: Stage, of: PaymentReport, *amounts: int) -> None:
 
     async def before(call: Call) -> None:
         if call.path == REFUNDS and call.method == "POST" and waiting:
-            await bank(stage, f"payment_intents/{of.intent_id}/refund", amount=waiting.pop(0))
+            await bank(stage, f"payment_intents/{of.payment.intent_id}/refund", amount=waiting.pop(0))
 
     stage.wire.before = before
 
 
 def newest(reports: list[PaymentReport]) -> PaymentReport:
-    return max(reports, key=lambda report: report.version)
+    return max(reports, key=lambda report: report.payment.version)
 
 
 # Paid 45.00, and all that is left is wanted.
@@ -67,14 +67,18 @@ async def test_the_rest_goes_back_by_itself(
     message = of.refund(4500).model_copy(update={"whole": True})
     with capture_logs() as logs:
         reports = await stage.do(message)
-        if newest(reports).refund_pending:
+        if newest(reports).payment.refund_pending:
             assert [due.id for due in await stage.repository.due_refunds(stage.clock(), 10)] == [message.refund_id]
             reports = await stage.do(message)
 
     assert await at_stripe(stage, of) == expected
     report = newest(reports)
-    assert (report.amount_refunded, report.refund_pending, report.refund_failed) == (4500, False, False)
-    assert message.refund_id in report.refund_ids
+    assert (report.payment.amount_refunded, report.payment.refund_pending, report.payment.refund_failed) == (
+        4500,
+        False,
+        False,
+    )
+    assert message.refund_id in report.payment.refund_ids
     keys = [call.key for call in stage.wire.made(REFUNDS)]
     assert len(set(keys)) == len(keys)
     assert not [log for log in logs if log["log_level"] == "error"]
@@ -110,9 +114,9 @@ async def test_a_part_is_paid_in_its_own_amount_or_refused(
     assert await at_stripe(stage, of) == expected
     (row,) = await rows(stage, of)
     assert (row["amount"], row["reason"]) == (amount, reason)
-    assert (report.refund_failed, report.refund_error) == (reason is not None, reason)
+    assert (report.payment.refund_failed, report.payment.refund_error) == (reason is not None, reason)
     # It would not fit again.
-    assert report.refund_failed_amount == 0
+    assert report.payment.refund_failed_amount == 0
 
 
 async def test_a_part_when_all_was_given_back(stage: Stage) -> None:
@@ -123,7 +127,7 @@ async def test_a_part_when_all_was_given_back(stage: Stage) -> None:
 
     (row,) = await rows(stage, of)
     assert (row["status"], row["reason"]) == ("failed", "nothing_left")
-    assert (report.amount_refunded, report.refund_failed) == (4500, False)
+    assert (report.payment.amount_refunded, report.payment.refund_failed) == (4500, False)
 
 
 def no_balance(times: int) -> Fault:
@@ -140,7 +144,7 @@ async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, a
     message = of.refund(amount)
     for tries in (1, 2, 3):
         report = newest(await stage.do(message))
-        waiting = (report.refund_pending, report.refund_failed, report.refund_waiting)
+        waiting = (report.payment.refund_pending, report.payment.refund_failed, report.payment.refund_waiting)
         assert waiting == (True, False, "insufficient_balance_for_refund")
         (row,) = await rows(stage, of)
         assert (row["status"], row["refusals"], row["key_number"]) == ("requested", tries, tries + 1)
@@ -151,7 +155,7 @@ async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, a
         assert message.refund_id in [due.id for due in await stage.repository.due_refunds(stage.clock(), 10)]
 
     report = newest(await stage.do(message))
-    assert (report.refund_waiting, report.refund_pending) == (None, False)
+    assert (report.payment.refund_waiting, report.payment.refund_pending) == (None, False)
     assert (amount or of.amount, "succeeded") in await at_stripe(stage, of)
 
 
@@ -164,7 +168,10 @@ async def test_another_refund_of_the_booking_does_not_bring_the_waiting_one_forw
     report = newest(await stage.do(other))
 
     assert [call.key for call in stage.wire.made(REFUNDS)] == [str(waiting.refund_id), str(other.refund_id)]
-    assert (report.amount_refunded, report.refund_waiting) == (100, "insufficient_balance_for_refund")
+    assert (report.payment.amount_refunded, report.payment.refund_waiting) == (
+        100,
+        "insufficient_balance_for_refund",
+    )
 
 
 async def test_without_balance_for_a_week_it_has_failed_loudly(stage: Stage) -> None:
@@ -177,8 +184,8 @@ async def test_without_balance_for_a_week_it_has_failed_loudly(stage: Stage) -> 
     with capture_logs() as logs:
         report = newest(await stage.do(message))
 
-    assert (report.refund_failed, report.refund_error) == (True, "insufficient_balance_for_refund")
-    assert (report.refund_failed_amount, report.refund_failed_whole) == (of.amount, True)
+    assert (report.payment.refund_failed, report.payment.refund_error) == (True, "insufficient_balance_for_refund")
+    assert (report.payment.refund_failed_amount, report.payment.refund_failed_whole) == (of.amount, True)
     loud = [log for log in logs if log["log_level"] == "error"]
     assert [(log["event"], log["booking"], log["reason"]) for log in loud] == [
         ("refund failed", str(of.id), "insufficient_balance_for_refund")
@@ -197,12 +204,16 @@ async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
     """A disputed charge is the bank's; the dispute, which was not known, is looked up."""
     of = booking()
     paid = await stage.paid(of)
-    await bank(stage, f"payment_intents/{paid.intent_id}/dispute")
+    await bank(stage, f"payment_intents/{paid.payment.intent_id}/dispute")
     report = newest(await stage.do(of.refund()))
 
     (row,) = await rows(stage, of)
     assert (row["status"], row["reason"]) == ("failed", "charge_disputed")
-    assert (report.refund_failed, report.refund_error, report.disputed) == (True, "charge_disputed", True)
+    assert (report.payment.refund_failed, report.payment.refund_error, report.payment.disputed) == (
+        True,
+        "charge_disputed",
+        True,
+    )
     assert counted(stage, "charge_disputed") == 1
 
 
@@ -213,9 +224,9 @@ async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage
     refusal = {"type": "invalid_request_error", "code": "charge_already_refunded"}
     stage.wire.faults.append(Fault(REFUNDS, passed_on=False, status=400, body=refusal, sticks=True))
     message = of.refund()
-    assert newest(await stage.do(message)).refund_waiting == "charge_already_refunded"
+    assert newest(await stage.do(message)).payment.refund_waiting == "charge_already_refunded"
     report = newest(await stage.do(message))
-    assert (report.amount_refunded, report.refund_failed) == (of.amount, False)
+    assert (report.payment.amount_refunded, report.payment.refund_failed) == (of.amount, False)
 
 
 @pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
@@ -232,11 +243,15 @@ async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str
     report = newest(await stage.do(of.refund()))
     (row,) = await rows(stage, of)
     assert (row["status"], row["pending_reason"]) == ("pending", reason)
-    assert (report.refund_pending, report.refund_waiting, report.refund_failed) == (True, reason, False)
+    assert (report.payment.refund_pending, report.payment.refund_waiting, report.payment.refund_failed) == (
+        True,
+        reason,
+        False,
+    )
 
     stage.wire.after = None
     report = newest(await stage.do(of.sync))
-    assert (report.amount_refunded, report.refund_waiting) == (of.amount, None)
+    assert (report.payment.amount_refunded, report.payment.refund_waiting) == (of.amount, None)
 
 
 async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> None:
@@ -247,7 +262,7 @@ async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> N
     made = await stage.call(
         "POST",
         REFUNDS,
-        payment_intent=paid.intent_id,
+        payment_intent=paid.payment.intent_id,
         amount=2000,
         **{"metadata[refund_id]": str(message.refund_id)},
     )
@@ -256,7 +271,7 @@ async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> N
 
     (row,) = await rows(stage, of)
     assert (row["status"], row["stripe_refund_id"]) == ("succeeded", made["id"])
-    assert (report.amount_refunded, await at_stripe(stage, of)) == (2000, [(2000, "succeeded")])
+    assert (report.payment.amount_refunded, await at_stripe(stage, of)) == (2000, [(2000, "succeeded")])
 
 
 async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
@@ -291,8 +306,8 @@ async def test_where_stripe_shows_no_list_it_waits_loudly(stage: Stage) -> None:
     with capture_logs() as logs:
         report = newest(await stage.do(message))
     assert [log["event"] for log in logs if log["log_level"] == "error"] == ["list refused"]
-    assert (report.refund_pending, report.refund_waiting) == (True, "resource_missing")
-    assert newest(await stage.do(message)).amount_refunded == of.amount
+    assert (report.payment.refund_pending, report.payment.refund_waiting) == (True, "resource_missing")
+    assert newest(await stage.do(message)).payment.amount_refunded == of.amount
 
 
 async def test_a_whole_refund_may_be_lowered_in_the_database(stage: Stage) -> None:
@@ -311,19 +326,19 @@ async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: St
     """What is known of it may be old: it was paid."""
     of = booking()
     (made,) = await stage.do(of.create)
-    await stage.pay(made.intent_id)
-    path = f"/v1/payment_intents/{made.intent_id}/cancel"
+    await stage.pay(made.payment.intent_id)
+    path = f"/v1/payment_intents/{made.payment.intent_id}/cancel"
     stage.wire.faults.append(Fault(path, passed_on=False, status=400, body=CANCEL))
     report = newest(await stage.do(of.cancel))
 
-    assert (report.status, report.amount_captured) == ("succeeded", of.amount)
+    assert (report.payment.status, report.payment.amount_captured) == ("succeeded", of.amount)
 
 
 async def test_where_stripe_does_not_show_the_intent_either_a_cancel_is_asked_again_later(stage: Stage) -> None:
     """Loudly, and not four times a minute."""
     of = booking()
     (made,) = await stage.do(of.create)
-    path = f"/v1/payment_intents/{made.intent_id}"
+    path = f"/v1/payment_intents/{made.payment.intent_id}"
     missing = {"type": "invalid_request_error", "code": "resource_missing"}
     stage.wire.faults += [
         Fault(f"{path}/cancel", passed_on=False, status=404, body=missing),

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from common.contracts.messages import PaymentReport, RefundUpdated
+from common.contracts.messages import PaymentReport
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call, Fault
 
@@ -19,7 +19,9 @@ REFUNDS = "/v1/refunds"
 
 
 async def refunds_at_stripe(stage: Stage, report: PaymentReport) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = (await stage.call("GET", REFUNDS, payment_intent=report.intent_id))["data"]
+    listed: list[dict[str, Any]] = (await stage.call("GET", REFUNDS, payment_intent=report.payment.intent_id))[
+        "data"
+    ]
     return listed
 
 
@@ -38,11 +40,11 @@ async def test_all_that_is_left_is_given_back(stage: Stage) -> None:
     (report,) = await stage.do(message)
 
     assert seen == ["requested"]
-    assert isinstance(report, RefundUpdated)
-    assert (report.amount_refunded, report.refund_ids) == (wanted.amount, (message.refund_id,))
-    assert (report.refund_pending, report.refund_failed) == (False, False)
+    assert report.type == "payment.refund_updated"
+    assert (report.payment.amount_refunded, report.payment.refund_ids) == (wanted.amount, (message.refund_id,))
+    assert (report.payment.refund_pending, report.payment.refund_failed) == (False, False)
     assert [call.key for call in stage.wire.made(REFUNDS)] == [str(message.refund_id)]
-    assert report.version > paid.version
+    assert report.payment.version > paid.payment.version
 
 
 async def test_a_repeated_refund_changes_nothing(stage: Stage) -> None:
@@ -64,13 +66,13 @@ async def test_parts_add_up_to_no_more_than_the_whole(stage: Stage) -> None:
     await stage.do(wanted.refund(3000))
     too_much = wanted.refund(2500)
     (report,) = await stage.do(too_much)
-    assert (report.amount_refunded, report.refund_failed) == (3000, True)
-    assert too_much.refund_id in report.refund_ids
+    assert (report.payment.amount_refunded, report.payment.refund_failed) == (3000, True)
+    assert too_much.refund_id in report.payment.refund_ids
 
     (report,) = await stage.do(wanted.refund())
-    assert (report.amount_refunded, report.refund_failed) == (5000, False)
+    assert (report.payment.amount_refunded, report.payment.refund_failed) == (5000, False)
     (report,) = await stage.do(wanted.refund())
-    assert (report.amount_refunded, len(report.refund_ids)) == (5000, 4)
+    assert (report.payment.amount_refunded, len(report.payment.refund_ids)) == (5000, 4)
     assert sum(refund["amount"] for refund in await refunds_at_stripe(stage, paid)) == 5000
 
 
@@ -123,7 +125,7 @@ async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault)
     stage.wire.faults.append(fault)
     (report,) = await stage.do(wanted.refund())
 
-    assert report.amount_refunded == wanted.amount
+    assert report.payment.amount_refunded == wanted.amount
     assert len(await refunds_at_stripe(stage, paid)) == 1
 
 
@@ -135,21 +137,21 @@ async def test_an_unanswered_refund_is_driven_again(stage: Stage) -> None:
     stage.wire.faults.append(away)
     message = wanted.refund(1000)
     (pending,) = await stage.do(message)
-    assert (pending.refund_pending, pending.refund_ids) == (True, (message.refund_id,))
+    assert (pending.payment.refund_pending, pending.payment.refund_ids) == (True, (message.refund_id,))
 
     away.times = 0
     stage.clock.ahead = timedelta(minutes=1)
     (due,) = await stage.repository.due_refunds(stage.clock(), 10)
     assert due.id == message.refund_id
     (report,) = await stage.do(message)
-    assert (report.refund_pending, report.amount_refunded) == (False, 1000)
+    assert (report.payment.refund_pending, report.payment.amount_refunded) == (False, 1000)
     assert len(await refunds_at_stripe(stage, paid)) == 1
     assert await stage.repository.due_refunds(stage.clock(), 10) == []
 
 
 async def refund_by_hand(stage: Stage, paid: PaymentReport, **form: Any) -> list[dict[str, Any]]:
-    await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, **form)
-    return await stage.events("refund.created", "charge.refunded", of=paid.intent_id)
+    await stage.call("POST", REFUNDS, payment_intent=paid.payment.intent_id, **form)
+    return await stage.events("refund.created", "charge.refunded", of=paid.payment.intent_id)
 
 
 @pytest.mark.parametrize("backwards", [True, False])
@@ -162,7 +164,7 @@ async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> No
     for event in [*(reversed(events) if backwards else events), *events]:
         reports += await stage.webhooks(event)
 
-    assert max(reports, key=lambda report: report.version).amount_refunded == 1500
+    assert max(reports, key=lambda report: report.payment.version).payment.amount_refunded == 1500
     rows = await stage.rows("SELECT * FROM refunds WHERE booking_id = $1", wanted.id)
     assert [(row["by_hand"], row["amount"], row["status"]) for row in rows] == [(True, 1500, "succeeded")]
 
@@ -174,8 +176,8 @@ async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: S
     await refund_by_hand(stage, paid)
     reports = await stage.do(wanted.refund())
 
-    newest = max(reports, key=lambda report: report.version)
-    assert (newest.amount_refunded, newest.refund_failed) == (wanted.amount, False)
+    newest = max(reports, key=lambda report: report.payment.version)
+    assert (newest.payment.amount_refunded, newest.payment.refund_failed) == (wanted.amount, False)
     assert len(await refunds_at_stripe(stage, paid)) == 1
 
 
@@ -183,17 +185,21 @@ async def test_a_refund_before_its_payments_webhook_is_settled_by_stripes_own_ob
     """More would be given back than is known to be captured."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
-    await stage.pay(made.intent_id)
+    await stage.pay(made.payment.intent_id)
     reports = await stage.webhooks(*await refund_by_hand(stage, made, amount=1500))
 
-    newest = max(reports, key=lambda report: report.version)
-    assert (newest.status, newest.amount_captured, newest.amount_refunded) == ("succeeded", 5000, 1500)
+    newest = max(reports, key=lambda report: report.payment.version)
+    assert (newest.payment.status, newest.payment.amount_captured, newest.payment.amount_refunded) == (
+        "succeeded",
+        5000,
+        1500,
+    )
 
 
 async def failed_later(stage: Stage, paid: PaymentReport) -> list[PaymentReport]:
     """Stripe tells, days after, that the refund could not be made."""
     (refund,) = await refunds_at_stripe(stage, paid)
-    (event,) = await stage.events("refund.created", of=paid.intent_id)
+    (event,) = await stage.events("refund.created", of=paid.payment.intent_id)
     thing = {**refund, "status": "failed", "failure_reason": "expired_or_canceled_card"}
     kind = {"id": "evt_failed", "type": "refund.failed", "created": event["created"] + 86400}
     return await stage.webhooks({**event, **kind, "data": {"object": thing}})
@@ -210,13 +216,13 @@ async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> N
     assert [(log["log_level"], log["reason"]) for log in logs if log["event"] == "refund failed"] == [
         ("error", "expired_or_canceled_card")
     ]
-    assert (report.amount_refunded, report.refund_failed) == (0, True)
+    assert (report.payment.amount_refunded, report.payment.refund_failed) == (0, True)
     again = wanted.refund()
     async with stage.repository.work() as work:
         assert len((await work.refunds_of([wanted.id]))[wanted.id]) == 1
     stage.wire.faults.append(Fault(REFUNDS, status=None, passed_on=False, times=100))
     (report,) = await stage.do(again)
-    assert (report.refund_pending, report.refund_failed) == (True, False)
+    assert (report.payment.refund_pending, report.payment.refund_failed) == (True, False)
 
 
 async def test_what_was_not_paid_is_not_given_back(stage: Stage) -> None:

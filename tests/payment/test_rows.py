@@ -57,9 +57,9 @@ def check_reports(
     changed = after["version"] - before["version"]
     assert changed in (0, 1)
     assert (after["status"] != before["status"]) <= bool(changed)
-    assert [(report.version, report.status) for report in reports] == [(after["version"], after["status"])] * (
-        (1 if changed or asked else 0) + told_before
-    )
+    assert [(report.payment.version, report.payment.status) for report in reports] == [
+        (after["version"], after["status"])
+    ] * ((1 if changed or asked else 0) + told_before)
     assert (after["report_after"] is not None) >= bool(changed)
 
 
@@ -92,7 +92,7 @@ async def test_every_status_against_every_event(stage: Stage, start: str, age: s
         check_reports(of_it, old, new, doubt, told_before=unheard)
     assert len([call for call in stage.wire.calls if call.method == "GET"]) - fetched == doubtful
     again = await stage.webhooks(*reversed(events))
-    assert all(report.status == status_of[report.booking_id] for report in again)
+    assert all(report.payment.status == status_of[report.booking_id] for report in again)
     assert len(again) <= doubtful  # as young as Stripe's answer: it may have to be asked once more
     assert [row["status"] for row in await rows(stage, of)] == [row["status"] for row in after]
 
@@ -127,7 +127,7 @@ async def test_every_status_against_everything_fetched(stage: Stage, start: str)
     if status in ("canceled", "rejected"):
         assert not [call for call in stage.wire.calls if call.method == "GET"]
     again = await stage.do(*(each.sync for each in of))
-    assert {report.booking_id: report.version for report in again} == {
+    assert {report.booking_id: report.payment.version for report in again} == {
         each.id: new["version"] for each, new in zip(of, after, strict=True)
     }
     assert [new["status"] for new in await rows(stage, of)] == [new["status"] for new in after]
@@ -139,7 +139,7 @@ async def test_the_first_answer_makes_whatever_it_shows(stage: Stage) -> None:
     show(stage, {str(each.id): shown for each, shown in zip(of, SHOWN, strict=True)}, "POST")
     reports = await stage.do(*(each.create for each in of))
 
-    assert {report.booking_id: report.status for report in reports} == {
+    assert {report.booking_id: report.payment.status for report in reports} == {
         each.id: shown for each, shown in zip(of, SHOWN, strict=True)
     }
     asked = len(stage.wire.calls)
@@ -165,7 +165,7 @@ async def test_the_first_answer_moves_nothing_back(stage: Stage) -> None:
     stage.wire.after = overtake
     await stage.do(*(each.create for each in of))
 
-    assert {str(report.booking_id): report.status for report in early} == shown
+    assert {str(report.booking_id): report.payment.status for report in early} == shown
     assert [(row["status"], row["version"]) for row in await rows(stage, of)] == [(status, 1) for status in SHOWN]
 
 

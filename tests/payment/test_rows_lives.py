@@ -143,14 +143,14 @@ async def lived(stage: Stage, name: str) -> tuple[Booking, list[Json], Any]:
     live, types, _, _ = LIVES[name]
     of = booking()
     (report,) = await stage.do(of.create)
-    assert report.intent_id is not None
-    await live(stage, report.intent_id)
-    happened = await stage.events(*set(types), of=report.intent_id)
+    assert report.payment.intent_id is not None
+    await live(stage, report.payment.intent_id)
+    happened = await stage.events(*set(types), of=report.payment.intent_id)
     kept: list[Json] = []
     for kind in types:
         kept.append(next(each for each in happened if each["type"] == kind and each not in kept))
     if PAID not in types and name.startswith("a dispute"):
-        await stage.webhooks(*await stage.events(PAID, of=report.intent_id))
+        await stage.webhooks(*await stage.events(PAID, of=report.payment.intent_id))
     return of, kept, dict(await stage.row(of))
 
 
@@ -195,7 +195,7 @@ async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s
             reports = [report for batch in batches for report in await stage.webhooks(*batch)]
             ends.append(await end(stage, of))
             newest = (await stage.row(of))["version"]
-            assert max((report.version for report in reports), default=newest) == newest
+            assert max((report.payment.version for report in reports), default=newest) == newest
             assert await stage.webhooks(*shuffled) == []
             assert await end(stage, of) == ends[-1], order
 
@@ -233,13 +233,13 @@ async def test_what_can_never_be_clear_is_not_looked_at_again_and_again(stage: S
     held, other = booking(), booking()
     made, paid = (await stage.do(held.create))[0], await stage.paid(other)
     form = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/", "capture_method": "manual"}
-    await stage.call("POST", f"/v1/payment_intents/{made.intent_id}/confirm", **form)
+    await stage.call("POST", f"/v1/payment_intents/{made.payment.intent_id}/confirm", **form)
     await stage.do(held.cancel)
     stray = (await by_hand(stage, [other]))[other.id]["id"]
     await stage.pay(stray)
     await bank(stage, f"payment_intents/{stray}/refund")
     refunded = await stage.events(of=stray)
-    charge = {"id": "ch_1", "object": "charge", "payment_intent": made.intent_id, "amount_refunded": 5000}
+    charge = {"id": "ch_1", "object": "charge", "payment_intent": made.payment.intent_id, "amount_refunded": 5000}
     released = [{**refunded[0], "id": "evt_released", "type": "charge.refunded", "data": {"object": charge}}]
 
     assert len(released) == 1
@@ -247,4 +247,4 @@ async def test_what_can_never_be_clear_is_not_looked_at_again_and_again(stage: S
     assert await stage.webhooks(*released, *refunded) == []
     stored = {row["id"] for row in await stage.rows("SELECT id FROM stripe_events")}
     assert stored >= {event["id"] for event in (*released, *refunded)}
-    assert (await stage.row(other))["version"] == paid.version
+    assert (await stage.row(other))["version"] == paid.payment.version

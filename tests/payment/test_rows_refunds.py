@@ -110,9 +110,9 @@ async def begin(stage: Stage, start: str) -> Booking:
 
 def check(report: PaymentReport, *rows: Any) -> None:
     """A report tells the whole of it."""
-    assert set(report.refund_ids) == {row["id"] for row in rows}
-    assert report.amount_refunded == sum(row["amount"] for row in rows if row["status"] == "succeeded")
-    assert report.refund_pending is any(row["status"] in ("requested", "pending") for row in rows)
+    assert set(report.payment.refund_ids) == {row["id"] for row in rows}
+    assert report.payment.amount_refunded == sum(row["amount"] for row in rows if row["status"] == "succeeded")
+    assert report.payment.refund_pending is any(row["status"] in ("requested", "pending") for row in rows)
 
 
 SOURCES = ("event", "fetched")
@@ -142,7 +142,7 @@ async def test_every_status_against_everything_shown(stage: Stage, start: str, s
     assert len(reports) == (start != expected or source == "fetched")
     for report in reports:
         check(report, row)
-        assert report.refund_failed is (expected == "failed")
+        assert report.payment.refund_failed is (expected == "failed")
 
     for again in (shown, *SHOWN[: SHOWN.index(expected)]):
         await see(stage, of, again, source)
@@ -161,7 +161,7 @@ async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, show
 
     (row,) = await refunds(stage, of)
     assert row["status"] == shown
-    check(max((each[0] for each in reports), key=lambda report: report.version), row)
+    check(max((each[0] for each in reports), key=lambda report: report.payment.version), row)
     (again,) = await stage.do(of.refund(PART, ours(of)))
     check(again, row)
     assert [refund["amount"] for refund in await at_stripe(stage, of)] == [PART]
@@ -188,7 +188,7 @@ async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Sta
     (report,) = await stage.do(of.refund(PART, ours(of)))
 
     check(report, *await refunds(stage, of))
-    assert report.amount_refunded == PART
+    assert report.payment.amount_refunded == PART
     assert [refund["amount"] for refund in await at_stripe(stage, of)] == [PART]
 
 
@@ -228,7 +228,7 @@ async def test_a_refund_that_is_not_ours(stage: Stage, shown: str, source: str) 
     """As Stripe shows it, under an id that follows from Stripe's: however often and in whatever way it is shown."""
     of = booking()
     paid = await stage.paid(of)
-    made = await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, amount=PART)
+    made = await stage.call("POST", REFUNDS, payment_intent=paid.payment.intent_id, amount=PART)
     (report,) = await see(stage, of, shown, source)
     (row,) = await refunds(stage, of)
 
@@ -250,7 +250,7 @@ async def test_what_stripe_refuses_has_failed(stage: Stage) -> None:
     (row,) = await refunds(stage, of)
 
     assert (row["status"], row["reason"], row["drive_after"]) == ("failed", "charge_disputed", None)
-    assert reports[-1].refund_failed
+    assert reports[-1].payment.refund_failed
     await stage.do(of.refund(PART, ours(of)))
     assert (await refunds(stage, of), await at_stripe(stage, of)) == ([row], [])
 
@@ -261,7 +261,7 @@ async def test_what_was_only_requested_gives_way_to_one_made_by_hand(stage: Stag
     of = booking()
     paid = await stage.paid(of)
     await requested(stage, of, 4000)
-    by_hand = await stage.call("POST", REFUNDS, payment_intent=paid.intent_id, amount=PART)
+    by_hand = await stage.call("POST", REFUNDS, payment_intent=paid.payment.intent_id, amount=PART)
     await see(stage, of, "succeeded", source)
     assert sorted(await statuses(stage, of)) == ["failed", "succeeded"]
     (mine,) = [row for row in await refunds(stage, of) if row["id"] == ours(of)]
@@ -270,7 +270,7 @@ async def test_what_was_only_requested_gives_way_to_one_made_by_hand(stage: Stag
     made = {**by_hand, "id": "re_ours", "amount": 4000, "metadata": {"refund_id": str(ours(of))}}
     reports = await stage.webhooks(event(by_hand, "failed"), event(made, "succeeded"))
     assert sorted(await statuses(stage, of)) == ["failed", "succeeded"]
-    assert reports[-1].amount_refunded == 4000
+    assert reports[-1].payment.amount_refunded == 4000
 
 
 INSERT = """

@@ -99,7 +99,7 @@ async def test_an_event_between_stripes_reading_and_its_answer_is_younger(
     """An answer is dated when it leaves: by then a dispute that it shows as open may have been won."""
     of = booking()
     paid = await stage.paid(of)
-    dispute = await bank(stage, f"payment_intents/{paid.intent_id}/dispute")
+    dispute = await bank(stage, f"payment_intents/{paid.payment.intent_id}/dispute")
 
     async def slowly(call: Call, answer: dict[str, Any]) -> None:
         if call.path == "/v1/disputes":
@@ -117,4 +117,4 @@ async def test_an_event_between_stripes_reading_and_its_answer_is_younger(
     closed = await stage.events("charge.dispute.closed", of=dispute["id"])
     (report,) = await stage.webhooks(*closed)
     stage.wire.date = None
-    assert (open_.disputed, report.disputed) == (True, False)
+    assert (open_.payment.disputed, report.payment.disputed) == (True, False)

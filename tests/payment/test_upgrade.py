@@ -23,7 +23,7 @@ async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> N
 
     assert await stage.repository.due_looks(stage.clock() + timedelta(minutes=1), 10) == [of.id]
     (report,) = await stage.do(SyncPayment(booking_id=of.id))
-    assert (report.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
+    assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     assert (await stage.row(of))["look_after"] is None
 
 
@@ -40,7 +40,7 @@ async def test_client_secrets_of_ended_payments_go(stage: Stage) -> None:
         await connection.execute(MIGRATION.NO_OLD_SECRETS)
         secrets = await connection.fetch("SELECT booking_id, client_secret FROM payments")
         await transaction.rollback()
-    assert dict(secrets) == {ended.id: None, open_.id: made.client_secret}
+    assert dict(secrets) == {ended.id: None, open_.id: made.payment.client_secret}
 
 
 async def test_the_cursor_goes_back_by_more_than_clocks_may_be_apart(stage: Stage) -> None:

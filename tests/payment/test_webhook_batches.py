@@ -165,8 +165,8 @@ async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     of = booking()
     (made,) = await stage.do(of.create)
     await stage.do(applied(of, made))
-    await stage.pay(made.intent_id)
-    (paid,) = await stage.events("payment_intent.succeeded", of=made.intent_id)
+    await stage.pay(made.payment.intent_id)
+    (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
     nowhere = connect("redis://127.0.0.1:1/0")
     bus = Bus(nowhere, source="/t", instance="t")
     batches = WebhookBatches(stage.handlers.take_events, bus, stage.metrics, BATCH_MAX)
@@ -175,12 +175,12 @@ async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     await nowhere.aclose()
     assert not await redis.exists(BOOKING_PAYMENTS)
     row = await stage.row(of)
-    assert (row["status"], row["reported_version"]) == ("succeeded", made.version)
+    assert (row["status"], row["reported_version"]) == ("succeeded", made.payment.version)
     assert row["report_after"] is not None
 
 
 def applied(of: Any, report: PaymentReport) -> Any:
-    return PaymentReportApplied(booking_id=of.id, version=report.version)
+    return PaymentReportApplied(booking_id=of.id, version=report.payment.version)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0, 1, 1), (1, 1, 0, 0), (1, 0, 1, 0)])
@@ -191,9 +191,11 @@ async def test_events_of_one_payment_end_alike(
     """In one batch or in several, doubled and out of order, and while a report of it is on its way."""
     of = booking()
     (made,) = await stage.do(of.create)
-    await stage.pay(made.intent_id, "pm_card_chargeDeclined")
-    await stage.pay(made.intent_id)
-    events = await stage.events("payment_intent.payment_failed", "payment_intent.succeeded", of=made.intent_id)
+    await stage.pay(made.payment.intent_id, "pm_card_chargeDeclined")
+    await stage.pay(made.payment.intent_id)
+    events = await stage.events(
+        "payment_intent.payment_failed", "payment_intent.succeeded", of=made.payment.intent_id
+    )
     assert len(events) == 2
     batches = WebhookBatches(stage.handlers.take_events, stage.bus, stage.metrics, BATCH_MAX)
     if at_once:
@@ -205,5 +207,5 @@ async def test_events_of_one_payment_end_alike(
     row = await stage.row(of)
     assert (row["status"], row["amount_captured"], row["failed_attempts"]) == ("succeeded", of.amount, 1)
     reports = [each for each in await sent(redis, BOOKING_PAYMENTS) if isinstance(each, PaymentReport)]
-    assert reports[-1].version == max(each.version for each in reports) == row["version"]
-    assert reports[-1].status == "succeeded"
+    assert reports[-1].payment.version == max(each.payment.version for each in reports) == row["version"]
+    assert reports[-1].payment.status == "succeeded"

@@ -119,7 +119,7 @@ class ActorProcess(Process, ABC):
         older = "" if self.lacks is None else f", of the release before, without {self.lacks}"
         self.world.story.tell(f"starts{older}", self.name)
         for stream, (every, slots) in self.reads().items():
-            handlers = {kind: handler for kind, handler in every.items() if kind.type != self.lacks}
+            handlers = {kind: handler for kind, handler in every.items() if self.lacks not in kind.types}
             world = self.world
             mailbox = SimulatedMailbox(world.redis, world.story, stream, self)
             loop = Loop(
@@ -135,7 +135,7 @@ class ActorProcess(Process, ABC):
 
     def types(self) -> list[str]:
         """All that its mailboxes may bring."""
-        return sorted(kind.type for handlers, _ in self.reads().values() for kind in handlers)
+        return sorted(name for handlers, _ in self.reads().values() for kind in handlers for name in kind.types)
 
     def put_back(self) -> None:
         """What its loops do once a minute, where in a simulation they only wait."""

@@ -1,0 +1,96 @@
+"""Values that the actors' rules share with the contracts. Frozen, standard library only, which pydantic reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from hashlib import blake2b
+from typing import ClassVar
+from uuid import UUID
+
+from common.contracts.statuses import IntentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentError:
+    """Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes."""
+
+    code: str
+    decline_code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    id: str
+    status: str
+    """Open or lost ones make the booking's payment `disputed`"""
+    amount: int | None = None
+    """In the currency's minor unit"""
+    currency: str | None = None
+    reason: str | None = None
+    opened_at: datetime | None = None
+    respond_by: datetime | None = None
+    """Until when Stripe takes evidence"""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentState:
+    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored. Amounts are in
+    the minor unit.
+
+    `refund_waiting` and `refund_error` are why a refund that is under way is not made yet, and why the last one
+    failed: Stripe's reasons, or ours. `refund_failed_amount`: how much of what failed can be tried again, None from
+    a sender that does not know it; `refund_failed_whole`: it is all that is left, however much that is. `disputes`:
+    each of the charge, None from a process that does not know of them. `attempts` to pay have failed;
+    `last_attempt_at` is Stripe's time of the newest that was news: when it is later than the one before, the
+    customer has time to try again, counted from it.
+    """
+
+    version: int
+    status: IntentStatus
+    amount: int
+    currency: str
+    intent_id: str | None = None
+    client_secret: str | None = None
+    amount_captured: int = 0
+    amount_refunded: int = 0
+    refund_ids: tuple[UUID, ...] = ()
+    refund_pending: bool = False
+    refund_failed: bool = False
+    refund_waiting: str | None = None
+    refund_error: str | None = None
+    refund_failed_amount: int | None = None
+    refund_failed_whole: bool = False
+    disputed: bool = False
+    disputes: tuple[Dispute, ...] | None = None
+    last_error: PaymentError | None = None
+    attempts: int = 0
+    last_attempt_at: datetime | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all that is reported but the version, by which another report under the same version is known. It is
+        kept in rows that other releases compare with: what it is made of never changes. The client secret says
+        nothing of how a payment stands, nor does the order of refunds, nor whether a process of an earlier release
+        leaves out what is none."""
+        told = replace(
+            self,
+            version=0,
+            client_secret=None,
+            refund_ids=tuple(sorted(self.refund_ids)),
+            refund_failed_amount=self.refund_failed_amount or 0,
+            disputes=self.disputes or (),
+        )
+        content = [str(getattr(told, name)) for name in STATE_FIELDS]
+        if (error := self.last_error) is not None:
+            words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"
+            content[STATE_FIELDS.index("last_error")] = f"Decline({words})"
+        return blake2b(repr(tuple(content)).encode(), digest_size=8).hexdigest()
+
+
+STATE_FIELDS = tuple(field.name for field in fields(PaymentState))
