@@ -1,125 +1,165 @@
-"""How long a customer waits when the machine is half busy: an open loop at half of the highest rate."""
+"""How long a customer waits when the machine is half busy: an open loop at half of the highest rate that the release
+before had, which finds it in the same run, and is asked at that rate, too."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from bench.arrivals import Arrivals, Arrived
-from bench.audit import problems as audited
-from bench.clients import connected, order
+from bench.arrivals import Arrived
+from bench.baseline import stored
+from bench.baseline.release import Unavailable
+from bench.baseline.release import prepared as release_prepared
+from bench.baseline.stage import release_running
 from bench.cpu import CHARGED, Usage, charged
-from bench.driver import Driver, Slice
+from bench.errors import BenchError
+from bench.figures import SPREAD
 from bench.findings import Chart, Findings, Goal, Series, Table
 from bench.hops import hops
 from bench.measures import percentile
 from bench.progress import Steps
-from bench.stage import Stage, running
+from bench.raw import running as raw_running
+from bench.sides import Side, prepared
+from bench.stage import running
 
-SECONDS = 24.0
+SECONDS = 44.0
 CLIENTS = 64
-EVENTS = 100
-# More seats than can be sold in any run.
-CAPACITY = 1_000_000
-WARM_UP_SECONDS = 1.5
-# Of the time that is left: the closed loop that finds the highest rate; the rest is the open one.
-CLOSED_SHARE = 0.3
-# Start, audit and stop.
-AROUND_SECONDS = 8.0
+# Of the time that is left: the closed loop that finds the highest rate; the open ones share the rest.
+CLOSED_SHARE = 0.25
+# Starting two services, auditing and stopping.
+AROUND_SECONDS = 18.0
 MEASURED_SECONDS_MIN = 4.0
+RAW_SECONDS = 1.0
 HALF = 0.5
+NOW, BEFORE = "this tree", "the release before"
 PAYABLE, TOLD = "POST /bookings payable", "paid → told"
-P99_MS = {PAYABLE: 40.0, TOLD: 30.0}
+# At most, and what the release before had on the reference machine.
+P99_MS = {PAYABLE: (40.0, 127.0), TOLD: (30.0, 192.0)}
 KINDS = (*CHARGED, "sum", "sandbox", "driver")
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
-FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The closed loop that found the highest rate, the open one at `rate`, and each hop of its sales in seconds."""
+    """The open loop, and each hop of its sales in seconds."""
 
-    closed: Slice
-    rate: float
     arrived: Arrived
     hops: Mapping[str, Sequence[float]]
 
 
 async def run(seconds: float, steps: Steps) -> Findings:
-    steps.begin("starting Holdfast", 0.15)
-    async with running() as stage, connected(stage, CLIENTS) as clients:
-        orders = [order(event["id"]) for event in await stage.events(EVENTS, CAPACITY, "Evening")]
-        driver = Driver(stage)
-        steps.begin("warming up", 0.05)
-        await driver.run(clients, orders, "warm-up", WARM_UP_SECONDS)
-        left = max(seconds - AROUND_SECONDS - WARM_UP_SECONDS, MEASURED_SECONDS_MIN)
-        steps.begin(f"{CLIENTS} at once, to find the highest rate", 0.8 * CLOSED_SHARE)
-        closed = await driver.run(clients, orders, "closed", left * CLOSED_SHARE)
-        rate = closed.per_second * HALF
-        steps.begin(f"{rate:.0f} customers a second", 0.8 * (1 - CLOSED_SHARE))
-        arrived = await Arrivals(stage, clients, orders).run(rate, left * (1 - CLOSED_SHARE))
+    steps.begin("starting Holdfast", 0.3)
+    notes: list[str] = []
+    async with AsyncExitStack() as stack:
+        now = await stack.enter_async_context(running())
+        sides: dict[str, Side] = {}
+        try:
+            before = await stack.enter_async_context(release_running(await release_prepared()))
+            sides[BEFORE] = await stack.enter_async_context(prepared(BEFORE, before, CLIENTS))
+        except Unavailable as error:
+            notes.append(f"the release before cannot be run here ({error}): its stored rate is taken")
+        sides[NOW] = await stack.enter_async_context(prepared(NOW, now, CLIENTS))
+        left = max(seconds - AROUND_SECONDS, MEASURED_SECONDS_MIN)
+        steps.begin(f"{CLIENTS} at once, to find the highest rate before", 0.7 * CLOSED_SHARE)
+        highest = await _highest_before(sides, left * CLOSED_SHARE)
+        share = (1 - CLOSED_SHARE) / len(sides)
+        found = {}
+        for name, side in sides.items():
+            steps.begin(f"{highest * HALF:.0f} customers a second: {name}", 0.7 * share)
+            found[name] = await _measured(side, highest * HALF, left * share)
         steps.begin("comparing with the databases")
-        stack = stage.stack
-        found = await hops(stack.booking_database_url, stack.payment_database_url, arrived.served)
-        wrong = await _problems(stage, driver, arrived)
+        wrong = [text for side in sides.values() for text in await side.problems()]
         steps.begin("stopping")
-    return _findings(Measured(closed, rate, arrived, found), wrong)
+    return _findings(highest, found, wrong, notes)
 
 
-async def _problems(stage: Stage, driver: Driver, arrived: Arrived) -> list[str]:
-    failures = [*(failure for slice in driver.slices for failure in slice.failures), *arrived.failures]
-    sales = [*(sale for slice in driver.slices for sale in slice.sales), *arrived.sales]
-    return [
-        *(f"a request failed: {failure}" for failure in failures[:FAILURES_SHOWN]),
-        *(f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()),
-        *await audited(stage.stack.booking_database_url, (sale.booking_id for sale in sales), {}),
-    ]
+async def _highest_before(sides: Mapping[str, Side], seconds: float) -> float:
+    """Bookings a second that the release before sells at once, or would on this machine."""
+    if (before := sides.get(BEFORE)) is not None:
+        return (await before.slice(SPREAD, seconds)).per_second
+    now = sides[NOW]
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-raw-") as folder:
+        async with raw_running(Path(folder), now.stage.session) as raw:
+            load = await raw.load(now.orders[SPREAD], CLIENTS, RAW_SECONDS)
+    if (level := stored.read().scaled(load.cpu_ms).get(CLIENTS)) is None:
+        raise BenchError(f"there is no stored rate of the release before at {CLIENTS} at once")
+    return level.per_second
 
 
-def _findings(measured: Measured, wrong: Sequence[str]) -> Findings:
-    arrived, samples = measured.arrived, milliseconds(measured)
-    ms = {name: found for name, each in samples.items() if (found := summary(each))}
-    cpu = {
-        f"{CLIENTS} at once": cpu_ms(measured.closed.cpu, len(measured.closed.sales)),
-        "half of that rate": cpu_ms(arrived.cpu, len(arrived.served)),
-    }
-    busy = sum(arrived.cpu.values()) / arrived.seconds
+async def _measured(side: Side, per_second: float, seconds: float) -> Measured:
+    arrived = await side.arrivals(SPREAD, per_second, seconds)
+    stack = side.stage.stack
+    return Measured(arrived, await hops(stack.booking_database_url, stack.payment_database_url, arrived.served))
+
+
+def _findings(
+    highest: float, found: Mapping[str, Measured], wrong: Sequence[str], notes: Sequence[str]
+) -> Findings:
+    samples = {name: milliseconds(each) for name, each in found.items()}
+    ms = {name: _summaries(each) for name, each in samples.items()}
+    cpu = {name: cpu_ms(each.arrived.cpu, len(each.arrived.served)) for name, each in found.items()}
     return Findings(
         figures={
-            "highest_per_second": measured.closed.per_second,
-            "offered_per_second": measured.rate,
-            "served_per_second": arrived.per_second,
-            "sales": len(arrived.served),
-            "ms": ms,
-            "cpu_ms": cpu,
-            "cores_busy": busy,
+            "highest_per_second_before": highest,
+            "offered_per_second": highest * HALF,
+            **{name: _figures(each) | {"ms": ms[name], "cpu_ms": cpu[name]} for name, each in found.items()},
         },
         tables=[
-            Table(
-                f"{measured.rate:,.0f} customers a second, half of the highest rate: "
-                f"{len(arrived.served):,} sales, {busy:.2f} cores busy; ms",
-                ("", *SHARES),
-                [(name, *(f"{found[share]:.1f}" for share in SHARES)) for name, found in ms.items()],
-            ),
+            *(_table(name, highest * HALF, each.arrived, ms[name]) for name, each in found.items()),
             Table(
                 "CPU of one booking in ms: the fewer share a batch, the dearer",
-                ("", *(name for name in KINDS)),
-                [(name, *(f"{found.get(kind, 0.0):.2f}" for kind in KINDS)) for name, found in cpu.items()],
+                ("", *KINDS),
+                [(name, *(f"{each.get(kind, 0.0):.2f}" for kind in KINDS)) for name, each in cpu.items()],
             ),
         ],
         goals=[
-            Goal(f"half load: {name}, p99", ms.get(name, {}).get("p99"), limit, False, "ms")
-            for name, limit in P99_MS.items()
+            Goal(f"half load: {name}, p99", ms[NOW].get(name, {}).get("p99"), limit, False, "ms", before)
+            for name, (limit, before) in P99_MS.items()
         ],
         charts=[
             Chart(
-                "Latency at half of the highest load",
+                "Latency at half of the highest load before",
                 "share of customers served within, %",
                 "ms",
-                [Series(name, distribution(samples[name])) for name in P99_MS],
+                [
+                    Series(f"{name}: {what}", distribution(each[what]))
+                    for name, each in samples.items()
+                    for what in P99_MS
+                ],
             )
         ],
         problems=wrong,
+        notes=notes,
+    )
+
+
+def _figures(measured: Measured) -> dict[str, Any]:
+    arrived = measured.arrived
+    return {
+        "served_per_second": arrived.per_second,
+        "sales": len(arrived.served),
+        "cores_busy": cores_busy(arrived),
+    }
+
+
+def cores_busy(arrived: Arrived) -> float:
+    return sum(arrived.cpu.values()) / arrived.seconds
+
+
+def _summaries(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    return {name: found for name, each in samples.items() if (found := summary(each))}
+
+
+def _table(name: str, rate: float, arrived: Arrived, ms: Mapping[str, Mapping[str, float]]) -> Table:
+    return Table(
+        f"{name}, {rate:,.0f} customers a second, half of the highest rate before: "
+        f"{len(arrived.served):,} sales, {cores_busy(arrived):.2f} cores busy; ms",
+        ("", *SHARES),
+        [(what, *(f"{found[share]:.1f}" for share in SHARES)) for what, found in ms.items()],
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench import backlog, compare, growth, journey, latency, rush, sockets, start, yardsticks
+from bench import backlog, compare, growth, journey, latency, lone, rush, sockets, start, yardsticks
 from bench.baseline import phase as baseline
 from bench.errors import BenchError
 from bench.findings import Findings
@@ -31,6 +31,7 @@ class Phase(Protocol):
 # In the order in which they run and are reported.
 PHASES: dict[str, Phase] = {
     "baseline": baseline,
+    "lone": lone,
     "journey": journey,
     "drain": backlog,
     "latency": latency,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from bench.arrivals import Arrivals, Arrived
 from bench.audit import Expected, problems
 from bench.clients import Client, connected, order
 from bench.driver import Driver, Slice
@@ -41,6 +42,8 @@ class Side:
         self.clients = clients
         self.database_url = database_url
         self.driver, self.warm_up = Driver(stage), Driver(stage)
+        # Customers who came at their own times.
+        self.arrived: list[Arrived] = []
         # What is sold, by kind: a hundred events in turn, or one hot one.
         self.orders: dict[str, list[bytes]] = {}
         # What a booking of each status must be found of afterwards, by event, beyond what was sold in slices.
@@ -58,14 +61,22 @@ class Side:
         """All its clients, or so many of them."""
         return await self.driver.run(self.clients[:concurrency], self.orders[kind], kind, seconds)
 
+    async def arrivals(self, kind: str, per_second: float, seconds: float) -> Arrived:
+        """Customers who come at that rate, whether or not those before them have been served."""
+        arrived = await Arrivals(self.stage, self.clients, self.orders[kind]).run(per_second, seconds)
+        self.arrived.append(arrived)
+        return arrived
+
     def slices(self, kind: str, concurrency: int) -> list[Slice]:
         return [each for each in self.driver.slices if (each.kind, each.concurrency) == (kind, concurrency)]
 
     async def problems(self) -> list[str]:
         """Why its figures cannot be believed."""
-        slices = [*self.warm_up.slices, *self.driver.slices]
+        slices: list[Slice | Arrived] = [*self.warm_up.slices, *self.driver.slices, *self.arrived]
         sold = [sale.booking_id for each in slices for sale in each.sales]
         wrong = [f"a request failed: {failure}" for each in slices for failure in each.failures]
+        if type(self.stage) is Stage:
+            wrong += [f"{name} has {count} entries" for name, count in (await self.stage.dead_letters()).items()]
         wrong += await problems(self.database_url, sold, self.expected)
         return [f"{self.name}: {text}" for text in wrong]
 
