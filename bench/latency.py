@@ -1,5 +1,5 @@
-"""How long a customer waits when the machine is half busy: an open loop at half of the highest rate that the release
-before had, which finds it in the same run, and is asked at that rate, too."""
+"""How long a customer waits when the machine is half busy: an open loop at half of the highest rate of the release
+before, which is measured in the same run, and at which that release is asked, too."""
 
 from __future__ import annotations
 

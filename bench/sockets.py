@@ -23,7 +23,12 @@ FILES_MIN = SOCKETS + 500
 TELLING_SHARE = 0.2
 TELLING_SECONDS_MIN = 3.0
 
-KB_MAX, PER_SECOND_MIN, P99_MAX_MS = 20.0, 10_000.0, 250.0
+OWN, EVERYBODY = "own booking", "one event"
+IDLE_SOCKET = "an idle authenticated socket, beyond the gateway's base"
+PER_SECOND_MIN = 10_000.0
+# At most, and what the release before had on the reference machine: memory of a socket, XADD to socket.
+KB_MAX = 6.1
+P99_MAX_MS = {OWN: (60.0, 157.8), EVERYBODY: (250.0, 176.1)}
 PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 
 
@@ -74,7 +79,7 @@ async def _memory(server: ActorProcess, listeners: Listeners, tokens: Sequence[s
 
 
 def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findings:
-    ways = {"own booking": own, "one event": everybody}
+    ways = {OWN: own, EVERYBODY: everybody}
     return Findings(
         figures={
             "sockets": SOCKETS,
@@ -86,7 +91,14 @@ def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findi
         },
         tables=(_memory_table(bare, memory), _telling_table(ways)),
         goals=(
-            Goal("an idle authenticated socket, beyond the gateway's base", memory.resident, KB_MAX, False, "KB"),
+            Goal(
+                IDLE_SOCKET,
+                round(memory.resident, 1),
+                KB_MAX,
+                False,
+                "KB",
+                KB_MAX,
+            ),
             *(goal for name, told in ways.items() for goal in _goals(name, told)),
         ),
         charts=(
@@ -105,9 +117,10 @@ def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findi
 
 
 def _goals(name: str, told: Told) -> tuple[Goal, Goal]:
+    p99_ms, before = P99_MAX_MS[name]
     return (
         Goal(f"notifications delivered a second, {name}", told.per_second, PER_SECOND_MIN, True, "/s"),
-        Goal(f"XADD to socket p99 meanwhile, {name}", told.p99_ms, P99_MAX_MS, False, "ms"),
+        Goal(f"XADD to socket p99 meanwhile, {name}", told.p99_ms, p99_ms, False, "ms", before),
     )
 
 

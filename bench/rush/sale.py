@@ -73,6 +73,12 @@ class Rush:
         return self._first(lambda held, sold: held + sold >= self.plan.seats)
 
     @property
+    def answered_after(self) -> float | None:
+        """When the last client was told whether there is a seat for it."""
+        done = (each.at for each in self.tally.moments if each.came == self.plan.clients and not each.asking)
+        return next(done, None)
+
+    @property
     def paid_after(self) -> float | None:
         """When the last seat was paid for."""
         return self._first(lambda _, sold: sold >= self.plan.seats)

@@ -6,7 +6,7 @@ import pytest
 
 from bench.clients import Sale
 from bench.driver import Slice
-from bench.growth import GROWTH, Taken, _findings, cells, ratio
+from bench.growth import SETTLED_GROWTH, Taken, _findings, cells, ratio
 
 
 def taken(place: str, processes: int, sales: int, cpu: float) -> Taken:
@@ -42,7 +42,7 @@ def test_growth_is_judged_against_nothing_settled_and_against_one_process() -> N
     settled, processes = _findings(cells(slices), ()).goals
     assert settled.figure == pytest.approx(1.2)
     assert processes.figure == pytest.approx(1.5)
-    assert (settled.limit, processes.met) == (GROWTH, False)
+    assert (settled.limit, processes.met) == (SETTLED_GROWTH, False)
 
 
 def test_a_cell_without_bookings_has_no_figure() -> None:
