@@ -35,6 +35,8 @@ DRIVE_PAUSES = Retry(timedelta(seconds=2), timedelta(seconds=15))
 LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
 # What Stripe refuses, and may allow later, is asked again after the first, doubling up to the second.
 REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
+# A row is there before its intent is asked for. Both ages are known to a second or so.
+ROW_FIRST = timedelta(seconds=10)
 # Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
 DRIVE_FIRST = timedelta(seconds=15)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
@@ -154,6 +156,8 @@ class Picture:
     booking_id: UUID | None = None
     event_id: UUID | None = None
     installation: str | None = None
+    # When Stripe made it, by its clock.
+    created: datetime | None = None
 
 
 class Doubt(Enum):
@@ -300,6 +304,14 @@ def never_wanted(booking_id: UUID, now: datetime) -> Payment:
 def doubted(old: Payment, now: datetime) -> Payment:
     """An event did not say enough: Stripe's own object has to be looked at, even if the first request is lost."""
     return replace(old, doubts=old.doubts + 1, look_after=now + DRIVE_FIRST, look_attempts=0)
+
+
+def found_again(row: Payment, intent: Picture, stripe_now: datetime, now: datetime) -> bool:
+    """Whether the intent that Stripe shows for a row without one is older than the row: then a database has lost
+    the row's predecessor, and events of that intent may have come while no row knew of it. Their ages are compared,
+    each by its own clock."""
+    age = stripe_now - intent.created if intent.created is not None else timedelta()
+    return row.intent_id is None and age > now - row.created_at + ROW_FIRST
 
 
 def looked(old: Payment, doubts: int) -> Payment:

@@ -115,7 +115,7 @@ class PaymentHandlers:
         # An attempt counts once, which only the database knows.
         quick = [each for each in answered if each[0].booking_id in new and not _tells_of_attempt(each[1])]
         books = Books({payment.booking_id: payment for payment, _ in quick}, {}, {})
-        _take_answers(books, quick, now)
+        _take_answers(books, quick, now, self._stripe.clock.now())
         changes = [(payment, new[payment.booking_id]) for _, payment in books.changes()]
         saved = await self._repository.save_unchanged(changes)
         told = self._follow(books, books.changed() & saved, causes)
@@ -129,7 +129,7 @@ class PaymentHandlers:
         asked, answers = zip(*answered, strict=True)
         async with self._repository.work() as work:
             books = await Books.open(work, [payment.booking_id for payment in asked], pictures=answers)
-            _take_answers(books, books.answered(asked, answers), now)
+            _take_answers(books, books.answered(asked, answers), now, self._stripe.clock.now())
             await books.save(work)
         return self._follow(books, books.changed(), causes)
 
@@ -295,11 +295,14 @@ def _tells_of_attempt(answer: Picture | PaymentError | Nothing) -> bool:
     return isinstance(answer, Picture) and answer.attempt is not None
 
 
-def _take_answers(books: Books, answered: Iterable[Answered], now: datetime) -> None:
+def _take_answers(books: Books, answered: Iterable[Answered], now: datetime, stripe_now: datetime) -> None:
     for payment, answer in answered:
         old = books.payments[payment.booking_id]
         if isinstance(answer, Picture):
             books.take(old, answer, now)
+            if domain.found_again(old, answer, stripe_now, now):
+                # Stripe's own object is looked at, with its refunds and disputes.
+                books.put(domain.doubted(books.payments[old.booking_id], now))
         elif isinstance(answer, PaymentError):
             books.put(domain.refused(old, answer, now))
         elif answer is Nothing.NEW_KEY:

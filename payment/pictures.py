@@ -189,6 +189,7 @@ def read_intent(
         booking_id=own_id(intent, BOOKING_ID),
         event_id=own_id(intent, EVENT_ID),
         installation=installation_of(intent),
+        created=moment(intent["created"]),
     )
 
 

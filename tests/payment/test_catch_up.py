@@ -25,8 +25,9 @@ from sandbox.settings import Settings
 from tests.payment.conftest import TIMEOUT_S, build_stage
 from tests.payment.rows import bank
 from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
+from tests.payment.test_lost import lose
 from tests.payment.test_reconciler import sent
-from tests.payment.wire import Wire
+from tests.payment.wire import Fault, Wire
 from tests.servers import empty
 
 EVENTS = "/v1/events"
@@ -304,3 +305,32 @@ async def test_the_fleet_looks_once_in_each_period(account: Account) -> None:
         await asyncio.gather(*(account.catch_up.look() for _ in range(5)))
         made.append(account.calls())
     assert made == [2, 1, 1, 2]
+
+
+async def test_an_intent_that_is_found_again_under_its_key_is_looked_at_whole(account: Account) -> None:
+    """Its row was lost, and events of it came before the row was made anew: none of them comes again."""
+    stage = account.stage
+    of, _ = await account.disputed()
+    paid = await stage.row(of)
+    await lose(stage, of)
+    await stage.webhooks(*await stage.events("charge.dispute.created", of=paid["intent_id"]))
+    account.pass_(60)
+    await stage.do(of.create)
+    assert (await stage.row(of))["look_after"] is not None
+    await stage.do(of.sync)
+    (dispute,) = await stage.rows("SELECT status FROM disputes WHERE booking_id = $1", of.id)
+    assert dispute["status"] == "needs_response"
+
+
+async def test_an_intent_that_is_made_for_its_row_is_not_looked_at(account: Account) -> None:
+    """However late Stripe answers, and whatever the clocks show."""
+    stage, of = account.stage, booking()
+    stage.clock.ahead = timedelta(minutes=5)
+    stage.wire.faults.append(Fault("/v1/payment_intents", times=9))
+    await stage.do(of.create)
+    stage.wire.faults.clear()
+    account.pass_(60)
+    await stage.do(of.create)
+    row = await stage.row(of)
+    assert row["intent_id"] is not None
+    assert row["look_after"] is None
