@@ -1,37 +1,15 @@
-"""The release before this one, out of the repository's own history."""
+"""A stack of the release before this one, to be upgraded."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import tarfile
-import tomllib
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ops.actor import CHECKOUT, ActorProcess
+from ops.actor import ActorProcess
 from ops.stack import Stack
-
-SETTINGS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-RELEASE_BEFORE: str = SETTINGS["tool"]["holdfast"]["release-before"]
-
-
-class NoHistory(Exception):
-    """This checkout has no git history, or one that does not reach back to the release before."""
-
-
-def unpack(folder: Path) -> Path:
-    """The files of the release before, under `folder`. Raises NoHistory."""
-    command = ["git", "-C", str(CHECKOUT), "archive", RELEASE_BEFORE]
-    try:
-        archive = subprocess.run(command, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise NoHistory(f"{RELEASE_BEFORE} is not in the history of this checkout: {error}") from None
-    with tarfile.open(fileobj=BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
-    return folder
 
 
 class BeforeUpgrade(Stack):

@@ -118,7 +118,7 @@ def findings(measured: Measured) -> Findings:
         over = over_stored(found[NOW], raw)
     notes = list(measured.notes)
     if measured.release is not None:
-        notes.append(f"the release before is {BASELINE[:7]}, its environment {measured.release.environment}")
+        notes.append(f"the release before is {BASELINE}, its environment {measured.release.environment}")
     return Findings(
         figures={
             "commit": BASELINE,

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
-from bench.baseline import BASELINE
+from bench.baseline import BASELINE, ROOT
 from bench.errors import BenchError
 
-ROOT = Path(__file__).resolve().parents[2]
 # Not in the temporary folder: the environment takes a minute to install, and is used again.
 KEPT = ROOT / ".bench"
 LOCK = "requirements.lock"
@@ -40,7 +40,7 @@ async def prepared(commit: str = BASELINE, kept: Path = KEPT) -> Release:
     folder = kept / commit[:12]
     checkout = folder / "checkout"
     if not checkout.exists():
-        await _check_out(commit, folder, checkout)
+        await asyncio.to_thread(unpack, checkout, commit)
     python = folder / "venv" / "bin" / "python"
     stamp = folder / "installed"
     if stamp.exists():
@@ -56,20 +56,19 @@ async def prepared(commit: str = BASELINE, kept: Path = KEPT) -> Release:
     return Release(commit, checkout, python, "its own")
 
 
-async def _check_out(commit: str, folder: Path, checkout: Path) -> None:
-    """The files of `commit` without its history; nothing of git is changed."""
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    archive, draft = folder / "checkout.tar", folder / "checkout.new"
-    await _run(["git", "-C", str(ROOT), "archive", "--format=tar", "-o", str(archive), commit], GIT_SECONDS)
-    await asyncio.to_thread(_unpack, archive, draft)
-    draft.rename(checkout)  # only a finished one gets the name under which it is looked for
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(archive) as files:
-        files.extractall(folder, filter="data")
-    archive.unlink()
+def unpack(folder: Path, commit: str = BASELINE) -> Path:
+    """The files of `commit` without its history, under `folder`; nothing of git is changed. Raises Unavailable."""
+    try:
+        archive = subprocess.run(
+            ["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True, timeout=GIT_SECONDS
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"{commit} is not in the git history of this checkout: {error}") from None
+    draft = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    with tarfile.open(fileobj=BytesIO(archive)) as files:
+        files.extractall(draft, filter="data")
+    return draft.rename(folder)  # only a finished one gets the name under which it is looked for
 
 
 async def _install(venv: Path, lock: Path) -> None:

@@ -10,9 +10,9 @@ import orjson
 import psutil
 import pytest
 
-from bench.baseline import stored
+from bench.baseline import ROOT, stored
 from bench.baseline.phase import over_stored
-from bench.baseline.release import ROOT, Release, Unavailable, prepared
+from bench.baseline.release import Release, Unavailable, prepared
 from bench.baseline.stage import release_running
 from bench.baseline.stored import Level, Stored
 from bench.clients import connected, order

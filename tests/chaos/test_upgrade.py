@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.baseline.release import Unavailable, unpack
 from ops.actor import CHECKOUT, ActorProcess
 from ops.layout import Scale
 from tests.chaos.deeds import replace
@@ -19,7 +20,7 @@ from tests.chaos.run import beside
 from tests.chaos.test_chaos import SHORT_HOLDS
 from tests.chaos.verdict import settle
 from tests.common.stage import until
-from tests.release_before import BeforeUpgrade, NoHistory, unpack
+from tests.release_before import BeforeUpgrade
 
 SEED = 5
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.timeout(200)
 def release_before(tmp_path: Path) -> Path:
     try:
         return unpack(tmp_path / "release-before")
-    except NoHistory as why:
+    except Unavailable as why:
         pytest.skip(str(why))
 
 
