@@ -29,7 +29,7 @@ def arguments(words: Sequence[str] | None = None) -> tuple[Plan, str | None]:
         parser.error(f"--times: from {TIMES_MIN} to {TIMES_MAX:.0f}")
     if given.name is not None and not given.name.replace("-", "").isalnum():
         parser.error("--name: letters, digits and hyphens")
-    return Plan(tuple(given.only or PHASES), given.times), given.name
+    return (Plan(tuple(given.only), given.times) if given.only else Plan(times=given.times)), given.name
 
 
 async def run(plan: Plan) -> Report:

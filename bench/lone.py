@@ -23,14 +23,14 @@ from bench.findings import Findings, Goal, Table, cell
 from bench.progress import Steps
 from bench.sides import Side, prepared
 
-SECONDS = 50.0
+SECONDS = 60.0
 # How long one side buys; the rest is for starting, for Postgres' counters to be reported, and for stopping.
 BUYING_SHARE = 0.08
 BUYING_SECONDS_MIN = 2.0
 WARM_UP_SECONDS = 2.0
 # What is done for the last booking after its client was told.
 AFTER_SECONDS = 1.0
-NOW, BEFORE = "this tree", "the release before"
+NOW, WITHOUT, BEFORE = "this tree", "with MEMORY_MAX=0", "the release before"
 STATEMENTS_MAX, SYNCS_MAX, ROUND_TRIPS_MAX = 6.0, 6.0, 9.0
 # Seldom ones are not a booking's.
 STATEMENT_MIN = 0.05
@@ -58,9 +58,10 @@ class Lone:
 
 async def run(seconds: float, steps: Steps) -> Findings:
     buying = max(seconds * BUYING_SHARE, BUYING_SECONDS_MIN)
-    steps.begin("starting both", 0.3)
+    steps.begin("starting all of them", 0.3)
     async with AsyncExitStack() as stack:
         places = {NOW: await stack.enter_async_context(stages.running())}
+        places[WITHOUT] = await stack.enter_async_context(stages.running(MEMORY_MAX="0"))
         notes = []
         try:
             places[BEFORE] = await stack.enter_async_context(release_running(await release_prepared()))
@@ -69,7 +70,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
         sides = {name: await stack.enter_async_context(prepared(name, at, 1)) for name, at in places.items()}
         found = await _counted(sides, buying, steps)
         wrong = [text for side in sides.values() for text in await side.problems()]
-        steps.begin("stopping both")
+        steps.begin("stopping all of them")
     return _findings(found, wrong, notes)
 
 

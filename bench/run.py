@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench import backlog, compare, growth, journey, latency, lone, rush, sockets, start, yardsticks
+from bench import backlog, compare, growth, journey, latency, lone, memory, rush, soak, sockets, start, yardsticks
 from bench.baseline import phase as baseline
 from bench.errors import BenchError
 from bench.findings import Findings
@@ -40,15 +40,19 @@ PHASES: dict[str, Phase] = {
     "start": start,
     "rush": rush,
     "compare": compare,
+    "memory": memory,
     "yardsticks": yardsticks,
+    "soak": soak,
 }
+# Only when asked for: it takes longer than all the others.
+LONG = frozenset({"soak"})
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is measured; each phase takes `times` as long as it needs at least."""
 
-    phases: Sequence[str] = tuple(PHASES)
+    phases: Sequence[str] = tuple(name for name in PHASES if name not in LONG)
     times: float = 1.0
 
     @property
