@@ -138,7 +138,7 @@ def _findings(found: Mapping[str, Lone], wrong: list[str], notes: list[str]) -> 
             }
             for name, each in found.items()
         },
-        tables=[_table(found), *(_statements(name, each) for name, each in found.items())],
+        tables=[_table(found), *(_statements(name, found[name]) for name in (NOW, BEFORE) if name in found)],
         goals=[
             Goal("SQL statements of a lone booking", now.statements, STATEMENTS_MAX, False, "statements", 31.6),
             Goal("WAL syncs of a lone booking", now.counts.wal_syncs, SYNCS_MAX, False, "syncs", 6.0),

@@ -71,16 +71,16 @@ def _table(found: Mapping[str, Sequence[Ways]], over: Mapping[int, Times]) -> Ta
                 (
                     f"{concurrency}: {name}",
                     f"{each.bookings:,}",
-                    *map(cell, (each.per_second, each.payable_p50, each.notified_p50)),
+                    *map(cell, (each.per_second, each.payable_p50)),
                     *(cell(each.cpu[kind], 2) for kind in CHARGED),
                     cell(each.cpu_sum, 2),
                 )
                 for each in of
                 if each.concurrency == concurrency
             ]
-        rows.append((OVER, "", "", cell(ratio.payable_p50, 2), "", *("" for _ in CHARGED), cell(ratio.cpu, 2)))
+        rows.append((OVER, "", "", cell(ratio.payable_p50, 2), *("" for _ in CHARGED), cell(ratio.cpu, 2)))
     return Table(
-        "What memory gives: CPU of one booking and latencies in ms",
-        ("at once", "bookings", "a second", "payable p50", "told p50", *CHARGED, "sum"),
+        "What memory gives: latency and CPU of one booking in ms",
+        ("at once", "bookings", "a second", "payable p50", *CHARGED, "sum"),
         rows,
     )
