@@ -9,25 +9,38 @@ from contextlib import suppress
 
 import aiohttp
 from aiohttp import web
+from prometheus_client import Gauge
 
 from common.runtime.health import HEALTH
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import BLOCKING, BUS, CLOCK, REDIS, bus_context, clock_context, redis_clock
-from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
-from gateway.docs import PAGES, Pages
-from gateway.door import DOOR, LIMITER, SNAPSHOTS, TURNS, Door, Limiter, Snapshots, Turns
-from gateway.guard import SETTINGS
+from gateway.auth import Authenticator, SecretKey
+from gateway.dispatcher import Dispatcher
+from gateway.docs import Pages
 from gateway.headers import finishing, preflight
+from gateway.hub import Hub
 from gateway.jwks import KeySet
-from gateway.live import HUB, Hub
-from gateway.notices import Notices
+from gateway.keys import (
+    AUTHENTICATOR,
+    BOOKING_SLOTS,
+    HUB,
+    LOAD_SHEDDER,
+    PAGES,
+    QUEUE_POSITIONS,
+    RATE_LIMITER,
+    SESSIONS,
+    SETTINGS,
+    WAITERS,
+)
+from gateway.limits import LoadShedder, RateLimiter, RequestSlots, SubjectSlots
 from gateway.openapi import document
-from gateway.queue import QUEUE, Queue
+from gateway.queue import QueuePositions
 from gateway.routes import PROCESS, register, table
+from gateway.session import SessionContext
 from gateway.settings import GatewaySettings
-from gateway.waiters import WAITERS, Waiters
+from gateway.waiting import Waiters
 
 # Of one subject's sockets, the questions for snapshots that are under way at once.
 SNAPSHOTS_EACH = 10
@@ -56,10 +69,10 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _listening(app: web.Application) -> AsyncIterator[None]:
-    """Replies and notifications come in, and the door knows how much work is waiting."""
+    """Replies and notifications come in, and the load shedder knows how much work is waiting."""
     settings = app[SETTINGS]
     gate = app[HEALTH].gate("notifications")
-    app[DOOR] = Door(
+    app[LOAD_SHEDDER] = LoadShedder(
         app[REDIS],
         gate,
         app[HEALTH].gate("mailboxes"),
@@ -67,14 +80,24 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         limit=settings.mailbox_limit,
         sample_ms=settings.mailbox_sample_ms,
     )
-    notices = Notices(app[HUB], app[WAITERS], app[QUEUE])
+    app[SESSIONS] = SessionContext(
+        settings=settings,
+        hub=app[HUB],
+        bus=app[BUS],
+        authenticator=app[AUTHENTICATOR],
+        rate_limiter=app[RATE_LIMITER],
+        load_shedder=app[LOAD_SHEDDER],
+        snapshot_slots=SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds),
+        queue=app[QUEUE_POSITIONS],
+    )
+    dispatcher = Dispatcher(app[HUB], app[WAITERS], app[QUEUE_POSITIONS])
     tasks = [
         app[SUPERVISOR].spawn(
             "listen",
-            app[BUS].listen(app[BLOCKING], notices, app[HUB].renew, block_ms=settings.block_ms, gate=gate),
+            app[BUS].listen(app[BLOCKING], dispatcher, app[HUB].renew, block_ms=settings.block_ms, gate=gate),
         ),
-        app[SUPERVISOR].spawn("door", app[DOOR].watch()),
-        app[SUPERVISOR].spawn("queue", app[QUEUE].run()),
+        app[SUPERVISOR].spawn("mailbox lengths", app[LOAD_SHEDDER].run()),
+        app[SUPERVISOR].spawn("queue", app[QUEUE_POSITIONS].run()),
         app[SUPERVISOR].spawn("sockets", app[HUB].watch()),
     ]
     with suppress(TimeoutError):
@@ -106,10 +129,12 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         clock=redis_clock(app, settings, own_clock).timestamp,
     )
     app[WAITERS] = Waiters()
-    app[QUEUE] = Queue(app[HUB])
-    app[TURNS] = Turns(settings.placing_max, settings.placing_patience_seconds, app[METRICS].registry)
-    app[SNAPSHOTS] = Snapshots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
-    app[LIMITER] = Limiter(settings.rate_limit_per_second)
+    app[QUEUE_POSITIONS] = QueuePositions(app[HUB])
+    slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
+    Gauge(
+        "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry
+    ).set_function(lambda: slots.waiting)
+    app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(lambda: document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((bus_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))

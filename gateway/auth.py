@@ -167,6 +167,3 @@ def issue_guest(settings: GatewaySettings, now: float) -> IssuedToken:
     }
     token = jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), algorithm="HS256")
     return IssuedToken(token, subject, datetime.fromtimestamp(expires, UTC))
-
-
-AUTHENTICATOR = web.AppKey("authenticator", Authenticator)

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from common.contracts.errors import NotFound
+from gateway.keys import PAGES
 
 ASSETS = Path(__file__).parent / "assets"
 ASSET_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
@@ -42,9 +43,6 @@ class Pages:
     def _make(self) -> tuple[bytes, bytes]:
         document = self._document()
         return orjson.dumps(document), render(document).encode()
-
-
-PAGES = web.AppKey("pages", Pages)
 
 
 async def openapi_json(request: web.Request) -> web.Response:

@@ -11,12 +11,13 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
-from gateway.bodies import Auth, Problem, Subscribe, Unsubscribe
-from gateway.guard import Who
-from gateway.links import links
-from gateway.live import CLOSE_MEANINGS
+from gateway.access import Who
+from gateway.hub import CLOSE_MEANINGS
 from gateway.routes import Answer, Route
+from gateway.schemas import Auth, Problem, Subscribe, Unsubscribe
 
+# What a client has just made, by its id in the answer.
+ID = "$response.body#/id"
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
@@ -172,7 +173,7 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
         if headers:
             response["headers"] = headers
         if located:
-            response["links"] = links(route, routes)
+            response["links"] = _links(route, routes)
         if isinstance(answer, str):
             response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
         elif kinds := _kinds(answer):
@@ -215,3 +216,23 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     for kind in kinds:
         by_status.setdefault(kind.status, []).append(kind)
     return dict(sorted(by_status.items()))
+
+
+def _links(made: Route, routes: Iterable[Route]) -> dict[str, Any]:
+    """By operation, what a client can do next with the id in an answer of `made`, whose path ends in the plural of
+    what it makes: https://spec.openapis.org/oas/v3.1.0#link-object."""
+    noun = made.path.rpartition("/")[2].removesuffix("s")
+    found = {route.view.__name__: _takes(route, noun) for route in routes}
+    return {name: {"operationId": name, **taken} for name, taken in found.items() if taken}
+
+
+def _takes(route: Route, noun: str) -> dict[str, Any]:
+    """Where `route` takes the id of a `noun`: in its path, its body or its query."""
+    if f"/{noun}s/{{id}}" in route.path:
+        return {"parameters": {"path.id": ID}}
+    name = f"{noun}_id"
+    if route.body is not None and name in route.body.model_fields:
+        return {"requestBody": {name: ID}}
+    if route.query is not None and name in route.query.model_fields:
+        return {"parameters": {f"query.{name}": ID}}
+    return {}

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from common.contracts.ids import uuid7
 from common.contracts.messages import OperatorRequest
-from gateway.guard import IDENTITY
-from gateway.params import idempotency_key
+from gateway.keys import IDENTITY
+from gateway.requests import idempotency_key
 
 # The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
 KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")

@@ -1,4 +1,8 @@
-"""The place of each booking in the queue in front of Stripe, told to the sockets of its owner as it falls."""
+"""A booking's position in the queue in front of Stripe: all that the gateway knows of it is here.
+
+The booking actors publish a sample of the queue every so often. Owners' sockets are sent the positions of their
+bookings as they fall, and answers are given the newest.
+"""
 
 from __future__ import annotations
 
@@ -10,56 +14,44 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import orjson
-from aiohttp import web
 
 from common.contracts.messages import QueueMoved
-from common.contracts.resources import Booking
-from gateway.live import Change, Hub
+from gateway.bookings import BookingView
+from gateway.hub import Hub
 from gateway.websocket import Topic, text_frame
 
-# Bookings that are followed; past it the ones longest not looked at are forgotten, and their places with them.
+# Bookings that are followed; past it the ones longest not looked at are forgotten.
 FOLLOWED_MAX = 100_000
-# Of each picture: how many bookings are looked at, and how many are told their places. The rest has its turn at the
-# next one, so that ten thousand sockets take a few milliseconds of each second.
+# For each sample: how many bookings are looked at, and how many positions are sent. The others follow with the next
+# one, so that ten thousand sockets take a few milliseconds of each second.
 LOOKED_AT_MAX = 10_000
-TOLD_MAX = 2_000
-# After so many others have their turn: requests, replies, changes.
+SENT_MAX = 2_000
+# After this many other tasks run: requests, replies, changes.
 AT_ONCE = 100
-# A picture that no other has followed for so many times its interval is of a queue that is gone.
+# A sample that no other has followed for this many intervals is of a queue that is gone.
 FRESH_INTERVALS = 3
-# Hubs send what has a higher version than what was sent before: of places that is the lower one.
-PLACES_END = 2**31
 
 
-def queue_topic(booking_id: UUID) -> Topic:
-    return ("queue", booking_id)
-
-
-def version_of(place: int) -> int:
-    return PLACES_END - place
-
-
-class Picture:
-    """The queue at one moment, in a sample."""
+class QueueSample:
+    """The queue at one moment: some bookings of it, with their positions."""
 
     def __init__(self, moved: QueueMoved) -> None:
         self._keys = [(created_at, id) for _, created_at, id in moved.places]
-        self._places = [place for place, _, _ in moved.places]
+        self._positions = [position for position, _, _ in moved.places]
 
-    def place(self, created_at: datetime, id: UUID) -> int | None:
+    def position(self, created_at: datetime, id: UUID) -> int | None:
         """How many are before this booking: exact at the front; behind it as if all between two of the sample had
         come evenly. None for one that has left the queue, or has come to it since."""
-        at = bisect_right(self._keys, (created_at, id)) - 1
+        key = (created_at, id)
+        at = bisect_right(self._keys, key) - 1
         if at < 0:
             return None
-        if self._keys[at] == (created_at, id):
-            return self._places[at]
+        if self._keys[at] == key:
+            return self._positions[at]
         if at + 1 == len(self._keys):
             return None
-        before, after = self._places[at], self._places[at + 1]
-        return (
-            before + 1 + int((after - before - 1) * _between(self._keys[at], (created_at, id), self._keys[at + 1]))
-        )
+        before, after = self._positions[at], self._positions[at + 1]
+        return before + 1 + int((after - before - 1) * _between(self._keys[at], key, self._keys[at + 1]))
 
 
 def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple[datetime, UUID]) -> float:
@@ -72,76 +64,84 @@ def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple
 
 @dataclass(slots=True)
 class Followed:
+    """A booking whose owner listens. `position`: the lowest that was sent or shown, None before the first."""
+
     topic: Topic
     created_at: datetime
+    position: int | None
 
 
-class Queue:
-    """The bookings of those who listen, and the newest picture of the queue that they wait in."""
+class QueuePositions:
+    """The bookings of those who listen, and the newest sample of the queue that they wait in."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._followed: OrderedDict[UUID, Followed] = OrderedDict()
-        self._picture: Picture | None = None
+        self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._sample: QueueSample | None = None
         self._fresh_until = 0.0
         self._news = asyncio.Event()
 
-    def heard(self, topic: Topic, booking: Booking) -> None:
+    def hear(self, topic: Topic, booking: BookingView) -> None:
         """Follow the booking for those who listen to `topic` while it waits for its intent."""
         if not booking.queued:
             self._followed.pop(booking.id, None)
         elif self._hub.has(topic):
-            self._followed[booking.id] = Followed(topic, booking.created_at)
+            known = self._followed.get(booking.id)
+            shown = [known.position if known else None, booking.payment.get("queue_position")]
+            lowest = min((each for each in shown if each is not None), default=None)
+            self._followed[booking.id] = Followed(topic, _created_at(booking), lowest)
         if len(self._followed) > FOLLOWED_MAX:
             self._followed.popitem(last=False)
 
     def moved(self, message: QueueMoved) -> None:
-        self._picture = Picture(message)
+        self._sample = QueueSample(message)
         self._fresh_until = asyncio.get_running_loop().time() + FRESH_INTERVALS * message.interval_ms / 1000
         if message.places:
             self._news.set()
 
-    def place(self, booking: Booking) -> int | None:
-        """The booking's place, as far as it is known now."""
+    def position(self, booking: BookingView) -> int | None:
+        """The booking's position, as far as it is known now."""
         if not booking.queued:
             return None
-        known = booking.payment.queue_position
-        if self._picture is None or asyncio.get_running_loop().time() >= self._fresh_until:
+        known: int | None = booking.payment.get("queue_position")
+        if self._sample is None or asyncio.get_running_loop().time() >= self._fresh_until:
             return known
-        now = self._picture.place(booking.created_at, booking.id)
+        now = self._sample.position(_created_at(booking), UUID(booking.id))
         return known if now is None else now
 
     async def run(self) -> None:
-        """Tell places with each picture, until cancelled."""
+        """Send positions with each sample, until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
-            await self.tell()
+            await self.send()
 
-    async def tell(self) -> None:
-        """Tell the newest picture's places to those who listen, as far as its bounds go."""
-        told = 0
+    async def send(self) -> None:
+        """Send the newest sample's positions to those who listen, as far as its bounds go."""
+        sent = 0
         for looked_at in range(1, min(len(self._followed), LOOKED_AT_MAX) + 1):
-            if not self._followed or told >= TOLD_MAX:
+            if not self._followed or sent >= SENT_MAX:
                 return
             id, followed = next(iter(self._followed.items()))
             self._followed.move_to_end(id)
-            told += self._tell_one(id, followed)
+            sent += self._send(id, followed)
             if looked_at % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _tell_one(self, id: UUID, followed: Followed) -> bool:
-        """Whether somebody is told something: a place that is lower than the one told before."""
+    def _send(self, id: str, followed: Followed) -> bool:
+        """Whether a position was sent: one that is known, and lower than the one before."""
         if not self._hub.has(followed.topic):
             del self._followed[id]
             return False
-        assert self._picture is not None
-        place = self._picture.place(followed.created_at, id)
-        if place is None:
+        assert self._sample is not None
+        position = self._sample.position(followed.created_at, UUID(id))
+        if position is None or (followed.position is not None and position >= followed.position):
             return False
-        frame = text_frame(orjson.dumps({"type": "queue", "booking_id": id, "queue_position": place}))
-        self._hub.broadcast(followed.topic, Change(queue_topic(id), version_of(place), frame))
+        followed.position = position
+        message = {"type": "queue", "booking_id": id, "queue_position": position}
+        self._hub.broadcast(followed.topic, text_frame(orjson.dumps(message)))
         return True
 
 
-QUEUE = web.AppKey("queue", Queue)
+def _created_at(booking: BookingView) -> datetime:
+    return datetime.fromisoformat(booking.fields["created_at"])

@@ -13,9 +13,9 @@ from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT
 from common.contracts.resources import Booking, Event, OperatorsEvent, RefundRetry
 from common.runtime import health, telemetry
 from common.runtime.web import Handler
-from gateway import bodies, docs, params, placing, session, views
-from gateway.ends import KINDS
-from gateway.guard import Who, guarded
+from gateway import docs, requests, schemas, session, views, waiting
+from gateway.access import Who, guarded
+from gateway.bookings import KINDS
 from gateway.settings import GatewaySettings
 
 READS = (BOOKING_QUERIES,)
@@ -73,26 +73,26 @@ _CREATE = (
 
 GUESTS = Route(
     "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
-    answers={201: bodies.GuestToken},
+    answers={201: schemas.GuestToken},
 )  # fmt: skip
 
 ROUTES = (
     Route(
         "GET", "/events", views.list_events, "List events by their start", "events",
-        mailboxes=READS, query=params.EventsQuery, answers={200: bodies.EventPage},
+        mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.EventPage},
     ),
     Route(
         "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
         mailboxes=READS, etag=True, answers={200: Event}, errors=(errors.EventNotFound, errors.NotFound),
     ),
     Route(
-        "POST", "/bookings", placing.create_booking, "Book seats", "bookings", Who.BEARER,
-        mailboxes=SELLS, body=bodies.NewBooking, headers=("Idempotency-Key", "Prefer"),
-        answers={201: Booking, 200: Booking, 202: (Booking, bodies.QueuedBooking)}, errors=_CREATE,
+        "POST", "/bookings", waiting.create_booking, "Book seats", "bookings", Who.BEARER,
+        mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"),
+        answers={201: Booking, 200: Booking, 202: (Booking, schemas.QueuedBooking)}, errors=_CREATE,
     ),
     Route(
         "GET", "/bookings", views.list_bookings, "List one's own bookings, newest first", "bookings", Who.BEARER,
-        mailboxes=READS, query=params.BookingsQuery, answers={200: bodies.BookingPage},
+        mailboxes=READS, query=requests.BookingsQuery, answers={200: schemas.BookingPage},
     ),
     Route(
         "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Who.BEARER,
@@ -100,7 +100,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/bookings/{id}/history", views.get_history, "Read what happened to a booking", "bookings",
-        Who.BEARER, mailboxes=READS, answers={200: bodies.TransitionPage}, errors=_BOOKING,
+        Who.BEARER, mailboxes=READS, answers={200: schemas.TransitionPage}, errors=_BOOKING,
     ),
     Route(
         "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Who.BEARER,
@@ -108,14 +108,14 @@ ROUTES = (
         answers={200: Booking, 202: Booking}, errors=(*_BOOKING, *_VERSIONED, errors.CancellationClosed),
     ),
     Route(
-        "POST", "/payment/create-intent", views.create_payment_intent, "Get what Stripe.js needs to pay",
-        "bookings", Who.BEARER, mailboxes=WRITES, body=bodies.NewPaymentIntent, headers=("Prefer",),
-        answers={200: bodies.PaymentIntent},
+        "POST", "/payment/create-intent", waiting.create_payment_intent, "Get what Stripe.js needs to pay",
+        "bookings", Who.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
+        answers={200: schemas.PaymentIntent},
         errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
-        Who.OPERATOR, mailboxes=READS, query=params.AdminEventsQuery, answers={200: bodies.OperatorsEventPage},
+        Who.OPERATOR, mailboxes=READS, query=requests.AdminEventsQuery, answers={200: schemas.OperatorsEventPage},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
@@ -124,12 +124,12 @@ ROUTES = (
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
+        mailboxes=WRITES, body=schemas.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
         errors=(*_KEYED, errors.Conflict),
     ),
     Route(
         "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
+        mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event},
         errors=(
             errors.EventNotFound, errors.NotFound, errors.TicketTypeNotFound, errors.TicketTypesOverLimit,
@@ -148,11 +148,11 @@ ROUTES = (
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,
-        mailboxes=READS, query=params.AdminBookingsQuery, answers={200: bodies.BookingPage},
+        mailboxes=READS, query=requests.AdminBookingsQuery, answers={200: schemas.BookingPage},
     ),
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
-        mailboxes=WRITES, body=bodies.NewRefund, body_required=False,
+        mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
         errors=(*_BOOKING, *_VERSIONED, errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
@@ -176,11 +176,11 @@ PAGES = (
 PROCESS = (
     Route(
         "GET", "/health/live", health.live, "Whether the process runs", "operations",
-        answers={200: bodies.HealthState},
+        answers={200: schemas.HealthState},
     ),
     Route(
         "GET", "/health/ready", health.ready, "Whether it can serve", "operations",
-        answers={200: bodies.HealthState, 503: bodies.HealthState},
+        answers={200: schemas.HealthState, 503: schemas.HealthState},
     ),
     Route("GET", "/metrics", telemetry.metrics, "Prometheus metrics", "operations", answers={200: "text/plain"}),
 )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import orjson
 import structlog
@@ -13,21 +13,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
-from common.contracts.resources import Booking
 from common.messaging.bus import Bus
 from common.runtime.outages import Away
 from common.runtime.web import TRACEPARENT
-from common.wiring import BUS
-from gateway.auth import AUTHENTICATOR, Authenticator, Identity
-from gateway.bodies import Auth, ClientMessage, Subscribe, Unsubscribe
-from gateway.door import DOOR, LIMITER, SNAPSHOTS, Door, Limiter, Snapshots, client_address
-from gateway.guard import SETTINGS, charge
-from gateway.live import HUB, Hub
-from gateway.notices import booking_topic, event_topic, operators_event_topic, owner_topic
-from gateway.queue import QUEUE, Queue, queue_topic, version_of
+from gateway.auth import Authenticator, Identity
+from gateway.bookings import BookingView, Json, redacted
+from gateway.hub import Hub, VersionedFrame, booking_topic, event_topic, owner_topic
+from gateway.keys import AUTHENTICATOR, HUB, SESSIONS, SETTINGS
+from gateway.limits import LoadShedder, RateLimiter, SubjectSlots, client_address
+from gateway.queue import QueuePositions
+from gateway.schemas import Auth, ClientMessage, Subscribe, Unsubscribe
 from gateway.settings import GatewaySettings
-from gateway.views import as_seen_by
-from gateway.websocket import Close, Socket, Topic, text_frame, upgrade
+from gateway.websocket import Close, Socket, Topic, state_frame, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
@@ -41,26 +38,31 @@ CLIENT_MESSAGE: TypeAdapter[Auth | Subscribe | Unsubscribe] = TypeAdapter(Client
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class SessionContext:
+    """What all sockets of a process share."""
+
+    settings: GatewaySettings
+    hub: Hub
+    bus: Bus
+    authenticator: Authenticator
+    rate_limiter: RateLimiter
+    load_shedder: LoadShedder
+    snapshot_slots: SubjectSlots
+    queue: QueuePositions
+
+
 class Session:
     """What one socket is allowed and has asked for."""
 
-    __slots__ = (
-        "_address", "_authenticator", "_bus", "_door", "_hub", "_identity", "_limiter", "_queue", "_settings",
-        "_snapshots", "_socket", "_subscriptions", "_traceparent",
-    )  # fmt: skip
+    __slots__ = ("_address", "_context", "_identity", "_socket", "_subscriptions", "_traceparent")
 
-    def __init__(self, app: web.Application, socket: Socket, traceparent: str, address: str) -> None:
+    def __init__(self, context: SessionContext, socket: Socket, traceparent: str, address: str) -> None:
+        """`address`: the client's, for the limit that guests of one address share."""
+        self._context = context
         self._socket = socket
         self._traceparent = traceparent
         self._address = address
-        self._settings: GatewaySettings = app[SETTINGS]
-        self._hub: Hub = app[HUB]
-        self._bus: Bus = app[BUS]
-        self._door: Door = app[DOOR]
-        self._snapshots: Snapshots = app[SNAPSHOTS]
-        self._queue: Queue = app[QUEUE]
-        self._limiter: Limiter = app[LIMITER]
-        self._authenticator: Authenticator = app[AUTHENTICATOR]
         self._identity: Identity | None = None
         self._subscriptions: set[Topic] = set()
 
@@ -71,17 +73,17 @@ class Session:
             wrong = 0
             while (message := await self._socket.receive()) is not None:
                 if message.type is WSMsgType.BINARY:
-                    self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
+                    self._context.hub.close(self._socket, Close.UNSUPPORTED_DATA)
                 elif not self._socket.closing:
                     wrong = 0 if await self._take(message.data) else wrong + 1
                     if wrong > WRONG_MAX:
-                        self._hub.close(self._socket, Close.POLICY_VIOLATION)
+                        self._context.hub.close(self._socket, Close.POLICY_VIOLATION)
         except WebSocketError as error:
-            self._hub.close(self._socket, Close(error.code))
+            self._context.hub.close(self._socket, Close(error.code))
         except Exception:
             log.exception("socket failed")
         finally:
-            self._hub.remove(self._socket)
+            self._context.hub.remove(self._socket)
 
     # --- who it is ----------------------------------------------------------------------------------------
 
@@ -90,23 +92,23 @@ class Session:
         try:
             identity = identity or await self._first_message()
         except (Unavailable, Away):
-            self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
+            self._context.hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
-            self._hub.close(self._socket, Close.UNAUTHORIZED)
+            self._context.hub.close(self._socket, Close.UNAUTHORIZED)
         else:
             self._identify(identity)
-            self._hub.subscribe(self._socket, owner_topic(identity.subject))
+            self._context.hub.subscribe(self._socket, owner_topic(identity.subject))
 
     async def _first_message(self) -> Identity:
         """The identity of the first message's token. Raises TimeoutError, ValidationError or Unauthorized."""
-        async with asyncio.timeout(self._settings.ws_auth_seconds):
+        async with asyncio.timeout(self._context.settings.ws_auth_seconds):
             message = await self._socket.receive()
         if message is None or message.type is not WSMsgType.TEXT:
             raise Unauthorized
         first = CLIENT_MESSAGE.validate_json(message.data)
         if not isinstance(first, Auth):
             raise Unauthorized
-        return await self._authenticator.identify(first.token)
+        return await self._context.authenticator.identify(first.token)
 
     def _identify(self, identity: Identity) -> None:
         self._identity = identity
@@ -114,7 +116,7 @@ class Session:
 
     async def _renew(self, token: str) -> None:
         assert self._identity is not None
-        identity = await self._authenticator.identify(token)
+        identity = await self._context.authenticator.identify(token)
         if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
             raise Forbidden("A socket stays with its subject and scope: open another")
         self._identify(identity)
@@ -126,7 +128,7 @@ class Session:
         about: dict[str, str] = {}
         try:
             assert self._identity is not None
-            charge(self._limiter, self._identity, self._address)
+            self._context.rate_limiter.charge(self._identity, self._address)
             try:
                 message = CLIENT_MESSAGE.validate_json(text)
             except ValidationError as error:
@@ -149,77 +151,72 @@ class Session:
     def _unsubscribe(self, message: Unsubscribe) -> None:
         target = self._topic(message)
         self._subscriptions.discard(target)
-        self._hub.unsubscribe(self._socket, target)
+        self._context.hub.unsubscribe(self._socket, target)
 
     async def _subscribe(self, message: Subscribe) -> None:
         """Listen first, then answer with the present state: nothing falls in between."""
         assert self._identity is not None
         target = self._topic(message)
         new = target not in self._subscriptions
-        if new and len(self._subscriptions) >= self._settings.ws_subscriptions_max:
-            raise InvalidRequest(f"A socket has at most {self._settings.ws_subscriptions_max} subscriptions")
+        if new and len(self._subscriptions) >= self._context.settings.ws_subscriptions_max:
+            raise InvalidRequest(
+                f"A socket has at most {self._context.settings.ws_subscriptions_max} subscriptions"
+            )
         # An owner hears of all their bookings anyway; an operator of any, without the client secret.
         if message.event_id is not None or self._identity.operator:
-            self._hub.subscribe(self._socket, target)
+            self._context.hub.subscribe(self._socket, target)
         self._subscriptions.add(target)
         try:
             await self._snapshot(target, message)
         except HoldfastError:
             if new:
                 self._subscriptions.discard(target)
-                self._hub.unsubscribe(self._socket, target)
+                self._context.hub.unsubscribe(self._socket, target)
             raise
 
     async def _snapshot(self, key: Topic, message: Subscribe) -> None:
         """Raises NotFound for what is not there, or not this client's to see."""
         assert self._identity is not None
+        context, name = self._context, "event" if message.booking_id is None else "booking"
         for _ in range(SNAPSHOT_TRIES):
-            async with self._snapshots.turn(self._identity.subject):
+            async with context.snapshot_slots.slot(self._identity.subject):
                 # Half of the room is for requests, whatever sockets ask.
-                self._door.enter((BOOKING_QUERIES,), SOCKETS_SHARE)
-                name, state = await self._state(message)
+                context.load_shedder.check((BOOKING_QUERIES,), SOCKETS_SHARE)
+                state = await self._state(message, self._identity)
             if state["version"] >= self._socket.last_seen(key):
-                frame = text_frame(orjson.dumps({"type": "snapshot", name: state}))
-                self._hub.send(self._socket, frame, key, state["version"])
-                self._follow_queue(name, state)
+                snapshot = state_frame("snapshot", name, orjson.dumps(state))
+                context.hub.send(self._socket, VersionedFrame(snapshot, key, state["version"]))
+                if name == "booking" and not self._identity.operator:
+                    # The owner hears of its position in the queue from now on.
+                    context.queue.hear(owner_topic(self._identity.subject), BookingView(state))
                 return
             # A newer change went out while the answer was on its way: ask again.
         raise Unavailable("The state changes too fast, try again")
 
-    def _follow_queue(self, name: str, state: dict[str, Any]) -> None:
-        """An owner who was shown a booking that waits for its intent hears of its place from now on."""
-        assert self._identity is not None
-        if name == "event" or self._identity.operator:
-            return
-        booking = Booking.model_validate(state)
-        self._queue.heard(owner_topic(self._identity.subject), booking)
-        place = booking.payment.queue_position
-        if place is not None:
-            self._socket.remember(queue_topic(booking.id), version_of(place))
-
-    async def _state(self, message: Subscribe) -> tuple[str, dict[str, Any]]:
-        assert self._identity is not None
-        timeout_s = self._settings.answer_seconds
+    async def _state(self, message: Subscribe, identity: Identity) -> Json:
+        """The booking or the event, as this client may see it."""
+        question: GetBooking | GetEvent
         if message.booking_id is not None:
-            question = GetBooking(booking_id=message.booking_id, owner=self._identity.owner)
-            booking = await self._ask(question, message.booking_id, timeout_s)
-            return "booking", as_seen_by(self._identity, booking)
-        assert message.event_id is not None
-        read = GetEvent(event_id=message.event_id, operator=self._identity.operator)
-        return "event", await self._ask(read, message.event_id, timeout_s)
-
-    async def _ask(self, question: GetBooking | GetEvent, subject: UUID, timeout_s: float) -> Any:
-        return await self._bus.ask(question, subject, timeout_s=timeout_s, traceparent=self._traceparent)
+            question = GetBooking(booking_id=message.booking_id, owner=identity.owner)
+        else:
+            assert message.event_id is not None
+            question = GetEvent(event_id=message.event_id, operator=identity.operator)
+        state: Json = await self._context.bus.ask(
+            question,
+            message.booking_id or message.event_id,
+            timeout_s=self._context.settings.answer_seconds,
+            traceparent=self._traceparent,
+        )
+        return redacted(state) if identity.operator and message.booking_id is not None else state
 
     def _topic(self, target: Subscribe | Unsubscribe) -> Topic:
         assert self._identity is not None
         if target.booking_id is not None:
-            return booking_topic(target.booking_id)
-        assert target.event_id is not None
-        return operators_event_topic(target.event_id) if self._identity.operator else event_topic(target.event_id)
+            return booking_topic(str(target.booking_id))
+        return event_topic(str(target.event_id), operators=self._identity.operator)
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._hub.send(self._socket, text_frame(orjson.dumps(message)))
+        self._context.hub.send(self._socket, text_frame(orjson.dumps(message)))
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -233,7 +230,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         address = client_address(request, app[SETTINGS].trusted_proxies)
         socket = app[HUB].add(request.transport)
         socket.take_over(request)
-        socket.reading = asyncio.create_task(
-            Session(app, socket, request[TRACEPARENT], address).run(identity), name="socket"
-        )
+        session = Session(app[SESSIONS], socket, request[TRACEPARENT], address)
+        socket.reading = asyncio.create_task(session.run(identity), name="socket")
     return response

@@ -1,15 +1,12 @@
-"""The REST of the gateway: each view turns a request into one question and its answer into a response."""
+"""The REST of the gateway: each view turns a request into one question at most, and its answer into a response."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import uuid5
 
 from aiohttp import web
 
-from common.contracts.currencies import exponent_of
-from common.contracts.errors import NothingToPay, Timeout
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     CancelBooking,
@@ -24,34 +21,29 @@ from common.contracts.messages import (
     Message,
     NewTicketType,
     RefundBooking,
-    RequestPayment,
     RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
-from common.contracts.resources import Booking
-from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
+from common.contracts.statuses import CancelReason
 from common.runtime.web import TRACEPARENT, json_response, read_body
 from common.wiring import BUS, CLOCK
 from gateway.auth import Identity, issue_guest
-from gateway.bodies import EventPatch, GuestToken, NewEvent, NewPaymentIntent, NewRefund, PaymentIntent
+from gateway.bookings import BookingView, Json, redacted
 from gateway.conditions import etag, if_match
-from gateway.ends import problem_of
-from gateway.guard import IDENTITY, SETTINGS
+from gateway.keys import IDENTITY, SETTINGS
 from gateway.operators import keyed_id, operator_request
-from gateway.params import (
+from gateway.requests import (
     AdminBookingsQuery,
     AdminEventsQuery,
     BookingsQuery,
     EventsQuery,
     encode_cursor,
     path_id,
-    preference,
     query,
     read,
 )
-from gateway.queue import QUEUE
-from gateway.waiters import WAITERS, Heard, decided
+from gateway.schemas import EventPatch, GuestToken, NewEvent, NewRefund
 
 
 async def ask(request: web.Request, message: Message, subject: object) -> Any:
@@ -64,15 +56,10 @@ async def ask(request: web.Request, message: Message, subject: object) -> Any:
     )
 
 
-def page(answer: dict[str, Any]) -> web.Response:
+def page(answer: Json) -> web.Response:
     following = answer.get("next")
     cursor = None if following is None else encode_cursor(following)
     return json_response({"items": answer["items"], "next_cursor": cursor})
-
-
-def as_seen_by(identity: Identity, booking: dict[str, Any]) -> dict[str, Any]:
-    """Operators see every booking; what it is paid with is its owner's alone."""
-    return Booking.model_validate(booking).redacted().model_dump(mode="json") if identity.operator else booking
 
 
 async def create_guest(request: web.Request) -> web.Response:
@@ -107,7 +94,7 @@ async def admin_get_event(request: web.Request) -> web.Response:
     return _event(await ask(request, GetEvent(event_id=event_id, operator=True), event_id))
 
 
-def _event(answer: dict[str, Any], status: int = 200, **headers: str) -> web.Response:
+def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
     """The ETag is of the event's terms: how many seats are left moves all the time."""
     return json_response(answer, status=status, headers={**headers, **etag(answer.get("terms_version"))})
 
@@ -184,15 +171,13 @@ async def admin_list_bookings(request: web.Request) -> web.Response:
     wanted = query(request, AdminBookingsQuery)
     message = ListBookings(before=wanted.cursor, operator=True, **wanted.model_dump(exclude={"cursor"}))
     answer = await ask(request, message, "bookings")
-    identity = request[IDENTITY]
-    return page({**answer, "items": [as_seen_by(identity, booking) for booking in answer["items"]]})
+    return page({**answer, "items": [redacted(booking) for booking in answer["items"]]})
 
 
 async def get_booking(request: web.Request) -> web.Response:
     id = path_id(request)
     identity = request[IDENTITY]
-    booking = await ask(request, GetBooking(booking_id=id, owner=identity.owner), id)
-    return json_response(as_seen_by(identity, booking), headers=etag(booking["version"]))
+    return _booking(identity, await ask(request, GetBooking(booking_id=id, owner=identity.owner), id))
 
 
 async def get_history(request: web.Request) -> web.Response:
@@ -211,7 +196,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
         request=by if identity.operator else None,
         if_match=if_match(request),
     )
-    return _moving(identity, await ask(request, message, id))
+    return _changed(identity, await ask(request, message, id))
 
 
 async def refund_booking(request: web.Request) -> web.Response:
@@ -225,48 +210,15 @@ async def refund_booking(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _moving(request[IDENTITY], await ask(request, message, id))
+    return _changed(request[IDENTITY], await ask(request, message, id))
 
 
-def _moving(identity: Identity, answer: dict[str, Any]) -> web.Response:
-    """200 for a booking that is settled, 202 while Stripe has still to answer."""
-    booking = Booking.model_validate(answer)
-    moving = booking.status is BookingStatus.PENDING or booking.payment.status is PaymentStatus.REFUND_PENDING
-    status = 202 if moving else 200
-    return json_response(as_seen_by(identity, answer), status=status, headers=etag(booking.version))
+def _changed(identity: Identity, answer: Json) -> web.Response:
+    """200 for a booking that has changed, 202 while Stripe has still to answer."""
+    return _booking(identity, answer, 202 if BookingView(answer).moving else 200)
 
 
-# --- paying -----------------------------------------------------------------------------------------------
-
-
-async def create_payment_intent(request: web.Request) -> web.Response:
-    """The intent belongs to the booking: asking again gives the same one."""
-    body = await read(request, NewPaymentIntent)
-    settings = request.app[SETTINGS]
-    wait_s = preference(request, settings.wait_seconds, settings.wait_max_seconds).wait_s
-    deadline = asyncio.get_running_loop().time() + wait_s
-    owner = request[IDENTITY].subject
-    message = RequestPayment(booking_id=body.booking_id, owner=owner, amount=body.amount, currency=body.currency)
-    with request.app[WAITERS].watch(body.booking_id, owner) as watch:
-        watch.tell(Heard(Booking.model_validate(await ask(request, message, body.booking_id))))
-        if not await watch.until(decided, deadline) or watch.heard is None:
-            place = None if watch.heard is None else request.app[QUEUE].place(watch.heard.booking)
-            known = {} if place is None else {"queue_position": place}
-            raise Timeout("The payment is still being prepared, try again", **known)
-    booking = watch.heard.booking
-    if (problem := problem_of(booking)) is not None:
-        raise problem
-    payment = booking.payment
-    if not booking.payable:
-        # Paid already, money on its way, or about to be cancelled.
-        raise NothingToPay(booking_status=booking.status, payment_status=payment.status, closing=booking.closing)
-    intent = PaymentIntent(
-        booking_id=booking.id,
-        payment_intent_id=payment.intent_id,
-        client_secret=payment.client_secret,
-        amount=booking.amount,
-        currency=booking.currency,
-        currency_exponent=exponent_of(booking.currency),
-        publishable_key=settings.stripe_publishable_key,
-    )
-    return json_response(intent.model_dump(mode="json"))
+def _booking(identity: Identity, answer: Json, status: int = 200) -> web.Response:
+    """Operators see every booking; what it is paid with is its owner's alone."""
+    shown = redacted(answer) if identity.operator else answer
+    return json_response(shown, status=status, headers=etag(answer["version"]))

@@ -71,6 +71,11 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def state_frame(type: str, name: str, json: bytes) -> bytes:
+    """The message that shows a client the state of what `name` says."""
+    return text_frame(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
+
+
 async def upgrade(request: web.Request) -> web.StreamResponse:
     """Answer that the connection is a WebSocket from now on. Raises MalformedRequest where it was not asked for."""
     try:

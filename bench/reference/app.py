@@ -24,9 +24,10 @@ from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.web import new_app, read_body
-from gateway.auth import AUTHENTICATOR, Authenticator, SecretKey
-from gateway.bodies import NewBooking, NewEvent
-from gateway.params import idempotency_key, path_id, read
+from gateway.auth import Authenticator, SecretKey
+from gateway.keys import AUTHENTICATOR
+from gateway.requests import idempotency_key, path_id, read
+from gateway.schemas import NewBooking, NewEvent
 from payment.models import Payment
 from payment.stripe_api import open_client
 from payment.webhook import verify
@@ -42,7 +43,7 @@ async def create_booking(request: web.Request) -> web.Response:
     body = await read(request, NewBooking)
     id = booking_id(identity.subject, idempotency_key(request))
     booking, created = await orders.hold(id, identity.subject, body, request.app[SETTINGS].hold_seconds)
-    if orders.shown(booking).undecided:
+    if orders.shown(booking).queued:
         booking = await orders.make_payable(booking, request.app[STRIPE])
         await _notify(request.app, booking)
     return _json(orders.shown(booking).model_dump_json(), 201 if created else 200)

@@ -16,7 +16,7 @@ from common.contracts import errors, resources
 from common.contracts.ids import uuid7
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentError
-from gateway.bodies import NewBooking, NewEvent
+from gateway.schemas import NewBooking, NewEvent
 from payment.domain import Picture
 from payment.models import Payment
 from payment.models import StripeEvent as StoredEvent

@@ -50,9 +50,14 @@ def entity_tag(version: int) -> str:
 PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})
 
 
-def is_payable(status: BookingStatus, payment: PaymentStatus, closing: str | None) -> bool:
+def is_payable(status: str, payment: str, closing: str | None) -> bool:
     """Whether the owner of such a booking can pay it now, and so is shown the client secret."""
-    return status is BookingStatus.PENDING and payment in PAYABLE and closing is None
+    return status == BookingStatus.PENDING and payment in PAYABLE and closing is None
+
+
+def is_undecided(status: str, payment: str) -> bool:
+    """Whether such a booking is pending, and its client can do nothing yet: its intent is being made."""
+    return status == BookingStatus.PENDING and payment == PaymentStatus.CREATING
 
 
 class Item(Resource):
@@ -124,14 +129,9 @@ class Booking(Resource):
         return shown and is_payable(self.status, payment.status, self.closing)
 
     @property
-    def undecided(self) -> bool:
-        """Pending, and the client can do nothing yet: its intent is being made."""
-        return self.status is BookingStatus.PENDING and self.payment.status is PaymentStatus.CREATING
-
-    @property
     def queued(self) -> bool:
         """Undecided, and still wanted: it has a place in the queue in front of Stripe."""
-        return self.undecided and self.closing is None
+        return is_undecided(self.status, self.payment.status) and self.closing is None
 
     def at_place(self, place: int) -> Booking:
         """The same, with its place in that queue."""

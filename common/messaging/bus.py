@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import orjson
 import structlog
 from redis.asyncio import Redis
 
 from common.contracts.errors import Timeout, Unavailable, error_for
 from common.contracts.ids import uuid7
-from common.contracts.messages import NOTIFICATIONS, Message, Reply
-from common.messaging.envelope import Envelope, Undecodable, UnknownType, decode, tell
+from common.contracts.messages import NOTIFICATIONS, TYPES, Message, Reply
+from common.messaging.envelope import Envelope, tell
 from common.messaging.redis import ANSWER_TIMEOUT_S, Command
-from common.messaging.streams import Entry, Tail
+from common.messaging.streams import Fields, Tail
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import RedisAway, log_away, said
@@ -185,21 +186,25 @@ class Bus:
             del self._asked[correlation]
             self.awaited[question.stream] -= 1
 
-    def _resolve(self, reply: Envelope) -> None:
-        future = self._asked.get(reply.correlationid)
+    def _resolve(self, fields: Fields) -> None:
+        """Hand a reply to its asker. Its `result` is JSON, which is passed on or read there."""
+        future = self._asked.get(fields.get(b"correlationid", b"").decode())
         if future is None or future.done():
             return  # the asker gave up
-        message = reply.message
-        assert isinstance(message, Reply)
-        if message.error is not None:
-            future.set_exception(error_for(message.error, message.detail, message.extra))
+        try:
+            reply = dict(orjson.loads(fields[b"data"]))
+        except (KeyError, TypeError, ValueError):
+            log.warning("undecodable", stream=self._replies)
+            return
+        if (error := reply.get("error")) is not None:
+            future.set_exception(error_for(error, reply.get("detail", ""), reply.get("extra", {})))
         else:
-            future.set_result(message.result)
+            future.set_result(reply.get("result"))
 
     async def listen(
         self,
         blocking: Redis,
-        on_notification: Callable[[Envelope], None],
+        on_news: Callable[[type[Message], bytes], None],
         on_missed: Callable[[], None],
         *,
         block_ms: int,
@@ -207,6 +212,7 @@ class Bus:
     ) -> None:
         """Take in replies and notifications until cancelled; goes on where it was when Redis comes back.
 
+        `on_news` is called with the class and the data, JSON, of each notification: most of it is only passed on.
         `on_missed` is called soon after notifications may have been lost.
         """
         tail = Tail(blocking, (NOTIFICATIONS, self._replies))
@@ -217,8 +223,8 @@ class Bus:
             try:
                 await tail.start()
                 # Not heard of for now, it is asked without waiting whether all is well again.
-                for stream, entry in await tail.read(READ_MAX, block_ms if gate.reason is None else 1):
-                    self._take(stream, entry, on_notification)
+                for _, entry in await tail.read(READ_MAX, block_ms if gate.reason is None else 1):
+                    self._take(entry.fields, on_news)
                 if gate.reason is not None or time.monotonic() >= next_look:
                     if await tail.missed():
                         on_missed()
@@ -231,18 +237,12 @@ class Bus:
                 gate.close(said(away))
                 await asyncio.sleep(backoff.next())
 
-    def _take(self, stream: str, entry: Entry, on_notification: Callable[[Envelope], None]) -> None:
-        try:
-            envelope = decode(stream, entry).envelope
-        except UnknownType:
-            return  # news of a newer release, for those who know it
-        except Undecodable as error:
-            log.warning("undecodable", stream=stream, entry=entry.id.decode(), error=str(error))
-            return
-        if isinstance(envelope.message, Reply):
-            self._resolve(envelope)
-        else:
-            on_notification(envelope)
+    def _take(self, fields: Fields, on_news: Callable[[type[Message], bytes], None]) -> None:
+        kind = TYPES.get(fields.get(b"type", b"").decode(errors="replace"))
+        if kind is Reply:
+            self._resolve(fields)
+        elif kind is not None:  # else news of a newer release, for those that know it
+            on_news(kind, fields.get(b"data", b""))
 
 
 def _lost(sent: asyncio.Future[None]) -> None:

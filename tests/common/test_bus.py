@@ -13,7 +13,15 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, Timeout, Unavailable
-from common.contracts.messages import BOOKING_QUERIES, NOTIFICATIONS, BookingChanged, GetEvent, Reply, SyncPayment
+from common.contracts.messages import (
+    BOOKING_QUERIES,
+    NOTIFICATIONS,
+    BookingChanged,
+    GetEvent,
+    Message,
+    Reply,
+    SyncPayment,
+)
 from common.contracts.resources import Booking
 from common.messaging import bus as bus_module
 from common.messaging.bus import Bus, replies_stream
@@ -29,8 +37,9 @@ from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
 CHANGED = cast(BookingChanged, EXAMPLES[BookingChanged])
 
 
-def changed() -> Envelope:
-    return tell(CHANGED, CHANGED.booking.id)
+def changed(version: int = 1) -> Envelope:
+    booking = CHANGED.booking.model_copy(update={"version": version})
+    return tell(CHANGED.model_copy(update={"booking": booking}), booking.id)
 
 
 class Listener:
@@ -40,13 +49,16 @@ class Listener:
         self.bus = stage.bus
         self.stage = stage
         self.gate = Gate("notifications")
-        self.heard: list[Envelope] = []
+        self.heard: list[Message] = []
         self.missed = asyncio.Event()
+
+    def hear(self, kind: type[Message], data: bytes) -> None:
+        self.heard.append(kind.of_json(data))
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Listener]:
         task = asyncio.create_task(
-            self.bus.listen(self.stage.blocking, self.heard.append, self.missed.set, block_ms=20, gate=self.gate)
+            self.bus.listen(self.stage.blocking, self.hear, self.missed.set, block_ms=20, gate=self.gate)
         )
         try:
             await self.gate.opened.wait()
@@ -249,15 +261,15 @@ async def test_everybody_hears_notifications(stage: Stage) -> None:
     async with Listener(stage).listening() as one, Listener(stage).listening() as two:
         await stage.bus.publish([sent := changed()])
         await until(lambda: one.heard and two.heard)
-    assert one.heard == two.heard == [sent]
+    assert one.heard == two.heard == [sent.message]
 
 
 async def test_what_was_told_before_is_not_heard(stage: Stage) -> None:
     await stage.bus.publish([changed()])
     async with Listener(stage).listening() as listener:
-        await stage.bus.publish([late := changed()])
+        await stage.bus.publish([late := changed(2)])
         await until(lambda: listener.heard)
-    assert listener.heard == [late]
+    assert listener.heard == [late.message]
 
 
 async def test_what_is_no_notification_is_passed_over(stage: Stage) -> None:
@@ -266,7 +278,7 @@ async def test_what_is_no_notification_is_passed_over(stage: Stage) -> None:
         await stage.redis.xadd(replies_stream("one"), {"type": "reply", "data": "[]"})
         await stage.bus.publish([sent := changed()])
         await until(lambda: listener.heard)
-    assert listener.heard == [sent]
+    assert listener.heard == [sent.message]
 
 
 async def test_news_of_a_newer_release_is_passed_over_quietly(stage: Stage) -> None:
@@ -276,7 +288,7 @@ async def test_news_of_a_newer_release_is_passed_over_quietly(stage: Stage) -> N
                 await stage.redis.xadd(stream, {"type": "of_a_newer_release", "data": "x"})
             await stage.bus.publish([sent := changed()])
             await until(lambda: listener.heard)
-    assert (listener.heard, logs) == ([sent], [])
+    assert (listener.heard, logs) == ([sent.message], [])
 
 
 async def test_a_listener_of_a_replica_is_not_ready(own_stage: Stage) -> None:
@@ -289,28 +301,28 @@ async def test_a_listener_of_a_replica_is_not_ready(own_stage: Stage) -> None:
         await own_stage.bus.publish([sent := changed()])
         await until(lambda: listener.gate.reason is None)
         await until(lambda: listener.heard)
-    assert listener.heard == [sent]
+    assert listener.heard == [sent.message]
 
 
 async def test_listening_goes_on_after_a_restart_of_redis(own_stage: Stage, own_redis: RedisServer) -> None:
     async with Listener(own_stage).listening() as listener:
-        await own_stage.bus.publish([before := changed()])
+        await own_stage.bus.publish([before := changed(1)])
         await until(lambda: listener.heard)
         await own_redis.stop()
         await until(lambda: listener.gate.reason is not None)
         await own_redis.start()
-        await own_stage.bus.publish([after := changed()])
+        await own_stage.bus.publish([after := changed(2)])
         await until(lambda: len(listener.heard) == 2)
         await until(lambda: listener.gate.reason is None)
         asking = ask(own_stage)
         await own_stage.bus.publish(answer(await question(own_stage), "answered"))
         assert await asking == "answered"
-    assert listener.heard == [before, after]
+    assert listener.heard == [before.message, after.message]
 
 
 async def test_listening_goes_on_though_redis_lost_everything(stage: Stage) -> None:
     async with Listener(stage).listening() as listener:
-        before, after, third = changed(), changed(), changed()
+        before, after, third = (changed(version) for version in range(3))
         # By a clock that was ahead of the one that Redis has now.
         await stage.redis.xadd(NOTIFICATIONS, before.fields("/test"), id="9999999999999-0")  # type: ignore[arg-type]
         await until(lambda: listener.heard)
@@ -319,7 +331,7 @@ async def test_listening_goes_on_though_redis_lost_everything(stage: Stage) -> N
         await until(lambda: len(listener.heard) == 2)
         await stage.bus.publish([third])
         await until(lambda: len(listener.heard) == 3)
-    assert listener.heard == [before, after, third]
+    assert listener.heard == [before.message, after.message, third.message]
 
 
 @pytest.fixture

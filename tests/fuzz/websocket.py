@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.contracts.errors import ERRORS
 from common.contracts.resources import Booking, Event, OperatorsEvent
-from gateway.live import CLOSE_MEANINGS
+from gateway.hub import CLOSE_MEANINGS
 from tests.acceptance.client import Json
 from tests.fuzz.examples import JSON, Progress, tried
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawSocket

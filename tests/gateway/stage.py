@@ -28,7 +28,7 @@ from common.runtime.settings import ActorSettings, load
 from common.runtime.telemetry import Metrics
 from common.wiring import CLOCK
 from gateway.app import build_app
-from gateway.door import DOOR
+from gateway.keys import LOAD_SHEDDER
 from gateway.settings import GatewaySettings
 
 Client = TestClient[Any, Any]
@@ -177,7 +177,7 @@ async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> 
     app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):
-            await app[DOOR].listening.opened.wait()
+            await app[LOAD_SHEDDER].listening.opened.wait()
             await app[CLOCK].measure()
         yield client
 
@@ -197,7 +197,7 @@ def booking(
 ) -> Booking:
     """A booking as its owner may see it."""
     payable = payment in ("awaiting", "action_required")
-    return Booking.model_validate(
+    seen = Booking.model_validate(
         {
             "id": id or uuid4(),
             "event_id": EVENT_ID,
@@ -217,6 +217,7 @@ def booking(
             "updated_at": "2030-01-01T00:00:00Z",
         }
     )
+    return Booking.model_validate(seen.model_dump())  # with all that is in it set, as the booking actor sends it
 
 
 def as_json(state: Booking | Event) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def placed(state: Booking, created: bool = True) -> dict[str, Any]:
 
 
 def event(id: UUID = EVENT_ID, *, version: int = 1, available: int = 10, name: str = "Concert") -> Event:
-    return Event.model_validate(
+    seen = Event.model_validate(
         {
             "id": id,
             "name": name,
@@ -250,6 +251,7 @@ def event(id: UUID = EVENT_ID, *, version: int = 1, available: int = 10, name: s
             "version": version,
         }
     )
+    return Event.model_validate(seen.model_dump())
 
 
 def operators_event(*, version: int = 1, cancelled: int | None = None, held: int = 0) -> OperatorsEvent:
@@ -260,7 +262,7 @@ def operators_event(*, version: int = 1, cancelled: int | None = None, held: int
         refunds = dict.fromkeys(Refunds.model_fields, 0)
         counted = {"bookings": 100, "cancelled": cancelled, "refunds": refunds, "finished": cancelled == 100}
         seen |= {"called_off_at": "2030-01-01T00:00:00Z", "on_sale": False, "progress": counted}
-    return OperatorsEvent.model_validate(seen)
+    return OperatorsEvent.model_validate(OperatorsEvent.model_validate(seen).model_dump())
 
 
 async def flush(url: str) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.params import encode_cursor
+from gateway.requests import encode_cursor
 from tests.gateway.stage import (
     EVENT_ID,
     TICKET_TYPE_ID,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import make_mocked_request, unused_port
-from prometheus_client import CollectorRegistry
 
 from common.contracts.errors import TooManyRequests, Unavailable
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS, CreateBooking, GetEvent
 from common.messaging.redis import connect
-from gateway.door import DOOR, Limiter, Turns, client_address
+from gateway.keys import LOAD_SHEDDER
+from gateway.limits import RateLimiter, RequestSlots, client_address
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -34,11 +34,11 @@ BOOK = {"event_id": str(EVENT_ID), "quantity": 1}
 async def test_a_mailbox_over_its_limit_turns_bookings_away(start: Gateway, redis_url: str, mailbox: str) -> None:
     """With when to come back; what only reads still works; and again when there is room."""
     gateway = await start(mailbox_limit=2, wait_seconds=0.01, mailbox_sample_ms=10_000)
-    door = gateway.app[DOOR]
+    shedder = gateway.app[LOAD_SHEDDER]
     redis = connect(redis_url)
     for _ in range(3):
         await redis.xadd(mailbox, {"some": "work"})
-    await door.sample()
+    await shedder.sample()
     response = await gateway.post("/bookings", json=BOOK, headers=bearer())
     assert (response.status, (await response.json())["code"]) == (503, "unavailable")
     assert 1 <= int(response.headers["Retry-After"]) <= 5
@@ -48,7 +48,7 @@ async def test_a_mailbox_over_its_limit_turns_bookings_away(start: Gateway, redi
         assert (await gateway.get(f"/events/{EVENT_ID}")).status == 200
         actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
         await redis.delete(mailbox)
-        await door.sample()
+        await shedder.sample()
         assert (await gateway.post("/bookings", json=BOOK, headers=bearer())).status == 201
     await redis.aclose()
 
@@ -58,7 +58,7 @@ async def test_questions_over_the_limit_are_turned_away_too(start: Gateway, redi
     redis = connect(redis_url)
     for _ in range(2):
         await redis.xadd(BOOKING_QUERIES, {"some": "work"})
-    await gateway.app[DOOR].sample()
+    await gateway.app[LOAD_SHEDDER].sample()
     assert (await gateway.get("/events")).status == 503
     await redis.aclose()
 
@@ -67,7 +67,7 @@ async def test_redis_away_is_503_and_heals_by_itself(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, unused_port())
     await server.start()
     async with serving(server.url) as gateway:
-        listening = gateway.app[DOOR].listening
+        listening = gateway.app[LOAD_SHEDDER].listening
         socket = await gateway.ws_connect("/ws", headers=bearer())
         await server.stop()
         response = await gateway.post("/bookings", json=BOOK, headers=bearer())
@@ -118,8 +118,8 @@ async def test_a_subject_that_asks_too_often_is_told_when_to_come_back(
 
 def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("gateway.door.time.monotonic", lambda: now)
-    limiter = Limiter(2)
+    monkeypatch.setattr("gateway.limits.time.monotonic", lambda: now)
+    limiter = RateLimiter(2)
     for _ in range(4):
         limiter.take("a")  # two seconds' worth at once
     for _ in range(3):
@@ -161,17 +161,15 @@ def test_only_our_own_proxies_say_where_a_client_is(proxies: int, forwarded: str
 
 
 async def test_no_more_have_their_turn_at_once_than_may() -> None:
-    """The others wait, and come in the order in which they asked; a turn can be over before its end, and once."""
-    turns, order, go_on = Turns(1, 10, CollectorRegistry()), [], asyncio.Event()
+    """The others wait, and come in the order in which they asked."""
+    slots, order, go_on = RequestSlots(1, 10), [], asyncio.Event()
 
     async def work(number: int) -> None:
-        async with turns.turn() as over:
+        async with slots.slot():
             order.append(number)
-            over()
-            over()
-            await go_on.wait()
+        await go_on.wait()
 
-    async with turns.turn():
+    async with slots.slot():
         waiting = [asyncio.create_task(work(number)) for number in range(3)]
         await asyncio.sleep(0)
         assert order == []
@@ -180,18 +178,18 @@ async def test_no_more_have_their_turn_at_once_than_may() -> None:
     assert order == [0, 1, 2]
     go_on.set()
     await asyncio.gather(*waiting)
-    async with turns.turn():
+    async with slots.slot():
         pass
 
 
 async def test_whose_turn_does_not_come_is_told_when_to_come_back() -> None:
-    turns = Turns(1, 0.01, CollectorRegistry())
-    async with turns.turn():
+    slots = RequestSlots(1, 0.01)
+    async with slots.slot():
         with pytest.raises(Unavailable) as refused:
-            async with turns.turn():
+            async with slots.slot():
                 pass
     assert refused.value.extra["retry_after"] >= 1
-    async with turns.turn():
+    async with slots.slot():
         pass
 
 

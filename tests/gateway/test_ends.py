@@ -10,10 +10,11 @@ import pytest
 from aiohttp import ClientResponse
 
 from booking.state import Reason
+from common.contracts.errors import HoldfastError
 from common.contracts.messages import CreateBooking, RequestPayment
 from common.contracts.resources import Booking
-from common.contracts.statuses import PaymentStatus
-from gateway.ends import problem_of
+from common.contracts.statuses import BookingStatus, PaymentStatus
+from gateway.bookings import BookingView
 from tests.gateway.stage import Client, ScriptedBooking, as_json, bearer, booking, placed
 from tests.gateway.test_bookings import ID, ITEMS, creating, keyed
 
@@ -37,13 +38,17 @@ def ended(reason: str, payment: str = "none") -> Booking:
     return booking(ID, status=status, reason=reason, payment=payment, version=3)
 
 
+def problem_of(state: Booking) -> HoldfastError | None:
+    return BookingView(as_json(state)).problem()
+
+
 def test_every_reason_has_its_problem() -> None:
     """Also one that a later release adds; a booking that has not ended has none."""
     assert set(CODES) == set(Reason)
     assert {reason: problem_of(ended(reason)).code for reason in Reason} == CODES  # type: ignore[union-attr]
     assert problem_of(ended("some_day")).code == "booking_cancelled"  # type: ignore[union-attr]
     for status in ("pending", "confirmed"):
-        assert problem_of(ended("by_customer").model_copy(update={"status": status})) is None
+        assert problem_of(ended("by_customer").model_copy(update={"status": BookingStatus(status)})) is None
 
 
 async def told(response: ClientResponse) -> tuple[int, Any]:

@@ -13,8 +13,7 @@ from common.contracts.messages import BOOKING_QUERIES, GetEvent
 from common.messaging.redis import connect
 from gateway.app import SNAPSHOTS_EACH
 from gateway.auth import GUEST, Identity
-from gateway.door import Limiter
-from gateway.guard import GUESTS_PER_ADDRESS, charge
+from gateway.limits import GUESTS_PER_ADDRESS, RateLimiter
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, acting, as_json, bearer, event
@@ -114,17 +113,17 @@ async def test_requests_are_bound_before_the_length_is_known_anew(start: Gateway
 
 
 def test_all_guests_of_one_address_have_a_bound_together() -> None:
-    limiter = Limiter(1)
+    limiter = RateLimiter(1)
     let_in = 0
     for number in range(100):
         try:
-            charge(limiter, Identity(f"{GUEST}{number}", False, 0.0), "1.1.1.1")
+            limiter.charge(Identity(f"{GUEST}{number}", False, 0.0), "1.1.1.1")
         except TooManyRequests:
             continue
         let_in += 1
     assert let_in == 2 * GUESTS_PER_ADDRESS  # two seconds' worth
-    charge(limiter, Identity(f"{GUEST}of another", False, 0.0), "2.2.2.2")
-    charge(limiter, Identity("customer", False, 0.0), "1.1.1.1")
+    limiter.charge(Identity(f"{GUEST}of another", False, 0.0), "2.2.2.2")
+    limiter.charge(Identity("customer", False, 0.0), "1.1.1.1")
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/admin/events"])

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.resources import Booking, Event
-from gateway import bodies
+from gateway import schemas as models
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client
 
@@ -132,7 +132,7 @@ async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_somet
     assert nullable == wanted
     for name in schema["properties"].keys() - wanted:
         with pytest.raises(ValidationError):
-            getattr(bodies, model).model_validate(sent | {name: None})
+            getattr(models, model).model_validate(sent | {name: None})
     assert all("default" not in value for value in schema["properties"].values())
 
 

@@ -16,9 +16,10 @@ from booking.queue import SAMPLED
 from common.contracts.messages import CreateBooking, GetBooking, QueueMoved, RequestPayment
 from common.contracts.resources import Booking
 from gateway import queue
-from gateway.live import HUB
-from gateway.notices import owner_topic
-from gateway.queue import QUEUE, Picture
+from gateway.bookings import BookingView
+from gateway.hub import owner_topic
+from gateway.keys import HUB, QUEUE_POSITIONS
+from gateway.queue import QueueSample
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, placed
 
@@ -36,6 +37,10 @@ def creating(number: int, *, version: int = 1, id: UUID | None = None, **payment
 
 def payable(state: Booking) -> Booking:
     return booking(state.id, version=state.version + 1)
+
+
+def view(state: Booking) -> BookingView:
+    return BookingView(as_json(state))
 
 
 def moved(keys: list[Key], interval_ms: int = 60_000) -> QueueMoved:
@@ -65,8 +70,8 @@ async def heard(socket: ClientWebSocketResponse[Any]) -> dict[str, Any]:
 
 async def tell(gateway: Client, keys: list[Key]) -> None:
     """The gateway hears of the queue, and has told what it tells of it."""
-    gateway.app[QUEUE].moved(moved(keys))
-    await gateway.app[QUEUE].tell()
+    gateway.app[QUEUE_POSITIONS].moved(moved(keys))
+    await gateway.app[QUEUE_POSITIONS].send()
 
 
 def said(state: Booking, place: int) -> dict[str, Any]:
@@ -147,18 +152,18 @@ async def test_who_has_gone_is_not_followed(gateway: Client, actor: ScriptedBook
     mine = creating(1)
     await actor.change("alice", mine)
     await heard(socket)
-    assert mine.id in gateway.app[QUEUE]._followed
+    assert str(mine.id) in gateway.app[QUEUE_POSITIONS]._followed
     await socket.close()
     await gateway.get("/health/live")
     assert not gateway.app[HUB].has(owner_topic("alice"))
     await tell(gateway, [key(mine)])
-    assert gateway.app[QUEUE]._followed == {}
+    assert gateway.app[QUEUE_POSITIONS]._followed == {}
 
 
 async def test_work_for_one_picture_is_bounded_and_all_have_their_turn(
     gateway: Client, actor: ScriptedBooking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "TOLD_MAX", 4)
+    monkeypatch.setattr(queue, "SENT_MAX", 4)
     socket = await connect(gateway)
     mine = [creating(1000 + number) for number in range(10)]
     await actor.change("alice", *mine)
@@ -203,13 +208,13 @@ async def test_an_intent_that_takes_longer_says_the_place(start: Gateway, actor:
 
 
 async def test_an_old_picture_says_nothing(gateway: Client, actor: ScriptedBooking) -> None:
-    known = gateway.app[QUEUE]
+    known = gateway.app[QUEUE_POSITIONS]
     mine = creating(1)
     known.moved(moved([key(mine)], interval_ms=0))
-    assert known.place(mine) is None
+    assert known.position(view(mine)) is None
     await tell(gateway, [key(mine)])
-    assert known.place(mine) == 0
-    assert known.place(payable(mine)) is None
+    assert known.position(view(mine)) == 0
+    assert known.position(view(payable(mine))) is None
 
 
 # --- the picture ------------------------------------------------------------------------------------------
@@ -224,9 +229,9 @@ def test_a_place_read_off_a_picture_is_exact_in_front_and_within_a_tenth_behind(
         for _ in range(random.choice((1, 1, 1, 30)))
     ]
     keys.sort()
-    picture = Picture(moved(keys))
+    picture = QueueSample(moved(keys))
     for place, (created_at, id) in enumerate(keys):
-        seen = picture.place(created_at, id)
+        seen = picture.position(created_at, id)
         assert seen is not None
         assert seen == place if place <= 32 else abs(seen - place) <= place / 10, (place, seen)
 
@@ -234,7 +239,7 @@ def test_a_place_read_off_a_picture_is_exact_in_front_and_within_a_tenth_behind(
 def test_places_hardly_rise_while_the_queue_empties() -> None:
     keys = sorted(others(5000))
     at = 4000
-    seen = [Picture(moved(keys[gone:])).place(*keys[at]) for gone in range(0, at + 1, 50)]
+    seen = [QueueSample(moved(keys[gone:])).position(*keys[at]) for gone in range(0, at + 1, 50)]
     known = [place for place in seen if place is not None]
     assert len(known) == len(seen)
     assert known[-1] == 0
@@ -243,7 +248,7 @@ def test_places_hardly_rise_while_the_queue_empties() -> None:
 
 def test_who_is_not_in_the_picture_has_no_place() -> None:
     keys = others(40, 100)
-    picture = Picture(moved(keys))
-    assert picture.place(*key(creating(1))) is None
-    assert picture.place(*key(creating(9999))) is None
-    assert Picture(moved([])).place(*keys[0]) is None
+    picture = QueueSample(moved(keys))
+    assert picture.position(*key(creating(1))) is None
+    assert picture.position(*key(creating(9999))) is None
+    assert QueueSample(moved([])).position(*keys[0]) is None

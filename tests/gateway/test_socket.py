@@ -17,8 +17,8 @@ from common.contracts.errors import EventNotFound, NotFound, Unavailable
 from common.contracts.messages import EventChanged, GetBooking, GetEvent
 from common.runtime.outages import Away
 from gateway.auth import Authenticator
-from gateway.live import HUB, Change
-from gateway.notices import owner_topic
+from gateway.hub import VersionedFrame, owner_topic
+from gateway.keys import HUB
 from gateway.websocket import text_frame
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
@@ -377,7 +377,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
     while hub.has(owner_topic("alice")):
         version += 1
         assert version < 2000, "never closed"
-        hub.broadcast(owner_topic("alice"), Change(("booking", "k"), version, frame))
+        hub.broadcast(owner_topic("alice"), VersionedFrame(frame, ("booking", "k"), version))
         await asyncio.sleep(0)
     received = 0
     async with asyncio.timeout(10):

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gateway import bodies, params
-from gateway.bodies import ClientMessage, NewBooking
+from gateway import requests, schemas
+from gateway.schemas import ClientMessage, NewBooking
 from gateway.values import Id, Label
 
 ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
@@ -63,8 +63,8 @@ def test_an_id(value: str) -> None:
 
 
 def _sent_models() -> list[type[BaseModel]]:
-    kinds = [*vars(bodies).values(), *vars(params).values()]
-    sent = (bodies.Body, params.NoQuery, params.PageQuery)
+    kinds = [*vars(schemas).values(), *vars(requests).values()]
+    sent = (schemas.Body, requests.PageQuery)
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, sent)]
 
 

@@ -49,7 +49,7 @@ async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
     bus = Bus(redis, source="/races", instance="races")
     gate = Gate("races")
     listening = asyncio.create_task(
-        bus.listen(blocking, lambda _: None, lambda: None, block_ms=BLOCK_MS, gate=gate), name="listen"
+        bus.listen(blocking, lambda *_: None, lambda: None, block_ms=BLOCK_MS, gate=gate), name="listen"
     )
     await gate.opened.wait()
     yield bus

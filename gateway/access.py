@@ -8,14 +8,8 @@ from aiohttp import web
 
 from common.contracts.errors import Forbidden, Unauthorized
 from common.runtime.web import Handler
-from gateway.auth import AUTHENTICATOR, Identity
-from gateway.door import DOOR, LIMITER, Limiter, client_address
-from gateway.settings import GatewaySettings
-
-SETTINGS = web.AppKey("settings", GatewaySettings)
-IDENTITY = web.RequestKey("identity", Identity)
-# The rates of this many may be used by all guests of one address: a household, an office, a café.
-GUESTS_PER_ADDRESS = 20
+from gateway.keys import AUTHENTICATOR, IDENTITY, LOAD_SHEDDER, RATE_LIMITER, SETTINGS
+from gateway.limits import client_address
 
 
 class Who(StrEnum):
@@ -24,33 +18,26 @@ class Who(StrEnum):
     OPERATOR = "operator"
 
 
-def charge(limiter: Limiter, identity: Identity, address: str) -> None:
-    """Take one request of `identity`'s. Raises TooManyRequests. Guests of one address also have a bound together: a
-    new guest costs one request, and would else bring a whole rate of its own."""
-    limiter.take(identity.subject)
-    if identity.guest:
-        limiter.take(f"guests {address}", GUESTS_PER_ADDRESS)
-
-
 def guarded(view: Handler, who: Who, mailboxes: tuple[str, ...]) -> Handler:
     """`view`, reached only by those who may, when `mailboxes` (those it adds to) have room."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         app = request.app
+        limiter = app[RATE_LIMITER]
         address = client_address(request, app[SETTINGS].trusted_proxies)
         if who is Who.ANYONE:
-            app[LIMITER].take(address)
+            limiter.take(address)
         else:
             try:
                 identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
             except Unauthorized:
-                app[LIMITER].take(address)  # no subject that could be bounded
+                limiter.take(address)  # no subject that could be bounded
                 raise
-            charge(app[LIMITER], identity, address)
+            limiter.charge(identity, address)
             if who is Who.OPERATOR and not identity.operator:
                 raise Forbidden("Only operators may do this")
         if mailboxes:
-            app[DOOR].enter(mailboxes)
+            app[LOAD_SHEDDER].check(mailboxes)
         return await view(request)
 
     return handle

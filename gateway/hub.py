@@ -1,4 +1,4 @@
-"""The WebSocket hub: carries changes to sockets by topic. Knows no domain beyond topic, version and payload.
+"""The WebSocket hub: carries frames to sockets by topic. Knows no domain beyond topic, version and frame.
 
 A frame is built once for all of its sockets and written straight to their transports: there is no queue for each
 socket, the transport's buffer is the queue. A socket whose buffer is over the limit is closed with 1013, and the
@@ -11,10 +11,9 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
-from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.websocket import CLOSE_SECONDS, Close, Socket, Topic
@@ -25,7 +24,6 @@ RENEW_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 
 log = structlog.get_logger()
-
 
 CLOSE_MEANINGS = {
     Close.GOING_AWAY: "This process stops: connect again, and reach another",
@@ -39,16 +37,29 @@ CLOSE_MEANINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+def owner_topic(owner: str) -> Topic:
+    return ("owner", owner)
+
+
+def booking_topic(booking_id: str) -> Topic:
+    """For operators: without the client secret."""
+    return ("booking", booking_id)
+
+
+def event_topic(event_id: str, *, operators: bool = False) -> Topic:
+    """For operators: with what is held and sold, and the progress of a calling off."""
+    return ("operators event" if operators else "event", event_id)
+
+
+class VersionedFrame(NamedTuple):
     """The state of the thing `key` at `version`, ready to be written.
 
     `repeats`: whether another state of the same version may follow (its version counts something else).
     """
 
+    frame: bytes
     key: Topic
     version: int
-    frame: bytes
     repeats: bool = False
 
 
@@ -110,20 +121,21 @@ class Hub:
         """Whether anybody listens: a frame that nobody gets need not be built."""
         return topic in self._topics
 
-    def broadcast(self, topic: Topic, change: Change) -> None:
-        """Send `change` to all who listen to `topic`, but never a version not above one sent before."""
+    def broadcast(self, topic: Topic, frame: VersionedFrame | bytes) -> None:
+        """Send `frame` to all who listen to `topic`; a versioned one only above the one sent before."""
         for socket in tuple(self._topics.get(topic, ())):
-            seen = socket.last_seen(change.key)
-            if change.version > seen or (change.repeats and change.version == seen):
-                self.send(socket, change.frame, change.key, change.version)
+            if isinstance(frame, VersionedFrame):
+                seen = socket.last_seen(frame.key)
+                if frame.version < seen or (frame.version == seen and not frame.repeats):
+                    continue
+            self.send(socket, frame)
 
-    def send(self, socket: Socket, frame: bytes, key: Topic | None = None, version: int = 0) -> None:
+    def send(self, socket: Socket, frame: VersionedFrame | bytes) -> None:
         """Send to one socket, and remember the version; a socket that does not keep up is closed."""
-        if socket.send(frame):
-            if key is not None:
-                socket.remember(key, version)
-        else:
+        if not socket.send(frame.frame if isinstance(frame, VersionedFrame) else frame):
             self.close(socket, Close.TRY_AGAIN_LATER)
+        elif isinstance(frame, VersionedFrame):
+            socket.remember(frame.key, frame.version)
 
     def close(self, socket: Socket, code: Close, reason: str = "") -> None:
         """Close `socket`; it gets nothing more."""
@@ -166,6 +178,3 @@ class Hub:
                     await self._empty.wait()
         if left := [reading for socket in tuple(self._sockets) if (reading := socket.drop()) is not None]:
             await asyncio.wait(left)
-
-
-HUB = web.AppKey("hub", Hub)

@@ -1,4 +1,4 @@
-"""Reading requests: bodies, query parameters, path ids and headers, each wrong one told precisely."""
+"""Reading requests: bodies, query parameters, path ids and headers, with what is wrong with them, precisely."""
 
 from __future__ import annotations
 
@@ -141,10 +141,6 @@ class AdminBookingsQuery(BookingsQuery):
     )
     created_from: Time | None = None
     created_before: Time | None = None
-
-
-class NoQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def query(request: web.Request, kind: type[M]) -> M:

@@ -1,4 +1,4 @@
-"""Who may come in now: nobody's work is taken on that the actors cannot keep up with."""
+"""Limits: load shedding by the mailboxes' lengths, slots for requests at once, and rates of clients."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 
 from common.contracts.errors import TooManyRequests, Unavailable
@@ -19,118 +18,123 @@ from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT
 from common.messaging.streams import lengths
 from common.runtime.background import repeat
 from common.runtime.health import Gate
+from gateway.auth import Identity
 
 WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
-# The longest that Redis is left alone before it is asked again whether it is back.
-RESAMPLE_MAX_S = 1.0
-# A rush that is turned away comes back spread over so many seconds.
-RETRY_AFTER_S = (1, 5)
+# The longest pause before an unreachable Redis is asked again.
+RESAMPLE_MAX_SECONDS = 1.0
+# Refused clients come back spread over this many seconds.
+RETRY_AFTER_SECONDS = (1, 5)
 # Subjects and addresses whose requests are counted; past it the one longest silent is forgotten.
 BUCKETS_MAX = 100_000
-# A client may save up so many seconds' worth of requests.
-BURST_S = 2.0
+# A client may save up this many seconds' worth of requests.
+BURST_SECONDS = 2.0
+# The rates of this many may be used by all guests of one address: a household, an office, a café.
+GUESTS_PER_ADDRESS = 20
 
 
-class Door:
-    """Turns requests away while Redis is away or a mailbox is over its limit."""
+def crowded() -> Unavailable:
+    """Too much is waiting; refused clients come back spread over a few seconds."""
+    return Unavailable("Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_SECONDS))
+
+
+class LoadShedder:
+    """Refuses requests while Redis is away or a mailbox is over its limit."""
 
     def __init__(
         self,
         redis: Redis,
         listening: Gate,
-        watching: Gate,
+        sampling: Gate,
         awaited: Mapping[str, int],
         *,
         limit: int,
         sample_ms: int,
     ) -> None:
-        """`listening` is open while answers come in; `watching` while the mailboxes' lengths are known. `awaited`:
+        """`listening` is open while replies come in; `sampling` while the mailboxes' lengths are known. `awaited`:
         this process' own questions without an answer, by mailbox, which are known before the next sample."""
-        self._redis = redis
-        self._awaited = awaited
         self.listening = listening
-        self._watching = watching
+        self._redis = redis
+        self._sampling = sampling
+        self._awaited = awaited
         self._limit = limit
-        self._sample_s = sample_ms / 1000
+        self._sample_seconds = sample_ms / 1000
         self._lengths: Mapping[str, int] = {}
 
-    def enter(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
+    def check(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
         """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`. `share`: the
         part of the limit up to which this kind of client may fill them."""
-        if self.listening.reason is not None or self._watching.reason is not None:
+        if self.listening.reason is not None or self._sampling.reason is not None:
             raise Unavailable("The message bus cannot be reached")
         for mailbox in mailboxes:
             if max(self._lengths.get(mailbox, 0), self._awaited.get(mailbox, 0)) > self._limit * share:
                 raise crowded()
 
-    async def watch(self) -> None:
-        """Look at the mailboxes again and again, until cancelled."""
+    async def run(self) -> None:
+        """Sample the mailboxes' lengths until cancelled."""
+        await repeat(self.sample, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
 
-        async def step() -> float:
-            await self.sample()
-            return self._sample_s
-
-        await repeat(step, self._watching, first_s=self._sample_s, most_s=RESAMPLE_MAX_S)
-
-    async def sample(self) -> None:
+    async def sample(self) -> float:
         self._lengths = await lengths(self._redis, WATCHED)
+        return self._sample_seconds
 
 
-class Turns:
-    """At most `most` requests are worked on at once, in the order in which they came.
+class RequestSlots:
+    """At most `most` requests are worked on at once; the others wait in the order in which they came.
 
     All at once would make all of them late: in a rush each would wait for the others' work, until it is published a
-    second time and then given up. Who waits here costs next to nothing.
+    second time and then given up. A request that waits here costs next to nothing.
     """
 
-    def __init__(self, most: int, patience_s: float, registry: CollectorRegistry) -> None:
-        self._room = asyncio.Semaphore(most)
-        self._patience_s = patience_s
-        self._waiting = Gauge(
-            "holdfast_waiting_turns", "POST /bookings that wait for their turn", registry=registry
-        )
+    def __init__(self, most: int, patience_seconds: float) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._patience_seconds = patience_seconds
+        # Requests that wait for a slot.
+        self.waiting = 0
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Callable[[], None]]:
-        """A turn, which is over at the end or as soon as what it gives is called. Raises Unavailable when none
-        comes in time."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Raises Unavailable, with when to come back, when no slot is free in time."""
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()
         try:
-            with self._waiting.track_inprogress():
-                async with asyncio.timeout(self._patience_s):
-                    await self._room.acquire()
+            yield
+        finally:
+            self._free.release()
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                await self._free.acquire()
         except TimeoutError:
             raise crowded() from None
-        with ExitStack() as held:
-            held.callback(self._room.release)
-            yield held.close
+        finally:
+            self.waiting -= 1
 
 
-class Snapshots:
-    """At most `most` questions of sockets are under way at once, of one subject `each`; the others wait in order.
+class SubjectSlots:
+    """RequestSlots of which one subject has at most `each`.
 
     Thousands of sockets that come back at once ask a few at a time, and no client's sockets keep another's waiting.
     """
 
-    def __init__(self, most: int, each: int, patience_s: float) -> None:
-        self._room = asyncio.Semaphore(most)
+    def __init__(self, most: int, each: int, patience_seconds: float) -> None:
+        self._all = RequestSlots(most, patience_seconds)
         self._each = each
-        self._patience_s = patience_s
-        # Of each subject that asks or waits: its own room, and how many of its sockets use it.
-        self._subjects: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._patience_seconds = patience_seconds
+        # Of each subject that asks or waits: its own slots, and how many of its sockets use them.
+        self._subjects: dict[str, tuple[RequestSlots, int]] = {}
 
     @asynccontextmanager
-    async def turn(self, subject: str) -> AsyncIterator[None]:
-        """Raises Unavailable, with when to come back, when there is no room in time."""
-        own, users = self._subjects.get(subject) or (asyncio.Semaphore(self._each), 0)
+    async def slot(self, subject: str) -> AsyncIterator[None]:
+        """Raises Unavailable, with when to come back, when no slot is free in time."""
+        own, users = self._subjects.get(subject) or (RequestSlots(self._each, self._patience_seconds), 0)
         self._subjects[subject] = (own, users + 1)
         try:
-            async with AsyncExitStack() as held:
-                try:
-                    async with asyncio.timeout(self._patience_s):
-                        await held.enter_async_context(own)
-                        await held.enter_async_context(self._room)
-                except TimeoutError:
-                    raise crowded() from None
+            async with own.slot(), self._all.slot():
                 yield
         finally:
             own, users = self._subjects.pop(subject)
@@ -138,18 +142,20 @@ class Snapshots:
                 self._subjects[subject] = (own, users - 1)
 
 
-def crowded() -> Unavailable:
-    """Too much is waiting; those who are turned away come back spread over a few seconds."""
-    return Unavailable("Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_S))
-
-
-class Limiter:
+class RateLimiter:
     """A token bucket for each subject or address, in this process alone: a bound, not an accounting."""
 
     def __init__(self, per_second: float) -> None:
         self._rate = per_second
-        self._burst = max(1.0, per_second * BURST_S)
+        self._burst = max(1.0, per_second * BURST_SECONDS)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def charge(self, identity: Identity, address: str) -> None:
+        """Take one request of `identity`'s. Raises TooManyRequests. Guests of one address also have a bound
+        together: a new guest costs one request, and would else bring a whole rate of its own."""
+        self.take(identity.subject)
+        if identity.guest:
+            self.take(f"guests {address}", GUESTS_PER_ADDRESS)
 
     def take(self, key: str, times: float = 1.0) -> None:
         """Raises TooManyRequests, with when to come back. `times`: of the rate, for a bucket that many share."""
@@ -159,7 +165,7 @@ class Limiter:
         burst, rate = self._burst * times, self._rate * times
         tokens, at = self._buckets.get(key, (burst, now))
         tokens = min(burst, tokens + (now - at) * rate)
-        # A request that is turned away costs nothing: who waits as told is let in.
+        # A refused request costs nothing: a client that waits as it was asked to is let in.
         self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > BUCKETS_MAX:
@@ -198,9 +204,3 @@ def _network(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(IPv6Network((found.packed[:8] + bytes(8), 64)))
-
-
-DOOR = web.AppKey("door", Door)
-TURNS = web.AppKey("turns", Turns)
-LIMITER = web.AppKey("limiter", Limiter)
-SNAPSHOTS = web.AppKey("snapshots", Snapshots)

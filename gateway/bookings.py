@@ -1,0 +1,106 @@
+"""A booking as the gateway sees it: read as far as it is needed, and handed on as the booking actor sent it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from common.contracts.errors import (
+    BookingCancelled,
+    EventCancelled,
+    HoldExpired,
+    HoldfastError,
+    PaymentCanceled,
+    PaymentMismatch,
+    PaymentRejected,
+    SoldOut,
+)
+from common.contracts.resources import Booking, is_payable, is_undecided
+from common.contracts.statuses import BookingStatus, PaymentStatus
+
+# By the reasons of `booking.state.Reason`; of any other (somebody wanted it cancelled, or gave the money back), and
+# of one that a later release adds, `reason` says what it was.
+KINDS: dict[str | None, type[HoldfastError]] = {
+    kind.code: kind
+    for kind in (EventCancelled, HoldExpired, PaymentCanceled, PaymentMismatch, PaymentRejected, SoldOut)
+}
+ENDED = (BookingStatus.CANCELLED, BookingStatus.FAILED)
+# These ends somebody has asked for: a client that repeats the request that made the booking is shown it as it is.
+WANTED = ("by_customer", "by_operator")
+
+Json = dict[str, Any]
+
+
+def redacted(booking: Json) -> Json:
+    """The booking as operators may see it, by the rule of the contract; the booking actor sends them no secret, but
+    one of the release before does."""
+    return Booking.model_validate(booking).redacted().model_dump(mode="json")
+
+
+class BookingView:
+    """One version of a booking, as its owner may see it."""
+
+    __slots__ = ("_encoded", "closing", "fields", "id", "payment", "reason", "status", "version")
+
+    def __init__(self, fields: Json) -> None:
+        """`fields`: the JSON of a `resources.Booking`. Raises KeyError for what is none."""
+        self.fields = fields
+        self.id: str = fields["id"]
+        self.version: int = fields["version"]
+        self.status: str = fields["status"]
+        self.reason: str | None = fields.get("reason")
+        self.closing: str | None = fields.get("closing")
+        self.payment: Json = fields["payment"]
+        self._encoded: bytes | None = None
+
+    @property
+    def json(self) -> bytes:
+        """Encoded once for all of its readers."""
+        if self._encoded is None:
+            self._encoded = orjson.dumps(self.fields)
+        return self._encoded
+
+    @property
+    def undecided(self) -> bool:
+        """Pending, and the client can do nothing yet: its intent is being made."""
+        return is_undecided(self.status, self.payment["status"])
+
+    @property
+    def queued(self) -> bool:
+        """Undecided, and still wanted: it has a position in the queue in front of Stripe."""
+        return self.undecided and self.closing is None
+
+    @property
+    def payable(self) -> bool:
+        """The owner can pay, and here is what to pay by."""
+        shown = self.payment.get("intent_id") is not None and self.payment.get("client_secret") is not None
+        return shown and is_payable(self.status, self.payment["status"], self.closing)
+
+    @property
+    def moving(self) -> bool:
+        """Stripe has still to answer."""
+        return self.status == BookingStatus.PENDING or self.payment["status"] == PaymentStatus.REFUND_PENDING
+
+    def at_position(self, position: int | None) -> BookingView:
+        """The same, with its position in that queue where it is known."""
+        if position is None:
+            return self
+        return BookingView({**self.fields, "payment": {**self.payment, "queue_position": position}})
+
+    def problem(self) -> HoldfastError | None:
+        """The problem that tells how the booking ended; None while it has not, and once it is confirmed."""
+        if self.status not in ENDED:
+            return None
+        return KINDS.get(self.reason, BookingCancelled)(booking_id=self.id, reason=self.reason)
+
+    def refuse_ended(self, *, created: bool) -> None:
+        """Raises what POST /bookings answers with instead of a booking that has ended.
+
+        The request that `created` it has got nothing. One that repeats it is shown what somebody has asked for, and
+        a booking with money in it, since that says what becomes of the money.
+        """
+        problem = self.problem()
+        shown = self.payment["status"] != PaymentStatus.NONE or self.reason in WANTED
+        if problem is not None and (created or not shown):
+            raise problem

@@ -1,0 +1,231 @@
+"""Requests that wait for a booking: to be created, and to become payable. They wait for news, and never poll."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from common.contracts.currencies import exponent_of
+from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
+from common.contracts.ids import booking_id
+from common.contracts.messages import CreateBooking, ItemRequest, RequestPayment
+from common.messaging.bus import Bus
+from common.runtime.web import TRACEPARENT, json_response
+from common.wiring import BUS
+from gateway.auth import Identity
+from gateway.bookings import BookingView
+from gateway.keys import BOOKING_SLOTS, IDENTITY, QUEUE_POSITIONS, SETTINGS, WAITERS
+from gateway.requests import Preference, idempotency_key, preference, read
+from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking, QueuedItem
+
+# The seats' transaction is quick: also a client that asked not to wait gets the real booking if it exists by then.
+SEATS_SECONDS = 1.0
+# A reply that has not come this long after news of the booking is lost.
+REPLY_SECONDS = 1.0
+
+
+class Waiter:
+    """What one request has heard of the booking that it waits for."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        # The newest version.
+        self.booking: BookingView | None = None
+        # Whether the booking actor has replied, and whether by this request there is a booking that was not before.
+        self.replied = False
+        self.created = True
+        self._error: Exception | None = None
+        self._news = asyncio.Event()
+        self._asking: list[asyncio.Task[None]] = []
+
+    def hear(self, booking: BookingView) -> None:
+        if self.booking is None or booking.version >= self.booking.version:
+            self.booking = booking
+            self._news.set()
+
+    async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> bool:
+        """Wait for `condition` up to `deadline`, in the loop's time; says whether it came true. Raises what the
+        request is refused with: a reused key always, any other error unless there is a booking."""
+        while self._refusal is None and not condition(self):
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._news.wait()
+            except TimeoutError:
+                break
+        if (refusal := self._refusal) is not None:
+            raise refusal
+        return condition(self)
+
+    @property
+    def _refusal(self) -> Exception | None:
+        final = self.booking is None or isinstance(self._error, IdempotencyKeyReused)
+        return self._error if final else None
+
+    def ask(self, bus: Bus, command: CreateBooking, deadline: float, traceparent: str) -> None:
+        """Publish `command`, and go on: the reply is heard like news."""
+        timeout_s = deadline - asyncio.get_running_loop().time()
+        reply = bus.ask(command, command.booking_id, timeout_s=timeout_s, traceparent=traceparent)
+        hearing = self._hear_reply(reply, first=not self._asking)
+        self._asking.append(asyncio.create_task(hearing, name="create booking"))
+
+    async def _hear_reply(self, asked: Awaitable[Any], *, first: bool) -> None:
+        try:
+            reply = await asked
+        except Timeout:
+            return  # the request has the same deadline
+        except Exception as error:
+            self._error = error
+        else:
+            if first:
+                # That a repeat finds the booking there does not make the client's request a repeated one.
+                self.created = reply["created"]
+            self.hear(BookingView(reply["booking"]))
+        self.replied = True
+        self._news.set()
+
+    def close(self) -> None:
+        for task in self._asking:
+            task.cancel()
+
+
+def known(waiter: Waiter) -> bool:
+    return waiter.booking is not None
+
+
+def decided(waiter: Waiter) -> bool:
+    """The client can go on: there is something to pay, or nothing more to wait for."""
+    return waiter.booking is not None and not waiter.booking.undecided
+
+
+def replied(waiter: Waiter) -> bool:
+    return waiter.replied
+
+
+class Waiters:
+    """The requests of this process that wait, by booking."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[str, set[Waiter]] = {}
+
+    @contextmanager
+    def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
+        """One that hears of every change of the booking from now on, if it is `owner`'s."""
+        waiter = Waiter(owner)
+        self._waiters.setdefault(booking_id, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiter.close()
+            self._waiters[booking_id].discard(waiter)
+            if not self._waiters[booking_id]:
+                del self._waiters[booking_id]
+
+    def hear(self, owner: str, booking: BookingView) -> None:
+        for waiter in self._waiters.get(booking.id, ()):
+            if waiter.owner == owner:
+                waiter.hear(booking)
+
+
+# --- POST /bookings ---------------------------------------------------------------------------------------
+
+
+async def create_booking(request: web.Request) -> web.Response:
+    """Wait for a first answer in one of the slots, then without one until there is something to pay."""
+    app, identity = request.app, request[IDENTITY]
+    settings, bus, traceparent = app[SETTINGS], app[BUS], request[TRACEPARENT]
+    key = idempotency_key(request)
+    prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
+    command = _command(identity, key, await read(request, NewBooking))
+    now = asyncio.get_running_loop().time
+    with app[WAITERS].waiter(str(command.booking_id), identity.subject) as waiter:
+        async with app[BOOKING_SLOTS].slot():
+            payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
+            first_by = min(now() + settings.republish_ms / 1000, seats_by)
+            waiter.ask(bus, command, seats_by, traceparent)
+            await waiter.until(known, first_by)
+        if waiter.booking is None and first_by < seats_by:
+            # Redis may have lost it. Both are answered alike, and the first reply is still good.
+            waiter.ask(bus, command, seats_by, traceparent)
+            await waiter.until(known, seats_by)
+        await waiter.until(decided, payable_by)
+        if waiter.booking is not None:
+            # News of it may come first; whether it was there before, and is what this request asked for, only the
+            # reply says.
+            await waiter.until(replied, now() + REPLY_SECONDS)
+    return _created(request, command, waiter, prefer)
+
+
+def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
+    if body.items is not None:
+        items = tuple(ItemRequest(**item.model_dump()) for item in body.items)
+    else:
+        assert body.quantity is not None
+        items = (ItemRequest(quantity=body.quantity),)
+    return CreateBooking(
+        booking_id=booking_id(identity.subject, key), owner=identity.subject, event_id=body.event_id, items=items
+    )
+
+
+def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefer: Preference) -> web.Response:
+    headers = {"Location": f"/bookings/{command.booking_id}"}
+    if prefer.applied is not None:
+        headers["Preference-Applied"] = prefer.applied
+    booking = waiter.booking
+    if booking is None:
+        items = tuple(QueuedItem(**item.model_dump()) for item in command.items)
+        body = QueuedBooking(id=command.booking_id, event_id=command.event_id, items=items).as_json()
+        status = 202
+    else:
+        booking.refuse_ended(created=waiter.created)
+        body = booking.at_position(request.app[QUEUE_POSITIONS].position(booking)).json
+        status = 202 if booking.undecided else 201 if waiter.created else 200
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+# --- POST /payment/create-intent --------------------------------------------------------------------------
+
+
+async def create_payment_intent(request: web.Request) -> web.Response:
+    """The intent belongs to the booking: asking again gives the same one."""
+    app, owner = request.app, request[IDENTITY].subject
+    settings = app[SETTINGS]
+    body = await read(request, NewPaymentIntent)
+    wait_s = preference(request, settings.wait_seconds, settings.wait_max_seconds).wait_s
+    deadline = asyncio.get_running_loop().time() + wait_s
+    message = RequestPayment(booking_id=body.booking_id, owner=owner, amount=body.amount, currency=body.currency)
+    with app[WAITERS].waiter(str(body.booking_id), owner) as waiter:
+        reply = await app[BUS].ask(
+            message, body.booking_id, timeout_s=settings.answer_seconds, traceparent=request[TRACEPARENT]
+        )
+        waiter.hear(BookingView(reply))
+        await waiter.until(decided, deadline)
+    assert waiter.booking is not None
+    return json_response(_intent(waiter.booking, app).model_dump(mode="json"))
+
+
+def _intent(booking: BookingView, app: web.Application) -> PaymentIntent:
+    """What the client pays by. Raises Timeout where it is still being made, and what says why there is nothing."""
+    if booking.undecided:
+        position = app[QUEUE_POSITIONS].position(booking)
+        extra = {} if position is None else {"queue_position": position}
+        raise Timeout("The payment is still being prepared, try again", **extra)
+    if (problem := booking.problem()) is not None:
+        raise problem
+    payment, fields = booking.payment, booking.fields
+    if not booking.payable:
+        # Paid already, money on its way, or about to be cancelled.
+        raise NothingToPay(booking_status=booking.status, payment_status=payment["status"], closing=booking.closing)
+    return PaymentIntent(
+        booking_id=booking.id,
+        payment_intent_id=payment["intent_id"],
+        client_secret=payment["client_secret"],
+        amount=fields["amount"],
+        currency=fields["currency"],
+        currency_exponent=exponent_of(fields["currency"]),
+        publishable_key=app[SETTINGS].stripe_publishable_key,
+    )
