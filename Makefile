@@ -59,7 +59,7 @@ chaos: $(STAMP) ## Harm the real processes and see what they promise kept: MINUT
 races: $(STAMP) ## Many clients after few seats while actors are killed: ROUNDS=1000 SEED=1 FIRST=0
 	@.venv/bin/python -m tests.races --rounds $(ROUNDS) $(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 	@$(if $(FIRST),,HOLDFAST_EXAMPLES=$(ROUNDS) .venv/bin/python -m pytest -q \
-		tests/races/test_leases.py tests/races/test_processes.py tests/common/test_mailbox_model.py)
+		tests/races/test_leases.py tests/races/test_processes.py tests/races/test_stress.py tests/common/test_mailbox_model.py)
 
 fuzz: $(STAMP) ## Send bad input to the real processes; how much in REQUESTS=50000
 	@.venv/bin/python -m tests.fuzz --requests $(REQUESTS) $(ARGS)

@@ -2,57 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any
 from uuid import UUID
 
 from booking.schedule import first_wait
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Follow, Item, Reason, Refusal, Terms
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, Item, Reason, Terms
+from common.contracts import errors
 from common.contracts.currencies import fault_of
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.messages import CreateBooking
+from common.contracts.statuses import PaymentStatus
 
 # Times inside of texts, which are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class Request(NamedTuple):
-    """A CreateBooking: (ticket type or None for the only one, quantity) for each item."""
+class Seats:
+    """Free seats while a batch takes them, one booking after the other."""
 
-    booking_id: UUID
-    owner: str
-    event_id: UUID
-    items: tuple[tuple[UUID | None, int], ...]
+    def __init__(self, free: Mapping[UUID, int]) -> None:
+        self._first = free
+        self._free = dict(free)
+        # Of ticket types that had too few: with so many free at first, a booking would have had its seats.
+        self._below: dict[UUID, int] = {}
+
+    def have(self, items: Sequence[Item]) -> bool:
+        wanted: dict[UUID, int] = {}
+        for id, quantity, _ in items:
+            wanted[id] = wanted.get(id, 0) + quantity
+        for id, quantity in wanted.items():
+            free = self._free.get(id, 0)
+            if free < quantity:
+                enough = self._first.get(id, 0) - free + quantity
+                self._below[id] = min(enough, self._below.get(id, enough))
+                return False
+        return True
+
+    def take(self, items: Sequence[Item]) -> None:
+        for id, quantity, _ in items:
+            self._free[id] -= quantity
+
+    def bounds(self, terms_tokens: Mapping[UUID, UUID]) -> list[Bound]:
+        """What all that was decided here holds by: at first there were as many free, and too few where too few were
+        found, by these terms."""
+        needed = {id: first - self._free[id] for id, first in self._first.items()}
+        return [
+            Bound(id, terms_tokens[id], taken, self._below.get(id))
+            for id, taken in needed.items()
+            if taken or id in self._below
+        ]
 
 
 def admit(
-    request: Request, event: Event | None, free: MutableMapping[UUID, int], now: datetime, terms: Terms
-) -> Booking | Refusal:
-    """The new booking for `request`, or why there is none. Takes its seats out of `free`."""
+    request: CreateBooking, event: Event | None, seats: Seats, now: datetime, terms: Terms
+) -> Booking | errors.HoldfastError:
+    """The new booking for `request`, or why there is none. Takes its seats."""
     if event is None:
-        return Refusal("event_not_found")
+        return errors.EventNotFound()
     if not request.items:
-        return Refusal("invalid_request", "A booking has at least one seat")
+        return errors.InvalidRequest("A booking has at least one seat")
     closed = sale_closed(event, now)
     if closed is not None:
         return closed
-    if sum(quantity for _, quantity in request.items) > event.max_per_booking:
-        return Refusal("quantity_over_limit")
+    if sum(item.quantity for item in request.items) > event.max_per_booking:
+        return errors.QuantityOverLimit()
     items = []
-    for wanted, quantity in request.items:
-        if wanted is None and len(event.ticket_types) != 1:
-            return Refusal("ticket_type_required")
-        ticket_type = event.ticket_types.get(wanted or next(iter(event.ticket_types)))
+    for wanted in request.items:
+        if wanted.ticket_type_id is None and len(event.ticket_types) != 1:
+            return errors.TicketTypeRequired()
+        ticket_type = event.ticket_types.get(wanted.ticket_type_id or next(iter(event.ticket_types)))
         if ticket_type is None:
-            return Refusal("ticket_type_not_found")
-        items.append(Item(ticket_type.id, quantity, ticket_type.unit_amount))
+            return errors.TicketTypeNotFound()
+        items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
     amount = sum(item.quantity * item.unit_amount for item in items)
     fault = fault_of(amount, event.currency) if amount else None
     if fault is not None:
-        return Refusal(fault.code, f"This booking costs {amount}: {fault.text}", {"limit": fault.limit})
-    outcome = _outcome(has_seats(items, free), amount, now, terms)
-    if outcome.takes_seats:
-        take_seats(items, free)
+        return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
+    begins: dict[str, Any] = {"status": CONFIRMED, "payment": PaymentStatus.NONE}
+    if not seats.have(items):
+        begins |= {"status": FAILED, "reason": Reason.SOLD_OUT}
+    else:
+        seats.take(items)
+        if amount:
+            ends = now + terms.hold
+            begins = {"status": PENDING, "payment": PaymentStatus.CREATING, "expires_at": ends}
+            begins["settle_after"] = min(now + first_wait(Follow.CREATE_INTENT), ends)
     return Booking(
         id=request.booking_id,
         owner=request.owner,
@@ -60,75 +95,32 @@ def admit(
         items=tuple(items),
         amount=amount,
         currency=event.currency,
-        status=outcome.status,
-        reason=outcome.reason,
-        payment=outcome.payment,
         payment_methods=event.methods_offered(now),
-        expires_at=outcome.expires_at,
-        settle_after=outcome.settle_after,
         created_at=now,
         updated_at=now,
+        **begins,
     )
 
 
-def sale_closed(event: Event, now: datetime) -> Refusal | None:
+def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
     """Why nothing of `event` is sold now; None while it is on sale."""
     if not event.on_sale:
-        return Refusal("not_on_sale")
-    if event.sales_start is not None and now < event.sales_start:
-        starts = event.sales_start
-        return Refusal("sales_not_started", f"The sale starts at {starts:{TIME}}", {"sales_start": starts})
-    end = event.sales_end_at
+        return errors.NotOnSale()
+    starts, end = event.sales_start, event.sales_end_at
+    if starts is not None and now < starts:
+        return errors.SalesNotStarted(f"The sale starts at {starts:{TIME}}", sales_start=starts)
     if end is not None and now >= end:
-        return Refusal("sales_ended", f"The sale ended at {end:{TIME}}", {"sales_end": end})
+        return errors.SalesEnded(f"The sale ended at {end:{TIME}}", sales_end=end)
     return None
 
 
-class Outcome(NamedTuple):
-    """How a new booking begins."""
-
-    status: BookingStatus
-    payment: PaymentStatus = PaymentStatus.NONE
-    reason: str | None = None
-    expires_at: datetime | None = None
-    settle_after: datetime | None = None
-
-    @property
-    def takes_seats(self) -> bool:
-        return self.status is not FAILED
-
-
-def _outcome(seats: bool, amount: int, now: datetime, terms: Terms) -> Outcome:
-    if not seats:
-        return Outcome(FAILED, reason=Reason.SOLD_OUT)
-    if amount == 0:
-        return Outcome(CONFIRMED)
-    expires_at = now + terms.hold
-    return Outcome(
-        PENDING, PaymentStatus.CREATING, None, expires_at, min(now + first_wait(Follow.CREATE_INTENT), expires_at)
-    )
-
-
-def has_seats(items: Sequence[Item], free: Mapping[UUID, int]) -> bool:
-    wanted: dict[UUID, int] = {}
-    for item in items:
-        wanted[item.ticket_type_id] = wanted.get(item.ticket_type_id, 0) + item.quantity
-    return all(free.get(id, 0) >= quantity for id, quantity in wanted.items())
-
-
-def take_seats(items: Sequence[Item], free: MutableMapping[UUID, int]) -> None:
-    """`free` without the seats of `items`."""
-    for item in items:
-        free[item.ticket_type_id] -= item.quantity
-
-
-def asked_for(booking: Booking, request: Request) -> bool:
+def asked_for(booking: Booking, request: CreateBooking) -> bool:
     """Whether `request` is the one that made `booking`."""
     if (booking.owner, booking.event_id) != (request.owner, request.event_id):
         return False
     if len(booking.items) != len(request.items):
         return False
     return all(
-        ticket_type_id in (None, item.ticket_type_id) and quantity == item.quantity
-        for item, (ticket_type_id, quantity) in zip(booking.items, request.items, strict=True)
+        asked.ticket_type_id in (None, item.ticket_type_id) and asked.quantity == item.quantity
+        for item, asked in zip(booking.items, request.items, strict=True)
     )

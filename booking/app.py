@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
 from aiohttp import web
 
@@ -14,8 +15,9 @@ from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
-from booking.repository import Repository
+from booking.repository import Store
 from booking.settings import BookingSettings
+from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
 from common.runtime.background import background
 from common.runtime.telemetry import METRICS
@@ -34,7 +36,7 @@ from common.wiring import (
     postgres_clock,
 )
 
-REPOSITORY = web.AppKey("repository", Repository)
+STORE = web.AppKey("store", Store)
 AVAILABILITY = web.AppKey("availability", Availability)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
@@ -59,22 +61,22 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 
 def reads(app: web.Application, settings: BookingSettings) -> Mapping[str, Reads]:
     """What the actor reads: money first, so that a rush of new bookings does not hold it up."""
-    repository, availability, now = app[REPOSITORY], app[AVAILABILITY], app[CLOCK]
-    bookings = BookingHandlers(repository, availability, app[METRICS], now, settings.terms)
-    programme = ProgrammeHandlers(repository, availability, now)
+    store, availability, now = app[STORE], app[AVAILABILITY], app[CLOCK]
+    bookings = BookingHandlers(store, partial(UnitOfWork, store, availability), app[METRICS], now, settings.terms)
+    programme = ProgrammeHandlers(store, availability, now)
     return {
         BOOKING_PAYMENTS: Reads(bookings.payments),
         BOOKING_COMMANDS: Reads({**bookings.commands, **programme.commands}),
-        BOOKING_QUERIES: Reads(QuestionHandlers(repository, now).queries),
+        BOOKING_QUERIES: Reads(QuestionHandlers(store, now).queries),
     }
 
 
 def availability_context(settings: BookingSettings) -> Context:
-    """REPOSITORY, and AVAILABILITY at work."""
+    """STORE, and AVAILABILITY at work."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        repository = app[REPOSITORY] = Repository(app[DATABASE])
-        availability = app[AVAILABILITY] = Availability(repository, app[BUS], app[REDIS], settings.availability_ms)
+        store = app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
+        availability = app[AVAILABILITY] = Availability(store, app[BUS], app[REDIS], settings.availability_ms)
         async with background(app, "availability", availability.run):
             yield
 
@@ -85,7 +87,7 @@ def queue_context(settings: BookingSettings) -> Context:
     """Gateways are told of the queue in front of Stripe."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        queue = Queue(app[REPOSITORY].counts, app[BUS], app[REDIS], settings.queue_ms)
+        queue = Queue(app[STORE].counts, app[BUS], app[REDIS], settings.queue_ms)
         async with background(app, "queue", queue.run):
             yield
 
@@ -97,7 +99,8 @@ def reconciler_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         reconciler = app[RECONCILER] = BookingReconciler(
-            app[REPOSITORY],
+            app[STORE],
+            partial(UnitOfWork, app[STORE], app[AVAILABILITY]),
             app[AVAILABILITY],
             app[BUS],
             app[REDIS],

@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from booking.notices import event_changed
-from booking.repository import Repository
+from booking.repository import Store
 from common.messaging.bus import Bus
 from common.runtime.background import repeat
 from common.runtime.health import Gate
@@ -27,8 +27,8 @@ class Availability:
     that grows with each change: of several the receiver keeps the newest.
     """
 
-    def __init__(self, repository: Repository, bus: Bus, redis: Redis, interval_ms: int) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, bus: Bus, redis: Redis, interval_ms: int) -> None:
+        self._store = store
         self._bus = bus
         self._redis = redis
         self._interval_ms = interval_ms
@@ -57,11 +57,11 @@ class Availability:
         touched, self._touched = self._touched, set()
         try:
             claimed = await self._claim(touched, self._interval_ms, only_free=True)
-            async with self._repository.reading() as work:
-                found = await work.events(claimed)
+            async with self._store.reading() as rows:
+                found = await rows.events.find(claimed)
             called_off = {id for id, event in found.items() if event.called_off_at is not None}
             await self._claim(called_off, self._interval_ms * COUNTED_TIMES)
-            counted = await self._repository.counts.calling_off(called_off)
+            counted = await self._store.counts.calling_off(called_off)
             await self._bus.publish([event_changed(event, counted.get(id)) for id, event in found.items()])
         except BaseException:
             self.touched(touched)

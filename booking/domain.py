@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
-from uuid import UUID
 
 from booking import rules
 from booking.rules import Decision, Guard, Moment, Rule, always
 from booking.schedule import scheduled, turn, waits_for
-from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Reason
+from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Reason, SeatMove
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentState
 
@@ -216,6 +215,12 @@ def wants_seats_again(booking: Booking, payment: PaymentState) -> bool:
     return booking.reason == Reason.HOLD_EXPIRED and signal_of(payment) is Signal.SUCCEEDED
 
 
+def is_special(booking: Booking, payment: PaymentState) -> bool:
+    """Whether more is to be looked at than the booking, or nothing is to be written."""
+    other = of_another_intent(booking, payment) or conflicts(booking, payment)
+    return other or wants_seats_again(booking, payment)
+
+
 # --- Time -------------------------------------------------------------------------------------------------
 
 
@@ -260,13 +265,14 @@ def takes(status: BookingStatus | None) -> bool:
     return status in (PENDING, CONFIRMED)
 
 
-def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> dict[UUID, tuple[int, int]]:
-    """For each ticket type: what (before, after) pairs of bookings add to its held and sold seats."""
-    found: dict[UUID, tuple[int, int]] = {}
+def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> list[SeatMove]:
+    """What (before, after) pairs of bookings add to the counters of ticket types."""
+    found = []
     for before, after in changes:
         held, sold = seats_moved(before.status if before else None, after.status)
         if held or sold:
-            for item in after.items:
-                old = found.get(item.ticket_type_id, (0, 0))
-                found[item.ticket_type_id] = (old[0] + held * item.quantity, old[1] + sold * item.quantity)
+            found += [
+                SeatMove(after.id, type_id, held * quantity, sold * quantity)
+                for type_id, quantity, _ in after.items
+            ]
     return found

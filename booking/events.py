@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from booking.state import Event, Refusal, TicketType
+from booking.state import Event, TicketType
+from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 
@@ -35,15 +36,15 @@ class Fault(NamedTuple):
     limit: int | datetime | None = None
 
 
-def refuse(faults: Sequence[Fault]) -> Refusal | None:
+def refuse(faults: Sequence[Fault]) -> errors.HoldfastError | None:
     """The refusal that names every fault; None when there is none."""
     if not faults:
         return None
-    errors = [
+    found = [
         {"loc": ["body", *fault.field], "msg": fault.text, "type": fault.rule, "limit": fault.limit}
         for fault in faults
     ]
-    return Refusal("invalid_request", "; ".join(fault.text for fault in faults), {"errors": errors})
+    return errors.InvalidRequest("; ".join(fault.text for fault in faults), errors=found)
 
 
 def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
@@ -102,7 +103,7 @@ def _of_ticket_types(ticket_types: Iterable[Mapping[str, Any]]) -> list[Fault]:
     ]
 
 
-def refusal_of_new(event: Event, now: datetime) -> Refusal | None:
+def refusal_of_new(event: Event, now: datetime) -> errors.HoldfastError | None:
     """Why `event` cannot be made; None when it can."""
     found = value_faults(event._asdict()) + _of_ticket_types(each._asdict() for each in event.ticket_types.values())
     found += date_faults(event, now, begins_anew=True)
@@ -116,11 +117,11 @@ def refusal_of_new(event: Event, now: datetime) -> Refusal | None:
 
 def change(
     event: Event, values: Mapping[str, Any], ticket_types: Sequence[TicketTypeChange], now: datetime
-) -> Event | Refusal:
+) -> Event | errors.HoldfastError:
     """`event` with what is in `values` and `ticket_types`; prices are those of later bookings only. Dates that were
     not set follow the start, the others must fit the new one."""
     if event.called_off_at is not None:
-        return Refusal("conflict")
+        return errors.Conflict()
     refused = refuse(value_faults(values) + _of_ticket_types(each.values for each in ticket_types))
     if refused is not None:
         return refused
@@ -133,7 +134,7 @@ def change(
     if refused is not None:
         return refused
     changed = _changed_types(event.ticket_types, ticket_types)
-    if isinstance(changed, Refusal):
+    if isinstance(changed, errors.HoldfastError):
         return changed
     after = after._replace(ticket_types=changed)
     return event if after == event else after._replace(version=event.version + 1)
@@ -141,7 +142,7 @@ def change(
 
 def _changed_types(
     ticket_types: Mapping[UUID, TicketType], changes: Sequence[TicketTypeChange]
-) -> Mapping[UUID, TicketType] | Refusal:
+) -> Mapping[UUID, TicketType] | errors.HoldfastError:
     changed = dict(ticket_types)
     for each in changes:
         old = changed.get(each.id)
@@ -153,21 +154,21 @@ def _changed_types(
         if each.new:
             # Added before. What is changed is named: nothing is written over by what was to be added.
             if old != old._replace(**each.values):
-                return Refusal("idempotency_key_reused")
+                return errors.IdempotencyKeyReused()
             continue
         new = old._replace(**each.values)
         if new.free < 0:
-            return Refusal("capacity_below_sold")
+            return errors.CapacityBelowSold()
         if new != old:
             changed[each.id] = new._replace(version=old.version + 1)
     # An event that has more, from before there was a limit, can be changed all the same.
     if len(changed) > max(TICKET_TYPES_MAX, len(ticket_types)):
-        return Refusal("ticket_types_over_limit", f"An event has at most {TICKET_TYPES_MAX} ticket types")
+        return errors.TicketTypesOverLimit(f"An event has at most {TICKET_TYPES_MAX} ticket types")
     return changed
 
 
-def no_such_ticket_type(id: UUID) -> Refusal:
-    return Refusal("ticket_type_not_found", f"The event has no ticket type {id}")
+def no_such_ticket_type(id: UUID) -> errors.HoldfastError:
+    return errors.TicketTypeNotFound(f"The event has no ticket type {id}")
 
 
 def call_off(event: Event, now: datetime) -> Event:

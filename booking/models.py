@@ -7,6 +7,7 @@ time at which it is driven on, and nothing is confirmed for another amount than 
 from __future__ import annotations
 
 from tortoise import fields
+from tortoise.fields import SqlDefault
 from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
@@ -87,6 +88,9 @@ class TicketType(Model):
     held = fields.IntField(db_default=0)
     sold = fields.IntField(db_default=0)
     version = fields.IntField(db_default=0)
+    # Other after each change of the event's terms, by whichever process (triggers renew it): who sells from memory
+    # compares it.
+    terms_token = fields.UUIDField(db_default=SqlDefault("gen_random_uuid()"))
 
     class Meta:
         table = "ticket_types"

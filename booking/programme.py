@@ -9,12 +9,13 @@ from typing import Any
 
 from booking import events
 from booking.availability import Availability
+from booking.event_rows import TicketTypeIdTaken
 from booking.events import TicketTypeChange
 from booking.notices import shown_event
-from booking.repository import Repository, TicketTypeIdTaken, Work
+from booking.repository import Store, Transaction
 from booking.requests import Requests, check_version
-from booking.state import Event, Refusal, TicketType
-from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused, error_for
+from booking.state import Event, TicketType
+from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
 from common.contracts.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
 from common.contracts.resources import RefundRetry, Resource
 from common.messaging.envelope import Delivery, Envelope, answer
@@ -24,8 +25,8 @@ from common.messaging.loop import Handlers
 class ProgrammeHandlers:
     """The handlers of events. They are few and rare: each has a transaction of its own."""
 
-    def __init__(self, repository: Repository, availability: Availability, clock: Callable[[], datetime]) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, availability: Availability, clock: Callable[[], datetime]) -> None:
+        self._store = store
         self._availability = availability
         self._clock = clock
         self.commands: Handlers = {
@@ -51,14 +52,14 @@ class ProgrammeHandlers:
         return await self._each(deliveries, self._once(self._retry_refunds))
 
     async def _each(
-        self, deliveries: Sequence[Delivery], do: Callable[[Work, Delivery], Awaitable[Any]]
+        self, deliveries: Sequence[Delivery], do: Callable[[Transaction, Delivery], Awaitable[Any]]
     ) -> list[Envelope]:
         """`do` each in a transaction of its own, and answer with what it returns or raises."""
         replies: list[Envelope] = []
         for delivery in deliveries:
             try:
-                async with self._repository.work() as work:
-                    result = await do(work, delivery)
+                async with self._store.transaction() as rows:
+                    result = await do(rows, delivery)
             except HoldfastError as refused:
                 replies += answer(delivery, refused)
             else:
@@ -67,28 +68,28 @@ class ProgrammeHandlers:
         return replies
 
     def _once(
-        self, do: Callable[[Work, Event, Any], Awaitable[Resource]]
-    ) -> Callable[[Work, Delivery], Awaitable[Any]]:
+        self, do: Callable[[Transaction, Event, Any], Awaitable[Resource]]
+    ) -> Callable[[Transaction, Delivery], Awaitable[Any]]:
         """`do` something to an event that is there and locked; what was asked for before is answered as before."""
 
-        async def once(work: Work, delivery: Delivery) -> Any:
-            event = await work.lock_event(delivery.message.event_id)
+        async def once(rows: Transaction, delivery: Delivery) -> Any:
+            event = await rows.events.lock(delivery.message.event_id)
             if event is None:
                 raise EventNotFound
-            requests = await Requests.open(work, [delivery], self._clock())
+            requests = await Requests.open(rows, [delivery], self._clock())
             if (answered := requests.answer_to(delivery)) is not None:
                 return answered
             check_version(delivery.message, event.version)
-            result = await do(work, event, delivery.message)
+            result = await do(rows, event, delivery.message)
             requests.keep(delivery, result)
-            await requests.save(work)
+            await requests.save(rows)
             return result
 
         return once
 
-    async def _create_once(self, work: Work, delivery: Delivery) -> Any:
+    async def _create_once(self, rows: Transaction, delivery: Delivery) -> Any:
         message: CreateEvent = delivery.message
-        requests = await Requests.open(work, [delivery], self._clock())
+        requests = await Requests.open(rows, [delivery], self._clock())
         if (answered := requests.answer_to(delivery)) is not None:
             return answered
         # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
@@ -98,52 +99,52 @@ class ProgrammeHandlers:
         if len(event.ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
         # What was made once is answered as it was then, also when its start has come since.
-        if not await work.events([event.id]) and (refused := events.refusal_of_new(event, now)):
-            raise _error(refused)
+        if not await rows.events.find([event.id]) and (refused := events.refusal_of_new(event, now)):
+            raise refused
         try:
-            created = await work.create_event(event, content_hash, now)
+            created = await rows.events.create(event, content_hash, now)
         except TicketTypeIdTaken as taken:
             raise Conflict(f"There is a ticket type {taken.id} already") from None
         if not created:
             # Who was adding it at the same time has committed now.
-            requests = await Requests.open(work, [delivery], self._clock())
+            requests = await Requests.open(rows, [delivery], self._clock())
             if (answered := requests.answer_to(delivery)) is not None:
                 return answered
-            if not await work.created_with(message.event_id, content_hash):
+            if not await rows.events.created_with(message.event_id, content_hash):
                 raise IdempotencyKeyReused
-        result = shown_event((await work.events([message.event_id]))[message.event_id])
+        result = shown_event((await rows.events.find([message.event_id]))[message.event_id])
         requests.keep(delivery, result)
-        await requests.save(work)
+        await requests.save(rows)
         return result
 
-    async def _update(self, work: Work, event: Event, message: UpdateEvent) -> Resource:
+    async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
         changes = [
             TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
             for each in message.ticket_types
         ]
         changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
-        if isinstance(changed, Refusal):
-            raise _error(changed)
+        if isinstance(changed, HoldfastError):
+            raise changed
         if changed is not event:
             try:
-                await work.save_event(event, changed)
+                await rows.events.save(event, changed)
             except TicketTypeIdTaken as taken:
-                raise _error(events.no_such_ticket_type(taken.id)) from None
+                raise events.no_such_ticket_type(taken.id) from None
         return shown_event(changed)
 
-    async def _call_off(self, work: Work, event: Event, _: CancelEvent) -> Resource:
+    async def _call_off(self, rows: Transaction, event: Event, _: CancelEvent) -> Resource:
         now = self._clock()
         off = events.call_off(event, now)
         if off is not event:
-            await work.save_event(event, off, settle_after=now)
+            await rows.events.save(event, off, settle_after=now)
         return shown_event(off)
 
-    async def _retry_refunds(self, work: Work, event: Event, message: RetryRefunds) -> Resource:
-        if (known := await work.refund_retry(event.id, message.retry_id)) is not None:
+    async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
+        if (known := await rows.events.refund_retry(event.id, message.retry_id)) is not None:
             return known
-        now, count = self._clock(), await work.count_to_retry(event.id)
+        now, count = self._clock(), await rows.bookings.count_to_retry(event.id)
         if count:
-            await work.add_retry(message.retry_id, event.id, now)
+            await rows.events.add_retry(message.retry_id, event.id, now)
         return _new_retry(message, count, now)
 
 
@@ -179,7 +180,3 @@ def _new_event(message: CreateEvent) -> Event:
         slow_payments_until=message.slow_payments_until,
         ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
     )
-
-
-def _error(refusal: Refusal) -> HoldfastError:
-    return error_for(refusal.code, refusal.detail, dict(refusal.extra))

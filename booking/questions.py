@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from booking.booking_rows import Place
 from booking.notices import for_operators, operators_event, shown, shown_event
 from booking.queue import placed
-from booking.repository import BookingFilter, Place, Repository
+from booking.repository import BookingFilter, Store
 from booking.state import Booking, Event
 from common.contracts import resources
 from common.contracts.errors import EventNotFound, NotFound
@@ -24,8 +25,8 @@ FIRST_ID = UUID(int=0)
 
 
 class QuestionHandlers:
-    def __init__(self, repository: Repository, clock: Callable[[], datetime]) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
         self._clock = clock
         self.queries: Handlers = {
             GetBooking: self.get_bookings,
@@ -38,19 +39,19 @@ class QuestionHandlers:
     async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
         seen = [(delivery, _seen(delivery.message, bookings)) for delivery in deliveries]
-        told = await placed(self._repository.counts, [shown(booking) for _, booking in seen if booking])
+        told = await placed(self._store.counts, [shown(booking) for _, booking in seen if booking])
         return answers(
             (delivery, _told(delivery.message, booking, told) if booking else NotFound())
             for delivery, booking in seen
         )
 
     async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        async with self._repository.reading() as work:
-            events = await work.events({delivery.message.event_id for delivery in deliveries})
+        async with self._store.reading() as rows:
+            events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
         for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
         called_off = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
-        calling_off = await self._repository.counts.calling_off(called_off)
-        retries = await self._repository.counts.refund_retries(for_operators) if for_operators else {}
+        calling_off = await self._store.counts.calling_off(called_off)
+        retries = await self._store.counts.refund_retries(for_operators) if for_operators else {}
 
         def seen(message: GetEvent) -> Resource | EventNotFound:
             event = events.get(message.event_id)
@@ -69,7 +70,7 @@ class QuestionHandlers:
             if _seen(delivery.message, bookings) is None:
                 replies += answer(delivery, NotFound())
             else:
-                history = await self._repository.history(delivery.message.booking_id)
+                history = await self._store.history(delivery.message.booking_id)
                 replies += answer(delivery, _page(history, None))
         return replies
 
@@ -78,11 +79,11 @@ class QuestionHandlers:
         for delivery in deliveries:
             message: ListBookings = delivery.message
             wanted = BookingFilter(**message.model_dump(exclude={"limit", "operator"}))
-            found = await self._repository.list_bookings(wanted, message.limit + 1)
+            found = await self._store.list_bookings(wanted, message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.created_at, last.id) if last else None
             listed = {each.id: each for each in found[: message.limit]}
-            told = await placed(self._repository.counts, [shown(each) for each in listed.values()])
+            told = await placed(self._store.counts, [shown(each) for each in listed.values()])
             page = [_told(message, listed[id], told) for id in told]
             replies += answer(delivery, _page(page, place))
         return replies
@@ -91,7 +92,7 @@ class QuestionHandlers:
         replies: list[Envelope] = []
         for delivery in deliveries:
             message: ListEvents = delivery.message
-            found = await self._repository.list_events(_behind(message, self._clock()), message.limit + 1)
+            found = await self._store.list_events(_behind(message, self._clock()), message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.starts_at, last.id) if last else None
             show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
@@ -99,8 +100,8 @@ class QuestionHandlers:
         return replies
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
-        async with self._repository.reading() as work:
-            return await work.load([delivery.message.booking_id for delivery in deliveries])
+        async with self._store.reading() as rows:
+            return await rows.bookings.load([delivery.message.booking_id for delivery in deliveries])
 
 
 def _seen(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:

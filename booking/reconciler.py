@@ -15,12 +15,13 @@ from redis.asyncio import Redis
 
 from booking import domain
 from booking.availability import Availability
-from booking.books import Books
+from booking.booking_rows import Place
 from booking.domain import Signal
-from booking.repository import Place, Repository
+from booking.repository import Store
 from booking.rules import Decision, Moment
 from booking.schedule import turn, waits_for
 from booking.state import Booking, Follow, Terms
+from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
 from common.messaging.bus import Bus
@@ -53,7 +54,8 @@ log = structlog.get_logger()
 class BookingReconciler(Reconciler):
     def __init__(
         self,
-        repository: Repository,
+        store: Store,
+        unit: Callable[[], UnitOfWork],
         availability: Availability,
         bus: Bus,
         redis: Redis,
@@ -62,7 +64,8 @@ class BookingReconciler(Reconciler):
         requests_kept: timedelta = timedelta(days=30),
     ) -> None:
         super().__init__(clock)
-        self._repository = repository
+        self._store = store
+        self._unit = unit
         self._availability = availability
         self._bus = bus
         self._redis = redis
@@ -73,12 +76,12 @@ class BookingReconciler(Reconciler):
         self._gone_through: dict[UUID, Place] = {}
 
     async def next_due(self) -> datetime | None:
-        return await self._repository.next_due()
+        return await self._store.next_due()
 
     async def run_once(self) -> float:
         now = self._clock()
         if self._forget_at is None or now >= self._forget_at:
-            forgotten = await self._repository.forget_requests(now - self._requests_kept, FORGET_MAX)
+            forgotten = await self._store.forget_requests(now - self._requests_kept, FORGET_MAX)
             # While there are more, a part in each pass.
             self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
@@ -86,20 +89,21 @@ class BookingReconciler(Reconciler):
     async def drive_due(self, now: datetime) -> None:
         bookings = await self._drive(now)
         called_off = 0
-        for event_id in await self._repository.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
+        for event_id in await self._store.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
             called_off += await self._call_off(event_id, now)
         retried = 0
-        for retry_id, event_id in await self._repository.take_due_retries(now, CALL_OFF_AGAIN, EVENTS_MAX):
+        for retry_id, event_id in await self._store.take_due_retries(now, CALL_OFF_AGAIN, EVENTS_MAX):
             retried += await self._retry_refunds(retry_id, event_id, now)
         log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
 
     async def _drive(self, now: datetime) -> int:
         intents_since, commands_since = await self._waiting_since(now)
-        async with self._repository.work() as work:
-            books = Books(await work.take_due(now, PASS_MAX))
-            for booking in tuple(books.bookings.values()):
+        unit = self._unit()
+        async with unit.careful() as rows:
+            unit.take(await rows.bookings.take_due(now, PASS_MAX))
+            for booking in tuple(unit.bookings.values()):
                 if _may_be_untold(booking):
-                    books.tell_again(booking.id)
+                    unit.tell_again(booking.id)
                 decision = domain.drive(booking, Moment(now, self._terms))
                 if decision.booking.version != booking.version:
                     decision = _once_more(decision, now)
@@ -108,11 +112,10 @@ class BookingReconciler(Reconciler):
                         decision = _without(decision, Follow.CREATE_INTENT)
                     if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
                         decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
-                books.take(_spread(decision, now, self._terms))
-            await books.save(work)
+                unit.change(_spread(decision, now, self._terms))
         # The next times are committed: what is lost from here on comes again then.
-        await self._publish(books)
-        return len(books.bookings)
+        await self._bus.publish(unit.envelopes())
+        return len(unit.bookings)
 
     async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """Since when the first of the intents has waited, and of the commands where these are many: an event that
@@ -127,39 +130,35 @@ class BookingReconciler(Reconciler):
         moment = Moment(now, self._terms, cancel=CancelReason.EVENT_CANCELLED)
         # Without the place, each part would look at all bookings that the parts before it have ended.
         after = self._gone_through.pop(event_id, None)
-        async with self._repository.work() as work:
-            places = await work.to_call_off(event_id, PASS_MAX, after)
-            books = await Books.open(work, [id for _, id in places])
-            for booking in tuple(books.bookings.values()):
-                books.take(_once_more(domain.decide(booking, Signal.CANCEL, moment), now))
-            await books.save(work)
+        unit = self._unit()
+        async with unit.careful() as rows:
+            places = await rows.bookings.to_call_off(event_id, PASS_MAX, after)
+            unit.take(await rows.bookings.lock([id for _, id in places]))
+            for booking in tuple(unit.bookings.values()):
+                unit.change(_once_more(domain.decide(booking, Signal.CANCEL, moment), now))
         if len(places) == PASS_MAX:
             self._gone_through[event_id] = places[-1]
         # A crash before this: whoever takes the event up again goes on.
-        async with self._repository.work() as work:
-            await work.settle_event(event_id, now if places or after else None)
-        await self._publish(books)
+        async with self._store.transaction() as rows:
+            await rows.events.settle(event_id, now if places or after else None)
+        await self._bus.publish(unit.envelopes())
         self._availability.touched([event_id])
         return len(places)
 
     async def _retry_refunds(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
         """Try some failed refunds of an event again; when none is found any more, the retry is settled."""
         moment = Moment(now, self._terms, retry_id=retry_id)
-        async with self._repository.work() as work:
-            ids = await work.to_retry(retry_id, event_id, PASS_MAX)
-            books = await Books.open(work, ids)
-            for booking in tuple(books.bookings.values()):
-                books.take(_once_more(domain.decide(booking, Signal.RETRY_REFUNDS, moment), now))
-            await books.save(work)
+        unit = self._unit()
+        async with unit.careful() as rows:
+            ids = await rows.bookings.to_retry(retry_id, event_id, PASS_MAX)
+            unit.take(await rows.bookings.lock(ids))
+            for booking in tuple(unit.bookings.values()):
+                unit.change(_once_more(domain.decide(booking, Signal.RETRY_REFUNDS, moment), now))
         # A crash before this: whoever takes the retry up again finds those that are left.
-        async with self._repository.work() as work:
-            await work.settle_retry(retry_id, now if ids else None)
-        await self._publish(books)
+        async with self._store.transaction() as rows:
+            await rows.events.settle_retry(retry_id, now if ids else None)
+        await self._bus.publish(unit.envelopes())
         return len(ids)
-
-    async def _publish(self, books: Books) -> None:
-        self._availability.touched(books.events_moved())
-        await self._bus.publish(books.envelopes())
 
 
 def _may_be_untold(booking: Booking) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import orjson
 
-from booking.repository import Work
+from booking.repository import Transaction
 from booking.request_rows import AnsweredRequest, RequestId
 from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
 from common.contracts.messages import CancelBooking, OperatorCommand
@@ -46,9 +46,9 @@ class Requests:
         self._new: list[AnsweredRequest] = []
 
     @classmethod
-    async def open(cls, work: Work, deliveries: Iterable[Delivery], now: datetime) -> Self:
+    async def open(cls, rows: Transaction, deliveries: Iterable[Delivery], now: datetime) -> Self:
         ids = {id_of(delivery) for delivery in deliveries if by_operator(delivery.message)}
-        return cls(await work.requests.find(ids), now)
+        return cls(await rows.requests.find(ids), now)
 
     def answer_to(self, delivery: Delivery) -> Any:
         """What was answered before; None for a request that is new. Raises IdempotencyKeyReused."""
@@ -66,8 +66,8 @@ class Requests:
         self._answered[id] = row
         self._new.append(row)
 
-    async def save(self, work: Work) -> None:
-        await work.requests.insert(self._new)
+    async def save(self, rows: Transaction) -> None:
+        await rows.requests.insert(self._new)
 
 
 def _content_hash(delivery: Delivery) -> str:

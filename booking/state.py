@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import BookingStatus, CancelReason, PaymentMethods, PaymentStatus
@@ -50,7 +49,8 @@ class Booking(NamedTuple):
 
     `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest that gave its customer time to
     try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with the
-    first news of the intent (of bookings from before there was one: with the next news)."""
+    first news of the intent (of bookings from before there was one: with the next news). `revision` is that of the
+    row as it was read, other after each write of it; None of a booking that was not read."""
 
     id: UUID
     owner: str
@@ -89,6 +89,7 @@ class Booking(NamedTuple):
     settle_after: datetime | None = None
     settle_attempts: int = 0
     disputes: tuple[Dispute, ...] = ()
+    revision: str | None = None
 
     @property
     def refund_owed(self) -> bool:
@@ -123,7 +124,8 @@ class Terms(NamedTuple):
 
 
 class TicketType(NamedTuple):
-    """`held` and `sold` count seats; `version` grows with each change of the row."""
+    """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is other after each
+    change of the event's terms; 0 where it was not read."""
 
     id: UUID
     name: str
@@ -132,6 +134,7 @@ class TicketType(NamedTuple):
     held: int = 0
     sold: int = 0
     version: int = 0
+    terms_token: UUID = UUID(int=0)
 
     @property
     def free(self) -> int:
@@ -179,13 +182,23 @@ class Event(NamedTuple):
         return self.payment_methods if now < slow_until else PaymentMethods.INSTANT
 
 
-class Refusal(NamedTuple):
-    """What was asked for is not done; `code` says why, `detail` more exactly what is wrong, `extra` what its answer
-    shows beside it."""
+class SeatMove(NamedTuple):
+    """What a change of a booking adds to the counters of one ticket type."""
 
-    code: str
-    detail: str = ""
-    extra: Mapping[str, Any] = MappingProxyType({})
+    booking_id: UUID
+    ticket_type_id: UUID
+    held: int
+    sold: int
+
+
+class Bound(NamedTuple):
+    """What new bookings were decided by, of one ticket type: its terms, at least `needed` free seats and, where a
+    booking found too few, fewer than `below`."""
+
+    ticket_type_id: UUID
+    terms_token: UUID
+    needed: int
+    below: int | None
 
 
 class Cause(NamedTuple):

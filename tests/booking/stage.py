@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -17,8 +18,9 @@ from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
 from booking.reconciler import BookingReconciler
-from booking.repository import Repository
+from booking.repository import Store
 from booking.state import Terms
+from booking.unit_of_work import UnitOfWork
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     BookingChanged,
@@ -48,11 +50,12 @@ M = TypeVar("M", bound=Message)
 class Clock:
     """The time; a test may put it forward."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped_at: datetime | None = None) -> None:
         self.ahead = timedelta()
+        self._stopped_at = stopped_at
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._stopped_at or datetime.now(UTC)) + self.ahead
 
 
 def delivery(message: Message) -> Delivery:
@@ -129,31 +132,34 @@ class Stage:
     database: Database
     redis: Redis
     bus: Bus
-    repository: Repository
+    store: Store
     availability: Availability
     handlers: BookingHandlers
     programme: ProgrammeHandlers
     questions: QuestionHandlers
     reconciler: BookingReconciler
+    unit: Callable[[], UnitOfWork]
     metrics: Metrics
     clock: Clock
 
     @classmethod
-    def build(cls, database: Database, redis: Redis) -> Stage:
-        clock, metrics = Clock(), Metrics()
+    def build(cls, database: Database, redis: Redis, memory_max: int = 100, clock: Clock | None = None) -> Stage:
+        clock, metrics = clock or Clock(), Metrics()
         bus = Bus(redis, source="/booking/test", instance="test")
-        repository = Repository(database)
-        availability = Availability(repository, bus, redis, 0)
+        store = Store(database, memory_max, metrics)
+        availability = Availability(store, bus, redis, 0)
+        unit = partial(UnitOfWork, store, availability)
         return cls(
             database=database,
             redis=redis,
             bus=bus,
-            repository=repository,
+            store=store,
             availability=availability,
-            handlers=BookingHandlers(repository, availability, metrics, clock, TERMS),
-            programme=ProgrammeHandlers(repository, availability, clock),
-            questions=QuestionHandlers(repository, clock),
-            reconciler=BookingReconciler(repository, availability, bus, redis, clock, TERMS),
+            handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
+            programme=ProgrammeHandlers(store, availability, clock),
+            questions=QuestionHandlers(store, clock),
+            reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
+            unit=unit,
             metrics=metrics,
             clock=clock,
         )

@@ -18,7 +18,7 @@ LONG_MS, SHORT_MS = 60_000, 20
 
 def process(stage: Stage, interval_ms: int) -> Availability:
     """Another booking process."""
-    return Availability(stage.repository, stage.bus, stage.redis, interval_ms)
+    return Availability(stage.store, stage.bus, stage.redis, interval_ms)
 
 
 async def told(stage: Stage) -> list[int]:

@@ -180,7 +180,7 @@ async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
     """A count goes through all bookings of the event: the second one waits for its time."""
     show = await stage.show(10)
     await called_off(stage, show)
-    slow = Availability(stage.repository, stage.bus, stage.redis, 60_000)
+    slow = Availability(stage.store, stage.bus, stage.redis, 60_000)
     slow.touched([show.id])
     await slow.run_once()
     await stage.redis.delete("notifications")
@@ -206,7 +206,7 @@ async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
     for _ in range(5):
         # A new one each time knows nothing of what the one before has gone through.
         reconciler = BookingReconciler(
-            stage.repository, stage.availability, stage.bus, stage.redis, stage.clock, TERMS
+            stage.store, stage.unit, stage.availability, stage.bus, stage.redis, stage.clock, TERMS
         )
         stage.clock.ahead += timedelta(milliseconds=1)
         await reconciler.run_once()
@@ -234,7 +234,7 @@ async def test_settler_that_dies_in_a_part_leaves_it_to_another(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("booking.repository.Work.settle_event", killed)
+        dying.setattr("booking.event_rows.EventRows.settle", killed)
         with pytest.raises(Killed):
             await stage.settle_now()
     assert (await progress(stage, show)).cancelled == 4

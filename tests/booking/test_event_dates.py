@@ -11,7 +11,8 @@ import pytest
 from booking.admission import sale_closed
 from booking.domain import cancel_reason
 from booking.events import TicketTypeChange, change, refusal_of_new
-from booking.state import Event, Refusal, TicketType
+from booking.state import Event, TicketType
+from common.contracts.errors import HoldfastError, SalesEnded, SalesNotStarted
 from common.contracts.statuses import CancelReason
 from tests.booking.samples import NOW, STATES
 
@@ -63,10 +64,10 @@ def test_who_comes_too_early_or_too_late_is_told_when() -> None:
     early = sale_closed(EVENT._replace(sales_start=NOW + HOUR), NOW)
     late = sale_closed(EVENT, START)
 
-    assert early == Refusal(
-        "sales_not_started", "The sale starts at 2030-01-01T13:00:00Z", {"sales_start": NOW + HOUR}
-    )
-    assert late == Refusal("sales_ended", "The sale ended at 2030-01-31T12:00:00Z", {"sales_end": START})
+    assert isinstance(early, SalesNotStarted)
+    assert (early.detail, early.extra) == ("The sale starts at 2030-01-01T13:00:00Z", {"sales_start": NOW + HOUR})
+    assert isinstance(late, SalesEnded)
+    assert (late.detail, late.extra) == ("The sale ended at 2030-01-31T12:00:00Z", {"sales_end": START})
 
 
 CANCELS = [
@@ -101,9 +102,9 @@ def test_customers_cancel_within_the_policy_and_not_after_the_start(
     assert being_paid == ("by_customer" if now <= START or event.cancel_after_start else None)
 
 
-def told(refused: Event | Refusal | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
+def told(refused: Event | HoldfastError | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
     """Where, which rule and which limit; nothing where nothing is refused."""
-    if not isinstance(refused, Refusal):
+    if not isinstance(refused, HoldfastError):
         return []
     assert refused.code == "invalid_request"
     return [(tuple(error["loc"][1:]), error["type"], error["limit"]) for error in refused.extra["errors"]]

@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
+from booking.booking_rows import TAKE_DUE
+from booking.event_rows import EVENT_PAGE
 from booking.reconciler import BookingReconciler
-from booking.repository import EVENT_PAGE, NEXT_DUE, TAKE_DUE, TAKE_DUE_EVENTS, Repository
+from booking.repository import NEXT_DUE, TAKE_DUE_EVENTS, Store
 from common.messaging.bus import Bus
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
@@ -105,7 +107,7 @@ async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
     assert all(step["Node Type"] != "Seq Scan" for step in done if step.get("Relation Name") == "events")
 
 
-class OnlyLooks(Repository):
+class OnlyLooks(Store):
     """Counts the looks, and has nothing else asked of it."""
 
     looks = 0
@@ -114,7 +116,7 @@ class OnlyLooks(Repository):
         self.looks += 1
         return await super().next_due()
 
-    def work(self) -> NoReturn:
+    def transaction(self) -> NoReturn:
         raise AssertionError("nothing is due")
 
     async def take_due_events(self, *_: Any) -> NoReturn:
@@ -123,10 +125,10 @@ class OnlyLooks(Repository):
 
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
-    repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
+    store, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     bus = Bus(nowhere, source="/booking/test", instance="test")
-    reconciler = BookingReconciler(repository, many.availability, bus, nowhere, many.clock, TERMS)
+    reconciler = BookingReconciler(store, many.unit, many.availability, bus, nowhere, many.clock, TERMS)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 
-    assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)
+    assert (pauses, store.looks) == ([LOOK_S] * 3, 3)

@@ -45,7 +45,7 @@ async def listed(stage: Stage) -> list[int | None]:
 
 
 def queue_of(stage: Stage) -> Queue:
-    return Queue(stage.repository.counts, stage.bus, stage.redis, 60_000)
+    return Queue(stage.store.counts, stage.bus, stage.redis, 60_000)
 
 
 async def pictures(stage: Stage, queue: Queue, *, turn: bool = True) -> list[QueueMoved]:

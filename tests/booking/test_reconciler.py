@@ -184,7 +184,7 @@ async def test_cancel_that_is_not_answered_is_asked_for_again(stage: Stage) -> N
 
 async def test_settled_bookings_are_left_alone(stage: Stage) -> None:
     await stage.confirmed(await stage.show(10))
-    assert await stage.repository.next_due() is None
+    assert await stage.store.next_due() is None
     await stage.settle(timedelta(days=1))
     assert await stage.published("payment.commands") == []
 

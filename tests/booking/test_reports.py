@@ -217,12 +217,12 @@ async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(s
     show = await stage.show(2)
     booking = await stage.pending(show)
     await expired(stage, booking)
-    async with stage.repository.work() as work:
-        event = await work.lock_event(show.id)
+    async with stage.store.transaction() as rows:
+        event = await rows.events.lock(show.id)
         assert event is not None
         money = asyncio.create_task(stage.tell(report(booking, IntentStatus.SUCCEEDED, 2)))
         await stage.until_somebody_waits_for_a_lock()
-        await work.save_event(event, call_off(event, stage.clock()), settle_after=stage.clock())
+        await rows.events.save(event, call_off(event, stage.clock()), settle_after=stage.clock())
     await money
     row = await stage.row(booking)
     assert (row["status"], row["payment"]) == ("cancelled", "refund_pending")

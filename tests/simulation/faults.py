@@ -108,6 +108,8 @@ class Lure:
     by_hand: float = 1.0
     # Of so many events one begins while it is sold.
     begins_soon: int = 6
+    # How often operators change events, beside 1.
+    edits: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class Profile:
     lag_share: float
     # Of so many events one begins while it is sold.
     begins_soon: int
+    # How often operators change events, beside 1.
+    edits: float
 
     @classmethod
     def draw(cls, chance: random.Random, apart: random.Random, lure: Lure) -> Profile:
@@ -150,4 +154,5 @@ class Profile:
             lag_s=max(LAGS_S) if Fault.EVENTS_LISTED_LATE in lure.faults else lag_s,
             lag_share=chance.choice((0.3, 1.0)),
             begins_soon=lure.begins_soon,
+            edits=lure.edits,
         )

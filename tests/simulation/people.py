@@ -231,7 +231,7 @@ class People:
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)
         change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
-        changes = EventChanges(on_sale=self._chance.random() < 0.9)
+        changes = EventChanges(on_sale=self._chance.random() < 0.7)
         self._ask(UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,)), show.id, "operator")
 
     def _wish(self, likely: str = "") -> Wish:

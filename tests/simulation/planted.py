@@ -10,6 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import booking.admission
+import booking.booking_rows
 import booking.domain
 import payment.asking
 import payment.catch_up
@@ -20,14 +21,16 @@ import payment.pictures
 import payment.refund_commands
 import payment.refunds
 import payment.repository
-from booking.books import Books
 from booking.domain import Signal
 from booking.rules import Decision, Moment
-from booking.state import CANCELLED, PENDING, Booking, Refusal
+from booking.state import CANCELLED, PENDING, Booking
+from booking.unit_of_work import UnitOfWork
+from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery
 from common.messaging.loop import Loop
 from common.messaging.streams import Entry
+from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
 from payment.domain import Payment
@@ -52,10 +55,10 @@ def acknowledge_before_commit() -> None:
 def news_told_once() -> None:
     """What a process committed before it was killed is known to the database, and to nobody who listens."""
 
-    def tell_again(self: Books, id: UUID, delivery: Delivery | None = None) -> None:
+    def tell_again(self: UnitOfWork, id: UUID, delivery: Delivery | None = None) -> None:
         return
 
-    Books.tell_again = tell_again  # type: ignore[method-assign]
+    UnitOfWork.tell_again = tell_again  # type: ignore[method-assign]
 
 
 def release_twice() -> None:
@@ -183,7 +186,7 @@ def unknown_types_are_buried() -> None:
 def begun_events_are_sold() -> None:
     """Whether an event is on sale is all that is looked at."""
     admission: Any = booking.admission
-    admission.sale_closed = lambda event, _: None if event.on_sale else Refusal("not_on_sale")
+    admission.sale_closed = lambda event, _: None if event.on_sale else NotOnSale()
 
 
 def an_equal_decline_gives_nothing() -> None:
@@ -271,6 +274,18 @@ def orphan_money_dropped() -> None:
     handlers.lost_ones = refund_commands.lost_ones = lambda *_: []
 
 
+def revision_not_checked() -> None:
+    """What was decided from memory is written over whatever has been written since."""
+    rows: Any = booking.booking_rows
+    rows.SAVE = rows.SAVE.replace(f" AND new.old_revision = {revision('b')}", "")
+
+
+def terms_token_not_checked() -> None:
+    """Seats are sold by the terms that a process remembers."""
+    rows: Any = booking.booking_rows
+    rows.INSERT = rows.INSERT.replace("t.terms_token = b.terms_token AND ", "")
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -297,6 +312,8 @@ PLANTED: dict[str, Callable[[], None]] = {
         same_key_after_a_refusal,
         a_waiting_refund_stays,
         orphan_money_dropped,
+        revision_not_checked,
+        terms_token_not_checked,
     )
 }
 
@@ -327,6 +344,8 @@ SHOWN_BY = {
     "same_key_after_a_refusal": 9,
     "a_waiting_refund_stays": 17,
     "orphan_money_dropped": 36,
+    "revision_not_checked": 1,
+    "terms_token_not_checked": 8,
 }
 
 # Without one a mistake shows in few schedules; with it, in one of the first.
@@ -337,6 +356,7 @@ LURES: dict[str, Lure] = {
     "currency_not_compared": Lure(by_hand=6.0),
     "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
     "begun_events_are_sold": Lure(begins_soon=1),
+    "terms_token_not_checked": Lure(edits=20.0),
     "a_refusal_is_final": Lure(frozenset({Fault.REFUND_REFUSED}), refunds=6.0),
     "all_that_is_left_is_an_amount": Lure(frozenset({Fault.REFUND_BY_HAND}), refunds=6.0),
     "same_key_after_a_refusal": Lure(frozenset({Fault.REFUND_REFUSED, Fault.REFUND_BY_HAND}), refunds=6.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,8 +18,9 @@ from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
 from booking.reconciler import BookingReconciler
-from booking.repository import Repository as BookingRepository
+from booking.repository import Store
 from booking.settings import BookingSettings
+from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -182,13 +184,15 @@ class BookingProcess(ActorProcess):
     def __init__(self, world: World, name: str, own_ahead: timedelta) -> None:
         super().__init__(world, name, own_ahead, BOOKING_SETTINGS, world.lasting.booking)
         terms = BOOKING_SETTINGS.terms
-        self.repository = BookingRepository(world.lasting.booking)
+        metrics = world.lasting.metrics
+        self.repository = Store(world.lasting.booking, world.memory_max, metrics)
         self.availability = Availability(self.repository, self.bus, self.redis, 250)
-        self._bookings = BookingHandlers(self.repository, self.availability, world.lasting.metrics, self.now, terms)
+        unit = partial(UnitOfWork, self.repository, self.availability)
+        self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, terms)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
         self._questions = QuestionHandlers(self.repository, self.now)
         self._reconciler = BookingReconciler(
-            self.repository, self.availability, self.bus, self.redis, self.now, terms
+            self.repository, unit, self.availability, self.bus, self.redis, self.now, terms
         )
 
     @property

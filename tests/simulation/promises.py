@@ -50,6 +50,11 @@ WHERE (
     AND t.from_status = 'confirmed' AND t.to_status = 'cancelled' AND t.reason = 'by_customer'
 )
 """
+# Terms by which nothing is sold, with the bookings of their events that take seats.
+NOT_ON_SALE = """
+SELECT e.id || ' v' || e.version AS terms, b.id::text FROM events e
+LEFT JOIN bookings b ON b.event_id = e.id AND b.status <> 'failed' WHERE NOT e.on_sale
+"""
 # Of a clock that is measured.
 CLOCK_ERROR = timedelta(seconds=1)
 
@@ -76,6 +81,8 @@ class Promises:
         self._given: dict[str, list[StripeRefund]] = {}
         # Bookings whose charge was disputed: Stripe refuses to give it back.
         self._disputed: set[str] = set()
+        # Terms by which nothing was sold when it was last looked.
+        self._not_on_sale: set[str] = set()
         # Which databases have come back older than they were: see `standby.py`.
         self.lost: set[str] = set()
         # Booking alone has: payments that were acknowledged before it may be of a booking that is gone.
@@ -87,6 +94,7 @@ class Promises:
         self._acknowledged_is_lost |= "payment" not in lost
         if "booking" in lost:
             self.rows = {}
+            self._not_on_sale = set()
             self._holds.forget()
 
     async def check(self) -> None:
@@ -126,6 +134,10 @@ class Promises:
                 self._world.story.violate("6 nothing lost", f"{id} was at v{old.facts.version}")
         for id, version in await raw.fetch(AFTER_THE_START):
             self._world.story.violate("dates bind", f"{id} v{version}: sold or cancelled after the start")
+        for terms, id in (off := await raw.fetch(NOT_ON_SALE)):
+            if id is not None and id not in before and terms in self._not_on_sale:
+                self._world.story.violate("terms bind", f"{id}: event {terms} is not on sale")
+        self._not_on_sale = {terms for terms, _ in off}
         for record in await raw.fetch(SEATS.format(part="true")):
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")

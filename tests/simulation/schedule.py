@@ -123,7 +123,7 @@ class Schedule:
             (self.world.profile.refunds * confirmed + 0.1 * asking, people.operator_refunds),
             (0.05, people.operator_calls_off),
             (0.05 + 0.5 * people.hears_of_failed_refunds, people.operator_retries_refunds),
-            (0.15, people.operator_changes_event),
+            (0.15 * self.world.profile.edits, people.operator_changes_event),
             (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),
             (0.8, customers.decide),
             (0.15 * self.world.profile.by_hand * paid, customers.dispute),

@@ -59,6 +59,8 @@ class World:
         install(self.clock, seed)
         self.chance = random.Random(f"schedule {seed}")
         self.story = Story(loop)
+        # Rows of each kind that a process remembers: in some schedules none, in some few.
+        self.memory_max = random.Random(f"memory {seed}").choice((0, 3, 1000, 1000))
         self.profile = Profile.draw(self.chance, random.Random(f"lagging {seed}"), lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
         self.people = People(self.chance, self.gates, self.story, self.profile.begins_soon)

@@ -1,0 +1,315 @@
+"""The SQL of bookings, their transitions, and the seats that they take: one statement for a whole batch."""
+
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from booking.counts import CAN_BE_RETRIED
+from booking.state import Booking, Bound, Item, SeatMove, Transition
+from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts.values import Dispute, PaymentError
+from common.postgres.sql import assignments, revision, unnest
+
+# Column and type, in the order in which arrays are passed.
+BOOKING_COLUMNS = {
+    "id": "uuid",
+    "owner": "varchar",
+    "event_id": "uuid",
+    "items": "jsonb",
+    "amount": "bigint",
+    "currency": "varchar",
+    "status": "varchar",
+    "reason": "varchar",
+    "payment": "varchar",
+    "expires_at": "timestamptz",
+    "settle_after": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "payment_methods": "varchar",
+    "intent_id": "varchar",
+    "client_secret": "varchar",
+    "last_error": "jsonb",
+    "attempts": "int",
+    "last_attempt_at": "timestamptz",
+    "hold_until": "timestamptz",
+    "payment_version": "int",
+    "payment_digest": "varchar",
+    "amount_captured": "bigint",
+    "amount_refunded": "bigint",
+    "closing": "varchar",
+    "intent_to_cancel": "bool",
+    "refund_id": "uuid",
+    "refund_amount": "bigint",
+    "refund_whole": "bool",
+    "refund_waiting": "varchar",
+    "refund_error": "varchar",
+    "refund_failed_amount": "bigint",
+    "refund_failed_whole": "bool",
+    "refund_retry_id": "uuid",
+    "version": "int",
+    "settle_attempts": "int",
+    "disputes": "jsonb",
+}
+# A new booking has the defaults in the rest.
+NEW = (
+    "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
+    "settle_after", "created_at", "updated_at", "payment_methods",
+)  # fmt: skip
+CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
+FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
+SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
+JSON_COLUMNS = ("items", "last_error", "disputes")
+TRANSITION_COLUMNS = {
+    "booking_id": "uuid",
+    "version": "int",
+    "from_status": "varchar",
+    "to_status": "varchar",
+    "reason": "varchar",
+    "payment_status": "varchar",
+    "cause_type": "varchar",
+    "cause_id": "varchar",
+    "at": "timestamptz",
+}
+SEAT_COLUMNS = {"booking_id": "uuid", "ticket_type_id": "uuid", "held": "int", "sold": "int"}
+BOUND_COLUMNS = {"id": "uuid", "terms_token": "uuid", "needed": "int", "below": "int"}
+REVISION = f"{revision('bookings')} AS revision"
+BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
+
+
+def _moved(first: int) -> str:
+    """Seats are moved for the bookings that `written` has written; ticket types are locked in their order."""
+    return f"""moves AS (
+    SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
+    FROM unnest({unnest(SEAT_COLUMNS, first)}) AS m ({", ".join(SEAT_COLUMNS)})
+    JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+), locked AS (
+    SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+), moved AS (
+    UPDATE ticket_types t SET held = t.held + locked.held, sold = t.sold + locked.sold, version = t.version + 1
+    FROM locked WHERE t.id = locked.id
+)"""
+
+
+# New bookings, their transitions and their seats: all of them or, where what they were decided by does not hold any
+# more, none; those that are there already are left out. What bounds new bookings is a counter in a row, locked and
+# judged by a part like `bounds`: another counter (of an owner, a code) is one more such part, which reads the one
+# before so that its rows are locked after those, and one more condition at `written`.
+_BOUNDS = len(CREATED_COLUMNS) + 1
+_SEATS = _BOUNDS + len(BOUND_COLUMNS)
+INSERT = f"""
+WITH new AS (
+    SELECT * FROM unnest({unnest(CREATED_COLUMNS)}) AS new ({", ".join(CREATED_COLUMNS)})
+), bounds AS (
+    SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
+        AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
+    FROM ticket_types t
+    JOIN unnest({unnest(BOUND_COLUMNS, _BOUNDS)}) AS b ({", ".join(BOUND_COLUMNS)}) ON b.id = t.id
+    ORDER BY t.id FOR NO KEY UPDATE OF t
+), written AS (
+    INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = cardinality(${_BOUNDS}::uuid[])
+    ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}
+), recorded AS (
+    INSERT INTO booking_transitions
+        (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
+    SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)
+), {_moved(_SEATS)}
+SELECT id, revision FROM written
+"""
+LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
+LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
+# Changes, their transitions and the seats that they move, of those bookings that nobody has written since they were
+# read. These are locked in their order first.
+_TRANSITIONS = len(SAVE_COLUMNS) + 3
+SAVE = f"""
+WITH new AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], {unnest(SAVE_COLUMNS, 3)})
+        AS new (id, old_revision, {", ".join(SAVE_COLUMNS)})
+), unchanged AS (
+    SELECT b.id FROM bookings b JOIN new ON new.id = b.id AND new.old_revision = {revision("b")}
+    ORDER BY b.id FOR NO KEY UPDATE OF b
+), written AS (
+    UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM new JOIN unchanged USING (id) WHERE b.id = new.id
+    RETURNING b.id, {revision("b")} AS revision
+), recorded AS (
+    INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)})
+    SELECT t.* FROM unnest({unnest(TRANSITION_COLUMNS, _TRANSITIONS)}) AS t ({", ".join(TRANSITION_COLUMNS)})
+    JOIN written ON written.id = t.booking_id
+), {_moved(_TRANSITIONS + len(TRANSITION_COLUMNS))}
+SELECT id, revision FROM written
+"""
+HISTORY = f"SELECT {', '.join(TRANSITION_COLUMNS)} FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
+LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+FREE_SEATS = """
+SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.starts_at > $2)
+    THEN t.capacity - t.held - t.sold ELSE 0 END AS free
+FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
+"""
+TAKE_DUE = f"""
+SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+TO_CALL_OFF = """
+SELECT id, created_at FROM bookings
+WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
+AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
+ORDER BY created_at, id LIMIT $2
+"""
+COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
+TO_RETRY = f"""
+SELECT id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
+ORDER BY id LIMIT $3
+"""
+
+
+# Where a booking stands among all: created_at and id; an event: starts_at and id.
+Place = tuple[datetime, UUID]
+
+
+def booking_of(row: Any) -> Booking:
+    values = dict(row)
+    values["items"] = tuple(
+        Item(UUID(item["ticket_type_id"]), item["quantity"], item["unit_amount"])
+        for item in orjson.loads(values["items"])
+    )
+    values["status"] = BookingStatus(values["status"])
+    values["payment_methods"] = PaymentMethods(values["payment_methods"])
+    values["payment"] = PaymentStatus(values["payment"])
+    if (error := values["last_error"]) is not None:
+        values["last_error"] = PaymentError(**orjson.loads(error))
+    disputes = values["disputes"]
+    values["disputes"] = () if disputes is None else tuple(_dispute(each) for each in orjson.loads(disputes))
+    return Booking(**values)
+
+
+def _dispute(fields: dict[str, Any]) -> Dispute:
+    for time in ("opened_at", "respond_by"):
+        if fields[time] is not None:
+            fields[time] = datetime.fromisoformat(fields[time])
+    return Dispute(**fields)
+
+
+def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[Any]]:
+    """One array for each column."""
+    return [
+        [_json(getattr(booking, column)) for booking in bookings]
+        if column in JSON_COLUMNS
+        else [getattr(booking, column) for booking in bookings]
+        for column in columns
+    ]
+
+
+def _json(value: Any) -> str | None:
+    if not value:
+        return None
+    if isinstance(value, tuple) and isinstance(value[0], Item):
+        value = [item._asdict() for item in value]  # JSON would make a list of each
+    # asyncpg's UUIDs are of a class of their own.
+    return orjson.dumps(value, default=str).decode()
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """One array for each of `count` columns."""
+    return [[row[place] for row in rows] for place in range(count)]
+
+
+def _transition(each: Transition) -> tuple[Any, ...]:
+    """TRANSITION_COLUMNS."""
+    after = each.after
+    states = (each.before, after.status, after.reason, after.payment)
+    return (after.id, after.version, *states, each.cause.type, each.cause.id, after.updated_at)
+
+
+class Interfered(RuntimeError):
+    """What was read is not what is there: the transaction is rolled back, and its messages come again."""
+
+
+def expect(written: int, count: int) -> None:
+    """Raises Interfered."""
+    if written != count:
+        raise Interfered(f"{written} of {count} rows")
+
+
+class BookingRows:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
+        return {row["id"]: booking_of(row) for row in await self._connection.fetch(LOAD, ids)}
+
+    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
+        """These bookings, in nobody else's hands until the transaction ends."""
+        return {row["id"]: booking_of(row) for row in await self._connection.fetch(LOCK, ids)}
+
+    async def take_due(self, now: datetime, limit: int) -> dict[UUID, Booking]:
+        """Due bookings that nobody else has in hand, locked."""
+        return {row["id"]: booking_of(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)}
+
+    async def insert(
+        self, created: Sequence[Transition], moves: Sequence[SeatMove], bounds: Sequence[Bound] = ()
+    ) -> dict[UUID, str]:
+        """Add new bookings, whose seats `moves` are; says which, with their revisions. None where a bound does not
+        hold; those that are there already are left out."""
+        if not created:
+            return {}
+        bookings = [each.after for each in created]
+        causes = ([each.cause.type for each in created], [each.cause.id for each in created])
+        rows = await self._connection.fetch(
+            INSERT,
+            *_arrays(bookings, NEW),
+            *causes,
+            *_columns(bounds, len(BOUND_COLUMNS)),
+            *_columns(moves, len(SEAT_COLUMNS)),
+        )
+        return {row["id"]: row["revision"] for row in rows}
+
+    async def save(
+        self, changed: Sequence[Booking], transitions: Sequence[Transition], moves: Sequence[SeatMove]
+    ) -> dict[UUID, str]:
+        """Write bookings that are as they were when they were read (`revision`), with their transitions and seats;
+        says which, with their new revisions. The others are left out."""
+        if not changed:
+            return {}
+        rows = await self._connection.fetch(
+            SAVE,
+            [each.id for each in changed],
+            [each.revision for each in changed],
+            *_arrays(changed, SAVE_COLUMNS),
+            *_columns([_transition(each) for each in transitions], len(TRANSITION_COLUMNS)),
+            *_columns(moves, len(SEAT_COLUMNS)),
+        )
+        return {row["id"]: row["revision"] for row in rows}
+
+    async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:
+        """How many seats of these ticket types can be had, and stay so until the transaction ends: none of an event
+        that was called off, or that has begun and does not sell after its start."""
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        await self._connection.execute(LOCK_SEATS, wanted)
+        # Read by a statement of its own: it sees what others have committed while the lock was waited for.
+        return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted, now)}
+
+    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
+        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
+        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
+        return [(row["created_at"], row["id"]) for row in rows]
+
+    async def count_to_retry(self, event_id: UUID) -> int:
+        """How many bookings of the event have a failed refund that can be tried again."""
+        count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
+        return count
+
+    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[UUID]:
+        """Bookings of the event whose refund failed and that this retry has not tried again."""
+        return [row["id"] for row in await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)]

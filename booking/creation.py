@@ -1,0 +1,117 @@
+"""New bookings: seats in stream order, by one statement from memory or, where that does not fit, under locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from booking.admission import Seats, admit, asked_for
+from booking.repository import Store
+from booking.state import Booking, Event, Terms
+from booking.unit_of_work import UnitOfWork
+from common.contracts.errors import IdempotencyKeyReused
+from common.contracts.messages import CreateBooking
+from common.messaging.envelope import Delivery, Envelope, answers
+
+# After a sale that memory had wrong an event is sold under locks for a moment: where many processes sell its last
+# seats, memory would mostly be wrong again, and trying costs a round trip more.
+CAREFUL = timedelta(seconds=1)
+
+
+class Creation:
+    """The handler of CreateBooking. Places in the queue for intents are the gateway's to add: to count them here
+    would hold up a rush on its way in."""
+
+    def __init__(
+        self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], terms: Terms
+    ) -> None:
+        self._store = store
+        self._unit = unit
+        self._clock = clock
+        self._terms = terms
+        # Until when these events are sold under locks.
+        self._careful_until: dict[UUID, datetime] = {}
+
+    async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """A repeated request finds its booking there: it goes the careful way, as all goes that memory refuses."""
+        now = self._clock()
+        unit, done = await self._from_memory(deliveries, now)
+        published = [*unit.envelopes(), *answers(done.values())]
+        left = [each for each in deliveries if each.entry.id not in done]
+        return [*published, *await self._carefully(left, now)] if left else published
+
+    async def _from_memory(
+        self, deliveries: Sequence[Delivery], now: datetime
+    ) -> tuple[UnitOfWork, dict[bytes, tuple[Delivery, Any]]]:
+        """What one statement has made, and its answers by their entries."""
+        unit = self._unit()
+        events = await self._remembered({each.message.event_id for each in deliveries}, now)
+        seats = _seats(events)
+        made: dict[UUID, Delivery] = {}
+        for delivery in deliveries:
+            request: CreateBooking = delivery.message
+            event = events.get(request.event_id)
+            if event is not None and request.booking_id not in made:
+                admitted = admit(request, event, seats, now, self._terms)
+                if isinstance(admitted, Booking):
+                    unit.add(admitted, delivery)
+                    made[admitted.id] = delivery
+        tokens = {id: each.terms_token for event in events.values() for id, each in event.ticket_types.items()}
+        await unit.save(seats.bounds(tokens))
+        if made and not unit.written:
+            self._store.events.drop(events)
+            self._careful_until |= dict.fromkeys(events, now + CAREFUL)
+        new = {each.entry.id: (each, _new(unit, id)) for id, each in made.items() if id in unit.written}
+        return unit, new
+
+    async def _remembered(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
+        """These events, but for those that are sold under locks now; none where there is no memory."""
+        memory = self._store.events
+        if not memory.entries_max:
+            return {}
+        self._careful_until = {id: until for id, until in self._careful_until.items() if until > now}
+        wanted = set(event_ids) - self._careful_until.keys()
+        found = memory.find(wanted)
+        if missing := wanted - found.keys():
+            async with self._store.reading() as rows:
+                memory.keep(read := await rows.events.find(missing))
+            found |= read
+        return found
+
+    async def _carefully(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
+        """Under the locks of the events' ticket types, as they are."""
+        unit = self._unit()
+        async with unit.careful() as rows:
+            sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
+            self._store.events.keep(sales)
+            unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
+            seats = _seats(sales)
+            results = [
+                (each, self._one(unit, each, sales.get(each.message.event_id), seats, now)) for each in deliveries
+            ]
+        return [*unit.envelopes(), *answers(results)]
+
+    def _one(self, unit: UnitOfWork, delivery: Delivery, event: Event | None, seats: Seats, now: datetime) -> Any:
+        """The answer: the booking and whether it is new, or an error."""
+        request: CreateBooking = delivery.message
+        booking = unit.bookings.get(request.booking_id)
+        if booking is None:
+            admitted = admit(request, event, seats, now, self._terms)
+            if not isinstance(admitted, Booking):
+                return admitted
+            unit.add(admitted, delivery)
+            return _new(unit, admitted.id)
+        if not asked_for(booking, request):
+            return IdempotencyKeyReused()
+        unit.tell_again(booking.id, delivery)
+        return _new(unit, booking.id) | {"created": False}
+
+
+def _new(unit: UnitOfWork, id: UUID) -> dict[str, Any]:
+    return {"booking": unit.shown(id), "created": True}
+
+
+def _seats(events: Mapping[UUID, Event]) -> Seats:
+    return Seats({id: each.free for event in events.values() for id, each in event.ticket_types.items()})

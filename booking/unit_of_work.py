@@ -1,0 +1,173 @@
+"""The bookings that a batch has in hand: changed in memory by the rules, saved at once, with what follows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from booking import domain
+from booking.availability import Availability
+from booking.booking_rows import expect
+from booking.notices import asked, shown
+from booking.repository import Store, Transaction
+from booking.rules import Decision
+from booking.schedule import waits_for
+from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove, Transition
+from common.contracts import resources
+from common.contracts.messages import BookingChanged
+from common.messaging.envelope import Delivery, Envelope, tell
+
+
+def cause_of(delivery: Delivery | None) -> Cause:
+    return TIME if delivery is None else Cause(delivery.envelope.message.type, delivery.envelope.id)
+
+
+class UnitOfWork:
+    """Bookings by id, saved either way: `careful`, in the transaction that has locked them, or by `save`, in one
+    statement that writes only what nobody else has written since. After the commit it sees to memory and to
+    availability, and has what is to be published."""
+
+    def __init__(self, store: Store, availability: Availability) -> None:
+        self._store = store
+        self._availability = availability
+        self.bookings: dict[UUID, Booking] = {}
+        # As they were read; new ones are not here.
+        self._before: dict[UUID, Booking] = {}
+        self._transitions: list[Transition] = []
+        self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
+        self._causes: dict[UUID, Delivery | None] = {}
+        self._more: list[tuple[UUID, Envelope]] = []
+        self._shown: dict[UUID, resources.Booking] = {}
+        self._told_again: set[UUID] = set()
+        # Those that the commit has written.
+        self.written: frozenset[UUID] = frozenset()
+
+    # --- what is in hand
+
+    def take(self, bookings: Mapping[UUID, Booking]) -> None:
+        """Bookings as they were read."""
+        self.bookings.update(bookings)
+        self._before.update(bookings)
+
+    async def remember(self, ids: Sequence[UUID]) -> None:
+        """Take what is remembered of these, and by one statement what is not. Nothing where there is no memory."""
+        if not self._store.bookings.entries_max:
+            return
+        self.take(self._store.bookings.find(ids))
+        if missing := [id for id in ids if id not in self.bookings]:
+            async with self._store.reading() as rows:
+                self.take(await rows.bookings.load(missing))
+
+    def add(self, booking: Booking, delivery: Delivery) -> None:
+        """A booking that is not in the database yet."""
+        self.bookings[booking.id] = booking
+        self._causes[booking.id] = delivery
+        self._transitions.append(Transition(None, booking, cause_of(delivery)))
+        follow = waits_for(booking)
+        if follow is not None:
+            self._follows.append((booking.id, follow, delivery))
+
+    def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
+        """What became of a booking, and what follows from it."""
+        after = decision.booking
+        before = self.bookings[after.id]
+        self.bookings[after.id] = after
+        if after.version != before.version:
+            self._causes[after.id] = delivery
+            self._transitions.append(Transition(before.status, after, cause_of(delivery)))
+        self._follows += [(after.id, follow, delivery) for follow in decision.follow]
+
+    def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
+        """Nothing is changed now: it was before, and a process may have ended between the commit of that and the
+        news of it. Sockets that know this version already send nothing."""
+        self._causes.setdefault(id, delivery)
+        self._told_again.add(id)
+
+    def publish(self, id: UUID, envelope: Envelope) -> None:
+        """What is to be published of a booking beside its news."""
+        self._more.append((id, envelope))
+
+    # --- saving
+
+    @asynccontextmanager
+    async def careful(self) -> AsyncIterator[Transaction]:
+        """A transaction in which to lock, load and decide; saved and committed at the end of the block. Raises
+        Interfered when a row is other than it was read, which its lock does not allow."""
+        async with self._store.transaction() as transaction:
+            yield transaction
+            written = await self._write(transaction, ())
+            expect(len(written), len(self._changed()))
+        self._committed(written)
+
+    async def save(self, bounds: Sequence[Bound] = ()) -> None:
+        """Write what has changed in one statement. What does not fit any more is dropped, here and from memory."""
+        if changed := self._changed():
+            async with self._store.statement() as transaction:
+                written = await self._write(transaction, bounds)
+            self._drop(changed.keys() - written)
+            self._committed(written)
+
+    def _changed(self) -> dict[UUID, Booking]:
+        return {id: booking for id, booking in self.bookings.items() if booking != self._before.get(id)}
+
+    def _moves(self) -> list[SeatMove]:
+        return domain.moves((self._before.get(id), booking) for id, booking in self.bookings.items())
+
+    async def _write(self, transaction: Transaction, bounds: Sequence[Bound]) -> dict[UUID, str]:
+        """Bookings, transitions and seats; the new revisions of those that were written."""
+        moves, transitions = self._moves(), self._transitions
+        created = [each for each in transitions if each.before is None]
+        written = await transaction.bookings.insert(created, moves, bounds)
+        changed = [booking for id, booking in self._changed().items() if id in self._before]
+        return written | await transaction.bookings.save(changed, transitions, moves)
+
+    def _drop(self, ids: Iterable[UUID]) -> None:
+        self._store.bookings.drop(ids)
+        for id in ids:
+            for by_id in (self.bookings, self._before, self._causes):
+                by_id.pop(id, None)
+        self._follows = [each for each in self._follows if each[0] in self.bookings]
+        self._more = [each for each in self._more if each[0] in self.bookings]
+
+    def _committed(self, written: Mapping[UUID, str]) -> None:
+        moved = defaultdict(list)
+        for move in self._moves():
+            moved[self.bookings[move.booking_id].event_id].append(move)
+        self._store.count(moved)
+        new = {id: self.bookings[id]._replace(revision=revision) for id, revision in written.items()}
+        self._store.bookings.drop(self.bookings)
+        self._store.bookings.keep({id: each for id, each in new.items() if each.settle_after is not None})
+        self.written = frozenset(written)
+        self._availability.touched(self._events_moved())
+
+    def _events_moved(self) -> set[UUID]:
+        """The events whose availability is another than before, or may not have been told, and those whose calling
+        off goes on."""
+        return {
+            booking.event_id
+            for id, booking in self.bookings.items()
+            if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
+            or id in self._told_again
+            or Reason.EVENT_CANCELLED in (booking.reason, booking.closing)
+        }
+
+    # --- what follows
+
+    def shown(self, id: UUID) -> resources.Booking:
+        """The booking as its owner may see it now; made once for all who are told."""
+        booking = self.bookings[id]
+        known = self._shown.get(id)
+        if known is None or known.version != booking.version:
+            known = self._shown[id] = shown(booking)
+        return known
+
+    def envelopes(self) -> list[Envelope]:
+        """What is to be published after the commit: what payment is asked for first, then what has changed."""
+        requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
+        news = [
+            tell(BookingChanged(owner=self.bookings[id].owner, booking=self.shown(id)), id, cause=cause)
+            for id, cause in self._causes.items()
+        ]
+        return [*requests, *news, *(envelope for _, envelope in self._more)]
