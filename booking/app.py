@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -19,6 +19,7 @@ from booking.repository import Store
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
+from common.messaging.consumer import Subscription
 from common.runtime.background import background
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
@@ -28,10 +29,9 @@ from common.wiring import (
     DATABASE,
     REDIS,
     Context,
-    Reads,
-    actor_context,
     bus_context,
     clock_context,
+    consumers_context,
     database_context,
     postgres_clock,
 )
@@ -53,22 +53,22 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
             availability_context(settings),
             queue_context(settings),
             reconciler_context(settings),
-            actor_context("booking", settings, lambda app: reads(app, settings)),
+            consumers_context("booking", settings, lambda app: subscriptions(app, settings)),
         )
     )
     return app
 
 
-def reads(app: web.Application, settings: BookingSettings) -> Mapping[str, Reads]:
-    """What the actor reads: money first, so that a rush of new bookings does not hold it up."""
+def subscriptions(app: web.Application, settings: BookingSettings) -> Sequence[Subscription]:
+    """What the process reads."""
     store, availability, now = app[STORE], app[AVAILABILITY], app[CLOCK]
     bookings = BookingHandlers(store, partial(UnitOfWork, store, availability), app[METRICS], now, settings.terms)
     programme = ProgrammeHandlers(store, availability, now)
-    return {
-        BOOKING_PAYMENTS: Reads(bookings.payments),
-        BOOKING_COMMANDS: Reads({**bookings.commands, **programme.commands}),
-        BOOKING_QUERIES: Reads(QuestionHandlers(store, now).queries),
-    }
+    return (
+        Subscription(BOOKING_PAYMENTS, bookings.payments),
+        Subscription(BOOKING_COMMANDS, {**bookings.commands, **programme.commands}),
+        Subscription(BOOKING_QUERIES, QuestionHandlers(store, now).queries),
+    )
 
 
 def availability_context(settings: BookingSettings) -> Context:

@@ -35,8 +35,8 @@ from common.contracts.messages import (
     RefundBooking,
     RequestPayment,
 )
+from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers, tell
-from common.messaging.loop import Handlers
 from common.runtime.telemetry import Metrics
 
 log = structlog.get_logger()

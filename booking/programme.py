@@ -18,8 +18,8 @@ from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
 from common.contracts.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
 from common.contracts.resources import RefundRetry, Resource
+from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answer
-from common.messaging.loop import Handlers
 
 
 class ProgrammeHandlers:

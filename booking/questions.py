@@ -16,8 +16,8 @@ from common.contracts import resources
 from common.contracts.errors import EventNotFound, NotFound
 from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
 from common.contracts.resources import Resource
+from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answer, answers
-from common.messaging.loop import Handlers
 
 OPERATORS_LOOK_BACK = timedelta(days=1)
 # Before every id: a place with it is before all events that start then.

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
 from common.contracts.messages import MAILBOXES
-from common.messaging.actor import Actor
 from common.messaging.bus import Bus
-from common.messaging.loop import Handlers, Intake
+from common.messaging.consumer import Consumer, Subscription, run_all
+from common.messaging.mailbox import Mailbox
 from common.messaging.redis import connect, read_clock, writable
-from common.messaging.streams import Mailbox, lengths
-from common.messaging.turns import Turn
+from common.messaging.streams import lengths
 from common.messaging.unknown import waiting
 from common.postgres.database import Database, open_database
 from common.runtime.clock import Clock, Read, Reading
@@ -48,8 +46,7 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
         blocking = app[BLOCKING] = connect(settings.redis_url, blocking_ms=settings.block_ms)
-        publishing = connect(settings.redis_url, timed=False)
-        app[BUS] = Bus(publishing, source=f"/{process}/{settings.instance}", instance=settings.instance)
+        app[BUS] = Bus(redis, source=f"/{process}/{settings.instance}", instance=settings.instance)
         app[HEALTH].check("redis", lambda: writable(redis))
 
         async def sample_lengths() -> None:
@@ -64,8 +61,8 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
 
         app[SAMPLERS].append(sample_lengths)
         yield
-        await app[BUS].flush()
-        for client in (publishing, blocking, redis):
+        await app[BUS].close()
+        for client in (blocking, redis):
             await client.aclose()
 
     return context
@@ -125,57 +122,46 @@ async def clock_context(app: web.Application) -> AsyncIterator[None]:
     await cancel(measuring)
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
-    """What an actor reads from one mailbox: its handlers, and `slots` where batches run side by side."""
-
-    handlers: Handlers
-    slots: int | None = None
-
-
-def actor_context(
-    process: str, settings: ActorSettings, reads: Callable[[web.Application], Mapping[str, Reads]]
+def consumers_context(
+    process: str, settings: ActorSettings, subscriptions: Callable[[web.Application], Sequence[Subscription]]
 ) -> Context:
-    """The actor's loops, one for each mailbox; at the end they finish what they took and acknowledge it."""
+    """The process' consumers, which do not wait for one another; at the end they finish and acknowledge what they
+    took."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async def reachable() -> None:
+            await writable(app[REDIS])
             await app[DATABASE].ping()
             app[CLOCK]()
 
-        intakes = [
-            Intake(
+        consumers = [
+            Consumer(
+                subscription,
                 Mailbox(
                     app[REDIS],
-                    app[BLOCKING],
-                    stream,
+                    subscription.stream,
                     group=process,
                     consumer=settings.instance,
                     claim_idle_ms=settings.claim_idle_ms,
-                    turn=Turn(stream, process, settings.instance),
+                    shared=True,
                 ),
-                each.handlers,
-                each.slots,
+                app[BUS],
+                settings,
+                app[METRICS],
+                app[HEALTH].gate(subscription.stream),
+                reachable=reachable,
             )
-            for stream, each in reads(app).items()
+            for subscription in subscriptions(app)
         ]
-        actor = Actor(
-            intakes,
-            bus=app[BUS],
-            redis=app[REDIS],
-            settings=settings,
-            metrics=app[METRICS],
-            health=app[HEALTH],
-            ping=reachable,
-        )
 
-        async def stop(_: web.Application) -> None:
-            actor.stop()
+        async def stop(_: web.Application | None = None) -> None:
+            for consumer in consumers:
+                consumer.stop()
 
-        task = app[SUPERVISOR].spawn("actor", actor.run())
+        task = app[SUPERVISOR].spawn("consumers", run_all(consumers))
         app.on_shutdown.append(stop)  # while clients have their answers
         yield
-        actor.stop()
+        await stop()
         await app[SUPERVISOR].finish(task, settings.shutdown_seconds)
 
     return context

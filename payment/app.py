@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from aiohttp import web
 
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.messaging.consumer import Subscription
 from common.runtime.background import background
 from common.runtime.health import HEALTH
 from common.runtime.telemetry import METRICS
@@ -19,10 +20,9 @@ from common.wiring import (
     DATABASE,
     REDIS,
     Context,
-    Reads,
-    actor_context,
     bus_context,
     clock_context,
+    consumers_context,
     database_context,
     postgres_clock,
 )
@@ -68,20 +68,20 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
             stripe_context(settings),
             handlers_context(settings),
             reconciler_context(settings),
-            actor_context("payment", settings, lambda app: reads(app, settings)),
+            consumers_context("payment", settings, lambda app: subscriptions(app, settings)),
         )
     )
     return app
 
 
-def reads(app: web.Application, settings: PaymentSettings) -> Mapping[str, Reads]:
-    """What the actor reads. Mailboxes whose messages make Stripe calls have their batches side by side."""
+def subscriptions(app: web.Application, settings: PaymentSettings) -> Sequence[Subscription]:
+    """What the process reads. Mailboxes whose messages make Stripe calls have their batches side by side."""
     handlers = app[HANDLERS]
-    return {
-        PAYMENT_WEBHOOKS: Reads(handlers.webhooks),
-        PAYMENT_COMMANDS: Reads(handlers.commands, slots=settings.stripe_slots),
-        PAYMENT_INTENTS: Reads(handlers.intents, slots=settings.stripe_slots),
-    }
+    return (
+        Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
+        Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
+        Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
+    )
 
 
 def stripe_context(settings: PaymentSettings) -> Context:

@@ -24,8 +24,8 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.contracts.values import PaymentError
+from common.messaging.batch import Handler, Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
-from common.messaging.loop import Handler, Handlers
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
 from payment.books import Books

@@ -22,8 +22,8 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.contracts.statuses import IntentStatus
+from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
-from common.messaging.loop import Handlers
 from common.runtime.backoff import Retry
 from payment import asking, domain, orphans
 from payment.asking import Nothing, Whole, side_by_side

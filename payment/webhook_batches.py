@@ -17,9 +17,9 @@ from typing import Any
 import structlog
 
 from common.contracts.messages import PAYMENT_WEBHOOKS
+from common.messaging.batch import Handler
 from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope
-from common.messaging.loop import Handler
 from common.messaging.reporting import Reporter
 from common.messaging.streams import Entry
 from common.runtime.outages import Away, RedisAway, log_away, said

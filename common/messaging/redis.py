@@ -7,6 +7,7 @@ from hashlib import sha1
 from typing import Any, Generic, TypeVar, cast
 
 import hiredis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, DefaultParser, SSLConnection
@@ -24,6 +25,9 @@ ANSWER_TIMEOUT_S = 5.0
 # What a connection tells the server of itself: redis-py would read its own version from the disk for each one.
 DRIVER = DriverInfo()
 
+# In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
+XACKDEL_SINCE = (8, 2, 3)
+
 Argument = str | bytes | int | float
 # A Redis command and its arguments.
 Command = tuple[Argument, ...]
@@ -35,12 +39,41 @@ def _parse_error(text: str) -> Exception:
     return redis_answer(text) or cast(Any, DefaultParser).parse_error(text)
 
 
-_Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
+async def _read_answers(parser: Any, number: int) -> list[Any]:
+    """The next answers as they came, errors among them."""
+    answers: list[Any] = []
+    next_answer = parser._reader.gets
+    while len(answers) < number:
+        answer = next_answer()
+        if answer is NOT_ENOUGH_DATA:
+            await parser.read_from_socket()
+        else:
+            answers.append(answer)
+    return answers
+
+
+_Parser = type(
+    "_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error), "read_answers": _read_answers}
+)
 
 
 class _Sending(AbstractConnection):
     """A connection that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an
     error of its own for it."""
+
+    async def read_answers(self, number: int) -> list[Any]:
+        """As `read_response`, many at once and without a timer."""
+        return cast(list[Any], await cast(Any, self._parser).read_answers(number))
+
+    @property
+    def ended(self) -> bool:
+        """The server has closed it."""
+        return self._reader is None or self._reader.at_eof()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         try:
@@ -162,6 +195,16 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
     if client.connection_pool.connection_class is SSLConnection:  # rediss:// has its own
         client.connection_pool.connection_class = _TlsConnection
     return client
+
+
+async def acknowledges_and_deletes(redis: Redis) -> bool:
+    """Whether the server has an XACKDEL that can be relied on: newer commands are probed for, not assumed."""
+    client = cast(Any, redis)
+    # As one name: redis-py's own reading of COMMAND's answer fails on a command that the server doesn't know.
+    if not any(await client.execute_command("COMMAND INFO", "XACKDEL")):
+        return False
+    version = str((await client.info("server"))["redis_version"])
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) >= XACKDEL_SINCE
 
 
 async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Reading:

@@ -37,8 +37,10 @@ async def blocking(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def stage(redis: Redis, blocking: Redis) -> Stage:
-    return Stage(redis, blocking)
+async def stage(redis: Redis, blocking: Redis) -> AsyncIterator[Stage]:
+    stage = Stage(redis, blocking)
+    yield stage
+    await stage.close()
 
 
 @pytest.fixture
@@ -51,7 +53,9 @@ async def own_redis() -> AsyncIterator[RedisServer]:
 @pytest.fixture
 async def own_stage(own_redis: RedisServer) -> AsyncIterator[Stage]:
     redis, blocking = connect(own_redis.url), connect(own_redis.url, blocking_ms=BLOCK_MS)
-    yield Stage(redis, blocking)
+    stage = Stage(redis, blocking)
+    yield stage
+    await stage.close()
     await blocking.aclose()
     await redis.aclose()
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from common.messaging.streams import Entry, Mailbox, dead_letters, lengths, oldest
+from common.messaging.mailbox import Mailbox
+from common.messaging.streams import Entry, dead_letters, lengths, oldest
 
 MILLISECOND = timedelta(milliseconds=1)
 STREAM = "model"
@@ -117,7 +118,7 @@ class Consumer:
 
 
 def consumer(redis: Redis, blocking: Redis, name: str) -> Consumer:
-    mailbox = Mailbox(redis, blocking, STREAM, group=GROUP, consumer=name, claim_idle_ms=CLAIM_IDLE_MS)
+    mailbox = Mailbox(redis, STREAM, group=GROUP, consumer=name, claim_idle_ms=CLAIM_IDLE_MS)
     return Consumer(name, mailbox)
 
 

@@ -18,12 +18,12 @@ from common.contracts.messages import (
     PaymentReportApplied,
     SyncPayment,
 )
-from common.messaging.actor import Actor
 from common.messaging.bus import Bus
+from common.messaging.consumer import Consumer, Subscription
 from common.messaging.envelope import Delivery, Envelope, decode, tell
-from common.messaging.loop import Intake
-from common.messaging.streams import Entry, Mailbox, dead_letters
-from common.messaging.turns import Turn
+from common.messaging.mailbox import Mailbox
+from common.messaging.redis import writable
+from common.messaging.streams import Entry, dead_letters
 from common.runtime.health import Health
 from common.runtime.outages import DatabaseAway
 from common.runtime.settings import ActorSettings
@@ -67,7 +67,8 @@ def unwritable() -> Message:
 
 async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
     """Acknowledge and delete, as a loop does."""
-    await Bus(mailbox._redis, source="/test", instance="test").publish((), mailbox.finishing(entries))
+    await mailbox.begin(mailbox.acknowledgement(entries), 0, 0)
+    await mailbox.finish()
 
 
 Act = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
@@ -126,55 +127,56 @@ class Stage:
         self.health = Health()
         self.database = Database()
         self.ping: Callable[[], Awaitable[object]] = self.database.ping
+        self.mailboxes: list[Mailbox] = []
 
-    def mailbox(self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM) -> Mailbox:
-        return Mailbox(
-            self.redis, self.blocking, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms
+    def mailbox(
+        self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM, *, shared: bool = False
+    ) -> Mailbox:
+        """With `shared`, of a consumer that leaves new entries to one while it keeps up."""
+        mailbox = Mailbox(
+            self.redis, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms, shared=shared
         )
+        self.mailboxes.append(mailbox)
+        return mailbox
 
-    def turning(self, consumer: str, claim_idle_ms: int = 60_000) -> Mailbox:
-        """As `mailbox`, of a consumer that leaves new entries to one while it keeps up."""
-        turn = Turn(STREAM, GROUP, consumer)
-        return Mailbox(
-            self.redis,
-            self.blocking,
-            STREAM,
-            group=GROUP,
-            consumer=consumer,
-            claim_idle_ms=claim_idle_ms,
-            turn=turn,
-        )
+    async def close(self) -> None:
+        for mailbox in self.mailboxes:
+            await mailbox.close()
+        await self.bus.close()
 
-    def actor(
+    def consumer(
         self,
         handlers: dict[type[Message], Any],
         *,
-        consumer: str = "one",
-        slots: int | None = None,
-        turning: bool = False,
+        name: str = "one",
+        concurrency: int | None = None,
+        shared: bool = False,
         **overrides: Any,
-    ) -> Actor:
+    ) -> Consumer:
+        async def reachable() -> None:
+            await writable(self.redis)
+            await self.ping()
+
         settings = ActorSettings(**{"block_ms": BLOCK_MS, **overrides})
-        mailbox = (self.turning if turning else self.mailbox)(consumer, settings.claim_idle_ms)
-        return Actor(
-            [Intake(mailbox, handlers, slots)],
-            bus=self.bus,
-            redis=self.redis,
-            settings=settings,
-            metrics=self.metrics,
-            health=self.health,
-            ping=self.ping,
+        return Consumer(
+            Subscription(STREAM, handlers, concurrency),
+            self.mailbox(name, settings.claim_idle_ms, shared=shared),
+            self.bus,
+            settings,
+            self.metrics,
+            self.health.gate(STREAM),
+            reachable=reachable,
         )
 
     @asynccontextmanager
-    async def acting(self, handlers: dict[type[Message], Any], **options: Any) -> AsyncIterator[Actor]:
-        """An actor at work, stopped at the end."""
-        actor = self.actor(handlers, **options)
-        task = asyncio.create_task(actor.run())
+    async def acting(self, handlers: dict[type[Message], Any], **options: Any) -> AsyncIterator[Consumer]:
+        """A consumer at work, stopped at the end."""
+        consumer = self.consumer(handlers, **options)
+        task = asyncio.create_task(consumer.run())
         try:
-            yield actor
+            yield consumer
         finally:
-            actor.stop()
+            consumer.stop()
             async with asyncio.timeout(PATIENCE_S):
                 await task
 

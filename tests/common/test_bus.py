@@ -24,10 +24,12 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.messaging import bus as bus_module
+from common.messaging import publisher
 from common.messaging.bus import Bus, replies_stream
 from common.messaging.envelope import Delivery, Envelope, answer, decode, tell
 from common.messaging.redis import connect
-from common.messaging.streams import Entry, Tail
+from common.messaging.streams import Entry
+from common.messaging.tail import Tail
 from common.runtime.health import Gate
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
@@ -101,7 +103,7 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
     first = asyncio.Event()
     server = FakeRedis(lambda _: b"+1-1\r\n")
     async with server.serving() as url:
-        client = Redis.from_url(url, protocol=2)
+        client = connect(url)
         pipelines: list[int] = []
         bus = Bus(client, source="/x", instance="x")
         send = bus._send
@@ -144,7 +146,7 @@ async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bus bounds a pipeline as a whole: its client sets no timers."""
-    monkeypatch.setattr("common.messaging.bus.ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_S", 0.2)
     client = connect(own_redis.url, timed=False)
     bus = Bus(client, source="/x", instance="x")
     await bus.publish([sync()])
@@ -392,15 +394,15 @@ async def test_who_is_overtaken_by_trimming_knows(stage: Stage) -> None:
 async def test_what_is_only_a_hint_is_kept_within_bounds(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, limit: str, stream: str, envelope: Callable[[], Envelope]
 ) -> None:
-    monkeypatch.setattr(bus_module, limit, 10)
+    monkeypatch.setattr(publisher, limit, 10)
     await stage.bus.publish([envelope() for _ in range(500)])
     # Redis trims whole nodes of a hundred entries.
     assert 10 <= int(await stage.redis.xlen(stream)) <= 110
 
 
 async def test_mailboxes_are_never_trimmed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "NOTIFICATIONS_MAXLEN", 10)
-    monkeypatch.setattr(bus_module, "REPLIES_MAXLEN", 10)
+    monkeypatch.setattr(publisher, "NOTIFICATIONS_MAXLEN", 10)
+    monkeypatch.setattr(publisher, "REPLIES_MAXLEN", 10)
     await stage.bus.publish([sync() for _ in range(500)])
     assert await stage.left() == 500
 
@@ -408,7 +410,7 @@ async def test_mailboxes_are_never_trimmed(stage: Stage, monkeypatch: pytest.Mon
 async def test_replies_to_a_gateway_that_is_gone_expire(stage: Stage) -> None:
     gone = replies_stream("gone")
     await stage.bus.publish([Envelope(Reply(result=1), gone, "", "1", "", ""), changed(), sync()])
-    assert 0 < int(await stage.redis.ttl(gone)) <= bus_module.REPLIES_TTL_S
+    assert 0 < int(await stage.redis.ttl(gone)) <= publisher.REPLIES_TTL_S
     assert [await stage.redis.ttl(stream) for stream in (NOTIFICATIONS, STREAM)] == [-1, -1]
 
 

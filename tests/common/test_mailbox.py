@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from common.messaging.streams import Entry, Mailbox, acknowledges_and_deletes, lengths
+from common.messaging.mailbox import Mailbox
+from common.messaging.redis import acknowledges_and_deletes
+from common.messaging.streams import Entry, lengths
 from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, finish, until
 
 
@@ -207,10 +209,10 @@ async def test_acknowledging_and_deleting_at_once_is_probed_for(known: bool, ver
 
 async def test_the_one_command_is_used_where_it_is(stage: Stage) -> None:
     server = cast(Any, Probed(True, "8.2.3"))
-    mailbox = Mailbox(server, stage.blocking, STREAM, group=GROUP, consumer="one", claim_idle_ms=60_000)
+    mailbox = Mailbox(server, STREAM, group=GROUP, consumer="one", claim_idle_ms=60_000)
     await mailbox.create()
     entries = [Entry(b"1-0", {}), Entry(b"2-0", {}, reclaimed=True)]
-    assert mailbox.finishing(entries) == [
+    assert mailbox.acknowledgement(entries) == [
         ("XACKDEL", STREAM, GROUP, "IDS", 2, b"1-0", b"2-0"),
         ("HDEL", f"attempts:{STREAM}", b"2-0"),
     ]

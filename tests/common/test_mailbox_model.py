@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis.asyncio import Redis
 
-from common.messaging import streams
+from common.messaging import mailbox
 from common.messaging.redis import connect
 from common.messaging.streams import dead_letters, replay
 from ops.redis import RedisServer, embedded_redis
@@ -293,7 +293,7 @@ def test_a_mailbox_loses_nothing_and_repeats_nothing(server: Server, monkeypatch
         pass
 
     Machine.server, Machine.clock = server, Clock()
-    monkeypatch.setattr(streams, "time", Machine.clock)
+    monkeypatch.setattr(mailbox, "time", Machine.clock)
     machine = seed(chance)(Machine)
     phases = (Phase.explicit, Phase.generate)  # to shrink a failing one takes minutes
     run_machine(

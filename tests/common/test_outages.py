@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from common.contracts.messages import SyncPayment
-from common.messaging import loop
+from common.messaging import consumer as module
+from common.messaging import dependencies
 from common.messaging.envelope import Delivery, Envelope
 from common.postgres.database import Database
 from common.runtime.backoff import Backoff
@@ -53,7 +54,7 @@ async def test_a_batch_outlives_redis(own_stage: Stage, own_redis: RedisServer) 
     follow, sent = sync(), [sync(), sync()]
     handler = Recorder(act)
     await own_stage.bus.publish(sent)
-    actor = own_stage.actor({SyncPayment: handler})
+    actor = own_stage.consumer({SyncPayment: handler})
     running = asyncio.create_task(actor.run())
     await until(lambda: own_stage.reason() is not None and handler.batches)
     await own_redis.start()
@@ -107,8 +108,8 @@ async def test_an_actor_waits_for_the_database_and_reads_nothing_meanwhile(stage
     assert stage.count(SyncPayment, "failed") == 0
 
 
-@pytest.mark.parametrize("slots", [None, 4])
-async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, slots: int | None) -> None:
+@pytest.mark.parametrize("concurrency", [None, 4])
+async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, concurrency: int | None) -> None:
     """Others had a claim to what was in hand: it is claimed anew, and not handled by two."""
 
     async def act(_: Sequence[Delivery]) -> None:
@@ -116,7 +117,7 @@ async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, slot
 
     handler = Recorder(act)
     sent = [sync(), sync()]
-    async with stage.acting({SyncPayment: handler}, slots=slots, **QUICK):
+    async with stage.acting({SyncPayment: handler}, concurrency=concurrency, **QUICK):
         await until(lambda: stage.reason() is None)
         stage.database.away = True
         await stage.bus.publish(sent)
@@ -128,18 +129,19 @@ async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, slot
     assert stage.count(SyncPayment, "failed") == 0
 
 
-@pytest.mark.parametrize("slots", [None, 4])
+@pytest.mark.parametrize("concurrency", [None, 4])
 async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, slots: int | None
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
     # Back before it can be claimed from the other in its turn.
-    monkeypatch.setattr(loop, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
+    for each in (module, dependencies):
+        monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
 
     async def act(_: Sequence[Delivery]) -> None:
         stage.database.check()
 
     handler = Recorder(act)
-    async with stage.acting({SyncPayment: handler}, slots=slots, **QUICK):
+    async with stage.acting({SyncPayment: handler}, concurrency=concurrency, **QUICK):
         await until(lambda: stage.reason() is None)
         stage.database.away = True
         await stage.bus.publish([sync()])
@@ -174,7 +176,7 @@ async def test_a_batch_that_is_broken_off_is_tried_again_as_a_whole(stage: Stage
 
 
 async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "BROKEN_MAX", 2)
+    monkeypatch.setattr(module, "BROKEN_MAX", 2)
     poison, good = sync(), sync()
 
     async def act(deliveries: Sequence[Delivery]) -> None:
@@ -193,8 +195,9 @@ async def test_what_a_server_states_is_no_entrys_fault_however_often(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, a missing permission: a ping shows nothing, and the loop is not ready until work succeeds."""
-    monkeypatch.setattr(loop, "BROKEN_MAX", 1)
-    monkeypatch.setattr(loop, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
+    monkeypatch.setattr(module, "BROKEN_MAX", 1)
+    for each in (module, dependencies):
+        monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
     open_meanwhile: list[bool] = []
     mended = False
 
@@ -234,7 +237,7 @@ async def test_a_batch_outlives_postgres(
     monkeypatch: pytest.MonkeyPatch,
     end: str,
 ) -> None:
-    monkeypatch.setattr(loop, "REACH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(dependencies, "REACH_TIMEOUT_S", 0.5)
     async with own_database.connection() as connection:
         await connection.execute("CREATE TABLE IF NOT EXISTS handled (subject text)")
         await connection.execute("TRUNCATE handled")
@@ -293,9 +296,11 @@ async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
     """What is published and the acknowledgement are one step: there is nothing in between."""
     reached = asyncio.Event()
 
-    async def never(*_: Any) -> None:
-        reached.set()
-        await asyncio.Event().wait()
+    async def begin(step: Sequence[Any], *args: Any) -> None:
+        if step:
+            reached.set()
+            await asyncio.Event().wait()
+        await begin_reading(step, *args)
 
     async def act(_: Sequence[Delivery]) -> list[Envelope]:
         return [follow]
@@ -304,16 +309,16 @@ async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
     follow = sync()._replace(stream="told")
     await stage.bus.publish([entry])
     handler = Recorder(act)
-    dying = stage.actor({SyncPayment: handler}, consumer="dying", **QUICK)
-    monkeypatch.setattr(stage.bus, "publish", never)
+    dying = stage.consumer({SyncPayment: handler}, name="dying", **QUICK)
+    begin_reading = dying._mailbox.begin
+    monkeypatch.setattr(dying._mailbox, "begin", begin)
     running = asyncio.create_task(dying.run())
     await reached.wait()
     running.cancel()
     await asyncio.wait([running])
-    monkeypatch.undo()
     assert await stage.pending() == {"dying": 1}
     assert await stage.read_all("told") == []
-    async with stage.acting({SyncPayment: handler}, consumer="heir", **QUICK):
+    async with stage.acting({SyncPayment: handler}, name="heir", **QUICK):
         await until(stage.idle)
     assert handler.handled == [entry.subject] * 2
     assert await stage.read_all("told") == [follow]
@@ -328,8 +333,8 @@ async def test_a_failure_that_cannot_be_counted_is_not_lost(
 
     handler = Recorder(act)
     counted = asyncio.Event()
-    actor = own_stage.actor({SyncPayment: handler}, **QUICK)
-    (mailbox,) = [each._mailbox for each in actor.loops.values()]
+    actor = own_stage.consumer({SyncPayment: handler}, **QUICK)
+    mailbox = actor._mailbox
     count_failure = mailbox.count_failure
 
     async def without_redis(*args: Any) -> int:

@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from common.contracts.messages import SyncPayment
-from common.messaging.actor import Actor
+from common.messaging.consumer import Consumer, run_all
 from common.messaging.envelope import Delivery
 from tests.common.stage import PATIENCE_S, STREAM, Recorder, Stage, subjects, sync, until
 
@@ -36,13 +36,13 @@ async def ended(task: asyncio.Task[None]) -> None:
         await task
 
 
-@pytest.mark.parametrize("slots", [None, 1, 4])
-async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage, slots: int | None) -> None:
+@pytest.mark.parametrize("concurrency", [None, 1, 4])
+async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage, concurrency: int | None) -> None:
     held = Held()
     handler = Recorder(held)
     taken, late = sync(), sync()
     await stage.bus.publish([taken])
-    actor = stage.actor({SyncPayment: handler}, slots=slots)
+    actor = stage.consumer({SyncPayment: handler}, concurrency=concurrency)
     running = asyncio.create_task(actor.run())
     await held.begun.wait()
     actor.stop()
@@ -50,14 +50,14 @@ async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage,
     held.release.set()
     await ended(running)
     assert handler.handled[0] == taken.subject
-    if slots != 4:  # with slots left, a read was under way when the stop came
+    if concurrency != 4:  # with slots left, a read was under way when the stop came
         assert handler.handled == [taken.subject]
         assert await stage.left() == 1
     assert await stage.pending() == {}
 
 
 async def test_a_stopped_actor_is_not_ready(stage: Stage) -> None:
-    actor = stage.actor({SyncPayment: Recorder()})
+    actor = stage.consumer({SyncPayment: Recorder()})
     running = asyncio.create_task(actor.run())
     await until(lambda: stage.reason() is None)
     assert await stage.health.problems() == {}
@@ -77,7 +77,7 @@ async def test_the_innocent_of_a_failed_batch_are_finished_at_a_stop(stage: Stag
 
     handler.act = act
     await stage.bus.publish(sent)
-    actor = stage.actor({SyncPayment: handler})
+    actor = stage.consumer({SyncPayment: handler})
     await ended(asyncio.create_task(actor.run()))
     assert stage.count(SyncPayment, "done") == 3
     assert await stage.left() == 1
@@ -89,7 +89,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away(stage: Stage) ->
         stage.database.check()
 
     await stage.bus.publish([sync(), sync()])
-    actor = stage.actor({SyncPayment: Recorder(act)})
+    actor = stage.consumer({SyncPayment: Recorder(act)})
     running = asyncio.create_task(actor.run())
     await until(lambda: "away" in str(stage.reason()))
     actor.stop()
@@ -107,7 +107,7 @@ async def test_a_short_break_at_a_stop_is_no_reason_to_leave_work_behind(stage: 
 
     handler = Recorder(act)
     await stage.bus.publish([sync(), sync()])
-    actor = stage.actor({SyncPayment: handler})
+    actor = stage.consumer({SyncPayment: handler})
     await ended(asyncio.create_task(actor.run()))
     assert await stage.left() == 0
 
@@ -115,7 +115,7 @@ async def test_a_short_break_at_a_stop_is_no_reason_to_leave_work_behind(stage: 
 async def test_a_cancelled_actor_drops_what_is_in_hand(stage: Stage) -> None:
     held = Held()
     await stage.bus.publish([sync()])
-    running = asyncio.create_task(stage.actor({SyncPayment: Recorder(held)}, slots=2).run())
+    running = asyncio.create_task(stage.consumer({SyncPayment: Recorder(held)}, concurrency=2).run())
     await held.begun.wait()
     running.cancel()
     # Sooner than the handler's own time is over.
@@ -125,17 +125,17 @@ async def test_a_cancelled_actor_drops_what_is_in_hand(stage: Stage) -> None:
     assert await stage.pending() == {"one": 1}
 
 
-async def run_to_its_error(actor: Actor) -> BaseException:
+async def run_to_its_error(consumer: Consumer) -> BaseException:
     with pytest.raises(BaseExceptionGroup) as raised:
         async with asyncio.timeout(PATIENCE_S):
-            await actor.run()
+            await run_all([consumer])
     (error,) = raised.value.exceptions
     return error
 
 
 async def test_an_unexpected_error_ends_the_actor(stage: Stage) -> None:
     await stage.redis.set(STREAM, "this is no stream")
-    assert isinstance(await run_to_its_error(stage.actor({SyncPayment: Recorder()})), ResponseError)
+    assert isinstance(await run_to_its_error(stage.consumer({SyncPayment: Recorder()})), ResponseError)
 
 
 async def test_a_loop_that_is_cancelled_by_nobody_ends_the_actor(stage: Stage) -> None:
@@ -145,5 +145,5 @@ async def test_a_loop_that_is_cancelled_by_nobody_ends_the_actor(stage: Stage) -
         await cancelled
 
     await stage.bus.publish([sync()])
-    error = await run_to_its_error(stage.actor({SyncPayment: Recorder(act)}))
-    assert str(error) == "what a loop awaited was cancelled"
+    error = await run_to_its_error(stage.consumer({SyncPayment: Recorder(act)}))
+    assert str(error) == "what a consumer awaited was cancelled"

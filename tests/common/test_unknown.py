@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.contracts.messages import CancelPaymentIntent, GetEvent, SyncPayment
-from common.messaging import loop
+from common.messaging import consumer as module
 from common.messaging.envelope import Envelope
 from common.messaging.streams import Entry
 from common.messaging.unknown import PAGE, unknown_messages, waiting
@@ -79,20 +79,20 @@ async def test_a_process_that_knows_a_type_puts_it_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, newer_first: bool
 ) -> None:
     """Beside one of the release before, at its start or later; each message is handled once."""
-    monkeypatch.setattr(loop, "HOUSEKEEPING_S", 0.05)
+    monkeypatch.setattr(module, "HOUSEKEEPING_S", 0.05)
     old, new = Recorder(), Recorder()
     sent, known = [sync(), sync()], cancel()
     newer: dict[Any, Any] = {SyncPayment: new, CancelPaymentIntent: new}
-    async with stage.acting({CancelPaymentIntent: old}, consumer="old", turning=True):
+    async with stage.acting({CancelPaymentIntent: old}, name="old", shared=True):
         if newer_first:
-            async with stage.acting(newer, consumer="new", turning=True):
+            async with stage.acting(newer, name="new", shared=True):
                 await stage.bus.publish([*sent, known])
                 await until(lambda: len(new.handled) + len(old.handled) == 3)
         else:
             await stage.bus.publish([*sent, known])
             await until(lambda: len(old.handled) == 1)
             await until(lambda: some_unknown(stage))
-            async with stage.acting(newer, consumer="new", turning=True):
+            async with stage.acting(newer, name="new", shared=True):
                 await until(lambda: len(new.handled) + len(old.handled) == 3)
         await until(stage.idle)
     assert sorted(new.handled + old.handled) == sorted([known.subject, *(each.subject for each in sent)])
@@ -126,8 +126,8 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
 @pytest.mark.parametrize("at_its_start", [True, False])
 async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool) -> None:
     """Else the one that has the turn and does not know the message would move it again, for as long as both run."""
-    monkeypatch.setattr("common.messaging.turns.TURN_MS", 60_000)  # never lost by being slow
-    old, new = stage.turning("old"), stage.turning("new")
+    monkeypatch.setattr("common.messaging.mailbox.LEASE_MS", 60_000)  # never lost by being slow
+    old, new = stage.mailbox("old", shared=True), stage.mailbox("new", shared=True)
     await old.create()
     assert await old.read(1, BLOCK_MS) == []
     if not at_its_start:
@@ -180,7 +180,7 @@ async def test_nothing_is_lost_where_redis_is_full(own_stage: Stage, own_redis: 
 
 
 async def test_what_nobody_has_known_for_long_is_loud(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "HOUSEKEEPING_S", 0.01)
+    monkeypatch.setattr(module, "HOUSEKEEPING_S", 0.01)
     seconds, _ = await stage.redis.time()
     await stage.redis.xadd(UNKNOWN, dict(NEWER), id=f"{(seconds - 700) * 1000}-0")  # type: ignore[arg-type]
     found = await waiting(stage.redis, [STREAM, "another"])

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from common.contracts.messages import SyncPayment
+from common.messaging.consumer import Subscription
 from common.messaging.envelope import Delivery
 from common.messaging.unknown import unknown_messages
 from common.runtime.health import HEALTH
@@ -18,7 +19,7 @@ from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR
 from common.runtime.telemetry import METRICS, SAMPLERS
 from common.runtime.web import new_app
-from common.wiring import BUS, Reads, actor_context, bus_context, clock_context, database_context, postgres_clock
+from common.wiring import BUS, bus_context, clock_context, consumers_context, database_context, postgres_clock
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, Recorder, Stage, sync, until
 
@@ -33,7 +34,7 @@ async def process(redis_url: str, database_url: str, handler: Recorder) -> Async
             bus_context("payment", settings),
             database_context("payment", settings, database_url, 2),
             clock_context,
-            actor_context("payment", settings, lambda _: {STREAM: Reads({SyncPayment: handler})}),
+            consumers_context("payment", settings, lambda _: [Subscription(STREAM, {SyncPayment: handler})]),
         )
     )
     async with TestServer(app):

@@ -17,13 +17,12 @@ from redis.asyncio import Redis
 
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
 from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
-from common.messaging.actor import Actor
 from common.messaging.bus import Bus
+from common.messaging.consumer import Consumer, Subscription, run_all
 from common.messaging.envelope import Delivery, Envelope, answer, tell
-from common.messaging.loop import Intake
+from common.messaging.mailbox import Mailbox
 from common.messaging.redis import connect
-from common.messaging.streams import Mailbox
-from common.runtime.health import Health
+from common.runtime.health import Gate
 from common.runtime.settings import ActorSettings, load
 from common.runtime.telemetry import Metrics
 from common.wiring import CLOCK
@@ -75,40 +74,39 @@ class ScriptedBooking:
     def __init__(self, redis_url: str) -> None:
         self._settings = ActorSettings(redis_url=redis_url, block_ms=20)
         self._redis = connect(redis_url)
-        self._blocking = connect(redis_url, blocking_ms=20)
         self.bus = Bus(self._redis, source="/booking/test", instance="booking-test")
         self._answers: dict[type[Message], Answer] = {}
         self._news = asyncio.Condition()
         self.received: list[Delivery] = []
-        self._actor = Actor(
-            [self._intake(BOOKING_COMMANDS), self._intake(BOOKING_QUERIES)],
-            bus=self.bus,
-            redis=self._redis,
-            settings=self._settings,
-            metrics=Metrics(),
-            health=Health(),
-            ping=self._ping,
-        )
+        self._consumers = [self._consumer(BOOKING_COMMANDS), self._consumer(BOOKING_QUERIES)]
         self._task: asyncio.Task[None] | None = None
 
     async def _ping(self) -> None:
         await cast(Any, self._redis).ping()
 
-    def _intake(self, stream: str) -> Intake:
-        mailbox = Mailbox(
-            self._redis, self._blocking, stream, group="booking", consumer="test", claim_idle_ms=60_000
+    def _consumer(self, stream: str) -> Consumer:
+        handlers = {kind: self._handle for kind in TYPES.values() if kind.stream == stream}
+        mailbox = Mailbox(self._redis, stream, group="booking", consumer="test", claim_idle_ms=60_000)
+        return Consumer(
+            Subscription(stream, handlers),
+            mailbox,
+            self.bus,
+            self._settings,
+            Metrics(),
+            Gate(stream),
+            reachable=self._ping,
         )
-        return Intake(mailbox, {kind: self._handle for kind in TYPES.values() if kind.stream == stream})
 
     def start(self) -> None:
         """Read and answer from now on."""
-        self._task = asyncio.create_task(self._actor.run())
+        self._task = asyncio.create_task(run_all(self._consumers))
 
     async def stop(self) -> None:
-        self._actor.stop()
+        for consumer in self._consumers:
+            consumer.stop()
         if self._task is not None:
             await self._task
-        await self._blocking.aclose()
+        await self.bus.close()
         await self._redis.aclose()
 
     def on(self, kind: type[Message], reply: Any) -> None:

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 import booking.app
 import common.messaging.bus
-import common.messaging.loop
+import common.messaging.consumer
+import common.messaging.dependencies
 import common.postgres.database
 import common.runtime.background
 import gateway.app
@@ -81,7 +82,12 @@ async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (common.runtime.background, common.messaging.bus, common.messaging.loop):
+    for module in (
+        common.runtime.background,
+        common.messaging.bus,
+        common.messaging.consumer,
+        common.messaging.dependencies,
+    ):
         monkeypatch.setattr(module, "Backoff", lambda *_, **__: Backoff(0.01, 0.05))
 
 

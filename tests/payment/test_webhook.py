@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS
 from common.messaging.envelope import Delivery, decode, tell
 from common.messaging.redis import connect
-from common.messaging.streams import Entry, Tail
+from common.messaging.streams import Entry
+from common.messaging.tail import Tail
 from common.runtime.settings import load
 from ops.postgres import Postgres
 from payment.app import build_app

@@ -19,7 +19,7 @@ from aiohttp import web
 from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
 from common.contracts.messages import NOTIFICATIONS
-from common.messaging import loop
+from common.messaging import consumer
 from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope
 from common.messaging.redis import connect
@@ -253,7 +253,7 @@ def quiet() -> Iterator[None]:
 @asynccontextmanager
 async def open_fleet(redis_url: str, booking_url: str, payment_url: str) -> AsyncIterator[InProcess]:
     """The fleet at work over these servers."""
-    with living(), pointed(), quiet(), patch.object(loop, "HOUSEKEEPING_S", HOUSEKEEPING_S):
+    with living(), pointed(), quiet(), patch.object(consumer, "HOUSEKEEPING_S", HOUSEKEEPING_S):
         async with (
             stand_in(redis_url) as stripe_url,
             open_place(Places(booking_url, payment_url, KEY, stripe_url, redis_url)) as place,

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 from unittest.mock import patch
 
-from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope
+from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import Command
-from common.messaging.streams import Entry, Mailbox
+from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime import reconciler
 from payment.stripe_api import StripeApi
@@ -26,25 +27,37 @@ CLAIM_S = 0.05
 @contextmanager
 def pointed() -> Iterator[None]:
     """Inside, every actor with a life comes by its points."""
-    read, publish = Mailbox.read, Bus.publish
+    begin, finish, entries = Mailbox.begin, Mailbox.finish, Mailbox.entries
+    publish, send = Publisher.publish, Publisher.send
     transaction, ask = Database.transaction, StripeApi._ask
 
-    async def pointed_read(self: Mailbox, count: int, block_ms: int) -> list[Entry]:
+    async def pointed_begin(self: Mailbox, step: Sequence[Command], count: int, block_ms: int) -> None:
         self._next_claim = min(self._next_claim, time.monotonic() + CLAIM_S)
-        entries = await read(self, count, block_ms)
-        if entries:
-            await reach(Point.READ)
-        return entries
+        await begin(self, step, count, block_ms)
 
-    async def pointed_publish(self: Bus, envelopes: Iterable[Envelope], finishing: Sequence[Command] = ()) -> None:
+    async def pointed_finish(self: Mailbox) -> None:
+        await finish(self)
+        await reach(Point.ACKNOWLEDGED)
+
+    async def pointed_entries(self: Mailbox) -> list[Entry]:
+        found = await entries(self)
+        if found:
+            await reach(Point.READ)
+        return found
+
+    async def pointed_publish(self: Publisher, envelopes: Iterable[Envelope]) -> None:
         envelopes = list(envelopes)
         life = current()
-        if life is not None and len(envelopes) > 1 and not finishing:  # with it, all is one transaction
+        if life is not None and len(envelopes) > 1:
             if life.doomed(Point.HALF_PUBLISHED):
                 await publish(self, envelopes[: len(envelopes) // 2])
             await reach(Point.HALF_PUBLISHED)
-        await publish(self, envelopes, finishing)
-        await reach(Point.ACKNOWLEDGED if finishing else Point.PUBLISHED)
+        await publish(self, envelopes)
+        await reach(Point.PUBLISHED)
+
+    async def pointed_send(self: Publisher, step: Sequence[Command]) -> None:
+        await send(self, step)
+        await reach(Point.ACKNOWLEDGED)
 
     @asynccontextmanager
     async def pointed_transaction(self: Database) -> AsyncIterator[Any]:
@@ -64,8 +77,11 @@ def pointed() -> Iterator[None]:
         return answer
 
     with (
-        patch.object(Mailbox, "read", pointed_read),
-        patch.object(Bus, "publish", pointed_publish),
+        patch.object(Mailbox, "begin", pointed_begin),
+        patch.object(Mailbox, "finish", pointed_finish),
+        patch.object(Mailbox, "entries", pointed_entries),
+        patch.object(Publisher, "publish", pointed_publish),
+        patch.object(Publisher, "send", pointed_send),
         patch.object(Database, "transaction", pointed_transaction),
         patch.object(Database, "statement", pointed_statement),
         patch.object(StripeApi, "_ask", pointed_ask),

@@ -13,7 +13,7 @@ import pytest
 
 from common.contracts.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
 from common.messaging.bus import Bus
-from common.messaging.turns import TURN_MS
+from common.messaging.mailbox import LEASE_MS
 from ops.audit.command import examine
 from ops.child import Child
 from tests.booking.stage import new_event
@@ -86,7 +86,7 @@ async def reads_on(processes: Processes, bus: Bus, mailbox: str, child: Child) -
                     continue
                 if each["idle"] / 1000 < time.monotonic() - began and not each["pending"]:
                     return
-                await redis.set(f"turn:{mailbox}", each["name"], px=TURN_MS)
+                await redis.set(f"turn:{mailbox}", each["name"], px=LEASE_MS)
             event, asked = await ask_all(processes, bus)
             await rest(processes, event, asked)
 

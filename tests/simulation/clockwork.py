@@ -12,8 +12,9 @@ import stripe._webhook
 
 import booking.availability
 import common.contracts.ids
-import common.messaging.loop
-import common.messaging.streams
+import common.messaging.consumer
+import common.messaging.dependencies
+import common.messaging.mailbox
 import common.runtime.tracing
 import payment.stripe_api
 import payment.webhook_batches
@@ -27,8 +28,9 @@ EPOCH_S = int(EPOCH.timestamp())
 ASK_THE_TIME: tuple[Any, ...] = (
     booking.availability,
     common.contracts.ids,
-    common.messaging.loop,
-    common.messaging.streams,
+    common.messaging.consumer,
+    common.messaging.dependencies,
+    common.messaging.mailbox,
     payment.stripe_api,
     payment.webhook_batches,
     sandbox.errors,

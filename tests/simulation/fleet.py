@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -85,9 +86,9 @@ class Fleet:
     # --- messages
 
     def readers(self) -> list[Reader]:
-        """The loops for which something new has come."""
+        """The consumers for which something new has come."""
         redis = self._world.redis
-        return [reader for reader in redis.readers if redis.stream(reader.stream).new]
+        return [reader for reader in redis.readers if redis.may_read(reader)]
 
     def claimers(self) -> list[Reader]:
         """The loops that may take over what another has had for too long."""
@@ -116,8 +117,8 @@ class Fleet:
         redis = self._world.redis
         delivered = False
         for reader in list(redis.readers):
-            if new := redis.stream(reader.stream).new[: reader.count]:
-                redis.deliver(reader, new, reclaimed=False)
+            if redis.may_read(reader):
+                redis.deliver(reader, redis.stream(reader.stream).new[: reader.count], reclaimed=False)
                 delivered = True
             elif redis.claimable(reader.stream, CLAIM_IDLE_S):
                 self.claim(reader)
@@ -145,6 +146,10 @@ class Fleet:
             due = await process.repository.next_due()
             if due is not None:
                 waits.append((due - process.now()).total_seconds())
+        for reader in world.redis.readers:
+            expires = world.redis.lease_expires(reader)
+            if expires is not None and math.isfinite(expires) and world.redis.stream(reader.stream).new:
+                waits.append(expires - world.loop.at)
         for stream in world.redis.streams.values():
             waits += [since + CLAIM_IDLE_S - world.loop.at for since in stream.pending.values()]
         return waits

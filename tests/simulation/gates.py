@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.faults import Fault, Point, Profile
@@ -50,7 +51,7 @@ class Gates:
         if process is None:
             return
         if not process.alive:
-            raise asyncio.CancelledError
+            die()
         if self.quiet:
             return
         drawn = self._chance.random()
@@ -70,7 +71,7 @@ class Gates:
                 self.parked.remove(parked)
         self._story.tell(f"goes on {parked.point.value}", parked.process.name)
         if not parked.process.alive:
-            raise asyncio.CancelledError
+            die()
 
     def release(self, parked: Parked) -> None:
         self.parked.remove(parked)
@@ -124,7 +125,7 @@ class Gates:
                     await asyncio.sleep(0)
                 process = current()
                 if process is not None and not process.alive:
-                    raise asyncio.CancelledError
+                    die()
                 self._in_io = asyncio.current_task()
                 try:
                     yield
@@ -144,3 +145,11 @@ class Gates:
                 await self._io_done
             elif not self._loop.busy:
                 return
+
+
+def die() -> NoReturn:
+    """The task is cancelled, as the others were when its process was killed."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    raise asyncio.CancelledError

@@ -27,9 +27,9 @@ from booking.state import CANCELLED, PENDING, Booking
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
+from common.messaging import mailbox
+from common.messaging.consumer import Consumer
 from common.messaging.envelope import Delivery
-from common.messaging.loop import Loop
-from common.messaging.streams import Entry
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
@@ -43,13 +43,18 @@ from tests.simulation.process import current
 
 def acknowledge_before_commit() -> None:
     """Whoever dies in between loses a message that nobody else has."""
-    handle = Loop._handle_once
+    handle = Consumer._handle
 
-    async def handle_once(self: Loop, deliveries: Sequence[Delivery], deadline: float) -> bool:
-        await self._bus.publish((), self._mailbox.finishing([delivery.entry for delivery in deliveries]))
-        return await handle(self, deliveries, deadline)
+    async def handled(self: Consumer, batch: Any) -> Any:
+        await self._publisher.send(self._mailbox.acknowledgement([each.entry for each in batch.deliveries]))
+        return await handle(self, batch)
 
-    Loop._handle_once = handle_once  # type: ignore[method-assign]
+    Consumer._handle = handled  # type: ignore[method-assign]
+
+
+def the_readers_lease_never_expires() -> None:
+    """Who has died with it is waited for."""
+    mailbox.LEASE_MS = 10**12
 
 
 def news_told_once() -> None:
@@ -175,12 +180,12 @@ def disputes_in_one_field() -> None:
 def unknown_types_are_buried() -> None:
     """A process of the release before takes what it does not know for a dead letter."""
 
-    async def set_aside(self: Loop, unknown: list[Entry]) -> bool:
-        for entry in unknown:
+    async def move_aside(self: Consumer, batch: Any) -> None:
+        while batch.unknown:
+            entry = batch.unknown.popleft()
             await self._mailbox.bury(entry, "undecodable: missing or unknown", attempts=1)
-        return True
 
-    Loop._set_aside = set_aside  # type: ignore[method-assign]
+    Consumer._move_aside = move_aside  # type: ignore[method-assign]
 
 
 def begun_events_are_sold() -> None:
@@ -290,6 +295,7 @@ PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
         acknowledge_before_commit,
+        the_readers_lease_never_expires,
         news_told_once,
         release_twice,
         refund_key_changes,

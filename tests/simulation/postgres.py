@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +10,7 @@ import asyncpg
 from common.postgres.database import Database
 from common.runtime.outages import DatabaseAway
 from tests.simulation.faults import Fault, Point
-from tests.simulation.gates import Gates
+from tests.simulation.gates import Gates, die
 from tests.simulation.process import Process, current
 
 # The answer to a commit was not heard; or Postgres could not be reached.
@@ -129,7 +128,7 @@ class GatedDatabase(Database):
                 await transaction.rollback()
                 if isinstance(error, _Killed):
                     self._gates.crash(error.process, Point.BEFORE_COMMIT)
-                    raise asyncio.CancelledError from None
+                    die()
                 raise
             await transaction.commit()
             self.changed = True

@@ -30,9 +30,11 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
     PAYMENT_WEBHOOKS,
 )
+from common.messaging.batch import Handlers
 from common.messaging.bus import Bus
-from common.messaging.loop import Handlers, Intake, Loop
-from common.messaging.streams import Mailbox
+from common.messaging.connection import Connection
+from common.messaging.consumer import Consumer, Subscription
+from common.messaging.mailbox import Mailbox
 from common.runtime.clock import Clock, Reading
 from common.runtime.health import Gate
 from common.runtime.outages import Away
@@ -51,7 +53,7 @@ from payment.webhook import webhook
 from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
-from tests.simulation.redis import SimulatedMailbox
+from tests.simulation.redis import SimulatedConnection, SimulatedMailbox
 from tests.simulation.stripe_side import SECRET_KEY, WEBHOOK_SECRET
 from tests.simulation.world import World
 
@@ -104,10 +106,11 @@ class ActorProcess(Process, ABC):
         self._database = database
         self.redis = cast(Redis, world.redis)
         self.bus = Bus(self.redis, source=f"/{name}", instance=name)
+        self.bus._connection = cast(Connection, SimulatedConnection(world.redis))
         self.settling = False
         # The one message type that the release before does not know, where this is a process of it.
         self.lacks: str | None = None
-        self._loops: list[Loop] = []
+        self._consumers: list[Consumer] = []
 
     @property
     @abstractmethod
@@ -120,31 +123,32 @@ class ActorProcess(Process, ABC):
     def start(self) -> None:
         older = "" if self.lacks is None else f", of the release before, without {self.lacks}"
         self.world.story.tell(f"starts{older}", self.name)
-        for stream, (every, slots) in self.reads().items():
+        for stream, (every, concurrency) in self.reads().items():
             handlers = {kind: handler for kind, handler in every.items() if self.lacks not in kind.types}
             world = self.world
             mailbox = SimulatedMailbox(world.redis, world.story, stream, self)
-            loop = Loop(
-                Intake(cast(Mailbox, mailbox), handlers, slots),
+            consumer = Consumer(
+                Subscription(stream, handlers, concurrency),
+                cast(Mailbox, mailbox),
                 self.bus,
                 self._settings,
                 world.lasting.metrics,
                 Gate(stream),
                 reachable=self._reachable,
             )
-            self._loops.append(loop)
-            self.spawn(loop.run())
+            self._consumers.append(consumer)
+            self.spawn(consumer.run())
 
     def types(self) -> list[str]:
         """All that its mailboxes may bring."""
         return sorted(name for handlers, _ in self.reads().values() for kind in handlers for name in kind.types)
 
     def put_back(self) -> None:
-        """What its loops do once a minute, where in a simulation they only wait."""
+        """What its consumers do once a minute, where in a simulation they only wait."""
 
         async def work() -> None:
-            for loop in self._loops:
-                await loop._put_back()
+            for consumer in self._consumers:
+                await consumer._put_back()
 
         self._pass("unknown messages", work, (Away,))
 

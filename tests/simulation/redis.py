@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from common.contracts.messages import NOTIFICATIONS
+from common.messaging import mailbox
 from common.messaging.envelope import Envelope, decode
-from common.messaging.redis import Command
-from common.messaging.streams import Entry, Fields, PutBack
+from common.messaging.mailbox import PutBack
+from common.messaging.redis import Argument, Command
+from common.messaging.streams import Entry, Fields
 from common.messaging.unknown import Waiting
 from common.runtime.outages import RedisAway
 from tests.simulation.clockwork import Clock
@@ -20,6 +23,8 @@ from tests.simulation.process import Process
 from tests.simulation.story import Story
 
 AWAY = RedisAway
+# Few, so that two that read at once are seen often.
+HELP_FROM = 2
 
 
 @dataclass
@@ -42,6 +47,14 @@ class Reader:
     entries: asyncio.Future[list[Entry]]
 
 
+@dataclass(frozen=True)
+class Lease:
+    """The reader's lease of a mailbox, taken or renewed at `since`."""
+
+    holder: Process
+    since: float
+
+
 class SimulatedRedis:
     """One server. `heard` is told every notification and reply."""
 
@@ -53,6 +66,7 @@ class SimulatedRedis:
         self._added = 0
         self.streams: dict[str, Stream] = {}
         self.readers: list[Reader] = []
+        self.leases: dict[str, Lease] = {}
         self.dead: list[tuple[str, Fields, str]] = []
         # Messages whose type was unknown to whoever read them, by mailbox.
         self.unknown: dict[str, list[Fields]] = {}
@@ -101,6 +115,7 @@ class SimulatedRedis:
             self.forgotten |= {fields[b"id"] for fields in stream.entries.values()}
         self.forgotten |= {fields[b"id"] for unknown in self.unknown.values() for fields in unknown}
         self.streams.clear()
+        self.leases.clear()
         self.unknown.clear()
 
     # --- delivery
@@ -108,6 +123,8 @@ class SimulatedRedis:
     def deliver(self, reader: Reader, ids: Sequence[bytes], *, reclaimed: bool) -> None:
         """Give entries to a waiting loop: they are in its process' hands from now on."""
         stream = self.stream(reader.stream)
+        if self.lease_expires(reader) is None:
+            self.leases[reader.stream] = Lease(reader.process, self._clock.monotonic())
         entries = []
         for id in ids:
             if not reclaimed:
@@ -119,6 +136,21 @@ class SimulatedRedis:
         self.readers.remove(reader)
         reader.entries.set_result(entries)
 
+    def lease_expires(self, reader: Reader) -> float | None:
+        """When the lease expires that keeps `reader` from reading alone; None where it has it, or may have it."""
+        lease = self.leases.get(reader.stream)
+        if lease is None or lease.holder is reader.process:
+            return None
+        if any(each.process is lease.holder and each.stream == reader.stream for each in self.readers):
+            return math.inf  # renewed with each read
+        expires = lease.since + mailbox.LEASE_MS / 1000
+        return expires if expires > self._clock.monotonic() else None
+
+    def may_read(self, reader: Reader) -> bool:
+        """Whether there is something new for it: where another has the lease, only if that one needs help."""
+        new = self.stream(reader.stream).new
+        return bool(new) and (len(new) >= HELP_FROM or self.lease_expires(reader) is None)
+
     def claimable(self, stream: str, idle_s: float) -> list[bytes]:
         """What somebody has had in hand for longer than `idle_s`."""
         now = self._clock.monotonic()
@@ -126,8 +158,34 @@ class SimulatedRedis:
 
     # --- what the product calls
 
-    def pipeline(self, transaction: bool = True) -> Pipeline:
-        return Pipeline(self, self._gates)
+    def pipeline(self, transaction: bool = True) -> Lengths:
+        return Lengths(self)
+
+    async def execute(self, commands: Sequence[Command]) -> None:
+        """What Publisher and Mailbox send: all of a transaction is done or nothing."""
+        self.check()
+        additions: list[tuple[str, Fields]] = []
+        finished: list[tuple[str, bytes]] = []
+        for command in commands:
+            if command[0] == "XADD":
+                parts = [_bytes(part) for part in command[command.index("*") + 1 :]]
+                additions.append((str(command[1]), dict(zip(parts[::2], parts[1::2], strict=True))))
+            elif command[0] == "XACKDEL":
+                finished += [(str(command[1]), _bytes(id)) for id in command[command.index("IDS") + 2 :]]
+        if not additions and not finished:
+            return
+        gates = self._gates
+        await gates.reach(Point.BEFORE_PUBLISH)
+        if gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_AWAY):
+            raise AWAY("made up: Redis is away")
+        half = len(additions) > 1 and not finished and gates.strikes(Fault.PUBLISH_HALF)
+        for stream, fields in additions[: len(additions) // 2 if half else None]:
+            self.add(stream, fields)
+        for stream, id in finished:
+            self.remove(stream, id)
+        if half or gates.strikes(Fault.PUBLISH_UNKNOWN):
+            raise AWAY("made up: no answer")
+        await gates.reach(Point.AFTER_PUBLISH)
 
     async def xrange(self, stream: str, count: int | None = None) -> list[tuple[bytes, Fields]]:
         self.check()
@@ -144,14 +202,11 @@ class SimulatedRedis:
             raise AWAY("made up: Redis is away")
 
 
-class Pipeline:
-    """Commands that leave together; the server does them one after the other, all or not all."""
+class Lengths:
+    """A pipeline, as far as `lengths` uses one."""
 
-    def __init__(self, redis: SimulatedRedis, gates: Gates) -> None:
+    def __init__(self, redis: SimulatedRedis) -> None:
         self._redis = redis
-        self._gates = gates
-        self._additions: list[tuple[str, Fields]] = []
-        self._finished: list[tuple[str, bytes]] = []
         self._answers: list[object] = []
 
     async def __aenter__(self) -> Self:
@@ -159,14 +214,6 @@ class Pipeline:
 
     async def __aexit__(self, *_: object) -> None:
         return None
-
-    def execute_command(self, name: str, stream: str, *args: str | bytes | int) -> None:
-        """What Bus and Mailbox send. EXPIRE is passed over: what nobody hears is not kept here."""
-        if name == "XADD":
-            parts = [_bytes(part) for part in args[args.index("*") + 1 :]]
-            self._additions.append((stream, dict(zip(parts[::2], parts[1::2], strict=True))))
-        elif name == "XACKDEL":
-            self._finished += [(stream, _bytes(id)) for id in args[args.index("IDS") + 2 :]]
 
     def xlen(self, stream: str) -> None:
         self._answers.append(len(self._redis.stream(stream).entries))
@@ -177,38 +224,55 @@ class Pipeline:
 
     async def execute(self) -> list[object]:
         self._redis.check()
-        if not self._additions and not self._finished:
-            return self._answers
-        await self._gates.reach(Point.BEFORE_PUBLISH)
-        if self._gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_AWAY):
-            raise AWAY("made up: Redis is away")
-        # A transaction is done or not.
-        half = len(self._additions) > 1 and not self._finished and self._gates.strikes(Fault.PUBLISH_HALF)
-        for stream, fields in self._additions[: len(self._additions) // 2 if half else None]:
-            self._redis.add(stream, fields)
-        for stream, id in self._finished:
-            self._redis.remove(stream, id)
-        if half or self._gates.strikes(Fault.PUBLISH_UNKNOWN):
-            raise AWAY("made up: no answer")
-        await self._gates.reach(Point.AFTER_PUBLISH)
         return self._answers
 
 
+class SimulatedConnection:
+    """A publisher's own connection, as `common.messaging.connection.Connection` is."""
+
+    def __init__(self, redis: SimulatedRedis) -> None:
+        self._redis = redis
+
+    async def send(self, commands: Sequence[Command]) -> None:
+        await self._redis.execute(commands)
+
+    async def answers(self, number: int) -> list[object]:
+        return [b"OK"] * number
+
+
 class SimulatedMailbox:
-    """One process' view of a mailbox, as `common.messaging.streams.Mailbox` is."""
+    """One process' view of a mailbox, as `common.messaging.mailbox.Mailbox` is."""
 
     def __init__(self, redis: SimulatedRedis, story: Story, stream: str, process: Process) -> None:
         self.stream = stream
         self._redis = redis
         self._story = story
         self._process = process
+        self._wanted = (0, 0)
+        self._lost: RedisAway | None = None
 
     async def create(self) -> None:
         self._redis.check()
 
-    async def read(self, count: int, block_ms: int) -> list[Entry]:
+    async def begin(self, step: Sequence[Command], count: int, block_ms: int) -> None:
+        self._wanted = count, block_ms
+        self._lost = None
+        try:
+            await self._redis.execute(step)
+        except RedisAway as away:
+            self._lost = away
+
+    async def finish(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    async def entries(self) -> list[Entry]:
         """Waits for the scheduler."""
+        count, block_ms = self._wanted
+        await self.finish()
         self._redis.check()
+        if not count or not block_ms:
+            return []
         reader = Reader(self._process, self.stream, count, asyncio.get_running_loop().create_future())
         self._redis.readers.append(reader)
         try:
@@ -217,7 +281,7 @@ class SimulatedMailbox:
             if reader in self._redis.readers:
                 self._redis.readers.remove(reader)
 
-    def finishing(self, entries: Sequence[Entry]) -> list[Command]:
+    def acknowledgement(self, entries: Sequence[Entry]) -> list[Command]:
         ids = [entry.id for entry in entries]
         return [("XACKDEL", self.stream, "", "IDS", len(ids), *ids)]
 
@@ -253,7 +317,11 @@ class SimulatedMailbox:
         return 0
 
     async def leave(self) -> None:
-        """Here everybody reads: whose turn it is is only a hint."""
+        if (lease := self._redis.leases.get(self.stream)) is not None and lease.holder is self._process:
+            del self._redis.leases[self.stream]
+
+    async def close(self) -> None:
+        return None
 
 
 def encoded(fields: Mapping[str, str | bytes]) -> Fields:
@@ -261,5 +329,5 @@ def encoded(fields: Mapping[str, str | bytes]) -> Fields:
     return {_bytes(key): _bytes(value) for key, value in fields.items()}
 
 
-def _bytes(value: str | bytes | int) -> bytes:
+def _bytes(value: Argument) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()

@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.contracts.messages import CancelPaymentIntent, SyncPayment
-from common.messaging import loop
+from common.messaging import consumer as module
+from common.messaging.batch import in_order
 from common.messaging.envelope import Delivery, Envelope, tell
-from common.messaging.loop import in_order
 from common.messaging.streams import Entry, dead_letters
 from common.runtime.outages import DatabaseAway
 from tests.common.stage import STREAM, Recorder, Stage, cancel, failing, subjects, sync, until, unwritable
@@ -154,7 +154,7 @@ async def test_what_is_no_message_is_buried_at_once(stage: Stage, garbage: dict[
 async def test_what_is_no_message_is_buried_once_though_its_batch_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "BROKEN_MAX", 1)
+    monkeypatch.setattr(module, "BROKEN_MAX", 1)
     sent = [sync() for _ in range(3)]
     await stage.redis.xadd(STREAM, {"hello": "world"})
     await stage.bus.publish(sent)
@@ -237,7 +237,7 @@ async def test_batches_run_side_by_side_up_to_the_slots(stage: Stage) -> None:
 
     sent = [sync() for _ in range(10)]
     handler = Recorder(act)
-    async with stage.acting({SyncPayment: handler}, slots=4, batch_max=2):
+    async with stage.acting({SyncPayment: handler}, concurrency=4, batch_max=2):
         await stage.bus.publish(sent)
         await until(lambda: len(handler.batches) == 2)
         assert running == 4
@@ -257,7 +257,7 @@ async def test_a_slow_entry_takes_up_one_slot_and_no_more(stage: Stage) -> None:
             await release.wait()
 
     handler = Recorder(act)
-    async with stage.acting({SyncPayment: handler}, slots=2):
+    async with stage.acting({SyncPayment: handler}, concurrency=2):
         await stage.bus.publish([slow])
         await until(lambda: handler.handled == [slow.subject])
         quick = [sync() for _ in range(5)]

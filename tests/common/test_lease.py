@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from common.messaging.streams import Entry, Mailbox
-from common.messaging.turns import HELP_FROM
+from common.messaging import lease
+from common.messaging.mailbox import HELP_FROM, Mailbox
+from common.messaging.streams import Entry
 from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
 
 KEY = f"turn:{STREAM}"
@@ -23,7 +24,7 @@ async def values(mailbox: Mailbox, count: int = 500) -> list[str]:
 @pytest.fixture
 async def two(stage: Stage) -> tuple[Mailbox, Mailbox]:
     """The first has the turn, and the second knows."""
-    first, second = stage.turning("first"), stage.turning("second")
+    first, second = stage.mailbox("first", shared=True), stage.mailbox("second", shared=True)
     await first.create()
     assert (await first.read(1, BLOCK_MS), await second.read(1, BLOCK_MS)) == ([], [])
     return first, second
@@ -49,7 +50,10 @@ async def test_others_help_when_more_waits(stage: Stage, two: tuple[Mailbox, Mai
     assert len(await values(second)) == HELP_FROM
 
 
-async def test_who_is_heard_of_no_more_loses_it(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_who_is_heard_of_no_more_loses_it(
+    stage: Stage, two: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 0.0)
     first, second = two
     await add(stage, 2)
     await stage.redis.pexpire(KEY, 1)

@@ -1,0 +1,108 @@
+"""A connection to Redis for one user alone: no pool, pipeline, retry or timer stands between it and the socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from common.messaging.redis import ANSWER_TIMEOUT_S, Command
+from common.runtime.outages import RedisAway, redis_away
+
+
+def transaction(commands: Sequence[Command]) -> Sequence[Command]:
+    """The commands so that all of them are done or none: https://redis.io/docs/latest/commands/multi/."""
+    return commands if len(commands) < 2 else (("MULTI",), *commands, ("EXEC",))
+
+
+def check(answers: Iterable[Any]) -> None:
+    """Raises the first error among the answers to a step, or within that of its transaction."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, list):
+            check(answer)
+
+
+class Connection:
+    """Commands leave together, and their answers come in the same order. One that is lost is made anew by the next
+    `send`, and so is one whose user has not taken all its answers: they would be taken for others.
+
+    redis-py's own connection and parser, with the settings of the client `redis`.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._connection: Any = None
+        self._answers_left = 0
+        # When Redis must have answered, in the event loop's time. One timer looks whether it has: a timer for each
+        # answer would cost more than the answer.
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
+
+    async def send(self, commands: Sequence[Command], *, block_s: float = 0.0) -> None:
+        """Raises RedisAway. A command may wait up to `block_s` seconds at the server before it is answered."""
+        try:
+            if self._answers_left or (self._connection is not None and self._connection.ended):
+                await self.close()
+            if self._connection is None:
+                self._connection = self._redis.connection_pool.make_connection()
+                await self._connection.connect()
+            packed = self._connection.pack_commands(commands)
+            self._answers_left = len(commands)
+            self._watch(ANSWER_TIMEOUT_S + block_s)
+            await self._connection.send_packed_command(packed, check_health=False)
+        except BaseException as error:
+            await self._lose(error)
+
+    async def answers(self, number: int) -> list[Any]:
+        """The next `number` answers; errors that Redis has answered are among them. Raises RedisAway when the
+        connection is lost, and with it what it had still to bring."""
+        if self._connection is None:
+            raise RedisAway("the connection is lost")
+        try:
+            answers: list[Any] = await self._connection.read_answers(number)
+        except BaseException as error:
+            await self._lose(error)
+        self._answers_left -= number
+        if any(isinstance(answer, RedisAway) and answer.elsewhere for answer in answers):
+            await self.close()  # another server may be the primary now
+        return answers
+
+    async def close(self) -> None:
+        """What is still to be answered is given up."""
+        connection, self._connection = self._connection, None
+        self._answers_left = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _lose(self, error: BaseException) -> Any:
+        late, self._late = self._late, False
+        await self.close()
+        away = redis_away(error)
+        if away is None:
+            raise error
+        raise RedisAway(f"no answer within {ANSWER_TIMEOUT_S} s") if late else away from error
+
+    def _watch(self, within_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + within_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._answers_left:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due:
+            self._timer = loop.call_at(self._due, self._look)
+        elif self._connection is not None:
+            self._late = True
+            self._connection.abort()

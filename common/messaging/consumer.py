@@ -1,0 +1,374 @@
+"""The consumer of one mailbox: read a batch, handle it, publish what follows, acknowledge. Knows no domain.
+
+A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
+right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from common.messaging.batch import DONE, TOO_LATE, Batch, Handlers, Outcome, in_order
+from common.messaging.dependencies import Dependencies
+from common.messaging.envelope import Envelope
+from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
+from common.messaging.reporting import Reporter
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import Away, RedisAway
+from common.runtime.settings import ActorSettings
+from common.runtime.supervisor import heed_cancel
+from common.runtime.telemetry import Metrics
+
+# If the ping succeeds but the connection breaks this many times in a row, the batch itself is the cause.
+BROKEN_MAX = 5
+# A consumer whose work was refused is not ready until some of it succeeds, or nothing has been refused for this
+# many times the idle time after which entries are claimed again.
+BARRED_CLAIMS = 2
+# How often idle consumers are looked for, and messages that this process knows and another did not.
+HOUSEKEEPING_S = 60.0
+# The same, while there are more unknown messages than one step looks at.
+PAGE_S = 0.5
+# An upgrade takes minutes: after this nobody seems to come who knows a message.
+UNKNOWN_LATE_S = 600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a process reads from the mailbox `stream`, and the handlers of what comes in.
+
+    With `concurrency`, up to that many entries are in hand at once, and their handlers run side by side (for calls
+    to a slow party); without, one batch is handled after the other.
+    """
+
+    stream: str
+    handlers: Handlers
+    concurrency: int | None = None
+
+
+class Consumer:
+    """The consumer of one mailbox."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        mailbox: Mailbox,
+        publisher: Publisher,
+        settings: ActorSettings,
+        metrics: Metrics,
+        gate: Gate,
+        *,
+        reachable: Callable[[], Awaitable[object]],
+    ) -> None:
+        """`reachable` raises while something that handlers need is away. `gate` is closed while nothing is read."""
+        self.stream = subscription.stream
+        self._handlers = subscription.handlers
+        self._concurrency = subscription.concurrency
+        self._mailbox = mailbox
+        self._publisher = publisher
+        self._settings = settings
+        self._metrics = metrics
+        self._report = Reporter(self.stream, metrics)
+        self._gate = gate
+        self._stopping = asyncio.Event()
+        barred_s = BARRED_CLAIMS * settings.claim_idle_ms / 1000
+        self._dependencies = Dependencies(gate, reachable, self._stopping, barred_s)
+        self._backoff = Backoff()
+        self._housekeeping = 0.0
+        # An attempt that starts within this time after a batch was read ends before its entries can be claimed.
+        self._budget_s = (settings.claim_idle_ms - settings.handler_timeout_ms) / 1000
+        # With concurrency: the entries in hand, and that there are fewer than before.
+        self._in_hand = 0
+        self._less = asyncio.Event()
+
+    def stop(self) -> None:
+        """Read no more; `run` returns when what was read is done."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
+        try:
+            if self._concurrency is None:
+                await self._run_in_order()
+            else:
+                await self._run_side_by_side(self._concurrency)
+        finally:
+            self._gate.close("stopped")
+            await self._mailbox.close()
+
+    # --- reading
+
+    async def _run_in_order(self) -> None:
+        """What follows from a batch leaves in one round trip with the next read. Behind a full batch there are more
+        entries: they are read and decoded while it is handled."""
+        batch: Batch | None = None  # to be handled
+        handled: Batch | None = None  # its step is still to be sent
+        while batch or handled or not self._stopping.is_set():
+            heed_cancel()
+            if not (batch or handled) and not await self._prepare():
+                continue
+            if batch is None:
+                begun = time.perf_counter()
+                reads = await self._begin(handled, wait=True)
+                published = await self._finish(handled)
+                await self._see_through(handled, published)
+                # Where the step took long to see through, the entries may have been there since it was sent.
+                since = None if published is DONE else begun
+                batch, handled = await self._read(since) if reads else None, None
+            elif handled is None and not batch.full:
+                outcome = await self._handle(batch)
+                await self._see_through(batch, outcome)
+                batch, handled = None, batch if outcome is DONE else None
+            else:
+                reads = await self._begin(handled, wait=False, more=batch.full)
+                async with asyncio.TaskGroup() as group:
+                    receiving = group.create_task(self._receive(handled, reads=reads))
+                    outcome = await self._handle(batch)
+                published, following = receiving.result()
+                await self._see_through(handled, published)
+                await self._see_through(batch, outcome)
+                batch, handled = following, batch if outcome is DONE else None
+        await self._leave()
+
+    async def _run_side_by_side(self, concurrency: int) -> None:
+        """Reads as many entries as may still be handled; what follows from them is published apart."""
+        async with asyncio.TaskGroup() as group:
+            while not self._stopping.is_set():
+                heed_cancel()
+                if not await self._prepare():
+                    continue
+                while self._in_hand >= concurrency:
+                    self._less.clear()
+                    await self._less.wait()
+                if await self._begin(None, wait=True, most=concurrency - self._in_hand):
+                    batch = await self._read()
+                    if batch is not None:
+                        self._in_hand += batch.size
+                        group.create_task(uncancelled(self._in_background(batch)), name=f"batch {self.stream}")
+            await self._leave()
+
+    async def _in_background(self, batch: Batch) -> None:
+        try:
+            await self._see_through(batch, None)
+        finally:
+            self._in_hand -= batch.size
+            self._less.set()
+
+    async def _prepare(self) -> bool:
+        """What comes before a read that follows nothing. False, after a pause, while a dependency is away."""
+        try:
+            if not self._gate.opened.is_set():
+                await self._dependencies.reach()
+                await self._mailbox.create()
+            if self._housekeeping_due:
+                await self._mailbox.remove_idle_consumers(self._settings.consumer_idle_ms)
+                pause = PAGE_S if await self._put_back() else HOUSEKEEPING_S
+                self._housekeeping = time.monotonic() + pause
+        except (Away, TimeoutError) as error:
+            self._dependencies.pause(error)
+            await self._dependencies.rest(self._backoff)
+            return False
+        return True
+
+    @property
+    def _housekeeping_due(self) -> bool:
+        return time.monotonic() >= self._housekeeping
+
+    async def _put_back(self) -> bool:
+        """Put messages back that a process set aside which did not know them; says whether there are more."""
+        known = [name for kind in self._handlers for name in kind.types]
+        moved, left, more = await self._mailbox.put_back(known)
+        if moved:
+            log.info("unknown messages put back", mailbox=self.stream, messages=moved)
+        if left.oldest_s > UNKNOWN_LATE_S:
+            log.error(
+                "messages that nobody knows",
+                mailbox=self.stream,
+                messages=left.messages,
+                oldest_seconds=round(left.oldest_s),
+            )
+        return more
+
+    async def _begin(
+        self, handled: Batch | None, *, wait: bool, more: bool = True, most: int | None = None
+    ) -> bool:
+        """Send the step of `handled`, and with it the next read; says whether there is one. Without `wait` it does
+        not wait for entries."""
+        open_, batch_max = self._gate.opened.is_set(), self._settings.batch_max
+        # Something has to be seen to first, which the step must not wait for.
+        prepares = handled is not None and (not open_ or self._housekeeping_due)
+        reads = more and not prepares and not self._stopping.is_set()
+        # While paused, it is asked without waiting whether all is well again.
+        block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
+        await self._mailbox.begin(
+            handled.step if handled else (),
+            min(most or batch_max, batch_max) if reads else 0,
+            block_ms if wait else 0,
+        )
+        return reads
+
+    async def _finish(self, handled: Batch | None) -> Outcome:
+        """What became of the step of `handled`."""
+        if handled is not None:
+            try:
+                await self._mailbox.finish()
+            except Exception as error:
+                return await self._dependencies.outcome_of(error)
+            self._succeeded(handled)
+        return DONE
+
+    async def _read(self, since: float | None = None) -> Batch | None:
+        """What the read has brought: now, or since `since`."""
+        opened = self._gate.opened.is_set()
+        try:
+            entries = await self._mailbox.entries()
+        except (Away, TimeoutError) as error:
+            self._dependencies.pause(error)
+            await self._dependencies.rest(self._backoff)
+            return None
+        self._backoff.reset()
+        if not opened:
+            self._dependencies.open()
+        if not entries:
+            return None
+        batch = Batch(
+            (since or time.perf_counter()) + self._budget_s,
+            len(entries),
+            full=len(entries) >= self._settings.batch_max,
+        )
+        batch.decode(self.stream, entries, self._handlers)
+        return batch
+
+    async def _receive(self, handled: Batch | None, *, reads: bool) -> tuple[Outcome, Batch | None]:
+        published = await self._finish(handled)
+        return published, await self._read() if reads else None
+
+    async def _leave(self) -> None:
+        with suppress(RedisAway):
+            await self._mailbox.leave()
+
+    # --- handling
+
+    async def _see_through(self, batch: Batch | None, outcome: Outcome | None) -> None:
+        """Attempt `batch`, of which the first attempt came to `outcome`, until it is done, or a dead letter, or
+        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
+        its own. While a dependency is away it waits, and no entry counts as failed."""
+        parts = deque([] if batch is None else [batch])
+        backoff, broken = Backoff(), 0
+        while parts:
+            part = parts[0]
+            result, error = outcome or await self._attempt(part)
+            outcome = None
+            stated = isinstance(error, Away) and error.stated  # then it is no entry's fault, however often
+            if result == "away" and (stated or broken < BROKEN_MAX):
+                broken += not stated
+                await self._dependencies.rest(backoff)
+                if await self._dependencies.are_back(error) and time.perf_counter() < part.deadline:
+                    continue
+                result = "too late"
+            if result == "too late":
+                log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
+                return
+            parts.popleft()
+            backoff, broken = Backoff(), 0
+            if result != "done":
+                parts.extendleft(reversed(await self._failed(part, error)))
+
+    async def _attempt(self, batch: Batch) -> Outcome:
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
+        outcome = await self._handle(batch)
+        if outcome is DONE:
+            try:
+                await self._publisher.send(batch.step)
+            except Exception as error:
+                return await self._dependencies.outcome_of(error)
+            self._succeeded(batch)
+        return outcome
+
+    async def _handle(self, batch: Batch) -> Outcome:
+        """The first half of an attempt: done, what follows is the batch's step."""
+        batch.started = time.perf_counter()
+        if batch.started > batch.deadline:
+            return TOO_LATE
+        try:
+            await self._move_aside(batch)
+        except Away as error:
+            return Outcome("away", error)
+        follow: list[Envelope] = []
+        try:
+            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(batch.deliveries, self._handlers):
+                    follow.extend(await handler(group))
+            acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
+            batch.step = (*self._publisher.commands(follow), *acknowledged)
+        except Exception as error:
+            return await self._dependencies.outcome_of(error)
+        return DONE
+
+    async def _move_aside(self, batch: Batch) -> None:
+        """What is no message goes to the dead letters at once; what another release's process may know waits for
+        it."""
+        while batch.undecodable:
+            entry, error = batch.undecodable[0]
+            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            self._report.undecodable(entry, error)
+            batch.undecodable.popleft()
+        while batch.unknown:
+            await self._mailbox.set_aside(batch.unknown[0])
+            self._report.unknown(batch.unknown.popleft())
+
+    def _succeeded(self, batch: Batch) -> None:
+        self._dependencies.succeeded()
+        if batch.deliveries:
+            seconds = time.perf_counter() - batch.started
+            self._metrics.handler_seconds.labels(self.stream).observe(seconds)
+            self._report.done(batch.deliveries, seconds)
+
+    async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
+        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
+        the dead letters."""
+        if batch.size > 1:
+            log.warning("batch failed", mailbox=self.stream, size=batch.size, error=repr(error))
+            return batch.one_by_one()
+        if not batch.deliveries:
+            return []  # it could not be moved aside, and stays pending
+        (delivery,) = batch.deliveries
+        try:
+            attempts = await self._mailbox.count_failure(delivery.entry)
+            dead = attempts >= self._settings.attempts_max
+            if dead:
+                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except RedisAway as away:
+            self._dependencies.pause(away)
+        else:
+            self._report.failed(delivery, error, attempts, dead=dead)
+        return []
+
+
+async def run_all(consumers: Iterable[Consumer]) -> None:
+    """Until all are stopped; an unexpected error of one ends all and is raised."""
+    async with asyncio.TaskGroup() as group:
+        for consumer in consumers:
+            group.create_task(uncancelled(consumer.run()), name=f"consumer {consumer.stream}")
+
+
+async def uncancelled(work: Awaitable[None]) -> None:
+    """`work`, of which something may have been cancelled that it awaits: a group would take that for an end as it
+    should be. Raises RuntimeError then."""
+    try:
+        await work
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("what a consumer awaited was cancelled") from cancelled

@@ -1,0 +1,106 @@
+"""Whether what a consumer's handlers need is there, and with that whether the consumer is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from common.messaging.batch import Outcome
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import Away, log_away, said
+
+# A dependency that has not answered after this many seconds is away.
+REACH_TIMEOUT_S = 5.0
+
+log = structlog.get_logger()
+
+
+class Dependencies:
+    """Closes `gate` while something is away, or refuses work though it answers."""
+
+    def __init__(
+        self, gate: Gate, reach: Callable[[], Awaitable[object]], stopping: asyncio.Event, barred_s: float
+    ) -> None:
+        """`reach` raises while something is away. Work that was refused bars for `barred_s` seconds, unless some
+        succeeds before."""
+        self.gate = gate
+        self._reach = reach
+        self._stopping = stopping
+        self._barred_s = barred_s
+        self._barred_until = 0.0
+
+    @property
+    def barred(self) -> bool:
+        """All answers, and work was refused all the same."""
+        return time.monotonic() < self._barred_until
+
+    async def reach(self) -> None:
+        """Raises what says that something is away, or TimeoutError."""
+        async with asyncio.timeout(REACH_TIMEOUT_S):
+            await self._reach()
+
+    async def outcome_of(self, error: Exception) -> Outcome:
+        """Whether `error` came of a dependency that is away. Any other error, and time that ran out, is judged by
+        whether they answer."""
+        if isinstance(error, Away) and not error.slow:
+            return Outcome("away", error)
+        if await self._answer():
+            return Outcome("failed", error)
+        self.pause(error)
+        return Outcome("away", error)
+
+    def pause(self, error: BaseException) -> None:
+        if self.gate.opened.is_set() or self.gate.reason == "starting":
+            log_away("paused", error, mailbox=self.gate.name)
+        self.gate.close(said(error))
+
+    def open(self) -> None:
+        """All answers; where work is barred, that is not enough."""
+        if self.barred:
+            return
+        if self.gate.reason is not None:
+            log.info("reading", mailbox=self.gate.name)
+        self.gate.open()
+
+    def succeeded(self) -> None:
+        if self.barred:
+            self._barred_until = 0.0
+            self.open()
+
+    async def rest(self, backoff: Backoff) -> None:
+        """Pause, but not beyond a stop."""
+        try:
+            async with asyncio.timeout(backoff.next()):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def are_back(self, error: BaseException) -> bool:
+        """Wait until they answer after `error`; False where the process stops before."""
+        backoff = Backoff(first=0.1)
+        hidden = isinstance(error, Away) and error.stated
+        while not await self._answer():
+            hidden = False
+            self.pause(error)
+            if self._stopping.is_set():
+                return False
+            await self.rest(backoff)
+        if not hidden:
+            self.open()
+            return True
+        # Such as a command that is not permitted, or a full disk.
+        self.pause(error)
+        self._barred_until = time.monotonic() + self._barred_s
+        return not self._stopping.is_set()
+
+    async def _answer(self) -> bool:
+        try:
+            await self.reach()
+        except Exception:
+            log.debug("not reachable", mailbox=self.gate.name, exc_info=True)
+            return False
+        return True

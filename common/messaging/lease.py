@@ -1,0 +1,71 @@
+"""Leases in Redis: what one of many processes does alone, for as long as it renews.
+
+Only a hint: two that hold one for a moment are as right as ever. A lease whose holder dies expires.
+"""
+
+from __future__ import annotations
+
+import time
+
+from redis.asyncio import Redis
+
+from common.messaging.redis import Command, Script
+
+# A holder that comes by more often renews no sooner.
+RENEW_S = 0.5
+
+# Takes a lease that is free or the holder's own, and renews it.
+_TAKE = Script[int](
+    """
+local current = redis.call('GET', key)
+if current and current ~= holder then return 0 end
+redis.call('SET', key, holder, 'PX', lasts_ms)
+return 1
+""",
+    keys="key",
+    args="holder lasts_ms",
+)
+_RELEASE = Script[int](
+    "if redis.call('GET', key) == holder then return redis.call('DEL', key) end return 0",
+    keys="key",
+    args="holder",
+)
+
+
+class Lease:
+    """The lease `key`, as `holder` has it or not. It expires `lasts_ms` after it was taken or renewed."""
+
+    def __init__(self, key: str, holder: str, lasts_ms: int) -> None:
+        self._key = key
+        self._holder = holder
+        self._lasts_ms = lasts_ms
+        # Whether it was ours when that was asked last.
+        self.held = False
+        # Takes or renews it, as one command among others; its answer goes to `taken`.
+        self.take_command: Command = _TAKE.command(key=key, holder=holder, lasts_ms=lasts_ms)
+        self._renewed_at = 0.0
+
+    @property
+    def renewal_due(self) -> bool:
+        return time.monotonic() - self._renewed_at > RENEW_S
+
+    def taken(self, answer: int) -> bool:
+        """Whether it is ours, by the answer to `take_command`."""
+        self.held = answer == 1
+        if self.held:
+            self._renewed_at = time.monotonic()
+        return self.held
+
+    async def take(self, redis: Redis) -> bool:
+        """Take or renew it; says whether it is ours. Raises RedisAway."""
+        return self.taken(await _TAKE(redis, key=self._key, holder=self._holder, lasts_ms=self._lasts_ms))
+
+    async def seize(self, redis: Redis) -> None:
+        """Take it from any other holder, who learns of it when renewing."""
+        await redis.set(self._key, self._holder, px=self._lasts_ms)
+        self.taken(1)
+
+    async def release(self, redis: Redis) -> None:
+        """Let another have it, if it is ours."""
+        self.held = False
+        await _RELEASE(redis, key=self._key, holder=self._holder)

@@ -1,0 +1,309 @@
+"""Redis Streams as mailboxes: one stream, one consumer group, many consumers. Knows nothing of what is sent.
+
+A mailbox holds outstanding work only: an entry is acknowledged and deleted in one step, so XLEN is the
+work that is left. Nothing unacknowledged is ever trimmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Collection, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from common.messaging.connection import Connection, check, transaction
+from common.messaging.lease import RENEW_S, Lease
+from common.messaging.redis import Command, acknowledges_and_deletes
+from common.messaging.scripts import COUNT_FAILURE, MOVE, REMOVE_IDLE, UNREAD
+from common.messaging.streams import Entry, Fields, dead_letters
+from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
+
+# Characters of an error that are kept with a dead letter.
+DEAD_ERROR_MAX = 2000
+# The failure counts of a mailbox are dropped after this long without a new failure.
+ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
+
+# The reader's lease. Redis gives each entry to the consumer that has waited longest: eight that wait take one entry
+# each where one would take eight, and eight transactions cost about eight times as much as one. So one reads, and
+# the others look now and then: they help when more waits than a good batch, and take over when the lease expires.
+# Longer than a blocking read, short enough that nobody notices a dead holder.
+LEASE_MS = 1500
+WAIT_MAX_MS = 500
+# How often the others look, on average, in seconds.
+LOOK_S = 0.4
+# Entries that nobody has read yet from which on all read: about half of the largest batch.
+HELP_FROM = 128
+# After this a holder from whom the lease was seized has learned of it, and its last read is over.
+SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
+
+
+class PutBack(NamedTuple):
+    """What became of unknown messages: how many were put back, what is left, whether there are more to look at."""
+
+    moved: int
+    left: Waiting
+    more: bool
+
+
+class Mailbox:
+    """One consumer's view of a mailbox. Every method raises RedisAway while Redis cannot serve.
+
+    It is read over a connection of its own. `begin` sends a step, which is done as a whole or not at all, together
+    with the next read; `finish` awaits what became of the step, then `entries` what the read has brought.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        stream: str,
+        *,
+        group: str,
+        consumer: str,
+        claim_idle_ms: int,
+        shared: bool = False,
+    ) -> None:
+        """With `shared`, its consumers leave new entries to one of them while that one keeps up."""
+        self.stream = stream
+        self._redis: Any = redis
+        self._connection = Connection(redis)
+        self._group = group
+        self._consumer = consumer
+        self._claim_idle_ms = claim_idle_ms
+        # Looking for abandoned entries costs a round trip: a dozen looks in each idle time cost next to nothing,
+        # and whoever was killed is waited for little longer than that.
+        self._claim_every_s = claim_idle_ms / 12_000
+        self._next_claim = 0.0
+        self._cursor: bytes | str = "0-0"
+        # By the name that it has had in every release.
+        self._lease = Lease(f"turn:{stream}", consumer, LEASE_MS) if shared else None
+        if self._lease is not None:
+            self._lease.held = True  # one that starts reads at once, and learns by that whether another does
+        self._ack_and_delete = False
+        # The unknown message that was looked at last; empty: begin with the first.
+        self._looked_at = b""
+        # What was begun: how many answers the step has, how many entries are wanted and how long they are waited
+        # for, whether the read was sent with the step, and why nothing could be sent.
+        self._step_answers = 0
+        self._wanted = (0, 0)
+        self._reading = self._renewing = False
+        self._unsent: Exception | None = None
+
+    async def create(self) -> None:
+        """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
+        # Asked each time: this may be another server than before.
+        self._ack_and_delete = await acknowledges_and_deletes(self._redis)
+        try:
+            await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    # --- reading, and acknowledging with the next read
+
+    async def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Up to `count` entries: abandoned ones first, else new ones, waiting up to `block_ms` for them."""
+        await self.begin((), count, block_ms)
+        return await self.entries()
+
+    async def begin(self, step: Sequence[Command], count: int, block_ms: int) -> None:
+        """Send `step`, and the read of up to `count` entries that are waited for up to `block_ms`: 0 is not at all.
+        Raises nothing: errors are those of `finish` and `entries`."""
+        commands = list(transaction(step))
+        self._step_answers = len(commands)
+        self._wanted = count, block_ms
+        self._unsent = None
+        self._reading = False
+        if count and self._holds_lease and time.monotonic() < self._next_claim:
+            commands += self._read_commands()
+        try:
+            if commands:
+                await self._connection.send(commands, block_s=block_ms / 1000)
+        except Exception as error:
+            self._unsent = error
+
+    async def finish(self) -> None:
+        """Wait for what became of the step. Raises the error with which it was refused, and nothing of it done, or
+        RedisAway where that is not known."""
+        if self._unsent is not None:
+            raise self._unsent
+        number, self._step_answers = self._step_answers, 0
+        if number:
+            check(await self._connection.answers(number))
+
+    async def entries(self) -> list[Entry]:
+        """What the read has brought; without anything, the mailbox may have been made anew."""
+        try:
+            if self._unsent is not None:
+                raise self._unsent
+            return await self._entries(*self._wanted)
+        except ResponseError as error:
+            # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
+            if not str(error).startswith(("NOGROUP", "UNBLOCKED the stream key")):
+                raise
+            await self.create()
+            return []
+
+    async def _entries(self, count: int, block_ms: int) -> list[Entry]:
+        if not self._reading:
+            if not count:
+                return []
+            if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
+                return claimed
+            if not self._holds_lease:
+                # While something is in hand, nobody helps.
+                if not block_ms or not await self._may_help(block_ms / 1000):
+                    return []
+                self._wanted = count, 0
+            await self._connection.send(self._read_commands(), block_s=block_ms / 1000)
+        self._reading = False
+        answers = await self._connection.answers(1 + self._renewing)
+        check(answers)
+        if self._renewing:
+            assert self._lease is not None
+            self._lease.taken(answers[0])
+        return [
+            Entry(id, dict(zip(fields[::2], fields[1::2], strict=True)))
+            for _, entries in answers[-1] or ()
+            for id, fields in entries
+        ]
+
+    @property
+    def _holds_lease(self) -> bool:
+        return self._lease is None or self._lease.held
+
+    def _read_commands(self) -> list[Command]:
+        count, block_ms = self._wanted
+        self._reading = True
+        self._renewing = False
+        commands: list[Command] = []
+        if self._lease is not None and self._lease.held:
+            block_ms = min(block_ms, WAIT_MAX_MS)
+            if self._lease.renewal_due:
+                self._renewing = True
+                commands.append(self._lease.take_command)
+        block: Command = ("BLOCK", block_ms) if block_ms else ()
+        read = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *block)
+        commands.append((*read, "STREAMS", self.stream, ">"))
+        return commands
+
+    async def _may_help(self, most_s: float) -> bool:
+        """Wait a little, then say whether more waits than the holder of the lease can read."""
+        assert self._lease is not None
+        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
+        if await self._lease.take(self._redis):
+            return False  # it is the holder now
+        return await UNREAD(self._redis, stream=self.stream, group=self._group) >= HELP_FROM
+
+    async def leave(self) -> None:
+        """Read no more: whoever else is there has the lease."""
+        if self._lease is not None and self._lease.held:
+            await self._lease.release(self._redis)
+
+    async def close(self) -> None:
+        """What was begun is given up: entries on their way stay pending."""
+        await self._connection.close()
+
+    async def _claim(self, count: int) -> list[Entry]:
+        answer = await self._redis.xautoclaim(
+            self.stream,
+            self._group,
+            self._consumer,
+            min_idle_time=self._claim_idle_ms,
+            start_id=self._cursor,
+            count=count,
+        )
+        self._cursor = answer[0]
+        if self._cursor == b"0-0":
+            self._next_claim = time.monotonic() + self._claim_every_s
+        # Redis 6.2 names entries that were deleted while pending as nil.
+        return [Entry(id, fields, reclaimed=True) for id, fields in answer[1] if id is not None]
+
+    def acknowledgement(self, entries: Sequence[Entry]) -> list[Command]:
+        """The commands that acknowledge and delete `entries`, to be part of a step; entries that are gone already
+        are passed over."""
+        if not entries:
+            return []
+        ids = [entry.id for entry in entries]
+        if self._ack_and_delete:
+            commands: list[Command] = [("XACKDEL", self.stream, self._group, "IDS", len(ids), *ids)]
+        else:
+            commands = [("XACK", self.stream, self._group, *ids), ("XDEL", self.stream, *ids)]
+        if reclaimed := [entry.id for entry in entries if entry.reclaimed]:
+            commands.append(("HDEL", self._attempts, *reclaimed))
+        return commands
+
+    # --- what fails, and what nobody here knows
+
+    @property
+    def _attempts(self) -> str:
+        return f"attempts:{self.stream}"
+
+    async def count_failure(self, entry: Entry) -> int:
+        """How often `entry` has now failed on its own, in whichever consumer's hands; 0 when it is gone."""
+        stream, attempts = self.stream, self._attempts
+        return await COUNT_FAILURE(
+            self._redis, stream=stream, attempts=attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
+        )
+
+    async def bury(self, entry: Entry, error: str, attempts: int) -> None:
+        """Move `entry` to the dead letters, with the reason, in one step; not when it is gone."""
+        letter = {
+            **entry.fields,
+            b"dead_entry": entry.id,
+            b"dead_error": error[:DEAD_ERROR_MAX].encode(errors="replace"),
+            b"dead_attempts": str(attempts).encode(),
+            b"dead_time": str(int(time.time() * 1000)).encode(),
+        }
+        await self._move(entry.id, dead_letters(self.stream), letter)
+
+    async def set_aside(self, entry: Entry) -> None:
+        """Move `entry`, whose type is not known here, as it is to the unknown messages (see unknown.py)."""
+        await self._move(entry.id, unknown_messages(self.stream), entry.fields)
+
+    async def _move(self, id: bytes, stream: str, fields: Fields) -> None:
+        """In one step; not when it is gone."""
+        await MOVE(
+            self._redis,
+            stream=self.stream,
+            attempts=self._attempts,
+            destination=stream,
+            id=id,
+            group=self._group,
+            fields=chain.from_iterable(fields.items()),
+        )
+
+    async def put_back(self, types: Collection[str]) -> PutBack:
+        """Put unknown messages of `types` back, a bounded number of them."""
+        left = (await waiting(self._redis, [self.stream]))[self.stream]
+        if not left.messages:
+            return PutBack(0, left, more=False)
+        after = self._looked_at
+        # Asked: at its start a consumer only takes itself for the holder.
+        another_reads = self._lease is not None and not await self._lease.take(self._redis)
+        page = await put_back(self._redis, self.stream, types, after, move=not another_reads)
+        if another_reads and page.found:
+            # Else the one that reads, and does not know these messages, would move them again.
+            assert self._lease is not None
+            await self._lease.seize(self._redis)
+            await asyncio.sleep(SEIZED_S)
+            page = await put_back(self._redis, self.stream, types, after)
+        self._looked_at = page.end
+        if page.found:
+            left = (await waiting(self._redis, [self.stream]))[self.stream]
+        return PutBack(page.found, left, more=bool(page.end))
+
+    async def remove_idle_consumers(self, idle_ms: int) -> int:
+        """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""
+        try:
+            return await REMOVE_IDLE(
+                self._redis, stream=self.stream, group=self._group, idle_ms=idle_ms, this_one=self._consumer
+            )
+        except ResponseError as error:
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return 0
+            raise
