@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 
 from redis.asyncio import Redis
@@ -28,16 +29,21 @@ SHARE = 0.5
 BURST_S = 0.1
 # The most turns one call takes: others of the fleet want some, too.
 TURNS_MAX = 50
+# Turns taken beyond those that somebody waits for, while the other lane wants none, and how long they may be kept:
+# calls that follow one another ask Redis every fifth time. They count as taken, so that the fleet keeps to its
+# rate; a process is ahead of it by so many calls at most.
+AHEAD = 4
+AHEAD_S = 0.5
 
-# `rate` is in turns a second, `burst` in turns, `wanted` the turns wanted, and `pause` the milliseconds for which
-# the whole fleet is to pause first (Stripe said Retry-After), or 0.
+# `rate` is in turns a second, `burst` in turns, `wanted` the turns wanted, `ahead` those that would be kept, and
+# `pause` the milliseconds for which the whole fleet is to pause first (Stripe said Retry-After), or 0.
 # Answers the turns given, and the milliseconds after which to ask again.
 _TAKE = Script[tuple[int, int]](
     """
 local now = redis.call('TIME')
 now = now[1] * 1000 + now[2] / 1000
 rate, burst, share = rate / 1000, tonumber(burst), tonumber(share)
-wanted, pause = tonumber(wanted), tonumber(pause)
+wanted, ahead, pause = tonumber(wanted), tonumber(ahead), tonumber(pause)
 local kept = redis.call('HMGET', bucket, 'at', 'all', lane, 'not_before', 'waits:' .. other)
 local at, not_before = tonumber(kept[1]) or now, tonumber(kept[4]) or 0
 local passed = math.max(0, now - at)
@@ -55,7 +61,7 @@ if now < not_before then
   again = not_before - now
 else
   local alone = (tonumber(kept[5]) or 0) < now
-  local may = alone and wanted or math.min(wanted, math.floor(own))
+  local may = alone and wanted + ahead or math.min(wanted, math.floor(own))
   given = math.max(0, math.min(may, math.floor(all)))
   all = all - given
   own = math.max(0, own - given)
@@ -73,8 +79,16 @@ redis.call('PEXPIRE', bucket, math.ceil(math.max(60000, not_before - now + 1000)
 return {given, math.ceil(again)}
 """,
     keys="bucket",
-    args="rate burst share lane other wanted pause",
+    args="rate burst share lane other wanted ahead pause",
 )
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Turns of a lane that nobody has used yet, and until when they may be used (the loop's time)."""
+
+    turns: int = 0
+    until: float = 0.0
 
 
 class Pacer:
@@ -87,9 +101,14 @@ class Pacer:
         self._burst = max(1.0, per_second * BURST_S)
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
+        self._kept: dict[Lane, _Kept] = {lane: _Kept() for lane in Lane}
 
     async def turn(self, lane: Lane) -> None:
         """Wait for a turn. Raises RedisAway."""
+        kept = self._kept[lane]
+        if kept.turns and asyncio.get_running_loop().time() < kept.until:
+            kept.turns -= 1
+            return
         turn = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(turn)
         asking = self._asking.get(lane)
@@ -103,8 +122,10 @@ class Pacer:
             raise
 
     async def slow_down(self, seconds: float) -> None:
-        """Nobody in the fleet calls Stripe for so long."""
-        await self._request(Lane.MONEY, 0, seconds)
+        """Nobody in the fleet calls Stripe for so long, but for the calls that other processes are ahead."""
+        for kept in self._kept.values():
+            kept.turns = 0
+        await self._request(Lane.MONEY, 0, ahead=0, pause_s=seconds)
 
     async def close(self) -> None:
         """Ask for no more turns."""
@@ -116,16 +137,18 @@ class Pacer:
         waiting = self._waiting[lane]
         try:
             while waiting:
-                given, again_ms = await self._request(lane, min(len(waiting), TURNS_MAX))
-                for _ in range(min(given, len(waiting))):
+                given, again_ms = await self._request(lane, min(len(waiting), TURNS_MAX), ahead=AHEAD)
+                while given and waiting:
                     _end(waiting.popleft())
+                    given -= 1
+                self._kept[lane] = _Kept(given, asyncio.get_running_loop().time() + AHEAD_S)
                 if waiting and again_ms:
                     await asyncio.sleep(again_ms / 1000)
         except Exception as error:
             while waiting:
                 _end(waiting.popleft(), error)
 
-    async def _request(self, lane: Lane, wanted: int, pause_s: float = 0) -> tuple[int, int]:
+    async def _request(self, lane: Lane, wanted: int, *, ahead: int, pause_s: float = 0) -> tuple[int, int]:
         other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY
         given, again_ms = await _TAKE(
             self._redis,
@@ -136,6 +159,7 @@ class Pacer:
             lane=lane,
             other=other,
             wanted=wanted,
+            ahead=ahead,
             pause=pause_s * 1000,
         )
         return given, again_ms

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from common.messaging.redis import connect
 from common.runtime.outages import RedisAway
-from payment.pacing import Lane, Pacer
+from payment.pacing import AHEAD, Lane, Pacer
 
 RATE = 200.0
 KEY = "stripe:turns:test"
@@ -61,6 +61,33 @@ async def test_one_question_serves_all_who_wait(redis: Redis) -> None:
     after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
 
     assert after - before <= 3
+
+
+async def test_calls_that_follow_one_another_ask_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some turns are taken ahead; they are not kept for long."""
+    pacer = Pacer(redis, key=KEY, per_second=10_000)
+
+    async def asked(turns: int) -> int:
+        before: int = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        for _ in range(turns):
+            await pacer.turn(Lane.INTENTS)
+        after: int = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        return after - before
+
+    await pacer.turn(Lane.INTENTS)
+    assert await asked(AHEAD) == 0
+    assert await asked(1) == 1
+    monkeypatch.setattr("payment.pacing.AHEAD_S", 0.0)
+    await asked(AHEAD + 1)
+    assert await asked(3) == 3
+
+
+async def test_nobody_is_ahead_of_stripes_pause(pacers: list[Pacer]) -> None:
+    """Turns that are kept are given up when Stripe says to wait."""
+    await pacers[0].turn(Lane.INTENTS)
+    await pacers[0].slow_down(0.3)
+
+    assert await seconds_for(*take(pacers[0], Lane.INTENTS, 1)) >= 0.29
 
 
 async def test_money_has_its_turn_in_a_rush_of_intents(pacers: list[Pacer]) -> None:
