@@ -16,7 +16,7 @@ from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import BLOCKING, BUS, CLOCK, REDIS, bus_context, clock_context, redis_clock
-from gateway.auth import Authenticator, SecretKey
+from gateway.auth import Authenticator
 from gateway.dispatcher import Dispatcher
 from gateway.docs import Pages
 from gateway.headers import finishing, preflight
@@ -50,13 +50,11 @@ LISTENING_SECONDS = 1.0
 
 
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
-    settings = app[SETTINGS]
-    if settings.auth_jwt_secret is not None:
-        key = SecretKey(settings.auth_jwt_secret.get_secret_value())
-        app[AUTHENTICATOR] = Authenticator(settings, key, app[CLOCK].timestamp)
+    settings, clock = app[SETTINGS], app[CLOCK].timestamp
+    if settings.auth_jwks_url is None:
+        app[AUTHENTICATOR] = Authenticator(settings, clock)
         yield
         return
-    assert settings.auth_jwks_url is not None
     async with aiohttp.ClientSession() as session:
         keys = KeySet(
             session,
@@ -64,7 +62,7 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
             cache_s=settings.auth_jwks_cache_seconds,
             interval_s=settings.auth_jwks_interval_seconds,
         )
-        app[AUTHENTICATOR] = Authenticator(settings, keys, app[CLOCK].timestamp)
+        app[AUTHENTICATOR] = Authenticator(settings, clock, keys)
         yield
 
 

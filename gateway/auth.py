@@ -8,13 +8,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import jwt
 from aiohttp import web
 
 from common.contracts.errors import Unauthorized
 from common.contracts.ids import uuid7
+from gateway.jwks import KeySet
+from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
 OPERATOR_SCOPE = "holdfast:operator"
@@ -46,26 +48,11 @@ class Identity:
         return None if self.operator else self.subject
 
 
-class Keys(Protocol):
-    async def find(self, token: str) -> Any:
-        """The key that must have signed `token`. Raises Unauthorized, or Unavailable when keys can't be had."""
-
-
-class SecretKey:
-    """One shared secret (HS256)."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
-
-    async def find(self, token: str) -> bytes:
-        return self._secret
-
-
 class Authenticator:
     """Turns bearer tokens into identities."""
 
-    def __init__(self, settings: GatewaySettings, keys: Keys, clock: Callable[[], float]) -> None:
-        """`clock` says the time, in Unix seconds."""
+    def __init__(self, settings: GatewaySettings, clock: Callable[[], float], keys: KeySet | None = None) -> None:
+        """`clock` says the time, in Unix seconds. Without `keys` tokens are signed with the shared secret."""
         self._settings = settings
         self._keys = keys
         self._clock = clock
@@ -85,7 +72,8 @@ class Authenticator:
         known = self._known.get(digest)
         if known is not None and now < known[1]:
             return known[0]
-        claims = self._claims(token, await self._keys.find(token))
+        key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
+        claims = self._claims(token, key)
         check_times(claims, now)
         identity = _identity(claims)
         self._known[digest] = (identity, min(identity.expires_at, now + CACHE_SECONDS))
@@ -145,16 +133,13 @@ def _identity(claims: dict[str, Any]) -> Identity:
     return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
-    token: str
-    subject: str
-    expires_at: datetime
-
-
-def issue_guest(settings: GatewaySettings, now: float) -> IssuedToken:
-    """A token for a new subject without any scope, signed with the shared secret. `now` is in Unix seconds."""
+def shared_secret(settings: GatewaySettings) -> str:
     assert settings.auth_jwt_secret is not None
+    return settings.auth_jwt_secret.get_secret_value()
+
+
+def issue_guest(settings: GatewaySettings, now: float) -> GuestToken:
+    """A token for a new subject without any scope, signed with the shared secret. `now` is in Unix seconds."""
     issued = int(now)
     expires = issued + settings.auth_token_seconds
     subject = f"{GUEST}{uuid7().hex}"
@@ -165,5 +150,5 @@ def issue_guest(settings: GatewaySettings, now: float) -> IssuedToken:
         "iat": issued,
         "exp": expires,
     }
-    token = jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), algorithm="HS256")
-    return IssuedToken(token, subject, datetime.fromtimestamp(expires, UTC))
+    token = jwt.encode(claims, shared_secret(settings), algorithm="HS256")
+    return GuestToken(token=token, subject=subject, expires_at=datetime.fromtimestamp(expires, UTC))

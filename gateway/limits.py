@@ -146,6 +146,7 @@ class RateLimiter:
     """A token bucket for each subject or address, in this process alone: a bound, not an accounting."""
 
     def __init__(self, per_second: float) -> None:
+        self.limits = per_second > 0
         self._rate = per_second
         self._burst = max(1.0, per_second * BURST_SECONDS)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -159,7 +160,7 @@ class RateLimiter:
 
     def take(self, key: str, times: float = 1.0) -> None:
         """Raises TooManyRequests, with when to come back. `times`: of the rate, for a bucket that many share."""
-        if not self._rate:
+        if not self.limits:
             return
         now = time.monotonic()
         burst, rate = self._burst * times, self._rate * times

@@ -117,15 +117,8 @@ class EventsQuery(PageQuery):
     starts_from: Time | None = Field(
         default=None,
         alias="from",
-        description="Only what starts then or later. Left out: what is to come, and on a further page what follows",
-    )
-
-
-class AdminEventsQuery(EventsQuery):
-    starts_from: Time | None = Field(
-        default=None,
-        alias="from",
-        description="Only what starts then or later. Left out: what has started within a day, and what is to come",
+        description="Only what starts then or later. Left out: what is to come, for operators also what started "
+        "within a day; on a further page what follows",
     )
 
 

@@ -115,7 +115,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
-        Who.OPERATOR, mailboxes=READS, query=requests.AdminEventsQuery, answers={200: schemas.OperatorsEventPage},
+        Who.OPERATOR, mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.OperatorsEventPage},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.messages import ItemRequest
 from common.contracts.resources import (
     Amount,
     Booking,
@@ -194,11 +195,6 @@ class NewRefund(Body):
 # --- answers ----------------------------------------------------------------------------------------------
 
 
-class QueuedItem(Resource):
-    ticket_type_id: UUID | None
-    quantity: int
-
-
 class QueuedPayment(Resource):
     status: Literal["creating"] = "creating"
 
@@ -211,7 +207,7 @@ class QueuedBooking(Resource):
 
     id: UUID
     event_id: UUID
-    items: tuple[QueuedItem, ...]
+    items: tuple[ItemRequest, ...]
     status: Literal["pending"] = "pending"
     payment: QueuedPayment = QueuedPayment()
     version: Literal[0] = 0

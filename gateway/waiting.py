@@ -20,7 +20,7 @@ from gateway.auth import Identity
 from gateway.bookings import BookingView
 from gateway.keys import BOOKING_SLOTS, IDENTITY, QUEUE_POSITIONS, SETTINGS, WAITERS
 from gateway.requests import Preference, idempotency_key, preference, read
-from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking, QueuedItem
+from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking
 
 # The seats' transaction is quick: also a client that asked not to wait gets the real booking if it exists by then.
 SEATS_SECONDS = 1.0
@@ -177,9 +177,8 @@ def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefe
         headers["Preference-Applied"] = prefer.applied
     booking = waiter.booking
     if booking is None:
-        items = tuple(QueuedItem(**item.model_dump()) for item in command.items)
-        body = QueuedBooking(id=command.booking_id, event_id=command.event_id, items=items).as_json()
-        status = 202
+        queued = QueuedBooking(id=command.booking_id, event_id=command.event_id, items=command.items)
+        body, status = queued.as_json(), 202
     else:
         booking.refuse_ended(created=waiter.created)
         body = booking.at_position(request.app[QUEUE_POSITIONS].position(booking)).json

@@ -24,7 +24,7 @@ from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.web import new_app, read_body
-from gateway.auth import Authenticator, SecretKey
+from gateway.auth import Authenticator
 from gateway.keys import AUTHENTICATOR
 from gateway.requests import idempotency_key, path_id, read
 from gateway.schemas import NewBooking, NewEvent
@@ -162,8 +162,7 @@ def build_app(settings: ReferenceSettings) -> web.Application:
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.body_max_bytes)
     app[SETTINGS] = settings
     app[SOCKETS] = defaultdict[str, set[web.WebSocketResponse]](set)
-    assert settings.auth_jwt_secret is not None
-    app[AUTHENTICATOR] = Authenticator(settings, SecretKey(settings.auth_jwt_secret.get_secret_value()), time.time)
+    app[AUTHENTICATOR] = Authenticator(settings, time.time)
     app.router.add_post("/bookings", create_booking)
     app.router.add_get("/bookings/{id}", get_booking)
     app.router.add_post("/admin/events", create_event)

@@ -19,6 +19,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # By method, route and status; looking labels up costs more than counting.
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "holdfast_http_requests", "HTTP requests", ("method", "route", "status"), registry=self.registry
         )
@@ -95,6 +97,15 @@ class Metrics:
             ("kind", "outcome"),
             registry=self.registry,
         )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        counted = self._answers.get((method, route, status))
+        if counted is None:
+            counted = self.requests.labels(method, route, status), self.request_seconds.labels(route)
+            self._answers[method, route, status] = counted
+        counted[0].inc()
+        counted[1].observe(seconds)
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -130,9 +130,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(HoldfastError("The error was logged"))
     route = _route(request)
     elapsed = time.perf_counter() - started
-    telemetry_ = request.app[METRICS]
-    telemetry_.requests.labels(request.method, route, response.status).inc()
-    telemetry_.request_seconds.labels(route).observe(elapsed)
+    request.app[METRICS].answered(request.method, route, response.status, elapsed)
     if request.path not in QUIET:
         log.info(
             "request",
