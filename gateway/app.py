@@ -113,7 +113,7 @@ async def _send_clients_elsewhere(app: web.Application) -> None:
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(
-        (preflight(settings.cors_origins),),
+        (preflight(settings.cors_origins),) if settings.cors_origins else (),
         body_seconds=settings.body_seconds,
         client_max_size=settings.body_max_bytes,
     )

@@ -39,24 +39,29 @@ class Waiter:
         self.replied = False
         self.created = True
         self._error: Exception | None = None
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None
         self._asking: list[asyncio.Task[None]] = []
 
     def hear(self, booking: BookingView) -> None:
         if self.booking is None or booking.version >= self.booking.version:
             self.booking = booking
-            self._news.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> bool:
         """Wait for `condition` up to `deadline`, in the loop's time; says whether it came true. Raises what the
         request is refused with: a reused key always, any other error unless there is a booking."""
-        while self._refusal is None and not condition(self):
-            self._news.clear()
+        loop = asyncio.get_running_loop()
+        while self._refusal is None and not condition(self) and loop.time() < deadline:
+            self._news = loop.create_future()
+            timer = loop.call_at(deadline, self._wake)
             try:
-                async with asyncio.timeout_at(deadline):
-                    await self._news.wait()
-            except TimeoutError:
-                break
+                await self._news
+            finally:
+                timer.cancel()
         if (refusal := self._refusal) is not None:
             raise refusal
         return condition(self)
@@ -86,7 +91,7 @@ class Waiter:
                 self.created = reply["created"]
             self.hear(BookingView(reply["booking"]))
         self.replied = True
-        self._news.set()
+        self._wake()
 
     def close(self) -> None:
         for task in self._asking:
@@ -161,11 +166,12 @@ async def create_booking(request: web.Request) -> web.Response:
 
 
 def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
-    if body.items is not None:
-        items = tuple(ItemRequest(**item.model_dump()) for item in body.items)
+    # Which `body` has been checked for already.
+    item = ItemRequest.model_construct
+    if body.items is None:
+        items: tuple[ItemRequest, ...] = (item(quantity=body.quantity),)
     else:
-        assert body.quantity is not None
-        items = (ItemRequest(quantity=body.quantity),)
+        items = tuple(item(ticket_type_id=each.ticket_type_id, quantity=each.quantity) for each in body.items)
     return CreateBooking(
         booking_id=booking_id(identity.subject, key), owner=identity.subject, event_id=body.event_id, items=items
     )
