@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime
 
 from aiohttp import web
 
@@ -31,16 +30,15 @@ from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
-from payment.repository import Repository
+from payment.repository import Store
 from payment.settings import PaymentSettings
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
-from payment.webhook import webhook
+from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
-REPOSITORY = web.AppKey("repository", Repository)
+STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
 HANDLERS = web.AppKey("handlers", PaymentHandlers)
-WEBHOOK_BATCHES = web.AppKey("webhook_batches", WebhookBatches)
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -48,17 +46,6 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
     postgres_clock(app, settings, own_clock)
 
-    def stripe_now() -> datetime:
-        """Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres."""
-        return app[STRIPE].clock.now()
-
-    receive = webhook(
-        lambda event: app[WEBHOOK_BATCHES].apply(event),  # noqa: PLW0108  it is there once the app has started
-        clock=stripe_now,
-        secrets=settings.stripe_webhook_secrets,
-        tolerance_s=settings.webhook_tolerance_seconds,
-        livemode=settings.livemode,
-    )
     app.router.add_post("/payment/webhook", receive)
     app.cleanup_ctx.extend(
         (
@@ -85,10 +72,10 @@ def subscriptions(app: web.Application, settings: PaymentSettings) -> Sequence[S
 
 
 def stripe_context(settings: PaymentSettings) -> Context:
-    """REPOSITORY, and STRIPE: paced calls of Stripe's API."""
+    """STORE, and STRIPE: paced calls of Stripe's API."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        app[REPOSITORY] = Repository(app[DATABASE])
+        app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
         mode = "live" if settings.livemode else "test"
         pacer = Pacer(app[REDIS], key=f"stripe:turns:{mode}", per_second=settings.requests_per_second)
         base = str(settings.stripe_api_base) if settings.stripe_api_base else None
@@ -103,7 +90,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
             timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], accounts=app[REPOSITORY])
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], accounts=app[STORE])
             yield
             await pacer.close()
 
@@ -111,12 +98,12 @@ def stripe_context(settings: PaymentSettings) -> Context:
 
 
 def handlers_context(settings: PaymentSettings) -> Context:
-    """HANDLERS, and WEBHOOK_BATCHES."""
+    """HANDLERS, and WEBHOOK."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        repository, metrics = app[REPOSITORY], app[METRICS]
+        store, metrics = app[STORE], app[METRICS]
         lost = LostRows(
-            repository,
+            store,
             app[STRIPE],
             app[CLOCK],
             metrics.orphans,
@@ -125,15 +112,22 @@ def handlers_context(settings: PaymentSettings) -> Context:
         )
         app[HEALTH].notice("orphans", lost.held_back)
         app[HANDLERS] = PaymentHandlers(
-            repository,
+            store,
             app[STRIPE],
             app[CLOCK],
             lost,
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )
-        batches = WebhookBatches(app[HANDLERS].take_events, app[BUS], metrics, settings.batch_max)
-        app[WEBHOOK_BATCHES] = batches
+        batches = WebhookBatches(app[HANDLERS].events.take, app[BUS], metrics, settings.batch_max)
+        app[WEBHOOK] = Webhook(
+            batches.apply,
+            # Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres.
+            clock=app[STRIPE].clock.now,
+            secrets=settings.stripe_webhook_secrets,
+            tolerance_s=settings.webhook_tolerance_seconds,
+            livemode=settings.livemode,
+        )
         yield
         await batches.close()
 
@@ -144,9 +138,9 @@ def reconciler_context(settings: PaymentSettings) -> Context:
     """What waits in the rows is asked for again, and Stripe's event list is compared with what was received."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        reconciler = PaymentReconciler(app[REPOSITORY], app[BUS], app[CLOCK])
+        reconciler = PaymentReconciler(app[STORE], app[BUS], app[CLOCK])
         catch_up = CatchUp(
-            app[REPOSITORY],
+            app[STORE],
             app[STRIPE],
             app[BUS],
             app[REDIS],

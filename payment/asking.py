@@ -185,7 +185,7 @@ async def _look_after_refusal(
         return Nothing.REFUSED
 
 
-async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], deadline: float) -> Whole | Nothing:
+async def fetch(stripe: StripeApi, payment: Payment, deadline: float) -> Whole | Nothing:
     """Everything that Stripe has of the payment."""
     assert payment.intent_id is not None
     try:
@@ -197,7 +197,7 @@ async def fetch(stripe: StripeApi, payment: Payment, refunds: Sequence[Refund], 
         # doubt, as by news of a refund that came before the news of its money.
         doubtful = payment.look_after is not None and picture.amount_captured > 0
         unheard = doubtful or picture.amount_captured > payment.amount_captured
-        if refunds or charge.get("amount_refunded") or unheard:
+        if payment.refunds or charge.get("amount_refunded") or unheard:
             pictures = await _list_refunds(stripe, payment, deadline)
         if charge.get("disputed") or payment.dispute_status is not None:
             # All of them, as they were when the intent was asked for or later: what comes after that is younger.

@@ -30,7 +30,7 @@ from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import said
 from payment.pictures import BOOKING_ID, NEEDED_TYPES, Json, moment, own_id, without_spent_secret
-from payment.repository import Cursor, Repository
+from payment.repository import Cursor, Store
 from payment.stripe_api import PAGE, Page, Refused, StripeApi, Unanswered
 
 # The webhook of an event that is so old has arrived, if it does at the first try: younger ones would be doubled.
@@ -91,7 +91,7 @@ class CatchUp:
 
     def __init__(
         self,
-        repository: Repository,
+        store: Store,
         stripe: StripeApi,
         bus: Bus,
         redis: Redis,
@@ -100,7 +100,7 @@ class CatchUp:
         livemode: bool,
         page_size: int = PAGE,
     ) -> None:
-        self._repository = repository
+        self._store = store
         self._stripe = stripe
         self._bus = bus
         self._redis = redis
@@ -137,7 +137,7 @@ class CatchUp:
 
     async def _look(self, reach: Reach) -> int:
         now = self._clock()
-        cursor = await self._repository.take_cursor(reach.name, now, reach.every)
+        cursor = await self._store.take_cursor(reach.name, now, reach.every)
         if cursor is None:
             return 0
         # In a long queue most of what is not stored yet has come all the same.
@@ -157,12 +157,12 @@ class CatchUp:
             after = page.data[-1]["id"]
         assert until is not None
         if ended:
-            await self._repository.move_cursor(reach.name, cursor, Cursor(await self._end(cursor, until)))
-            await self._repository.forget_events(until - EVENT_LIFE, FORGET_MAX)
+            await self._store.move_cursor(reach.name, cursor, Cursor(await self._end(cursor, until)))
+            await self._store.forget_events(until - EVENT_LIFE, FORGET_MAX)
         else:
             # In the next period, also where a look of this kind is not due yet.
             again = now + self._often.every
-            await self._repository.move_cursor(reach.name, cursor, Cursor(cursor.looked_until, after, until), again)
+            await self._store.move_cursor(reach.name, cursor, Cursor(cursor.looked_until, after, until), again)
         return put
 
     async def _page(self, after: str | None, deadline: float) -> Page:
@@ -186,7 +186,7 @@ class CatchUp:
             for event in page.data
             if event.get("livemode", False) is self._livemode and since <= moment(event["created"]) <= until
         }
-        unknown = await self._repository.unknown_events(list(events))
+        unknown = await self._store.unknown_events(list(events))
         for id in self._found.keys() & (events.keys() - unknown):
             del self._found[id]
         # The list is newest first.
@@ -219,7 +219,7 @@ class CatchUp:
     async def _end(self, cursor: Cursor, until: datetime) -> datetime:
         """Where the cursor goes when a walk has come to its end: not over what was found and is not stored yet, for
         its message may be lost. That is waited for, but not for long."""
-        unknown = await self._repository.unknown_events(list(self._found))
+        unknown = await self._store.unknown_events(list(self._found))
         # While a look may still come by it, it is remembered that it was found: else it would be put on for ever.
         self._found = {
             id: found for id, found in self._found.items() if id in unknown and until - found.since < REMEMBERED

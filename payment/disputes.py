@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from common.contracts import values
+
 # Only what is further on replaces what is known of the same second, so that order does not matter:
 # https://docs.stripe.com/api/disputes/object#dispute_object-status.
 STATUSES = (
@@ -58,6 +60,13 @@ class Dispute:
     reason: str | None = None
     opened_at: datetime | None = None
     respond_by: datetime | None = None
+
+    @property
+    def shown(self) -> values.Dispute:
+        """What of it operators are shown."""
+        return values.Dispute(
+            self.id, self.status, self.amount, self.currency, self.reason, self.opened_at, self.respond_by
+        )
 
     @property
     def stands(self) -> bool:

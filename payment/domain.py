@@ -15,8 +15,8 @@ from uuid import UUID
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
 from common.runtime.backoff import Retry
-from payment.disputes import DROPPED, Dispute, summary
-from payment.refunds import Refund, refunded
+from payment.disputes import DROPPED, Dispute, DisputePicture, summary, taken_in
+from payment.refunds import Refund, RefundPicture, left, refunded, take_in
 
 CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
 SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
@@ -55,9 +55,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One payment. Amounts in the minor unit. `seen_at` is Stripe's time of the picture last taken over;
-    `asked_at` when Stripe was first asked for an intent under key `key_number`. `last_attempt_at` is
-    Stripe's time of the newest of the `failed_attempts` that was news when it was heard of."""
+    """One payment, with its refunds and disputes, each oldest first. Amounts in the minor unit. `seen_at` is
+    Stripe's time of the picture last taken over; `asked_at` when Stripe was first asked for an intent under key
+    `key_number`. `last_attempt_at` is Stripe's time of the newest of the `failed_attempts` that was news when it
+    was heard of. `revision` is its row's, as it was read or written last."""
 
     booking_id: UUID
     event_id: UUID | None
@@ -94,6 +95,23 @@ class Payment:
     orphaned_at: datetime | None = None
     return_after: datetime | None = None
     return_decided: bool = False
+    refunds: tuple[Refund, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    revision: str = ""
+
+    @property
+    def left(self) -> int:
+        """What may still be given back."""
+        return left(self.amount_captured, self.refunds)
+
+    def refund(self, id: UUID) -> Refund | None:
+        """The refund of this id, if it has one."""
+        return next((refund for refund in self.refunds if refund.id == id), None)
+
+    @property
+    def unpaid(self) -> bool:
+        """Nothing was captured: it has neither refunds nor disputes."""
+        return self.amount_captured == 0 and self.dispute_status is None
 
     @property
     def terminal(self) -> bool:
@@ -322,15 +340,36 @@ def looked(old: Payment, doubts: int) -> Payment:
     return replace(old, look_after=None, look_attempts=0)
 
 
-def take_disputes(old: Payment, disputes: Sequence[Dispute], now: datetime) -> Payment:
-    """The payment after its disputes have become `disputes`; the caller knows that at least one changed."""
-    return _told(replace(old, dispute_status=summary(disputes)), now)
+def take_disputes(old: Payment, pictures: Sequence[DisputePicture], now: datetime) -> Payment:
+    """The payment after pictures of its disputes were seen, each by itself."""
+    disputes = taken_in(old.booking_id, old.disputes, pictures)
+    if disputes == old.disputes:
+        return old
+    return _told(replace(old, disputes=disputes, dispute_status=summary(disputes)), now)
 
 
-def take_refunds(old: Payment, refunds: Sequence[Refund], now: datetime) -> Payment:
-    """The payment after its refunds have become `refunds`; the caller knows that at least one changed."""
-    new = replace(old, amount_refunded=refunded(refunds))
-    return _told(new, now)
+def take_refunds(
+    old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
+) -> Payment:
+    """The payment after pictures of its refunds were seen. `complete`: they are all that Stripe has. Raises
+    DoesNotFit when they fit only together with others that are not seen yet."""
+    refunds = take_in(old.booking_id, old.amount_captured, old.refunds, pictures, now, complete=complete)
+    return with_refunds(old, refunds, now)
+
+
+def with_refunds(old: Payment, refunds: tuple[Refund, ...], now: datetime) -> Payment:
+    """The payment with these refunds: a new version where the booking is told of what is new in them."""
+    if refunds == old.refunds:
+        return old
+    new = replace(old, refunds=refunds, amount_refunded=refunded(refunds))
+    return new if [each.told for each in refunds] == [each.told for each in old.refunds] else _told(new, now)
+
+
+def with_refund(old: Payment, refund: Refund, now: datetime) -> Payment:
+    """The payment with this refund, which it may have in another state."""
+    if old.refund(refund.id) is None:
+        return with_refunds(old, (*old.refunds, refund), now)
+    return with_refunds(old, tuple(refund if each.id == refund.id else each for each in old.refunds), now)
 
 
 def moved(old: Payment, new: Payment, now: datetime) -> Payment:

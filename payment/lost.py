@@ -27,13 +27,13 @@ from common.messaging.envelope import Delivery, Envelope, tell
 from common.runtime.backoff import Retry
 from payment import asking, domain, orphans
 from payment.asking import Nothing, Whole, side_by_side
-from payment.books import Books
 from payment.domain import DRIVE_PAUSES, Payment, Picture, numbered_key
 from payment.orphans import OrphanTerms, Owner, Place, Step, Stray, owner_of
 from payment.pictures import BOOKING_ID, INSTALLATION, REFUND_ID, StripeEvent, read_refund
 from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
-from payment.repository import Repository, Work
+from payment.repository import Store, Transaction
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
+from payment.unit_of_work import UnitOfWork
 
 # Of so many intents of others it is remembered that they were told of.
 TOLD_MAX = 10_000
@@ -46,14 +46,14 @@ class LostRows:
 
     def __init__(
         self,
-        repository: Repository,
+        store: Store,
         stripe: StripeApi,
         clock: Callable[[], datetime],
         found: Counter,
         terms: OrphanTerms,
         asking_seconds: float,
     ) -> None:
-        self._repository = repository
+        self._store = store
         self._stripe = stripe
         self._clock = clock
         self._found = found
@@ -105,7 +105,7 @@ class LostRows:
         named = [event for event in events if event.account is not None]
         if not named:
             return set()
-        own = await self._repository.stripe_account()
+        own = await self._store.stripe_account()
         foreign = [event for event in named if event.account != own]
         for event in foreign:
             self._found.labels("foreign_account").inc()
@@ -113,17 +113,17 @@ class LostRows:
         return {event.id for event in foreign}
 
     async def note(
-        self, work: Work, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
+        self, transaction: Transaction, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
     ) -> None:
         """Remember intents that no row has, in the transaction of their events: they are driven from there, until
         the row is back (`lost`) or, where the booking is paid by another one, they have ended (`strays`)."""
         pictures = {each.intent_id: each for each in strays if isinstance(each.shows, Picture)}
         found = [self._found_by(event, now) for event in pictures.values()]
-        await self._add_strays(work, found)
+        await self._add_strays(transaction, found)
         without_row = {event.intent_id: self._found_by(event, now) for event in lost}
-        await work.strays.add(sorted(without_row.values(), key=lambda stray: stray.intent_id))
+        await transaction.strays.add(sorted(without_row.values(), key=lambda stray: stray.intent_id))
         others = {event.intent_id for event in strays if event.intent_id is not None} - pictures.keys()
-        await work.strays.again(sorted(others), now)
+        await transaction.strays.again(sorted(others), now)
 
     def _found_by(self, event: StripeEvent, now: datetime) -> Stray:
         assert event.intent_id is not None
@@ -139,8 +139,8 @@ class LostRows:
             picture.intent_id, booking_id, picture.status, picture.amount_captured, now, self._terms
         )
 
-    async def _add_strays(self, work: Work, strays: Sequence[Stray]) -> None:
-        new = await work.strays.add(sorted(strays, key=lambda stray: stray.intent_id))
+    async def _add_strays(self, transaction: Transaction, strays: Sequence[Stray]) -> None:
+        new = await transaction.strays.add(sorted(strays, key=lambda stray: stray.intent_id))
         for stray in strays:
             if stray.intent_id in new:
                 self._found.labels("stray").inc()
@@ -162,7 +162,7 @@ class LostRows:
             messages.setdefault(delivery.message.booking_id, delivery.message)
         deadline = _in(self._asking_seconds)
         wholes = await side_by_side(self._fetch(message, deadline) for message in messages.values())
-        installation = await self._repository.installation()
+        installation = await self._store.installation()
         found = [
             (message, whole)
             for message, whole in zip(messages.values(), wholes, strict=True)
@@ -174,36 +174,38 @@ class LostRows:
     async def _fetch(self, message: PaymentCommand, deadline: float) -> Whole | None:
         now = self._clock()
         assert message.intent_id is not None
-        whole = await asking.fetch(
-            self._stripe, _asked_for(message.booking_id, message.intent_id, now), (), deadline
-        )
+        whole = await asking.fetch(self._stripe, _asked_for(message.booking_id, message.intent_id, now), deadline)
         return whole if isinstance(whole, Whole) else None
 
     async def _adopt(self, found: Sequence[tuple[PaymentCommand, Whole]]) -> set[tuple[UUID, str | None]]:
         now = self._clock()
-        async with self._repository.work() as work:
-            books = await Books.open(work, [message.booking_id for message, _ in found])
+        ids = [message.booking_id for message, _ in found]
+        unit = self._unit()
+        async with unit.careful(ids) as transaction:
             new = [
                 orphans.lost_payment(
                     message.booking_id, whole.picture, message.booking_amount, message.booking_currency, now
                 )
                 for message, whole in found
-                if message.booking_id not in books.payments
+                if message.booking_id not in unit.payments
             ]
             if new:
-                await work.insert(new)
-                books = await Books.open(work, [message.booking_id for message, _ in found])
+                await transaction.insert(new)
+                await unit.lock(transaction, ids)
             strays: list[Stray] = []
             for message, whole in found:
-                strays += self._take(books, message, whole, now)
-            await books.save(work)
-            await self._add_strays(work, strays)
-            await work.strays.drop([p.intent_id for p in books.payments.values() if p.intent_id is not None])
-        return {(id, payment.intent_id) for id, payment in books.payments.items()}
+                strays += self._take(unit, message, whole, now)
+            await self._add_strays(transaction, strays)
+            known = [payment.intent_id for payment in unit.payments.values()]
+            await transaction.strays.drop([intent for intent in known if intent is not None])
+        return {(id, payment.intent_id) for id, payment in unit.payments.items()}
 
-    def _take(self, books: Books, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
+    def _unit(self) -> UnitOfWork:
+        return UnitOfWork(self._store, self._stripe.metrics)
+
+    def _take(self, unit: UnitOfWork, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
         """Give the row its intent (back); says which intent is a stray then."""
-        old = books.payments[message.booking_id]
+        old = unit.payments[message.booking_id]
         picture = replace(whole.picture, of_version=None)
         if old.intent_id == picture.intent_id:
             return []  # somebody else was faster
@@ -212,7 +214,7 @@ class LostRows:
             if not _named_by_booking(message):
                 stray = self._stray(message.booking_id, picture, now)
                 return [] if orphans.harmless(picture) else [_decided(stray, message)]
-            if books.refunds(old.booking_id):
+            if old.refunds:
                 log.error(
                     "payment of another intent has refunds", booking=str(old.booking_id), intent=old.intent_id
                 )
@@ -220,8 +222,8 @@ class LostRows:
             if old.live or old.amount_captured:
                 strays = [_stray_of(old, now, self._terms)]
         if old.intent_id is not None or old.terminal:
-            books.put(orphans.reopened(old, picture))
-        books.take_whole(old.booking_id, replace(whole, picture=picture), now)
+            unit.change(orphans.reopened(old, picture))
+        unit.see_whole(old.booking_id, replace(whole, picture=picture), now)
         self._found.labels("adopted").inc()
         log.error(
             "lost payment adopted",
@@ -238,12 +240,11 @@ class LostRows:
         if not ids:
             return
         now = self._clock()
-        async with self._repository.work() as work:
-            books = await Books.open(work, ids)
-            for payment in tuple(books.payments.values()):
-                books.put(replace(payment, return_decided=True))
-            await books.save(work)
-            await work.strays.decide(sorted(ids), now)
+        unit = self._unit()
+        async with unit.careful(ids) as transaction:
+            for payment in tuple(unit.payments.values()):
+                unit.change(replace(payment, return_decided=True))
+            await transaction.strays.decide(sorted(ids), now)
 
     # --- payments without a booking
 
@@ -251,16 +252,14 @@ class LostRows:
         """Booking has no such bookings: their intents are canceled, their money goes back after a grace time."""
         causes: dict[UUID, Delivery] = {each.message.booking_id: each for each in deliveries}
         now = self._clock()
-        async with self._repository.work() as work:
-            books = await Books.open(work, list(causes))
-            before = dict(books.payments)
-            for payment in before.values():
-                books.put(orphans.orphaned(payment, now, self._terms))
+        unit = self._unit()
+        async with unit.careful(list(causes)) as transaction:
+            before = dict(unit.payments)
             new = [payment for payment in before.values() if payment.orphaned_at is None]
-            held_back = await self._too_many(work, len(new), now)
-            for payment in tuple(books.payments.values()):
-                self._settle_orphan(books, payment, now, held_back=held_back)
-            await books.save(work)
+            held_back = await self._too_many(transaction, len(new), now)
+            for payment in before.values():
+                orphan = orphans.orphaned(payment, now, self._terms)
+                unit.change(orphans.settled_orphan(orphan, now, held_back=held_back))
         for payment in new:
             log.error(
                 "payment of an unknown booking",
@@ -269,25 +268,10 @@ class LostRows:
                 status=payment.status,
                 captured=payment.amount_captured,
             )
-        return _follow(books, before, causes)
+        return _follow(unit.payments, before, causes)
 
-    def _settle_orphan(self, books: Books, payment: Payment, now: datetime, *, held_back: bool) -> None:
-        refunds = books.refunds(payment.booking_id)
-        after, refund = orphans.settled_orphan(payment, refunds, now, held_back=held_back)
-        if refund is None:
-            books.put(after)
-            return
-        log.error(
-            "money of an unknown booking goes back",
-            booking=str(payment.booking_id),
-            intent=payment.intent_id,
-            amount=refund.amount,
-        )
-        books.put(after)
-        books.put_refunds(after, (*refunds, refund), now)
-
-    async def _too_many(self, work: Work, more: int, now: datetime) -> bool:
-        count = await work.strays.count(now - self._terms.grace) + more
+    async def _too_many(self, transaction: Transaction, more: int, now: datetime) -> bool:
+        count = await transaction.strays.count(now - self._terms.grace) + more
         if count <= self._terms.most:
             return False
         log.error("too many orphans: nothing is done by itself", orphans=count, most=self._terms.most)
@@ -295,7 +279,7 @@ class LostRows:
 
     async def held_back(self) -> str | None:
         """For operators: there are too many orphans for anything to be done by itself. None when all is well."""
-        count = await self._repository.count_orphans(self._clock() - self._terms.grace)
+        count = await self._store.count_orphans(self._clock() - self._terms.grace)
         return (
             f"{count} orphans, more than {self._terms.most}: holdfast repair" if count > self._terms.most else None
         )
@@ -306,24 +290,28 @@ class LostRows:
         """One step for each: cancel it, or give back what it has brought."""
         now, deadline = self._clock(), _in(self._asking_seconds)
         causes = {each.message.intent_id: each for each in deliveries}
-        async with self._repository.work() as work:
-            known = await work.strays.lock(sorted(causes))
+        async with self._store.transaction() as transaction:
+            known = await transaction.strays.lock(sorted(causes))
             open = [stray for stray in known.values() if stray.drive_after is not None]
-            payments = await work.load([stray.booking_id for stray in open])
+            payments = await transaction.load([stray.booking_id for stray in open])
             rows = {stray.intent_id: payments.get(stray.booking_id) for stray in open}
-            await work.strays.drop([id for id, payment in rows.items() if payment and payment.intent_id == id])
+            await transaction.strays.drop(
+                [id for id, payment in rows.items() if payment and payment.intent_id == id]
+            )
             lost = [stray for stray in open if orphans.without_intent(rows[stray.intent_id])]
             strays = [stray for stray in open if _is_beside(stray, rows[stray.intent_id])]
-            if strays and await self._too_many(work, 0, now):
+            if strays and await self._too_many(transaction, 0, now):
                 held = [stray for stray in strays if not stray.return_decided]
-                await work.strays.save([replace(stray, drive_after=now + orphans.HELD_BACK) for stray in held])
+                await transaction.strays.save(
+                    [replace(stray, drive_after=now + orphans.HELD_BACK) for stray in held]
+                )
                 strays = [stray for stray in strays if stray.return_decided]
         await side_by_side(self._close(stray, now, deadline) for stray in strays)
         return [tell(_adoption(stray), stray.booking_id, cause=causes[stray.intent_id]) for stray in lost]
 
     async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
         asked = _asked_for(stray.booking_id, stray.intent_id, now)
-        whole = await asking.fetch(self._stripe, asked, (), deadline)
+        whole = await asking.fetch(self._stripe, asked, deadline)
         if not isinstance(whole, Whole):
             if whole is Nothing.REFUSED:
                 await self._save_stray(stray, _later(stray, now))
@@ -361,7 +349,7 @@ class LostRows:
             return  # another has it in hand
         if stray.refund_id is None:
             _log_error("money of a stray intent goes back", stray, amount=amount)
-        installation = await self._repository.installation()
+        installation = await self._store.installation()
         try:
             answer = await self._stripe.create_refund(
                 intent_id=stray.intent_id,
@@ -398,11 +386,11 @@ class LostRows:
     async def _save_stray(self, before: Stray, after: Stray) -> bool:
         """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
         that has to be looked at."""
-        async with self._repository.work() as work:
-            now = (await work.strays.lock([before.intent_id])).get(before.intent_id)
+        async with self._store.transaction() as transaction:
+            now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
             if now is None or replace(now, return_decided=before.return_decided) != before:
                 return False
-            await work.strays.save([replace(after, return_decided=now.return_decided)])
+            await transaction.strays.save([replace(after, return_decided=now.return_decided)])
             return True
 
 
@@ -487,14 +475,23 @@ def _later(stray: Stray, now: datetime) -> Stray:
     return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
 
 
-def _follow(books: Books, before: Mapping[UUID, Payment], causes: Mapping[UUID, Delivery]) -> list[Envelope]:
+def _follow(
+    after: Mapping[UUID, Payment], before: Mapping[UUID, Payment], causes: Mapping[UUID, Delivery]
+) -> list[Envelope]:
     """What orphans are to be asked of Stripe: each is in its row, and driven from there if this is lost."""
     envelopes = []
-    for id, payment in books.payments.items():
+    for id, payment in after.items():
         if payment.cancel_requested and not before[id].cancel_requested:
             envelopes.append(tell(CancelPaymentIntent(booking_id=id), id, cause=causes[id]))
-        for refund in books.refunds(id):
-            if refund.status is RefundStatus.REQUESTED:
+        for refund in payment.refunds:
+            if before[id].refund(refund.id) is None:
+                log.error(
+                    "money of an unknown booking goes back",
+                    booking=str(id),
+                    intent=payment.intent_id,
+                    amount=refund.amount,
+                )
+            if refund.unmade:
                 message = RefundPayment(booking_id=id, refund_id=refund.id, amount=refund.amount)
                 envelopes.append(tell(message, id, cause=causes[id]))
     return envelopes

@@ -17,7 +17,7 @@ from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import DRIVE_FIRST, SUCCEEDED, Payment, Picture
 from payment.pictures import StripeEvent
-from payment.refunds import Refund, RefundPicture, RefundStatus, left, request
+from payment.refunds import RefundPicture, RefundStatus, request
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
@@ -134,26 +134,23 @@ def orphaned(old: Payment, now: datetime, terms: OrphanTerms) -> Payment:
     return replace(old, orphaned_at=now, return_after=now + terms.grace)
 
 
-def settled_orphan(
-    old: Payment, refunds: Sequence[Refund], now: datetime, *, held_back: bool
-) -> tuple[Payment, Refund | None]:
+def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
     """The next step of an orphan: its intent is canceled at once, what it brought goes back after the grace time,
     by one refund. It is reported again when its time has come, so that a booking that is back says so."""
     assert old.return_after is not None or old.orphaned_at is not None
     waits = held_back and not old.return_decided
-    rest = left(old.amount_captured, refunds)
     own = uuid5(RETURNS, old.intent_id or str(old.booking_id))
     if not old.terminal:
-        new = old if waits else domain.cancel(old, now)
-        return _reported_again(new, now + HELD_BACK), None
-    if rest <= 0 or any(refund.id == own for refund in refunds):
-        return _done(old), None
+        return _reported_again(old if waits else domain.cancel(old, now), now + HELD_BACK)
+    if old.left <= 0 or old.refund(own) is not None:
+        return _done(old)
     due = now if old.return_decided else old.return_after or now
     if waits:
-        return _reported_again(old, max(due, now + HELD_BACK)), None
+        return _reported_again(old, max(due, now + HELD_BACK))
     if now < due:
-        return _reported_again(old, due), None
-    return _done(old), request(own, old.booking_id, None, old.amount_captured, refunds, now, DRIVE_FIRST)
+        return _reported_again(old, due)
+    refund = request(own, old.booking_id, None, old.amount_captured, old.refunds, now, DRIVE_FIRST)
+    return domain.with_refund(_done(old), refund, now)
 
 
 def _reported_again(payment: Payment, at: datetime) -> Payment:

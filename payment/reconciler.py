@@ -16,7 +16,7 @@ from common.messaging.envelope import Envelope, tell
 from common.runtime.reconciler import Reconciler
 from payment.handlers import drive
 from payment.reports import report
-from payment.repository import Repository
+from payment.repository import Store
 
 # Rows of one kind taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
@@ -25,20 +25,20 @@ log = structlog.get_logger()
 
 
 class PaymentReconciler(Reconciler):
-    def __init__(self, repository: Repository, bus: Bus, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, bus: Bus, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
-        self._repository = repository
+        self._store = store
         self._bus = bus
 
     async def next_due(self) -> datetime | None:
-        return await self._repository.next_due()
+        return await self._store.next_due()
 
     async def drive_due(self, now: datetime) -> None:
-        reports = await self._repository.due_reports(now, PASS_MAX)
-        payments = await self._repository.due_payments(now, PASS_MAX)
-        refunds = await self._repository.due_refunds(now, PASS_MAX)
-        looks = await self._repository.due_looks(now, PASS_MAX)
-        envelopes: list[Envelope] = [envelope for each in reports for envelope in report(*each)]
+        reports = await self._store.due_reports(now, PASS_MAX)
+        payments = await self._store.due_payments(now, PASS_MAX)
+        refunds = await self._store.due_refunds(now, PASS_MAX)
+        looks = await self._store.due_looks(now, PASS_MAX)
+        envelopes: list[Envelope] = [envelope for each in reports for envelope in report(each)]
         envelopes += [drive(payment) for payment in payments]
         envelopes += [tell(SyncPayment(booking_id=id), id) for id in looks]
         envelopes += [
@@ -50,7 +50,7 @@ class PaymentReconciler(Reconciler):
             )
             for refund in refunds
         ]
-        strays = await self._repository.due_strays(now, PASS_MAX)
+        strays = await self._store.due_strays(now, PASS_MAX)
         envelopes += [
             tell(CloseStrayIntent(booking_id=stray.booking_id, intent_id=stray.intent_id), stray.booking_id)
             for stray in strays

@@ -16,14 +16,14 @@ import structlog
 
 from common.contracts.messages import RefundPayment, SyncPayment
 from common.messaging.envelope import Delivery, Envelope, tell
-from payment import asking
+from payment import asking, domain
 from payment.asking import Nothing, NotMade, side_by_side
-from payment.books import Books
 from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES, Payment
 from payment.lost import LostRows, lost_ones
-from payment.refunds import Refund, RefundPicture, refused, request, with_new_key
-from payment.repository import Repository
+from payment.refunds import Refund, RefundPicture, refused, request, unanswered, with_new_key
+from payment.repository import Store
 from payment.stripe_api import StripeApi
+from payment.unit_of_work import UnitOfWork
 
 # How often Stripe is asked in one go: after a refusal once more for what is left, and again when that changed, too.
 # After that the row is driven on.
@@ -38,10 +38,8 @@ Answer = RefundPicture | NotMade | Nothing
 class RefundCommands:
     """The handler of RefundPayment."""
 
-    def __init__(
-        self, repository: Repository, stripe: StripeApi, clock: Callable[[], datetime], lost: LostRows
-    ) -> None:
-        self._repository = repository
+    def __init__(self, store: Store, stripe: StripeApi, clock: Callable[[], datetime], lost: LostRows) -> None:
+        self._store = store
         self._stripe = stripe
         self._clock = clock
         self._lost = lost
@@ -51,21 +49,19 @@ class RefundCommands:
     ) -> Iterable[Envelope]:
         """Reports of all payments that were asked about. `causes`: the first delivery about each booking."""
         now = self._clock()
-        async with self._repository.work() as work:
-            books = await Books.open(work, list(causes))
-            lost = lost_ones(deliveries, books.payments)
+        unit = UnitOfWork(self._store, self._stripe.metrics)
+        async with unit.careful(list(causes)):
+            lost = lost_ones(deliveries, unit.payments)
             rest = [delivery for delivery in deliveries if delivery not in lost]
             for delivery in rest:
-                _request_refund(books, delivery.message, now)
-            await books.save(work)
-        self._stripe.metrics.count_failed(books.failed_refunds)
+                _request_refund(unit, delivery.message, now)
         if lost:
             there = [*rest, *await self._lost.recover(lost)]
             ids = {delivery.message.booking_id for delivery in there}
             return await self.refund(there, {id: causes[id] for id in causes if id in ids}, deadline)
         named = {delivery.message.refund_id for delivery in deliveries}
-        asked = _to_ask(books, named)
-        installation = await self._repository.installation()
+        asked = _to_ask(unit, named)
+        installation = await self._store.installation()
         in_doubt: set[UUID] = set()
         for _ in range(ROUNDS_MAX):
             if not asked:
@@ -74,95 +70,84 @@ class RefundCommands:
                 asking.make_refund(self._stripe, payment, refund, installation, self._clock(), deadline)
                 for payment, refund in asked
             )
-            books, asked = await self._note(asked, answers, list(causes), in_doubt)
+            unit, asked = await self._note(asked, answers, list(causes), in_doubt)
         # What Stripe refuses for good may have a cause that is not known yet, as a dispute has.
         syncs = [tell(SyncPayment(booking_id=id), id, cause=causes.get(id)) for id in in_doubt]
-        return [*books.reports(causes.keys(), causes), *syncs]
+        return [*unit.reports(causes.keys(), causes), *syncs]
 
     async def _note(
         self, asked: Sequence[Asked], answers: Sequence[Answer], ids: Sequence[UUID], in_doubt: set[UUID]
-    ) -> tuple[Books, list[Asked]]:
+    ) -> tuple[UnitOfWork, list[Asked]]:
         """Take over what Stripe answered; says which refunds are to be asked for again at once."""
         now = self._clock()
         again: set[UUID] = set()
-        async with self._repository.work() as work:
-            books = await Books.open(work, ids)
+        unit = UnitOfWork(self._store, self._stripe.metrics)
+        async with unit.careful(ids):
             for (payment, refund), answer in zip(asked, answers, strict=True):
                 id = payment.booking_id
-                if not any(each.id == refund.id for each in books.refunds(id)):
+                if id not in unit.payments or unit.payments[id].refund(refund.id) is None:
                     continue  # the database has come back older than it was: it is asked for again
-                if not _take(books, id, refund, answer, now):
+                if not _take(unit, id, refund, answer, now):
                     in_doubt.add(id)
-                new = next(each for each in books.refunds(id) if each.id == refund.id)
-                if new.unmade and new.key_number != refund.key_number and new.drive_after == now:
+                new = unit.payments[id].refund(refund.id)
+                if new and new.unmade and new.key_number != refund.key_number and new.drive_after == now:
                     again.add(new.id)
-            await books.save(work)
-        in_doubt |= {refund.booking_id for refund in books.failed_refunds}
-        self._stripe.metrics.count_failed(books.failed_refunds)
-        return books, _to_ask(books, again, only_named=True)
+        in_doubt |= {refund.booking_id for refund in unit.failed_refunds}
+        return unit, _to_ask(unit, again, only_named=True)
 
 
-def _to_ask(books: Books, named: set[UUID], *, only_named: bool = False) -> list[Asked]:
+def _to_ask(unit: UnitOfWork, named: set[UUID], *, only_named: bool = False) -> list[Asked]:
     """The refunds that Stripe has still to make: one that it has refused before only when it is named."""
     return [
         (payment, refund)
-        for id, payment in books.payments.items()
-        for refund in books.refunds(id)
+        for payment in unit.payments.values()
+        for refund in payment.refunds
         if refund.unmade and (refund.id in named or not (only_named or refund.refusals))
     ]
 
 
-def _request_refund(books: Books, message: RefundPayment, now: datetime) -> None:
-    payment = books.payments.get(message.booking_id)
+def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> None:
+    payment = unit.payments.get(message.booking_id)
     if payment is None or payment.amount_captured == 0:
         log.warning("refund of what was not paid", booking=str(message.booking_id))
-        return
-    refunds = books.refunds(payment.booking_id)
-    if any(refund.id == message.refund_id for refund in refunds):
-        return
-    refund = request(
-        message.refund_id,
-        payment.booking_id,
-        message.amount,
-        payment.amount_captured,
-        refunds,
-        now,
-        DRIVE_FIRST,
-        message.whole,
-    )
-    books.put_refunds(payment, (*refunds, refund), now)
+    elif payment.refund(message.refund_id) is None:
+        captured, amount = payment.amount_captured, message.amount
+        refund = request(
+            message.refund_id,
+            payment.booking_id,
+            amount,
+            captured,
+            payment.refunds,
+            now,
+            DRIVE_FIRST,
+            message.whole,
+        )
+        unit.change(domain.with_refund(payment, refund, now))
 
 
-def _take(books: Books, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
+def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
     """Take over what Stripe answered of a refund; False where its payment should be looked at as a whole."""
-    payment = books.payments[id]
+    payment = unit.payments[id]
     if isinstance(answer, RefundPicture):
         # It is ours whether its metadata says so or not.
-        return books.take_refunds(payment, [replace(answer, refund_id=asked.id)], now)
+        return unit.see_refunds(payment, [replace(answer, refund_id=asked.id)], now)
     if isinstance(answer, NotMade) and answer.pictures is not None:
-        if not books.take_refunds(payment, answer.pictures, now, complete=True):
+        if not unit.see_refunds(payment, answer.pictures, now, complete=True):
             return False
-        payment = books.payments[id]
-    refunds = books.refunds(id)
-    old = next(refund for refund in refunds if refund.id == asked.id)
-    if not old.unmade or old.key_number != asked.key_number:
+        payment = unit.payments[id]
+    old = payment.refund(asked.id)
+    if old is None or not old.unmade or old.key_number != asked.key_number:
         return True  # a webhook was faster; or this is known, and the next key is in use
-    if isinstance(answer, NotMade):
-        new = _after_refusal(old, answer, payment, refunds, now)
-    else:
-        pause = DRIVE_PAUSES.pause(old.drive_attempts, random.random())
-        new = replace(old, drive_after=now + pause, drive_attempts=old.drive_attempts + 1)
-    books.put_refunds(payment, tuple(new if refund.id == new.id else refund for refund in refunds), now)
+    unit.change(domain.with_refund(payment, _after(old, answer, payment, now), now))
     return True
 
 
-def _after_refusal(
-    old: Refund, answer: NotMade, payment: Payment, refunds: Sequence[Refund], now: datetime
-) -> Refund:
-    """The refund that Stripe did not make, though by Stripe's list it fits."""
+def _after(old: Refund, answer: NotMade | Nothing, payment: Payment, now: datetime) -> Refund:
+    """The refund that Stripe did not make, though by Stripe's list it fits; or of which it said nothing."""
+    if isinstance(answer, Nothing):
+        return unanswered(old, now, DRIVE_PAUSES.pause(old.drive_attempts, random.random()))
     if answer.code is None:
         return with_new_key(old, now)
     pause = REFUSED_PAUSES.pause(old.refusals, random.random())
-    return refused(
-        old, answer.code, payment.amount_captured, refunds, now, pause, listed=answer.pictures is not None
-    )
+    listed = answer.pictures is not None
+    return refused(old, answer.code, payment.amount_captured, payment.refunds, now, pause, listed=listed)

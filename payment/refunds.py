@@ -79,6 +79,11 @@ class Refund:
         """Stripe has still to make it."""
         return self.status is RefundStatus.REQUESTED
 
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What of it the booking is told."""
+        return self.id, self.status, self.amount, self.pending_reason, self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class RefundPicture:
@@ -235,6 +240,11 @@ def refused(
         drive_attempts=0,
         updated_at=now,
     )
+
+
+def unanswered(refund: Refund, now: datetime, pause: timedelta) -> Refund:
+    """Stripe did not say what became of it: it is asked for again, never counted as failed."""
+    return replace(refund, drive_after=now + pause, drive_attempts=refund.drive_attempts + 1)
 
 
 def _patience(code: str) -> timedelta:

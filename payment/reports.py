@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from common.contracts import values
 from common.contracts.messages import PaymentReport
+from common.contracts.values import PaymentState
 from common.messaging.envelope import Delivery, Envelope, tell
-from payment.disputes import Dispute
 from payment.domain import CREATING, Payment
-from payment.refunds import OPEN, Refund, failures, to_give_again
+from payment.refunds import OPEN, failures, to_give_again
 
 
-def report(
-    payment: Payment,
-    refunds: Sequence[Refund] = (),
-    disputes: Sequence[Dispute] = (),
-    cause: Delivery | None = None,
-) -> list[Envelope]:
+def report(payment: Payment, cause: Delivery | None = None) -> list[Envelope]:
     """The message that tells how `payment` stands; none while there is nothing to tell."""
     if payment.status is CREATING:
         return []
-    message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment, refunds, disputes))
+    message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment))
     return [tell(message, payment.booking_id, cause=cause)]
 
 
-def _state(payment: Payment, refunds: Sequence[Refund], disputes: Sequence[Dispute]) -> values.PaymentState:
+def _state(payment: Payment) -> PaymentState:
+    refunds = payment.refunds
     failed = failures(payment.amount_captured, refunds)
-    return values.PaymentState(
+    return PaymentState(
         version=payment.version,
         status=payment.status,
         amount=payment.amount,
@@ -44,20 +37,8 @@ def _state(payment: Payment, refunds: Sequence[Refund], disputes: Sequence[Dispu
         refund_failed_amount=to_give_again(payment.amount_captured, refunds),
         refund_failed_whole=any(refund.whole for refund in failed),
         disputed=payment.disputed,
-        disputes=tuple(_dispute(dispute) for dispute in disputes),
+        disputes=tuple(dispute.shown for dispute in payment.disputes),
         last_error=payment.last_error,
         attempts=payment.failed_attempts,
         last_attempt_at=payment.last_attempt_at,
-    )
-
-
-def _dispute(dispute: Dispute) -> values.Dispute:
-    return values.Dispute(
-        id=dispute.id,
-        status=dispute.status,
-        amount=dispute.amount,
-        currency=dispute.currency,
-        reason=dispute.reason,
-        opened_at=dispute.opened_at,
-        respond_by=dispute.respond_by,
     )

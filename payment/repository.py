@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,14 +15,15 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from common.contracts.messages import CreatePaymentIntent
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
 from common.postgres.database import Database
-from common.postgres.sql import assignments, unnest
+from common.postgres.memory import Memory, dropped_in_doubt
+from common.postgres.sql import assignments, revision, unnest
 from common.runtime.outages import DatabaseAway
+from common.runtime.telemetry import Metrics
 from payment.disputes import Dispute
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Payment
+from payment.domain import DRIVE_PAUSES, LOOK_PAUSES, REPORT_PAUSES, Attempt, Payment
 from payment.orphans import Stray
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
@@ -100,48 +101,62 @@ DISPUTE_COLUMNS = {
 }
 
 PAYMENT = ", ".join(PAYMENT_COLUMNS)
+READ = f"{PAYMENT}, {revision('payments')} AS revision"
 REFUND = ", ".join(REFUND_COLUMNS)
 DISPUTE = ", ".join(DISPUTE_COLUMNS)
 
-# `xmin` changes with each write of a row, whoever writes it: https://www.postgresql.org/docs/current/ddl-system-columns.html.
 # Two who insert the same bookings take them in the same order, so that neither waits for the other in a ring.
-RECORD = """
-INSERT INTO payments (booking_id, event_id, amount, currency, payment_methods, status, asked_at, created_at,
-    updated_at, drive_after)
-SELECT id, event, amount, currency, methods, 'creating', $6, $6, $6, $7
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::varchar[], $5::varchar[])
-    AS wanted (id, event, amount, currency, methods)
-ORDER BY id ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, xmin::text AS written_by
-"""
 INSERT = f"""
 INSERT INTO payments ({PAYMENT}) SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}) AS new ORDER BY 1
-ON CONFLICT (booking_id) DO NOTHING
+ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, {revision("payments")} AS revision
 """
-LOAD = f"SELECT {PAYMENT} FROM payments WHERE booking_id = ANY($1::uuid[])"
-LOCK = f"{LOAD} ORDER BY booking_id FOR NO KEY UPDATE"
-LOCK_FOR_EVENTS = f"""
-SELECT {PAYMENT} FROM payments WHERE booking_id = ANY($1::uuid[]) OR intent_id = ANY($2::varchar[])
-ORDER BY booking_id FOR NO KEY UPDATE
+LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
+LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
+_SET = f"""
+UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
 """
 # The version that was read is the one that is written over: the row is locked, and this says so.
-SAVE = f"""
-UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+SAVE = f"""{_SET}
 FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::int[]) AS new ({PAYMENT}, old_version)
 WHERE p.booking_id = new.booking_id AND p.version = new.old_version
+RETURNING p.booking_id, {revision("p")} AS revision
 """
 # Only over rows that nobody has written since, which are locked in the order in which everybody locks them.
-SAVE_UNCHANGED = f"""
+_WANTED = f"""
 WITH wanted AS (
-    SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::text[])
-        AS w ({PAYMENT}, written_by)
-), locked AS (
-    SELECT p.booking_id FROM payments p JOIN wanted w ON w.booking_id = p.booking_id AND w.written_by = p.xmin::text
-    ORDER BY p.booking_id FOR NO KEY UPDATE OF p
-)
-UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+    SELECT * FROM unnest({unnest(PAYMENT_COLUMNS)}, ${len(PAYMENT_COLUMNS) + 1}::text[]) AS w ({PAYMENT}, revision)
+), """
+_LOCKED = f"""locked AS (
+    SELECT p.booking_id, w.revision
+    FROM payments p JOIN wanted w ON w.booking_id = p.booking_id AND w.revision = {revision("p")}"""
+_ORDER = "ORDER BY p.booking_id FOR NO KEY UPDATE OF p)"
+_MOVE = f"""{_SET}
 FROM wanted new JOIN locked ON locked.booking_id = new.booking_id
-WHERE p.booking_id = new.booking_id RETURNING p.booking_id
+WHERE p.booking_id = new.booking_id RETURNING p.booking_id, {revision("p")} AS revision
 """
+SAVE_AS_READ = f"{_WANTED}{_LOCKED} {_ORDER} {_MOVE}"
+# Each event with the payment that it is of: stored where that is as it was read and has none of them yet. So an
+# event counts once: a process that is just storing the same one has moved nothing by it, or it moves the row.
+# Payments that do not move are written as they are.
+_FIRST = len(PAYMENT_COLUMNS) + 2
+SAVE_WITH_EVENTS = f"""{_WANTED}sent AS (
+    SELECT * FROM unnest(
+        ${_FIRST}::varchar[], ${_FIRST + 1}::varchar[], ${_FIRST + 2}::timestamptz[], ${_FIRST + 3}::varchar[],
+        ${_FIRST + 4}::uuid[], ${_FIRST + 5}::uuid[]
+    ) AS e (id, type, created, object_id, booking_id, payment)
+), known AS (
+    SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id
+), {_LOCKED}
+    WHERE NOT EXISTS (SELECT FROM known WHERE known.payment = p.booking_id) {_ORDER},
+stored AS (
+    INSERT INTO stripe_events (id, type, created, received_at, object_id, booking_id)
+    SELECT sent.id, type, created, ${_FIRST + 6}, object_id, sent.booking_id
+    FROM sent JOIN locked ON locked.booking_id = sent.payment
+    ORDER BY sent.id ON CONFLICT (id) DO NOTHING
+) {_MOVE}
+"""
+# Of what is not paid, refunds and disputes need not be read.
+LOAD_UNPAID = f"{LOAD} AND amount_captured = 0 AND dispute_status IS NULL"
 REFUNDS = f"SELECT {REFUND} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
 REFUND_FIXED = ("id", "booking_id", "created_at", "by_hand", "whole")
 SAVE_REFUNDS = f"""
@@ -166,6 +181,7 @@ FROM unnest($1::varchar[], $2::varchar[], $3::timestamptz[], $4::varchar[], $5::
     AS new (id, type, created, object_id, booking_id)
 ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
 """
+EVENT_COLUMNS = ("id", "type", "created", "object_id", "booking_id")
 KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
 KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = """
@@ -175,7 +191,7 @@ SELECT * FROM unnest($1::varchar[], $2::uuid[], $3::varchar[], $4::varchar[], $5
 # A version above ours, or another report under ours, was lost here: we count on above it. A booking that answers is
 # there: its payment is no orphan (any more).
 # Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
-APPLIED = """
+APPLIED = f"""
 WITH told AS (
     SELECT id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
     FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, version, conflict) GROUP BY id
@@ -196,7 +212,7 @@ UPDATE payments p SET
     report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
     orphaned_at = NULL, return_after = NULL, return_decided = false
 FROM locked WHERE p.booking_id = locked.booking_id
-RETURNING p.booking_id, locked.behind
+RETURNING {", ".join(f"p.{column}" for column in PAYMENT_COLUMNS)}, {revision("p")} AS revision, locked.behind
 """
 KEEP_ACCOUNT = """
 UPDATE installation SET stripe_account = coalesce(stripe_account, $1) RETURNING stripe_account
@@ -281,6 +297,14 @@ def _payment(row: Any) -> Payment:
     return Payment(**values)
 
 
+def _payments(rows: Iterable[Any]) -> dict[UUID, Payment]:
+    return {row["booking_id"]: _payment(row) for row in rows}
+
+
+def _revisions(rows: Iterable[Any]) -> dict[UUID, str]:
+    return {row["booking_id"]: row["revision"] for row in rows}
+
+
 def _payment_arrays(payments: Sequence[Payment]) -> list[list[Any]]:
     arrays = [[getattr(payment, column) for payment in payments] for column in PAYMENT_COLUMNS]
     errors = list(PAYMENT_COLUMNS).index("last_error")
@@ -292,14 +316,8 @@ def _refund(row: Any) -> Refund:
     return Refund(**{**row, "status": RefundStatus(row["status"])})
 
 
-def _expect(answer: str, count: int, what: str) -> None:
-    """Nothing is written over what is another booking's, whose id it has."""
-    if answer != f"INSERT 0 {count}":
-        raise RuntimeError(f"{answer} of {count} {what}")
-
-
-class Work:
-    """One transaction's view of the database."""
+class Transaction:
+    """One transaction's view of the database: payments are read with their refunds and disputes."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -310,67 +328,74 @@ class Work:
         await self._connection.execute(INSERT, *_payment_arrays(payments))
 
     async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
-        return {row["booking_id"]: _payment(row) for row in await self._connection.fetch(LOAD, ids)}
+        return await self.whole(_payments(await self._connection.fetch(LOAD, ids)))
 
-    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
-        """The payments of these bookings, in nobody else's hands until the transaction ends."""
-        return {row["booking_id"]: _payment(row) for row in await self._connection.fetch(LOCK, ids)}
+    async def lock(self, ids: Sequence[UUID], intents: Sequence[str] = ()) -> dict[UUID, Payment]:
+        """The payments of these bookings and these intents, in nobody else's hands until the transaction ends."""
+        return await self.whole(_payments(await self._connection.fetch(LOCK, ids, intents)))
 
-    async def lock_for_events(self, ids: Sequence[UUID], intents: Sequence[str]) -> dict[UUID, Payment]:
-        """As `lock`, of these bookings and these intents."""
-        rows = await self._connection.fetch(LOCK_FOR_EVENTS, ids, intents)
-        return {row["booking_id"]: _payment(row) for row in rows}
+    async def whole(self, payments: dict[UUID, Payment]) -> dict[UUID, Payment]:
+        """These payments with their refunds and disputes: only of captured money there are refunds."""
+        captured = [id for id, payment in payments.items() if payment.amount_captured]
+        disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
+        refunds, disputes = await self._rows_of(REFUNDS, captured), await self._rows_of(DISPUTES, disputed)
+        for id in refunds.keys() | disputes.keys():
+            payments[id] = replace(
+                payments[id],
+                refunds=tuple(_refund(row) for row in refunds.get(id, ())),
+                disputes=tuple(Dispute(**row) for row in disputes.get(id, ())),
+            )
+        return payments
 
-    async def save(self, changes: Sequence[tuple[Payment, Payment]]) -> None:
-        """Write (old, new) pairs of locked payments."""
-        if not changes:
-            return
-        answer = await self._connection.execute(
-            SAVE, *_payment_arrays([new for _, new in changes]), [old.version for old, _ in changes]
+    async def _rows_of(self, query: str, ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+        found: dict[UUID, list[Any]] = {}
+        for row in await self._connection.fetch(query, ids) if ids else ():
+            found.setdefault(row["booking_id"], []).append(row)
+        return found
+
+    async def save(self, changes: Sequence[tuple[Payment, Payment]]) -> dict[UUID, str]:
+        """Write (old, new) pairs of locked payments with their refunds and disputes; says their new revisions. The
+        database refuses more refunds than was captured, when the transaction ends."""
+        moved = [(old, new) for old, new in changes if _row(new) != _row(old)]
+        written: dict[UUID, str] = {}
+        if moved:
+            arrays = _payment_arrays([new for _, new in moved])
+            written = _revisions(await self._connection.fetch(SAVE, *arrays, [old.version for old, _ in moved]))
+            if len(written) != len(moved):
+                raise RuntimeError(f"{len(written)} of {len(moved)} locked payments")
+        await self._save_all(
+            SAVE_REFUNDS, REFUND_COLUMNS, (set(new.refunds) - set(old.refunds) for old, new in changes)
         )
-        if answer != f"UPDATE {len(changes)}":
-            raise RuntimeError(f"{answer} of {len(changes)} locked payments")
+        await self._save_all(
+            SAVE_DISPUTES, DISPUTE_COLUMNS, (set(new.disputes) - set(old.disputes) for old, new in changes)
+        )
+        return written
 
-    async def refunds_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[Refund, ...]]:
-        """The refunds of these bookings' payments, oldest first. Load them after the payments are locked."""
-        found: dict[UUID, tuple[Refund, ...]] = {}
-        if ids:
-            for row in await self._connection.fetch(REFUNDS, ids):
-                found[row["booking_id"]] = (*found.get(row["booking_id"], ()), _refund(row))
-        return found
+    async def save_as_read(
+        self,
+        payments: Sequence[Payment],
+        events: Sequence[tuple[UUID, StripeEvent]] = (),
+        now: datetime | None = None,
+    ) -> dict[UUID, str]:
+        """In one statement: write these payments, and store events, each with the payment that it is of, where a
+        payment's row has the revision that it was read in. Says which were written, and their revisions now."""
+        arrays = [*_payment_arrays(payments), [each.revision for each in payments]]
+        if not events:
+            return _revisions(await self._connection.fetch(SAVE_AS_READ, *arrays))
+        arrays += [*_event_arrays([event for _, event in events]), [id for id, _ in events]]
+        return _revisions(await self._connection.fetch(SAVE_WITH_EVENTS, *arrays, now))
 
-    async def save_refunds(self, refunds: Sequence[Refund]) -> None:
-        """Add or change refunds. The database refuses more than was captured, when the transaction ends."""
-        if refunds:
-            arrays = [[getattr(refund, column) for refund in refunds] for column in REFUND_COLUMNS]
-            _expect(await self._connection.execute(SAVE_REFUNDS, *arrays), len(refunds), "refunds")
-
-    async def disputes_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[Dispute, ...]]:
-        """The disputes of these bookings' payments, oldest first. Load them after the payments are locked."""
-        found: dict[UUID, tuple[Dispute, ...]] = {}
-        if ids:
-            for row in await self._connection.fetch(DISPUTES, ids):
-                found[row["booking_id"]] = (*found.get(row["booking_id"], ()), Dispute(**row))
-        return found
-
-    async def save_disputes(self, disputes: Sequence[Dispute]) -> None:
-        """Add or change disputes of locked payments."""
-        if disputes:
-            arrays = [[getattr(dispute, column) for dispute in disputes] for column in DISPUTE_COLUMNS]
-            _expect(await self._connection.execute(SAVE_DISPUTES, *arrays), len(disputes), "disputes")
+    async def _save_all(self, query: str, columns: Iterable[str], changed: Iterable[Iterable[Any]]) -> None:
+        """Add or change these. Nothing is written over what is another booking's, whose id it has."""
+        rows = sorted((each for some in changed for each in some), key=lambda each: str(each.id))
+        if rows:
+            answer = await self._connection.execute(query, *([getattr(row, c) for row in rows] for c in columns))
+            if answer != f"INSERT 0 {len(rows)}":
+                raise RuntimeError(f"{answer} of {len(rows)} refunds or disputes")
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Remember events; says the ids of those that were new. Here doubled webhooks end."""
-        rows = await self._connection.fetch(
-            STORE_EVENTS,
-            [event.id for event in events],
-            [event.type for event in events],
-            [event.created for event in events],
-            [event.object_id for event in events],
-            [event.booking_id for event in events],
-            now,
-        )
-        return {row["id"] for row in rows}
+        return {row["id"] for row in await self._connection.fetch(STORE_EVENTS, *_event_arrays(events), now)}
 
     async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
@@ -392,6 +417,15 @@ class Work:
             )
 
 
+def _row(payment: Payment) -> Payment:
+    """Without what other tables have."""
+    return replace(payment, refunds=(), disputes=())
+
+
+def _event_arrays(events: Sequence[StripeEvent]) -> list[list[Any]]:
+    return [[getattr(event, column) for event in events] for column in EVENT_COLUMNS]
+
+
 def _not_migrated() -> DatabaseAway:
     """Until it has the database counts as away: nothing is lost by waiting."""
     return DatabaseAway(
@@ -399,12 +433,15 @@ def _not_migrated() -> DatabaseAway:
     )
 
 
-class Repository:
-    """The database `payment`. Raises DatabaseAway while it cannot serve."""
+class Store:
+    """The database `payment`, and what is remembered of it. Raises DatabaseAway while it cannot serve."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
         self._database = database
         self._installation: UUID | None = None
+        # Payments that money may still come by, as they were written or read last: they have neither refunds nor
+        # disputes, so that their row is all that is known of them.
+        self.payments: Memory[UUID, Payment] = Memory("payments", memory_max, metrics)
 
     async def installation(self) -> UUID:
         """Which Holdfast this is; read once."""
@@ -430,57 +467,60 @@ class Repository:
         return kept
 
     @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
+    async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction, committed at the end of the block. No network call belongs inside."""
-        async with self._database.transaction() as connection:
-            yield Work(connection)
+        with dropped_in_doubt(self.payments):
+            async with self._database.transaction() as connection:
+                yield Transaction(connection)
 
-    async def record(self, wanted: Sequence[CreatePaymentIntent], now: datetime) -> dict[UUID, str]:
-        """Note that intents are wanted, before Stripe is asked; payments that are there are left as they are. Says
-        which are new, and by which transaction."""
-        async with self._database.statement() as connection:
-            rows = await connection.fetch(
-                RECORD,
-                [each.booking_id for each in wanted],
-                [each.event_id for each in wanted],
-                [each.amount for each in wanted],
-                [each.currency for each in wanted],
-                [each.payment_methods for each in wanted],
-                now,
-                now + DRIVE_FIRST,
-            )
-        return {row["booking_id"]: row["written_by"] for row in rows}
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Transaction]:
+        """For one statement that writes, in autocommit."""
+        with dropped_in_doubt(self.payments):
+            async with self._database.statement() as connection:
+                yield Transaction(connection)
 
-    async def save_unchanged(self, changes: Sequence[tuple[Payment, str]]) -> set[UUID]:
-        """Write those whose row is as this transaction (see `record`) has left it; says which these were."""
-        if not changes:
-            return set()
-        arrays = _payment_arrays([payment for payment, _ in changes])
-        async with self._database.statement() as connection:
-            rows = await connection.fetch(SAVE_UNCHANGED, *arrays, [written_by for _, written_by in changes])
-        return {row["booking_id"] for row in rows}
+    def remember(self, payments: Iterable[Payment]) -> None:
+        """After a commit: these are as the database holds them."""
+        known = {each.booking_id: each for each in payments}
+        self.payments.drop(known)
+        self.payments.keep({id: each for id, each in known.items() if each.unpaid and not each.terminal})
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        """Payments as they are now, whole."""
+        async with self._database.connection() as connection:
+            return await Transaction(connection).load(ids)
+
+    async def load_unpaid(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        """Those of these payments that have no refunds and no disputes, as nothing was captured."""
+        async with self._database.connection() as connection:
+            return _payments(await connection.fetch(LOAD_UNPAID, ids))
+
+    async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
+        """Add payments; those that are there are left as they are. Says the revisions of the new ones."""
+        with dropped_in_doubt(self.payments):
+            async with self._database.statement() as connection:
+                return _revisions(await connection.fetch(INSERT, *_payment_arrays(payments)))
 
     async def applied(self, versions: Sequence[tuple[UUID, int, bool]], now: datetime) -> set[UUID]:
         """The bookings hold these versions, the third says whether as another report: the newest need not be
         reported again. Says which payments were behind; these are due to be reported under a higher version."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
-        return {row["booking_id"] for row in rows if row["behind"]}
+        with dropped_in_doubt(self.payments):
+            async with self._database.statement() as connection:
+                rows = [
+                    dict(row)
+                    for row in await connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
+                ]
+        behind = {row["booking_id"] for row in rows if row.pop("behind")}
+        remembered = self.payments.find(row["booking_id"] for row in rows)
+        self.remember(_payments(row for row in rows if row["booking_id"] in remembered).values())
+        return behind
 
-    async def due_reports(
-        self, now: datetime, limit: int
-    ) -> list[tuple[Payment, tuple[Refund, ...], tuple[Dispute, ...]]]:
-        """Payments whose booking has not acknowledged their newest version in time, with refunds and disputes."""
+    async def due_reports(self, now: datetime, limit: int) -> list[Payment]:
+        """Payments whose booking has not acknowledged their newest version in time."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(DUE_REPORTS, now, limit, *REPORT_PAUSES)
-            payments = [_payment(row) for row in rows]
-            work = Work(connection)
-            refunds = await work.refunds_of([each.booking_id for each in payments if each.amount_captured])
-            disputes = await work.disputes_of([each.booking_id for each in payments if each.dispute_status])
-        return [
-            (payment, refunds.get(payment.booking_id, ()), disputes.get(payment.booking_id, ()))
-            for payment in payments
-        ]
+            payments = _payments(await connection.fetch(DUE_REPORTS, now, limit, *REPORT_PAUSES))
+            return list((await Transaction(connection).whole(payments)).values())
 
     async def due_payments(self, now: datetime, limit: int) -> list[Payment]:
         """Payments for which Stripe has to be asked again."""

@@ -6,6 +6,7 @@ https://docs.stripe.com/webhooks: Stripe is answered when the event cannot be lo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
@@ -33,27 +34,28 @@ class BodyTooLarge(HoldfastError):
     code, status, title = "payload_too_large", 400, "The body is too large"
 
 
-def webhook(
-    apply: Callable[[Envelope], Awaitable[None]],
-    *,
-    clock: Callable[[], datetime],
-    secrets: Sequence[str],
-    tolerance_s: int,
-    livemode: bool,
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler. `apply` stores an event, or raises RedisAway. Any of `secrets` may have signed, by `clock` not
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The endpoint. `apply` stores an event, or raises RedisAway. Any of `secrets` may have signed, by `clock` not
     too long ago; an event of the other mode than `livemode` is ignored."""
 
-    async def receive(request: web.Request) -> web.StreamResponse:
+    apply: Callable[[Envelope, Json], Awaitable[None]]
+    clock: Callable[[], datetime]
+    secrets: Sequence[str]
+    tolerance_s: int
+    livemode: bool
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await read_body(request)
         except web.HTTPRequestEntityTooLarge:
             raise BodyTooLarge from None
-        payload = verify(body, request.headers.get("Stripe-Signature"), secrets, clock().timestamp() - tolerance_s)
+        not_before_s = self.clock().timestamp() - self.tolerance_s
+        payload = verify(body, request.headers.get("Stripe-Signature"), self.secrets, not_before_s)
         event = _event(payload)
         if event["type"] not in EVENT_TYPES:
             return json_response({"received": True})  # of no use to Holdfast
-        if event.get("livemode", False) is not livemode:
+        if event.get("livemode", False) is not self.livemode:
             log.info("event of the other mode", id=event["id"], type=event["type"])
             return json_response({"received": True})
         kept = without_spent_secret(event)
@@ -61,12 +63,17 @@ def webhook(
             payload = orjson.dumps(kept).decode()
         message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
         try:
-            await apply(message)
+            await self.apply(message, kept)
         except RedisAway as away:
             raise Unavailable("The event cannot be kept now: send it again") from away
         return json_response({"received": True})
 
-    return receive
+
+WEBHOOK = web.AppKey("webhook", Webhook)
+
+
+async def receive(request: web.Request) -> web.StreamResponse:
+    return await request.app[WEBHOOK].receive(request)
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str], not_before_s: float) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from common.messaging.reporting import Reporter
 from common.messaging.streams import Entry
 from common.runtime.outages import Away, RedisAway, log_away, said
 from common.runtime.telemetry import Metrics
+from payment.pictures import Json
 
 # One batch is given up after this many seconds. Stripe counts a webhook as failed that is not answered soon, and
 # names no time (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
@@ -33,6 +34,7 @@ OUTAGE_SECONDS = 1.0
 # Events that wait for the batch in hand, in full batches; more of them go to the mailbox.
 WAITING_BATCHES = 4
 
+TakeEvents = Callable[[Sequence[tuple[Json, Delivery]]], Awaitable[Iterable[Envelope]]]
 # An event that comes over HTTP is no entry of a stream.
 NO_ENTRY = Entry(b"", {})
 
@@ -41,36 +43,36 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """One event, and the future that its webhook's answer waits for."""
+    """One event as it was sent and as it was read, and the future that its webhook's answer waits for."""
 
     delivery: Delivery
+    event: Json
     stored: asyncio.Future[None]
 
 
 class WebhookBatches:
-    """Applies events in batches of at most `batch_max`, one batch after the other, by the mailbox' own handler."""
+    """Applies events in batches of at most `batch_max`, one batch after the other, as the mailbox' handler does."""
 
-    def __init__(self, take_events: Handler, bus: Bus, metrics: Metrics, batch_max: int) -> None:
+    def __init__(self, take_events: TakeEvents, bus: Bus, metrics: Metrics, batch_max: int) -> None:
         self._take_events = take_events
         self._bus = bus
         self._report = Reporter(PAYMENT_WEBHOOKS, metrics)
         self._batch_max = batch_max
         self._waiting: deque[_Received] = deque()
-        self._writing = False
+        self._writer: asyncio.Task[None] | None = None
         self._outage_until = 0.0
         # Kept here, as the event loop keeps no task alive.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def apply(self, event: Envelope) -> None:
+    async def apply(self, message: Envelope, event: Json) -> None:
         """Returns when the event is committed, or in the mailbox. Raises RedisAway when neither can be done now."""
         if self._outage or len(self._waiting) >= WAITING_BATCHES * self._batch_max:
-            await self._bus.publish([event])
+            await self._bus.publish([message])
             return
-        received = _Received(Delivery(NO_ENTRY, event), asyncio.get_running_loop().create_future())
+        received = _Received(Delivery(NO_ENTRY, message), event, asyncio.get_running_loop().create_future())
         self._waiting.append(received)
-        if not self._writing:
-            self._writing = True
-            self._spawn("webhooks", self._write_all())
+        if self._writer is None or self._writer.done():
+            self._writer = self._spawn("webhooks", self._write_all())
         await received.stored
 
     async def close(self) -> None:
@@ -82,24 +84,22 @@ class WebhookBatches:
     def _outage(self) -> bool:
         return asyncio.get_running_loop().time() < self._outage_until
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _write_all(self) -> None:
-        try:
-            while self._waiting:
-                size = min(len(self._waiting), self._batch_max)
-                batch = [self._waiting.popleft() for _ in range(size)]
-                try:
-                    await self._write(batch)
-                except Exception as error:  # a bug: no client is to wait for ever
-                    log.exception("webhooks lost")
-                    for each in batch:
-                        _resolve(each.stored, error)
-        finally:
-            self._writing = False
+        while self._waiting:
+            size = min(len(self._waiting), self._batch_max)
+            batch = [self._waiting.popleft() for _ in range(size)]
+            try:
+                await self._write(batch)
+            except Exception as error:  # a bug: no client is to wait for ever
+                log.exception("webhooks lost")
+                for each in batch:
+                    _resolve(each.stored, error)
 
     async def _write(self, batch: Sequence[_Received]) -> None:
         if self._outage:
@@ -108,7 +108,7 @@ class WebhookBatches:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(BATCH_SECONDS):
-                follow = await self._take_events([each.delivery for each in batch])
+                follow = await self._take_events([(each.event, each.delivery) for each in batch])
         except (Away, TimeoutError) as error:
             log_away("webhooks to the mailbox", error, events=len(batch))
             self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS

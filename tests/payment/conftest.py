@@ -23,7 +23,7 @@ from payment.lost import LostRows
 from payment.orphans import OrphanTerms
 from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
-from payment.repository import Repository
+from payment.repository import Store
 from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
@@ -94,27 +94,32 @@ async def stage(clean: None, database: Database, redis: Redis, wire: Wire, wire_
 
 
 def build_stage(
-    client: StripeClient, session: ClientSession, database: Database, redis: Redis, wire: Wire
+    client: StripeClient,
+    session: ClientSession,
+    database: Database,
+    redis: Redis,
+    wire: Wire,
+    memory_max: int = 100,
 ) -> Stage:
     gate = Gate("stripe")
     gate.open()
     clock = Clock()
     pacer = Pacer(redis, key="stripe:turns:test", per_second=5000)
     stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
-    repository = Repository(database)
     bus = Bus(redis, source="/payment/test", instance="test")
     metrics = Metrics()
-    lost = LostRows(repository, stripe, clock, metrics.orphans, ORPHANS, ASKING_S)
+    store = Store(database, memory_max, metrics)
+    lost = LostRows(store, stripe, clock, metrics.orphans, ORPHANS, ASKING_S)
     return Stage(
         database=database,
         bus=bus,
-        repository=repository,
+        store=store,
         handlers=PaymentHandlers(
-            repository, stripe, clock, lost, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
+            store, stripe, clock, lost, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
         ),
         stripe=stripe,
-        reconciler=PaymentReconciler(repository, bus, clock),
-        catch_up=CatchUp(repository, stripe, bus, redis, clock, 10.0, livemode=False),
+        reconciler=PaymentReconciler(store, bus, clock),
+        catch_up=CatchUp(store, stripe, bus, redis, clock, 10.0, livemode=False),
         clock=clock,
         wire=wire,
         stripe_url=wire.target,

@@ -37,7 +37,7 @@ async def made(stage: Stage, of: Sequence[Booking]) -> list[str]:
 
 async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
     """Stripe has made the intents, and the process that asked for them was killed before it heard of it."""
-    await stage.repository.record([each.create for each in of], stage.clock())
+    await stage.record(*of)
     for each in of:
         await stage.stripe.create_intent(
             amount=each.amount,
@@ -46,7 +46,7 @@ async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
             metadata={
                 BOOKING_ID: str(each.id),
                 EVENT_ID: str(each.event_id),
-                INSTALLATION: str(await stage.repository.installation()),
+                INSTALLATION: str(await stage.store.installation()),
             },
             key=str(each.id),
             deadline=float("inf"),

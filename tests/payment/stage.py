@@ -29,11 +29,13 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
+from payment import domain
 from payment.catch_up import CatchUp
+from payment.domain import Payment
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.reconciler import PaymentReconciler
-from payment.repository import Repository
+from payment.repository import Store
 from payment.stripe_api import StripeApi
 from tests.payment.wire import Wire
 
@@ -95,6 +97,11 @@ class Booking:
         return RefundPayment(booking_id=self.id, refund_id=id or uuid4(), amount=amount)
 
 
+def wanted(of: Booking, now: datetime) -> Payment:
+    create = of.create
+    return domain.wanted(of.id, of.event_id, of.amount, of.currency, create.payment_methods, now)
+
+
 def booking(amount: int = 5000) -> Booking:
     return Booking(uuid4(), uuid4(), amount)
 
@@ -103,7 +110,7 @@ def booking(amount: int = 5000) -> Booking:
 class Stage:
     database: Database
     bus: Bus
-    repository: Repository
+    store: Store
     handlers: PaymentHandlers
     stripe: StripeApi
     reconciler: PaymentReconciler
@@ -115,6 +122,10 @@ class Stage:
     gate: Gate
     metrics: Metrics
     lost: LostRows
+
+    async def record(self, *of: Booking) -> dict[UUID, str]:
+        """Note that intents are wanted; says the revisions of those that are new."""
+        return await self.store.insert([wanted(each, self.clock()) for each in of])
 
     async def give(self, *messages: Message) -> list[Envelope]:
         """Hand messages of one type to their handler as one batch; says what it publishes."""

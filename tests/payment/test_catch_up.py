@@ -158,9 +158,7 @@ async def test_a_late_event_is_found_among_many(account: Account) -> None:
 
 def _with_pages_of(account: Account, size: int) -> CatchUp:
     stage = account.stage
-    return CatchUp(
-        stage.repository, stage.stripe, stage.bus, account.redis, stage.clock, 10.0, False, page_size=size
-    )
+    return CatchUp(stage.store, stage.stripe, stage.bus, account.redis, stage.clock, 10.0, False, page_size=size)
 
 
 async def test_a_look_asks_for_few_pages_whatever_has_come(account: Account) -> None:
@@ -273,7 +271,7 @@ async def test_a_walk_begins_again_where_stripe_has_forgotten_its_place(account:
 
 
 async def test_whoever_was_slower_moves_no_cursor(account: Account) -> None:
-    repository = account.stage.repository
+    repository = account.stage.store
     now = datetime(2030, 1, 1, tzinfo=UTC)
     start = await repository.take_cursor("stripe", now, timedelta(seconds=10))
     assert start == Cursor(None)

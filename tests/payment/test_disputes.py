@@ -134,8 +134,8 @@ async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> Non
     """The reconciler's, too."""
     of, _ = await disputed_twice(stage)
     (told,) = await stage.do(of.sync)
-    (due,) = await stage.repository.due_reports(stage.clock() + timedelta(minutes=1), 10)
-    assert [(each.status, each.amount) for each in due[2]] == seen(told)
+    (due,) = await stage.store.due_reports(stage.clock() + timedelta(minutes=1), 10)
+    assert [(each.status, each.amount) for each in due.disputes] == seen(told)
     assert await stage.do(of.create) == [told]
 
 
@@ -145,7 +145,7 @@ async def test_what_a_process_of_the_release_before_writes_is_put_right(stage: S
     await stage.rows(
         "UPDATE payments SET dispute_status = 'won', dispute_seen_at = now() WHERE booking_id = $1", of.id
     )
-    (due,) = await stage.repository.due_looks(stage.clock() + timedelta(minutes=1), 10)
+    (due,) = await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10)
     assert due == of.id
     (report,) = await stage.do(of.sync)
     assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])

@@ -258,7 +258,7 @@ async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
 async def test_a_sync_of_a_payment_being_made_asks_for_its_intent(stage: Stage) -> None:
     """That is what it waits for."""
     wanted = booking()
-    await stage.repository.record([wanted.create], stage.clock())
+    await stage.record(wanted)
     (report,) = await stage.do(wanted.sync)
 
     assert report.type == "payment.intent_created"
@@ -287,8 +287,8 @@ async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) ->
     """The newest version only; an older one leaves it due."""
     wanted, _ = await made(stage)
     stage.clock.ahead = timedelta(seconds=10)
-    (due,) = await stage.repository.due_reports(stage.clock(), 10)
-    assert due[0].booking_id == wanted.id
+    (due,) = await stage.store.due_reports(stage.clock(), 10)
+    assert due.booking_id == wanted.id
 
     await stage.do(PaymentReportApplied(booking_id=wanted.id, version=0))
     assert (await stage.row(wanted))["report_after"] is not None

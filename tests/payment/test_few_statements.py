@@ -1,17 +1,26 @@
-"""A new payment is made by two statements; where anybody else has written its row, the careful way decides."""
+"""A payment is three statements; where anybody else has written its row, the careful way decides."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from payment import domain
-from payment.repository import FIXED, PAYMENT_COLUMNS
-from tests.payment.stage import Booking, Stage, booking
+from common.contracts.messages import PaymentReportApplied
+from common.runtime.telemetry import Metrics
+from payment.domain import Payment
+from payment.handlers import PaymentHandlers
+from payment.lost import LostRows
+from payment.pictures import StripeEvent
+from payment.repository import FIXED, PAYMENT_COLUMNS, Store
+from tests.payment.conftest import ASKING_S, ORPHANS
+from tests.payment.stage import Booking, Stage, booking, wanted
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -31,43 +40,199 @@ async def statements(stage: Stage) -> AsyncIterator[list[str]]:
         await pool.release(each)
 
 
-async def test_a_new_payment_is_two_statements(stage: Stage, statements: list[str]) -> None:
-    await stage.repository.installation()
+@pytest.fixture
+def other(stage: Stage) -> Stage:
+    """A second process on the same database, with a memory of its own."""
+    return replace(stage, **_handlers(stage, Store(stage.database, 100, Metrics())))
+
+
+def _handlers(stage: Stage, store: Store) -> dict[str, Any]:
+    lost = LostRows(store, stage.stripe, stage.clock, Metrics().orphans, ORPHANS, ASKING_S)
+    asking = {"intents_asking_seconds": ASKING_S, "commands_asking_seconds": ASKING_S}
+    return {"store": store, "handlers": PaymentHandlers(store, stage.stripe, stage.clock, lost, **asking)}
+
+
+async def succeeded(stage: Stage, *intents: str | None) -> list[dict[str, Any]]:
+    return [each for intent in intents for each in await stage.events("payment_intent.succeeded", of=intent)]
+
+
+def ours(statements: list[str]) -> list[str]:
+    """Without what the driver asks to learn the types of a new statement, once for each connection."""
+    return [each for each in statements if "jit" not in each and "pg_catalog" not in each]
+
+
+async def test_a_booking_is_three_statements(stage: Stage, statements: list[str]) -> None:
+    """Its intent is wanted, Stripe has made it, its money has come: also for several at once."""
+    await stage.store.installation()
     statements.clear()
     of = [booking() for _ in range(3)]
     reports = await stage.do(*(each.create for each in of))
     assert {report.booking_id for report in reports} == {each.id for each in of}
-    # What the driver asks to learn the types of a new statement is asked once for each connection.
-    ours = [each for each in statements if "jit" not in each and "pg_catalog" not in each]
-    assert len(ours) == 2, ours
+    assert len(ours(statements)) == 2, ours(statements)
+    for report in reports:
+        await stage.pay(report.payment.intent_id)
+    events = await succeeded(stage, *(report.payment.intent_id for report in reports))
+    statements.clear()
+    paid = await stage.webhooks(*events)
+    assert [each.type for each in paid] == ["payment.succeeded"] * 3
+    assert len(ours(statements)) == 1, ours(statements)
+
+
+async def test_what_is_not_remembered_is_one_statement_more(stage: Stage, statements: list[str]) -> None:
+    (report,) = await stage.do(booking().create)
+    await stage.pay(report.payment.intent_id)
+    events = await succeeded(stage, report.payment.intent_id)
+    stage.store.payments.clear()
+    statements.clear()
+    (paid,) = await stage.webhooks(*events)
+    assert paid.type == "payment.succeeded"
+    assert len(ours(statements)) == 2, ours(statements)
+
+
+async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements: list[str]) -> None:
+    """It writes the row: the next event finds its new revision in memory."""
+    of = booking()
+    (report,) = await stage.do(of.create)
+    await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
+    await stage.pay(report.payment.intent_id)
+    events = await succeeded(stage, report.payment.intent_id)
+    statements.clear()
+    await stage.webhooks(*events)
+    assert len(ours(statements)) == 1, ours(statements)
+    row = await stage.row(of)
+    assert (row["reported_version"], row["version"], row["report_after"] is None) == (1, 2, False)
 
 
 async def test_a_wanted_payment_is_what_its_row_is(stage: Stage) -> None:
     """All columns: the second statement writes them over."""
     of, now = booking(), stage.clock()
-    new = await stage.repository.record([of.create], now)
+    new = await stage.store.insert([wanted(of, now)])
     assert new.keys() == {of.id}
-    async with stage.repository.work() as work:
-        row = (await work.load([of.id]))[of.id]
-    create = of.create
-    assert row == domain.wanted(
-        create.booking_id, create.event_id, create.amount, create.currency, create.payment_methods, now
-    )
-    assert await stage.repository.record([of.create], now) == {}
+    assert (await stage.store.load([of.id]))[of.id] == replace(wanted(of, now), revision=new[of.id])
+    assert await stage.store.insert([wanted(of, now)]) == {}
 
 
-@pytest.mark.parametrize("column", [each for each in PAYMENT_COLUMNS if each not in FIXED])
-async def test_what_anybody_has_written_is_not_written_over(stage: Stage, column: str) -> None:
-    """Whichever column was written, by whichever release, also where the version stays as it was."""
-    of, now = booking(), stage.clock()
-    new = await stage.repository.record([of.create], now)
-    async with stage.repository.work() as work:
-        old = (await work.load([of.id]))[of.id]
-    await stage.rows(f"UPDATE payments SET {column} = {column} WHERE booking_id = $1", of.id)
-    before = dict(await stage.row(of))
-    changed = replace(old, key_number=7, version=1)
-    assert await stage.repository.save_unchanged([(changed, new[of.id])]) == set()
-    assert dict(await stage.row(of)) == before
+COLUMNS = [each for each in PAYMENT_COLUMNS if each not in FIXED]
+
+
+async def pending(stage: Stage) -> tuple[Booking, Payment]:
+    """A payment as it was remembered before somebody else writes."""
+    of = booking()
+    await stage.do(of.create)
+    return of, stage.store.payments.find([of.id])[of.id]
+
+
+def an_event(number: int) -> StripeEvent:
+    return StripeEvent(f"evt_{number}", "payment_intent.succeeded", NOW, None, None, None, None)
+
+
+@pytest.mark.parametrize("with_event", [False, True])
+async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_event: bool) -> None:
+    """Whichever column was written, by whichever release, also where the version stays as it was; and no event is
+    stored that has moved nothing."""
+    for number, column in enumerate(COLUMNS):
+        of, old = await pending(stage)
+        await stage.rows(f"UPDATE payments SET {column} = {column} WHERE booking_id = $1", of.id)
+        before = dict(await stage.row(of))
+        events = [(of.id, an_event(number))] if with_event else []
+        async with stage.store.statement() as statement:
+            written = await statement.save_as_read([replace(old, key_number=7, version=9)], events, NOW)
+        assert (column, written, dict(await stage.row(of))) == (column, {}, before)
+    assert await stage.rows("SELECT FROM stripe_events") == []
+
+
+async def refunded(stage: Stage, of: Booking) -> None:
+    """Another process hears that it is paid, and gives a part back."""
+    await stage.pay((await stage.row(of))["intent_id"])
+    await stage.webhooks(*await succeeded(stage, (await stage.row(of))["intent_id"]))
+    await stage.do(of.refund(100))
+
+
+async def disputed(stage: Stage, of: Booking) -> None:
+    intent = (await stage.row(of))["intent_id"]
+    await stage.pay(intent, "pm_card_createDispute")
+    await stage.webhooks(*await stage.events("charge.dispute.created", of=intent))
+
+
+@pytest.mark.parametrize("do", [refunded, disputed])
+async def test_refunds_and_disputes_of_another_process_are_not_overlooked(
+    stage: Stage, do: Callable[[Stage, Booking], Awaitable[None]]
+) -> None:
+    """What is remembered here has none of them: the event goes the careful way, and so does the next one."""
+    of, old = await pending(stage)
+    await do(stage, of)
+    stage.store.payments.keep({of.id: old})
+    before = (await stage.store.load([of.id]))[of.id]
+    assert before.refunds or before.disputes
+    (event,) = await succeeded(stage, old.intent_id)
+    event = {**event, "id": "evt_again"}
+    reports = await stage.webhooks(event)
+    after = (await stage.store.load([of.id]))[of.id]
+    assert (after.refunds, after.disputes) == (before.refunds, before.disputes)
+    assert after.amount_captured == of.amount
+    assert all(report.payment.version == after.version for report in reports)
+    assert stage.store.payments.find([of.id]) == {}
+
+
+async def test_two_processes_that_remember_one_payment_count_an_event_once(
+    stage: Stage, other: Stage, statements: list[str]
+) -> None:
+    """The second to write finds the row written, reads it, and decides again."""
+    of, _ = await pending(stage)
+    intent = (await stage.row(of))["intent_id"]
+    await stage.pay(intent)
+    (event,) = await stage.events("payment_intent.succeeded", of=intent)
+    other.store.payments.keep(stage.store.payments.find([of.id]))
+    first, second = await stage.webhooks(event), await other.webhooks(event)
+    assert ([each.type for each in first], second) == (["payment.succeeded"], [])
+    assert (await stage.row(of))["version"] == 2
+    assert [row["id"] for row in await stage.rows("SELECT id FROM stripe_events")] == [event["id"]]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 0), (1, 0, 1)])
+async def test_two_events_of_one_payment_in_one_batch(stage: Stage, order: tuple[int, ...], memory: bool) -> None:
+    """Doubled, in either order, and while the report of the intent is on its way."""
+    of, _ = await pending(stage)
+    intent = (await stage.row(of))["intent_id"]
+    await stage.pay(intent, "pm_card_authenticationRequired")
+    await stage.pay(intent)
+    kinds = ("payment_intent.requires_action", "payment_intent.succeeded")
+    events = await stage.events(*kinds, of=intent)
+    assert len(events) == 2
+    if not memory:
+        stage.store.payments.entries_max = 0
+    batch = [events[place] for place in order]
+    reports = await stage.webhooks(*batch)
+    await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
+    assert [(each.type, each.payment.version) for each in reports][-1][0] == "payment.succeeded"
+    row = await stage.row(of)
+    assert (row["status"], row["amount_captured"], row["report_after"] is None) == ("succeeded", of.amount, False)
+    assert await stage.webhooks(*batch) == []
+    assert dict(await stage.row(of)) == dict(row)
+
+
+@pytest.fixture(params=[True, False])
+def memory(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("read", [None, "payment_intent.processing"])
+async def test_without_memory_it_ends_alike(stage: Stage, read: str | None) -> None:
+    """The same events, with memory and by the careful way alone, leave the same rows."""
+    ends = []
+    for entries_max in (0, 100):
+        stage.store.payments.entries_max = entries_max
+        stage.store.payments.clear()
+        of = booking()
+        (made,) = await stage.do(of.create)
+        await stage.pay(made.payment.intent_id, "pm_sepaDebit_success" if read else "pm_card_chargeDeclined")
+        if not read:
+            await stage.pay(made.payment.intent_id)
+        reports = await stage.webhooks(*await stage.events(of=made.payment.intent_id))
+        row = dict(await stage.row(of))
+        kept = ("status", "version", "amount_captured", "failed_attempts", "doubts", "drive_attempts", "key_number")
+        ends.append(([each.type for each in reports], {name: row[name] for name in kept}))
+    assert ends[0] == ends[1]
 
 
 async def meanwhile(stage: Stage, do: Callable[[UUID], Awaitable[object]], of: Booking) -> None:

@@ -100,10 +100,10 @@ async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
     assert await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent)) == []
     stage.wire.faults.clear()
     stage.clock.ahead = timedelta(seconds=30)
-    (due,) = await stage.repository.due_strays(stage.clock(), 10)
+    (due,) = await stage.store.due_strays(stage.clock(), 10)
     (report,) = await stage.do(CloseStrayIntent(booking_id=of.id, intent_id=due.intent_id))
     assert (report.booking_id, report.payment.amount_captured) == (of.id, of.amount)
-    assert await stage.repository.due_strays(stage.clock() + GRACE, 10) == []
+    assert await stage.store.due_strays(stage.clock() + GRACE, 10) == []
 
 
 async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Stage) -> None:
@@ -256,7 +256,7 @@ async def test_an_intent_of_before_installations_had_ids_is_ours_where_the_booki
 async def test_an_event_of_another_account_is_not_believed(
     stage: Stage, account: str | None, believed: bool
 ) -> None:
-    await stage.repository.keep_account("acct_sandbox")
+    await stage.store.keep_account("acct_sandbox")
     of = booking()
     (intent,) = await made(stage, [of])
     await stage.pay(intent)
@@ -285,7 +285,7 @@ async def test_a_key_of_another_account_asks_nothing_of_stripe(stage: Stage) -> 
 
 
 async def test_the_account_of_the_first_key_is_kept(stage: Stage) -> None:
-    assert [await stage.repository.keep_account(each) for each in ("acct_1", "acct_2")] == ["acct_1", "acct_1"]
+    assert [await stage.store.keep_account(each) for each in ("acct_1", "acct_2")] == ["acct_1", "acct_1"]
 
 
 # --- versions
@@ -322,8 +322,8 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
     assert row["report_after"] == row["return_after"]
     assert await refunds_of(stage, report.payment.intent_id or "") == []
     stage.clock.ahead = GRACE
-    (due,) = await stage.repository.due_reports(stage.clock(), 10)
-    assert due[0].booking_id == of.id, "it is reported once more: the booking may be back"
+    (due,) = await stage.store.due_reports(stage.clock(), 10)
+    assert due.booking_id == of.id, "it is reported once more: the booking may be back"
     with capture_logs() as logs:
         (back,) = await unknown(stage, report)
     assert "money of an unknown booking goes back" in {each["event"] for each in logs}
@@ -343,7 +343,7 @@ async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> N
     row = await stage.row(of)
     assert (row["orphaned_at"], row["return_after"], row["report_after"]) == (None, None, None)
     stage.clock.ahead = GRACE
-    assert await stage.repository.due_reports(stage.clock(), 10) == []
+    assert await stage.store.due_reports(stage.clock(), 10) == []
 
 
 async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) -> None:
@@ -382,7 +382,7 @@ async def test_with_too_many_orphans_nothing_is_done_until_an_operator_decides(s
 
 async def another_intent(stage: Stage, of: Booking) -> str:
     """A second one of ours for a booking."""
-    marks = {"booking_id": str(of.id), "holdfast_installation": str(await stage.repository.installation())}
+    marks = {"booking_id": str(of.id), "holdfast_installation": str(await stage.store.installation())}
     metadata = {f"metadata[{name}]": value for name, value in marks.items()}
     made = await stage.call("POST", "/v1/payment_intents", amount=of.amount, currency=of.currency, **metadata)
     id: str = made["id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -13,7 +14,7 @@ from booking.state import SLOW_PAYMENTS_END, Event
 from common.contracts.statuses import PaymentMethods
 from payment.methods import INSTANT, offered
 from tests.booking.samples import NOW
-from tests.payment.stage import Stage, booking
+from tests.payment.stage import Stage, booking, wanted
 
 SLOW = {"us_bank_account", "sepa_debit", "bacs_debit", "acss_debit", "au_becs_debit", "boleto", "konbini", "oxxo"}
 EVENT = Event(UUID(int=2), "Concert", NOW, "eur", True, 6, {}, payment_methods=PaymentMethods.ALL)
@@ -51,8 +52,7 @@ async def test_an_intent_is_asked_for_with_the_same_methods_each_time(
     """The row that came first decides: the request is repeated under its key, with what it had."""
     of = booking()
     other = next(each for each in PaymentMethods if each is not methods)
-    first = of.create.model_copy(update={"payment_methods": methods})
-    await stage.repository.record([first], stage.clock())
+    await stage.store.insert([replace(wanted(of, stage.clock()), payment_methods=methods)])
     (report,) = await stage.do(of.create.model_copy(update={"payment_methods": other}))
     intent = await stage.call("GET", f"/v1/payment_intents/{report.payment.intent_id}")
     assert intent["payment_method_types"] == kinds

@@ -12,7 +12,7 @@ from common.messaging.bus import Bus
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
 from payment.reconciler import PaymentReconciler
-from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, DUE_STRAYS, NEXT_DUE, Repository
+from payment.repository import DUE_LOOKS, DUE_PAYMENTS, DUE_REFUNDS, DUE_REPORTS, DUE_STRAYS, NEXT_DUE, Store
 from tests.payment.stage import Stage
 
 MANY_PAYMENTS = """
@@ -107,7 +107,7 @@ async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
         assert sorted(step["Actual Rows"] * step["Actual Loops"] for step in read) == [10, 10]
 
 
-class OnlyLooks(Repository):
+class OnlyLooks(Store):
     """Counts the looks, and has nothing else asked of it."""
 
     looks = 0
@@ -122,7 +122,7 @@ class OnlyLooks(Repository):
 
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
-    repository, nowhere = OnlyLooks(many.database), connect("redis://127.0.0.1:1/0")
+    repository, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     reconciler = PaymentReconciler(repository, Bus(nowhere, source="/payment/test", instance="test"), many.clock)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()

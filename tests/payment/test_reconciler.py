@@ -24,7 +24,7 @@ from common.messaging.redis import connect
 from common.messaging.streams import Entry
 from common.runtime.health import Gate
 from payment.reconciler import PaymentReconciler
-from payment.repository import DUE_REPORTS, NEXT_DUE, Repository
+from payment.repository import DUE_REPORTS, NEXT_DUE, Store
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Fault
 
@@ -136,13 +136,13 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
     away = connect("redis://127.0.0.1:1/0")
     looks: asyncio.Queue[None] = asyncio.Queue()
 
-    class Watched(Repository):
+    class Watched(Store):
         async def next_due(self) -> datetime | None:
             looks.put_nowait(None)
             return stage.clock()
 
     bus = Bus(away, source="/payment/test", instance="test")
-    reconciler = PaymentReconciler(Watched(stage.database), bus, stage.clock)
+    reconciler = PaymentReconciler(Watched(stage.database, 0, stage.metrics), bus, stage.clock)
     running = asyncio.create_task(reconciler.run(Gate("reconciler")))
     for _ in range(3):
         await asyncio.wait_for(looks.get(), 5)

@@ -31,7 +31,7 @@ async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_ma
     # Not looked into any further for now: as if the request to do so was lost.
     await stage.give(received(failed))
     await stage.webhooks(paid, *([created] if older_picture else []))
-    (due,) = await stage.repository.due_looks(stage.clock() + timedelta(minutes=1), 10)
+    (due,) = await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10)
     await stage.do(SyncPayment(booking_id=due))
     (row,) = await stage.rows("SELECT status FROM refunds WHERE booking_id = $1", of.id)
     assert row["status"] == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -72,14 +73,15 @@ def event(refund: Json, as_status: str) -> Json:
 async def requested(stage: Stage, of: Booking, amount: int = PART) -> None:
     """The row is there, and the process was killed before it asked Stripe."""
     now = stage.clock()
-    row = request(ours(of), of.id, amount, of.amount, await known(stage, of), now, DRIVE_FIRST)
-    async with stage.repository.work() as work:
-        await work.save_refunds([row])
+    old = (await stage.store.load([of.id]))[of.id]
+    row = request(ours(of), of.id, amount, of.amount, old.refunds, now, DRIVE_FIRST)
+    async with stage.store.transaction() as transaction:
+        await transaction.save([(old, replace(old, refunds=(*old.refunds, row)))])
 
 
 async def known(stage: Stage, of: Booking) -> tuple[Refund, ...]:
-    async with stage.repository.work() as work:
-        return (await work.refunds_of([of.id])).get(of.id, ())
+    payments = await stage.store.load([of.id])
+    return payments[of.id].refunds if payments else ()
 
 
 async def begin(stage: Stage, start: str) -> Booking:
@@ -319,7 +321,8 @@ async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> 
     first, other = await begin(stage, "succeeded"), booking()
     await stage.paid(other)
     row = request(ours(first), other.id, PART, other.amount, (), stage.clock(), DRIVE_FIRST)
+    old = (await stage.store.load([other.id]))[other.id]
     with pytest.raises(RuntimeError):
-        async with stage.repository.work() as work:
-            await work.save_refunds([row])
+        async with stage.store.transaction() as transaction:
+            await transaction.save([(old, replace(old, refunds=(row,)))])
     assert (await statuses(stage, first), await statuses(stage, other)) == (["succeeded"], [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -22,6 +22,7 @@ from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.redis import connect
 from common.runtime.outages import RedisAway
 from payment import webhook_batches
+from payment.pictures import Json
 from payment.webhook_batches import WAITING_BATCHES, WebhookBatches
 from tests.payment.stage import Stage, booking, received
 from tests.payment.test_reconciler import sent
@@ -39,12 +40,12 @@ class Held:
         self.began = asyncio.Condition()
         self.go = asyncio.Semaphore(0)
 
-    async def take_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    async def take_events(self, events: Sequence[tuple[Json, Delivery]]) -> Iterable[Envelope]:
         async with self.began:
-            self.batches.append(list(deliveries))
+            self.batches.append([delivery for _, delivery in events])
             self.began.notify_all()
         await self.go.acquire()
-        return await self._stage.handlers.take_events(deliveries)
+        return await self._stage.handlers.events.take(events)
 
     async def until(self, batches: int) -> None:
         async with self.began:
@@ -76,7 +77,11 @@ def envelope(event: Any) -> Envelope:
 
 
 def start(batches: WebhookBatches, *events: Envelope) -> list[asyncio.Task[None]]:
-    return [asyncio.create_task(batches.apply(each)) for each in events]
+    return [asyncio.create_task(apply(batches, each)) for each in events]
+
+
+async def apply(batches: WebhookBatches, message: Envelope) -> None:
+    await batches.apply(message, orjson.loads(cast(StripeEventReceived, message.message).payload))
 
 
 async def stored(stage: Stage) -> set[str]:
@@ -125,7 +130,7 @@ async def test_more_than_can_wait_goes_to_the_mailbox(batches: WebhookBatches, h
     most = WAITING_BATCHES * BATCH_MAX
     waiting = start(batches, *(event(number) for number in range(1, most + 1)))
     await asyncio.sleep(0)
-    await batches.apply(event(most + 1))
+    await apply(batches, event(most + 1))
     assert await redis.xlen(PAYMENT_WEBHOOKS) == 1
     for _ in range(WAITING_BATCHES + 1):
         held.go.release()
@@ -138,7 +143,7 @@ async def test_a_batch_that_takes_too_long_goes_to_the_mailbox(
     """And what comes soon after it without another attempt."""
     monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
     await asyncio.gather(*start(batches, event(1), event(2)))
-    await batches.apply(event(3))
+    await apply(batches, event(3))
     assert len(held.batches) == 1
     assert await redis.xlen(PAYMENT_WEBHOOKS) == 3
     assert await stored(stage) == set()
@@ -153,7 +158,7 @@ async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
     results = await asyncio.gather(*start(batches, event(1), event(2)), return_exceptions=True)
     assert [type(each) for each in results] == [RedisAway, RedisAway]
     with pytest.raises(RedisAway):
-        await batches.apply(event(3))
+        await apply(batches, event(3))
     await batches.close()
     await nowhere.aclose()
 
@@ -169,8 +174,8 @@ async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
     nowhere = connect("redis://127.0.0.1:1/0")
     bus = Bus(nowhere, source="/t", instance="t")
-    batches = WebhookBatches(stage.handlers.take_events, bus, stage.metrics, BATCH_MAX)
-    await batches.apply(envelope(paid))
+    batches = WebhookBatches(stage.handlers.events.take, bus, stage.metrics, BATCH_MAX)
+    await apply(batches, envelope(paid))
     await batches.close()
     await nowhere.aclose()
     assert not await redis.exists(BOOKING_PAYMENTS)
@@ -197,12 +202,12 @@ async def test_events_of_one_payment_end_alike(
         "payment_intent.payment_failed", "payment_intent.succeeded", of=made.payment.intent_id
     )
     assert len(events) == 2
-    batches = WebhookBatches(stage.handlers.take_events, stage.bus, stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(stage.handlers.events.take, stage.bus, stage.metrics, BATCH_MAX)
     if at_once:
         await asyncio.gather(*start(batches, *(envelope(events[place]) for place in order)))
     else:
         for place in order:
-            await batches.apply(envelope(events[place]))
+            await apply(batches, envelope(events[place]))
     await batches.close()
     row = await stage.row(of)
     assert (row["status"], row["amount_captured"], row["failed_attempts"]) == ("succeeded", of.amount, 1)

@@ -28,7 +28,7 @@ from common.runtime.web import new_app
 from ops.audit.places import HOST, Places
 from payment.app import build_app as build_payment
 from payment.settings import PaymentSettings
-from payment.webhook import webhook
+from payment.webhook import WEBHOOK, Webhook, receive
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.races.lives import Gate, Life, Point, living
@@ -211,10 +211,10 @@ async def stand_in(redis_url: str) -> AsyncIterator[str]:
     door = new_app()
     bus = Bus(redis, source="/payment/door", instance="door")
 
-    async def to_mailbox(event: Envelope) -> None:
-        await bus.publish([event])
+    async def to_mailbox(message: Envelope, _: object) -> None:
+        await bus.publish([message])
 
-    receive = webhook(to_mailbox, clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
+    door[WEBHOOK] = Webhook(to_mailbox, clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
     door.router.add_post("/payment/webhook", receive)
     async with serving(door) as door_url:
         settings = SandboxSettings(

@@ -21,6 +21,7 @@ import payment.pictures
 import payment.refund_commands
 import payment.refunds
 import payment.repository
+import payment.stripe_events
 from booking.domain import Signal
 from booking.rules import Decision, Moment
 from booking.state import CANCELLED, PENDING, Booking
@@ -105,7 +106,7 @@ def refunds_not_settled() -> None:
     async def due_refunds(*_: object) -> list[Any]:
         return []
 
-    repository: Any = payment.repository.Repository
+    repository: Any = payment.repository.Store
     repository.due_refunds = due_refunds
 
 
@@ -119,8 +120,8 @@ def webhooks_in_a_cache() -> None:
         cache |= fresh
         return fresh
 
-    work: Any = payment.repository.Work
-    work.store_events = store_events
+    transaction: Any = payment.repository.Transaction
+    transaction.store_events = store_events
 
 
 def refund_made_good_by_an_earlier_one() -> None:
@@ -137,16 +138,16 @@ def refund_made_good_by_an_earlier_one() -> None:
 
 def refunds_before_the_payment() -> None:
     """A refund is taken in before it is known that there was a payment: an older picture of it may come later."""
-    take = payment.handlers._take_event
+    take = payment.stripe_events._take_event
 
-    def take_event(books: Any, old: Payment, event: StripeEvent, now: datetime) -> bool:
+    def take_event(unit: Any, old: Payment, event: StripeEvent, now: datetime) -> bool:
         known = old.intent_id in (None, event.intent_id)
         if isinstance(event.shows, RefundPicture) and known and not old.terminal:
-            return bool(books.take_refunds(old, [event.shows], now))
-        return take(books, old, event, now)
+            return bool(unit.see_refunds(old, [event.shows], now))
+        return take(unit, old, event, now)
 
-    handlers: Any = payment.handlers
-    handlers._take_event = take_event
+    events: Any = payment.stripe_events
+    events._take_event = take_event
 
 
 def cursor_in_our_own_time() -> None:
@@ -227,11 +228,14 @@ def acts_by_its_own_clock() -> None:
 def a_refusal_is_final() -> None:
     """Whatever Stripe refuses has failed."""
 
-    def after_refusal(old: Refund, answer: Any, _: Payment, __: object, now: datetime) -> Refund:
-        return payment.refunds.failed(old, str(answer.code), now)
-
     commands: Any = payment.refund_commands
-    commands._after_refusal = after_refusal
+    after = commands._after
+
+    def after_refusal(old: Refund, answer: Any, of: Payment, now: datetime) -> Refund:
+        code = getattr(answer, "code", None)
+        return after(old, answer, of, now) if code is None else payment.refunds.failed(old, str(code), now)
+
+    commands._after = after_refusal
 
 
 def all_that_is_left_is_an_amount() -> None:

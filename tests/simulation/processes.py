@@ -46,10 +46,10 @@ from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.pacing import Lane, Pacer
 from payment.reconciler import PaymentReconciler
-from payment.repository import Repository as PaymentRepository
+from payment.repository import Store as PaymentStore
 from payment.settings import PaymentSettings
 from payment.stripe_api import Refused, StripeApi, Unanswered
-from payment.webhook import webhook
+from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
@@ -223,7 +223,7 @@ class PaymentProcess(ActorProcess):
         self.api = StripeApi(
             world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s, self.now
         )
-        self.repository = PaymentRepository(world.lasting.payment)
+        self.repository = PaymentStore(world.lasting.payment, world.memory_max, world.lasting.metrics)
         self._handlers = PaymentHandlers(
             self.repository,
             self.api,
@@ -249,8 +249,8 @@ class PaymentProcess(ActorProcess):
             settings.event_catch_up_seconds,
             settings.livemode,
         )
-        batches = WebhookBatches(self._handlers.take_events, self.bus, world.lasting.metrics, settings.batch_max)
-        self._receive = webhook(
+        batches = WebhookBatches(self._handlers.events.take, self.bus, world.lasting.metrics, settings.batch_max)
+        self._webhook = Webhook(
             batches.apply,
             clock=self.api.clock.now,
             secrets=settings.stripe_webhook_secrets,
@@ -288,7 +288,7 @@ class PaymentProcess(ActorProcess):
 
         async def work() -> None:
             try:
-                response = await self._receive(cast(web.Request, _Request(body, signature)))
+                response = await self._webhook.receive(cast(web.Request, _Request(body, signature)))
                 answered(response.status)
             except HoldfastError as error:
                 answered(error.status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from booking import domain
 from booking.rules import Decision, Moment, Rule
@@ -31,8 +32,9 @@ def install() -> None:
         domain.TABLE[place] = tuple(
             (guard, _reaching(rule, row_name(status, signal.value, rule))) for guard, rule in rules
         )
-    work: Any = repository.Work
-    work.store_events = _counting(work.store_events)
+    transaction: Any = repository.Transaction
+    transaction.store_events = _counting(transaction.store_events)
+    transaction.save_as_read = _counting_moves(transaction.save_as_read)
 
 
 def row_name(status: str, signal: str, rule: Rule) -> str:
@@ -66,3 +68,15 @@ def _counting(store: Callable[..., Awaitable[set[str]]]) -> Callable[..., Awaita
         return fresh
 
     return store_events
+
+
+def _counting_moves(save: Callable[..., Awaitable[dict[UUID, str]]]) -> Callable[..., Awaitable[dict[UUID, str]]]:
+    async def save_as_read(
+        self: object, payments: Any, events: Sequence[tuple[UUID, StripeEvent]] = (), now: object = None
+    ) -> dict[UUID, str]:
+        written = await save(self, payments, events, now)
+        if _watched is not None:
+            _watched.world.lasting.payment.counting |= {event.id for id, event in events if id in written}
+        return written
+
+    return save_as_read

@@ -1,0 +1,180 @@
+"""The payments that a batch has in hand: changed in memory by the rules, saved at once, with what follows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from common.contracts.messages import CancelPaymentIntent
+from common.messaging.envelope import Delivery, Envelope, tell
+from payment import domain
+from payment.asking import Whole
+from payment.disputes import DisputePicture
+from payment.domain import Attempt, Doubt, Payment, Picture
+from payment.pictures import StripeEvent
+from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures
+from payment.reports import report
+from payment.repository import Store, Transaction
+from payment.stripe_api import StripeMetrics
+
+log = structlog.get_logger()
+
+
+class UnitOfWork:
+    """Payments by booking, saved either way: `careful`, in the transaction that has locked them, or by `save`, in
+    one statement that writes only what nobody else has written since. After the commit it sees to memory and to
+    refunds that failed, and has what is to be published."""
+
+    def __init__(self, store: Store, metrics: StripeMetrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self.payments: dict[UUID, Payment] = {}
+        # As they were read.
+        self._before: dict[UUID, Payment] = {}
+        self._attempts: dict[str, tuple[UUID, Attempt]] = {}
+        self._known_attempts: frozenset[str] = frozenset()
+        # Those that failed in this unit, for a person to see to.
+        self.failed_refunds: list[Refund] = []
+
+    # --- what is in hand
+
+    def take(self, payments: Mapping[UUID, Payment]) -> None:
+        """Payments as they were read."""
+        self.payments.update(payments)
+        self._before.update(payments)
+
+    async def remember(self, ids: Collection[UUID]) -> None:
+        """Take what is remembered of these, and by one statement what is not, where nothing was captured of it."""
+        self.take(self._store.payments.find(ids))
+        if missing := [id for id in ids if id not in self.payments]:
+            self.take(await self._store.load_unpaid(missing))
+
+    def change(self, payment: Payment) -> None:
+        self.payments[payment.booking_id] = payment
+
+    def see(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
+        """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of, once."""
+        attempt = picture.attempt
+        if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
+            picture = replace(picture, attempt=None)
+        outcome = domain.take_over(old, picture, now)
+        self.change(outcome.payment)
+        if outcome.doubt is Doubt.STRAY:
+            log.error("stray intent", booking=str(old.booking_id), intent=picture.intent_id, status=picture.status)
+        elif picture.attempt is not None and outcome.payment.failed_attempts != old.failed_attempts:
+            self._attempts[picture.attempt.id] = (old.booking_id, picture.attempt)
+        return outcome.doubt
+
+    def see_refunds(
+        self, old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
+    ) -> bool:
+        """Take pictures of refunds over; False when they fit only together with others not seen yet. `complete`:
+        they are all that Stripe has."""
+        try:
+            self.change(domain.take_refunds(old, pictures, now, complete=complete))
+        except DoesNotFit:
+            return False
+        return True
+
+    def see_disputes(self, old: Payment, pictures: Sequence[DisputePicture], now: datetime) -> None:
+        """Take pictures of disputes over."""
+        self.change(domain.take_disputes(old, pictures, now))
+
+    def see_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
+        """Take everything over that Stripe has of the payment."""
+        if self.see(self.payments[id], whole.picture, now) is Doubt.STRAY:
+            return  # the row has another intent by now: what was fetched is not its own
+        if whole.refunds is not None and not self.see_refunds(self.payments[id], whole.refunds, now, complete=True):
+            log.error("refunds over what was captured", booking=str(id))
+        if whole.disputes is not None:
+            self.see_disputes(self.payments[id], whole.disputes, now)
+
+    # --- saving
+
+    @asynccontextmanager
+    async def careful(
+        self, ids: Sequence[UUID], intents: Sequence[str] = (), pictures: Iterable[object] = ()
+    ) -> AsyncIterator[Transaction]:
+        """A transaction with the payments of these bookings and intents locked; those that are not there are left
+        out. They are saved and committed at the end of the block. `pictures` are going to be seen: which of their
+        attempts are known stays so while the payments are locked."""
+        async with self._store.transaction() as transaction:
+            await self.lock(transaction, ids, intents)
+            told = [each.attempt.id for each in pictures if isinstance(each, Picture) and each.attempt is not None]
+            self._known_attempts = await transaction.known_attempts(told)
+            yield transaction
+            changes = [(old, self.payments[id]) for id, old in self._before.items() if self.payments[id] != old]
+            revisions = await transaction.save(changes)
+            await transaction.add_attempts(tuple(self._attempts.values()))
+        self._committed(revisions)
+
+    async def lock(self, transaction: Transaction, ids: Sequence[UUID], intents: Sequence[str] = ()) -> None:
+        """Take these payments, locked."""
+        self.take(await transaction.lock(ids, intents))
+
+    async def save(self, events: Sequence[tuple[UUID, StripeEvent]] = (), now: datetime | None = None) -> None:
+        """Write what has changed, and `events` with the payment that each is of, in one statement. What does not
+        fit any more is dropped, here and from memory. Nothing of it may have refunds, disputes or attempts."""
+        wanted = {id for id, old in self._before.items() if self.payments[id] != old}.union(id for id, _ in events)
+        revisions: dict[UUID, str] = {}
+        if wanted:
+            async with self._store.statement() as statement:
+                payments = [self.payments[id] for id in wanted]
+                revisions = await statement.save_as_read(payments, events, now)
+        self._store.payments.drop(self.payments)
+        for id in self.payments.keys() - revisions.keys():
+            del self.payments[id], self._before[id]
+        self._committed(revisions)
+
+    def _committed(self, revisions: Mapping[UUID, str]) -> None:
+        for id, revision in revisions.items():
+            self.change(replace(self.payments[id], revision=revision))
+        self._store.remember(self.payments.values())
+        self.failed_refunds = [each for id in self.payments for each in self._failed(id)]
+        self._metrics.count_failed(self.failed_refunds)
+
+    def _failed(self, id: UUID) -> list[Refund]:
+        """The refunds that have just failed. One is loud where somebody has to see to it: not where the money went
+        back another way."""
+        payment, before = self.payments[id], self._before[id].refunds
+        known = {refund.id for refund in before if refund.status is RefundStatus.FAILED}
+        new = [each for each in payment.refunds if each.status is RefundStatus.FAILED and each.id not in known]
+        loud = failures(payment.amount_captured, payment.refunds) if new else ()
+        for refund in new:
+            write = log.error if refund in loud else log.warning
+            write(
+                "refund failed",
+                booking=str(id),
+                refund=str(refund.id),
+                stripe_refund=refund.stripe_refund_id,
+                amount=refund.amount,
+                reason=refund.reason,
+            )
+        return [refund for refund in new if refund in loud]
+
+    # --- what follows
+
+    def changed(self) -> set[UUID]:
+        """The bookings whose payment has a new version."""
+        return {id for id, new in self.payments.items() if new.version != self._before[id].version}
+
+    def follow(self, ids: Iterable[UUID], causes: Mapping[UUID, Delivery]) -> list[Envelope]:
+        """What is to be published after the commit: reports of these, and which intents have come to be there and
+        are not wanted any more."""
+        unwanted = [
+            id
+            for id, new in self.payments.items()
+            if new.must_be_canceled and not self._before[id].must_be_canceled
+        ]
+        cancels = [tell(CancelPaymentIntent(booking_id=id), id, cause=causes.get(id)) for id in unwanted]
+        return [*self.reports(ids, causes), *cancels]
+
+    def reports(self, ids: Iterable[UUID], causes: Mapping[UUID, Delivery]) -> list[Envelope]:
+        return [
+            envelope for id in ids if id in self.payments for envelope in report(self.payments[id], causes.get(id))
+        ]
