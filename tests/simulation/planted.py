@@ -289,6 +289,12 @@ def revision_not_checked() -> None:
     rows.SAVE = rows.SAVE.replace(f" AND new.old_revision = {revision('b')}", "")
 
 
+def events_move_what_was_remembered() -> None:
+    """What Stripe's events make of a remembered payment is written over whatever has been written since."""
+    rows: Any = payment.repository
+    rows.SAVE_WITH_EVENTS = rows.SAVE_WITH_EVENTS.replace(f" AND w.revision = {revision('p')}", "")
+
+
 def terms_token_not_checked() -> None:
     """Seats are sold by the terms that a process remembers."""
     rows: Any = booking.booking_rows
@@ -323,6 +329,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         a_waiting_refund_stays,
         orphan_money_dropped,
         revision_not_checked,
+        events_move_what_was_remembered,
         terms_token_not_checked,
     )
 }
@@ -356,6 +363,7 @@ SHOWN_BY = {
     "orphan_money_dropped": 36,
     "revision_not_checked": 1,
     "terms_token_not_checked": 8,
+    "events_move_what_was_remembered": 29,
 }
 
 # Without one a mistake shows in few schedules; with it, in one of the first.
