@@ -17,7 +17,6 @@ from typing import Any
 import structlog
 
 from common.contracts.messages import PAYMENT_WEBHOOKS
-from common.messaging.batch import Handler
 from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope
 from common.messaging.reporting import Reporter
