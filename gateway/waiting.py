@@ -166,12 +166,11 @@ async def create_booking(request: web.Request) -> web.Response:
 
 
 def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
-    # Which `body` has been checked for already.
-    item = ItemRequest.model_construct
-    if body.items is None:
+    item = ItemRequest.model_construct  # `body` has been checked already
+    if body.quantity is not None:
         items: tuple[ItemRequest, ...] = (item(quantity=body.quantity),)
     else:
-        items = tuple(item(ticket_type_id=each.ticket_type_id, quantity=each.quantity) for each in body.items)
+        items = tuple(item(ticket_type_id=each.ticket_type_id, quantity=each.quantity) for each in body.items or ())
     return CreateBooking(
         booking_id=booking_id(identity.subject, key), owner=identity.subject, event_id=body.event_id, items=items
     )
