@@ -27,7 +27,7 @@ from common.runtime.telemetry import LATENCY_S
 from payment.pacing import Lane, Pacer
 from payment.pictures import Json
 from payment.refunds import Refund
-from payment.sdk_forms import quote_each_text_once
+from payment.sdk_bodies import write_and_read_quickly
 from payment.sdk_log import write_only_lines_that_are_read
 from payment.stripe_clock import StripeClock
 
@@ -426,7 +426,7 @@ async def open_client(
     """Stripe's client over a session of its own, with as many kept connections as calls may be under way."""
     stripe.enable_telemetry = False  # a header that costs more than the rest of the call, for Stripe's statistics
     write_only_lines_that_are_read()
-    quote_each_text_once()
+    write_and_read_quickly()
     authorities = ssl.create_default_context(cafile=stripe.ca_bundle_path)
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=60, ssl=authorities),
