@@ -153,10 +153,13 @@ async def _idle(children: Mapping[str, Child]) -> dict[str, Idle]:
 def memory(pid: int) -> tuple[int, int | None]:
     """Resident, and proportional where the system tells it: of a process with all that it started."""
     process = psutil.Process(pid)
-    every = [process, *process.children(recursive=True)]
-    shares = [getattr(each.memory_full_info(), "pss", None) for each in every]
+    found = [process.memory_full_info()]
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a backend that has ended meanwhile
+            found.append(child.memory_full_info())
+    shares = [getattr(each, "pss", None) for each in found]
     known = [share for share in shares if share is not None]
-    return sum(each.memory_info().rss for each in every), sum(known) if len(known) == len(shares) else None
+    return sum(each.rss for each in found), sum(known) if len(known) == len(shares) else None
 
 
 def _findings(
