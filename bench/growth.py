@@ -162,24 +162,7 @@ def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
                 [_row(base, None), _row(one, base), *(_row(cell, one) for cell in more)],
             )
         ],
-        goals=[
-            Goal(
-                f"CPU of a booking with {SETTLED:,} settled",
-                ratio(one, base),
-                SETTLED_GROWTH,
-                False,
-                "times with none",
-                SETTLED_GROWTH_BEFORE,
-            ),
-            Goal(
-                f"CPU of a booking with {worst.processes} of each process",
-                ratio(worst, one),
-                PROCESSES_GROWTH,
-                False,
-                "times with one",
-                PROCESSES_GROWTH_BEFORE,
-            ),
-        ],
+        goals=_goals(ratio(one, base), worst.processes, ratio(worst, one)),
         charts=[
             Chart(
                 f"CPU of one booking, {SETTLED:,} settled bookings in the database",
@@ -190,6 +173,28 @@ def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
         ],
         problems=wrong,
     )
+
+
+def _goals(settled: float | None, processes: int, scaled: float | None) -> list[Goal]:
+    unit = "times with none"
+    return [
+        Goal(
+            f"CPU of a booking with {SETTLED:,} settled",
+            settled,
+            SETTLED_GROWTH,
+            False,
+            unit,
+            SETTLED_GROWTH_BEFORE,
+        ),
+        Goal(
+            f"CPU of a booking with {processes} of each process",
+            scaled,
+            PROCESSES_GROWTH,
+            False,
+            "times with one",
+            PROCESSES_GROWTH_BEFORE,
+        ),
+    ]
 
 
 def ratio(cell: Cell, base: Cell) -> float | None:

@@ -169,8 +169,6 @@ def _findings(
     together: Mapping[str, float],
     idle: Mapping[str, Idle],
 ) -> Findings:
-    slowest = round(max(alone.values()), 2)
-    largest = max(idle[name].resident for name in alone)
     return Findings(
         figures={
             "up_first_s": first,
@@ -191,20 +189,18 @@ def _findings(
                 [_row(name, alone.get(name), together.get(name), each) for name, each in idle.items()],
             ),
         ],
-        goals=[
-            Goal("`make up` again until ready", median(later), UP_SECONDS, False, "s", UP_SECONDS_BEFORE),
-            # On its own, as one that is started again or added; all at once is what `make up` is judged by.
-            Goal(
-                "a process until ready: the slowest",
-                slowest,
-                READY_SECONDS,
-                False,
-                "s",
-                READY_SECONDS,
-            ),
-            Goal("an idle process: the largest", round(largest / MIB), IDLE_MB, False, "MB", IDLE_MB),
-        ],
+        goals=_goals(median(later), max(alone.values()), max(idle[name].resident for name in alone)),
     )
+
+
+def _goals(up: float, slowest: float, largest: int) -> list[Goal]:
+    """Each start in seconds, the largest process in bytes."""
+    return [
+        Goal("`make up` again until ready", up, UP_SECONDS, False, "s", UP_SECONDS_BEFORE),
+        # On its own, as one that is started again or added; all at once is what `make up` is judged by.
+        Goal("a process until ready: the slowest", round(slowest, 2), READY_SECONDS, False, "s", READY_SECONDS),
+        Goal("an idle process: the largest", round(largest / MIB), IDLE_MB, False, "MB", IDLE_MB),
+    ]
 
 
 def _row(name: str, alone: float | None, together: float | None, idle: Idle) -> tuple[str, ...]:
