@@ -26,8 +26,8 @@ from common.contracts.ids import uuid7
 from common.contracts.messages import BookingChanged, EventChanged
 from common.contracts.resources import Booking, Event, Item, PaymentSummary
 from common.contracts.statuses import BookingStatus, PaymentStatus
-from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope, tell
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from ops.actor import CHECKOUT
 
@@ -190,7 +190,7 @@ class Customers:
         grows, and comes back from the socket."""
         gateway = self._stage.actor("gateway-1").pid
         redis = connect(self._stage.stack.redis_url)
-        bus = Bus(redis, source="/booking/bench", instance="bench")
+        bus = Publisher(redis, source="/booking/bench")
         sent: list[tuple[int, int]] = []
         lag = Lag()
         watching = asyncio.create_task(lag.watch())

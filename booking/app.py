@@ -24,16 +24,16 @@ from common.runtime.background import background
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
-    BUS,
     CLOCK,
     DATABASE,
+    PUBLISHER,
     REDIS,
     Context,
-    bus_context,
     clock_context,
     consumers_context,
     database_context,
     postgres_clock,
+    redis_context,
 )
 
 STORE = web.AppKey("store", Store)
@@ -47,7 +47,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
     postgres_clock(app, settings, own_clock)
     app.cleanup_ctx.extend(
         (
-            bus_context("booking", settings),
+            redis_context("booking", settings),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context,
             availability_context(settings),
@@ -76,7 +76,7 @@ def availability_context(settings: BookingSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         store = app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
-        availability = app[AVAILABILITY] = Availability(store, app[BUS], app[REDIS], settings.availability_ms)
+        availability = app[AVAILABILITY] = Availability(store, app[PUBLISHER], app[REDIS], settings.availability_ms)
         async with background(app, "availability", availability.run):
             yield
 
@@ -87,7 +87,7 @@ def queue_context(settings: BookingSettings) -> Context:
     """Gateways are told of the queue in front of Stripe."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        queue = Queue(app[STORE].counts, app[BUS], app[REDIS], settings.queue_ms)
+        queue = Queue(app[STORE].counts, app[PUBLISHER], app[REDIS], settings.queue_ms)
         async with background(app, "queue", queue.run):
             yield
 
@@ -102,7 +102,7 @@ def reconciler_context(settings: BookingSettings) -> Context:
             app[STORE],
             partial(UnitOfWork, app[STORE], app[AVAILABILITY]),
             app[AVAILABILITY],
-            app[BUS],
+            app[PUBLISHER],
             app[REDIS],
             app[CLOCK],
             settings.terms,

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from booking.notices import event_changed
 from booking.repository import Store
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
@@ -27,7 +27,7 @@ class Availability:
     that grows with each change: of several the receiver keeps the newest.
     """
 
-    def __init__(self, store: Store, bus: Bus, redis: Redis, interval_ms: int) -> None:
+    def __init__(self, store: Store, bus: Publisher, redis: Redis, interval_ms: int) -> None:
         self._store = store
         self._bus = bus
         self._redis = redis

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from booking.counts import Counts
 from common.contracts.messages import QueueMoved
 from common.contracts.resources import Booking
-from common.messaging.bus import Bus
 from common.messaging.envelope import tell
+from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
@@ -42,7 +42,7 @@ SAMPLED = _sampled()
 class Queue:
     """Tells of the queue, at most once in `interval_ms` by the whole fleet; of an empty one, once."""
 
-    def __init__(self, counts: Counts, bus: Bus, redis: Redis, interval_ms: int) -> None:
+    def __init__(self, counts: Counts, bus: Publisher, redis: Redis, interval_ms: int) -> None:
         self._counts = counts
         self._bus = bus
         self._redis = redis

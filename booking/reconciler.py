@@ -24,7 +24,7 @@ from booking.state import Booking, Follow, Terms
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.messaging.streams import lengths, oldest
 from common.runtime.reconciler import Reconciler
 
@@ -57,7 +57,7 @@ class BookingReconciler(Reconciler):
         store: Store,
         unit: Callable[[], UnitOfWork],
         availability: Availability,
-        bus: Bus,
+        bus: Publisher,
         redis: Redis,
         clock: Callable[[], datetime],
         terms: Terms,

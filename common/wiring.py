@@ -11,9 +11,9 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from common.contracts.messages import MAILBOXES
-from common.messaging.bus import Bus
 from common.messaging.consumer import Consumer, Subscription, run_all
 from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect, read_clock, writable
 from common.messaging.streams import lengths
 from common.messaging.unknown import waiting
@@ -28,8 +28,7 @@ from common.runtime.telemetry import METRICS, SAMPLERS
 Context = Callable[[web.Application], AsyncIterator[None]]
 
 REDIS = web.AppKey("redis", Redis)
-BLOCKING = web.AppKey("blocking", Redis)
-BUS = web.AppKey("bus", Bus)
+PUBLISHER = web.AppKey("publisher", Publisher)
 DATABASE = web.AppKey("database", Database)
 CLOCK = web.AppKey("clock", Clock)
 
@@ -40,13 +39,12 @@ CLOCK_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def bus_context(process: str, settings: ActorSettings) -> Context:
-    """REDIS, BLOCKING (for reads that wait) and BUS. Redis may be away: each use then raises RedisAway."""
+def redis_context(process: str, settings: ActorSettings) -> Context:
+    """REDIS and PUBLISHER. Redis may be away: each use then raises RedisAway."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
-        blocking = app[BLOCKING] = connect(settings.redis_url, blocking_ms=settings.block_ms)
-        app[BUS] = Bus(redis, source=f"/{process}/{settings.instance}", instance=settings.instance)
+        app[PUBLISHER] = Publisher(redis, source=f"/{process}/{settings.instance}")
         app[HEALTH].check("redis", lambda: writable(redis))
 
         async def sample_lengths() -> None:
@@ -61,9 +59,8 @@ def bus_context(process: str, settings: ActorSettings) -> Context:
 
         app[SAMPLERS].append(sample_lengths)
         yield
-        await app[BUS].close()
-        for client in (blocking, redis):
-            await client.aclose()
+        await app[PUBLISHER].close()
+        await redis.aclose()
 
     return context
 
@@ -145,7 +142,7 @@ def consumers_context(
                     claim_idle_ms=settings.claim_idle_ms,
                     shared=True,
                 ),
-                app[BUS],
+                app[PUBLISHER],
                 settings,
                 app[METRICS],
                 app[HEALTH].gate(subscription.stream),

@@ -11,11 +11,15 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import Gauge
 
+from common.messaging.listener import Listener
+from common.messaging.registry import Registry
+from common.messaging.requests import Requests
 from common.runtime.health import HEALTH
+from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
-from common.wiring import BLOCKING, BUS, CLOCK, REDIS, bus_context, clock_context, redis_clock
+from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_clock, redis_context
 from gateway.auth import Authenticator
 from gateway.dispatcher import Dispatcher
 from gateway.docs import Pages
@@ -30,6 +34,7 @@ from gateway.keys import (
     PAGES,
     QUEUE_POSITIONS,
     RATE_LIMITER,
+    REQUESTS,
     SESSIONS,
     SETTINGS,
     WAITERS,
@@ -70,30 +75,32 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     """Replies and notifications come in, and the load shedder knows how much work is waiting."""
     settings = app[SETTINGS]
     gate = app[HEALTH].gate("notifications")
+    requests = app[REQUESTS] = Requests(app[PUBLISHER], settings.instance)
+    registry = app[HUB].registry = Registry(app[REDIS], app[PUBLISHER], settings.instance)
+    registry.add("queue")
+    waiters = app[WAITERS] = Waiters(registry)
     app[LOAD_SHEDDER] = LoadShedder(
         app[REDIS],
         gate,
         app[HEALTH].gate("mailboxes"),
-        app[BUS].awaited,
+        requests.awaited,
         limit=settings.mailbox_limit,
         sample_ms=settings.mailbox_sample_ms,
     )
     app[SESSIONS] = SessionContext(
         settings=settings,
         hub=app[HUB],
-        bus=app[BUS],
+        requests=requests,
         authenticator=app[AUTHENTICATOR],
         rate_limiter=app[RATE_LIMITER],
         load_shedder=app[LOAD_SHEDDER],
         snapshot_slots=SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds),
         queue=app[QUEUE_POSITIONS],
     )
-    dispatcher = Dispatcher(app[HUB], app[WAITERS], app[QUEUE_POSITIONS])
+    dispatcher = Dispatcher(app[HUB], waiters, app[QUEUE_POSITIONS])
+    listener = Listener(app[REDIS], settings.instance, registry, requests, dispatcher, app[HUB].renew)
     tasks = [
-        app[SUPERVISOR].spawn(
-            "listen",
-            app[BUS].listen(app[BLOCKING], dispatcher, app[HUB].renew, block_ms=settings.block_ms, gate=gate),
-        ),
+        app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
         app[SUPERVISOR].spawn("mailbox lengths", app[LOAD_SHEDDER].run()),
         app[SUPERVISOR].spawn("queue", app[QUEUE_POSITIONS].run()),
         app[SUPERVISOR].spawn("sockets", app[HUB].watch()),
@@ -104,6 +111,8 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     yield
     for task in tasks:
         await cancel(task)
+    with suppress(RedisAway):
+        await registry.leave()
 
 
 async def _send_clients_elsewhere(app: web.Application) -> None:
@@ -126,7 +135,6 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         ping_s=settings.ws_ping_seconds,
         clock=redis_clock(app, settings, own_clock).timestamp,
     )
-    app[WAITERS] = Waiters()
     app[QUEUE_POSITIONS] = QueuePositions(app[HUB])
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
     Gauge(
@@ -134,7 +142,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
     app[PAGES] = Pages(lambda: document((*routes, *PROCESS)))
-    app.cleanup_ctx.extend((bus_context("gateway", settings), clock_context, _authenticator, _listening))
+    app.cleanup_ctx.extend((redis_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))
     app.on_shutdown.append(_send_clients_elsewhere)
     register(app, routes)

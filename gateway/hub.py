@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from common.contracts.errors import Unavailable
+from common.messaging.registry import Registry
+from common.runtime.outages import Away
 from gateway.websocket import CLOSE_SECONDS, Close, Socket, Topic
 
-# Over how long sockets are closed when all have to come back.
+# Over how long sockets are closed that have to come back: at the least, how many of them a second, and at the most.
 RENEW_SECONDS = 2.0
+RENEWED_PER_SECOND = 1000
+RENEW_MAX_SECONDS = 30.0
 # How often all sockets are looked at: who is silent, and whose time is over.
 LOOK_SECONDS = 1.0
 
@@ -51,6 +56,12 @@ def event_topic(event_id: str, *, operators: bool = False) -> Topic:
     return ("operators event" if operators else "event", event_id)
 
 
+def published_as(topic: Topic) -> str:
+    """The topic under which its news is published, see common/messaging/registry.py."""
+    kind, id = topic
+    return f"{'event' if kind == 'operators event' else kind}:{id}"
+
+
 class VersionedFrame(NamedTuple):
     """The state of the thing `key` at `version`, ready to be written.
 
@@ -77,6 +88,10 @@ class Hub:
     ) -> None:
         """`clock` says the time, in Unix seconds: it is asked once there is a socket with a token."""
         self._clock = clock
+        # Where this process says what it listens for: there once the application has started.
+        self.registry: Registry
+        # Registrations that Redis has not acknowledged yet, by topic.
+        self._registering: dict[Topic, asyncio.Future[None]] = {}
         self._queue_max = queue_max_bytes
         self._message_max = message_max_bytes
         self._ping_s = ping_s
@@ -107,7 +122,25 @@ class Hub:
         if socket.closing:
             return
         socket.topics.add(topic)
-        self._topics.setdefault(topic, set()).add(socket)
+        if topic not in self._topics:
+            self._topics[topic] = set()
+            self._register(topic)
+        self._topics[topic].add(socket)
+
+    def _register(self, topic: Topic) -> None:
+        added = self.registry.add(published_as(topic))
+        if added is not None:
+            self._registering[topic] = added
+            added.add_done_callback(lambda _: self._registering.pop(topic, None))
+
+    async def listening(self, *topics: Topic) -> None:
+        """Returns once this process hears of all news of these topics. Raises Unavailable."""
+        try:
+            for topic in topics:
+                if (added := self._registering.get(topic)) is not None:
+                    await asyncio.shield(added)
+        except Away as away:
+            raise Unavailable("The message bus cannot be reached") from away
 
     def unsubscribe(self, socket: Socket, topic: Topic) -> None:
         socket.topics.discard(topic)
@@ -116,6 +149,7 @@ class Hub:
             listeners.discard(socket)
             if not listeners:
                 del self._topics[topic]
+                self.registry.remove(published_as(topic))
 
     def has(self, topic: Topic) -> bool:
         """Whether anybody listens: a frame that nobody gets need not be built."""
@@ -159,13 +193,18 @@ class Hub:
                 else:
                     socket.look(self._ping_s)
 
-    def renew(self) -> None:
-        """Have every client connect again, as changes may have been missed that no socket was sent. Spread over
-        RENEW_SECONDS, so that they do not come back all at once."""
-        log.warning("sockets closed: notifications may have been lost", sockets=len(self._sockets))
+    def renew(self, missed: Collection[str] | None = None) -> None:
+        """Have clients connect again, as changes may have been missed that no socket was sent: of the topics that
+        are published as `missed`, or of any. Spread by their number, so that they do not come back all at once."""
+        sockets = self._sockets
+        if missed is not None:
+            lost = [each for topic, each in self._topics.items() if published_as(topic) in missed]
+            sockets = set().union(*lost)
+        log.warning("sockets closed: news may have been missed", sockets=len(sockets))
         loop = asyncio.get_running_loop()
-        for socket in self._sockets:
-            loop.call_later(random.random() * RENEW_SECONDS, self.close, socket, Close.TRY_AGAIN_LATER)
+        spread_s = min(max(RENEW_SECONDS, len(sockets) / RENEWED_PER_SECOND), RENEW_MAX_SECONDS)
+        for socket in sockets:
+            loop.call_later(random.random() * spread_s, self.close, socket, Close.TRY_AGAIN_LATER)
 
     async def stop(self) -> None:
         """Send every client elsewhere."""

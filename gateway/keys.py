@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:  # handlers live beside the classes that they use
+    from common.messaging.requests import Requests
     from gateway.auth import Authenticator, Identity
     from gateway.docs import Pages
     from gateway.hub import Hub
@@ -23,6 +24,7 @@ LOAD_SHEDDER: web.AppKey[LoadShedder] = web.AppKey("load_shedder")
 PAGES: web.AppKey[Pages] = web.AppKey("pages")
 QUEUE_POSITIONS: web.AppKey[QueuePositions] = web.AppKey("queue_positions")
 RATE_LIMITER: web.AppKey[RateLimiter] = web.AppKey("rate_limiter")
+REQUESTS: web.AppKey[Requests] = web.AppKey("requests")
 SESSIONS: web.AppKey[SessionContext] = web.AppKey("sessions")
 SETTINGS: web.AppKey[GatewaySettings] = web.AppKey("settings")
 WAITERS: web.AppKey[Waiters] = web.AppKey("waiters")

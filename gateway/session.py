@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
-from common.messaging.bus import Bus
+from common.messaging.requests import Requests
 from common.runtime.outages import Away
 from common.runtime.web import TRACEPARENT
 from gateway.auth import Authenticator, Identity
@@ -44,7 +44,7 @@ class SessionContext:
 
     settings: GatewaySettings
     hub: Hub
-    bus: Bus
+    requests: Requests
     authenticator: Authenticator
     rate_limiter: RateLimiter
     load_shedder: LoadShedder
@@ -167,6 +167,8 @@ class Session:
             self._context.hub.subscribe(self._socket, target)
         self._subscriptions.add(target)
         try:
+            # An owner's socket listens for all bookings of that owner.
+            await self._context.hub.listening(owner_topic(self._identity.subject), target)
             await self._snapshot(target, message)
         except HoldfastError:
             if new:
@@ -201,7 +203,7 @@ class Session:
         else:
             assert message.event_id is not None
             question = GetEvent(event_id=message.event_id, operator=identity.operator)
-        state: Json = await self._context.bus.ask(
+        state: Json = await self._context.requests.ask(
             question,
             message.booking_id or message.event_id,
             timeout_s=self._context.settings.answer_seconds,

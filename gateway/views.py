@@ -27,11 +27,11 @@ from common.contracts.messages import (
 )
 from common.contracts.statuses import CancelReason
 from common.runtime.web import TRACEPARENT, json_response, read_body
-from common.wiring import BUS, CLOCK
+from common.wiring import CLOCK
 from gateway.auth import Identity, issue_guest
 from gateway.bookings import BookingView, Json, redacted
 from gateway.conditions import etag, if_match
-from gateway.keys import IDENTITY, SETTINGS
+from gateway.keys import IDENTITY, REQUESTS, SETTINGS
 from gateway.operators import keyed_id, operator_request
 from gateway.requests import (
     AdminBookingsQuery,
@@ -47,7 +47,7 @@ from gateway.schemas import EventPatch, NewEvent, NewRefund
 
 async def ask(request: web.Request, message: Message, subject: object) -> Any:
     """The answer to `message`, as JSON. Raises the error that it is answered with, Timeout or Unavailable."""
-    return await request.app[BUS].ask(
+    return await request.app[REQUESTS].ask(
         message,
         subject,
         timeout_s=request.app[SETTINGS].answer_seconds,

@@ -13,12 +13,12 @@ from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
 from common.contracts.messages import CreateBooking, ItemRequest, RequestPayment
-from common.messaging.bus import Bus
+from common.messaging.registry import Registry
+from common.messaging.requests import Requests
 from common.runtime.web import TRACEPARENT, json_response
-from common.wiring import BUS
 from gateway.auth import Identity
 from gateway.bookings import BookingView
-from gateway.keys import BOOKING_SLOTS, IDENTITY, QUEUE_POSITIONS, SETTINGS, WAITERS
+from gateway.keys import BOOKING_SLOTS, IDENTITY, QUEUE_POSITIONS, REQUESTS, SETTINGS, WAITERS
 from gateway.requests import Preference, idempotency_key, preference, read
 from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking
 
@@ -71,10 +71,10 @@ class Waiter:
         final = self.booking is None or isinstance(self._error, IdempotencyKeyReused)
         return self._error if final else None
 
-    def ask(self, bus: Bus, command: CreateBooking, deadline: float, traceparent: str) -> None:
+    def ask(self, requests: Requests, command: CreateBooking, deadline: float, traceparent: str) -> None:
         """Publish `command`, and go on: the reply is heard like news."""
         timeout_s = deadline - asyncio.get_running_loop().time()
-        reply = bus.ask(command, command.booking_id, timeout_s=timeout_s, traceparent=traceparent)
+        reply = requests.ask(command, command.booking_id, timeout_s=timeout_s, traceparent=traceparent)
         hearing = self._hear_reply(reply, first=not self._asking)
         self._asking.append(asyncio.create_task(hearing, name="create booking"))
 
@@ -114,18 +114,21 @@ def replied(waiter: Waiter) -> bool:
 class Waiters:
     """The requests of this process that wait, by booking."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._waiters: dict[str, set[Waiter]] = {}
 
     @contextmanager
     def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
-        """One that hears of every change of the booking from now on, if it is `owner`'s."""
+        """One that hears of every change of the booking by what is asked from now on, if it is `owner`'s."""
         waiter = Waiter(owner)
+        self._registry.add(f"booking:{booking_id}")
         self._waiters.setdefault(booking_id, set()).add(waiter)
         try:
             yield waiter
         finally:
             waiter.close()
+            self._registry.remove(f"booking:{booking_id}")
             self._waiters[booking_id].discard(waiter)
             if not self._waiters[booking_id]:
                 del self._waiters[booking_id]
@@ -142,7 +145,7 @@ class Waiters:
 async def create_booking(request: web.Request) -> web.Response:
     """Wait for a first answer in one of the slots, then without one until there is something to pay."""
     app, identity = request.app, request[IDENTITY]
-    settings, bus, traceparent = app[SETTINGS], app[BUS], request[TRACEPARENT]
+    settings, requests, traceparent = app[SETTINGS], app[REQUESTS], request[TRACEPARENT]
     key = idempotency_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     command = _command(identity, key, await read(request, NewBooking))
@@ -151,11 +154,11 @@ async def create_booking(request: web.Request) -> web.Response:
         async with app[BOOKING_SLOTS].slot():
             payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
             first_by = min(now() + settings.republish_ms / 1000, seats_by)
-            waiter.ask(bus, command, seats_by, traceparent)
+            waiter.ask(requests, command, seats_by, traceparent)
             await waiter.until(known, first_by)
         if waiter.booking is None and first_by < seats_by:
             # Redis may have lost it. Both are answered alike, and the first reply is still good.
-            waiter.ask(bus, command, seats_by, traceparent)
+            waiter.ask(requests, command, seats_by, traceparent)
             await waiter.until(known, seats_by)
         await waiter.until(decided, payable_by)
         if waiter.booking is not None:
@@ -203,7 +206,7 @@ async def create_payment_intent(request: web.Request) -> web.Response:
     deadline = asyncio.get_running_loop().time() + wait_s
     message = RequestPayment(booking_id=body.booking_id, owner=owner, amount=body.amount, currency=body.currency)
     with app[WAITERS].waiter(str(body.booking_id), owner) as waiter:
-        reply = await app[BUS].ask(
+        reply = await app[REQUESTS].ask(
             message, body.booking_id, timeout_s=settings.answer_seconds, traceparent=request[TRACEPARENT]
         )
         waiter.hear(BookingView(reply))

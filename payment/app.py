@@ -14,16 +14,16 @@ from common.runtime.health import HEALTH
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
-    BUS,
     CLOCK,
     DATABASE,
+    PUBLISHER,
     REDIS,
     Context,
-    bus_context,
     clock_context,
     consumers_context,
     database_context,
     postgres_clock,
+    redis_context,
 )
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
@@ -49,7 +49,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
     app.router.add_post("/payment/webhook", receive)
     app.cleanup_ctx.extend(
         (
-            bus_context("payment", settings),
+            redis_context("payment", settings),
             database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
             clock_context,
             stripe_context(settings),
@@ -119,7 +119,7 @@ def handlers_context(settings: PaymentSettings) -> Context:
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )
-        batches = WebhookBatches(app[HANDLERS].events.take, app[BUS], metrics, settings.batch_max)
+        batches = WebhookBatches(app[HANDLERS].events.take, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(
             batches.apply,
             # Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres.
@@ -138,11 +138,11 @@ def reconciler_context(settings: PaymentSettings) -> Context:
     """What waits in the rows is asked for again, and Stripe's event list is compared with what was received."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        reconciler = PaymentReconciler(app[STORE], app[BUS], app[CLOCK])
+        reconciler = PaymentReconciler(app[STORE], app[PUBLISHER], app[CLOCK])
         catch_up = CatchUp(
             app[STORE],
             app[STRIPE],
-            app[BUS],
+            app[PUBLISHER],
             app[REDIS],
             app[CLOCK],
             settings.event_catch_up_seconds,

@@ -22,8 +22,8 @@ import structlog
 from redis.asyncio import Redis
 
 from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
-from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope, tell
+from common.messaging.publisher import Publisher
 from common.messaging.streams import oldest
 from common.runtime.background import repeat
 from common.runtime.backoff import Backoff
@@ -93,7 +93,7 @@ class CatchUp:
         self,
         store: Store,
         stripe: StripeApi,
-        bus: Bus,
+        bus: Publisher,
         redis: Redis,
         clock: Callable[[], datetime],
         every_s: float,

@@ -11,8 +11,8 @@ from datetime import datetime
 import structlog
 
 from common.contracts.messages import CloseStrayIntent, RefundPayment, SyncPayment
-from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope, tell
+from common.messaging.publisher import Publisher
 from common.runtime.reconciler import Reconciler
 from payment.handlers import drive
 from payment.reports import report
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class PaymentReconciler(Reconciler):
-    def __init__(self, store: Store, bus: Bus, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, bus: Publisher, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
         self._store = store
         self._bus = bus

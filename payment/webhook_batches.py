@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 
 from common.contracts.messages import PAYMENT_WEBHOOKS
-from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope
+from common.messaging.publisher import Publisher
 from common.messaging.reporting import Reporter
 from common.messaging.streams import Entry
 from common.runtime.outages import Away, RedisAway, log_away, said
@@ -52,7 +52,7 @@ class _Received:
 class WebhookBatches:
     """Applies events in batches of at most `batch_max`, one batch after the other, as the mailbox' handler does."""
 
-    def __init__(self, take_events: TakeEvents, bus: Bus, metrics: Metrics, batch_max: int) -> None:
+    def __init__(self, take_events: TakeEvents, bus: Publisher, metrics: Metrics, batch_max: int) -> None:
         self._take_events = take_events
         self._bus = bus
         self._report = Reporter(PAYMENT_WEBHOOKS, metrics)

@@ -70,6 +70,10 @@ class Message(Resource):
         """Its CloudEvents type."""
         return self.types[0]
 
+    def topics(self) -> tuple[str, ...]:
+        """Of news: what gateways listen for that want it."""
+        return ()
+
     @classmethod
     def of_json(cls, data: bytes) -> Self:
         """Raises ValidationError."""
@@ -407,12 +411,18 @@ class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
     owner: str
     booking: Booking
 
+    def topics(self) -> tuple[str, ...]:
+        return f"owner:{self.owner}", f"booking:{self.booking.id}"
+
 
 class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
     """The whole event, with how many seats are left; and as operators see it."""
 
     event: Event
     operators: OperatorsEvent | None = None
+
+    def topics(self) -> tuple[str, ...]:
+        return (f"event:{self.event.id}",)
 
 
 class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
@@ -425,3 +435,6 @@ class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
     places: tuple[tuple[int, datetime, UUID], ...]
     total: int
     interval_ms: int
+
+    def topics(self) -> tuple[str, ...]:
+        return ("queue",)

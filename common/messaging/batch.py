@@ -43,6 +43,8 @@ class Batch:
     started: float = 0.0
     # What follows from it, and its acknowledgement: to be sent as one step.
     step: Sequence[Command] = ()
+    # What is sent beside it, and may fail alone.
+    news: Sequence[Command] = ()
 
     def decode(self, stream: str, entries: Sequence[Entry], handlers: Handlers) -> None:
         for entry in entries:

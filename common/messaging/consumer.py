@@ -214,6 +214,7 @@ class Consumer:
             handled.step if handled else (),
             min(most or batch_max, batch_max) if reads else 0,
             block_ms if wait else 0,
+            handled.news if handled else (),
         )
         return reads
 
@@ -289,7 +290,7 @@ class Consumer:
         outcome = await self._handle(batch)
         if outcome is DONE:
             try:
-                await self._publisher.send(batch.step)
+                await self._publisher.send(batch.step, batch.news)
             except Exception as error:
                 return await self._dependencies.outcome_of(error)
             self._succeeded(batch)
@@ -310,7 +311,8 @@ class Consumer:
                 for handler, group in in_order(batch.deliveries, self._handlers):
                     follow.extend(await handler(group))
             acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
-            batch.step = (*self._publisher.commands(follow), *acknowledged)
+            step, batch.news = self._publisher.commands(follow)
+            batch.step = (*step, *acknowledged)
         except Exception as error:
             return await self._dependencies.outcome_of(error)
         return DONE

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -22,6 +23,7 @@ from common.messaging.redis import Command, acknowledges_and_deletes
 from common.messaging.scripts import COUNT_FAILURE, MOVE, REMOVE_IDLE, UNREAD
 from common.messaging.streams import Entry, Fields, dead_letters
 from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
+from common.runtime.outages import said
 
 # Characters of an error that are kept with a dead letter.
 DEAD_ERROR_MAX = 2000
@@ -38,6 +40,8 @@ WAIT_MAX_MS = 500
 LOOK_S = 0.4
 # Entries that nobody has read yet from which on all read: about half of the largest batch.
 HELP_FROM = 128
+log = structlog.get_logger()
+
 # After this a holder from whom the lease was seized has learned of it, and its last read is over.
 SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
 
@@ -86,9 +90,9 @@ class Mailbox:
         self._ack_and_delete = False
         # The unknown message that was looked at last; empty: begin with the first.
         self._looked_at = b""
-        # What was begun: how many answers the step has, how many entries are wanted and how long they are waited
-        # for, whether the read was sent with the step, and why nothing could be sent.
-        self._step_answers = 0
+        # What was begun: how many answers the step and its news have, how many entries are wanted and how long they
+        # are waited for, whether the read was sent with the step, and why nothing could be sent.
+        self._step_answers = self._news_answers = 0
         self._wanted = (0, 0)
         self._reading = self._renewing = False
         self._unsent: Exception | None = None
@@ -110,11 +114,12 @@ class Mailbox:
         await self.begin((), count, block_ms)
         return await self.entries()
 
-    async def begin(self, step: Sequence[Command], count: int, block_ms: int) -> None:
-        """Send `step`, and the read of up to `count` entries that are waited for up to `block_ms`: 0 is not at all.
-        Raises nothing: errors are those of `finish` and `entries`."""
+    async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
+        """Send `step`, `news` beside it, and the read of up to `count` entries, waited for up to `block_ms`: 0 is
+        not at all. Raises nothing: errors are those of `finish` and `entries`, and of news they are logged."""
         commands = list(transaction(step))
-        self._step_answers = len(commands)
+        self._step_answers, self._news_answers = len(commands), len(news)
+        commands += news
         self._wanted = count, block_ms
         self._unsent = None
         self._reading = False
@@ -132,8 +137,12 @@ class Mailbox:
         if self._unsent is not None:
             raise self._unsent
         number, self._step_answers = self._step_answers, 0
-        if number:
-            check(await self._connection.answers(number))
+        if number or self._news_answers:
+            answers = await self._connection.answers(number + self._news_answers)
+            for answer in answers[number:]:
+                if isinstance(answer, Exception):
+                    log.warning("news not published", mailbox=self.stream, error=said(answer))
+            check(answers[:number])
 
     async def entries(self) -> list[Entry]:
         """What the read has brought; without anything, the mailbox may have been made anew."""

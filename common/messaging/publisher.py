@@ -14,17 +14,58 @@ from redis.asyncio import Redis
 from common.contracts.messages import NOTIFICATIONS, Reply
 from common.messaging.connection import Connection, check, transaction
 from common.messaging.envelope import Envelope
-from common.messaging.redis import ANSWER_TIMEOUT_S, Command
+from common.messaging.redis import ANSWER_TIMEOUT_S, Argument, Command, Script
+from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, inbox_stream
 from common.runtime.outages import said
 
-# Notifications and replies are hints about what is in the database: these only bound Redis' memory.
+# News and replies are hints about what is in the database: these only bound Redis' memory.
 NOTIFICATIONS_MAXLEN = 100_000
-REPLIES_MAXLEN = 50_000
-REPLIES_TTL_S = 120
+INBOX_MAXLEN = 50_000
+INBOX_TTL_S = 120
+# How long gateways read `notifications` after a process of the release before has published there.
+UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
 # How long deferrable messages are kept, so that many of them leave, and are handled, together.
 DEFER_S = 0.25
+
+# Writes each piece of news to the inboxes of the gateways that listen for one of its topics, once. Of each, `items`
+# has the number of its topics, these, the number of its fields' parts, and these. For gateways of the release
+# before it goes to `notifications`, too, until the next release: the data is at hand here, so that it costs one
+# command more.
+_TELL = Script[int](
+    """
+local foreign = redis.call('GET', routed_last)
+foreign = foreign and redis.call('XRANGE', notifications, '(' .. foreign, '+', 'COUNT', 1)
+if foreign and #foreign > 0 then redis.call('SET', not_routed, 1, 'PX', unrouted_ms) end
+local listens = {}
+local at, added = 1, 0
+while items[at] do
+  local fields_at = at + items[at] + 1
+  local fields = {unpack(items, fields_at + 1, fields_at + items[fields_at])}
+  local told = {}
+  for each = at + 1, fields_at - 1 do
+    local topic = listeners .. items[each]
+    for _, gateway in ipairs(redis.call('SMEMBERS', topic)) do
+      if listens[gateway] == nil then listens[gateway] = redis.call('EXISTS', listening .. gateway) == 1 end
+      if not listens[gateway] then
+        redis.call('SREM', topic, gateway)
+      elseif not told[gateway] then
+        told[gateway] = true
+        redis.call('XADD', inbox .. gateway, 'MAXLEN', '~', inbox_max, '*', unpack(fields))
+        added = added + 1
+      end
+    end
+  end
+  local last = redis.call('XADD', notifications, 'MAXLEN', '~', notifications_max, '*', unpack(fields))
+  redis.call('SET', routed_last, last)
+  at = fields_at + items[fields_at] + 1
+end
+return added
+""",
+    keys="listeners listening inbox notifications routed_last not_routed",
+    args="unrouted_ms inbox_max notifications_max *items",
+)
 
 log = structlog.get_logger()
 
@@ -53,15 +94,21 @@ class Publisher:
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
         """Returns when Redis has all of them. Raises RedisAway: some may be there then. Deferrable ones leave a
         little later, and are lost when they cannot."""
-        commands = self.commands(envelopes)
-        if commands:
-            await self._enqueue(commands)
+        step, news = self.commands(envelopes)
+        if step or news:
+            await self.enqueue([*step, *news])
 
-    def commands(self, envelopes: Iterable[Envelope]) -> list[Command]:
-        """What publishes these messages, but for those that leave a little later."""
+    def commands(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
+        """What publishes these messages, but for those that leave a little later; and, apart, what publishes
+        the news among them."""
         commands: list[Command] = []
+        news: list[Argument] = []
         replies: set[str] = set()
         for envelope in envelopes:
+            if envelope.stream == NOTIFICATIONS:
+                topics, fields = envelope.message.topics(), envelope.fields(self._source)
+                news += (len(topics), *topics, 2 * len(fields), *chain.from_iterable(fields.items()))
+                continue
             # Encoded here, so that an unencodable message fails only its own publisher.
             addition = self._addition(envelope)
             if envelope.message.patient:
@@ -71,18 +118,21 @@ class Publisher:
             if isinstance(envelope.message, Reply):
                 replies.add(envelope.stream)
         # A gateway that is gone leaves nothing behind for long.
-        commands += (("EXPIRE", stream, REPLIES_TTL_S) for stream in replies)
+        commands += (("EXPIRE", stream, INBOX_TTL_S) for stream in replies)
         if self._deferred and self._leaving is None:
             self._leaving = asyncio.get_running_loop().call_later(DEFER_S, self._let_leave)
-        return commands
+        return commands, [self._tell(news)] if news else []
 
-    async def send(self, step: Sequence[Command]) -> None:
+    async def send(self, step: Sequence[Command], news: Sequence[Command] = ()) -> None:
         """Returns when all of `step` is done, in one transaction. Raises the error with which it was refused, or
-        RedisAway when it is not known whether it was done."""
+        RedisAway when it is not known whether it was done. `news` is sent beside it, and its errors are logged."""
+        if news:
+            self.enqueue(news).add_done_callback(lost)
         if step:
-            await self._enqueue(transaction(step))
+            await self.enqueue(transaction(step))
 
-    def _enqueue(self, commands: Sequence[Command]) -> asyncio.Future[None]:
+    def enqueue(self, commands: Sequence[Command]) -> asyncio.Future[None]:
+        """Done when Redis has done all of them; what is enqueued before arrives before."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(_Sending(commands, done))
         if self._flushing is None or self._flushing.done():
@@ -92,8 +142,8 @@ class Publisher:
     def _let_leave(self) -> asyncio.Future[None]:
         self._leaving = None
         commands, self._deferred = self._deferred, []
-        done = self._enqueue(commands)
-        done.add_done_callback(_lost)
+        done = self.enqueue(commands)
+        done.add_done_callback(lost)
         return done
 
     async def flush(self) -> None:
@@ -140,12 +190,23 @@ class Publisher:
 
     def _addition(self, envelope: Envelope) -> Command:
         fields = envelope.fields(self._source)
-        bound: Command = ()
-        if envelope.stream == NOTIFICATIONS:
-            bound = ("MAXLEN", "~", NOTIFICATIONS_MAXLEN)
-        elif isinstance(envelope.message, Reply):
-            bound = ("MAXLEN", "~", REPLIES_MAXLEN)
+        bound: Command = ("MAXLEN", "~", INBOX_MAXLEN) if isinstance(envelope.message, Reply) else ()
         return ("XADD", envelope.stream, *bound, "*", *chain.from_iterable(fields.items()))
+
+    @staticmethod
+    def _tell(news: Sequence[Argument]) -> Command:
+        return _TELL.command(
+            listeners=LISTENERS,
+            listening=LISTENING,
+            inbox=inbox_stream(""),
+            notifications=NOTIFICATIONS,
+            routed_last=ROUTED_LAST,
+            not_routed=ROUTED_NOT,
+            unrouted_ms=UNROUTED_MS,
+            inbox_max=INBOX_MAXLEN,
+            notifications_max=NOTIFICATIONS_MAXLEN,
+            items=news,
+        )
 
 
 def _resolve(done: asyncio.Future[None], error: BaseException | None = None) -> None:
@@ -159,6 +220,7 @@ def _resolve(done: asyncio.Future[None], error: BaseException | None = None) -> 
         done.cancel()
 
 
-def _lost(sent: asyncio.Future[None]) -> None:
+def lost(sent: asyncio.Future[None]) -> None:
+    """Log that hints were lost: what they say is in the database."""
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        log.debug("deferred messages lost", error=said(error))
+        log.warning("not published", error=said(error))

@@ -141,11 +141,15 @@ class Script(Generic[R]):
         self._keys, self._args = keys.split(), [name.removeprefix("*") for name in args.split()]
         self._rest = "*" in args
         values = [f"ARGV[{number}]" for number in range(1, len(self._args) + 1)]
+        rest = ""
         if self._rest:
-            values[-1] = f"{{unpack(ARGV, {len(values)})}}"
+            # Not by unpack, which has room for some thousands only.
+            before = len(values) - 1
+            rest = f"for each = 1, #ARGV - {before} do {self._args[-1]}[each] = ARGV[each + {before}] end\n"
+            values[-1] = "{}"
         names = ", ".join((*self._keys, *self._args))
         values = [*(f"KEYS[{number}]" for number in range(1, len(self._keys) + 1)), *values]
-        self._source = f"local {names} = {', '.join(values)}\n{source}"
+        self._source = f"local {names} = {', '.join(values)}\n{rest}{source}"
         self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     def command(self, **values: Argument | Iterable[Argument]) -> Command:

@@ -10,6 +10,14 @@ from redis.asyncio import Redis
 
 Fields = dict[bytes, bytes]
 
+# What gateways listen for (see registry.py): by topic, the gateways; by gateway, that it is there.
+LISTENERS = "listeners:"
+LISTENING = "listening:"
+# The last entry of `notifications` that a process has added which routes news, and, for a while, that there were
+# others in between. The next release drops both with that stream.
+ROUTED_LAST = "notifications:routed"
+ROUTED_NOT = "notifications:unrouted"
+
 
 class Entry(NamedTuple):
     """One stream entry as Redis gave it. `reclaimed`: another consumer had it before."""
@@ -22,6 +30,11 @@ class Entry(NamedTuple):
 def dead_letters(stream: str) -> str:
     """The stream that keeps what `stream`'s consumers could not handle."""
     return f"dead:{stream}"
+
+
+def inbox_stream(gateway: str) -> str:
+    """Where a gateway reads its replies and its news."""
+    return f"inbox:{gateway}"
 
 
 async def replay(redis: Redis, stream: str, ids: Sequence[bytes | str]) -> int:

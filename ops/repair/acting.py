@@ -11,8 +11,8 @@ import asyncpg
 from redis.asyncio import Redis
 
 from common.contracts.messages import PAYMENT_COMMANDS, SyncPayment
-from common.messaging.bus import Bus
 from common.messaging.envelope import tell
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import lengths
 from common.runtime.outages import Away
@@ -54,7 +54,7 @@ async def ask_payment(redis_url: str, acts: Sequence[Act], done: Callable[[int],
     """Publish what payment is to look at, part by part; `done` hears how many. Raises StartError when Redis is
     away, or nobody takes anything."""
     redis = connect(redis_url)
-    bus = Bus(redis, source="/holdfast/repair", instance="holdfast-repair")
+    bus = Publisher(redis, source="/holdfast/repair")
     try:
         for start in range(0, len(acts), CHUNK):
             part = acts[start : start + CHUNK]

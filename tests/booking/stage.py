@@ -35,8 +35,8 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
-from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
@@ -131,7 +131,7 @@ def report(
 class Stage:
     database: Database
     redis: Redis
-    bus: Bus
+    bus: Publisher
     store: Store
     availability: Availability
     handlers: BookingHandlers
@@ -145,7 +145,7 @@ class Stage:
     @classmethod
     def build(cls, database: Database, redis: Redis, memory_max: int = 100, clock: Clock | None = None) -> Stage:
         clock, metrics = clock or Clock(), Metrics()
-        bus = Bus(redis, source="/booking/test", instance="test")
+        bus = Publisher(redis, source="/booking/test")
         store = Store(database, memory_max, metrics)
         availability = Availability(store, bus, redis, 0)
         unit = partial(UnitOfWork, store, availability)

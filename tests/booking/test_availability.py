@@ -8,7 +8,7 @@ import pytest
 
 from booking.availability import Availability
 from common.contracts.messages import EventChanged
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.runtime.outages import RedisAway
 from tests.booking.stage import Stage
 from tests.common.stage import until
@@ -74,7 +74,7 @@ async def test_what_was_claimed_and_not_published_is_published_later(
         async def refuse(*_: object) -> None:
             raise RedisAway("made up")
 
-        broken.setattr(Bus, "publish", refuse)
+        broken.setattr(Publisher, "publish", refuse)
         with pytest.raises(RedisAway):
             await dies.run_once()
 

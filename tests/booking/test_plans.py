@@ -12,7 +12,7 @@ from booking.booking_rows import TAKE_DUE
 from booking.event_rows import EVENT_PAGE
 from booking.reconciler import BookingReconciler
 from booking.repository import NEXT_DUE, TAKE_DUE_EVENTS, Store
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
 from tests.booking.stage import TERMS, Stage
@@ -126,7 +126,7 @@ class OnlyLooks(Store):
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
     store, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
-    bus = Bus(nowhere, source="/booking/test", instance="test")
+    bus = Publisher(nowhere, source="/booking/test")
     reconciler = BookingReconciler(store, many.unit, many.availability, bus, nowhere, many.clock, TERMS)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()

@@ -18,11 +18,12 @@ from common.contracts.messages import (
     PaymentReportApplied,
     SyncPayment,
 )
-from common.messaging.bus import Bus
 from common.messaging.consumer import Consumer, Subscription
 from common.messaging.envelope import Delivery, Envelope, decode, tell
 from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import writable
+from common.messaging.requests import Requests
 from common.messaging.streams import Entry, dead_letters
 from common.runtime.health import Health
 from common.runtime.outages import DatabaseAway
@@ -122,7 +123,8 @@ class Stage:
     def __init__(self, redis: Redis, blocking: Redis) -> None:
         self.redis = redis
         self.blocking = blocking
-        self.bus = Bus(redis, source="/test/one", instance="one")
+        self.bus = Publisher(redis, source="/test/one")
+        self.requests = Requests(self.bus, "one")
         self.metrics = Metrics()
         self.health = Health()
         self.database = Database()

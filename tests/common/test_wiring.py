@@ -19,7 +19,14 @@ from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR
 from common.runtime.telemetry import METRICS, SAMPLERS
 from common.runtime.web import new_app
-from common.wiring import BUS, bus_context, clock_context, consumers_context, database_context, postgres_clock
+from common.wiring import (
+    PUBLISHER,
+    clock_context,
+    consumers_context,
+    database_context,
+    postgres_clock,
+    redis_context,
+)
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, Recorder, Stage, sync, until
 
@@ -31,7 +38,7 @@ async def process(redis_url: str, database_url: str, handler: Recorder) -> Async
     postgres_clock(app, settings, time.time)
     app.cleanup_ctx.extend(
         (
-            bus_context("payment", settings),
+            redis_context("payment", settings),
             database_context("payment", settings, database_url, 2),
             clock_context,
             consumers_context("payment", settings, lambda _: [Subscription(STREAM, {SyncPayment: handler})]),
@@ -70,7 +77,7 @@ async def test_an_actors_process_reads_handles_and_says_how_it_is(
     handler = Recorder(act)
     async with process(redis_url, database_url, handler) as app:
         await until(lambda: ready(app))
-        await app[BUS].publish([sent := sync()])
+        await app[PUBLISHER].publish([sent := sync()])
         await begun.wait()
         await stage.redis.xadd(unknown_messages(STREAM), {"type": "of_a_newer_release"}, id="1000-0")
         await sample(app)

@@ -17,10 +17,10 @@ from redis.asyncio import Redis
 
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
 from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
-from common.messaging.bus import Bus
 from common.messaging.consumer import Consumer, Subscription, run_all
 from common.messaging.envelope import Delivery, Envelope, answer, tell
 from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.health import Gate
 from common.runtime.settings import ActorSettings, load
@@ -74,7 +74,7 @@ class ScriptedBooking:
     def __init__(self, redis_url: str) -> None:
         self._settings = ActorSettings(redis_url=redis_url, block_ms=20)
         self._redis = connect(redis_url)
-        self.bus = Bus(self._redis, source="/booking/test", instance="booking-test")
+        self.bus = Publisher(self._redis, source="/booking/test")
         self._answers: dict[type[Message], Answer] = {}
         self._news = asyncio.Condition()
         self.received: list[Delivery] = []

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from stripe import StripeClient
 
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.postgres.database import Database, open_database
 from common.runtime.health import Gate
@@ -106,7 +106,7 @@ def build_stage(
     clock = Clock()
     pacer = Pacer(redis, key="stripe:turns:test", per_second=5000)
     stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
-    bus = Bus(redis, source="/payment/test", instance="test")
+    bus = Publisher(redis, source="/payment/test")
     metrics = Metrics()
     store = Store(database, memory_max, metrics)
     lost = LostRows(store, stripe, clock, metrics.orphans, ORPHANS, ASKING_S)

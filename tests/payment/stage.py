@@ -23,8 +23,8 @@ from common.contracts.messages import (
     StripeEventReceived,
     SyncPayment,
 )
-from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.health import Gate
@@ -109,7 +109,7 @@ def booking(amount: int = 5000) -> Booking:
 @dataclass
 class Stage:
     database: Database
-    bus: Bus
+    bus: Publisher
     store: Store
     handlers: PaymentHandlers
     stripe: StripeApi

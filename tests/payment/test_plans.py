@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
-from common.messaging.bus import Bus
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
 from payment.reconciler import PaymentReconciler
@@ -123,7 +123,7 @@ class OnlyLooks(Store):
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
     """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
     repository, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
-    reconciler = PaymentReconciler(repository, Bus(nowhere, source="/payment/test", instance="test"), many.clock)
+    reconciler = PaymentReconciler(repository, Publisher(nowhere, source="/payment/test"), many.clock)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 

@@ -18,8 +18,8 @@ from common.contracts.messages import (
     PaymentReportApplied,
     RefundPayment,
 )
-from common.messaging.bus import Bus
 from common.messaging.envelope import decode
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
 from common.runtime.health import Gate
@@ -141,7 +141,7 @@ async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> Non
             looks.put_nowait(None)
             return stage.clock()
 
-    bus = Bus(away, source="/payment/test", instance="test")
+    bus = Publisher(away, source="/payment/test")
     reconciler = PaymentReconciler(Watched(stage.database, 0, stage.metrics), bus, stage.clock)
     running = asyncio.create_task(reconciler.run(Gate("reconciler")))
     for _ in range(3):

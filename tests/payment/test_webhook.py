@@ -7,7 +7,7 @@ import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import orjson
@@ -20,7 +20,6 @@ from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS
 from common.messaging.envelope import Delivery, decode, tell
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
-from common.messaging.tail import Tail
 from common.runtime.settings import load
 from ops.postgres import Postgres
 from payment.app import build_app
@@ -296,15 +295,13 @@ class Reports:
 
     def __init__(self, redis_url: str) -> None:
         self._redis = connect(redis_url, blocking_ms=5000)
-        self._tail = Tail(self._redis, (BOOKING_PAYMENTS,))
-        self._tail._last[BOOKING_PAYMENTS] = "0-0"
-        self._found: list[tuple[str, Entry]] = []
+        self._last = b"0-0"
 
     async def next(self) -> Delivery:
-        while not self._found:
-            self._found = await self._tail.read(10, 5000)
-        stream, entry = self._found.pop(0)
-        return decode(stream, entry)
+        ((stream, ((self._last, fields),)),) = cast(
+            Any, await self._redis.xread({BOOKING_PAYMENTS: self._last}, count=1, block=5000)
+        )
+        return decode(stream.decode(), Entry(self._last, fields))
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -17,8 +17,8 @@ from common.contracts.messages import (
     PaymentReportApplied,
     StripeEventReceived,
 )
-from common.messaging.bus import Bus
 from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.outages import RedisAway
 from payment import webhook_batches
@@ -154,7 +154,7 @@ async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
 ) -> None:
     monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
     nowhere = connect("redis://127.0.0.1:1/0")
-    batches = WebhookBatches(held.take_events, Bus(nowhere, source="/t", instance="t"), stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(held.take_events, Publisher(nowhere, source="/t"), stage.metrics, BATCH_MAX)
     results = await asyncio.gather(*start(batches, event(1), event(2)), return_exceptions=True)
     assert [type(each) for each in results] == [RedisAway, RedisAway]
     with pytest.raises(RedisAway):
@@ -173,7 +173,7 @@ async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     await stage.pay(made.payment.intent_id)
     (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
     nowhere = connect("redis://127.0.0.1:1/0")
-    bus = Bus(nowhere, source="/t", instance="t")
+    bus = Publisher(nowhere, source="/t")
     batches = WebhookBatches(stage.handlers.events.take, bus, stage.metrics, BATCH_MAX)
     await apply(batches, envelope(paid))
     await batches.close()

@@ -20,8 +20,8 @@ from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging import consumer
-from common.messaging.bus import Bus
 from common.messaging.envelope import Envelope
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.supervisor import heed_cancel
 from common.runtime.web import new_app
@@ -209,7 +209,7 @@ async def stand_in(redis_url: str) -> AsyncIterator[str]:
     event goes to the mailbox, where the actors race for it."""
     redis = connect(redis_url)
     door = new_app()
-    bus = Bus(redis, source="/payment/door", instance="door")
+    bus = Publisher(redis, source="/payment/door")
 
     async def to_mailbox(message: Envelope, _: object) -> None:
         await bus.publish([message])

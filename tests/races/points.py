@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -11,7 +11,6 @@ from unittest.mock import patch
 from common.messaging.envelope import Envelope
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
-from common.messaging.redis import Command
 from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime import reconciler
@@ -31,9 +30,9 @@ def pointed() -> Iterator[None]:
     publish, send = Publisher.publish, Publisher.send
     transaction, ask = Database.transaction, StripeApi._ask
 
-    async def pointed_begin(self: Mailbox, step: Sequence[Command], count: int, block_ms: int) -> None:
+    async def pointed_begin(self: Mailbox, *args: Any) -> None:
         self._next_claim = min(self._next_claim, time.monotonic() + CLAIM_S)
-        await begin(self, step, count, block_ms)
+        await begin(self, *args)
 
     async def pointed_finish(self: Mailbox) -> None:
         await finish(self)
@@ -55,8 +54,8 @@ def pointed() -> Iterator[None]:
         await publish(self, envelopes)
         await reach(Point.PUBLISHED)
 
-    async def pointed_send(self: Publisher, step: Sequence[Command]) -> None:
-        await send(self, step)
+    async def pointed_send(self: Publisher, *args: Any) -> None:
+        await send(self, *args)
         await reach(Point.ACKNOWLEDGED)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from common.contracts.ids import booking_id
 from common.contracts.messages import CancelBooking, CreateBooking, CreateEvent, ItemRequest, Message
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason
-from common.messaging.bus import Bus
+from common.messaging.requests import Requests
 from ops.audit.command import examine
 from tests.booking.stage import new_event
 from tests.races.fleet import Fleet
@@ -37,7 +37,7 @@ class Round:
 
     plan: Plan
     fleet: Fleet
-    bus: Bus
+    bus: Requests
     totals: Counter[str]
     event: CreateEvent = field(init=False)
     rows: dict[UUID, Any] = field(default_factory=dict)

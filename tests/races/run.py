@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from common.messaging.bus import Bus
+from common.messaging.listener import Listener
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
+from common.messaging.registry import Registry
+from common.messaging.requests import Requests
 from common.runtime.health import Gate
 from tests.races.fleet import Fleet
 from tests.races.plan import draw
@@ -43,20 +46,21 @@ class RoundFailed(AssertionError):
 
 
 @asynccontextmanager
-async def open_bus(redis_url: str) -> AsyncIterator[Bus]:
+async def open_bus(redis_url: str) -> AsyncIterator[Requests]:
     """Asks as a gateway does."""
-    redis, blocking = connect(redis_url), connect(redis_url, blocking_ms=BLOCK_MS)
-    bus = Bus(redis, source="/races", instance="races")
+    redis = connect(redis_url)
+    publisher = Publisher(redis, source="/races")
+    requests = Requests(publisher, "races")
+    registry = Registry(redis, publisher, "races")
+    listener = Listener(redis, "races", registry, requests, lambda *_: None, lambda _: None)
     gate = Gate("races")
-    listening = asyncio.create_task(
-        bus.listen(blocking, lambda *_: None, lambda: None, block_ms=BLOCK_MS, gate=gate), name="listen"
-    )
+    listening = asyncio.create_task(listener.run(gate, block_ms=BLOCK_MS), name="listen")
     await gate.opened.wait()
-    yield bus
+    yield requests
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    for client in (blocking, redis):
-        await client.aclose()
+    await publisher.close()
+    await redis.aclose()
 
 
 async def play(

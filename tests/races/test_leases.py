@@ -25,7 +25,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason
-from common.messaging.bus import Bus
+from common.messaging.requests import Requests
 from ops.audit.command import examine
 from tests.booking.stage import new_event
 from tests.common.stage import until
@@ -47,7 +47,7 @@ class Scene:
     """One event with one seat, and customers who want it."""
 
     fleet: InProcess
-    bus: Bus
+    bus: Requests
     event: CreateEvent
     started: datetime
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from common.contracts.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
-from common.messaging.bus import Bus
 from common.messaging.mailbox import LEASE_MS
+from common.messaging.requests import Requests
 from ops.audit.command import examine
 from ops.child import Child
 from tests.booking.stage import new_event
@@ -62,7 +62,7 @@ async def states(processes: Processes, event: CreateEvent) -> set[tuple[Any, ...
     return {(row["id"], row["status"], row["payment"], row["intent_id"], row["version"]) for row in rows}
 
 
-async def ask_all(processes: Processes, bus: Bus) -> tuple[CreateEvent, list[asyncio.Task[Any]]]:
+async def ask_all(processes: Processes, bus: Requests) -> tuple[CreateEvent, list[asyncio.Task[Any]]]:
     """Clients after the seats of a new event, all at once."""
     event = new_event(SEATS_FREE)
     await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
@@ -76,7 +76,7 @@ async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Tas
     await processes.place.at_rest(event.event_id)
 
 
-async def reads_on(processes: Processes, bus: Bus, mailbox: str, child: Child) -> None:
+async def reads_on(processes: Processes, bus: Requests, mailbox: str, child: Child) -> None:
     """It is given the turn and new work until it has taken some: then it is through with the old."""
     redis, began = processes.place.redis, time.monotonic()
     async with asyncio.timeout(2 * ANSWER_S):

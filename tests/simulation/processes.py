@@ -31,10 +31,10 @@ from common.contracts.messages import (
     PAYMENT_WEBHOOKS,
 )
 from common.messaging.batch import Handlers
-from common.messaging.bus import Bus
 from common.messaging.connection import Connection
 from common.messaging.consumer import Consumer, Subscription
 from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.runtime.clock import Clock, Reading
 from common.runtime.health import Gate
 from common.runtime.outages import Away
@@ -105,7 +105,7 @@ class ActorProcess(Process, ABC):
         self._settings = settings
         self._database = database
         self.redis = cast(Redis, world.redis)
-        self.bus = Bus(self.redis, source=f"/{name}", instance=name)
+        self.bus = Publisher(self.redis, source=f"/{name}")
         self.bus._connection = cast(Connection, SimulatedConnection(world.redis))
         self.settling = False
         # The one message type that the release before does not know, where this is a process of it.

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, cast
 
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging import mailbox
@@ -78,7 +78,7 @@ class SimulatedRedis:
 
     def add(self, stream: str, encoded: Fields) -> None:
         """XADD, and what may become of it."""
-        if stream == NOTIFICATIONS or stream.startswith("replies:"):
+        if stream == NOTIFICATIONS or stream.startswith(("replies:", "inbox:")):
             self._heard(decode(stream, Entry(b"0-0", encoded)).envelope)
             return
         told = f"{encoded[b'type'].decode()} {encoded[b'subject'].decode()} -> {stream}"
@@ -170,6 +170,8 @@ class SimulatedRedis:
             if command[0] == "XADD":
                 parts = [_bytes(part) for part in command[command.index("*") + 1 :]]
                 additions.append((str(command[1]), dict(zip(parts[::2], parts[1::2], strict=True))))
+            elif command[0] == "EVAL":  # news
+                additions += [(NOTIFICATIONS, fields) for fields in _news(command)]
             elif command[0] == "XACKDEL":
                 finished += [(str(command[1]), _bytes(id)) for id in command[command.index("IDS") + 2 :]]
         if not additions and not finished:
@@ -254,11 +256,11 @@ class SimulatedMailbox:
     async def create(self) -> None:
         self._redis.check()
 
-    async def begin(self, step: Sequence[Command], count: int, block_ms: int) -> None:
+    async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
         self._wanted = count, block_ms
         self._lost = None
         try:
-            await self._redis.execute(step)
+            await self._redis.execute([*step, *news])
         except RedisAway as away:
             self._lost = away
 
@@ -322,6 +324,19 @@ class SimulatedMailbox:
 
     async def close(self) -> None:
         return None
+
+
+def _news(command: Command) -> list[Fields]:
+    """The entries that `Publisher.commands` has the script add; see there."""
+    items = list(command[3 + cast(int, command[2]) + 3 :])
+    found: list[Fields] = []
+    while items:
+        topics = cast(int, items[0])
+        size = cast(int, items[topics + 1])
+        parts = [_bytes(part) for part in items[topics + 2 : topics + 2 + size]]
+        found.append(dict(zip(parts[::2], parts[1::2], strict=True)))
+        del items[: topics + 2 + size]
+    return found
 
 
 def encoded(fields: Mapping[str, str | bytes]) -> Fields:

@@ -3,84 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, Timeout, Unavailable
 from common.contracts.messages import (
     BOOKING_QUERIES,
     NOTIFICATIONS,
-    BookingChanged,
-    GetEvent,
-    Message,
     Reply,
     SyncPayment,
 )
 from common.contracts.resources import Booking
-from common.messaging import bus as bus_module
 from common.messaging import publisher
-from common.messaging.bus import Bus, replies_stream
 from common.messaging.envelope import Delivery, Envelope, answer, decode, tell
+from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
-from common.messaging.streams import Entry
-from common.messaging.tail import Tail
-from common.runtime.health import Gate
+from common.messaging.streams import Entry, inbox_stream
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
-from tests.common.examples import EXAMPLES
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
-
-CHANGED = cast(BookingChanged, EXAMPLES[BookingChanged])
-
-
-def changed(version: int = 1) -> Envelope:
-    booking = CHANGED.booking.model_copy(update={"version": version})
-    return tell(CHANGED.model_copy(update={"booking": booking}), booking.id)
-
-
-class Listener:
-    """A process that listens, and notes what it is notified of."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.bus = stage.bus
-        self.stage = stage
-        self.gate = Gate("notifications")
-        self.heard: list[Message] = []
-        self.missed = asyncio.Event()
-
-    def hear(self, kind: type[Message], data: bytes) -> None:
-        self.heard.append(kind.of_json(data))
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Listener]:
-        task = asyncio.create_task(
-            self.bus.listen(self.stage.blocking, self.hear, self.missed.set, block_ms=20, gate=self.gate)
-        )
-        try:
-            await self.gate.opened.wait()
-            yield self
-        finally:
-            while not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=0.1)
-
-
-async def question(stage: Stage) -> Delivery:
-    """The next question in the mailbox of questions."""
-    await until(lambda: stage.redis.xlen(BOOKING_QUERIES))
-    (entry,) = await stage.entries(BOOKING_QUERIES)
-    await stage.redis.xdel(BOOKING_QUERIES, entry.id)
-    return decode(BOOKING_QUERIES, entry)
-
-
-def ask(stage: Stage, timeout_s: float = 10) -> asyncio.Task[Any]:
-    return asyncio.create_task(stage.bus.ask(GetEvent(event_id=uuid4()), "event", timeout_s=timeout_s))
+from tests.common.test_listener import CHANGED, Listener, ask, changed, question
 
 
 async def test_publish_returns_when_redis_has_it(stage: Stage) -> None:
@@ -90,7 +36,7 @@ async def test_publish_returns_when_redis_has_it(stage: Stage) -> None:
 
 
 async def test_publishing_nothing_asks_nothing() -> None:
-    await Bus(cast(Redis, None), source="/x", instance="x").publish([])
+    await Publisher(cast(Redis, None), source="/x").publish([])
 
 
 async def test_messages_keep_their_order(stage: Stage) -> None:
@@ -105,7 +51,7 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
     async with server.serving() as url:
         client = connect(url)
         pipelines: list[int] = []
-        bus = Bus(client, source="/x", instance="x")
+        bus = Publisher(client, source="/x")
         send = bus._send
 
         async def counting(sending: Any) -> None:
@@ -127,7 +73,7 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
 async def test_an_error_reaches_every_publisher() -> None:
     async with FakeRedis(lambda _: None).serving() as url:
         client = connect(url)
-        bus = Bus(client, source="/x", instance="x")
+        bus = Publisher(client, source="/x")
         results = await asyncio.gather(*(bus.publish([sync()]) for _ in range(5)), return_exceptions=True)
         await client.aclose()
     assert [isinstance(result, RedisAway) for result in results] == [True] * 5
@@ -148,7 +94,7 @@ async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
     """The bus bounds a pipeline as a whole: its client sets no timers."""
     monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_S", 0.2)
     client = connect(own_redis.url, timed=False)
-    bus = Bus(client, source="/x", instance="x")
+    bus = Publisher(client, source="/x")
     await bus.publish([sync()])
     own_redis.pause()
     try:
@@ -184,7 +130,7 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
     sending = asyncio.create_task(stage.bus.publish([first]))
     await begun.wait()
     with pytest.raises(Unavailable):
-        await stage.bus.ask(SyncPayment(booking_id=uuid4()), "x", timeout_s=0.01)
+        await stage.requests.ask(SyncPayment(booking_id=uuid4()), "x", timeout_s=0.01)
     release.set()
     await sending
     await until(lambda: stage.bus._flushing is not None and stage.bus._flushing.done())
@@ -243,7 +189,7 @@ async def test_without_an_answer_in_time_it_is_a_timeout_and_a_late_one_is_passe
         await stage.bus.publish(answer(asked, "late"))
         await stage.bus.publish([changed()])
         await until(lambda: listener.heard)
-    assert stage.bus._asked == {}
+    assert stage.requests._asked == {}
 
 
 async def test_a_question_that_cannot_be_sent_is_unavailable(
@@ -252,132 +198,11 @@ async def test_a_question_that_cannot_be_sent_is_unavailable(
     await own_redis.stop()
     with pytest.raises(Unavailable):
         await ask(own_stage)
-    assert own_stage.bus._asked == {}
+    assert own_stage.requests._asked == {}
 
 
 async def test_what_is_no_question_is_not_answered(stage: Stage) -> None:
     assert tuple(answer(Delivery(Entry(b"1-1", {}), sync()), "anything")) == ()
-
-
-async def test_everybody_hears_notifications(stage: Stage) -> None:
-    async with Listener(stage).listening() as one, Listener(stage).listening() as two:
-        await stage.bus.publish([sent := changed()])
-        await until(lambda: one.heard and two.heard)
-    assert one.heard == two.heard == [sent.message]
-
-
-async def test_what_was_told_before_is_not_heard(stage: Stage) -> None:
-    await stage.bus.publish([changed()])
-    async with Listener(stage).listening() as listener:
-        await stage.bus.publish([late := changed(2)])
-        await until(lambda: listener.heard)
-    assert listener.heard == [late.message]
-
-
-async def test_what_is_no_notification_is_passed_over(stage: Stage) -> None:
-    async with Listener(stage).listening() as listener:
-        await stage.redis.xadd(NOTIFICATIONS, {"hello": "world"})
-        await stage.redis.xadd(replies_stream("one"), {"type": "reply", "data": "[]"})
-        await stage.bus.publish([sent := changed()])
-        await until(lambda: listener.heard)
-    assert listener.heard == [sent.message]
-
-
-async def test_news_of_a_newer_release_is_passed_over_quietly(stage: Stage) -> None:
-    async with Listener(stage).listening() as listener:
-        with capture_logs() as logs:
-            for stream in (NOTIFICATIONS, replies_stream("one")):
-                await stage.redis.xadd(stream, {"type": "of_a_newer_release", "data": "x"})
-            await stage.bus.publish([sent := changed()])
-            await until(lambda: listener.heard)
-    assert (listener.heard, logs) == ([sent.message], [])
-
-
-async def test_a_listener_of_a_replica_is_not_ready(own_stage: Stage) -> None:
-    """Also where its reads are answered: what is written to the primary may never come there."""
-    async with Listener(own_stage).listening() as listener:
-        await until(lambda: listener.gate.reason is None)
-        await own_stage.redis.replicaof("127.0.0.1", 1)
-        await until(lambda: "READONLY" in str(listener.gate.reason))
-        await own_stage.redis.replicaof("NO", "ONE")
-        await own_stage.bus.publish([sent := changed()])
-        await until(lambda: listener.gate.reason is None)
-        await until(lambda: listener.heard)
-    assert listener.heard == [sent.message]
-
-
-async def test_listening_goes_on_after_a_restart_of_redis(own_stage: Stage, own_redis: RedisServer) -> None:
-    async with Listener(own_stage).listening() as listener:
-        await own_stage.bus.publish([before := changed(1)])
-        await until(lambda: listener.heard)
-        await own_redis.stop()
-        await until(lambda: listener.gate.reason is not None)
-        await own_redis.start()
-        await own_stage.bus.publish([after := changed(2)])
-        await until(lambda: len(listener.heard) == 2)
-        await until(lambda: listener.gate.reason is None)
-        asking = ask(own_stage)
-        await own_stage.bus.publish(answer(await question(own_stage), "answered"))
-        assert await asking == "answered"
-    assert listener.heard == [before.message, after.message]
-
-
-async def test_listening_goes_on_though_redis_lost_everything(stage: Stage) -> None:
-    async with Listener(stage).listening() as listener:
-        before, after, third = (changed(version) for version in range(3))
-        # By a clock that was ahead of the one that Redis has now.
-        await stage.redis.xadd(NOTIFICATIONS, before.fields("/test"), id="9999999999999-0")  # type: ignore[arg-type]
-        await until(lambda: listener.heard)
-        await stage.redis.flushdb()
-        await stage.bus.publish([after])
-        await until(lambda: len(listener.heard) == 2)
-        await stage.bus.publish([third])
-        await until(lambda: len(listener.heard) == 3)
-    assert listener.heard == [before.message, after.message, third.message]
-
-
-@pytest.fixture
-def looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "LOOK_S", 0)
-
-
-@pytest.mark.usefixtures("looking")
-async def test_a_listener_is_told_when_redis_lost_everything(stage: Stage) -> None:
-    async with Listener(stage).listening() as listener:
-        await stage.bus.publish([changed()])
-        await until(lambda: listener.heard)
-        await until(lambda: stage.redis.exists("memory"))
-        assert not listener.missed.is_set()
-        await stage.redis.flushdb()
-        await asyncio.wait_for(listener.missed.wait(), 10)
-        listener.missed.clear()
-        await stage.bus.publish([changed()])
-        await until(lambda: len(listener.heard) == 2)
-    assert not listener.missed.is_set(), "once is enough"
-
-
-@pytest.mark.usefixtures("looking")
-async def test_a_listener_is_told_when_redis_was_restarted(own_stage: Stage, own_redis: RedisServer) -> None:
-    async with Listener(own_stage).listening() as listener:
-        await own_redis.stop()
-        await own_redis.start()
-        await asyncio.wait_for(listener.missed.wait(), 10)
-
-
-async def test_who_is_overtaken_by_trimming_knows(stage: Stage) -> None:
-    tail = Tail(stage.blocking, (STREAM,))
-    await tail.start()
-    await stage.redis.xadd(STREAM, {"": ""})
-    await tail.read(10, 20)
-    for _ in range(50):
-        await stage.redis.xadd(STREAM, {"": ""})
-    assert len(await tail.read(10, 20)) == 10
-    assert not await tail.missed()
-    await stage.redis.xtrim(STREAM, maxlen=20, approximate=False)
-    assert len(await tail.read(10, 20)) == 10
-    assert await tail.missed()
-    assert len(await tail.read(10, 20)) == 10
-    assert not await tail.missed()
 
 
 @pytest.mark.parametrize(
@@ -385,9 +210,9 @@ async def test_who_is_overtaken_by_trimming_knows(stage: Stage) -> None:
     [
         ("NOTIFICATIONS_MAXLEN", NOTIFICATIONS, changed),
         (
-            "REPLIES_MAXLEN",
-            replies_stream("gone"),
-            lambda: Envelope(Reply(result=1), replies_stream("gone"), "", "1", "", ""),
+            "INBOX_MAXLEN",
+            inbox_stream("gone"),
+            lambda: Envelope(Reply(result=1), inbox_stream("gone"), "", "1", "", ""),
         ),
     ],
 )
@@ -402,15 +227,15 @@ async def test_what_is_only_a_hint_is_kept_within_bounds(
 
 async def test_mailboxes_are_never_trimmed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher, "NOTIFICATIONS_MAXLEN", 10)
-    monkeypatch.setattr(publisher, "REPLIES_MAXLEN", 10)
+    monkeypatch.setattr(publisher, "INBOX_MAXLEN", 10)
     await stage.bus.publish([sync() for _ in range(500)])
     assert await stage.left() == 500
 
 
 async def test_replies_to_a_gateway_that_is_gone_expire(stage: Stage) -> None:
-    gone = replies_stream("gone")
+    gone = inbox_stream("gone")
     await stage.bus.publish([Envelope(Reply(result=1), gone, "", "1", "", ""), changed(), sync()])
-    assert 0 < int(await stage.redis.ttl(gone)) <= publisher.REPLIES_TTL_S
+    assert 0 < int(await stage.redis.ttl(gone)) <= publisher.INBOX_TTL_S
     assert [await stage.redis.ttl(stream) for stream in (NOTIFICATIONS, STREAM)] == [-1, -1]
 
 

@@ -1,0 +1,151 @@
+"""A gateway's inbox: one stream with its replies and the news that it listens for, read by one blocking read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from redis.asyncio import Redis
+
+from common.contracts.messages import NOTIFICATIONS, TYPES, Message, Reply
+from common.messaging.connection import Connection, check
+from common.messaging.redis import ANSWER_TIMEOUT_S, Command
+from common.messaging.registry import Registry
+from common.messaging.requests import Requests
+from common.messaging.streams import Fields, inbox_stream
+from common.runtime.backoff import Backoff
+from common.runtime.health import Gate
+from common.runtime.outages import RedisAway, log_away, said
+from common.runtime.supervisor import heed_cancel
+
+# Read, and worked off, at once: more would keep requests waiting meanwhile.
+READ_MAX = 250
+# How often a gateway renews itself, and checks whether it has missed news.
+LOOK_S = 1.0
+# A read that has waited for this many seconds has arrived at the server: what came into the inbox after that was
+# sent on at once, and a server that ends then can't forget any of it that was not read.
+ARRIVED_S = 0.1
+
+OnMissed = Callable[[Collection[str] | None], None]
+
+
+class Listener:
+    """Hands replies to `requests` and news to `on_news`: the class and the data, JSON, of each.
+
+    `on_missed` is called soon after news may have been missed, with its topics, or with None where it may be any.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        gateway: str,
+        registry: Registry,
+        requests: Requests,
+        on_news: Callable[[type[Message], bytes], None],
+        on_missed: OnMissed,
+    ) -> None:
+        self._connection = Connection(redis)
+        self._inbox = inbox_stream(gateway)
+        self._registry = registry
+        self._requests = requests
+        self._on_news = on_news
+        self._on_missed = on_missed
+        # The last entry that was read of each stream. Of `notifications` that is where it ended at the last look at
+        # which no process of the release before published there; it is read while one does.
+        self._last = {self._inbox: b"0-0", NOTIFICATIONS: b""}
+        self._unrouted = False
+        # The server's process, while it is known to be the one that everything was registered at.
+        self._server = b""
+        self._read_at = self._broken_at = self._looked_at = 0.0
+
+    async def run(self, gate: Gate, *, block_ms: int) -> None:
+        """Until cancelled; goes on where it was when Redis comes back. `gate` is closed meanwhile."""
+        backoff = Backoff()
+        try:
+            while True:
+                heed_cancel()
+                try:
+                    if gate.reason is not None or time.monotonic() - self._looked_at >= LOOK_S:
+                        await self._look(again=gate.reason is not None)
+                    # While Redis was away, it is asked without waiting whether all is well again.
+                    await self._read(block_ms if gate.reason is None else 1)
+                    gate.open()
+                    backoff.reset()
+                except RedisAway as away:
+                    self._broken_at = self._broken_at or time.monotonic()
+                    if gate.reason is None:
+                        log_away("notifications paused", away)
+                    gate.close(said(away))
+                    await asyncio.sleep(backoff.next())
+        finally:
+            await self._connection.close()
+
+    async def _look(self, *, again: bool) -> None:
+        """Renew this gateway, and find out what was missed; `again` after Redis was away."""
+        renewal = await self._registry.renew()
+        if not again and renewal.known and not self._registry.uncertain:
+            self._follow(renewal.notifications_end, unrouted=renewal.unrouted)
+            self._looked_at = time.monotonic()
+            return
+        lost = await self._registry.restore()
+        server = await self._ask(("INFO", "server"))
+        server = next(line for line in server.split(b"\r\n") if line.startswith(b"run_id:"))
+        # Another server, or the same one started again, may lack the last moments of what was written.
+        waiting = ARRIVED_S <= self._broken_at - self._read_at < ANSWER_TIMEOUT_S
+        forgot = bool(self._server) and server != self._server and not waiting
+        if forgot or _order(renewal.inbox_end) < _order(self._last[self._inbox]):
+            self._on_missed(None)
+        elif lost and self._server:
+            self._on_missed(lost)
+        if _order(renewal.inbox_end) < _order(self._last[self._inbox]):
+            self._last[self._inbox] = b"0-0"  # another stream, by a clock that is behind: all of it is new
+        self._server, self._broken_at = server, 0.0
+        self._follow(renewal.notifications_end, unrouted=renewal.unrouted)
+        self._looked_at = time.monotonic()
+
+    def _follow(self, end: bytes, *, unrouted: bool) -> None:
+        """Read `notifications` as well while a process of the release before publishes there alone: from where it
+        ended before that was known."""
+        if not unrouted or not self._last[NOTIFICATIONS] or _order(end) < _order(self._last[NOTIFICATIONS]):
+            self._last[NOTIFICATIONS] = end
+        self._unrouted = unrouted
+
+    async def _read(self, block_ms: int) -> None:
+        streams = (self._inbox, NOTIFICATIONS) if self._unrouted else (self._inbox,)
+        self._read_at = time.monotonic()
+        last = [self._last[stream] for stream in streams]
+        answer = await self._ask(
+            ("XREAD", "COUNT", READ_MAX, "BLOCK", block_ms, "STREAMS", *streams, *last), block_s=block_ms / 1000
+        )
+        for name, entries in answer or ():
+            stream = name.decode()
+            if len(entries) == READ_MAX and await self._trimmed(stream):
+                self._on_missed(None)
+            self._last[stream] = entries[-1][0]
+            for _, parts in entries:
+                self._take(dict(zip(parts[::2], parts[1::2], strict=True)))
+
+    async def _trimmed(self, stream: str) -> bool:
+        """Whether the stream was trimmed past what was read: only a gateway that is far behind can be overtaken."""
+        first, last = await self._ask(("XRANGE", stream, "-", "+", "COUNT", 1)), self._last[stream]
+        return last != b"0-0" and bool(first) and _order(first[0][0]) > _order(last)
+
+    def _take(self, fields: Fields) -> None:
+        kind = TYPES.get(fields.get(b"type", b"").decode(errors="replace"))
+        if kind is Reply:
+            self._requests.resolve(fields)
+        elif kind is not None:  # else news of a newer release, for those that know it
+            self._on_news(kind, fields.get(b"data", b""))
+
+    async def _ask(self, command: Command, *, block_s: float = 0.0) -> Any:
+        await self._connection.send([command], block_s=block_s)
+        answers = await self._connection.answers(1)
+        check(answers)
+        return answers[0]
+
+
+def _order(id: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = id.decode().partition("-")
+    return int(milliseconds), int(sequence)

@@ -1,0 +1,152 @@
+"""Which gateways listen for what: news is written to the inboxes of those that do, and to no other.
+
+A gateway renews itself, not each of its registrations: those of a gateway that has expired are removed when they
+are met. To register again says which had been lost meanwhile, and with that of what news may have been missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from common.contracts.messages import NOTIFICATIONS
+from common.messaging.publisher import Publisher
+from common.messaging.redis import Script
+from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, inbox_stream
+from common.runtime.outages import RedisAway
+
+# A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
+LISTENING_MS = 15_000
+# Registrations that are renewed, or removed, in one step.
+PAGE = 500
+
+# Renews a gateway. Answers whether it was known, the end of its inbox, the end of `notifications`, and whether a
+# process of the release before has published there, which no inbox has.
+_RENEW = Script[tuple[int, bytes, bytes, int]](
+    """
+local function ends(stream)
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  return newest[1] and newest[1][1] or '0-0'
+end
+local known = redis.call('GET', listening) == token and 1 or 0
+redis.call('SET', listening, token, 'PX', lasts_ms)
+redis.call('PEXPIRE', inbox, 8 * lasts_ms)
+local newest = ends(notifications)
+local unrouted = redis.call('EXISTS', not_routed)
+if newest ~= '0-0' and newest ~= redis.call('GET', routed_last) then unrouted = 1 end
+return {known, ends(inbox), newest, unrouted}
+""",
+    keys="listening inbox notifications routed_last not_routed",
+    args="token lasts_ms",
+)
+# Registers for each topic; answers those for which the gateway was not registered.
+_REGISTER = Script[list[bytes]](
+    """
+local added = {}
+for _, topic in ipairs(topics) do
+  if redis.call('SADD', prefix .. topic, gateway) == 1 then added[#added + 1] = topic end
+end
+return added
+""",
+    keys="prefix",
+    args="gateway *topics",
+)
+_REMOVE = Script[int](
+    "for _, topic in ipairs(topics) do redis.call('SREM', prefix .. topic, gateway) end return 0",
+    keys="prefix",
+    args="gateway *topics",
+)
+
+
+class Renewal(NamedTuple):
+    """`known`: the registry has had this gateway all the time. `unrouted`: a process of the release before
+    publishes to `notifications` alone."""
+
+    known: bool
+    inbox_end: bytes
+    notifications_end: bytes
+    unrouted: bool
+
+
+class Registry:
+    """What this gateway listens for."""
+
+    def __init__(self, redis: Redis, publisher: Publisher, gateway: str) -> None:
+        self._redis = redis
+        self._publisher = publisher
+        self._gateway = gateway
+        # Another one after a restart under the same name.
+        self._token = str(uuid4())
+        # How many in this process want each topic.
+        self._wanted: Counter[str] = Counter()
+        self._removed: set[str] = set()
+        # Some registration may not have arrived.
+        self.uncertain = False
+
+    def add(self, topic: str) -> asyncio.Future[None] | None:
+        """Listen for `topic`. The future is done when Redis has it; None where it has it already, or is being told.
+        What is published after this call by the same publisher arrives after it."""
+        self._wanted[topic] += 1
+        self._removed.discard(topic)
+        if self._wanted[topic] > 1:
+            return None
+        added = self._publisher.enqueue([("SADD", LISTENERS + topic, self._gateway)])
+        added.add_done_callback(self._added)
+        return added
+
+    def _added(self, added: asyncio.Future[None]) -> None:
+        if added.cancelled() or added.exception() is not None:
+            self.uncertain = True
+
+    def remove(self, topic: str) -> None:
+        """One fewer wants `topic`; Redis is told of it with the next renewal."""
+        self._wanted[topic] -= 1
+        if self._wanted[topic] <= 0:
+            del self._wanted[topic]
+            self._removed.add(topic)
+
+    async def renew(self) -> Renewal:
+        """Say that this gateway is there. Raises RedisAway."""
+        for page in _pages(list(self._removed)):
+            await _REMOVE(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
+            self._removed.difference_update(page)
+            if back := [topic for topic in page if topic in self._wanted]:  # wanted again meanwhile
+                await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=back)
+        known, inbox_end, notifications_end, unrouted = await _RENEW(
+            self._redis,
+            listening=LISTENING + self._gateway,
+            inbox=inbox_stream(self._gateway),
+            notifications=NOTIFICATIONS,
+            routed_last=ROUTED_LAST,
+            not_routed=ROUTED_NOT,
+            token=self._token,
+            lasts_ms=LISTENING_MS,
+        )
+        return Renewal(bool(known), inbox_end, notifications_end, bool(unrouted))
+
+    async def restore(self) -> set[str]:
+        """Register for all topics again; says for which this gateway was not registered, so that their news may
+        have been missed. Raises RedisAway."""
+        self.uncertain = False
+        lost: set[str] = set()
+        for page in _pages(list(self._wanted)):
+            try:
+                added = await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
+            except RedisAway:
+                self.uncertain = True
+                raise
+            lost.update(topic.decode() for topic in added)
+        return lost
+
+    async def leave(self) -> None:
+        """Listen no more."""
+        await self._redis.delete(LISTENING + self._gateway, inbox_stream(self._gateway))
+
+
+def _pages(topics: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (topics[begin : begin + PAGE] for begin in range(0, len(topics), PAGE))
