@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from booking.schedule import first_wait
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, Item, Reason, Terms
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, HoldPolicy, Item, Reason
 from common.contracts import errors
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
@@ -55,7 +55,7 @@ class Seats:
 
 
 def admit(
-    request: CreateBooking, event: Event | None, seats: Seats, now: datetime, terms: Terms
+    request: CreateBooking, event: Event | None, seats: Seats, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
     """The new booking for `request`, or why there is none. Takes its seats."""
     if event is None:
@@ -85,7 +85,7 @@ def admit(
     else:
         seats.take(items)
         if amount:
-            ends = now + terms.hold
+            ends = now + policy.hold
             begins = {"status": PENDING, "payment": PaymentStatus.CREATING, "expires_at": ends}
             begins["settle_after"] = min(now + first_wait(Follow.CREATE_INTENT), ends)
     return Booking(

@@ -62,7 +62,8 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 def subscriptions(app: web.Application, settings: BookingSettings) -> Sequence[Subscription]:
     """What the process reads."""
     store, availability, now = app[STORE], app[AVAILABILITY], app[CLOCK]
-    bookings = BookingHandlers(store, partial(UnitOfWork, store, availability), app[METRICS], now, settings.terms)
+    unit = partial(UnitOfWork, store, availability)
+    bookings = BookingHandlers(store, unit, app[METRICS], now, settings.hold_policy)
     programme = ProgrammeHandlers(store, availability, now)
     return (
         Subscription(BOOKING_PAYMENTS, bookings.payments),
@@ -105,7 +106,7 @@ def reconciler_context(settings: BookingSettings) -> Context:
             app[PUBLISHER],
             app[REDIS],
             app[CLOCK],
-            settings.terms,
+            settings.hold_policy,
             timedelta(days=settings.operator_key_days),
         )
         shutdown_s = settings.shutdown_seconds

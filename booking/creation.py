@@ -9,7 +9,7 @@ from uuid import UUID
 
 from booking.admission import Seats, admit, asked_for
 from booking.repository import Store
-from booking.state import Booking, Event, Terms
+from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import IdempotencyKeyReused
 from common.contracts.messages import CreateBooking
@@ -25,12 +25,12 @@ class Creation:
     would hold up a rush on its way in."""
 
     def __init__(
-        self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], terms: Terms
+        self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], policy: HoldPolicy
     ) -> None:
         self._store = store
         self._unit = unit
         self._clock = clock
-        self._terms = terms
+        self._policy = policy
         # Until when these events are sold under locks.
         self._careful_until: dict[UUID, datetime] = {}
 
@@ -54,7 +54,7 @@ class Creation:
             request: CreateBooking = delivery.message
             event = events.get(request.event_id)
             if event is not None and request.booking_id not in made:
-                admitted = admit(request, event, seats, now, self._terms)
+                admitted = admit(request, event, seats, now, self._policy)
                 if isinstance(admitted, Booking):
                     unit.add(admitted, delivery)
                     made[admitted.id] = delivery
@@ -98,7 +98,7 @@ class Creation:
         request: CreateBooking = delivery.message
         booking = unit.bookings.get(request.booking_id)
         if booking is None:
-            admitted = admit(request, event, seats, now, self._terms)
+            admitted = admit(request, event, seats, now, self._policy)
             if not isinstance(admitted, Booking):
                 return admitted
             unit.add(admitted, delivery)

@@ -9,135 +9,127 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from enum import Enum
 
 from booking import rules
-from booking.rules import Decision, Guard, Moment, Rule, always
+from booking.rules import Decision, Guard, Rule, always
 from booking.schedule import scheduled, turn, waits_for
-from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, Reason, SeatMove
+from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, Reason, SeatMove
+from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, TimePassed, Trigger
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentState
 
+Row = tuple[tuple[Guard, Rule], ...]
 
-class Signal(Enum):
-    """What can happen to a booking that exists."""
 
-    INTENT_CREATED = "PaymentIntentCreated"
-    INTENT_REJECTED = "PaymentIntentRejected"
-    DECLINED = "PaymentDeclined"
-    ACTION_REQUIRED = "PaymentActionRequired"
-    PROCESSING = "PaymentProcessing"
-    SUCCEEDED = "PaymentSucceeded"
-    CANCELED = "PaymentCanceled"
-    REFUNDED_IN_FULL = "refunded in full"
-    CANCEL = "CancelBooking"
-    REFUND = "RefundBooking"
-    RETRY_REFUNDS = "RetryRefunds"
-    EXPIRED = "past expires_at"
-    GRACE_OVER = "past the grace time"
+def row(*when: tuple[Guard, Rule], otherwise: Rule | None = None) -> Row:
+    """The first whose guard fits is what happens."""
+    return when if otherwise is None else (*when, (always, otherwise))
 
 
 # There is an intent, and money can still come by it.
-LIVE = (Signal.INTENT_CREATED, Signal.DECLINED, Signal.ACTION_REQUIRED, Signal.PROCESSING)
+LIVE = (Trigger.INTENT_CREATED, Trigger.DECLINED, Trigger.ACTION_REQUIRED, Trigger.PROCESSING)
+CANCEL, REFUND, RETRY_REFUNDS = Trigger.CANCEL, Trigger.REFUND, Trigger.RETRY_REFUNDS
+SUCCEEDED, CANCELED, REJECTED = Trigger.SUCCEEDED, Trigger.CANCELED, Trigger.INTENT_REJECTED
 
-# From, signal: (when, what) — the first that fits. What is not here is unexpected: unchanged and logged.
-TABLE: dict[tuple[BookingStatus, Signal], tuple[tuple[Guard, Rule], ...]] = {
-    (PENDING, Signal.INTENT_CREATED): ((rules.intent_wrong, rules.not_for_this), (always, rules.payable)),
-    (PENDING, Signal.INTENT_REJECTED): ((always, rules.rejected),),
-    (PENDING, Signal.DECLINED): ((rules.intent_wrong, rules.not_for_this), (always, rules.declined)),
-    (PENDING, Signal.ACTION_REQUIRED): ((rules.intent_wrong, rules.not_for_this), (always, rules.action_required)),
-    (PENDING, Signal.PROCESSING): ((always, rules.processing),),
-    (PENDING, Signal.SUCCEEDED): (
-        (rules.money_wrong, rules.mismatch),
-        (rules.cancelling, rules.cancel_and_refund),
-        (always, rules.confirm),
+# From, trigger: what becomes of it. What is not here is unexpected: unchanged and logged.
+TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
+    (PENDING, Trigger.INTENT_CREATED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.payable),
+    (PENDING, REJECTED): row(otherwise=rules.rejected),
+    (PENDING, Trigger.DECLINED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.declined),
+    (PENDING, Trigger.ACTION_REQUIRED): row(
+        (rules.intent_wrong, rules.not_for_this), otherwise=rules.action_required
     ),
-    (PENDING, Signal.CANCELED): ((always, rules.canceled),),
-    (PENDING, Signal.CANCEL): ((rules.may_cancel, rules.mark_cancelling), (always, rules.closed)),
-    (PENDING, Signal.REFUND): ((always, rules.refund),),
-    (PENDING, Signal.EXPIRED): ((rules.no_money_awaited, rules.mark_expiring), (always, rules.unchanged)),
-    (PENDING, Signal.GRACE_OVER): ((rules.may_release, rules.release), (always, rules.unchanged)),
-    (CONFIRMED, Signal.SUCCEEDED): ((rules.money_right, rules.unchanged),),
-    (CONFIRMED, Signal.REFUNDED_IN_FULL): ((always, rules.refunded_in_full),),
-    (CONFIRMED, Signal.CANCEL): ((rules.may_cancel, rules.cancel_confirmed), (always, rules.closed)),
-    (CONFIRMED, Signal.REFUND): ((always, rules.refund),),
-    (CONFIRMED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
-    (CANCELLED, Signal.SUCCEEDED): ((rules.seats_again, rules.confirm), (always, rules.give_back)),
-    (CANCELLED, Signal.INTENT_REJECTED): ((always, rules.unchanged),),
-    (CANCELLED, Signal.CANCELED): ((always, rules.unchanged),),
-    (CANCELLED, Signal.CANCEL): ((rules.expired_unpaid, rules.no_longer_wanted), (always, rules.unchanged)),
-    (CANCELLED, Signal.REFUND): ((always, rules.refund),),
-    (CANCELLED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
-    (FAILED, Signal.SUCCEEDED): ((always, rules.give_back),),
-    (FAILED, Signal.INTENT_REJECTED): ((always, rules.unchanged),),
-    (FAILED, Signal.CANCELED): ((always, rules.unchanged),),
-    (FAILED, Signal.CANCEL): ((always, rules.unchanged),),
-    (FAILED, Signal.REFUND): ((always, rules.refund),),
-    (FAILED, Signal.RETRY_REFUNDS): ((always, rules.retry_refund),),
+    (PENDING, Trigger.PROCESSING): row(otherwise=rules.processing),
+    (PENDING, SUCCEEDED): row(
+        (rules.money_wrong, rules.mismatch), (rules.cancelling, rules.cancel_and_refund), otherwise=rules.confirm
+    ),
+    (PENDING, CANCELED): row(otherwise=rules.canceled),
+    (PENDING, CANCEL): row((rules.may_cancel, rules.mark_cancelling), otherwise=rules.closed),
+    (PENDING, REFUND): row(otherwise=rules.refund),
+    (PENDING, Trigger.EXPIRED): row((rules.no_money_awaited, rules.mark_expiring), otherwise=rules.unchanged),
+    (PENDING, Trigger.GRACE_OVER): row((rules.may_release, rules.release), otherwise=rules.unchanged),
+    (CONFIRMED, SUCCEEDED): row((rules.money_right, rules.unchanged)),
+    (CONFIRMED, Trigger.REFUNDED_IN_FULL): row(otherwise=rules.refunded_in_full),
+    (CONFIRMED, CANCEL): row((rules.may_cancel, rules.cancel_confirmed), otherwise=rules.closed),
+    (CONFIRMED, REFUND): row(otherwise=rules.refund),
+    (CONFIRMED, RETRY_REFUNDS): row(otherwise=rules.retry_refund),
+    (CANCELLED, SUCCEEDED): row((rules.seats_again, rules.confirm), otherwise=rules.give_back),
+    (CANCELLED, CANCEL): row((rules.expired_unpaid, rules.no_longer_wanted), otherwise=rules.unchanged),
+    (FAILED, SUCCEEDED): row(otherwise=rules.give_back),
+    (FAILED, CANCEL): row(otherwise=rules.unchanged),
+    **{
+        (ended, gone): row(otherwise=rules.unchanged)
+        for ended in (CANCELLED, FAILED)
+        for gone in (CANCELED, REJECTED)
+    },
+    **{(ended, REFUND): row(otherwise=rules.refund) for ended in (CANCELLED, FAILED)},
+    **{(ended, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for ended in (CANCELLED, FAILED)},
     # Of a booking that has ended the intent may still be heard of: it is to be canceled.
-    **{(status, signal): ((always, rules.ask_to_cancel),) for status in (CANCELLED, FAILED) for signal in LIVE},
+    **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in (CANCELLED, FAILED) for live in LIVE},
 }
+_TRIGGERS: dict[type[Happening], Trigger] = {Cancel: CANCEL, Refund: REFUND, RetryRefunds: RETRY_REFUNDS}
 
 
-def _apply(booking: Booking, signal: Signal, moment: Moment) -> Decision:
-    for guard, rule in TABLE.get((booking.status, signal), ()):
-        if guard(booking, moment):
-            return rule(booking, moment)
+def _apply(booking: Booking, trigger: Trigger, carried: Happening | Report) -> Decision:
+    for guard, rule in TABLE.get((booking.status, trigger), ()):
+        if guard(booking, carried):
+            return rule(booking, carried)
     return Decision(booking, unexpected=True)
 
 
-def _versioned(before: Booking, decision: Decision, moment: Moment) -> Decision:
+def _versioned(before: Booking, decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
     """Count the change, if there is one, and set when the booking is driven again."""
     after = decision.booking
     if after._replace(payment_version=before.payment_version, payment_digest=before.payment_digest) == before:
         return decision
-    after = after._replace(version=before.version + 1, updated_at=moment.now, settle_attempts=0)
-    return decision._replace(booking=scheduled(after, moment.now, moment.terms))
+    after = after._replace(version=before.version + 1, updated_at=now, settle_attempts=0)
+    return decision._replace(booking=scheduled(after, now, policy))
 
 
-def decide(booking: Booking, signal: Signal, moment: Moment) -> Decision:
-    """What `signal`, a request or the passing of time, makes of `booking`."""
-    return _versioned(booking, _apply(booking, signal, moment), moment)
+def decide(booking: Booking, what: Happening, now: datetime, policy: HoldPolicy) -> Decision:
+    """What a request or the passing of time makes of `booking`. Raises the error that refuses a request."""
+    trigger = what.trigger if isinstance(what, TimePassed) else _TRIGGERS[type(what)]
+    return _versioned(booking, _apply(booking, trigger, what), now, policy)
 
 
 # --- Reports of the payment ---------------------------------------------------------------------------------
 
-_SIGNALS: dict[IntentStatus, Signal] = {
-    IntentStatus.REQUIRES_PAYMENT_METHOD: Signal.INTENT_CREATED,
-    IntentStatus.REQUIRES_CONFIRMATION: Signal.INTENT_CREATED,
-    IntentStatus.REQUIRES_ACTION: Signal.ACTION_REQUIRED,
-    IntentStatus.PROCESSING: Signal.PROCESSING,
-    IntentStatus.REQUIRES_CAPTURE: Signal.PROCESSING,
-    IntentStatus.SUCCEEDED: Signal.SUCCEEDED,
-    IntentStatus.CANCELED: Signal.CANCELED,
-    IntentStatus.REJECTED: Signal.INTENT_REJECTED,
+_REPORTED: dict[IntentStatus, Trigger] = {
+    IntentStatus.REQUIRES_PAYMENT_METHOD: Trigger.INTENT_CREATED,
+    IntentStatus.REQUIRES_CONFIRMATION: Trigger.INTENT_CREATED,
+    IntentStatus.REQUIRES_ACTION: Trigger.ACTION_REQUIRED,
+    IntentStatus.PROCESSING: Trigger.PROCESSING,
+    IntentStatus.REQUIRES_CAPTURE: Trigger.PROCESSING,
+    IntentStatus.SUCCEEDED: Trigger.SUCCEEDED,
+    IntentStatus.CANCELED: Trigger.CANCELED,
+    IntentStatus.REJECTED: Trigger.INTENT_REJECTED,
 }
 
 
-def signal_of(payment: PaymentState) -> Signal | None:
+def trigger_of(payment: PaymentState) -> Trigger | None:
     """What a report tells, by its state and not by its name: the newest report alone suffices."""
-    signal = _SIGNALS.get(payment.status)
-    return Signal.DECLINED if signal is Signal.INTENT_CREATED and payment.last_error else signal
+    trigger = _REPORTED.get(payment.status)
+    return Trigger.DECLINED if trigger is Trigger.INTENT_CREATED and payment.last_error else trigger
 
 
-def take_report(booking: Booking, payment: PaymentState, moment: Moment) -> Decision:
+def take_report(booking: Booking, report: Report) -> Decision:
     """Apply the whole payment as it stands; one that is not newer than the last applied changes nothing."""
-    signal = signal_of(payment)
-    if signal is None or payment.version < booking.payment_version:
+    payment, trigger = report.payment, trigger_of(report.payment)
+    if trigger is None or payment.version < booking.payment_version:
         return Decision(booking)
     if payment.version == booking.payment_version and not _answers(booking, payment):
         return Decision(booking)
-    moment = moment._replace(payment=payment, failed_at=_newer(booking, payment))
-    decision = _apply(_seen(booking, payment, signal), signal, moment)
+    report = report._replace(failed_at=_newer(booking, payment))
+    decision = _apply(_seen(booking, payment, trigger), trigger, report)
     if decision.unexpected:
         seen = booking._replace(payment_version=payment.version, payment_digest=payment.digest)
         return decision._replace(booking=seen)
-    if signal is Signal.SUCCEEDED:
+    if trigger is SUCCEEDED:
         if 0 < payment.amount_captured <= payment.amount_refunded and decision.booking.status is CONFIRMED:
-            decision = _apply(decision.booking, Signal.REFUNDED_IN_FULL, moment)
+            decision = _apply(decision.booking, Trigger.REFUNDED_IN_FULL, report)
         paid = decision.booking._replace(payment=money_status(decision.booking, payment))
         decision = decision._replace(booking=paid)
-    return _versioned(booking, decision, moment)
+    return _versioned(booking, decision, report.now, report.policy)
 
 
 def _answers(booking: Booking, payment: PaymentState) -> bool:
@@ -163,20 +155,20 @@ def _newer(booking: Booking, payment: PaymentState) -> datetime | None:
     return told if told is not None and (known is None or told > known) else None
 
 
-def _seen(booking: Booking, payment: PaymentState, signal: Signal) -> Booking:
+def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
     """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
     seen = booking._replace(
         payment_version=payment.version,
         payment_digest=payment.digest,
         intent_id=payment.intent_id or booking.intent_id,
         client_secret=payment.client_secret if booking.status is PENDING else None,
-        intent_to_cancel=booking.intent_to_cancel and signal in LIVE,
+        intent_to_cancel=booking.intent_to_cancel and trigger in LIVE,
         last_error=payment.last_error if booking.status is PENDING else booking.last_error,
         # An older database of payments, restored, knows of fewer.
         attempts=max(booking.attempts, payment.attempts),
         last_attempt_at=_newer(booking, payment) or booking.last_attempt_at,
     )
-    if signal is not Signal.SUCCEEDED:
+    if trigger is not SUCCEEDED:
         return seen
     seen = seen._replace(
         amount_captured=payment.amount_captured,
@@ -212,7 +204,7 @@ def money_status(booking: Booking, payment: PaymentState) -> PaymentStatus:
 
 def wants_seats_again(booking: Booking, payment: PaymentState) -> bool:
     """Whether it has to be known, before `payment` is taken in, that the booking's seats are free."""
-    return booking.reason == Reason.HOLD_EXPIRED and signal_of(payment) is Signal.SUCCEEDED
+    return booking.reason == Reason.HOLD_EXPIRED and trigger_of(payment) is SUCCEEDED
 
 
 def is_special(booking: Booking, payment: PaymentState) -> bool:
@@ -224,14 +216,15 @@ def is_special(booking: Booking, payment: PaymentState) -> bool:
 # --- Time -------------------------------------------------------------------------------------------------
 
 
-def drive(booking: Booking, moment: Moment) -> Decision:
+def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
     """What time alone makes of an unsettled booking, and the message that it waits for an answer to."""
-    due = turn(booking, moment.terms)
-    if due is not None and moment.now >= due:
-        return decide(booking, Signal.EXPIRED if booking.closing is None else Signal.GRACE_OVER, moment)
+    due = turn(booking, policy)
+    if due is not None and now >= due:
+        over = Trigger.EXPIRED if booking.closing is None else Trigger.GRACE_OVER
+        return decide(booking, TimePassed(over), now, policy)
     follow = waits_for(booking)
     again = booking._replace(settle_attempts=booking.settle_attempts + 1)
-    return Decision(scheduled(again, moment.now, moment.terms), (follow,) if follow else ())
+    return Decision(scheduled(again, now, policy), (follow,) if follow else ())
 
 
 # --- Seats and policy -------------------------------------------------------------------------------------
@@ -247,17 +240,16 @@ def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int
     return held - held_before, sold - sold_before
 
 
-def cancel_reason(booking: Booking, asked: CancelReason, event: Event | None, now: datetime) -> str | None:
-    """The reason to cancel `booking` for; None when its owner no longer may. What is paid: past the event's
-    `cancel_until`. What is paid or being paid: after its start, unless the event has `cancel_after_start`. An event
-    that is not there (a database that came back older) allows neither."""
+def may_cancel(booking: Booking, reason: CancelReason, event: Event | None, now: datetime) -> bool:
+    """Whether it may be cancelled for `reason`. By its owner, when it is paid: until the event's `cancel_until`;
+    when it is paid or being paid: until its start, unless the event has `cancel_after_start`. An event that is not
+    there (a database that came back older) allows neither."""
     being_paid = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
-    if asked is not CancelReason.BY_CUSTOMER or not (booking.status is CONFIRMED or being_paid):
-        return asked.value
+    if reason is not CancelReason.BY_CUSTOMER or not (booking.status is CONFIRMED or being_paid):
+        return True
     if event is None or (now > event.starts_at and not event.cancel_after_start):
-        return None
-    in_time = being_paid or (event.cancel_until is not None and now <= event.cancel_until)
-    return asked.value if in_time else None
+        return False
+    return being_paid or (event.cancel_until is not None and now <= event.cancel_until)
 
 
 def takes(status: BookingStatus | None) -> bool:

@@ -16,15 +16,14 @@ import structlog
 from booking import domain
 from booking.admission import Seats
 from booking.creation import Creation
-from booking.domain import Signal
 from booking.queue import placed
 from booking.repository import Store
 from booking.requests import Requests, by_operator, check_version
-from booking.rules import Decision, Moment
-from booking.state import Booking, Event, Follow, Terms
+from booking.rules import Decision
+from booking.state import Booking, Event, Follow, HoldPolicy
+from booking.triggers import Cancel, Refund, Report
 from booking.unit_of_work import UnitOfWork
-from common.contracts.currencies import part_fault_of
-from common.contracts.errors import AmountMismatch, HoldfastError, NotFound, error_for
+from common.contracts.errors import AmountMismatch, HoldfastError, NotFound
 from common.contracts.messages import (
     BookingUnknown,
     CancelBooking,
@@ -54,15 +53,15 @@ class BookingHandlers:
         unit: Callable[[], UnitOfWork],
         metrics: Metrics,
         clock: Callable[[], datetime],
-        terms: Terms,
+        policy: HoldPolicy,
     ) -> None:
         self._store = store
         self._unit = unit
         self._metrics = metrics
         self._clock = clock
-        self._terms = terms
+        self._policy = policy
         self.commands: Handlers = {
-            CreateBooking: Creation(store, unit, clock, terms).create,
+            CreateBooking: Creation(store, unit, clock, policy).create,
             CancelBooking: self.cancel,
             RequestPayment: self.request_payment,
             RefundBooking: self.refund,
@@ -83,7 +82,7 @@ class BookingHandlers:
         for id, booking in tuple(unit.bookings.items()):
             payment = newest[id].message.payment
             if not domain.is_special(booking, payment):
-                decision = domain.take_report(booking, payment, Moment(now, self._terms))
+                decision = domain.take_report(booking, Report(payment, now, self._policy))
                 if decision.booking != booking and not decision.unexpected:
                     unit.change(decision, newest[id])
                     unit.publish(id, _applied(decision.booking, newest[id]))
@@ -107,8 +106,8 @@ class BookingHandlers:
                     continue
                 decision = Decision(booking)
                 if not (conflict := domain.conflicts(booking, payments[id])):
-                    moment = Moment(now, self._terms, seats_free=seats.have(booking.items))
-                    decision = domain.take_report(booking, payments[id], moment)
+                    report = Report(payments[id], now, self._policy, seats.have(booking.items))
+                    decision = domain.take_report(booking, report)
                 if again and domain.takes(decision.booking.status) and not domain.takes(booking.status):
                     seats.take(booking.items)  # the next one that wants its seats again finds these taken
                 self._change(unit, decision, newest[id])
@@ -166,8 +165,8 @@ class BookingHandlers:
 
         def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision:
             message: CancelBooking = delivery.message
-            reason = domain.cancel_reason(booking, message.reason, of.get(booking.event_id), now)
-            return domain.decide(booking, Signal.CANCEL, Moment(now, self._terms, cancel=reason))
+            allowed = domain.may_cancel(booking, message.reason, of.get(booking.event_id), now)
+            return domain.decide(booking, Cancel(message.reason.value, allowed), now, self._policy)
 
         return await self._each(deliveries, decide, now)
 
@@ -177,12 +176,7 @@ class BookingHandlers:
 
         def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
             message: RefundBooking = delivery.message
-            moment = Moment(now, self._terms, refund_id=message.refund_id, refund_amount=message.amount)
-            decision = domain.decide(booking, Signal.REFUND, moment)
-            fault = part_fault_of(message.amount or 0, booking.currency)
-            if fault is not None and decision.refusal == fault.code:
-                raise error_for(fault.code, fault.text, {"limit": fault.limit})
-            return decision
+            return domain.decide(booking, Refund(message.refund_id, message.amount), now, self._policy)
 
         return await self._each(deliveries, decide, now)
 
@@ -239,8 +233,6 @@ class BookingHandlers:
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
         decision = decide(booking, delivery, of)
-        if decision.refusal is not None:
-            raise error_for(decision.refusal, "", {})
         self._change(unit, decision, delivery)
         if decision.booking == booking and not isinstance(message, RequestPayment):
             unit.tell_again(booking.id, delivery)

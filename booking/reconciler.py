@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Place
-from booking.domain import Signal
 from booking.repository import Store
-from booking.rules import Decision, Moment
+from booking.rules import Decision
 from booking.schedule import turn, waits_for
-from booking.state import Booking, Follow, Terms
+from booking.state import Booking, Follow, HoldPolicy
+from booking.triggers import Cancel, RetryRefunds
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
@@ -60,7 +60,7 @@ class BookingReconciler(Reconciler):
         bus: Publisher,
         redis: Redis,
         clock: Callable[[], datetime],
-        terms: Terms,
+        policy: HoldPolicy,
         requests_kept: timedelta = timedelta(days=30),
     ) -> None:
         super().__init__(clock)
@@ -69,7 +69,7 @@ class BookingReconciler(Reconciler):
         self._availability = availability
         self._bus = bus
         self._redis = redis
-        self._terms = terms
+        self._policy = policy
         self._requests_kept = requests_kept
         self._forget_at: datetime | None = None
         # Up to where the bookings of events that are called off have been gone through, by this process.
@@ -104,7 +104,7 @@ class BookingReconciler(Reconciler):
             for booking in tuple(unit.bookings.values()):
                 if _may_be_untold(booking):
                     unit.tell_again(booking.id)
-                decision = domain.drive(booking, Moment(now, self._terms))
+                decision = domain.drive(booking, now, self._policy)
                 if decision.booking.version != booking.version:
                     decision = _once_more(decision, now)
                 else:  # a change asks for the first time
@@ -112,7 +112,7 @@ class BookingReconciler(Reconciler):
                         decision = _without(decision, Follow.CREATE_INTENT)
                     if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
                         decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
-                unit.change(_spread(decision, now, self._terms))
+                unit.change(_spread(decision, now, self._policy))
         # The next times are committed: what is lost from here on comes again then.
         await self._bus.publish(unit.envelopes())
         return len(unit.bookings)
@@ -127,7 +127,7 @@ class BookingReconciler(Reconciler):
     async def _call_off(self, event_id: UUID, now: datetime) -> int:
         """Cancel some bookings of an event that was called off; when a look from the first one on finds no more, it
         is settled."""
-        moment = Moment(now, self._terms, cancel=CancelReason.EVENT_CANCELLED)
+        cancel = Cancel(CancelReason.EVENT_CANCELLED.value)
         # Without the place, each part would look at all bookings that the parts before it have ended.
         after = self._gone_through.pop(event_id, None)
         unit = self._unit()
@@ -135,7 +135,7 @@ class BookingReconciler(Reconciler):
             places = await rows.bookings.to_call_off(event_id, PASS_MAX, after)
             unit.take(await rows.bookings.lock([id for _, id in places]))
             for booking in tuple(unit.bookings.values()):
-                unit.change(_once_more(domain.decide(booking, Signal.CANCEL, moment), now))
+                unit.change(_once_more(domain.decide(booking, cancel, now, self._policy), now))
         if len(places) == PASS_MAX:
             self._gone_through[event_id] = places[-1]
         # A crash before this: whoever takes the event up again goes on.
@@ -147,13 +147,13 @@ class BookingReconciler(Reconciler):
 
     async def _retry_refunds(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
         """Try some failed refunds of an event again; when none is found any more, the retry is settled."""
-        moment = Moment(now, self._terms, retry_id=retry_id)
+        retry = RetryRefunds(retry_id)
         unit = self._unit()
         async with unit.careful() as rows:
             ids = await rows.bookings.to_retry(retry_id, event_id, PASS_MAX)
             unit.take(await rows.bookings.lock(ids))
             for booking in tuple(unit.bookings.values()):
-                unit.change(_once_more(domain.decide(booking, Signal.RETRY_REFUNDS, moment), now))
+                unit.change(_once_more(domain.decide(booking, retry, now, self._policy), now))
         # A crash before this: whoever takes the retry up again finds those that are left.
         async with self._store.transaction() as rows:
             await rows.events.settle_retry(retry_id, now if ids else None)
@@ -186,10 +186,10 @@ def _without(decision: Decision, *queued: Follow) -> Decision:
     return decision._replace(follow=follow)
 
 
-def _spread(decision: Decision, now: datetime, terms: Terms) -> Decision:
+def _spread(decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
     """A pause is put off a little; the end of a hold is not, nor of Stripe's time to answer."""
     booking = decision.booking
-    if booking.settle_after is None or booking.settle_after == turn(booking, terms):
+    if booking.settle_after is None or booking.settle_after == turn(booking, policy):
         return decision
     later = (booking.settle_after - now) * (random.random() * SPREAD)
     return decision._replace(booking=booking._replace(settle_after=booking.settle_after + later))

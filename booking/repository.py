@@ -165,11 +165,16 @@ class Store:
         async with self._database.connection() as connection:
             return [row["id"] for row in await connection.fetch(TAKE_DUE_EVENTS, now, now + again, limit)]
 
-    def count(self, moved: Mapping[UUID, Iterable[SeatMove]]) -> None:
-        """Remembered events have counted these moves of their seats."""
-        for id, event in self.events.find(moved).items():
-            ticket_types = dict(event.ticket_types)
-            for _, type_id, held, sold in moved[id]:
-                if old := ticket_types.get(type_id):
-                    ticket_types[type_id] = old._replace(held=old.held + held, sold=old.sold + sold)
-            self.events.keep({id: event._replace(ticket_types=ticket_types)})
+    def count(self, moves: Iterable[SeatMove], events: Mapping[UUID, UUID]) -> None:
+        """Remembered events have counted these moves of their seats; `events` are those of the bookings."""
+        sums: dict[UUID, dict[UUID, tuple[int, int]]] = {}
+        for booking_id, type_id, held, sold in moves:
+            of_event = sums.setdefault(events[booking_id], {})
+            before = of_event.get(type_id, (0, 0))
+            of_event[type_id] = (before[0] + held, before[1] + sold)
+        for id, event in self.events.find(sums).items():
+            types = dict(event.ticket_types)
+            for type_id, (held, sold) in sums[id].items():
+                if old := types.get(type_id):
+                    types[type_id] = old._replace(held=old.held + held, sold=old.sold + sold)
+            self.events.keep({id: event._replace(ticket_types=types)})

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Reason, Terms
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Reason
+from booking.triggers import Cancel, Refund, Report, RetryRefunds
+from common.contracts import errors
 from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import PaymentStatus
 from common.contracts.values import PaymentState
@@ -21,126 +23,106 @@ REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
 
 
 class Decision(NamedTuple):
-    """What became of a booking. `unexpected`: no row of the table fits; `refusal`: an error code."""
+    """What became of a booking, and what it asks of payment. `unexpected`: no row of the table fits."""
 
     booking: Booking
     follow: tuple[Follow, ...] = ()
     unexpected: bool = False
-    refusal: str | None = None
 
 
-class Moment(NamedTuple):
-    """What a rule may look at beside the booking: the time, the terms, the payment, the seats, the request.
-    `failed_at`: when an attempt to pay failed, at Stripe, that is newer than all that was applied before."""
-
-    now: datetime
-    terms: Terms
-    payment: PaymentState | None = None
-    failed_at: datetime | None = None
-    seats_free: bool = False
-    cancel: str | None = None
-    refund_id: UUID | None = None
-    refund_amount: int | None = None
-    retry_id: UUID | None = None
-
-    @property
-    def report(self) -> PaymentState:
-        assert self.payment is not None
-        return self.payment
-
-
-Rule = Callable[[Booking, Moment], Decision]
-Guard = Callable[[Booking, Moment], bool]
+# Each sees the trigger with what that carries: those of reports a Report, and so on.
+Rule = Callable[[Booking, Any], Decision]
+Guard = Callable[[Booking, Any], bool]
 
 
 # --- While there is something to pay ------------------------------------------------------------------------
 
 
-def payable(booking: Booking, moment: Moment) -> Decision:
+def payable(booking: Booking, report: Report) -> Decision:
     """The intent is there, and nothing has been tried, or something is being tried."""
-    return _waiting(booking, moment, PaymentStatus.AWAITING)
+    return _waiting(booking, report, PaymentStatus.AWAITING)
 
 
-def declined(booking: Booking, moment: Moment) -> Decision:
+def declined(booking: Booking, report: Report) -> Decision:
     """Shown to the client, with time to try again; a booking that is closing stays so."""
-    return _waiting(booking, moment, PaymentStatus.AWAITING)
+    return _waiting(booking, report, PaymentStatus.AWAITING)
 
 
-def action_required(booking: Booking, moment: Moment) -> Decision:
-    return _waiting(booking, moment, PaymentStatus.ACTION_REQUIRED)
+def action_required(booking: Booking, report: Report) -> Decision:
+    return _waiting(booking, report, PaymentStatus.ACTION_REQUIRED)
 
 
-def processing(booking: Booking, moment: Moment) -> Decision:
+def processing(booking: Booking, report: Report) -> Decision:
     """The money is on its way: nothing is released, and Stripe does not cancel it, until it knows more. A booking
     that is closing stays so: then success confirms or refunds it, and everything else ends it."""
-    return Decision(_waiting(booking, moment, PaymentStatus.PROCESSING).booking)
+    return Decision(_waiting(booking, report, PaymentStatus.PROCESSING).booking)
 
 
-def _waiting(booking: Booking, moment: Moment, payment: PaymentStatus) -> Decision:
+def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decision:
     """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
     customer's. Its last moment is fixed then. An intent of a booking that is closing is not wanted any more."""
-    hold_until = booking.hold_until or moment.now + moment.terms.hold_max
+    hold_until = booking.hold_until or report.now + report.policy.hold_max
     after = booking._replace(payment=payment, hold_until=hold_until)
     if booking.closing is not None:
         return Decision(after, (Follow.CANCEL_INTENT,))
     ends_at = booking.expires_at
     if booking.payment is PaymentStatus.CREATING or ends_at is None:
-        ends_at = moment.now + moment.terms.hold
-    again_until = _again_until(moment) or ends_at
+        ends_at = report.now + report.policy.hold
+    again_until = _again_until(report) or ends_at
     return Decision(after._replace(expires_at=min(max(ends_at, again_until), hold_until)))
 
 
-def _again_until(moment: Moment) -> datetime | None:
+def _again_until(report: Report) -> datetime | None:
     """Until when a new attempt that failed leaves time for another one. It counts from Stripe's time of it, so that
     late news gives no more time than news in time; from now where that may be for the clocks alone."""
-    report, decline = moment.report, moment.terms.decline
-    if report.attempts == 0 and report.last_error is not None:
-        return moment.now + decline  # told by a process of the release before, which counts none
-    if moment.failed_at is None:
+    payment, decline = report.payment, report.policy.decline
+    if payment.attempts == 0 and payment.last_error is not None:
+        return report.now + decline  # told by a process of the release before, which counts none
+    if report.failed_at is None:
         return None
-    return min(moment.failed_at + CLOCKS_APART, moment.now) + decline
+    return min(report.failed_at + CLOCKS_APART, report.now) + decline
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------
 
 
-def confirm(booking: Booking, _: Moment) -> Decision:
+def confirm(booking: Booking, _: object) -> Decision:
     return Decision(_ended(booking._replace(status=CONFIRMED, reason=None, last_error=None)))
 
 
-def mismatch(booking: Booking, moment: Moment) -> Decision:
-    return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), moment)
+def mismatch(booking: Booking, report: Report) -> Decision:
+    return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), report)
 
 
-def not_for_this(booking: Booking, moment: Moment) -> Decision:
+def not_for_this(booking: Booking, report: Report) -> Decision:
     """Nobody is shown an intent for another amount: what is paid by it could only be given back. So it
     is where a booking was lost, and its id (its owner's key) has been used for another one since."""
     after = booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE)
-    return ask_to_cancel(_ended(after._replace(last_error=None)), moment)
+    return ask_to_cancel(_ended(after._replace(last_error=None)), report)
 
 
-def cancel_and_refund(booking: Booking, moment: Moment) -> Decision:
-    return give_back(_ended(booking._replace(status=CANCELLED, reason=booking.closing)), moment)
+def cancel_and_refund(booking: Booking, report: Report) -> Decision:
+    return give_back(_ended(booking._replace(status=CANCELLED, reason=booking.closing)), report)
 
 
-def rejected(booking: Booking, _: Moment) -> Decision:
+def rejected(booking: Booking, _: object) -> Decision:
     """What Stripe says of it is for operators, not for customers: it stays with the payment."""
     after = booking._replace(status=FAILED, reason=Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE)
     return Decision(_ended(after._replace(last_error=None)))
 
 
-def canceled(booking: Booking, _: Moment) -> Decision:
+def canceled(booking: Booking, _: object) -> Decision:
     reason = booking.closing or Reason.PAYMENT_CANCELED
     return Decision(_ended(booking._replace(status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
 
 
-def release(booking: Booking, moment: Moment) -> Decision:
+def release(booking: Booking, time: object) -> Decision:
     """Stripe does not answer: the seats are given back, and late money finds the booking ended."""
     after = booking._replace(status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
-    return ask_to_cancel(_ended(after), moment)
+    return ask_to_cancel(_ended(after), time)
 
 
-def refunded_in_full(booking: Booking, _: Moment) -> Decision:
+def refunded_in_full(booking: Booking, _: object) -> Decision:
     return Decision(booking._replace(status=CANCELLED, reason=Reason.REFUNDED))
 
 
@@ -152,35 +134,35 @@ def _ended(booking: Booking) -> Booking:
 # --- Requests and time --------------------------------------------------------------------------------------
 
 
-def mark_cancelling(booking: Booking, moment: Moment) -> Decision:
+def mark_cancelling(booking: Booking, cancel: Cancel) -> Decision:
     """Somebody's wish takes the place of an expired hold's end, and the first wish stays."""
-    closing = booking.closing if booking.cancelling else moment.cancel
+    closing = booking.closing if booking.cancelling else cancel.reason
     return Decision(booking._replace(closing=closing), (Follow.CANCEL_INTENT,))
 
 
-def mark_expiring(booking: Booking, _: Moment) -> Decision:
+def mark_expiring(booking: Booking, _: object) -> Decision:
     """The seats stay held until Stripe has answered: money that was in time wins."""
     return Decision(booking._replace(closing=booking.closing or Reason.HOLD_EXPIRED), (Follow.CANCEL_INTENT,))
 
 
-def cancel_confirmed(booking: Booking, moment: Moment) -> Decision:
-    return give_back(booking._replace(status=CANCELLED, reason=moment.cancel), moment)
+def cancel_confirmed(booking: Booking, cancel: Cancel) -> Decision:
+    return give_back(booking._replace(status=CANCELLED, reason=cancel.reason), cancel)
 
 
-def no_longer_wanted(booking: Booking, moment: Moment) -> Decision:
+def no_longer_wanted(booking: Booking, cancel: Cancel) -> Decision:
     """Late money would bring an expired booking back; not one that somebody does not want."""
-    return Decision(booking._replace(reason=moment.cancel))
+    return Decision(booking._replace(reason=cancel.reason))
 
 
-def closed(booking: Booking, _: Moment) -> Decision:
-    return Decision(booking, refusal="cancellation_closed")
+def closed(_: Booking, __: object) -> Decision:
+    raise errors.CancellationClosed
 
 
-def unchanged(booking: Booking, _: Moment) -> Decision:
+def unchanged(booking: Booking, _: object) -> Decision:
     return Decision(booking)
 
 
-def ask_to_cancel(booking: Booking, _: Moment) -> Decision:
+def ask_to_cancel(booking: Booking, _: object) -> Decision:
     """The booking has ended, and its intent lives, as far as is known. Asked until its end is heard of, or it could
     be paid for as long as Stripe keeps it because one message was lost."""
     return Decision(booking._replace(intent_to_cancel=True), (Follow.CANCEL_INTENT,))
@@ -189,40 +171,41 @@ def ask_to_cancel(booking: Booking, _: Moment) -> Decision:
 # --- Money that goes back -----------------------------------------------------------------------------------
 
 
-def refund(booking: Booking, moment: Moment) -> Decision:
+def refund(booking: Booking, asked: Refund) -> Decision:
     """An operator gives money back; a whole refund ends the booking when Stripe has made it. One at a time: how
-    much of what is left another one takes is known only when it has ended."""
+    much of what is left another one takes is known only when it has ended. Raises the error that refuses it."""
     left = left_of(booking)
-    if booking.refund_id == moment.refund_id:
+    if booking.refund_id == asked.id:
         return Decision(booking, (Follow.REFUND,) if booking.refund_owed else ())
     if left <= 0 or booking.refund_owed or booking.payment is PaymentStatus.REFUND_PENDING:
-        return Decision(booking, refusal="conflict")
-    amount = moment.refund_amount or left
-    if moment.refund_id is None or amount > left:
-        return Decision(booking, refusal="amount_over_left")
-    if amount < left and part_fault_of(amount, booking.currency) is not None:
-        return Decision(booking, refusal="amount_off_step")
-    return _owe(booking, moment.refund_id, amount, whole=moment.refund_amount is None)
+        raise errors.Conflict
+    amount = asked.amount or left
+    if amount > left:
+        raise errors.AmountOverLeft
+    if amount < left and (fault := part_fault_of(amount, booking.currency)) is not None:
+        raise errors.AmountOffStep(fault.text, limit=fault.limit)
+    return _owe(booking, asked.id, amount, whole=asked.amount is None)
 
 
-def give_back(booking: Booking, moment: Moment) -> Decision:
+def give_back(booking: Booking, trigger: object) -> Decision:
     """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when
     it has ended. One of ours that failed is not tried again by itself: that is for an operator to decide."""
     left = left_of(booking)
-    if left <= 0 or booking.refund_owed or _under_way(booking, moment.payment):
+    payment = trigger.payment if isinstance(trigger, Report) else None
+    if left <= 0 or booking.refund_owed or _under_way(booking, payment):
         return Decision(booking)
     return _owe(booking, _next_refund(booking), left, whole=True)
 
 
-def retry_refund(booking: Booking, moment: Moment) -> Decision:
+def retry_refund(booking: Booking, asked: RetryRefunds) -> Decision:
     """What failed is tried again, for an operator who wants that of a whole event: all that is left of a booking
     that has ended, of a confirmed one as much as failed. Once for each request, also where it fails again."""
-    if booking.refund_retry_id == moment.retry_id:
+    if booking.refund_retry_id == asked.id:
         return Decision(booking)
     whole = booking.refund_failed_whole or booking.status in (CANCELLED, FAILED)
     left = left_of(booking)
     amount = left if whole else min(booking.refund_failed_amount or 0, left)
-    marked = booking._replace(refund_retry_id=moment.retry_id)
+    marked = booking._replace(refund_retry_id=asked.id)
     if booking.payment is not PaymentStatus.REFUND_FAILED or amount <= 0:
         return Decision(marked)
     return _owe(marked, _next_refund(booking), amount, whole=whole)
@@ -256,50 +239,50 @@ def left_of(booking: Booking) -> int:
 # --- Guards -------------------------------------------------------------------------------------------------
 
 
-def always(_: Booking, __: Moment) -> bool:
+def always(_: Booking, __: object) -> bool:
     return True
 
 
-def money_wrong(booking: Booking, moment: Moment) -> bool:
-    report = moment.report
-    return (report.amount_captured, report.currency) != (booking.amount, booking.currency)
+def money_wrong(booking: Booking, report: Report) -> bool:
+    payment = report.payment
+    return (payment.amount_captured, payment.currency) != (booking.amount, booking.currency)
 
 
-def intent_wrong(booking: Booking, moment: Moment) -> bool:
+def intent_wrong(booking: Booking, report: Report) -> bool:
     """The amount that a payment was made for never changes, so that every report of it says the same; its currency
     can be changed at Stripe, and back."""
-    return moment.report.amount != booking.amount
+    return report.payment.amount != booking.amount
 
 
-def money_right(booking: Booking, moment: Moment) -> bool:
-    return not money_wrong(booking, moment)
+def money_right(booking: Booking, report: Report) -> bool:
+    return not money_wrong(booking, report)
 
 
-def cancelling(booking: Booking, _: Moment) -> bool:
+def cancelling(booking: Booking, _: object) -> bool:
     return booking.cancelling
 
 
-def seats_again(booking: Booking, moment: Moment) -> bool:
+def seats_again(booking: Booking, report: Report) -> bool:
     """The first news of money that came late, while nobody else has the seats. Money that was on its way back
     stays so, also where that failed: its owner has been told."""
-    report = moment.report
-    untouched = report.amount_refunded == 0 and not (report.refund_pending or report.refund_failed)
-    never_owed = booking.refund_id is None and not report.refund_ids
+    payment = report.payment
+    untouched = payment.amount_refunded == 0 and not (payment.refund_pending or payment.refund_failed)
+    never_owed = booking.refund_id is None and not payment.refund_ids
     expired = booking.reason == Reason.HOLD_EXPIRED and untouched and never_owed
-    return expired and moment.seats_free and money_right(booking, moment)
+    return expired and report.seats_free and money_right(booking, report)
 
 
-def no_money_awaited(booking: Booking, _: Moment) -> bool:
+def no_money_awaited(booking: Booking, _: object) -> bool:
     return not awaits_money(booking)
 
 
-def may_release(booking: Booking, _: Moment) -> bool:
+def may_release(booking: Booking, _: object) -> bool:
     return booking.closing is not None and not awaits_money(booking)
 
 
-def may_cancel(_: Booking, moment: Moment) -> bool:
-    return moment.cancel is not None
+def may_cancel(_: Booking, cancel: Cancel) -> bool:
+    return cancel.allowed
 
 
-def expired_unpaid(booking: Booking, moment: Moment) -> bool:
-    return booking.reason == Reason.HOLD_EXPIRED and booking.amount_captured == 0 and moment.cancel is not None
+def expired_unpaid(booking: Booking, cancel: Cancel) -> bool:
+    return booking.reason == Reason.HOLD_EXPIRED and booking.amount_captured == 0 and cancel.allowed

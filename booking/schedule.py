@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from booking.state import PENDING, Booking, Follow, Terms
+from booking.state import PENDING, Booking, Follow, HoldPolicy
 from common.contracts.statuses import PaymentStatus
 from common.runtime.backoff import Retry
 
@@ -52,17 +52,17 @@ def awaits_money(booking: Booking) -> bool:
     return failed_at is None or until is None or failed_at <= until + CLOCKS_APART
 
 
-def turn(booking: Booking, terms: Terms) -> datetime | None:
+def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
     """When time alone changes `booking`: its hold ends, or Stripe has been silent for too long since. None when
     nothing is held, and while money is on its way."""
     if booking.expires_at is None or awaits_money(booking):
         return None
     # A process of the release before may have put the end behind the last moment.
     ends_at = min(booking.expires_at, booking.hold_until or booking.expires_at)
-    return ends_at if booking.closing is None else ends_at + terms.grace
+    return ends_at if booking.closing is None else ends_at + policy.grace
 
 
-def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
+def scheduled(booking: Booking, now: datetime, policy: HoldPolicy) -> Booking:
     """`booking` with the time at which it is driven again; without one when it is settled."""
     follow = waits_for(booking)
     if follow is None:
@@ -73,10 +73,10 @@ def scheduled(booking: Booking, now: datetime, terms: Terms) -> Booking:
     if booking.intent_to_cancel and follow is Follow.CANCEL_INTENT:
         retry = ENDED_WAITS
     due = now + retry.pause(booking.settle_attempts)
-    change = turn(booking, terms)
+    change = turn(booking, policy)
     if change is not None and change > now:
         due = min(due, change)
     elif change is not None:
         # Noticed late, as after an outage: a hold ends at once, but Stripe has its time to answer all the same.
-        due = now if booking.closing is None else now + terms.grace
+        due = now if booking.closing is None else now + policy.grace
     return booking._replace(settle_after=due)

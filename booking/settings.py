@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from booking.state import Terms
+from booking.state import HoldPolicy
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
 
@@ -45,8 +45,8 @@ class BookingSettings(ActorSettings):
         return self
 
     @property
-    def terms(self) -> Terms:
-        return Terms(
+    def hold_policy(self) -> HoldPolicy:
+        return HoldPolicy(
             hold=timedelta(seconds=self.hold_seconds),
             hold_max=timedelta(seconds=self.hold_max_seconds or 2 * self.hold_seconds),
             decline=timedelta(seconds=self.decline_seconds),

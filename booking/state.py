@@ -113,7 +113,7 @@ class Follow(Enum):
     REFUND = "refund"
 
 
-class Terms(NamedTuple):
+class HoldPolicy(NamedTuple):
     """The times that the rules go by: how long a hold lasts, and at most with all that declines leave, what a
     decline leaves, how long an expired hold waits for Stripe before its seats are given back without an answer."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -97,31 +96,34 @@ class UnitOfWork:
         Interfered when a row is other than it was read, which its lock does not allow."""
         async with self._store.transaction() as transaction:
             yield transaction
-            written = await self._write(transaction, ())
-            expect(len(written), len(self._changed()))
-        self._committed(written)
+            changed = self._changed()
+            written, moves = await self._write(transaction, changed, ())
+            expect(len(written), len(changed))
+        self._committed(written, moves)
 
     async def save(self, bounds: Sequence[Bound] = ()) -> None:
         """Write what has changed in one statement. What does not fit any more is dropped, here and from memory."""
         if changed := self._changed():
             async with self._store.statement() as transaction:
-                written = await self._write(transaction, bounds)
-            self._drop(changed.keys() - written)
-            self._committed(written)
+                written, moves = await self._write(transaction, changed, bounds)
+            if len(written) < len(changed):
+                self._drop(changed.keys() - written)
+                moves = [each for each in moves if each.booking_id in written]
+            self._committed(written, moves)
 
     def _changed(self) -> dict[UUID, Booking]:
         return {id: booking for id, booking in self.bookings.items() if booking != self._before.get(id)}
 
-    def _moves(self) -> list[SeatMove]:
-        return domain.moves((self._before.get(id), booking) for id, booking in self.bookings.items())
-
-    async def _write(self, transaction: Transaction, bounds: Sequence[Bound]) -> dict[UUID, str]:
-        """Bookings, transitions and seats; the new revisions of those that were written."""
-        moves, transitions = self._moves(), self._transitions
-        created = [each for each in transitions if each.before is None]
+    async def _write(
+        self, transaction: Transaction, changed: Mapping[UUID, Booking], bounds: Sequence[Bound]
+    ) -> tuple[dict[UUID, str], list[SeatMove]]:
+        """Bookings, transitions and seats; the new revisions of those that were written, and what was to move."""
+        moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
+        created = [each for each in self._transitions if each.before is None]
         written = await transaction.bookings.insert(created, moves, bounds)
-        changed = [booking for id, booking in self._changed().items() if id in self._before]
-        return written | await transaction.bookings.save(changed, transitions, moves)
+        known = [booking for id, booking in changed.items() if id in self._before]
+        written |= await transaction.bookings.save(known, self._transitions, moves)
+        return written, moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)
@@ -131,11 +133,8 @@ class UnitOfWork:
         self._follows = [each for each in self._follows if each[0] in self.bookings]
         self._more = [each for each in self._more if each[0] in self.bookings]
 
-    def _committed(self, written: Mapping[UUID, str]) -> None:
-        moved = defaultdict(list)
-        for move in self._moves():
-            moved[self.bookings[move.booking_id].event_id].append(move)
-        self._store.count(moved)
+    def _committed(self, written: Mapping[UUID, str], moves: Iterable[SeatMove]) -> None:
+        self._store.count(moves, {id: self.bookings[id].event_id for id in written})
         new = {id: self.bookings[id]._replace(revision=revision) for id, revision in written.items()}
         self._store.bookings.drop(self.bookings)
         self._store.bookings.keep({id: each for id, each in new.items() if each.settle_after is not None})

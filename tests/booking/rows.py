@@ -12,9 +12,9 @@ from unittest.mock import patch
 from uuid import UUID
 
 from booking import domain
-from booking.domain import Signal
-from booking.rules import Decision, Moment, Rule
+from booking.rules import Decision, Rule
 from booking.state import Booking as Known
+from booking.triggers import Trigger
 from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
@@ -262,11 +262,11 @@ async def scene(stage: Stage, state: str, *, seats_free: bool = True) -> Scene:
     return (await scenes(stage, state, 1, seats_free=seats_free))[0]
 
 
-Row = tuple[BookingStatus, Signal, str]
+Row = tuple[BookingStatus, Trigger, str]
 
 
 def rows_of_table() -> set[Row]:
-    """Each row of the table, by its status, its signal and the name of its rule."""
+    """Each row of the table, by its status, its trigger and the name of its rule."""
     return {(*key, rule.__name__) for key, rows in domain.TABLE.items() for _, rule in rows}
 
 
@@ -275,10 +275,10 @@ def rows_met() -> Iterator[set[Row]]:
     """The rows of the table that are applied meanwhile."""
     met: set[Row] = set()
 
-    def watched(key: tuple[BookingStatus, Signal], rule: Rule) -> Rule:
-        def apply(booking: Known, moment: Moment) -> Decision:
+    def watched(key: tuple[BookingStatus, Trigger], rule: Rule) -> Rule:
+        def apply(booking: Known, what: Any) -> Decision:
             met.add((*key, rule.__name__))
-            return rule(booking, moment)
+            return rule(booking, what)
 
         return apply
 

@@ -7,22 +7,37 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.rules import Moment
+from booking.domain import decide, drive, take_report
+from booking.rules import Decision
 from booking.schedule import scheduled
-from booking.state import Booking, Item, Terms
+from booking.state import Booking, HoldPolicy, Item
+from booking.triggers import Happening, Report
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentError, PaymentState
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
-TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+TERMS = HoldPolicy(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
 AMOUNT, PART = 5000, 1000
 SEATS = UUID(int=3)
 FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
 DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 
 
-def moment(at: timedelta = timedelta(), **values: Any) -> Moment:
-    return Moment(NOW + at, TERMS, **values)
+def taken(
+    booking: Booking, payment: PaymentState, after: timedelta = timedelta(), *, seats_free: bool = False
+) -> Decision:
+    """What a report makes of `booking`, so long after NOW."""
+    return take_report(booking, Report(payment, NOW + after, TERMS, seats_free))
+
+
+def asked(booking: Booking, what: Happening, after: timedelta = timedelta()) -> Decision:
+    """What a request makes of it. Raises the error that refuses it."""
+    return decide(booking, what, NOW + after, TERMS)
+
+
+def driven(booking: Booking, after: timedelta = timedelta()) -> Decision:
+    """What time makes of it."""
+    return drive(booking, NOW + after, TERMS)
 
 
 def booking(status: str, payment: str = "none", **values: Any) -> Booking:

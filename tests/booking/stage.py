@@ -19,7 +19,7 @@ from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
-from booking.state import Terms
+from booking.state import HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
@@ -43,7 +43,7 @@ from common.runtime.telemetry import Metrics
 
 TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries"
 ENTRIES = count(1)
-TERMS = Terms(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+TERMS = HoldPolicy(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
 M = TypeVar("M", bound=Message)
 
 

@@ -10,19 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from booking.domain import (
-    Signal,
-    conflicts,
-    decide,
-    drive,
-    money_status,
-    of_another_intent,
-    signal_of,
-    take_report,
-    wants_seats_again,
-)
+from booking.domain import conflicts, money_status, of_another_intent, trigger_of, wants_seats_again
 from booking.rules import Decision
 from booking.state import Booking, Follow
+from booking.triggers import Cancel, TimePassed, Trigger
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentState
 from tests.booking.samples import (
@@ -35,39 +26,41 @@ from tests.booking.samples import (
     PENDING,
     STATES,
     TERMS,
-    moment,
+    asked,
+    driven,
     report,
+    taken,
     violations,
 )
 
 SIGNALS = [
     ("creating", {}, None),
-    ("requires_payment_method", {}, Signal.INTENT_CREATED),
-    ("requires_payment_method", {"last_error": DECLINE}, Signal.DECLINED),
-    ("requires_confirmation", {}, Signal.INTENT_CREATED),
-    ("requires_confirmation", {"last_error": DECLINE}, Signal.DECLINED),
-    ("requires_action", {"last_error": DECLINE}, Signal.ACTION_REQUIRED),
-    ("processing", {}, Signal.PROCESSING),
-    ("requires_capture", {}, Signal.PROCESSING),
-    ("succeeded", {}, Signal.SUCCEEDED),
-    ("canceled", {"last_error": DECLINE}, Signal.CANCELED),
-    ("rejected", {}, Signal.INTENT_REJECTED),
+    ("requires_payment_method", {}, Trigger.INTENT_CREATED),
+    ("requires_payment_method", {"last_error": DECLINE}, Trigger.DECLINED),
+    ("requires_confirmation", {}, Trigger.INTENT_CREATED),
+    ("requires_confirmation", {"last_error": DECLINE}, Trigger.DECLINED),
+    ("requires_action", {"last_error": DECLINE}, Trigger.ACTION_REQUIRED),
+    ("processing", {}, Trigger.PROCESSING),
+    ("requires_capture", {}, Trigger.PROCESSING),
+    ("succeeded", {}, Trigger.SUCCEEDED),
+    ("canceled", {"last_error": DECLINE}, Trigger.CANCELED),
+    ("rejected", {}, Trigger.INTENT_REJECTED),
 ]
 
 
 @pytest.mark.parametrize(("status", "values", "signal"), SIGNALS)
 def test_the_state_of_a_payment_says_what_a_report_tells(
-    status: str, values: dict[str, Any], signal: Signal | None
+    status: str, values: dict[str, Any], signal: Trigger | None
 ) -> None:
     """Not the message's name: a report of a refund tells that the money was captured, too."""
-    assert signal_of(report(status, **values)) is signal
+    assert trigger_of(report(status, **values)) is signal
     assert {each for each, _, _ in SIGNALS} == {each.value for each in IntentStatus}
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_payment_that_is_still_being_made_tells_nothing(state: str) -> None:
     """There is no intent to speak of."""
-    assert take_report(STATES[state], report("creating"), moment()) == Decision(STATES[state])
+    assert taken(STATES[state], report("creating")) == Decision(STATES[state])
 
 
 # What one payment goes through, each a newer version than the one before.
@@ -97,7 +90,7 @@ LIVES: list[list[PaymentState]] = [
 def told(booking: Booking, payments: list[PaymentState]) -> Booking:
     """The booking after these, without what only counts changes and says when it is driven again."""
     for payment in payments:
-        booking = take_report(booking, payment, moment()).booking
+        booking = taken(booking, payment).booking
         assert violations(booking) == []
     return booking._replace(version=0, settle_after=None)
 
@@ -130,7 +123,7 @@ def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
 def test_a_pending_booking_shows_what_the_report_says(state: str, status: str, error: Any) -> None:
     """The intent, its secret and the last error, also that there is none any more."""
     told = report(status, intent_id="pi_9", client_secret="s", last_error=error)
-    after = take_report(STATES[state], told, moment()).booking
+    after = taken(STATES[state], told).booking
 
     assert (after.intent_id, after.client_secret, after.last_error) == ("pi_9", "s", error)
     assert after.payment_version == 3
@@ -140,7 +133,7 @@ def test_a_pending_booking_shows_what_the_report_says(state: str, status: str, e
 @pytest.mark.parametrize("status", ["requires_payment_method", "processing", "canceled", "succeeded"])
 def test_an_ended_booking_shows_no_secret(state: str, status: str) -> None:
     """Nothing can be paid any more; the intent is kept for operators."""
-    after = take_report(STATES[state], report(status), moment()).booking
+    after = taken(STATES[state], report(status)).booking
 
     assert (after.client_secret, after.intent_id) == (None, "pi_1")
 
@@ -168,7 +161,7 @@ HOLDS = [
 @pytest.mark.parametrize(("state", "status", "error", "expires"), HOLDS)
 def test_how_long_a_hold_lasts_after_a_report(state: str, status: str, error: Any, expires: timedelta) -> None:
     """Counted from the sample's time; the report comes three minutes later."""
-    after = take_report(STATES[state], report(status, last_error=error), moment(LATER)).booking
+    after = taken(STATES[state], report(status, last_error=error), LATER).booking
 
     assert after.expires_at == NOW + expires
 
@@ -178,22 +171,22 @@ def test_a_decline_never_makes_a_hold_shorter() -> None:
     before = STATES["awaiting"]._replace(expires_at=NOW + timedelta(minutes=14))
     told = report("requires_payment_method", last_error=DECLINE)
 
-    assert take_report(before, told, moment()).booking.expires_at == before.expires_at
+    assert taken(before, told).booking.expires_at == before.expires_at
 
 
 @pytest.mark.parametrize("state", ENDED)
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 def test_a_living_intent_of_an_ended_booking_is_canceled_until_its_end_is_heard_of(state: str, status: str) -> None:
     """Each request may be lost, and so may what it was answered."""
-    heard = take_report(STATES[state], report(status), moment())
+    heard = taken(STATES[state], report(status))
     assert heard.follow == (Follow.CANCEL_INTENT,)
-    assert take_report(heard.booking, report(status), moment()) == Decision(heard.booking)
+    assert taken(heard.booking, report(status)) == Decision(heard.booking)
     due = heard.booking.settle_after
     assert due == NOW + timedelta(seconds=10)
-    asked = drive(heard.booking, moment(due - NOW))
+    again = driven(heard.booking, due - NOW)
     # A refund that is owed is asked for first.
-    assert asked.follow == ((Follow.REFUND,) if heard.booking.refund_owed else (Follow.CANCEL_INTENT,))
-    ended = take_report(asked.booking, report("canceled", version=4), moment()).booking
+    assert again.follow == ((Follow.REFUND,) if heard.booking.refund_owed else (Follow.CANCEL_INTENT,))
+    ended = taken(again.booking, report("canceled", version=4)).booking
     assert not ended.intent_to_cancel
     assert (ended.settle_after is not None) is ended.refund_owed
 
@@ -205,7 +198,7 @@ def test_an_intent_of_an_ended_booking_is_asked_for_less_and_less_often() -> Non
     for _ in range(12):
         before = booking.settle_after
         assert before is not None
-        booking = drive(booking, moment(before - NOW)).booking
+        booking = driven(booking, before - NOW).booking
         assert booking.settle_after is not None
         waits.append(booking.settle_after - before)
     assert waits == sorted(waits)
@@ -228,7 +221,7 @@ def test_a_booking_goes_by_the_intent_that_it_was_told_of_first(own: Any, told: 
 def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict[str, Any]) -> None:
     """Payment has lost the one that was applied, and has counted on from before it. The secret alone is no news."""
     told = report("succeeded")
-    once = take_report(STATES["awaiting"], told, moment()).booking
+    once = taken(STATES["awaiting"], told).booking
 
     assert conflicts(once, replace(told, **change))
     assert not conflicts(once, told)
@@ -242,14 +235,14 @@ def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
     what is none."""
     one, two = uuid4(), uuid4()
     told = report("succeeded", refund_ids=(one, two), refund_failed_amount=0, disputes=())
-    once = take_report(STATES["awaiting"], told, moment()).booking
+    once = taken(STATES["awaiting"], told).booking
 
     assert not conflicts(once, replace(told, refund_ids=(two, one), refund_failed_amount=None, disputes=None))
 
 
 def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:
     """A payment that was canceled before it was made has none."""
-    after = take_report(STATES["awaiting"], report("canceled", intent_id=None), moment()).booking
+    after = taken(STATES["awaiting"], report("canceled", intent_id=None)).booking
 
     assert after.intent_id == "pi_1"
 
@@ -290,8 +283,8 @@ def test_how_captured_money_is_summed_up(state: str, values: dict[str, Any], exp
 )
 def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
     """Status and seats are what they would be without it."""
-    with_it = take_report(STATES[state], report("succeeded", disputed=True), moment())
-    without = take_report(STATES[state], report("succeeded"), moment())
+    with_it = taken(STATES[state], report("succeeded", disputed=True))
+    without = taken(STATES[state], report("succeeded"))
 
     assert with_it.booking.payment is PaymentStatus.DISPUTED
     assert with_it.booking._replace(
@@ -306,7 +299,7 @@ def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) 
     """It is acknowledged, and does not touch the money that the booking is confirmed by."""
     before = STATES["confirmed"]
     told = report(news, intent_id="pi_9")
-    decision = take_report(before, told, moment())
+    decision = taken(before, told)
 
     heard = before._replace(payment_version=3, payment_digest=told.digest)
     assert decision == Decision(heard, unexpected=True)
@@ -314,10 +307,10 @@ def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) 
 
 def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
     """The wish counts, not that the hold was over anyway; what was wished first stays."""
-    wished = decide(STATES["expiring"], Signal.CANCEL, moment(cancel="by_customer")).booking
-    wished = decide(wished, Signal.CANCEL, moment(cancel="event_cancelled")).booking
-    wished = decide(wished, Signal.EXPIRED, moment()).booking
-    after = take_report(wished, report("succeeded"), moment()).booking
+    wished = asked(STATES["expiring"], Cancel("by_customer")).booking
+    wished = asked(wished, Cancel("event_cancelled")).booking
+    wished = asked(wished, TimePassed(Trigger.EXPIRED)).booking
+    after = taken(wished, report("succeeded")).booking
 
     assert (after.status, after.reason, after.refund_amount) == (BookingStatus.CANCELLED, "by_customer", AMOUNT)
 
@@ -331,12 +324,12 @@ def test_an_intent_for_another_amount_is_shown_to_nobody(told: dict[str, Any]) -
     values = {name: value for name, value in told.items() if name != "status"}
 
     for name in ("creating", "awaiting", "expiring", "cancelling"):
-        after = take_report(STATES[name], report(status, **values, **wrong), moment())
+        after = taken(STATES[name], report(status, **values, **wrong))
         booking = after.booking
         assert (booking.status, booking.reason, booking.payment) == ("failed", "payment_mismatch", "none")
         assert (booking.client_secret, booking.intent_to_cancel, booking.refund_owed) == (None, True, False)
         assert after.follow == (Follow.CANCEL_INTENT,)
         assert violations(booking) == []
-        late = take_report(booking, report("succeeded", 4, amount_captured=AMOUNT + 1, **wrong), moment())
+        late = taken(booking, report("succeeded", 4, amount_captured=AMOUNT + 1, **wrong))
         assert (late.booking.status, late.booking.refund_amount) == ("failed", AMOUNT + 1)
         assert not late.booking.intent_to_cancel

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from booking.domain import drive, take_report
 from booking.schedule import CLOCKS_APART, turn
 from booking.settings import BookingSettings
-from booking.state import Booking, Follow, Terms
+from booking.state import Booking, Follow, HoldPolicy
 from common.contracts.statuses import BookingStatus
 from common.contracts.values import PaymentState
-from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, moment, report
+from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, driven, report, taken
 
 MINUTE = timedelta(minutes=1)
 LAST = NOW + TERMS.hold_max
@@ -29,7 +28,7 @@ def failed(version: int, attempts: int, at: timedelta, status: str = "requires_p
 
 def after(start: Booking, *news: tuple[timedelta, PaymentState]) -> Booking:
     for at, payment in news:
-        start = take_report(start, payment, moment(at)).booking
+        start = taken(start, payment, at).booking
     return start
 
 
@@ -123,7 +122,7 @@ def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment:
         assert held.expires_at is not None
         assert held.expires_at <= LAST
         if NOW + at >= LAST:
-            decision = drive(held, moment(at))
+            decision = driven(held, at)
             assert decision.follow == (Follow.CANCEL_INTENT,)
             held = decision.booking
         minute += 1
@@ -138,7 +137,7 @@ def test_what_is_processing_is_waited_for() -> None:
     assert turn(paying, TERMS) is None
     failed_at = timedelta(days=3)
     declined = after(paying, (failed_at, failed(3, 1, failed_at)))
-    assert drive(declined, moment(failed_at)).booking.closing == "hold_expired"
+    assert driven(declined, failed_at).booking.closing == "hold_expired"
     paid = after(paying, (failed_at, report("succeeded", 3)))
     assert paid.status is BookingStatus.CONFIRMED
 
@@ -151,9 +150,9 @@ def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int,
     news = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
     paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, news[version]) for version in heard))
 
-    closing = drive(paying, moment(day)).booking
+    closing = driven(paying, day).booking
     assert closing.closing == "hold_expired"
-    released = drive(closing, moment(day + TERMS.grace)).booking
+    released = driven(closing, day + TERMS.grace).booking
     assert (released.status, released.reason) == (BookingStatus.CANCELLED, "hold_expired")
 
 
@@ -176,8 +175,8 @@ def test_a_process_of_the_release_before_counts_no_attempts() -> None:
 def test_the_settings_say_how_long(seconds: int) -> None:
     """Twice the hold, unless something else is set; never less than the hold."""
     values: dict[str, Any] = {"redis_url": "redis://x", "booking_database_url": "postgresql://x/x"}
-    assert BookingSettings(**values).terms == Terms()
-    terms = BookingSettings(**values, hold_max_seconds=seconds).terms
+    assert BookingSettings(**values).hold_policy == HoldPolicy()
+    terms = BookingSettings(**values, hold_max_seconds=seconds).hold_policy
     assert terms.hold_max == timedelta(seconds=seconds)
     with pytest.raises(ValueError, match="HOLD_MAX_SECONDS"):
         BookingSettings(**values, hold_max_seconds=899)

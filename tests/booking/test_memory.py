@@ -16,7 +16,7 @@ from booking.booking_rows import BOOKING_COLUMNS, BookingRows
 from booking.domain import take_report
 from booking.event_rows import EVENT_COLUMNS, TICKET_TYPE_COLUMNS, EventRows
 from booking.events import call_off
-from booking.rules import Moment
+from booking.triggers import Report
 from common.contracts.messages import EventChanges, TicketTypeChange, UpdateEvent
 from common.contracts.resources import Booking
 from common.contracts.statuses import IntentStatus
@@ -110,7 +110,7 @@ async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage,
     unit = stage.unit()
     await unit.remember([booking.id])
     payment = report(booking, AWAITING, 1).payment
-    unit.change(take_report(unit.bookings[booking.id], payment, Moment(stage.clock(), TERMS)))
+    unit.change(take_report(unit.bookings[booking.id], Report(payment, stage.clock(), TERMS)))
     await stage.rows(f"UPDATE bookings SET {OTHERS[column]} WHERE id = $1", booking.id)
     changed = await whole(stage, booking)
     await unit.save()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from booking.domain import Signal, take_report
+from booking.triggers import Trigger
 from common.contracts.messages import RefundPayment
 from common.contracts.resources import Booking
 from common.contracts.statuses import BookingStatus
@@ -29,9 +29,9 @@ from tests.booking.rows import (
     scenes,
     tells,
 )
-from tests.booking.samples import CONFIRMED, PENDING, STATES, moment, report
+from tests.booking.samples import CONFIRMED, PENDING, STATES, report, taken
 from tests.booking.stage import TERMS, Stage
-from tests.booking.test_domain import EXPECTED, NEWS, Outcome
+from tests.booking.test_domain import EXPECTED, NEWS, Outcome, answered
 from tests.booking.test_domain_refunds import BY_HAND, BY_HAND_ROWS
 
 TIME = ("expired", "grace over")
@@ -42,7 +42,7 @@ DRIVEN = {
     "cancelling, processing": "cancel_intent",
 }
 # No message brings these about: what is pending may always be cancelled.
-NEVER_ASKED = {(BookingStatus.PENDING, Signal.CANCEL, "closed")}
+NEVER_ASKED = {(BookingStatus.PENDING, Trigger.CANCEL, "closed")}
 # Tested in test_refund_retries.py and in test_domain_reports.py.
 BY_THEMSELVES = ("retry_refund", "not_for_this")
 SEATS = {"pending": (2, 0), "confirmed": (0, 2), "cancelled": (0, 0), "failed": (0, 0)}
@@ -74,7 +74,7 @@ CELLS = [(state, news) for state in STATES for news in HAPPENINGS if possible(st
 
 
 def is_report(news: str) -> bool:
-    return news not in TIME and NEWS[news][0] not in (Signal.CANCEL, Signal.REFUND)
+    return news not in TIME and NEWS[news][0] not in (Trigger.CANCEL, Trigger.REFUND)
 
 
 def seen(row: Any) -> dict[str, Any]:
@@ -294,7 +294,7 @@ async def test_a_dispute_tells_that_the_money_was_captured(stage: Stage, state: 
 def rows_of_cell(state: str, news: str) -> set[Any]:
     """The rows that the pure table has for it."""
     with rows_met() as met:
-        NEWS[news][1](STATES[state])
+        answered(STATES[state], news)
     return met
 
 
@@ -302,7 +302,7 @@ def test_no_row_is_left_out() -> None:
     """Each row of the table, with each of its guards, is met by a test above; each state is begun from."""
     with rows_met() as by_hand:
         for state, values, _ in BY_HAND_ROWS:
-            take_report(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values), moment())
+            taken(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values))
     met = {row for cell in CELLS for row in rows_of_cell(*cell)} | by_hand
 
     assert {row for row in rows_of_table() - met if row[2] not in BY_THEMSELVES} == NEVER_ASKED

@@ -6,11 +6,23 @@ from datetime import timedelta
 
 import pytest
 
-from booking.domain import drive, take_report
+from booking.domain import drive
 from booking.schedule import WAITS, scheduled, turn, waits_for
 from booking.state import Booking, Follow
 from common.contracts.statuses import BookingStatus
-from tests.booking.samples import CONFIRMED, ENDED, NOW, PENDING, STATES, TERMS, booking, moment, report, violations
+from tests.booking.samples import (
+    CONFIRMED,
+    ENDED,
+    NOW,
+    PENDING,
+    STATES,
+    TERMS,
+    booking,
+    driven,
+    report,
+    taken,
+    violations,
+)
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOLD_END, GRACE_END = timedelta(minutes=10), timedelta(minutes=15)  # of the samples
@@ -51,7 +63,7 @@ def test_what_waits_is_driven_again(state: str) -> None:
     assert before.settle_after == NOW + first
     assert turn(before, TERMS) == (None if change is None else NOW + change)
 
-    decision = drive(before, moment(first))
+    decision = driven(before, first)
     assert decision.follow == (follow,)
     assert decision.booking._replace(settle_after=None, settle_attempts=0) == before._replace(settle_after=None)
     assert decision.booking.settle_attempts == 1
@@ -63,7 +75,7 @@ def test_what_waits_is_driven_again(state: str) -> None:
 def test_what_is_settled_is_never_driven(state: str) -> None:
     """It waits for nothing; driven all the same, it stays so."""
     before = STATES[state]
-    decision = drive(before, moment(timedelta(days=9)))
+    decision = driven(before, timedelta(days=9))
 
     assert (waits_for(before), before.settle_after, decision.follow) == (None, None, ())
     assert decision.booking.settle_after is None
@@ -77,11 +89,11 @@ def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | 
     """First it is marked and Stripe is asked; the seats go when Stripe has answered, or was silent for too long."""
     before = STATES[state]
     if change is None:
-        assert drive(before, moment(timedelta(days=9))).booking.status is BookingStatus.PENDING
+        assert driven(before, timedelta(days=9)).booking.status is BookingStatus.PENDING
         return
-    assert drive(before, moment(change - SECOND)).booking.version == before.version
+    assert driven(before, change - SECOND).booking.version == before.version
 
-    decision = drive(before, moment(change))
+    decision = driven(before, change)
     after = decision.booking
     assert after.version == before.version + 1
     assert decision.follow == (Follow.CANCEL_INTENT,)
@@ -101,7 +113,7 @@ def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
     for _ in range(300):
         if booking.settle_after is None or booking.intent_to_cancel:
             break
-        decision = drive(booking, moment()._replace(now=booking.settle_after))
+        decision = drive(booking, booking.settle_after, TERMS)
         asked += decision.follow
         at, booking = booking.settle_after - NOW, decision.booking
     return booking, at, asked
@@ -131,7 +143,7 @@ def test_a_booking_that_never_hears_anything_ends(state: str, reason: str) -> No
 def test_an_intent_that_comes_after_the_end_is_canceled(status: str) -> None:
     """The seats are another's; the customer shall not be able to pay."""
     booking, _, _ = lived("creating")
-    decision = take_report(booking, report(status, version=1), moment(GRACE_END))
+    decision = taken(booking, report(status, version=1), GRACE_END)
 
     assert (decision.booking.status, decision.follow) == (BookingStatus.CANCELLED, (Follow.CANCEL_INTENT,))
 
@@ -169,7 +181,7 @@ def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
 def test_a_change_starts_the_pauses_anew() -> None:
     """Something has been heard, so an answer may come soon."""
     before = STATES["processing"]._replace(settle_attempts=9)
-    after = take_report(before, report("requires_action"), moment()).booking
+    after = taken(before, report("requires_action")).booking
 
     assert (after.settle_attempts, after.settle_after) == (0, NOW + 5 * MINUTE)
 
@@ -187,7 +199,7 @@ def test_a_hold_whose_end_was_missed_ends_at_the_next_look() -> None:
 @pytest.mark.parametrize("state", ["creating", "awaiting", "action required"])
 def test_stripe_has_its_grace_time_also_where_the_end_was_noticed_late(state: str) -> None:
     """Money that was in time may still be in the mailbox of one that was away."""
-    marked = drive(STATES[state], moment(LATE))
+    marked = driven(STATES[state], LATE)
 
     assert (marked.booking.closing, marked.follow) == ("hold_expired", (Follow.CANCEL_INTENT,))
     assert marked.booking.settle_after == NOW + LATE + TERMS.grace
@@ -196,7 +208,7 @@ def test_stripe_has_its_grace_time_also_where_the_end_was_noticed_late(state: st
 def test_a_decline_after_long_processing_leaves_stripe_its_grace_time() -> None:
     """The hold has been over for days; the intent is being canceled only now."""
     told = report("requires_payment_method", last_error=None)
-    decision = take_report(STATES["expiring, processing"], told, moment(LATE))
+    decision = taken(STATES["expiring, processing"], told, LATE)
 
     assert decision.follow == (Follow.CANCEL_INTENT,)
     assert decision.booking.settle_after == NOW + LATE + TERMS.grace

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from booking.domain import TABLE, Signal
+from booking.domain import TABLE
 from booking.state import Reason
+from booking.triggers import Trigger
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
 
 
-def shown(document: str) -> set[tuple[BookingStatus, Signal]]:
-    """Every status and signal that share a row of the booking's table."""
+def shown(document: str) -> set[tuple[BookingStatus, Trigger]]:
+    """Every status and trigger that share a row of the booking's table."""
     table = document.split("### What can happen to it")[1].split("\n#")[0]
     pairs = set()
     for line in table.splitlines():
         if line.startswith("| ") and not line.startswith("| from"):
             first, second = (cell.replace("`", "").strip() for cell in line.split("|")[1:3])
             statuses = [BookingStatus(name) for name in first.split(", ")]
-            pairs |= {(status, Signal(name)) for status in statuses for name in second.split(", ")}
+            pairs |= {(status, Trigger(name)) for status in statuses for name in second.split(", ")}
     return pairs
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from booking.schedule import CLOCKS_APART
-from booking.state import Terms
+from booking.state import HoldPolicy
 from payment.pictures import FAILED_TYPE
 from tests.simulation.world import World
 
@@ -20,7 +20,7 @@ COUNTED = "SELECT booking_id::text, intent_id, failed_attempts, version FROM pay
 TOLD = "SELECT id::text, payment_version, attempts FROM bookings"
 PROMISE = "2 holds end"
 # What is left of the time to try again, whatever the clocks say.
-LEAST = Terms().decline - CLOCKS_APART
+LEAST = HoldPolicy().decline - CLOCKS_APART
 
 
 @dataclass(frozen=True)

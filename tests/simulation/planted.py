@@ -22,9 +22,9 @@ import payment.refund_commands
 import payment.refunds
 import payment.repository
 import payment.stripe_events
-from booking.domain import Signal
-from booking.rules import Decision, Moment
+from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
+from booking.triggers import Report, Trigger
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
@@ -85,8 +85,8 @@ def refund_key_changes() -> None:
 
 def amount_not_compared() -> None:
     """Whatever was paid confirms."""
-    rules = booking.domain.TABLE[PENDING, Signal.SUCCEEDED]
-    booking.domain.TABLE[PENDING, Signal.SUCCEEDED] = rules[1:]
+    rules = booking.domain.TABLE[PENDING, Trigger.SUCCEEDED]
+    booking.domain.TABLE[PENDING, Trigger.SUCCEEDED] = rules[1:]
 
 
 def currency_not_compared() -> None:
@@ -208,15 +208,15 @@ def an_equal_decline_gives_nothing() -> None:
 
 def a_decline_moves_the_last_moment() -> None:
     """Time to try again is given however often it was given before."""
-    *before, (always, declined) = booking.domain.TABLE[PENDING, Signal.DECLINED]
+    *before, (always, declined) = booking.domain.TABLE[PENDING, Trigger.DECLINED]
 
-    def moved(of: Booking, moment: Moment) -> Decision:
-        decision = declined(of, moment)
-        until = moment.now + moment.terms.decline
+    def moved(of: Booking, report: Report) -> Decision:
+        decision = declined(of, report)
+        until = report.now + report.policy.decline
         after = decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until))
         return decision if of.closing is not None else decision._replace(booking=after)
 
-    booking.domain.TABLE[PENDING, Signal.DECLINED] = (*before, (always, moved))
+    booking.domain.TABLE[PENDING, Trigger.DECLINED] = (*before, (always, moved))
 
 
 def acts_by_its_own_clock() -> None:

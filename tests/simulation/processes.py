@@ -187,16 +187,16 @@ class BookingProcess(ActorProcess):
 
     def __init__(self, world: World, name: str, own_ahead: timedelta) -> None:
         super().__init__(world, name, own_ahead, BOOKING_SETTINGS, world.lasting.booking)
-        terms = BOOKING_SETTINGS.terms
+        policy = BOOKING_SETTINGS.hold_policy
         metrics = world.lasting.metrics
         self.repository = Store(world.lasting.booking, world.memory_max, metrics)
         self.availability = Availability(self.repository, self.bus, self.redis, 250)
         unit = partial(UnitOfWork, self.repository, self.availability)
-        self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, terms)
+        self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
         self._questions = QuestionHandlers(self.repository, self.now)
         self._reconciler = BookingReconciler(
-            self.repository, unit, self.availability, self.bus, self.redis, self.now, terms
+            self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from booking import domain
-from booking.rules import Decision, Moment, Rule
+from booking.rules import Decision, Rule
 from booking.state import Booking
 from payment import repository
 from payment.pictures import StripeEvent
@@ -28,34 +28,34 @@ def watch(schedule: Schedule | None) -> None:
 def install() -> None:
     """Once in a process, after what is planted."""
     for place, rules in domain.TABLE.items():
-        status, signal = place
+        status, trigger = place
         domain.TABLE[place] = tuple(
-            (guard, _reaching(rule, row_name(status, signal.value, rule))) for guard, rule in rules
+            (guard, _reaching(rule, row_name(status, trigger.value, rule))) for guard, rule in rules
         )
     transaction: Any = repository.Transaction
     transaction.store_events = _counting(transaction.store_events)
     transaction.save_as_read = _counting_moves(transaction.save_as_read)
 
 
-def row_name(status: str, signal: str, rule: Rule) -> str:
-    return f"{status}, {signal}: {rule.__name__}"
+def row_name(status: str, trigger: str, rule: Rule) -> str:
+    return f"{status}, {trigger}: {rule.__name__}"
 
 
 def all_rows() -> set[str]:
     """The rows of the table, as they are counted."""
     return {
-        row_name(status, signal.value, rule)
-        for (status, signal), rules in domain.TABLE.items()
+        row_name(status, trigger.value, rule)
+        for (status, trigger), rules in domain.TABLE.items()
         for _, rule in rules
     }
 
 
 def _reaching(rule: Rule, name: str) -> Rule:
     @wraps(rule)
-    def reached(booking: Booking, moment: Moment) -> Decision:
+    def reached(booking: Booking, what: Any) -> Decision:
         if _watched is not None:
             _watched.world.coverage.rows[name] += 1
-        return rule(booking, moment)
+        return rule(booking, what)
 
     return reached
 
