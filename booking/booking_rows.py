@@ -17,7 +17,7 @@ from booking.counts import CAN_BE_RETRIED
 from booking.state import Booking, Bound, Item, SeatMove, Transition
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import Dispute, PaymentError
-from common.postgres.sql import assignments, revision, unnest
+from common.postgres.sql import assignments, is_one, parameters, revision, source
 
 # Column and type, in the order in which arrays are passed.
 BOOKING_COLUMNS = {
@@ -67,6 +67,7 @@ NEW = (
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
+CHANGED_COLUMNS = {"id": "uuid", "old_revision": "text"} | SAVE_COLUMNS
 JSON_COLUMNS = ("items", "last_error", "disputes")
 TRANSITION_COLUMNS = {
     "booking_id": "uuid",
@@ -85,12 +86,11 @@ REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
 
 
-def _moved(first: int) -> str:
+def _moved(first: int, one: bool) -> str:
     """Seats are moved for the bookings that `written` has written; ticket types are locked in their order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
-    FROM unnest({unnest(SEAT_COLUMNS, first)}) AS m ({", ".join(SEAT_COLUMNS)})
-    JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    FROM {source("m", SEAT_COLUMNS, first, one=one)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
@@ -100,42 +100,39 @@ def _moved(first: int) -> str:
 )"""
 
 
-# New bookings, their transitions and their seats: all of them or, where what they were decided by does not hold any
-# more, none; those that are there already are left out. What bounds new bookings is a counter in a row, locked and
-# judged by a part like `bounds`: another counter (of an owner, a code) is one more such part, which reads the one
-# before so that its rows are locked after those, and one more condition at `written`.
-_BOUNDS = len(CREATED_COLUMNS) + 1
-_SEATS = _BOUNDS + len(BOUND_COLUMNS)
-INSERT = f"""
-WITH new AS (
-    SELECT * FROM unnest({unnest(CREATED_COLUMNS)}) AS new ({", ".join(CREATED_COLUMNS)})
-), bounds AS (
+def _insert(one: bool) -> str:
+    """New bookings, their transitions and their seats: all of them or, where what they were decided by no longer
+    holds, none; those that are there already are left out.
+
+    What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
+    fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
+    before so that its rows are locked after those, and one more condition at `written`."""
+    bounds = len(CREATED_COLUMNS) + 2
+    return f"""
+WITH new AS (SELECT * FROM {source("new", CREATED_COLUMNS, 2, one=one)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
-    FROM ticket_types t
-    JOIN unnest({unnest(BOUND_COLUMNS, _BOUNDS)}) AS b ({", ".join(BOUND_COLUMNS)}) ON b.id = t.id
+    FROM ticket_types t JOIN {source("b", BOUND_COLUMNS, bounds, one=one)} ON b.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
 ), written AS (
     INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
-    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = cardinality(${_BOUNDS}::uuid[])
+    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int
     ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}
 ), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)
-), {_moved(_SEATS)}
+), {_moved(bounds + len(BOUND_COLUMNS), one)}
 SELECT id, revision FROM written
 """
-LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
-LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
-# Changes, their transitions and the seats that they move, of those bookings that nobody has written since they were
-# read. These are locked in their order first.
-_TRANSITIONS = len(SAVE_COLUMNS) + 3
-SAVE = f"""
-WITH new AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], {unnest(SAVE_COLUMNS, 3)})
-        AS new (id, old_revision, {", ".join(SAVE_COLUMNS)})
-), unchanged AS (
+
+
+def _save(one: bool) -> str:
+    """Changes, their transitions and the seats that they move, of those bookings that nobody has written since they
+    were read. These are locked in their order first."""
+    transitions = len(CHANGED_COLUMNS) + 1
+    return f"""
+WITH new AS (SELECT * FROM {source("new", CHANGED_COLUMNS, one=one)}), unchanged AS (
     SELECT b.id FROM bookings b JOIN new ON new.id = b.id AND new.old_revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
@@ -143,11 +140,17 @@ WITH new AS (
     RETURNING b.id, {revision("b")} AS revision
 ), recorded AS (
     INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)})
-    SELECT t.* FROM unnest({unnest(TRANSITION_COLUMNS, _TRANSITIONS)}) AS t ({", ".join(TRANSITION_COLUMNS)})
+    SELECT t.* FROM {source("t", TRANSITION_COLUMNS, transitions, one=one)}
     JOIN written ON written.id = t.booking_id
-), {_moved(_TRANSITIONS + len(TRANSITION_COLUMNS))}
+), {_moved(transitions + len(TRANSITION_COLUMNS), one)}
 SELECT id, revision FROM written
 """
+
+
+# For batches, and for one row alone.
+INSERT, SAVE = ({one: statement(one) for one in (False, True)} for statement in (_insert, _save))
+LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
+LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = f"SELECT {', '.join(TRANSITION_COLUMNS)} FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
 LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 FREE_SEATS = """
@@ -199,14 +202,11 @@ def _dispute(fields: dict[str, Any]) -> Dispute:
     return Dispute(**fields)
 
 
-def _arrays(bookings: Sequence[Booking], columns: Iterable[str]) -> list[list[Any]]:
-    """One array for each column."""
-    return [
-        [_json(getattr(booking, column)) for booking in bookings]
-        if column in JSON_COLUMNS
-        else [getattr(booking, column) for booking in bookings]
+def _values(booking: Booking, columns: Iterable[str]) -> tuple[Any, ...]:
+    return tuple(
+        _json(getattr(booking, column)) if column in JSON_COLUMNS else getattr(booking, column)
         for column in columns
-    ]
+    )
 
 
 def _json(value: Any) -> str | None:
@@ -216,11 +216,6 @@ def _json(value: Any) -> str | None:
         value = [item._asdict() for item in value]  # JSON would make a list of each
     # asyncpg's UUIDs are of a class of their own.
     return orjson.dumps(value, default=str).decode()
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
-    """One array for each of `count` columns."""
-    return [[row[place] for row in rows] for place in range(count)]
 
 
 def _transition(each: Transition) -> tuple[Any, ...]:
@@ -262,15 +257,10 @@ class BookingRows:
         hold; those that are there already are left out."""
         if not created:
             return {}
-        bookings = [each.after for each in created]
-        causes = ([each.cause.type for each in created], [each.cause.id for each in created])
-        rows = await self._connection.fetch(
-            INSERT,
-            *_arrays(bookings, NEW),
-            *causes,
-            *_columns(bounds, len(BOUND_COLUMNS)),
-            *_columns(moves, len(SEAT_COLUMNS)),
-        )
+        new = [(*_values(each.after, NEW), *each.cause) for each in created]
+        one = is_one(new, bounds, moves)
+        tables = parameters(one, (new, CREATED_COLUMNS), (bounds, BOUND_COLUMNS), (moves, SEAT_COLUMNS))
+        rows = await self._connection.fetch(INSERT[one], len(bounds), *tables)
         return {row["id"]: row["revision"] for row in rows}
 
     async def save(
@@ -280,14 +270,11 @@ class BookingRows:
         says which, with their new revisions. The others are left out."""
         if not changed:
             return {}
-        rows = await self._connection.fetch(
-            SAVE,
-            [each.id for each in changed],
-            [each.revision for each in changed],
-            *_arrays(changed, SAVE_COLUMNS),
-            *_columns([_transition(each) for each in transitions], len(TRANSITION_COLUMNS)),
-            *_columns(moves, len(SEAT_COLUMNS)),
-        )
+        new = [(each.id, each.revision, *_values(each, SAVE_COLUMNS)) for each in changed]
+        told = [_transition(each) for each in transitions]
+        one = is_one(new, told, moves)
+        tables = parameters(one, (new, CHANGED_COLUMNS), (told, TRANSITION_COLUMNS), (moves, SEAT_COLUMNS))
+        rows = await self._connection.fetch(SAVE[one], *tables)
         return {row["id"]: row["revision"] for row in rows}
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:

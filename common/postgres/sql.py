@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def unnest(columns: Mapping[str, str], first: int = 1) -> str:
@@ -13,6 +14,26 @@ def unnest(columns: Mapping[str, str], first: int = 1) -> str:
 def assignments(columns: Iterable[str], source: str) -> str:
     """`a = source.a, b = source.b` …"""
     return ", ".join(f"{column} = {source}.{column}" for column in columns)
+
+
+def source(name: str, columns: Mapping[str, str], first: int = 1, *, one: bool = False) -> str:
+    """A table `name` of parameters from the place `first` on: an array for each column. Or, for `one` row alone,
+    its values: they cost the client and the server about half."""
+    values = ", ".join(f"${place}::{kind}" for place, kind in enumerate(columns.values(), first))
+    rows = f"(VALUES ({values}))" if one else f"unnest({unnest(columns, first)})"
+    return f"{rows} AS {name} ({', '.join(columns)})"
+
+
+def is_one(*tables: Sequence[object]) -> bool:
+    """Whether the first table has one row, and each other at most one: in its place there is a row of nulls."""
+    return len(tables[0]) == 1 and all(len(table) <= 1 for table in tables)
+
+
+def parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Mapping[str, str]]) -> list[Any]:
+    """The values of `source` for these tables, (rows, columns), in their order."""
+    if one:
+        return [value for rows, columns in tables for value in (rows[0] if rows else (None,) * len(columns))]
+    return [[row[place] for row in rows] for rows, columns in tables for place in range(len(columns))]
 
 
 def revision(table: str) -> str:
