@@ -132,11 +132,12 @@ def _save(one: bool) -> str:
     were read. These are locked in their order first."""
     transitions = len(CHANGED_COLUMNS) + 1
     return f"""
-WITH new AS (SELECT * FROM {source("new", CHANGED_COLUMNS, one=one)}), unchanged AS (
-    SELECT b.id FROM bookings b JOIN new ON new.id = b.id AND new.old_revision = {revision("b")}
+WITH unchanged AS (
+    SELECT new.* FROM {source("new", CHANGED_COLUMNS, one=one)}
+    JOIN bookings b ON new.id = b.id AND new.old_revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
-    UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM new JOIN unchanged USING (id) WHERE b.id = new.id
+    UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, {revision("b")} AS revision
 ), recorded AS (
     INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)})

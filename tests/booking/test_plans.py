@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
+from booking import booking_rows
 from booking.booking_rows import TAKE_DUE
 from booking.event_rows import EVENT_PAGE
 from booking.reconciler import BookingReconciler
@@ -105,6 +106,26 @@ async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
     scans = [step for step in done if step.get("Index Name") == "events_by_start"]
     assert [step["Actual Rows"] for step in scans] == [51]
     assert all(step["Node Type"] != "Seq Scan" for step in done if step.get("Relation Name") == "events")
+
+
+@pytest.mark.parametrize("one", [False, True])
+@pytest.mark.parametrize("statement", ["INSERT", "SAVE"])
+async def test_what_is_saved_is_found_by_its_key(many: Stage, statement: str, one: bool) -> None:
+    """However many bookings there are; and no batch is gone through for each of its rows."""
+    query = getattr(booking_rows, statement)[one]
+    # A statement with parameters is explained without them only where none can be bound.
+    explained = f"""
+    CREATE OR REPLACE FUNCTION pg_temp.plan() RETURNS json LANGUAGE plpgsql AS $f$ DECLARE found json; BEGIN
+        EXECUTE $q$EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}$q$ INTO found; RETURN found;
+    END $f$"""
+    async with many.database.connection() as connection, connection.transaction():
+        await connection.execute(explained)
+        done = parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
+
+    scans = [step for step in done if step.get("Relation Name") == "bookings" and "Scan" in step["Node Type"]]
+    assert {step["Index Name"] for step in scans} <= {"bookings_pkey"}
+    assert all("id = " in step["Index Cond"] for step in scans)
+    assert one or not any("id = " in step.get("Join Filter", "") for step in done)
 
 
 class OnlyLooks(Store):
