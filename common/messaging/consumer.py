@@ -1,26 +1,20 @@
-"""The consumer of one mailbox: read a batch, handle it, publish what follows, acknowledge. Knows no domain.
-
-A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
-right when a message comes late, twice or never: after any fault the same batch is simply handled again.
-"""
+"""The consumer of one mailbox: read a batch, handle it, publish what follows, acknowledge. Knows no domain."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
-from common.messaging.batch import DONE, TOO_LATE, Batch, Handlers, Outcome, in_order
+from common.messaging.batch import DONE, Batch, Handlers, Outcome
 from common.messaging.dependencies import Dependencies
-from common.messaging.envelope import Envelope
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
-from common.messaging.reporting import Reporter
+from common.messaging.worker import Worker
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import Away, RedisAway
@@ -28,8 +22,6 @@ from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import heed_cancel
 from common.runtime.telemetry import Metrics
 
-# If the ping succeeds but the connection breaks this many times in a row, the batch itself is the cause.
-BROKEN_MAX = 5
 # A consumer whose work was refused is not ready until some of it succeeds, or nothing has been refused for this
 # many times the idle time after which entries are claimed again.
 BARRED_CLAIMS = 2
@@ -75,14 +67,12 @@ class Consumer:
         self._handlers = subscription.handlers
         self._concurrency = subscription.concurrency
         self._mailbox = mailbox
-        self._publisher = publisher
         self._settings = settings
-        self._metrics = metrics
-        self._report = Reporter(self.stream, metrics)
         self._gate = gate
         self._stopping = asyncio.Event()
         barred_s = BARRED_CLAIMS * settings.claim_idle_ms / 1000
         self._dependencies = Dependencies(gate, reachable, self._stopping, barred_s)
+        self._worker = Worker(subscription.handlers, mailbox, publisher, settings, metrics, self._dependencies)
         self._backoff = Backoff()
         self._housekeeping = 0.0
         # An attempt that starts within this time after a batch was read ends before its entries can be claimed.
@@ -121,22 +111,22 @@ class Consumer:
                 begun = time.perf_counter()
                 reads = await self._begin(handled, wait=True)
                 published = await self._finish(handled)
-                await self._see_through(handled, published)
+                await self._worker.see_through(handled, published)
                 # Where the step took long to see through, the entries may have been there since it was sent.
                 since = None if published is DONE else begun
                 batch, handled = await self._read(since) if reads else None, None
             elif handled is None and not batch.full:
-                outcome = await self._handle(batch)
-                await self._see_through(batch, outcome)
+                outcome = await self._worker.handle(batch)
+                await self._worker.see_through(batch, outcome)
                 batch, handled = None, batch if outcome is DONE else None
             else:
                 reads = await self._begin(handled, wait=False, more=batch.full)
                 async with asyncio.TaskGroup() as group:
                     receiving = group.create_task(self._receive(handled, reads=reads))
-                    outcome = await self._handle(batch)
+                    outcome = await self._worker.handle(batch)
                 published, following = receiving.result()
-                await self._see_through(handled, published)
-                await self._see_through(batch, outcome)
+                await self._worker.see_through(handled, published)
+                await self._worker.see_through(batch, outcome)
                 batch, handled = following, batch if outcome is DONE else None
         await self._leave()
 
@@ -159,7 +149,7 @@ class Consumer:
 
     async def _in_background(self, batch: Batch) -> None:
         try:
-            await self._see_through(batch, None)
+            await self._worker.see_through(batch, None)
         finally:
             self._in_hand -= batch.size
             self._less.set()
@@ -225,7 +215,7 @@ class Consumer:
                 await self._mailbox.finish()
             except Exception as error:
                 return await self._dependencies.outcome_of(error)
-            self._succeeded(handled)
+            self._worker.succeeded(handled)
         return DONE
 
     async def _read(self, since: float | None = None) -> Batch | None:
@@ -257,104 +247,6 @@ class Consumer:
     async def _leave(self) -> None:
         with suppress(RedisAway):
             await self._mailbox.leave()
-
-    # --- handling
-
-    async def _see_through(self, batch: Batch | None, outcome: Outcome | None) -> None:
-        """Attempt `batch`, of which the first attempt came to `outcome`, until it is done, or a dead letter, or
-        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
-        its own. While a dependency is away it waits, and no entry counts as failed."""
-        parts = deque([] if batch is None else [batch])
-        backoff, broken = Backoff(), 0
-        while parts:
-            part = parts[0]
-            result, error = outcome or await self._attempt(part)
-            outcome = None
-            stated = isinstance(error, Away) and error.stated  # then it is no entry's fault, however often
-            if result == "away" and (stated or broken < BROKEN_MAX):
-                broken += not stated
-                await self._dependencies.rest(backoff)
-                if await self._dependencies.are_back(error) and time.perf_counter() < part.deadline:
-                    continue
-                result = "too late"
-            if result == "too late":
-                log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
-                return
-            parts.popleft()
-            backoff, broken = Backoff(), 0
-            if result != "done":
-                parts.extendleft(reversed(await self._failed(part, error)))
-
-    async def _attempt(self, batch: Batch) -> Outcome:
-        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
-        outcome = await self._handle(batch)
-        if outcome is DONE:
-            try:
-                await self._publisher.send(batch.step, batch.news)
-            except Exception as error:
-                return await self._dependencies.outcome_of(error)
-            self._succeeded(batch)
-        return outcome
-
-    async def _handle(self, batch: Batch) -> Outcome:
-        """The first half of an attempt: done, what follows is the batch's step."""
-        batch.started = time.perf_counter()
-        if batch.started > batch.deadline:
-            return TOO_LATE
-        try:
-            await self._move_aside(batch)
-        except Away as error:
-            return Outcome("away", error)
-        follow: list[Envelope] = []
-        try:
-            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
-                for handler, group in in_order(batch.deliveries, self._handlers):
-                    follow.extend(await handler(group))
-            acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
-            step, batch.news = self._publisher.commands(follow)
-            batch.step = (*step, *acknowledged)
-        except Exception as error:
-            return await self._dependencies.outcome_of(error)
-        return DONE
-
-    async def _move_aside(self, batch: Batch) -> None:
-        """What is no message goes to the dead letters at once; what another release's process may know waits for
-        it."""
-        while batch.undecodable:
-            entry, error = batch.undecodable[0]
-            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
-            self._report.undecodable(entry, error)
-            batch.undecodable.popleft()
-        while batch.unknown:
-            await self._mailbox.set_aside(batch.unknown[0])
-            self._report.unknown(batch.unknown.popleft())
-
-    def _succeeded(self, batch: Batch) -> None:
-        self._dependencies.succeeded()
-        if batch.deliveries:
-            seconds = time.perf_counter() - batch.started
-            self._metrics.handler_seconds.labels(self.stream).observe(seconds)
-            self._report.done(batch.deliveries, seconds)
-
-    async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
-        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
-        the dead letters."""
-        if batch.size > 1:
-            log.warning("batch failed", mailbox=self.stream, size=batch.size, error=repr(error))
-            return batch.one_by_one()
-        if not batch.deliveries:
-            return []  # it could not be moved aside, and stays pending
-        (delivery,) = batch.deliveries
-        try:
-            attempts = await self._mailbox.count_failure(delivery.entry)
-            dead = attempts >= self._settings.attempts_max
-            if dead:
-                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
-        except RedisAway as away:
-            self._dependencies.pause(away)
-        else:
-            self._report.failed(delivery, error, attempts, dead=dead)
-        return []
 
 
 async def run_all(consumers: Iterable[Consumer]) -> None:

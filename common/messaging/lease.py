@@ -5,14 +5,30 @@ Only a hint: two that hold one for a moment are as right as ever. A lease whose 
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 
 from redis.asyncio import Redis
 
 from common.messaging.redis import Command, Script
+from common.messaging.scripts import UNREAD
 
 # A holder that comes by more often renews no sooner.
 RENEW_S = 0.5
+
+# The reader's lease. Redis gives each entry to the consumer that has waited longest: eight that wait take one entry
+# each where one would take eight, and eight transactions cost about eight times as much as one. So one reads, and
+# the others look now and then: they help when more waits than a good batch, and take over when the lease expires.
+# Longer than a blocking read, short enough that nobody notices a dead holder.
+LEASE_MS = 1500
+WAIT_MAX_MS = 500
+# How often the others look, on average, in seconds.
+LOOK_S = 0.4
+# Entries that nobody has read yet from which on all read: about half of the largest batch.
+HELP_FROM = 128
+# After this a holder from whom the lease was seized has learned of it, and its last read is over.
+SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
 
 # Takes a lease that is free or the holder's own, and renews it.
 _TAKE = Script[int](
@@ -69,3 +85,23 @@ class Lease:
         """Let another have it, if it is ours."""
         self.held = False
         await _RELEASE(redis, key=self._key, holder=self._holder)
+
+
+class ReaderLease(Lease):
+    """The lease of the one consumer that reads the mailbox `stream` alone while it keeps up."""
+
+    def __init__(self, stream: str, group: str, consumer: str) -> None:
+        # By the name that it has had in every release.
+        super().__init__(f"turn:{stream}", consumer, LEASE_MS)
+        self._stream = stream
+        self._group = group
+        # One that starts reads at once, and learns by that whether another does.
+        self.held = True
+
+    async def may_help(self, redis: Redis, most_s: float) -> bool:
+        """Without the lease: wait a little, `most_s` seconds at the most, then say whether more waits than its
+        holder can read."""
+        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
+        if await self.take(redis):
+            return False  # it is the holder now
+        return await UNREAD(redis, stream=self._stream, group=self._group) >= HELP_FROM

@@ -7,7 +7,6 @@ work that is left. Nothing unacknowledged is ever trimmed.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Collection, Sequence
 from itertools import chain
@@ -18,9 +17,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from common.messaging.connection import Connection, check, transaction
-from common.messaging.lease import RENEW_S, Lease
+from common.messaging.lease import SEIZED_S, WAIT_MAX_MS, ReaderLease
 from common.messaging.redis import Command, acknowledges_and_deletes
-from common.messaging.scripts import COUNT_FAILURE, MOVE, REMOVE_IDLE, UNREAD
+from common.messaging.scripts import COUNT_FAILURE, MOVE, REMOVE_IDLE
 from common.messaging.streams import Entry, Fields, dead_letters
 from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
 from common.runtime.outages import said
@@ -30,20 +29,7 @@ DEAD_ERROR_MAX = 2000
 # The failure counts of a mailbox are dropped after this long without a new failure.
 ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
 
-# The reader's lease. Redis gives each entry to the consumer that has waited longest: eight that wait take one entry
-# each where one would take eight, and eight transactions cost about eight times as much as one. So one reads, and
-# the others look now and then: they help when more waits than a good batch, and take over when the lease expires.
-# Longer than a blocking read, short enough that nobody notices a dead holder.
-LEASE_MS = 1500
-WAIT_MAX_MS = 500
-# How often the others look, on average, in seconds.
-LOOK_S = 0.4
-# Entries that nobody has read yet from which on all read: about half of the largest batch.
-HELP_FROM = 128
 log = structlog.get_logger()
-
-# After this a holder from whom the lease was seized has learned of it, and its last read is over.
-SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
 
 
 class PutBack(NamedTuple):
@@ -83,10 +69,7 @@ class Mailbox:
         self._claim_every_s = claim_idle_ms / 12_000
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
-        # By the name that it has had in every release.
-        self._lease = Lease(f"turn:{stream}", consumer, LEASE_MS) if shared else None
-        if self._lease is not None:
-            self._lease.held = True  # one that starts reads at once, and learns by that whether another does
+        self._lease = ReaderLease(stream, group, consumer) if shared else None
         self._ack_and_delete = False
         # The unknown message that was looked at last; empty: begin with the first.
         self._looked_at = b""
@@ -163,9 +146,9 @@ class Mailbox:
                 return []
             if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
                 return claimed
-            if not self._holds_lease:
+            if self._lease is not None and not self._lease.held:
                 # While something is in hand, nobody helps.
-                if not block_ms or not await self._may_help(block_ms / 1000):
+                if not block_ms or not await self._lease.may_help(self._redis, block_ms / 1000):
                     return []
                 self._wanted = count, 0
             await self._connection.send(self._read_commands(), block_s=block_ms / 1000)
@@ -199,14 +182,6 @@ class Mailbox:
         read = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *block)
         commands.append((*read, "STREAMS", self.stream, ">"))
         return commands
-
-    async def _may_help(self, most_s: float) -> bool:
-        """Wait a little, then say whether more waits than the holder of the lease can read."""
-        assert self._lease is not None
-        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
-        if await self._lease.take(self._redis):
-            return False  # it is the holder now
-        return await UNREAD(self._redis, stream=self.stream, group=self._group) >= HELP_FROM
 
     async def leave(self) -> None:
         """Read no more: whoever else is there has the lease."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.messaging import lease
-from common.messaging.mailbox import HELP_FROM, Mailbox
+from common.messaging.lease import HELP_FROM
+from common.messaging.mailbox import Mailbox
 from common.messaging.streams import Entry
 from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
 

@@ -126,7 +126,7 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
 @pytest.mark.parametrize("at_its_start", [True, False])
 async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool) -> None:
     """Else the one that has the turn and does not know the message would move it again, for as long as both run."""
-    monkeypatch.setattr("common.messaging.mailbox.LEASE_MS", 60_000)  # never lost by being slow
+    monkeypatch.setattr("common.messaging.lease.LEASE_MS", 60_000)  # never lost by being slow
     old, new = stage.mailbox("old", shared=True), stage.mailbox("new", shared=True)
     await old.create()
     assert await old.read(1, BLOCK_MS) == []

@@ -17,6 +17,7 @@ import booking.app
 import common.messaging.consumer
 import common.messaging.dependencies
 import common.messaging.listener
+import common.messaging.worker
 import common.postgres.database
 import common.runtime.background
 import gateway.app
@@ -87,6 +88,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         common.messaging.listener,
         common.messaging.consumer,
         common.messaging.dependencies,
+        common.messaging.worker,
     ):
         monkeypatch.setattr(module, "Backoff", lambda *_, **__: Backoff(0.01, 0.05))
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from common.contracts.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
-from common.messaging.mailbox import LEASE_MS
+from common.messaging.lease import LEASE_MS
 from common.messaging.requests import Requests
 from ops.audit.command import examine
 from ops.child import Child

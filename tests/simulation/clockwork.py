@@ -14,7 +14,9 @@ import booking.availability
 import common.contracts.ids
 import common.messaging.consumer
 import common.messaging.dependencies
+import common.messaging.lease
 import common.messaging.mailbox
+import common.messaging.worker
 import common.runtime.tracing
 import payment.stripe_api
 import payment.webhook_batches
@@ -30,7 +32,9 @@ ASK_THE_TIME: tuple[Any, ...] = (
     common.contracts.ids,
     common.messaging.consumer,
     common.messaging.dependencies,
+    common.messaging.lease,
     common.messaging.mailbox,
+    common.messaging.worker,
     payment.stripe_api,
     payment.webhook_batches,
     sandbox.errors,

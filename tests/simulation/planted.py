@@ -28,9 +28,9 @@ from booking.triggers import Report, Trigger
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
-from common.messaging import mailbox
-from common.messaging.consumer import Consumer
+from common.messaging import lease
 from common.messaging.envelope import Delivery
+from common.messaging.worker import Worker
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
@@ -44,18 +44,18 @@ from tests.simulation.process import current
 
 def acknowledge_before_commit() -> None:
     """Whoever dies in between loses a message that nobody else has."""
-    handle = Consumer._handle
+    handle = Worker.handle
 
-    async def handled(self: Consumer, batch: Any) -> Any:
+    async def handled(self: Worker, batch: Any) -> Any:
         await self._publisher.send(self._mailbox.acknowledgement([each.entry for each in batch.deliveries]))
         return await handle(self, batch)
 
-    Consumer._handle = handled  # type: ignore[method-assign]
+    Worker.handle = handled  # type: ignore[method-assign]
 
 
 def the_readers_lease_never_expires() -> None:
     """Who has died with it is waited for."""
-    mailbox.LEASE_MS = 10**12
+    lease.LEASE_MS = 10**12
 
 
 def news_told_once() -> None:
@@ -181,12 +181,12 @@ def disputes_in_one_field() -> None:
 def unknown_types_are_buried() -> None:
     """A process of the release before takes what it does not know for a dead letter."""
 
-    async def move_aside(self: Consumer, batch: Any) -> None:
+    async def move_aside(self: Worker, batch: Any) -> None:
         while batch.unknown:
             entry = batch.unknown.popleft()
             await self._mailbox.bury(entry, "undecodable: missing or unknown", attempts=1)
 
-    Consumer._move_aside = move_aside  # type: ignore[method-assign]
+    Worker._move_aside = move_aside  # type: ignore[method-assign]
 
 
 def begun_events_are_sold() -> None:

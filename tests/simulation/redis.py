@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self, cast
 
 from common.contracts.messages import NOTIFICATIONS
-from common.messaging import mailbox
+from common.messaging import lease as leases
 from common.messaging.envelope import Envelope, decode
 from common.messaging.mailbox import PutBack
 from common.messaging.redis import Argument, Command
@@ -143,7 +143,7 @@ class SimulatedRedis:
             return None
         if any(each.process is lease.holder and each.stream == reader.stream for each in self.readers):
             return math.inf  # renewed with each read
-        expires = lease.since + mailbox.LEASE_MS / 1000
+        expires = lease.since + leases.LEASE_MS / 1000
         return expires if expires > self._clock.monotonic() else None
 
     def may_read(self, reader: Reader) -> bool:

@@ -1,0 +1,147 @@
+"""What becomes of a batch: it is attempted until it is done, or a dead letter, or others may claim it.
+
+A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
+right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+import structlog
+
+from common.messaging.batch import DONE, TOO_LATE, Batch, Handlers, Outcome, in_order
+from common.messaging.dependencies import Dependencies
+from common.messaging.envelope import Envelope
+from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
+from common.messaging.reporting import Reporter
+from common.runtime.backoff import Backoff
+from common.runtime.outages import Away, RedisAway
+from common.runtime.settings import ActorSettings
+from common.runtime.telemetry import Metrics
+
+# If the ping succeeds but the connection breaks this many times in a row, the batch itself is the cause.
+BROKEN_MAX = 5
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Handles the batches of one consumer."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        mailbox: Mailbox,
+        publisher: Publisher,
+        settings: ActorSettings,
+        metrics: Metrics,
+        dependencies: Dependencies,
+    ) -> None:
+        self.stream = mailbox.stream
+        self._handlers = handlers
+        self._mailbox = mailbox
+        self._publisher = publisher
+        self._settings = settings
+        self._metrics = metrics
+        self._report = Reporter(self.stream, metrics)
+        self.dependencies = dependencies
+
+    async def see_through(self, batch: Batch | None, outcome: Outcome | None) -> None:
+        """Attempt `batch`, of which the first attempt came to `outcome`, until it is done, or a dead letter, or
+        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
+        its own. While a dependency is away it waits, and no entry counts as failed."""
+        parts = deque([] if batch is None else [batch])
+        backoff, broken = Backoff(), 0
+        while parts:
+            part = parts[0]
+            result, error = outcome or await self._attempt(part)
+            outcome = None
+            stated = isinstance(error, Away) and error.stated  # then it is no entry's fault, however often
+            if result == "away" and (stated or broken < BROKEN_MAX):
+                broken += not stated
+                await self.dependencies.rest(backoff)
+                if await self.dependencies.are_back(error) and time.perf_counter() < part.deadline:
+                    continue
+                result = "too late"
+            if result == "too late":
+                log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
+                return
+            parts.popleft()
+            backoff, broken = Backoff(), 0
+            if result != "done":
+                parts.extendleft(reversed(await self._failed(part, error)))
+
+    async def _attempt(self, batch: Batch) -> Outcome:
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
+        outcome = await self.handle(batch)
+        if outcome is DONE:
+            try:
+                await self._publisher.send(batch.step, batch.news)
+            except Exception as error:
+                return await self.dependencies.outcome_of(error)
+            self.succeeded(batch)
+        return outcome
+
+    async def handle(self, batch: Batch) -> Outcome:
+        """The first half of an attempt: done, what follows is the batch's step."""
+        batch.started = time.perf_counter()
+        if batch.started > batch.deadline:
+            return TOO_LATE
+        try:
+            await self._move_aside(batch)
+        except Away as error:
+            return Outcome("away", error)
+        follow: list[Envelope] = []
+        try:
+            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(batch.deliveries, self._handlers):
+                    follow.extend(await handler(group))
+            acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
+            step, batch.news = self._publisher.commands(follow)
+            batch.step = (*step, *acknowledged)
+        except Exception as error:
+            return await self.dependencies.outcome_of(error)
+        return DONE
+
+    async def _move_aside(self, batch: Batch) -> None:
+        """What is no message goes to the dead letters at once; what another release's process may know waits for
+        it."""
+        while batch.undecodable:
+            entry, error = batch.undecodable[0]
+            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            self._report.undecodable(entry, error)
+            batch.undecodable.popleft()
+        while batch.unknown:
+            await self._mailbox.set_aside(batch.unknown[0])
+            self._report.unknown(batch.unknown.popleft())
+
+    def succeeded(self, batch: Batch) -> None:
+        self.dependencies.succeeded()
+        if batch.deliveries:
+            seconds = time.perf_counter() - batch.started
+            self._metrics.handler_seconds.labels(self.stream).observe(seconds)
+            self._report.done(batch.deliveries, seconds)
+
+    async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
+        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
+        the dead letters."""
+        if batch.size > 1:
+            log.warning("batch failed", mailbox=self.stream, size=batch.size, error=repr(error))
+            return batch.one_by_one()
+        if not batch.deliveries:
+            return []  # it could not be moved aside, and stays pending
+        (delivery,) = batch.deliveries
+        try:
+            attempts = await self._mailbox.count_failure(delivery.entry)
+            dead = attempts >= self._settings.attempts_max
+            if dead:
+                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except RedisAway as away:
+            self.dependencies.pause(away)
+        else:
+            self._report.failed(delivery, error, attempts, dead=dead)
+        return []
