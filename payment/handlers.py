@@ -19,6 +19,7 @@ from common.contracts.messages import (
     CancelPaymentIntent,
     CreatePaymentIntent,
     PaymentReportApplied,
+    PaymentReportsApplied,
     RefundPayment,
     StripeEventReceived,
     SyncPayment,
@@ -71,7 +72,8 @@ class PaymentHandlers:
             CancelPaymentIntent: self.cancel_intents,
             SyncPayment: self.sync,
             RefundPayment: self.refund,
-            PaymentReportApplied: self.report_applied,
+            PaymentReportApplied: self.reports_applied,
+            PaymentReportsApplied: self.reports_applied,
             **lost.commands,
         }
 
@@ -199,9 +201,12 @@ class PaymentHandlers:
         """Note refunds under their ids, have Stripe make them, note what came of it."""
         return await self._refunds.refund(deliveries, _by_booking(deliveries), _in(self._commands_asking_seconds))
 
-    async def report_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """The booking has taken a version in: the newest one need not be told again."""
-        told = [(each.message.booking_id, each.message.version, each.message.conflict) for each in deliveries]
+    async def reports_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Bookings have taken versions in: the newest one need not be reported again."""
+        reports: list[PaymentReportApplied] = []
+        for each in deliveries:
+            reports += each.message.reports if isinstance(each.message, PaymentReportsApplied) else [each.message]
+        told = [(report.booking_id, report.version, report.conflict) for report in reports]
         for id in await self._store.applied(told, self._clock()):
             log.error("payment is behind its booking: reported under a higher version", booking=str(id))
         return ()

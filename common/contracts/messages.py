@@ -6,8 +6,9 @@ consumer ignores what it does not know, so that old and new processes run side b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, model_serializer, model_validator
@@ -73,6 +74,11 @@ class Message(Resource):
     def topics(self) -> tuple[str, ...]:
         """Of news: what gateways listen for that want it."""
         return ()
+
+    @classmethod
+    def together(cls, messages: Sequence[Message]) -> Message:
+        """One message that says what all of these do, which are of this class: a patient one."""
+        raise NotImplementedError
 
     @classmethod
     def of_json(cls, data: bytes) -> Self:
@@ -373,6 +379,17 @@ class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMEN
     booking_id: UUID
     version: int
     conflict: bool = False
+
+    @classmethod
+    def together(cls, messages: Sequence[Message]) -> Message:
+        reports = cast("tuple[PaymentReportApplied, ...]", tuple(messages))
+        return PaymentReportsApplied(reports=reports)
+
+
+class PaymentReportsApplied(Message, type="payment.reports_applied", stream=PAYMENT_COMMANDS):
+    """The same of many bookings."""
+
+    reports: tuple[PaymentReportApplied, ...]
 
 
 class BookingUnknown(Message, type="booking.unknown", stream=PAYMENT_COMMANDS):

@@ -11,7 +11,7 @@ from itertools import chain
 import structlog
 from redis.asyncio import Redis
 
-from common.contracts.messages import NOTIFICATIONS, Reply
+from common.contracts.messages import NOTIFICATIONS, Message, Reply
 from common.messaging.connection import Connection, check, transaction
 from common.messaging.envelope import Envelope
 from common.messaging.redis import ANSWER_TIMEOUT_S, Argument, Command, Script
@@ -26,8 +26,10 @@ INBOX_TTL_S = 120
 UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
-# How long deferrable messages are kept, so that many of them leave, and are handled, together.
-DEFER_S = 0.25
+# How long deferrable messages are kept, so that many of them leave as one: shorter than their retry time.
+DEFER_S = 0.5
+# Of these, as many are handled at once without keeping others waiting.
+TOGETHER_MAX = 250
 
 # Writes each piece of news to the inboxes of the gateways that listen for one of its topics, once. Of each, `items`
 # has the number of its topics, these, the number of its fields' parts, and these. For gateways of the release
@@ -88,7 +90,7 @@ class Publisher:
         self._source = source
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
-        self._deferred: list[Command] = []
+        self._deferred: list[tuple[Envelope, Command]] = []
         self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
@@ -112,7 +114,7 @@ class Publisher:
             # Encoded here, so that an unencodable message fails only its own publisher.
             addition = self._addition(envelope)
             if envelope.message.patient:
-                self._deferred.append(addition)
+                self._deferred.append((envelope, addition))
                 continue
             commands.append(addition)
             if isinstance(envelope.message, Reply):
@@ -141,10 +143,23 @@ class Publisher:
 
     def _let_leave(self) -> asyncio.Future[None]:
         self._leaving = None
-        commands, self._deferred = self._deferred, []
-        done = self.enqueue(commands)
+        deferred, self._deferred = self._deferred, []
+        done = self.enqueue([*self._together(deferred)])
         done.add_done_callback(lost)
         return done
+
+    def _together(self, deferred: Sequence[tuple[Envelope, Command]]) -> Iterable[Command]:
+        """One message for many of a kind, in the name of the first."""
+        kinds: dict[type[Message], list[tuple[Envelope, Command]]] = {}
+        for each in deferred:
+            kinds.setdefault(type(each[0].message), []).append(each)
+        for kind, some in kinds.items():
+            for begin in range(0, len(some), TOGETHER_MAX):
+                (first, addition), *more = some[begin : begin + TOGETHER_MAX]
+                if more:
+                    message = kind.together([first.message, *(envelope.message for envelope, _ in more)])
+                    addition = self._addition(first._replace(message=message))
+                yield addition
 
     async def flush(self) -> None:
         """Let deferred messages leave now."""

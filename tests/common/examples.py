@@ -190,6 +190,7 @@ _ALL: list[m.Message] = [
     m.SyncPayment(**COMMAND, decided=True),
     m.RefundPayment(**COMMAND, refund_id=OTHER, amount=500, whole=True),
     m.PaymentReportApplied(booking_id=ID, version=3, conflict=True),
+    m.PaymentReportsApplied(reports=(m.PaymentReportApplied(booking_id=ID, version=3),)),
     m.BookingUnknown(booking_id=ID, version=3, intent_id="pi_1", amount=2000, currency="eur", amount_captured=2000),
     m.CloseStrayIntent(booking_id=ID, intent_id="pi_1"),
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),

@@ -66,6 +66,7 @@ TABLE = {
         "payment.sync": "SyncPayment",
         "payment.refund": "RefundPayment",
         "payment.report_applied": "PaymentReportApplied",
+        "payment.reports_applied": "PaymentReportsApplied",
         "booking.unknown": "BookingUnknown",
         "payment.close_stray_intent": "CloseStrayIntent",
     },

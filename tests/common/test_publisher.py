@@ -14,6 +14,8 @@ from common.contracts.errors import Conflict, EventNotFound, HoldfastError, Time
 from common.contracts.messages import (
     BOOKING_QUERIES,
     NOTIFICATIONS,
+    PaymentReportApplied,
+    PaymentReportsApplied,
     Reply,
     SyncPayment,
 )
@@ -113,6 +115,22 @@ async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> Non
     assert results[0] is None
     assert isinstance(results[1], ValueError)
     assert await stage.read_all(STREAM) == [good]
+
+
+async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
+    """Those of a kind that were published meanwhile; a lone one as it is, which every release knows."""
+    applied = [PaymentReportApplied(booking_id=uuid4(), version=version) for version in range(3)]
+    await asyncio.gather(*(stage.bus.publish([tell(each, each.booking_id)]) for each in applied))
+    assert await stage.read_all(STREAM) == []
+    await stage.bus.flush()
+    (sent,) = await stage.read_all(STREAM)
+    assert sent.message == PaymentReportsApplied(reports=tuple(applied))
+    assert sent.subject == str(applied[0].booking_id)
+    await stage.redis.delete(STREAM)
+    alone = tell(applied[0], applied[0].booking_id)
+    await stage.bus.publish([alone])
+    await stage.bus.flush()
+    assert await stage.read_all(STREAM) == [alone]
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:

@@ -13,8 +13,11 @@ import pytest
 from common.contracts.messages import (
     PaymentReport,
     PaymentReportApplied,
+    PaymentReportsApplied,
     StripeEventReceived,
 )
+from common.messaging.publisher import DEFER_S
+from payment.domain import REPORT_PAUSES
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call
 
@@ -281,6 +284,25 @@ async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> N
     stage.wire.after = meanwhile
     (synced,) = await stage.do(wanted.sync)
     assert synced.type == "payment.declined"
+
+
+def test_a_report_is_told_again_later_than_its_booking_answers() -> None:
+    """What a booking has applied is kept for a moment, and told for many at once."""
+    assert REPORT_PAUSES.pause(0, 0.0).total_seconds() > 2 * DEFER_S
+
+
+async def test_reports_that_many_bookings_have_applied_are_one_statement(stage: Stage) -> None:
+    """Each as if it were told alone, also of one booking twice and of one that is not there."""
+    of = [(await made(stage))[0] for _ in range(3)]
+    versions = [(of[0], 1), (of[1], 0), (of[1], 1), (of[2], 0), (booking(), 1)]
+    reports = tuple(PaymentReportApplied(booking_id=each.id, version=version) for each, version in versions)
+    assert await stage.do(PaymentReportsApplied(reports=reports)) == []
+    rows = [await stage.row(each) for each in of]
+    assert [(row["reported_version"], row["report_after"] is None) for row in rows] == [
+        (1, True),
+        (1, True),
+        (0, False),
+    ]
 
 
 async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) -> None:
