@@ -76,7 +76,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     gate = app[HEALTH].gate("notifications")
     requests = app[REQUESTS] = Requests(app[PUBLISHER], settings.instance)
-    registry = app[HUB].registry = Registry(app[REDIS], app[PUBLISHER], settings.instance)
+    registry = Registry(app[REDIS], app[PUBLISHER], settings.instance)
     registry.add("queue")
     waiters = app[WAITERS] = Waiters(registry)
     app[LOAD_SHEDDER] = LoadShedder(
@@ -87,23 +87,14 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         limit=settings.mailbox_limit,
         sample_ms=settings.mailbox_sample_ms,
     )
-    app[SESSIONS] = SessionContext(
-        settings=settings,
-        hub=app[HUB],
-        requests=requests,
-        authenticator=app[AUTHENTICATOR],
-        rate_limiter=app[RATE_LIMITER],
-        load_shedder=app[LOAD_SHEDDER],
-        snapshot_slots=SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds),
-        queue=app[QUEUE_POSITIONS],
-    )
-    dispatcher = Dispatcher(app[HUB], waiters, app[QUEUE_POSITIONS])
-    listener = Listener(app[REDIS], settings.instance, registry, requests, dispatcher, app[HUB].renew)
+    hub, queue = _open_hub(app, registry)
+    dispatcher = Dispatcher(hub, waiters, queue)
+    listener = Listener(app[REDIS], settings.instance, registry, requests, dispatcher, hub.renew)
     tasks = [
         app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
         app[SUPERVISOR].spawn("mailbox lengths", app[LOAD_SHEDDER].run()),
-        app[SUPERVISOR].spawn("queue", app[QUEUE_POSITIONS].run()),
-        app[SUPERVISOR].spawn("sockets", app[HUB].watch()),
+        app[SUPERVISOR].spawn("queue", queue.run()),
+        app[SUPERVISOR].spawn("sockets", hub.watch()),
     ]
     with suppress(TimeoutError):
         async with asyncio.timeout(LISTENING_SECONDS):
@@ -113,6 +104,31 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         await cancel(task)
     with suppress(RedisAway):
         await registry.leave()
+
+
+def _open_hub(app: web.Application, registry: Registry) -> tuple[Hub, QueuePositions]:
+    """What sockets share."""
+    settings = app[SETTINGS]
+    hub = app[HUB] = Hub(
+        app[METRICS].registry,
+        registry,
+        queue_max_bytes=settings.ws_queue_max_bytes,
+        message_max_bytes=settings.ws_message_max_bytes,
+        ping_s=settings.ws_ping_seconds,
+        clock=app[CLOCK].timestamp,
+    )
+    queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
+    app[SESSIONS] = SessionContext(
+        settings=settings,
+        hub=hub,
+        requests=app[REQUESTS],
+        authenticator=app[AUTHENTICATOR],
+        rate_limiter=app[RATE_LIMITER],
+        load_shedder=app[LOAD_SHEDDER],
+        snapshot_slots=SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds),
+        queue=queue,
+    )
+    return hub, queue
 
 
 async def _send_clients_elsewhere(app: web.Application) -> None:
@@ -128,14 +144,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     routes = table(settings)
     app[SETTINGS] = settings
-    app[HUB] = Hub(
-        app[METRICS].registry,
-        queue_max_bytes=settings.ws_queue_max_bytes,
-        message_max_bytes=settings.ws_message_max_bytes,
-        ping_s=settings.ws_ping_seconds,
-        clock=redis_clock(app, settings, own_clock).timestamp,
-    )
-    app[QUEUE_POSITIONS] = QueuePositions(app[HUB])
+    redis_clock(app, settings, own_clock)
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
     Gauge(
         "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry

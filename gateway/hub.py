@@ -79,7 +79,8 @@ class Hub:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        metrics: CollectorRegistry,
+        registry: Registry,
         *,
         queue_max_bytes: int,
         message_max_bytes: int,
@@ -88,8 +89,8 @@ class Hub:
     ) -> None:
         """`clock` says the time, in Unix seconds: it is asked once there is a socket with a token."""
         self._clock = clock
-        # Where this process says what it listens for: there once the application has started.
-        self.registry: Registry
+        # Where this process says what it listens for.
+        self._registry = registry
         # Registrations that Redis has not acknowledged yet, by topic.
         self._registering: dict[Topic, asyncio.Future[None]] = {}
         self._queue_max = queue_max_bytes
@@ -97,9 +98,9 @@ class Hub:
         self._ping_s = ping_s
         self._sockets: set[Socket] = set()
         self._topics: dict[Topic, set[Socket]] = {}
-        self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=registry)
+        self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=metrics)
         self._closed = Counter(
-            "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=registry
+            "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=metrics
         )
         self._empty = asyncio.Event()
         self.stopped = False
@@ -128,7 +129,7 @@ class Hub:
         self._topics[topic].add(socket)
 
     def _register(self, topic: Topic) -> None:
-        added = self.registry.add(published_as(topic))
+        added = self._registry.add(published_as(topic))
         if added is not None:
             self._registering[topic] = added
             added.add_done_callback(lambda _: self._registering.pop(topic, None))
@@ -149,7 +150,7 @@ class Hub:
             listeners.discard(socket)
             if not listeners:
                 del self._topics[topic]
-                self.registry.remove(published_as(topic))
+                self._registry.remove(published_as(topic))
 
     def has(self, topic: Topic) -> bool:
         """Whether anybody listens: a frame that nobody gets need not be built."""

@@ -56,11 +56,6 @@ return added
     keys="prefix",
     args="gateway *topics",
 )
-_REMOVE = Script[int](
-    "for _, topic in ipairs(topics) do redis.call('SREM', prefix .. topic, gateway) end return 0",
-    keys="prefix",
-    args="gateway *topics",
-)
 
 
 class Renewal(NamedTuple):
@@ -112,11 +107,14 @@ class Registry:
 
     async def renew(self) -> Renewal:
         """Say that this gateway is there. Raises RedisAway."""
-        for page in _pages(list(self._removed)):
-            await _REMOVE(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
-            self._removed.difference_update(page)
-            if back := [topic for topic in page if topic in self._wanted]:  # wanted again meanwhile
-                await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=back)
+        removed, self._removed = self._removed, set()
+        try:
+            # By the publisher, so that a topic that is wanted again meanwhile is added after this.
+            for page in _pages(list(removed)):
+                await self._publisher.enqueue([("SREM", LISTENERS + topic, self._gateway) for topic in page])
+        except RedisAway:
+            self._removed |= removed - self._wanted.keys()
+            raise
         known, inbox_end, notifications_end, unrouted = await _RENEW(
             self._redis,
             listening=LISTENING + self._gateway,

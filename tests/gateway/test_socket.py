@@ -15,11 +15,13 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from common.contracts.errors import EventNotFound, NotFound, Unavailable
 from common.contracts.messages import EventChanged, GetBooking, GetEvent
+from common.messaging import redis
 from common.runtime.outages import Away
 from gateway.auth import Authenticator
 from gateway.hub import VersionedFrame, owner_topic
 from gateway.keys import HUB
 from gateway.websocket import text_frame
+from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -118,6 +120,34 @@ async def test_nobody_hears_of_anothers_bookings(gateway: Client, actor: Scripte
     mine = booking()
     await actor.change("alice", mine)
     assert (await heard(socket))["booking"]["id"] == str(mine.id)
+
+
+async def test_news_comes_to_the_gateways_whose_clients_want_it(
+    start: Gateway, actor: ScriptedBooking, redis_url: str
+) -> None:
+    """For as long as one does."""
+    names = ["one", "two"]
+    one, two = [await start(instance=name) for name in names]
+    socket, other = await connect(one), await connect(two, "bob")
+
+    async def came() -> list[int]:
+        async with redis.connect(redis_url) as client:
+            return [int(await client.xlen(f"inbox:{name}")) for name in names]
+
+    await settled(socket, actor)
+    await settled(other, actor)
+    before = await came()
+    await actor.change("alice", booking(version=1), booking(version=1))
+    for _ in range(2):
+        await heard(socket)
+    assert [after - count for after, count in zip(await came(), before, strict=True)] == [2, 0]
+    await socket.close()
+
+    async def let_go() -> bool:
+        async with redis.connect(redis_url) as client:
+            return not await client.exists("listeners:owner:alice")
+
+    await until(let_go)
 
 
 async def test_sockets_of_several_gateways_hear_the_same(start: Gateway, actor: ScriptedBooking) -> None:
