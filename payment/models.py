@@ -7,12 +7,9 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
-from common.contracts.statuses import PaymentMethods
+from common.contracts.statuses import IntentStatus, PaymentMethods
 
-STATUSES = (
-    "'creating', 'requires_payment_method', 'requires_confirmation', 'requires_action', 'processing', "
-    "'requires_capture', 'succeeded', 'canceled', 'rejected'"
-)
+STATUSES = ", ".join(repr(each.value) for each in IntentStatus)
 PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
 
 
