@@ -22,7 +22,7 @@ from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_clock, redis_context
 from gateway.auth import Authenticator
 from gateway.dispatcher import Dispatcher
-from gateway.docs import Pages
+from gateway.docs import pages
 from gateway.headers import finishing, preflight
 from gateway.hub import Hub
 from gateway.jwks import KeySet
@@ -150,7 +150,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
-    app[PAGES] = Pages(lambda: document((*routes, *PROCESS)))
+    app[PAGES] = pages(lambda: document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((redis_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))
     app.on_shutdown.append(_send_clients_elsewhere)

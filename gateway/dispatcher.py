@@ -1,4 +1,4 @@
-"""What the booking actors publish to all gateways: handed to waiting requests and to sockets."""
+"""What the booking actors publish to this gateway: handed to waiting requests and to sockets."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import asyncio
 import html
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,40 +27,38 @@ PAGE_POLICY = (
 CACHE = "public, max-age=300"
 
 
-class Pages:
-    """Made when somebody first asks for one: it takes a tenth of a second, which no start has to wait for."""
+def pages(document: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes, bytes]]:
+    """What makes the document as JSON and as a page, once: it takes a tenth of a second, in a thread, when somebody
+    first asks."""
 
-    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
-        self._document = document
-        self._made: asyncio.Task[tuple[bytes, bytes]] | None = None
-        self.assets = {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in ASSET_TYPES}
+    @cache
+    def made() -> tuple[bytes, bytes]:
+        shown = document()
+        return orjson.dumps(shown), render(shown).encode()
 
-    async def made(self) -> tuple[bytes, bytes]:
-        """The document as JSON, and as a page."""
-        if self._made is None:
-            self._made = asyncio.create_task(asyncio.to_thread(self._make), name="openapi")
-        return await asyncio.shield(self._made)
+    return made
 
-    def _make(self) -> tuple[bytes, bytes]:
-        document = self._document()
-        return orjson.dumps(document), render(document).encode()
+
+@cache
+def assets() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in ASSET_TYPES}
 
 
 async def openapi_json(request: web.Request) -> web.Response:
     headers = {"Cache-Control": CACHE}
-    json, _ = await request.app[PAGES].made()
+    json, _ = await asyncio.to_thread(request.app[PAGES])
     return web.Response(body=json, content_type="application/json", headers=headers)
 
 
 async def docs_page(request: web.Request) -> web.Response:
     headers = {"Cache-Control": CACHE, "Content-Security-Policy": PAGE_POLICY}
-    _, page = await request.app[PAGES].made()
+    _, page = await asyncio.to_thread(request.app[PAGES])
     return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
 
 async def asset(request: web.Request) -> web.Response:
     name = request.match_info["name"]
-    body = request.app[PAGES].assets.get(name)
+    body = assets().get(name)
     if body is None:
         raise NotFound
     kind = ASSET_TYPES[Path(name).suffix]

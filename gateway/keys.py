@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:  # handlers live beside the classes that they use
+    from collections.abc import Callable
+
     from common.messaging.requests import Requests
     from gateway.auth import Authenticator, Identity
-    from gateway.docs import Pages
     from gateway.hub import Hub
     from gateway.limits import LoadShedder, RateLimiter, RequestSlots
     from gateway.queue import QueuePositions
@@ -21,7 +22,7 @@ AUTHENTICATOR: web.AppKey[Authenticator] = web.AppKey("authenticator")
 BOOKING_SLOTS: web.AppKey[RequestSlots] = web.AppKey("booking_slots")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 LOAD_SHEDDER: web.AppKey[LoadShedder] = web.AppKey("load_shedder")
-PAGES: web.AppKey[Pages] = web.AppKey("pages")
+PAGES: web.AppKey[Callable[[], tuple[bytes, bytes]]] = web.AppKey("pages")
 QUEUE_POSITIONS: web.AppKey[QueuePositions] = web.AppKey("queue_positions")
 RATE_LIMITER: web.AppKey[RateLimiter] = web.AppKey("rate_limiter")
 REQUESTS: web.AppKey[Requests] = web.AppKey("requests")
