@@ -32,6 +32,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+# What is said of these of an event holds for what operators send as well.
+SHOWN = Event.model_fields
 SALES_END = (
     "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
 )
@@ -99,7 +101,7 @@ class NewEvent(Body):
     time_zone: TimeZone = "UTC"
     currency: SoldIn
     on_sale: bool = True
-    sales_start: Time | None = Field(default=None, description="Before it nothing is sold; null: at once")
+    sales_start: Time | None = Field(None, description=SHOWN["sales_start"].description)
     sales_end: Time | None = Field(default=None, description=SALES_END)
     sell_after_start: bool = Field(default=False, description=SELL_AFTER_START)
     max_per_booking: Quantity = 10
@@ -108,15 +110,8 @@ class NewEvent(Body):
         description="Until when customers may cancel, the start at the latest; null: not at all",
     )
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
-    payment_methods: Methods = Field(
-        default=PaymentMethods.INSTANT,
-        description="`instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come",
-    )
-    slow_payments_until: Time | None = Field(
-        default=None,
-        description="With `all`: new bookings from then on are offered instant methods alone; null: from three "
-        "weeks before the start",
-    )
+    payment_methods: Methods = Field(PaymentMethods.INSTANT, description=SHOWN["payment_methods"].description)
+    slow_payments_until: Time | None = Field(None, description=SHOWN["slow_payments_until"].description)
     ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
 
 
