@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import aiohttp
 import stripe
@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.telemetry import LATENCY_S
+from payment.circuit_breaker import CircuitBreaker
 from payment.pacing import Lane, Pacer
 from payment.pictures import Json
 from payment.refunds import Refund
@@ -39,31 +40,50 @@ TRIES_MAX = 4
 # Where Stripe says 429 without saying for how long.
 RETRY_AFTER_S = 1.0
 RETRY_AFTER_MAX_S = 60.0
-# After so many requests without any answer Stripe is away: then nobody waits for it in vain, and one request a
-# second finds out when it is back. With a wrong key one in five seconds does.
-SILENT_MAX = 20
-SILENT_PROBE_S = 1.0
-BARRED_PROBE_S = 5.0
 PAGE = 100
 
 log = structlog.get_logger()
 
 
-class Unanswered(Exception):
+class StripeFailure(Exception):
+    """A call that brought no answer to take over. `outcome` is what metrics and logs call it."""
+
+    outcome: ClassVar[str]
+
+
+class Unanswered(StripeFailure):
     """Stripe did not say what became of the request: it may have been done. Ask again."""
 
+    outcome = "unanswered"
 
-class KeySpent(Exception):
+
+class Limited(Unanswered):
+    """Too many requests: nothing was done."""
+
+    outcome = "limited"
+
+
+class Unauthorized(Unanswered):
+    """Stripe refuses the key: nothing was done."""
+
+    outcome = "barred"
+
+
+class KeySpent(StripeFailure):
     """The idempotency key can bring no good answer any more: its first answer was an error, or for other
     parameters. What came of it must be looked up before another key is used."""
 
+    outcome = "spent"
 
-class Refused(Exception):
+
+class Refused(StripeFailure):
     """The request is wrong, or the object's state does not allow it: asking the same again would not help.
 
     `code` is Stripe's error code; where it names none (as for want of balance), the code of its message or the kind
     of the error. `param` is the parameter that it is about.
     """
+
+    outcome = "refused"
 
     def __init__(self, code: str, message: str, intent: Json | None, param: str | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -155,14 +175,12 @@ class StripeApi:
         self._client = client
         self._pacer = pacer
         self.metrics = metrics
-        self._gate = gate
+        self._breaker = CircuitBreaker(gate)
         self._timeout_s = timeout_s
         self._accounts = accounts
         self._checking = asyncio.Lock()
         self._account_checked = False
         self._wrong_account: str | None = None
-        self._silent = 0
-        self._next_probe = 0.0
 
     async def create_intent(
         self,
@@ -267,7 +285,7 @@ class StripeApi:
         own = str(answer.body["id"])
         if (kept := await accounts.keep_account(own)) != own:
             self._wrong_account = f"the key is of Stripe's account {own}, and the payments are at {kept}"
-            self._gate.close(self._wrong_account)
+            self._breaker.unauthorized(self._wrong_account)
             log.critical("another stripe account", own=own, kept=kept)
             return
         self._account_checked = True
@@ -282,17 +300,10 @@ class StripeApi:
             except Unanswered:
                 pause = backoff.next()
                 late = asyncio.get_running_loop().time() + pause >= deadline
-                if attempt == TRIES_MAX or late or self._probing:
+                if attempt == TRIES_MAX or late or self._breaker.is_open:
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError  # the last attempt returns or raises
-
-    @property
-    def _probing(self) -> float:
-        """Seconds between the only requests that are let through, while Stripe is away or refuses the key."""
-        if not self._gate.opened.is_set():
-            return BARRED_PROBE_S
-        return SILENT_PROBE_S if self._silent >= SILENT_MAX else 0.0
 
     async def _try(
         self, operation: str, lane: Lane, method: str, path: str, deadline: float, attempt: int, params: Any
@@ -305,8 +316,8 @@ class StripeApi:
             async with asyncio.timeout_at(min(deadline, loop.time() + self._timeout_s)):
                 response = await self._client.raw_request_async(method, path, **params)
             outcome, status, request_id = "done", response.code, response.request_id
-            self._gate.open()
-            self._silent = 0
+            self._breaker.authorized()
+            self._breaker.answered()
             date = _date(response.headers)
             took_s = time.perf_counter() - started
             if date is None:
@@ -316,15 +327,19 @@ class StripeApi:
             return Answer(response.data, date, asked_at(date, took_s))
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
-            self._silent = 0 if 0 < status < 500 else self._silent + 1
-            outcome = await self._judge(operation, error)
-            raise _meaning(error, outcome) from error
+            if 0 < status < 500:
+                self._breaker.answered()
+            else:
+                self._breaker.unanswered()
+            failure = await self._judge(operation, error)
+            outcome = failure.outcome
+            raise failure from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._silent += 1
+            self._breaker.unanswered()
             raise Unanswered(f"{type(error).__name__}: {error}") from error
         finally:
             elapsed = time.perf_counter() - started
-            self._next_probe = time.monotonic() + self._probing
+            self._breaker.ended()
             self.metrics.calls.labels(operation, outcome).inc()
             self.metrics.seconds.labels(operation).observe(elapsed)
             log.info(
@@ -340,10 +355,8 @@ class StripeApi:
             )
 
     async def _turn(self, lane: Lane, deadline: float) -> None:
-        now = time.monotonic()
-        if self._probing and now < self._next_probe:
+        if not self._breaker.admits():
             raise Unanswered("Stripe is away, or refuses the key")
-        self._next_probe = now + self._probing
         started = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
@@ -353,37 +366,33 @@ class StripeApi:
         finally:
             self.metrics.turn_seconds.labels(lane).observe(time.perf_counter() - started)
 
-    async def _judge(self, operation: str, error: stripe.StripeError) -> str:
+    async def _judge(self, operation: str, error: stripe.StripeError) -> StripeFailure:
         """What an error means, and what follows from it for all calls."""
-        if operation == "account" and isinstance(error, stripe.PermissionError):
-            return "refused"
-        if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)):
-            self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
+        said = f"{type(error).__name__}: {error}"
+        details = _details(error)
+        if isinstance(error, (stripe.AuthenticationError, stripe.PermissionError)) and not (
+            operation == "account" and isinstance(error, stripe.PermissionError)
+        ):
+            self._breaker.unauthorized(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))
-            return "barred"
-        self._gate.open()
-        if _details(error).get("code") == "lock_timeout":
-            return "unanswered"  # 429, but of one object alone: https://docs.stripe.com/rate-limits#object-lock-timeouts
+            return Unauthorized(said)
+        if not isinstance(error, stripe.PermissionError):
+            self._breaker.authorized()
+        if details.get("code") == "lock_timeout":
+            return Unanswered(
+                said
+            )  # 429, but of one object alone: https://docs.stripe.com/rate-limits#object-lock-timeouts
         if isinstance(error, stripe.RateLimitError):
             await self._pacer.slow_down(_retry_after(error))
-            return "limited"
+            return Limited(said)
         if isinstance(error, stripe.IdempotencyError):
             log.error("idempotency key of other parameters", error=str(error))
-            return "spent"
-        if isinstance(error, (stripe.InvalidRequestError, stripe.CardError)):
-            return "refused"
+            return KeySpent(str(error))
+        if isinstance(error, (stripe.InvalidRequestError, stripe.CardError, stripe.PermissionError)):
+            code = error.code or details.get("message_code") or type(error).__name__
+            return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
         replayed = _header(error, "idempotent-replayed") == "true"
-        return "spent" if replayed and (error.http_status or 0) >= 500 else "unanswered"
-
-
-def _meaning(error: stripe.StripeError, outcome: str) -> Exception:
-    if outcome == "refused":
-        details = _details(error)
-        code = error.code or details.get("message_code") or type(error).__name__
-        return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
-    if outcome == "spent":
-        return KeySpent(str(error))
-    return Unanswered(f"{type(error).__name__}: {error}")
+        return KeySpent(str(error)) if replayed and (error.http_status or 0) >= 500 else Unanswered(said)
 
 
 def _details(error: stripe.StripeError) -> Json:

@@ -283,7 +283,7 @@ async def test_while_stripe_is_away_nobody_waits_for_it_in_vain(stage: Stage) ->
     assert len(stage.wire.made(CREATE)) <= asked + 1
 
     away.times = 0
-    stage.stripe._next_probe = 0.0
+    stage.stripe._breaker._next_probe = 0.0
     (probe,) = await stage.do(booking().create)
     assert probe.type == "payment.intent_created"
     assert len(await stage.do(*(booking().create for _ in range(10)))) == 10
