@@ -102,23 +102,26 @@ def _moved(first: int, one: bool) -> str:
 
 def _insert(one: bool) -> str:
     """New bookings, their transitions and their seats: all of them or, where what they were decided by no longer
-    holds, none; those that are there already are left out.
+    holds, none; those that are there already are left out. With one of these the refusals are left out, too: seats
+    that were counted for it are not taken.
 
     What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
     fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
     before so that its rows are locked after those, and one more condition at `written`."""
     bounds = len(CREATED_COLUMNS) + 2
+    inserted = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
+    returned = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
     return f"""
 WITH new AS (SELECT * FROM {source("new", CREATED_COLUMNS, 2, one=one)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {source("b", BOUND_COLUMNS, bounds, one=one)} ON b.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), written AS (
-    INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
-    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int
-    ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}
-), recorded AS (
+), given AS ({inserted} AND status <> 'failed' {returned}), refused AS (
+    {inserted} AND status = 'failed'
+    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {returned}
+), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)

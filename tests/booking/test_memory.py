@@ -326,6 +326,17 @@ async def test_a_repeated_key_goes_alone_and_the_others_by_one_statement(stage: 
     assert await stage.seats(show) == [(255, 0)]
 
 
+@pytest.mark.parametrize("again", [2, 1])
+async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(stage: Stage, again: int) -> None:
+    """The request comes again, or its key with another content: it is counted before the next one is refused."""
+    show = await stage.show(4)
+    key = uuid4()
+    await stage.book(show.order(2, id=key))
+    replies = await stage.ask(show.order(again, id=key), show.order(2 - again + 1))
+    assert replies[1].result["booking"]["status"] == "pending"
+    assert await stage.seats(show) == [(2 + 2 - again + 1, 0)]
+
+
 async def test_a_key_that_comes_with_another_content_is_refused_and_the_others_are_not(stage: Stage) -> None:
     show = await stage.show(10)
     key = uuid4()
