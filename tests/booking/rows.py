@@ -21,6 +21,7 @@ from common.contracts.messages import (
     Message,
     PaymentReport,
     PaymentReportApplied,
+    PaymentReportsApplied,
     RefundBooking,
     Reply,
 )
@@ -134,7 +135,11 @@ async def heard(stage: Stage) -> dict[str, Heard]:
     for stream, entries in zip(STREAMS, answers, strict=False):
         for id, fields in entries:
             envelope = decode(stream, Entry(id, fields)).envelope
-            found.setdefault(envelope.subject, Heard()).take(envelope.message)
+            if isinstance(envelope.message, PaymentReportsApplied):
+                for each in envelope.message.reports:
+                    found.setdefault(str(each.booking_id), Heard()).take(each)
+            else:
+                found.setdefault(envelope.subject, Heard()).take(envelope.message)
     return found
 
 
