@@ -62,7 +62,7 @@ async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
         while not over.is_set():
             key = f"{number}-{len(made)}"
             answer = await client.book(event, 1, key=key)
-            if answer.status == 408:  # it came to a connection that was being ended, and may be sent again
+            while answer.status == 408:  # it came to a connection that was being ended, and may be sent again
                 answer = await client.book(event, 1, key=key)
             assert answer.status in (200, 201), answer.body
             made.append(answer.body["id"])
