@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,9 +18,11 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.contracts.statuses import IntentStatus
+from payment.orphans import CLOCKS_APART, settled_orphan
 from payment.stripe_api import Unanswered
 from tests.payment.rows import bank, confirmed, made
 from tests.payment.stage import Booking, Stage, booking
+from tests.payment.test_domain import NOW, payment
 from tests.payment.wire import Call, Fault
 
 GRACE = timedelta(minutes=10, seconds=1)
@@ -333,6 +336,16 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
     assert len(await refunds_of(stage, report.payment.intent_id or "")) == 1
     row = await stage.row(of)
     assert (row["report_after"], row["return_after"], row["reported_version"]) == (None, None, row["version"])
+
+
+def test_an_orphan_that_is_due_in_a_moment_is_reported_when_that_has_passed_by_every_clock() -> None:
+    """Else a process whose clock is ahead would report it again and again until the other's has come there."""
+    due = NOW + timedelta(milliseconds=1)
+    old = replace(payment(IntentStatus.SUCCEEDED, amount_captured=5000), orphaned_at=NOW, return_after=due)
+    waiting = settled_orphan(old, NOW, held_back=False)
+    assert waiting.report_after == NOW + CLOCKS_APART
+    later = settled_orphan(replace(old, return_after=NOW + timedelta(minutes=5)), NOW, held_back=False)
+    assert later.report_after == NOW + timedelta(minutes=5)
 
 
 async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> None:
