@@ -13,7 +13,7 @@ from booking.queue import placed
 from booking.repository import BookingFilter, Store
 from booking.state import Booking, Event
 from common.contracts import resources
-from common.contracts.errors import EventNotFound, NotFound
+from common.contracts.errors import EventNotFound, HoldfastError, NotFound
 from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
 from common.contracts.resources import Resource
 from common.messaging.batch import Handlers
@@ -53,7 +53,7 @@ class QuestionHandlers:
         calling_off = await self._store.counts.calling_off(called_off)
         retries = await self._store.counts.refund_retries(for_operators) if for_operators else {}
 
-        def seen(message: GetEvent) -> Resource | EventNotFound:
+        def seen(message: GetEvent) -> Resource | HoldfastError:
             event = events.get(message.event_id)
             if event is None:
                 return EventNotFound()

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from aiohttp import web
 from redis.asyncio import Redis
 
-from common.contracts.errors import TooManyRequests, Unavailable
+from common.contracts.errors import HoldfastError, TooManyRequests, Unavailable
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.messaging.streams import lengths
 from common.runtime.background import repeat
@@ -33,7 +33,7 @@ BURST_SECONDS = 2.0
 GUESTS_PER_ADDRESS = 20
 
 
-def crowded() -> Unavailable:
+def crowded() -> HoldfastError:
     """Too much is waiting; refused clients come back spread over a few seconds."""
     return Unavailable("Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_SECONDS))
 

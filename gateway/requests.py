@@ -22,7 +22,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from common.contracts.errors import InvalidRequest, MalformedRequest, NotFound, UnsupportedMediaType
+from common.contracts.errors import (
+    HoldfastError,
+    InvalidRequest,
+    MalformedRequest,
+    NotFound,
+    UnsupportedMediaType,
+)
 from common.contracts.statuses import BookingStatus, PaymentStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Id, Time
@@ -34,7 +40,7 @@ CURSOR_MAX = 256
 M = TypeVar("M", bound=BaseModel)
 
 
-def invalid(error: ValidationError, where: str) -> InvalidRequest:
+def invalid(error: ValidationError, where: str) -> HoldfastError:
     """The problem with every wrong value in it."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     # A list with a wrong item is also said to be too short: only what is wrong by itself is told.
@@ -47,7 +53,7 @@ def invalid(error: ValidationError, where: str) -> InvalidRequest:
     return InvalidRequest(f"{len(errors)} value(s) are not valid", errors=errors)
 
 
-def invalid_value(where: str, name: str, message: str) -> InvalidRequest:
+def invalid_value(where: str, name: str, message: str) -> HoldfastError:
     return InvalidRequest(message, errors=[{"loc": [where, name], "msg": message, "type": "value_error"}])
 
 
