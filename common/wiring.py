@@ -18,7 +18,7 @@ from common.messaging.redis import connect, read_clock, writable
 from common.messaging.streams import lengths
 from common.messaging.unknown import waiting
 from common.postgres.database import Database, open_database
-from common.runtime.clock import Clock, Read, Reading
+from common.runtime.clock import Bounds, Clock, Read
 from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.settings import ActorSettings
@@ -80,7 +80,7 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
 def postgres_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
     """CLOCK: the time of the database. `own`: this process' own wall clock, which is only watched."""
 
-    async def read(monotonic: Callable[[], float]) -> Reading:
+    async def read(monotonic: Callable[[], float]) -> Bounds:
         return await app[DATABASE].read_clock(monotonic)
 
     return _clock(app, "postgres", read, settings, own)
@@ -88,11 +88,7 @@ def postgres_clock(app: web.Application, settings: ActorSettings, own: Callable[
 
 def redis_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
     """CLOCK: the time of Redis. `own`: this process' own wall clock, which is only watched."""
-
-    async def read(monotonic: Callable[[], float]) -> Reading:
-        return await read_clock(app[REDIS], monotonic)
-
-    return _clock(app, "redis", read, settings, own)
+    return _clock(app, "redis", lambda monotonic: read_clock(app[REDIS], monotonic), settings, own)
 
 
 def _clock(

@@ -17,7 +17,7 @@ from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from common.runtime.clock import Reading
+from common.runtime.clock import Bounds
 from common.runtime.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
@@ -211,11 +211,12 @@ async def acknowledges_and_deletes(redis: Redis) -> bool:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) >= XACKDEL_SINCE
 
 
-async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Reading:
-    """The server's time, see clock.py: https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
+async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:
+    """How far the server's clock is ahead: https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
     sent = monotonic()
     seconds, microseconds = await cast(Any, redis).time()
-    return Reading(seconds + microseconds / 1e6, sent, monotonic())
+    server = seconds + microseconds / 1e6
+    return Bounds(server - monotonic(), server - sent)
 
 
 async def writable(redis: Redis) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
-from common.runtime.clock import Reading
+from common.runtime.clock import Bounds
 from common.runtime.outages import DatabaseAway, database_away, said
 from common.runtime.urls import postgres_options
 
@@ -134,12 +134,12 @@ class Database:
                 raise
             await transaction.commit()
 
-    async def read_clock(self, monotonic: Callable[[], float]) -> Reading:
-        """The server's time, see clock.py. Raises DatabaseAway."""
+    async def read_clock(self, monotonic: Callable[[], float]) -> Bounds:
+        """How far the server's clock is ahead. Raises DatabaseAway."""
         async with self.connection() as connection:
             sent = monotonic()
-            told = await connection.fetchval("SELECT clock_timestamp()")
-            return Reading(told.timestamp(), sent, monotonic())
+            server = (await connection.fetchval("SELECT clock_timestamp()")).timestamp()
+            return Bounds(server - monotonic(), server - sent)
 
     async def ping(self) -> None:
         """Raises DatabaseAway when the database cannot be reached, or takes no writes."""

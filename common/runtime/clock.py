@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import structlog
 from prometheus_client import Gauge
@@ -38,28 +37,13 @@ JUMP_CONFIRMED_BY = 3
 log = structlog.get_logger()
 
 
-class Reading(NamedTuple):
-    """`server_s`: the server's time, Unix seconds, at some moment between the monotonic `sent_s` and `got_s`."""
-
-    server_s: float
-    sent_s: float
-    got_s: float
-
-
-# Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
-Read = Callable[[Callable[[], float]], Awaitable[Reading]]
-
-
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The server's clock is ahead of the monotonic one by at least `low` and at most `high` seconds."""
+    """The server's clock is ahead of the monotonic one by at least `low` and at most `high` seconds: by its time
+    less the moment in which its answer came, and that in which it was asked."""
 
     low: float
     high: float
-
-    @classmethod
-    def of(cls, reading: Reading) -> Bounds:
-        return cls(reading.server_s - reading.got_s, reading.server_s - reading.sent_s)
 
     @property
     def middle(self) -> float:
@@ -76,6 +60,10 @@ class Bounds:
     def narrowed(self, other: Bounds) -> Bounds:
         """What both say together."""
         return Bounds(max(self.low, other.low), min(self.high, other.high))
+
+
+# Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
+Read = Callable[[Callable[[], float]], Awaitable[Bounds]]
 
 
 class Clock:
@@ -159,12 +147,12 @@ class Clock:
         self.take(await self._read(self._monotonic))
         self._watch_own()
 
-    def take(self, reading: Reading) -> None:
-        """Take in what the server has told."""
-        if reading.got_s - reading.sent_s > ROUND_TRIP_MAX_S:
+    def take(self, new: Bounds) -> None:
+        """Take in what the server has told just now."""
+        if new.high - new.low > ROUND_TRIP_MAX_S:
             return
-        new = Bounds.of(reading)
-        known = None if self._bounds is None else self._bounds.after(reading.got_s - self._measured_s)
+        now_s = self._monotonic()
+        known = None if self._bounds is None else self._bounds.after(now_s - self._measured_s)
         if known is not None and known.gap(new) == 0:
             new = known.narrowed(new)
         elif known is not None and known.gap(new) > JUMP_MAX_S:
@@ -175,7 +163,7 @@ class Clock:
             jumped = new.middle - known.middle
             log.error("clock jumped", source=self.source, seconds=round(jumped, 3))
             self._last_s = 0.0
-        self._bounds, self._measured_s = new, reading.got_s
+        self._bounds, self._measured_s = new, now_s
         self._doubted, self._doubts = None, 0
 
     def _watch_own(self) -> None:

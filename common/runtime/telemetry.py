@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,83 +20,54 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
         # By method, route and status; looking labels up costs more than counting.
         self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self.requests = Counter(
-            "holdfast_http_requests", "HTTP requests", ("method", "route", "status"), registry=self.registry
+        self.requests = counter("holdfast_http_requests", "HTTP requests", ("method", "route", "status"))
+        self.request_seconds = histogram(
+            "holdfast_http_request_seconds", "Time to answer a request", ("route",), buckets=LATENCY_S
         )
-        self.request_seconds = Histogram(
-            "holdfast_http_request_seconds",
-            "Time to answer a request",
-            ("route",),
-            buckets=LATENCY_S,
-            registry=self.registry,
-        )
-        self.messages = Counter(
+        self.messages = counter(
             "holdfast_messages",
             "Messages by type and outcome (done, failed, dead, undecodable, unknown)",
             ("mailbox", "type", "outcome"),
-            registry=self.registry,
         )
-        self.batch_size = Histogram(
-            "holdfast_batch_size",
-            "Entries handled together",
-            ("mailbox",),
-            buckets=BATCH,
-            registry=self.registry,
-        )
-        self.handler_seconds = Histogram(
+        self.batch_size = histogram("holdfast_batch_size", "Entries handled together", ("mailbox",), buckets=BATCH)
+        self.handler_seconds = histogram(
             "holdfast_handler_seconds",
             "Time to handle a batch, from read to acknowledged",
             ("mailbox",),
             buckets=LATENCY_S,
-            registry=self.registry,
         )
-        self.mailbox_length = Gauge(
-            "holdfast_mailbox_length",
-            "Entries not yet acknowledged: the outstanding work",
-            ("mailbox",),
-            registry=self.registry,
+        self.mailbox_length = gauge(
+            "holdfast_mailbox_length", "Entries not yet acknowledged: the outstanding work", ("mailbox",)
         )
-        self.unknown_messages = Gauge(
+        self.unknown_messages = gauge(
             "holdfast_unknown_messages",
             "Messages set aside until a process comes that knows their type",
             ("mailbox",),
-            registry=self.registry,
         )
-        self.unknown_oldest = Gauge(
-            "holdfast_unknown_oldest_seconds",
-            "Since when the first of them has waited",
-            ("mailbox",),
-            registry=self.registry,
+        self.unknown_oldest = gauge(
+            "holdfast_unknown_oldest_seconds", "Since when the first of them has waited", ("mailbox",)
         )
-        self.clock_offset = Gauge(
+        self.clock_offset = gauge(
             "holdfast_clock_offset_seconds",
             "How far this process' own clock is ahead of the server's, by which it acts; below 0 it is behind",
             ("source",),
-            registry=self.registry,
         )
-        self.unexpected = Counter(
-            "holdfast_unexpected",
-            "Messages that no row of the state table expects",
-            ("type", "status"),
-            registry=self.registry,
+        self.unexpected = counter(
+            "holdfast_unexpected", "Messages that no row of the state table expects", ("type", "status")
         )
-        self.orphans = Counter(
+        self.orphans = counter(
             "holdfast_orphans",
             "What was found at Stripe or between the databases without its other half (adopted, no_booking, stray,"
             " other_intent, unmarked, foreign, foreign_account)",
             ("kind",),
-            registry=self.registry,
         )
-        self.memory_entries = Gauge(
-            "holdfast_memory_entries", "Rows that this process remembers", ("kind",), registry=self.registry
-        )
-        self.memory_reads = Counter(
-            "holdfast_memory_reads",
-            "Rows looked for in memory (found, missing)",
-            ("kind", "outcome"),
-            registry=self.registry,
+        self.memory_entries = gauge("holdfast_memory_entries", "Rows that this process remembers", ("kind",))
+        self.memory_reads = counter(
+            "holdfast_memory_reads", "Rows looked for in memory (found, missing)", ("kind", "outcome")
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -109,8 +81,6 @@ class Metrics:
 
 
 METRICS = web.AppKey("metrics", Metrics)
-
-
 SAMPLERS = web.AppKey("samplers", list[Callable[[], Awaitable[None]]])
 EXPOSITION = web.AppKey("exposition", SingleFlight[bytes])
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from common.messaging.redis import read_clock
 from common.postgres.database import open_database
-from common.runtime.clock import JUMP_CONFIRMED_BY, JUMP_MAX_S, ROUND_TRIP_MAX_S, Clock, Reading
+from common.runtime.clock import JUMP_CONFIRMED_BY, JUMP_MAX_S, ROUND_TRIP_MAX_S, Bounds, Clock
 from common.runtime.health import Gate
 from common.runtime.outages import Away
 from tests.common.stage import PATIENCE_S, until
@@ -46,7 +46,7 @@ class Server:
     def told_s(self) -> float:
         return self.true_s + self.ahead_s
 
-    async def _read(self, monotonic: object) -> Reading:
+    async def _read(self, monotonic: object) -> Bounds:
         self.asked += 1
         if self.away:
             raise Away("made up")
@@ -54,7 +54,7 @@ class Server:
         self.true_s += self.there_s
         told = self.told_s
         self.true_s += self.back_s
-        return Reading(told, sent, self.true_s - START_S)
+        return Bounds(told - (self.true_s - START_S), told - sent)
 
     def error_s(self) -> float:
         return self.clock.timestamp() - self.told_s
@@ -177,6 +177,6 @@ async def test_the_gate_opens_with_the_first_measurement_and_stays_open() -> Non
 async def test_servers_say_their_time(redis: Redis, database_url: str) -> None:
     """This machine's, here."""
     async with open_database("payment", database_url, 1) as database:
-        for reading in (await read_clock(redis, time.monotonic), await database.read_clock(time.monotonic)):
+        for bounds in (await read_clock(redis, time.monotonic), await database.read_clock(time.monotonic)):
             ahead = time.time() - time.monotonic()
-            assert reading.sent_s - 0.1 <= reading.server_s - ahead <= reading.got_s + 0.1
+            assert bounds.low - 0.1 <= ahead <= bounds.high + 0.1

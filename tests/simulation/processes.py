@@ -35,7 +35,7 @@ from common.messaging.connection import Connection
 from common.messaging.consumer import Consumer, Subscription
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
-from common.runtime.clock import Clock, Reading
+from common.runtime.clock import Bounds, Clock
 from common.runtime.health import Gate
 from common.runtime.outages import Away
 from common.runtime.reconciler import Reconciler
@@ -90,7 +90,7 @@ class ActorProcess(Process, ABC):
         super().__init__(name)
         self.world = world
 
-        async def read(_: Callable[[], float]) -> Reading:
+        async def read(_: Callable[[], float]) -> Bounds:
             return world.told_time()
 
         self.now = Clock(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
-from common.runtime.clock import Reading
+from common.runtime.clock import Bounds
 from common.runtime.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
 from sandbox.faults import Switches
@@ -82,11 +82,11 @@ class World:
     def monotonic(self) -> float:
         return (self.clock.now() - EPOCH).total_seconds()
 
-    def told_time(self) -> Reading:
+    def told_time(self) -> Bounds:
         """Postgres' answer to who asks it for the time, after some delay on either way."""
         there, back = (self.chance.random() * WAY_MAX_S for _ in range(2))
-        at = self.monotonic()
-        return Reading(self.now().timestamp(), at - there, at + back)
+        ahead = self.now().timestamp() - self.monotonic()
+        return Bounds(ahead - back, ahead + there)
 
     async def begin(self) -> None:
         for database in (self.lasting.booking, self.lasting.payment):
