@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 for what is new (sortable by time), UUIDv5 for what must come out the same again."""
+"""Identifiers: UUIDv7 for what is new (sortable by time), UUIDv5 for what must come out the same again; traces."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def message_id() -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     text = f"{value & ~(0x3 << 62) | 0x2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_traceparent() -> str:
+    """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
+    ids = f"{_random.getrandbits(192):048x}"
+    return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
 def booking_id(subject: str, idempotency_key: str | None) -> UUID:

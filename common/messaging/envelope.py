@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from common.contracts.errors import HoldfastError
-from common.contracts.ids import message_id
+from common.contracts.ids import message_id, new_traceparent
 from common.contracts.messages import TYPES, Message, Reply
 from common.messaging.streams import Entry, Fields
-from common.runtime.tracing import new_traceparent
 
 # Characters of a type's name that are shown where it is unknown.
 NAME_SHOWN_MAX = 100

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from common.runtime.outages import said
 from common.runtime.single_flight import SingleFlight
 
 CHECK_TIMEOUT_S = 2.0
@@ -58,34 +59,25 @@ class Health:
 
     async def notices(self) -> dict[str, str]:
         """What a person has to see to, by name."""
-        told = await asyncio.gather(*(self._hear(ask) for ask in self._notices.values()))
-        return {name: text for name, text in zip(self._notices, told, strict=True) if text}
-
-    @staticmethod
-    async def _hear(ask: Callable[[], Awaitable[str | None]]) -> str | None:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                return await ask()
-        except Exception:
-            return None  # what is away is a problem, and told as one
+        told = await _answers(self._notices.values())
+        # Where there is an error something is away: a problem, and told as one.
+        return {name: text for name, text in zip(self._notices, told, strict=True) if isinstance(text, str)}
 
     async def problems(self) -> dict[str, str]:
         """What keeps the process from being ready, by name; empty when it is."""
         found = {gate.name: gate.reason for gate in self._gates if gate.reason is not None}
-        results = await asyncio.gather(*(self._ask(ping) for ping in self._checks.values()))
-        found |= {name: reason for name, reason in zip(self._checks, results, strict=True) if reason}
+        for name, answer in zip(self._checks, await _answers(self._checks.values()), strict=True):
+            if isinstance(answer, BaseException):
+                found[name] = said(answer)[:200]
         if self.draining:
             found["process"] = "draining"
         return found
 
-    @staticmethod
-    async def _ask(ping: Callable[[], Awaitable[object]]) -> str | None:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                await ping()
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"[:200]
-        return None
+
+async def _answers(asked: Iterable[Callable[[], Awaitable[object]]]) -> list[object]:
+    """What each of these says, or its error."""
+    waiting = (asyncio.wait_for(ask(), CHECK_TIMEOUT_S) for ask in asked)
+    return await asyncio.gather(*waiting, return_exceptions=True)
 
 
 HEALTH = web.AppKey("health", Health)

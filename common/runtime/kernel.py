@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 import termios
-from typing import Protocol
+from asyncio.trsock import TransportSocket
 
 # Linux only: https://man7.org/linux/man-pages/man7/socket.7.html
 SO_ATTACH_FILTER = 26
@@ -23,12 +23,6 @@ _DROP_SYN = (
     (0x06, 0, 0, 0xFFFFFFFF),  # no: let it in
     (0x06, 0, 0, 0),  # yes: drop it
 )
-
-
-class HasFileno(Protocol):
-    """A socket of Python's, or asyncio's stand-in for one."""
-
-    def fileno(self) -> int: ...
 
 
 def refuse_handshakes(listening: socket.socket) -> bool:
@@ -48,7 +42,7 @@ def refuse_handshakes(listening: socket.socket) -> bool:
     return True
 
 
-def unread_bytes(connection: HasFileno) -> int:
+def unread_bytes(connection: socket.socket | TransportSocket) -> int:
     """How many bytes have come on `connection` and were not read; 0 when it is closed."""
     count = array.array("i", [0])
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,29 +19,23 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
     """Set up logging for the process; `format` is auto, console or json."""
     console = format == "console" or (format == "auto" and sys.stderr.isatty())
     number = getattr(logging, level.upper())
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    rendered: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _json]
+    logger: Callable[..., structlog.typing.WrappedLogger] = structlog.BytesLoggerFactory(sys.stderr.buffer)
     if console:
-        structlog.configure(
-            # The default shows the local variables of every frame, and in them secrets.
-            processors=[
-                *shared,
-                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(number),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-            cache_logger_on_first_use=True,
-        )
-    else:
-        structlog.configure(
-            processors=[*shared, structlog.processors.format_exc_info, _json],
-            wrapper_class=structlog.make_filtering_bound_logger(number),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-            cache_logger_on_first_use=True,
-        )
+        # The default shows the local variables of every frame, and in them secrets.
+        rendered = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        logger = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=logger,
+        cache_logger_on_first_use=True,
+    )
     structlog.contextvars.bind_contextvars(process=process, instance=instance)
     # What libraries have to say arrives in the same form; their chatter below warnings does not.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(number, logging.WARNING), force=True)

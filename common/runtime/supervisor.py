@@ -67,20 +67,15 @@ class Supervisor:
 
     async def finish(self, task: asyncio.Task[Any], seconds: float) -> None:
         """Wait for `task`, which was asked to end, as long as the stop may still take, then cancel it. `seconds` is
-        what the whole stop may take, where it begins with this task."""
+        what the whole stop may take, where it begins with this task. Its errors were told when it ended."""
         self.allow(seconds)
-        await finish(task, max(self.seconds_left(), LAST_SECONDS))
+        done, _ = await asyncio.wait({task}, timeout=max(self.seconds_left(), LAST_SECONDS))
+        if not done:
+            log.warning("cancelled at stop", task=task.get_name())
+            await cancel(task)
 
 
 SUPERVISOR = web.AppKey("supervisor", Supervisor)
-
-
-async def finish(task: asyncio.Task[Any], seconds: float) -> None:
-    """Wait for `task` to end by itself, at most `seconds`, then cancel it. Its errors are the supervisor's."""
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if not done:
-        log.warning("cancelled at stop", task=task.get_name())
-        await cancel(task)
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -14,12 +14,12 @@ from aiohttp import hdrs, web
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
+from common.contracts.ids import new_traceparent
 from common.runtime import health, telemetry
 from common.runtime.health import HEALTH, Health
 from common.runtime.outages import Away
 from common.runtime.supervisor import SUPERVISOR, Supervisor
 from common.runtime.telemetry import EXPOSITION, METRICS, SAMPLERS, Metrics, exposition
-from common.runtime.tracing import new_traceparent
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +30,8 @@ BODY_SECONDS = web.AppKey("body_seconds", float)
 _TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
+# What aiohttp refuses by itself; any other status is that of a request which cannot be read.
+_OF_STATUS = {404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.PayloadTooLarge}
 # Trying again can help: the client is told so.
 _AWAY: tuple[type[BaseException], ...] = (ConnectionResetError, TimeoutError, Away)
 
@@ -92,18 +94,8 @@ def json_response(
 
 def translate(error: web.HTTPException) -> web.Response:
     """An error of aiohttp's as a problem document."""
-    kind: type[HoldfastError]
-    headers: dict[str, str] = {}
-    if isinstance(error, web.HTTPMethodNotAllowed):
-        kind = errors.MethodNotAllowed
-        headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-    elif error.status == 404:
-        kind = errors.NotFound
-    elif error.status == 413:
-        kind = errors.PayloadTooLarge
-    else:
-        kind = errors.MalformedRequest
-    return problem(kind(), headers)
+    allow = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
+    return problem(_OF_STATUS.get(error.status, errors.MalformedRequest)(), {"Allow": allow} if allow else None)
 
 
 @web.middleware

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from common.runtime.process import main
 from common.runtime.settings import ProcessSettings
-from common.runtime.supervisor import SUPERVISOR, finish
+from common.runtime.supervisor import SUPERVISOR
 from common.runtime.web import new_app, read_body
 
 
@@ -29,7 +29,7 @@ def build_app(settings: Settings) -> web.Application:
         task = app[SUPERVISOR].spawn("worker", work(settings.ends, told))
         yield
         told.set()
-        await finish(task, 5)
+        await app[SUPERVISOR].finish(task, 5)
 
     app.cleanup_ctx.append(background)
     return app

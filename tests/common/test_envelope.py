@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from common.contracts.errors import NotOnSale
+from common.contracts.ids import new_traceparent
 from common.contracts.messages import (
     MAILBOXES,
     TYPES,
@@ -25,7 +26,6 @@ from common.contracts.messages import (
 )
 from common.messaging.envelope import Delivery, Envelope, Undecodable, answer, decode, tell
 from common.messaging.streams import Entry
-from common.runtime.tracing import new_traceparent
 from tests.common.examples import EXAMPLES
 
 TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")

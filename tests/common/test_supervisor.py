@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.runtime import supervisor as module
-from common.runtime.supervisor import Supervisor, cancel, finish, heed_cancel
+from common.runtime.supervisor import Supervisor, cancel, heed_cancel
 
 
 async def broken() -> None:
@@ -53,14 +53,15 @@ async def test_a_task_that_ends_or_is_cancelled_is_no_failure() -> None:
 
 async def test_who_finishes_in_time_is_left_alone() -> None:
     task = asyncio.create_task(done())
-    await finish(task, 5)
+    await Supervisor().finish(task, 5)
     assert not task.cancelled()
 
 
-async def test_who_does_not_finish_is_cancelled() -> None:
+async def test_who_does_not_finish_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_SECONDS", 0.01)
     task = asyncio.create_task(endless())
     with capture_logs() as logs:
-        await finish(task, 0.01)
+        await Supervisor().finish(task, 0.01)
     assert task.cancelled()
     assert logs[0]["event"] == "cancelled at stop"
 
