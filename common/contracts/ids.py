@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from uuid import UUID, uuid5
 
@@ -32,7 +33,7 @@ def message_id() -> str:
 
 def new_traceparent() -> str:
     """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
-    ids = f"{_random.getrandbits(192):048x}"
+    ids = secrets.token_hex(24)
     return f"00-{ids[:32]}-{ids[32:]}-01"
 
 

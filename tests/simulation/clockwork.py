@@ -17,7 +17,6 @@ import common.messaging.dependencies
 import common.messaging.lease
 import common.messaging.mailbox
 import common.messaging.worker
-import common.runtime.tracing
 import payment.stripe_api
 import payment.webhook_batches
 import sandbox.errors
@@ -41,7 +40,7 @@ ASK_THE_TIME: tuple[Any, ...] = (
     sandbox.identifiers,
     stripe._webhook,
 )
-ASK_FOR_SECRETS: tuple[Any, ...] = (common.runtime.tracing, sandbox.identifiers)
+ASK_FOR_SECRETS: tuple[Any, ...] = (common.contracts.ids, sandbox.identifiers)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
