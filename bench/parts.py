@@ -106,7 +106,7 @@ class Yardstick:
 @asynccontextmanager
 async def redis_part(folder: Path) -> AsyncIterator[dict[str, Yardstick]]:
     async with embedded_redis(folder / "redis") as server:
-        redis = connect(server.url, timed=False)
+        redis = connect(server.url)
         await redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         try:
             yield {

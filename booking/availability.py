@@ -27,9 +27,9 @@ class Availability:
     that grows with each change: of several the receiver keeps the newest.
     """
 
-    def __init__(self, store: Store, bus: Publisher, redis: Redis, interval_ms: int) -> None:
+    def __init__(self, store: Store, publisher: Publisher, redis: Redis, interval_ms: int) -> None:
         self._store = store
-        self._bus = bus
+        self._publisher = publisher
         self._redis = redis
         self._interval_ms = interval_ms
         self._touched: set[UUID] = set()
@@ -62,7 +62,7 @@ class Availability:
             called_off = {id for id, event in found.items() if event.called_off_at is not None}
             await self._claim(called_off, self._interval_ms * COUNTED_TIMES)
             counted = await self._store.counts.calling_off(called_off)
-            await self._bus.publish([event_changed(event, counted.get(id)) for id, event in found.items()])
+            await self._publisher.publish([event_changed(event, counted.get(id)) for id, event in found.items()])
         except BaseException:
             self.touched(touched)
             raise

@@ -42,9 +42,9 @@ SAMPLED = _sampled()
 class Queue:
     """Tells of the queue, at most once in `interval_ms` by the whole fleet; of an empty one, once."""
 
-    def __init__(self, counts: Counts, bus: Publisher, redis: Redis, interval_ms: int) -> None:
+    def __init__(self, counts: Counts, publisher: Publisher, redis: Redis, interval_ms: int) -> None:
         self._counts = counts
-        self._bus = bus
+        self._publisher = publisher
         self._redis = redis
         self._interval_ms = interval_ms
         self._told = False
@@ -66,7 +66,7 @@ class Queue:
         total, places = await self._counts.queue(SAMPLED)
         if total or self._told:
             moved = QueueMoved(places=tuple(places), total=total, interval_ms=self._interval_ms)
-            await self._bus.publish([tell(moved, "queue")])
+            await self._publisher.publish([tell(moved, "queue")])
         self._told = total > 0
 
 

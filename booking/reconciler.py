@@ -57,7 +57,7 @@ class BookingReconciler(Reconciler):
         store: Store,
         unit: Callable[[], UnitOfWork],
         availability: Availability,
-        bus: Publisher,
+        publisher: Publisher,
         redis: Redis,
         clock: Callable[[], datetime],
         policy: HoldPolicy,
@@ -67,7 +67,7 @@ class BookingReconciler(Reconciler):
         self._store = store
         self._unit = unit
         self._availability = availability
-        self._bus = bus
+        self._publisher = publisher
         self._redis = redis
         self._policy = policy
         self._requests_kept = requests_kept
@@ -114,7 +114,7 @@ class BookingReconciler(Reconciler):
                         decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
                 unit.change(_spread(decision, now, self._policy))
         # The next times are committed: what is lost from here on comes again then.
-        await self._bus.publish(unit.envelopes())
+        await self._publisher.publish(unit.envelopes())
         return len(unit.bookings)
 
     async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None]:
@@ -141,7 +141,7 @@ class BookingReconciler(Reconciler):
         # A crash before this: whoever takes the event up again goes on.
         async with self._store.transaction() as rows:
             await rows.events.settle(event_id, now if places or after else None)
-        await self._bus.publish(unit.envelopes())
+        await self._publisher.publish(unit.envelopes())
         self._availability.touched([event_id])
         return len(places)
 
@@ -157,7 +157,7 @@ class BookingReconciler(Reconciler):
         # A crash before this: whoever takes the retry up again finds those that are left.
         async with self._store.transaction() as rows:
             await rows.events.settle_retry(retry_id, now if ids else None)
-        await self._bus.publish(unit.envelopes())
+        await self._publisher.publish(unit.envelopes())
         return len(ids)
 
 

@@ -93,7 +93,7 @@ class CatchUp:
         self,
         store: Store,
         stripe: StripeApi,
-        bus: Publisher,
+        publisher: Publisher,
         redis: Redis,
         clock: Callable[[], datetime],
         every_s: float,
@@ -102,7 +102,7 @@ class CatchUp:
     ) -> None:
         self._store = store
         self._stripe = stripe
-        self._bus = bus
+        self._publisher = publisher
         self._redis = redis
         self._clock = clock
         self._every_s = every_s
@@ -195,7 +195,7 @@ class CatchUp:
             for id in reversed(events)
             if id in unknown and self._is_to_be_put(events[id], page.at, queued)
         ]
-        await self._bus.publish([_envelope(event) for event in missed])
+        await self._publisher.publish([_envelope(event) for event in missed])
         if new := [event["id"] for event in missed if self._found[event["id"]].tries == 1]:
             log.warning("missed webhooks taken in", events=len(new), first=new[0], since=since.isoformat())
         return len(missed)

@@ -25,10 +25,10 @@ log = structlog.get_logger()
 
 
 class PaymentReconciler(Reconciler):
-    def __init__(self, store: Store, bus: Publisher, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, publisher: Publisher, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
         self._store = store
-        self._bus = bus
+        self._publisher = publisher
 
     async def next_due(self) -> datetime | None:
         return await self._store.next_due()
@@ -56,7 +56,7 @@ class PaymentReconciler(Reconciler):
             for stray in strays
         ]
         # The next times are committed: what is lost from here on comes again then.
-        await self._bus.publish(envelopes)
+        await self._publisher.publish(envelopes)
         log.info(
             "settled",
             reports=len(reports),

@@ -52,9 +52,9 @@ class _Received:
 class WebhookBatches:
     """Applies events in batches of at most `batch_max`, one batch after the other, as the mailbox' handler does."""
 
-    def __init__(self, take_events: TakeEvents, bus: Publisher, metrics: Metrics, batch_max: int) -> None:
+    def __init__(self, take_events: TakeEvents, publisher: Publisher, metrics: Metrics, batch_max: int) -> None:
         self._take_events = take_events
-        self._bus = bus
+        self._publisher = publisher
         self._report = Reporter(PAYMENT_WEBHOOKS, metrics)
         self._batch_max = batch_max
         self._waiting: deque[_Received] = deque()
@@ -66,7 +66,7 @@ class WebhookBatches:
     async def apply(self, message: Envelope, event: Json) -> None:
         """Returns when the event is committed, or in the mailbox. Raises RedisAway when neither can be done now."""
         if self._outage or len(self._waiting) >= WAITING_BATCHES * self._batch_max:
-            await self._bus.publish([message])
+            await self._publisher.publish([message])
             return
         received = _Received(Delivery(NO_ENTRY, message), event, asyncio.get_running_loop().create_future())
         self._waiting.append(received)
@@ -128,7 +128,7 @@ class WebhookBatches:
     async def _to_mailbox(self, batch: Sequence[_Received]) -> None:
         """There the actor's loop tries again, or another process."""
         try:
-            await self._bus.publish([each.delivery.envelope for each in batch])
+            await self._publisher.publish([each.delivery.envelope for each in batch])
         except Exception as error:
             for each in batch:
                 _resolve(each.stored, error)
@@ -138,7 +138,7 @@ class WebhookBatches:
 
     async def _publish(self, follow: Iterable[Envelope]) -> None:
         try:
-            await self._bus.publish(follow)
+            await self._publisher.publish(follow)
         except RedisAway as away:
             # The rows have times at which all of it is published again.
             log_away("reports are left to the reconciler", away)

@@ -14,7 +14,7 @@ from tortoise import Tortoise
 
 from bench.reference import orders
 from bench.reference.settings import ReferenceSettings
-from bench.reference.streams import BLOCK_MS, Streams
+from bench.reference.streams import Streams
 from booking.models import Booking
 from common.contracts.errors import Forbidden, Unavailable
 from common.contracts.ids import booking_id
@@ -128,7 +128,7 @@ async def _stripe(app: web.Application) -> AsyncIterator[None]:
 
 async def _consumers(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    redis = connect(settings.redis_url, blocking_ms=BLOCK_MS)
+    redis = connect(settings.redis_url)
     streams = app[STREAMS] = Streams(redis, settings.instance)
     await streams.open()
     app[HEALTH].check("redis", redis.ping)

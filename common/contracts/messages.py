@@ -76,9 +76,9 @@ class Message(Resource):
         return ()
 
     @classmethod
-    def together(cls, messages: Sequence[Message]) -> Message:
-        """One message that says what all of these do, which are of this class: a patient one."""
-        raise NotImplementedError
+    def together(cls, messages: Sequence[Message]) -> Sequence[Message]:
+        """What says the same as all of these, which are of this class: where many can be said in one, that one."""
+        return messages
 
     @classmethod
     def of_json(cls, data: bytes) -> Self:
@@ -381,9 +381,9 @@ class PaymentReportApplied(Message, type="payment.report_applied", stream=PAYMEN
     conflict: bool = False
 
     @classmethod
-    def together(cls, messages: Sequence[Message]) -> Message:
+    def together(cls, messages: Sequence[Message]) -> Sequence[Message]:
         reports = cast("tuple[PaymentReportApplied, ...]", tuple(messages))
-        return PaymentReportsApplied(reports=reports)
+        return messages if len(messages) == 1 else [PaymentReportsApplied(reports=reports)]
 
 
 class PaymentReportsApplied(Message, type="payment.reports_applied", stream=PAYMENT_COMMANDS):

@@ -26,8 +26,9 @@ INBOX_TTL_S = 120
 UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
-# How long deferrable messages are kept, so that many of them leave as one: shorter than their retry time.
-DEFER_S = 0.5
+# How long patient and held messages are kept, so that many leave together or not at all: shorter than the retry
+# time of the patient ones, and than anybody waits for what is held.
+KEPT_S = 0.5
 # Of these, as many are handled at once without keeping others waiting.
 TOGETHER_MAX = 250
 
@@ -90,12 +91,13 @@ class Publisher:
         self._source = source
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
-        self._deferred: list[tuple[Envelope, Command]] = []
+        # What leaves a little later: patient messages by their ids, held ones by class and subject.
+        self._kept: dict[object, Envelope] = {}
         self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
-        """Returns when Redis has all of them. Raises RedisAway: some may be there then. Deferrable ones leave a
-        little later, and are lost when they cannot."""
+        """Returns when Redis has all of them. Raises RedisAway: some may be there then. Patient and held ones leave
+        a little later, and are lost when they cannot."""
         step, news = self.commands(envelopes)
         if step or news:
             await self.enqueue([*step, *news])
@@ -103,6 +105,20 @@ class Publisher:
     def commands(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
         """What publishes these messages, but for those that leave a little later; and, apart, what publishes
         the news among them."""
+        return self._encoded([each for each in envelopes if not self._keep(each)])
+
+    def _keep(self, envelope: Envelope) -> bool:
+        """Whether it leaves later. What is held of its class and subject does not leave any more: this is newer."""
+        patient, key = envelope.message.patient, (type(envelope.message), envelope.subject)
+        self._kept.pop(key, None)
+        if not (patient or envelope.held):
+            return False
+        self._kept[envelope.id if patient else key] = envelope
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().call_later(KEPT_S, self._let_leave)
+        return True
+
+    def _encoded(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
         commands: list[Command] = []
         news: list[Argument] = []
         replies: set[str] = set()
@@ -111,18 +127,11 @@ class Publisher:
                 topics, fields = envelope.message.topics(), envelope.fields(self._source)
                 news += (len(topics), *topics, 2 * len(fields), *chain.from_iterable(fields.items()))
                 continue
-            # Encoded here, so that an unencodable message fails only its own publisher.
-            addition = self._addition(envelope)
-            if envelope.message.patient:
-                self._deferred.append((envelope, addition))
-                continue
-            commands.append(addition)
+            commands.append(self._addition(envelope))
             if isinstance(envelope.message, Reply):
                 replies.add(envelope.stream)
         # A gateway that is gone leaves nothing behind for long.
         commands += (("EXPIRE", stream, INBOX_TTL_S) for stream in replies)
-        if self._deferred and self._leaving is None:
-            self._leaving = asyncio.get_running_loop().call_later(DEFER_S, self._let_leave)
         return commands, [self._tell(news)] if news else []
 
     async def send(self, step: Sequence[Command], news: Sequence[Command] = ()) -> None:
@@ -141,31 +150,22 @@ class Publisher:
             self._flushing = asyncio.create_task(self._flush(), name="publish")
         return done
 
-    def _let_leave(self) -> asyncio.Future[None]:
+    def _let_leave(self) -> list[asyncio.Future[None]]:
         self._leaving = None
-        deferred, self._deferred = self._deferred, []
-        done = self.enqueue([*self._together(deferred)])
-        done.add_done_callback(lost)
-        return done
-
-    def _together(self, deferred: Sequence[tuple[Envelope, Command]]) -> Iterable[Command]:
-        """One message for many of a kind, in the name of the first."""
-        kinds: dict[type[Message], list[tuple[Envelope, Command]]] = {}
-        for each in deferred:
-            kinds.setdefault(type(each[0].message), []).append(each)
-        for kind, some in kinds.items():
-            for begin in range(0, len(some), TOGETHER_MAX):
-                (first, addition), *more = some[begin : begin + TOGETHER_MAX]
-                if more:
-                    message = kind.together([first.message, *(envelope.message for envelope, _ in more)])
-                    addition = self._addition(first._replace(message=message))
-                yield addition
+        kept, self._kept = self._kept, {}
+        leaving = []
+        for page in _together(kept.values()):
+            step, news = self._encoded(page)
+            leaving.append(self.enqueue([*step, *news]))
+            leaving[-1].add_done_callback(lost)
+        return leaving
 
     async def flush(self) -> None:
-        """Let deferred messages leave now."""
+        """Let all leave now that was to leave later."""
         if self._leaving is not None:
             self._leaving.cancel()
-            await asyncio.wait([self._let_leave()], timeout=ANSWER_TIMEOUT_S)
+            if leaving := self._let_leave():
+                await asyncio.wait(leaving, timeout=ANSWER_TIMEOUT_S)
 
     async def close(self) -> None:
         await self.flush()
@@ -222,6 +222,19 @@ class Publisher:
             notifications_max=NOTIFICATIONS_MAXLEN,
             items=news,
         )
+
+
+def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
+    """Not too many at a time, and fewer where their kind has one message for many, in the name of the first."""
+    kinds: dict[type[Message], list[Envelope]] = {}
+    for each in envelopes:
+        kinds.setdefault(type(each.message), []).append(each)
+    for kind, some in kinds.items():
+        for begin in range(0, len(some), TOGETHER_MAX):
+            page = some[begin : begin + TOGETHER_MAX]
+            messages = kind.together([each.message for each in page])
+            # As many as there were, or fewer.
+            yield [each._replace(message=message) for each, message in zip(page, messages, strict=False)]
 
 
 def _resolve(done: asyncio.Future[None], error: BaseException | None = None) -> None:

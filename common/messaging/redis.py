@@ -176,11 +176,8 @@ class Script(Generic[R]):
         return (len(self._keys), *given)
 
 
-def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
-    """A client for `url`; with `blocking_ms`, one whose reads may wait that long for news.
-
-    Not `timed`: its user bounds what it awaits. redis-py sets a timer for each answer, which in a pipeline costs
-    more than the answer.
+def connect(url: str) -> Redis:
+    """A client for `url`.
 
     redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
     """
@@ -189,7 +186,7 @@ def connect(url: str, *, blocking_ms: int = 0, timed: bool = True) -> Redis:
         protocol=2,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S + blocking_ms / 1000 if timed else None,
+        socket_timeout=ANSWER_TIMEOUT_S,
         socket_keepalive=True,
         health_check_interval=0,
         driver_info=DRIVER,

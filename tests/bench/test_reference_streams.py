@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 10.0
 async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
     """Empty, and entries are taken over soon."""
     monkeypatch.setattr(streams, "CLAIM_IDLE_MS", 50)
-    client = connect(f"{redis_server.url.removesuffix('/0')}/9", blocking_ms=streams.BLOCK_MS)
+    client = connect(f"{redis_server.url.removesuffix('/0')}/9")
     await client.flushdb()
     yield client
     await client.aclose()

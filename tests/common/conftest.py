@@ -11,7 +11,7 @@ from common.messaging.redis import connect
 from common.postgres.database import Database, open_database
 from ops.postgres import Postgres, embedded_postgres
 from ops.redis import RedisServer, embedded_redis
-from tests.common.stage import BLOCK_MS, Stage
+from tests.common.stage import Stage
 
 
 @pytest.fixture
@@ -30,15 +30,8 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def blocking(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url, blocking_ms=BLOCK_MS)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-async def stage(redis: Redis, blocking: Redis) -> AsyncIterator[Stage]:
-    stage = Stage(redis, blocking)
+async def stage(redis: Redis) -> AsyncIterator[Stage]:
+    stage = Stage(redis)
     yield stage
     await stage.close()
 
@@ -52,11 +45,10 @@ async def own_redis() -> AsyncIterator[RedisServer]:
 
 @pytest.fixture
 async def own_stage(own_redis: RedisServer) -> AsyncIterator[Stage]:
-    redis, blocking = connect(own_redis.url), connect(own_redis.url, blocking_ms=BLOCK_MS)
-    stage = Stage(redis, blocking)
+    redis = connect(own_redis.url)
+    stage = Stage(redis)
     yield stage
     await stage.close()
-    await blocking.aclose()
     await redis.aclose()
 
 

@@ -117,7 +117,7 @@ class Consumer:
         return [self.given[pick] for pick in picks if pick < len(self.given)]
 
 
-def consumer(redis: Redis, blocking: Redis, name: str) -> Consumer:
+def consumer(redis: Redis, name: str) -> Consumer:
     mailbox = Mailbox(redis, STREAM, group=GROUP, consumer=name, claim_idle_ms=CLAIM_IDLE_MS)
     return Consumer(name, mailbox)
 

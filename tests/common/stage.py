@@ -15,7 +15,6 @@ from common.contracts.messages import (
     PAYMENT_COMMANDS,
     CancelPaymentIntent,
     Message,
-    PaymentReportApplied,
     SyncPayment,
 )
 from common.messaging.consumer import Consumer, Subscription
@@ -63,7 +62,7 @@ def subjects(deliveries: Iterable[Delivery | Envelope]) -> list[str]:
 
 def unwritable() -> Message:
     """A message that no JSON can say."""
-    return PaymentReportApplied.model_construct(booking_id=uuid4(), version=cast(int, "\ud800"))
+    return SyncPayment.model_construct(booking_id=uuid4(), intent_id="\ud800")
 
 
 async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
@@ -120,9 +119,8 @@ class Database:
 class Stage:
     """One mailbox and who reads it."""
 
-    def __init__(self, redis: Redis, blocking: Redis) -> None:
+    def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.blocking = blocking
         self.bus = Publisher(redis, source="/test/one")
         self.requests = Requests(self.bus, "one")
         self.metrics = Metrics()

@@ -65,7 +65,6 @@ class Server:
         self._runner = runner
         self._server = redis
         self.redis: Redis = connect(redis.url)
-        self.blocking: Redis = connect(redis.url, blocking_ms=BLOCK_MS)
         self.run(self._hurry())
 
     async def _hurry(self) -> None:
@@ -90,9 +89,8 @@ class Server:
         await self._hurry()
 
     async def close(self) -> None:
-        for client in (self.redis, self.blocking):
-            await client.aclose()
-            await client.connection_pool.disconnect()
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
 
 
 class Consumers(RuleBasedStateMachine):
@@ -136,7 +134,7 @@ class Consumers(RuleBasedStateMachine):
         return self._start()
 
     def _start(self) -> Consumer:
-        started = consumer(self.redis, self.server.blocking, next(self.names))
+        started = consumer(self.redis, next(self.names))
         self.run(started.mailbox.create())
         self.model.group = True
         return started

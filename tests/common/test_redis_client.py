@@ -21,8 +21,8 @@ from tests.common.stage import STREAM, FakeRedis, Stage, until
 
 
 @asynccontextmanager
-async def connected(url: str, blocking_ms: int = 0) -> AsyncIterator[Redis]:
-    client = connect(url, blocking_ms=blocking_ms)
+async def connected(url: str) -> AsyncIterator[Redis]:
+    client = connect(url)
     try:
         yield client
     finally:
@@ -46,17 +46,6 @@ async def test_a_pipeline_whose_answer_is_lost_is_not_sent_again() -> None:
         with pytest.raises(RedisAway):
             await pipe.execute()
     assert len(server.received) == 1
-
-
-async def test_a_read_that_waits_is_not_taken_for_a_lost_connection(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(common.messaging.redis, "ANSWER_TIMEOUT_S", 0.1)
-    async with connected(redis_url, blocking_ms=300) as client:
-        assert not await client.xread({STREAM: "$"}, block=300)
-    async with connected(redis_url) as client:
-        with pytest.raises(RedisAway):
-            await client.xread({STREAM: "$"}, block=300)
 
 
 async def test_reads_that_wait_hold_up_nobody_else(stage: Stage) -> None:

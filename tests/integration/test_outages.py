@@ -148,7 +148,7 @@ class Trouble:
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
-        async with self.setting("lua-time-limit", "1"), connect(self._server.url, timed=False) as other:
+        async with self.setting("lua-time-limit", "1"), connect(self._server.url) as other:
             script = asyncio.create_task(cast(Any, other.eval("while true do end", 0)))
             yield
 

@@ -294,12 +294,12 @@ class Reports:
     """What the booking actor is told, as it comes."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis = connect(redis_url, blocking_ms=5000)
+        self._redis = connect(redis_url)
         self._last = b"0-0"
 
     async def next(self) -> Delivery:
         ((stream, ((self._last, fields),)),) = cast(
-            Any, await self._redis.xread({BOOKING_PAYMENTS: self._last}, count=1, block=5000)
+            Any, await self._redis.xread({BOOKING_PAYMENTS: self._last}, count=1, block=4000)
         )
         return decode(stream.decode(), Entry(self._last, fields))
 
