@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 
 from common.contracts.values import PaymentError
-from payment.disputes import DisputePicture
-from payment.domain import KEY_LIFE, Payment, Picture, Source, key_is_spent, numbered_key
+from payment.disputes import Dispute
+from payment.domain import KEY_LIFE, key_is_spent
 from payment.methods import offered
 from payment.pictures import (
     BOOKING_ID,
@@ -28,6 +28,7 @@ from payment.pictures import (
     read_refund,
 )
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundPicture
+from payment.state import Payment, Picture, Source, numbered_key
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 
 # How far our clock and Stripe's may be apart: five minutes, and as much again to be sure.
@@ -53,7 +54,7 @@ class Whole:
 
     picture: Picture
     refunds: Sequence[RefundPicture] | None
-    disputes: Sequence[DisputePicture] | None
+    disputes: Sequence[Dispute] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ life of its own, so that one that is won says nothing of another that was lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts import values
@@ -25,35 +25,18 @@ STATUSES = (
     "won",
     "lost",
 )
-LOST = "lost"
 # The money stays: whatever else a dispute's status is, the bank has it back or may get it.
 DROPPED = frozenset({"warning_closed", "prevented", "won"})
 
 
-@dataclass(frozen=True, slots=True)
-class DisputePicture:
-    """A dispute as Stripe showed it, `at` its own time. What an event of an older form leaves out is None."""
-
-    dispute_id: str
-    status: str
-    at: datetime
-    charge_id: str | None = None
-    amount: int | None = None
-    currency: str | None = None
-    reason: str | None = None
-    opened_at: datetime | None = None
-    respond_by: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Dispute:
-    """One dispute. `amount` in the minor unit; `seen_at` is the time of the picture that was last taken over. All
-    times are Stripe's."""
+class Dispute(NamedTuple):
+    """A dispute as Stripe showed it, or as it is known of a payment: what an event of an older form leaves out, as
+    each leaves out the booking, is None. `seen_at` is the time of the showing. All times are Stripe's."""
 
     id: str
-    booking_id: UUID
     status: str
     seen_at: datetime
+    booking_id: UUID | None = None
     charge_id: str | None = None
     amount: int | None = None
     currency: str | None = None
@@ -68,38 +51,19 @@ class Dispute:
             self.id, self.status, self.amount, self.currency, self.reason, self.opened_at, self.respond_by
         )
 
-    @property
-    def stands(self) -> bool:
-        """It is open or lost: a bank has the money back, or may get it."""
-        return self.status not in DROPPED
 
-
-def taken_in(booking_id: UUID, known: Sequence[Dispute], pictures: Iterable[DisputePicture]) -> tuple[Dispute, ...]:
-    """The disputes after `pictures` were seen, oldest first. Of each the younger picture wins; of two of the same
-    second the one that is further on."""
+def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute]) -> tuple[Dispute, ...]:
+    """The disputes after Stripe has `shown` some, oldest first. Of each the younger showing wins; of two of the
+    same second the one that is further on. What it leaves out stays as it was."""
     disputes = {dispute.id: dispute for dispute in known}
-    for picture in pictures:
-        old = disputes.get(picture.dispute_id)
+    for new in shown:
+        old = disputes.get(new.id)
         if old is None:
-            old = Dispute(picture.dispute_id, booking_id, picture.status, picture.at)
-        elif (picture.at, _place(picture.status)) <= (old.seen_at, _place(old.status)):
-            continue
-        disputes[old.id] = _shown(old, picture)
+            disputes[new.id] = new._replace(booking_id=booking_id)
+        elif (new.seen_at, _place(new.status)) > (old.seen_at, _place(old.status)):
+            told = {field: value for field, value in new._asdict().items() if value is not None}
+            disputes[new.id] = old._replace(**told)
     return tuple(sorted(disputes.values(), key=_age))
-
-
-def _shown(old: Dispute, picture: DisputePicture) -> Dispute:
-    return replace(
-        old,
-        status=picture.status,
-        seen_at=picture.at,
-        charge_id=picture.charge_id or old.charge_id,
-        amount=old.amount if picture.amount is None else picture.amount,
-        currency=picture.currency or old.currency,
-        reason=picture.reason or old.reason,
-        opened_at=picture.opened_at or old.opened_at,
-        respond_by=picture.respond_by or old.respond_by,
-    )
 
 
 def _age(dispute: Dispute) -> tuple[datetime, str]:
@@ -112,6 +76,7 @@ def _place(status: str) -> int:
 
 
 def summary(disputes: Sequence[Dispute]) -> str | None:
-    """The status that says most: of those that stand the one that is furthest on, else of the others."""
-    standing = [dispute.status for dispute in disputes if dispute.stands]
-    return max(standing or [dispute.status for dispute in disputes], key=_place, default=None)
+    """The status that says most: of those that stand, open or lost, the one that is furthest on, else of the
+    others."""
+    statuses = [dispute.status for dispute in disputes]
+    return max([each for each in statuses if each not in DROPPED] or statuses, key=_place, default=None)

@@ -1,29 +1,35 @@
-"""The life of a payment, pure: what is known of it, what Stripe shows, and what follows from both.
+"""The rules of a payment's life, pure: what becomes of it by what Stripe shows, and what follows from both.
 
-A payment mirrors Stripe's PaymentIntent (https://docs.stripe.com/payments/paymentintents/lifecycle). Stripe's
-messages come late, twice, or in any order, so a payment takes a picture of its intent over by rule only.
+Stripe's messages come late, twice, or in any order, so a payment takes a picture of its intent over by rule only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
 from common.runtime.backoff import Retry
-from payment.disputes import DROPPED, Dispute, DisputePicture, summary, taken_in
-from payment.refunds import Refund, RefundPicture, left, refunded, take_in
-
-CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
-SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
-TERMINAL = frozenset({SUCCEEDED, CANCELED, REJECTED})
-
-# ISO 4217's code for "no currency": of a booking that was cancelled before its price was heard of.
-NO_CURRENCY = "xxx"
+from payment.disputes import Dispute, summary, taken_in
+from payment.refunds import Refund, RefundPicture, refunded, take_in
+from payment.refunds import unanswered as refund_unanswered
+from payment.state import (
+    CANCELED,
+    CREATING,
+    NO_CURRENCY,
+    REJECTED,
+    SUCCEEDED,
+    TERMINAL,
+    Attempt,
+    Doubt,
+    Payment,
+    Picture,
+    Source,
+)
 
 # A report that the booking does not acknowledge is told again after the first, doubling up to the second:
 # short enough for all to be well half a minute after a fault has ended.
@@ -43,158 +49,7 @@ DRIVE_FIRST = timedelta(seconds=15)
 KEY_LIFE = timedelta(hours=23)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt to pay that failed. `id` is its charge's; of one that made no charge, as where the customer did
-    not pass 3-D Secure, that of the Stripe event that told of it. `at`: Stripe's time, where it is known."""
-
-    id: str
-    error: PaymentError
-    at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """One payment, with its refunds and disputes, each oldest first. Amounts in the minor unit. `seen_at` is
-    Stripe's time of the picture last taken over; `asked_at` when Stripe was first asked for an intent under key
-    `key_number`. `last_attempt_at` is Stripe's time of the newest of the `failed_attempts` that was news when it
-    was heard of. `revision` is its row's, as it was read or written last."""
-
-    booking_id: UUID
-    event_id: UUID | None
-    amount: int
-    currency: str
-    status: IntentStatus
-    asked_at: datetime
-    created_at: datetime
-    updated_at: datetime
-    payment_methods: PaymentMethods = PaymentMethods.ALL
-    intent_id: str | None = None
-    client_secret: str | None = None
-    charge_id: str | None = None
-    amount_captured: int = 0
-    amount_refunded: int = 0
-    last_error: PaymentError | None = None
-    failed_attempts: int = 0
-    last_attempt_at: datetime | None = None
-    # What its disputes come to: `payment.disputes.summary`.
-    dispute_status: str | None = None
-    cancel_requested: bool = False
-    seen_at: datetime | None = None
-    key_number: int = 1
-    drive_after: datetime | None = None
-    drive_attempts: int = 0
-    # Events so far that did not say enough; `look_after` while Stripe's own object has not been looked at since.
-    doubts: int = 0
-    look_after: datetime | None = None
-    look_attempts: int = 0
-    version: int = 0
-    reported_version: int = 0
-    report_after: datetime | None = None
-    report_attempts: int = 0
-    orphaned_at: datetime | None = None
-    return_after: datetime | None = None
-    return_decided: bool = False
-    refunds: tuple[Refund, ...] = ()
-    disputes: tuple[Dispute, ...] = ()
-    revision: str = ""
-
-    @property
-    def left(self) -> int:
-        """What may still be given back."""
-        return left(self.amount_captured, self.refunds)
-
-    def refund(self, id: UUID) -> Refund | None:
-        """The refund of this id, if it has one."""
-        return next((refund for refund in self.refunds if refund.id == id), None)
-
-    @property
-    def unpaid(self) -> bool:
-        """Nothing was captured: it has neither refunds nor disputes."""
-        return self.amount_captured == 0 and self.dispute_status is None
-
-    @property
-    def terminal(self) -> bool:
-        return self.status in TERMINAL
-
-    @property
-    def live(self) -> bool:
-        """There is an intent, and money can still come by it."""
-        return self.intent_id is not None and not self.terminal
-
-    @property
-    def must_be_canceled(self) -> bool:
-        return self.cancel_requested and self.live
-
-    @property
-    def idempotency_key(self) -> str:
-        return numbered_key(self.booking_id, self.key_number)
-
-    @property
-    def disputed(self) -> bool:
-        """A bank has, or may get, the money back."""
-        return self.dispute_status is not None and self.dispute_status not in DROPPED
-
-
-def numbered_key(id: UUID, number: int) -> str:
-    """Stripe's idempotency key for what has `id`; another number where the first key is spent."""
-    return str(id) if number == 1 else f"{id}-{number}"
-
-
-# --- What Stripe shows --------------------------------------------------------------------------------------
-
-
-class Source(Enum):
-    """Where a picture is from. CREATED shows an intent as it was made, however late it arrives: Stripe answers
-    a repeated idempotency key with the first answer."""
-
-    CREATED = "created"
-    EVENT = "event"
-    FETCHED = "fetched"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt` what `last_error` is
-    about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for.
-    The last four are what it says of itself: what it is to bring, and the ids in its metadata."""
-
-    intent_id: str
-    status: IntentStatus
-    source: Source
-    at: datetime | None
-    client_secret: str | None = None
-    charge_id: str | None = None
-    amount_captured: int = 0
-    last_error: PaymentError | None = None
-    attempt: Attempt | None = None
-    of_version: int | None = None
-    currency: str | None = None
-    amount: int = 0
-    booking_id: UUID | None = None
-    event_id: UUID | None = None
-    installation: str | None = None
-    # When Stripe made it, by its clock.
-    created: datetime | None = None
-
-
-class Doubt(Enum):
-    """Why a picture was not simply taken over."""
-
-    AMBIGUOUS = "ambiguous"  # as old as the one we have, and different: Stripe's own object decides
-    STRAY = "stray"  # of another intent than the payment's
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    payment: Payment
-    doubt: Doubt | None = None
-
-
-# --- The rules ----------------------------------------------------------------------------------------------
-
-
-def take_over(old: Payment, picture: Picture, now: datetime) -> Outcome:
+def take_over(old: Payment, picture: Picture, now: datetime) -> tuple[Payment, Doubt | None]:
     """The payment after `picture` of its intent was seen. An attempt in it is one that was not known before.
 
     Terminal statuses never leave, and always win. Among the others Stripe's own object, fetched, wins over an
@@ -202,15 +57,15 @@ def take_over(old: Payment, picture: Picture, now: datetime) -> Outcome:
     a happening and no state: it counts whatever becomes of the picture that tells of it.
     """
     if old.status is REJECTED or (old.intent_id or picture.intent_id) != picture.intent_id:
-        return Outcome(old, Doubt.STRAY)
+        return old, Doubt.STRAY
     if old.terminal and old.intent_id is None:
-        return Outcome(old, Doubt.STRAY)  # an intent turned up where none was thought to be
+        return old, Doubt.STRAY  # an intent turned up where none was thought to be
     if picture.of_version not in (None, old.version) and picture.status not in TERMINAL:
-        return Outcome(old)  # an event has come in since Stripe was asked
+        return old, None  # an event has come in since Stripe was asked
     new, doubt = _with_state(old, picture)
     if picture.attempt is not None:
         new = _with_attempt(old, new, picture.attempt, picture)
-    return Outcome(old if new is old else moved(old, new, now), doubt)
+    return (old if new is old else moved(old, new, now)), doubt
 
 
 def _with_state(old: Payment, picture: Picture) -> tuple[Payment, Doubt | None]:
@@ -236,16 +91,15 @@ def _with_attempt(old: Payment, new: Payment, attempt: Attempt, picture: Picture
         # The intent is as this attempt has left it: it failed after the state that was known.
         at = max(filter(None, (at, old.seen_at)))
     late = at is None or any(at < known for known in (old.seen_at, old.last_attempt_at) if known is not None)
-    counted = replace(new, failed_attempts=old.failed_attempts + 1)
-    return counted if late else replace(counted, last_attempt_at=at)
+    counted = new._replace(failed_attempts=old.failed_attempts + 1)
+    return counted if late else counted._replace(last_attempt_at=at)
 
 
 def _with_picture(old: Payment, picture: Picture) -> Payment:
     # As it was made, an intent has no age: whatever else Stripe tells of it is younger.
     at = None if picture.source is Source.CREATED else picture.at
     paid = picture.status is SUCCEEDED
-    return replace(
-        old,
+    return old._replace(
         status=picture.status,
         intent_id=picture.intent_id,
         # Somebody may have changed it at Stripe: then what is captured is not what the booking costs.
@@ -281,7 +135,7 @@ def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
     """Stripe will not make an intent of this: asking again would not help."""
     if old.status is not CREATING:
         return old
-    return moved(old, replace(old, status=REJECTED, last_error=error), now)
+    return moved(old, old._replace(status=REJECTED, last_error=error), now)
 
 
 def unanswered(old: Payment, now: datetime, spread: float, pauses: Retry = DRIVE_PAUSES) -> Payment:
@@ -289,39 +143,39 @@ def unanswered(old: Payment, now: datetime, spread: float, pauses: Retry = DRIVE
     if not needs_stripe(old):
         return old
     attempts = old.drive_attempts + 1
-    return replace(old, drive_after=now + pauses.pause(old.drive_attempts, spread), drive_attempts=attempts)
+    return old._replace(drive_after=now + pauses.pause(old.drive_attempts, spread), drive_attempts=attempts)
 
 
 def with_new_key(old: Payment, now: datetime) -> Payment:
     """The idempotency key is spent and Stripe has no intent for the booking: the next request has a new key."""
     if old.status is not CREATING:
         return old
-    return replace(old, key_number=old.key_number + 1, asked_at=now, drive_after=now)
+    return old._replace(key_number=old.key_number + 1, asked_at=now, drive_after=now)
 
 
 def cancel(old: Payment, now: datetime) -> Payment:
     """No money shall come by it any more. Where Stripe has still to be asked, that is noted first."""
     if old.terminal or old.cancel_requested:
         return old
-    return replace(old, cancel_requested=True, drive_after=now + DRIVE_FIRST, drive_attempts=0)
+    return old._replace(cancel_requested=True, drive_after=now + DRIVE_FIRST, drive_attempts=0)
 
 
 def not_canceled(old: Payment, now: datetime) -> Payment:
     """Stripe has answered, and the intent lives on: its payment is under way and cannot be canceled now."""
     if not old.must_be_canceled:
         return old
-    return moved(old, replace(old, cancel_requested=False), now)
+    return moved(old, old._replace(cancel_requested=False), now)
 
 
 def never_wanted(booking_id: UUID, now: datetime) -> Payment:
     """A booking is cancelled of which nothing was heard before: so Stripe was never asked, nor will it be."""
     nothing = Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
-    return moved(nothing, replace(nothing, status=CANCELED, cancel_requested=True), now)
+    return moved(nothing, nothing._replace(status=CANCELED, cancel_requested=True), now)
 
 
 def doubted(old: Payment, now: datetime) -> Payment:
     """An event did not say enough: Stripe's own object has to be looked at, even if the first request is lost."""
-    return replace(old, doubts=old.doubts + 1, look_after=now + DRIVE_FIRST, look_attempts=0)
+    return old._replace(doubts=old.doubts + 1, look_after=now + DRIVE_FIRST, look_attempts=0)
 
 
 def found_again(row: Payment, intent: Picture, stripe_now: datetime, now: datetime) -> bool:
@@ -337,15 +191,13 @@ def looked(old: Payment, doubts: int) -> Payment:
     or not anything was to be taken over."""
     if old.look_after is None or old.doubts != doubts:
         return old
-    return replace(old, look_after=None, look_attempts=0)
+    return old._replace(look_after=None, look_attempts=0)
 
 
-def take_disputes(old: Payment, pictures: Sequence[DisputePicture], now: datetime) -> Payment:
-    """The payment after pictures of its disputes were seen, each by itself."""
-    disputes = taken_in(old.booking_id, old.disputes, pictures)
-    if disputes == old.disputes:
-        return old
-    return _told(replace(old, disputes=disputes, dispute_status=summary(disputes)), now)
+def take_disputes(old: Payment, shown: Sequence[Dispute], now: datetime) -> Payment:
+    """The payment after Stripe has shown disputes of it, each by itself."""
+    disputes = taken_in(old.booking_id, old.disputes, shown)
+    return moved(old, old._replace(disputes=disputes, dispute_status=summary(disputes)), now)
 
 
 def take_refunds(
@@ -354,55 +206,59 @@ def take_refunds(
     """The payment after pictures of its refunds were seen. `complete`: they are all that Stripe has. Raises
     DoesNotFit when they fit only together with others that are not seen yet."""
     refunds = take_in(old.booking_id, old.amount_captured, old.refunds, pictures, now, complete=complete)
-    return with_refunds(old, refunds, now)
-
-
-def with_refunds(old: Payment, refunds: tuple[Refund, ...], now: datetime) -> Payment:
-    """The payment with these refunds: a new version where the booking is told of what is new in them."""
-    if refunds == old.refunds:
-        return old
-    new = replace(old, refunds=refunds, amount_refunded=refunded(refunds))
-    return new if [each.told for each in refunds] == [each.told for each in old.refunds] else _told(new, now)
+    return _with_refunds(old, refunds, now)
 
 
 def with_refund(old: Payment, refund: Refund, now: datetime) -> Payment:
     """The payment with this refund, which it may have in another state."""
-    if old.refund(refund.id) is None:
-        return with_refunds(old, (*old.refunds, refund), now)
-    return with_refunds(old, tuple(refund if each.id == refund.id else each for each in old.refunds), now)
+    known = {each.id: each for each in old.refunds} | {refund.id: refund}
+    return _with_refunds(old, tuple(known.values()), now)
+
+
+def _with_refunds(old: Payment, refunds: tuple[Refund, ...], now: datetime) -> Payment:
+    return moved(old, old._replace(refunds=refunds, amount_refunded=refunded(refunds)), now)
+
+
+def driven(old: Payment, now: datetime, spread: float) -> Payment:
+    """What is due is asked for again: the payment with its next times, and those of its refunds."""
+    pauses: dict[str, Any] = {}
+    for name, retry in (("report", REPORT_PAUSES), ("drive", DRIVE_PAUSES), ("look", LOOK_PAUSES)):
+        after, attempts = f"{name}_after", f"{name}_attempts"
+        if is_due(getattr(old, after), now):
+            tried = getattr(old, attempts)
+            pauses |= {after: now + retry.pause(tried, spread), attempts: tried + 1}
+    refunds = tuple(
+        refund_unanswered(each, now, DRIVE_PAUSES.pause(each.drive_attempts, spread))
+        if is_due(each.drive_after, now)
+        else each
+        for each in old.refunds
+    )
+    return old._replace(refunds=refunds, **pauses)
+
+
+def is_due(after: datetime | None, now: datetime) -> bool:
+    """Whether what has this retry time is to be tried again."""
+    return after is not None and after <= now
 
 
 def moved(old: Payment, new: Payment, now: datetime) -> Payment:
     """`new` with its version and its times: what the booking can see is a new version and is reported."""
     if not needs_stripe(new):
-        new = replace(new, drive_after=None, drive_attempts=0)
+        new = new._replace(drive_after=None, drive_attempts=0)
     if _visible(old) == _visible(new):
         return new
-    return _told(new, now)
-
-
-def _told(new: Payment, now: datetime) -> Payment:
-    return replace(
-        new,
-        version=new.version + 1,
-        report_after=now + REPORT_PAUSES.first,
-        report_attempts=0,
-        updated_at=now,
-    )
+    report_after = now + REPORT_PAUSES.first
+    return new._replace(version=new.version + 1, report_after=report_after, report_attempts=0, updated_at=now)
 
 
 def _visible(payment: Payment) -> tuple[object, ...]:
-    return (
-        payment.status,
-        payment.intent_id,
-        payment.client_secret,
-        payment.currency,
-        payment.amount_captured,
-        payment.amount_refunded,
-        payment.last_error,
-        payment.failed_attempts,
-        payment.last_attempt_at,
-    )
+    return (*_FACTS(payment), *(refund.told for refund in payment.refunds))
+
+
+_FACTS = attrgetter(
+    "status", "intent_id", "client_secret", "currency", "amount_captured", "amount_refunded", "last_error",
+    "failed_attempts", "last_attempt_at", "disputes",
+)  # fmt: skip
 
 
 def needs_stripe(payment: Payment) -> bool:

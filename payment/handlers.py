@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -29,11 +28,12 @@ from common.messaging.batch import Handler, Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import CANCELED, CREATING, REFUSED_PAUSES, Payment, Picture
+from payment.domain import REFUSED_PAUSES
 from payment.lost import LostRows, lost_ones
 from payment.refund_commands import RefundCommands
 from payment.reports import report
 from payment.repository import Store
+from payment.state import CANCELED, CREATING, Payment, Picture
 from payment.stripe_api import StripeApi
 from payment.stripe_events import StripeEvents
 from payment.unit_of_work import UnitOfWork
@@ -77,8 +77,8 @@ class PaymentHandlers:
             **lost.commands,
         }
 
-    def _unit(self) -> UnitOfWork:
-        return UnitOfWork(self._store, self._stripe.metrics)
+    def _unit(self, causes: Mapping[UUID, Delivery]) -> UnitOfWork:
+        return UnitOfWork(self._store, self._stripe.metrics, causes)
 
     async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Note that intents are wanted, have Stripe make them, note what came of it. For a payment that is new each
@@ -87,9 +87,13 @@ class PaymentHandlers:
         installation = await self._store.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)
         asked = {id: _wanted(cause.message, now) for id, cause in causes.items()}
-        new = await self._store.insert(list(asked.values()))
-        wanted = [replace(asked[id], revision=revision) for id, revision in new.items()]
-        known = await self._store.load(list(causes.keys() - new.keys())) if len(new) < len(causes) else {}
+        async with self._store.statement() as rows:
+            new = await rows.insert(list(asked.values()))
+        wanted = [asked[id]._replace(revision=revision) for id, revision in new.items()]
+        known: dict[UUID, Payment] = {}
+        if len(new) < len(causes):
+            async with self._store.reading() as rows:
+                known = await rows.load(list(causes.keys() - new.keys()))
         wanted += [payment for payment in known.values() if payment.status is CREATING]
         told = [each for id, payment in known.items() for each in report(payment, causes[id])]
         if not wanted:
@@ -111,47 +115,44 @@ class PaymentHandlers:
         it was read, else the careful way. What was not answered is asked again."""
         now, stripe_now = self._clock(), self._stripe.clock.now()
         answered = {payment.booking_id: answer for payment, answer in zip(asked, answers, strict=True)}
-        unit = self._unit()
+
+        def take_all(unit: UnitOfWork) -> None:
+            for id, payment in tuple(unit.payments.items()):
+                take(unit, payment, answered[id], now, stripe_now)
+
+        unit = self._unit(causes)
         if self._store.payments.entries_max:
             # An attempt counts once, which only the database knows.
             unit.take({each.booking_id: each for each in asked if not _tells_of_attempt(answered[each.booking_id])})
-            for id, payment in tuple(unit.payments.items()):
-                take(unit, payment, answered[id], now, stripe_now)
+            take_all(unit)
             await unit.save()
-        told = self._follow_answers(unit, answered, causes)
+        told = unit.follow()
         if not (rest := answered.keys() - unit.payments.keys()):
             return told
-        unit = self._unit()
+        unit = self._unit(causes)
         async with unit.careful(list(rest), pictures=[answered[id] for id in rest]):
             # Without rows that have gone since, as the database has come back older than it was: Stripe is asked of
             # them again when they are wanted again.
-            for id, payment in tuple(unit.payments.items()):
-                take(unit, payment, answered[id], now, stripe_now)
-        return [*told, *self._follow_answers(unit, answered, causes)]
-
-    def _follow_answers(
-        self, unit: UnitOfWork, answered: dict[UUID, Answer], causes: dict[UUID, Delivery]
-    ) -> list[Envelope]:
-        """Also what is as it was: another process may have noted the same, and have ended before it reported it."""
-        shown = {id for id in unit.payments if isinstance(answered[id], Picture)}
-        return unit.follow(shown | unit.changed(), causes)
+            take_all(unit)
+        return [*told, *unit.follow()]
 
     async def cancel_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """See to it that no money comes by these payments any more; money that came before is reported."""
         causes = _by_booking(deliveries)
         now, deadline = self._clock(), _in(self._commands_asking_seconds)
-        unit = self._unit()
-        async with unit.careful(list(causes)) as transaction:
+        unit = self._unit(causes)
+        async with unit.careful(list(causes)) as rows:
             lost = lost_ones(deliveries, unit.payments)
             if never := causes.keys() - unit.payments.keys() - _bookings(lost):
                 # No row and no intent that the booking knows of: it was never asked for.
-                await transaction.insert([domain.never_wanted(id, now) for id in never])
+                await rows.insert([domain.never_wanted(id, now) for id in never])
                 # Locked again: one may have been asked for in this very moment.
-                await unit.lock(transaction, list(causes))
-            for payment in tuple(unit.payments.values()):
+                unit.take(await rows.lock(list(causes)))
+            for id, payment in tuple(unit.payments.items()):
                 unit.change(domain.cancel(payment, now))
-        ended = [id for id, payment in unit.payments.items() if payment.terminal and id not in _bookings(lost)]
-        told = unit.reports(ended, causes)
+                if payment.terminal and id not in _bookings(lost):
+                    unit.report(id)
+        told = unit.reports()
         live = [payment for payment in unit.payments.values() if payment.must_be_canceled]
         if live:
             answers = await side_by_side(asking.cancel_intent(self._stripe, p, deadline) for p in live)
@@ -167,7 +168,8 @@ class PaymentHandlers:
         """Compare with Stripe's own objects, and report in any case: the booking asked."""
         causes = _by_booking(deliveries)
         deadline = _in(self._commands_asking_seconds)
-        payments = await self._store.load(list(causes))
+        async with self._store.reading() as rows:
+            payments = await rows.load(list(causes))
         lost = lost_ones(deliveries, payments)
         for id in causes.keys() - payments.keys() - _bookings(lost):
             log.warning("sync of an unknown payment", booking=str(id))
@@ -175,7 +177,7 @@ class PaymentHandlers:
         known = [p for p in payments.values() if p.intent_id is not None and p.status is not CANCELED]
         fetched = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in known)
         now = self._clock()
-        unit = self._unit()
+        unit = self._unit(causes)
         pictures = [each.picture for each in fetched if isinstance(each, Whole)]
         async with unit.careful(list(payments), pictures=pictures):
             for payment, whole in zip(known, fetched, strict=True):
@@ -191,8 +193,9 @@ class PaymentHandlers:
                     unit.change(domain.looked(payment, payment.doubts))  # there is nothing to be in doubt of
         # Without an intent, being asked for it is what brings the payment on.
         creating = [p for p in unit.payments.values() if p.status is CREATING]
+        unit.report(*(causes.keys() - _bookings(lost)))
         return [
-            *unit.follow(unit.payments.keys() - _bookings(lost), causes),
+            *unit.follow(),
             *await self._again_when_back(lost, self.sync),
             *(drive(payment, causes.get(payment.booking_id)) for payment in creating),
         ]
@@ -225,6 +228,7 @@ def _tells_of_attempt(answer: Answer) -> bool:
 def _take_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
     if isinstance(answer, Picture):
         unit.see(old, answer, now)
+        unit.report(old.booking_id)
         if domain.found_again(old, answer, stripe_now, now):
             # Stripe's own object is looked at, with its refunds and disputes.
             unit.change(domain.doubted(unit.payments[old.booking_id], now))

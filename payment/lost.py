@@ -25,13 +25,15 @@ from common.contracts.statuses import IntentStatus
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.runtime.backoff import Retry
-from payment import asking, domain, orphans
+from payment import asking, orphans
 from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import DRIVE_PAUSES, Payment, Picture, numbered_key
+from payment.domain import DRIVE_PAUSES
 from payment.orphans import OrphanTerms, Owner, Place, Step, Stray, owner_of
+from payment.payment_rows import PaymentRows
 from payment.pictures import BOOKING_ID, INSTALLATION, REFUND_ID, StripeEvent, read_refund
 from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
-from payment.repository import Store, Transaction
+from payment.repository import Store
+from payment.state import CREATING, Payment, Picture, Source, numbered_key
 from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
 from payment.unit_of_work import UnitOfWork
 
@@ -113,7 +115,7 @@ class LostRows:
         return {event.id for event in foreign}
 
     async def note(
-        self, transaction: Transaction, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
+        self, transaction: PaymentRows, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
     ) -> None:
         """Remember intents that no row has, in the transaction of their events: they are driven from there, until
         the row is back (`lost`) or, where the booking is paid by another one, they have ended (`strays`)."""
@@ -139,7 +141,7 @@ class LostRows:
             picture.intent_id, booking_id, picture.status, picture.amount_captured, now, self._terms
         )
 
-    async def _add_strays(self, transaction: Transaction, strays: Sequence[Stray]) -> None:
+    async def _add_strays(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         new = await transaction.strays.add(sorted(strays, key=lambda stray: stray.intent_id))
         for stray in strays:
             if stray.intent_id in new:
@@ -191,7 +193,7 @@ class LostRows:
             ]
             if new:
                 await transaction.insert(new)
-                await unit.lock(transaction, ids)
+                unit.take(await transaction.lock(ids))
             strays: list[Stray] = []
             for message, whole in found:
                 strays += self._take(unit, message, whole, now)
@@ -243,7 +245,7 @@ class LostRows:
         unit = self._unit()
         async with unit.careful(ids) as transaction:
             for payment in tuple(unit.payments.values()):
-                unit.change(replace(payment, return_decided=True))
+                unit.change(payment._replace(return_decided=True))
             await transaction.strays.decide(sorted(ids), now)
 
     # --- payments without a booking
@@ -270,7 +272,7 @@ class LostRows:
             )
         return _follow(unit.payments, before, causes)
 
-    async def _too_many(self, transaction: Transaction, more: int, now: datetime) -> bool:
+    async def _too_many(self, transaction: PaymentRows, more: int, now: datetime) -> bool:
         count = await transaction.strays.count(now - self._terms.grace) + more
         if count <= self._terms.most:
             return False
@@ -279,7 +281,8 @@ class LostRows:
 
     async def held_back(self) -> str | None:
         """For operators: there are too many orphans for anything to be done by itself. None when all is well."""
-        count = await self._store.count_orphans(self._clock() - self._terms.grace)
+        async with self._store.reading() as rows:
+            count = await rows.strays.count(self._clock() - self._terms.grace)
         return (
             f"{count} orphans, more than {self._terms.most}: holdfast repair" if count > self._terms.most else None
         )
@@ -434,10 +437,10 @@ def _is_of(message: PaymentCommand, picture: Picture, installation: UUID) -> boo
 def _asked_for(booking_id: UUID, intent_id: str, now: datetime) -> Payment:
     """As much of a payment as is needed to ask Stripe for its intent."""
     empty = orphans.lost_payment(booking_id, _NO_PICTURE, 0, None, now)
-    return replace(empty, intent_id=intent_id)
+    return empty._replace(intent_id=intent_id)
 
 
-_NO_PICTURE = Picture("", domain.CREATING, domain.Source.FETCHED, None)
+_NO_PICTURE = Picture("", CREATING, Source.FETCHED, None)
 
 
 def _decided(stray: Stray, message: PaymentCommand) -> Stray:

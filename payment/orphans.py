@@ -15,9 +15,10 @@ from uuid import UUID, uuid5
 
 from common.contracts.statuses import IntentStatus
 from payment import domain
-from payment.domain import DRIVE_FIRST, SUCCEEDED, Payment, Picture
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES
 from payment.pictures import StripeEvent
 from payment.refunds import RefundPicture, RefundStatus, request
+from payment.state import NO_CURRENCY, SUCCEEDED, Payment, Picture
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
@@ -98,7 +99,7 @@ def lost_payment(
         booking_id,
         picture.event_id,
         picture.amount if amount is None else amount,
-        currency or picture.currency or domain.NO_CURRENCY,
+        currency or picture.currency or NO_CURRENCY,
         IntentStatus.CREATING,
         asked_at=now,
         created_at=now,
@@ -109,8 +110,7 @@ def lost_payment(
 def reopened(old: Payment, picture: Picture) -> Payment:
     """The row of another intent, or of none, before `picture` is taken over in its stead. That its intent was to be
     canceled was said of the other one: whoever hears of this one says so anew, and it is driven then."""
-    return replace(
-        old,
+    return old._replace(
         cancel_requested=False,
         drive_after=None,
         drive_attempts=0,
@@ -133,7 +133,7 @@ def orphaned(old: Payment, now: datetime, terms: OrphanTerms) -> Payment:
     """Booking has no such booking. The first answer begins the grace time, in which it may come back."""
     if old.orphaned_at is not None:
         return old
-    return replace(old, orphaned_at=now, return_after=now + terms.grace)
+    return old._replace(orphaned_at=now, return_after=now + terms.grace)
 
 
 def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
@@ -156,13 +156,13 @@ def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
 
 
 def _reported_again(payment: Payment, at: datetime) -> Payment:
-    return replace(payment, report_after=at, report_attempts=0)
+    return payment._replace(report_after=at, report_attempts=0)
 
 
 def _done(payment: Payment) -> Payment:
     """Nobody waits for its reports: the next change of it is reported again."""
-    return replace(
-        payment, return_after=None, report_after=None, report_attempts=0, reported_version=payment.version
+    return payment._replace(
+        return_after=None, report_after=None, report_attempts=0, reported_version=payment.version
     )
 
 
@@ -202,6 +202,12 @@ def found_stray(
     intent_id: str, booking_id: UUID, status: IntentStatus, received: int, now: datetime, terms: OrphanTerms
 ) -> Stray:
     return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
+
+
+def driven(stray: Stray, now: datetime, spread: float) -> Stray:
+    """It is asked for again: the stray with its next time."""
+    pause = DRIVE_PAUSES.pause(stray.drive_attempts, spread)
+    return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
 
 
 def has_ended(stray: Stray) -> bool:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
 from common.contracts.values import PaymentError
-from payment.disputes import DisputePicture
-from payment.domain import TERMINAL, Attempt, Picture, Source
+from payment.disputes import Dispute
 from payment.refunds import RefundPicture, RefundStatus
+from payment.state import TERMINAL, Attempt, Picture, Source
 
 # Of an intent by which nothing can be paid any more. A list: what is compared may be anything.
 SPENT = [status.value for status in TERMINAL]
@@ -77,7 +77,7 @@ class StripeEvent:
     object_id: str | None
     booking_id: UUID | None
     intent_id: str | None
-    shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None
+    shows: Picture | RefundPicture | Dispute | ChargeRefunded | None
     # Whose it is, as its object says: see `orphans.owner_of`.
     installation: str | None = None
     # The connected account that it is of; Stripe leaves it out for the own account's events.
@@ -207,13 +207,13 @@ def read_refund(refund: Json) -> RefundPicture:
     )
 
 
-def read_dispute(dispute: Json, at: datetime) -> DisputePicture:
+def read_dispute(dispute: Json, at: datetime) -> Dispute:
     """https://docs.stripe.com/api/disputes/object."""
     details = dispute.get("evidence_details") or {}
-    return DisputePicture(
-        dispute_id=text(dispute["id"]),
+    return Dispute(
+        id=text(dispute["id"]),
         status=text(dispute["status"]),
-        at=at,
+        seen_at=at,
         charge_id=id_of(dispute.get("charge")),
         amount=whole_or_none(dispute.get("amount")),
         currency=text_or_none(dispute.get("currency")),
@@ -241,7 +241,7 @@ def read_event(event: Json) -> StripeEvent:
     created = moment(event["created"])
     thing: Json = event["data"]["object"]
     of = thing.get("object")
-    shows: Picture | RefundPicture | DisputePicture | ChargeRefunded | None = None
+    shows: Picture | RefundPicture | Dispute | ChargeRefunded | None = None
     if of == "payment_intent" and kind.startswith("payment_intent."):
         source = Source.CREATED if kind == CREATED_TYPE else Source.EVENT
         shows = read_intent(thing, source, created, failed_event=event["id"] if kind == FAILED_TYPE else None)

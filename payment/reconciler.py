@@ -1,11 +1,12 @@
-"""What heals lost messages: payments and refunds that still wait for something are driven again when due.
+"""What heals lost messages: payments, refunds and strays that still wait for something are driven again when due.
 
-With nothing due a pass is one look at the first entry of four partial indexes.
+With nothing due a pass is one look at the first entry of five partial indexes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import structlog
@@ -14,11 +15,14 @@ from common.contracts.messages import CloseStrayIntent, RefundPayment, SyncPayme
 from common.messaging.envelope import Envelope, tell
 from common.messaging.publisher import Publisher
 from common.runtime.reconciler import Reconciler
+from payment import domain, orphans
+from payment.domain import is_due
 from payment.handlers import drive
 from payment.reports import report
 from payment.repository import Store
+from payment.state import Payment
 
-# Rows of one kind taken in one pass: about what is published in one pipeline.
+# Rows that wait for the same, taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
 
 log = structlog.get_logger()
@@ -34,34 +38,35 @@ class PaymentReconciler(Reconciler):
         return await self._store.next_due()
 
     async def drive_due(self, now: datetime) -> None:
-        reports = await self._store.due_reports(now, PASS_MAX)
-        payments = await self._store.due_payments(now, PASS_MAX)
-        refunds = await self._store.due_refunds(now, PASS_MAX)
-        looks = await self._store.due_looks(now, PASS_MAX)
-        envelopes: list[Envelope] = [envelope for each in reports for envelope in report(each)]
-        envelopes += [drive(payment) for payment in payments]
-        envelopes += [tell(SyncPayment(booking_id=id), id) for id in looks]
-        envelopes += [
-            tell(
-                RefundPayment(
-                    booking_id=refund.booking_id, refund_id=refund.id, amount=refund.amount, whole=refund.whole
-                ),
-                refund.booking_id,
-            )
-            for refund in refunds
-        ]
-        strays = await self._store.due_strays(now, PASS_MAX)
-        envelopes += [
-            tell(CloseStrayIntent(booking_id=stray.booking_id, intent_id=stray.intent_id), stray.booking_id)
-            for stray in strays
-        ]
+        async with self._store.transaction() as rows:
+            payments = await rows.take_due(now, PASS_MAX)
+            await rows.save([(payment, domain.driven(payment, now, random.random())) for payment in payments])
+            strays = await rows.strays.take_due(now, PASS_MAX)
+            await rows.strays.save([orphans.driven(stray, now, random.random()) for stray in strays])
         # The next times are committed: what is lost from here on comes again then.
-        await self._publisher.publish(envelopes)
-        log.info(
-            "settled",
-            reports=len(reports),
-            payments=len(payments),
-            refunds=len(refunds),
-            looks=len(looks),
-            strays=len(strays),
-        )
+        self._store.payments.drop(payment.booking_id for payment in payments)
+        messages = [
+            *(envelope for payment in payments for envelope in _asked_again(payment, now)),
+            *(
+                tell(CloseStrayIntent(booking_id=each.booking_id, intent_id=each.intent_id), each.booking_id)
+                for each in strays
+            ),
+        ]
+        await self._publisher.publish(messages)
+        log.info("settled", payments=len(payments), strays=len(strays), messages=len(messages))
+
+
+def _asked_again(payment: Payment, now: datetime) -> Iterator[Envelope]:
+    """The messages for what is due of a payment."""
+    id = payment.booking_id
+    if is_due(payment.report_after, now):
+        yield from report(payment)
+    if is_due(payment.drive_after, now):
+        yield drive(payment)
+    if is_due(payment.look_after, now):
+        yield tell(SyncPayment(booking_id=id), id)
+    for refund in payment.refunds:
+        if is_due(refund.drive_after, now):
+            yield tell(
+                RefundPayment(booking_id=id, refund_id=refund.id, amount=refund.amount, whole=refund.whole), id
+            )

@@ -14,14 +14,15 @@ from uuid import UUID
 
 import structlog
 
-from common.contracts.messages import RefundPayment, SyncPayment
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.contracts.messages import RefundPayment
+from common.messaging.envelope import Delivery, Envelope
 from payment import asking, domain
 from payment.asking import Nothing, NotMade, side_by_side
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES, Payment
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES
 from payment.lost import LostRows, lost_ones
 from payment.refunds import Refund, RefundPicture, refused, request, unanswered, with_new_key
 from payment.repository import Store
+from payment.state import Payment
 from payment.stripe_api import StripeApi
 from payment.unit_of_work import UnitOfWork
 
@@ -72,8 +73,11 @@ class RefundCommands:
             )
             unit, asked = await self._note(asked, answers, list(causes), in_doubt)
         # What Stripe refuses for good may have a cause that is not known yet, as a dispute has.
-        syncs = [tell(SyncPayment(booking_id=id), id, cause=causes.get(id)) for id in in_doubt]
-        return [*unit.reports(causes.keys(), causes), *syncs]
+        for id in in_doubt:
+            unit.look(id)
+        unit.causes |= causes
+        unit.report(*causes)
+        return unit.follow()
 
     async def _note(
         self, asked: Sequence[Asked], answers: Sequence[Answer], ids: Sequence[UUID], in_doubt: set[UUID]

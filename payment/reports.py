@@ -5,8 +5,8 @@ from __future__ import annotations
 from common.contracts.messages import PaymentReport
 from common.contracts.values import PaymentState
 from common.messaging.envelope import Delivery, Envelope, tell
-from payment.domain import CREATING, Payment
 from payment.refunds import OPEN, failures, to_give_again
+from payment.state import CREATING, Payment
 
 
 def report(payment: Payment, cause: Delivery | None = None) -> list[Envelope]:

@@ -7,36 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from common.contracts.statuses import IntentStatus
-from common.postgres.sql import assignments, unnest
+from common.postgres.sql import assignments, columns, parameters, source
 from payment.orphans import Stray
 from payment.refunds import RefundStatus
 
-COLUMNS = {
-    "intent_id": "varchar",
-    "booking_id": "uuid",
-    "found_at": "timestamptz",
-    "return_after": "timestamptz",
-    "status": "varchar",
-    "amount_received": "bigint",
-    "refund_id": "uuid",
-    "refund_amount": "bigint",
-    "refund_status": "varchar",
-    "key_number": "int",
-    "drive_after": "timestamptz",
-    "drive_attempts": "int",
-    "return_decided": "bool",
-}
+COLUMNS = columns(Stray)
 STRAY = ", ".join(COLUMNS)
 FIXED = ("intent_id", "booking_id", "found_at")
 # One that is known is looked at again: what was found may be news of it.
 ADD = f"""
-INSERT INTO stray_intents ({STRAY}) SELECT * FROM unnest({unnest(COLUMNS)}) AS new ORDER BY 1
+INSERT INTO stray_intents ({STRAY}) SELECT * FROM {source("new", COLUMNS)} ORDER BY 1
 ON CONFLICT (intent_id) DO UPDATE SET drive_after = excluded.drive_after,
     return_decided = stray_intents.return_decided OR excluded.return_decided
 RETURNING xmax = 0 AS new, intent_id
@@ -44,9 +31,13 @@ RETURNING xmax = 0 AS new, intent_id
 LOCK = f"""
 SELECT {STRAY} FROM stray_intents WHERE intent_id = ANY($1::varchar[]) ORDER BY intent_id FOR NO KEY UPDATE
 """
+TAKE_DUE = f"""
+SELECT {STRAY} FROM stray_intents WHERE drive_after <= $1 ORDER BY drive_after LIMIT $2
+FOR NO KEY UPDATE SKIP LOCKED
+"""
 SAVE = f"""
 UPDATE stray_intents s SET {assignments((c for c in COLUMNS if c not in FIXED), "new")}
-FROM unnest({unnest(COLUMNS)}) AS new ({STRAY}) WHERE s.intent_id = new.intent_id
+FROM {source("new", COLUMNS)} WHERE s.intent_id = new.intent_id
 """
 AGAIN = "UPDATE stray_intents SET drive_after = $2 WHERE intent_id = ANY($1::varchar[])"
 DROP = "DELETE FROM stray_intents WHERE intent_id = ANY($1::varchar[])"
@@ -63,12 +54,19 @@ SELECT
 """
 
 
-def stray_of(row: Any) -> Stray:
+_row = attrgetter(*COLUMNS)
+
+
+def _stray(row: Any) -> Stray:
     values = dict(row)
     values["status"] = IntentStatus(values["status"])
     if values["refund_status"] is not None:
         values["refund_status"] = RefundStatus(values["refund_status"])
     return Stray(**values)
+
+
+def _parameters(strays: Sequence[Stray]) -> list[Any]:
+    return parameters(False, (list(map(_row, strays)), COLUMNS))
 
 
 class StrayRows:
@@ -79,16 +77,20 @@ class StrayRows:
 
     async def add(self, strays: Sequence[Stray]) -> set[str]:
         """Note strays; says the intents of those that were new."""
-        rows = await self._connection.fetch(ADD, *_arrays(strays)) if strays else ()
+        rows = await self._connection.fetch(ADD, *_parameters(strays)) if strays else ()
         return {row["intent_id"] for row in rows if row["new"]}
 
     async def lock(self, intents: Sequence[str]) -> dict[str, Stray]:
-        return {row["intent_id"]: stray_of(row) for row in await self._connection.fetch(LOCK, intents)}
+        return {row["intent_id"]: _stray(row) for row in await self._connection.fetch(LOCK, intents)}
+
+    async def take_due(self, now: datetime, limit: int) -> list[Stray]:
+        """Due strays that nobody else has in hand, locked."""
+        return [_stray(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)]
 
     async def save(self, strays: Sequence[Stray]) -> None:
         """Write locked strays."""
         if strays:
-            await self._connection.execute(SAVE, *_arrays(strays))
+            await self._connection.execute(SAVE, *_parameters(strays))
 
     async def again(self, intents: Sequence[str], now: datetime) -> None:
         """Of these something was heard: they are looked at anew."""
@@ -109,7 +111,3 @@ class StrayRows:
         """Orphans and strays that were found since, or that wait for something."""
         number: int = await self._connection.fetchval(COUNT, since)
         return number
-
-
-def _arrays(strays: Sequence[Stray]) -> list[list[Any]]:
-    return [[getattr(stray, column) for stray in strays] for column in COLUMNS]

@@ -10,16 +10,16 @@ from uuid import UUID
 
 import structlog
 
-from common.contracts.messages import CancelPaymentIntent
+from common.contracts.messages import CancelPaymentIntent, SyncPayment
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import domain
 from payment.asking import Whole
-from payment.disputes import DisputePicture
-from payment.domain import Attempt, Doubt, Payment, Picture
+from payment.payment_rows import PaymentRows
 from payment.pictures import StripeEvent
 from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures
 from payment.reports import report
-from payment.repository import Store, Transaction
+from payment.repository import Store
+from payment.state import Attempt, Doubt, Payment, Picture
 from payment.stripe_api import StripeMetrics
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ class UnitOfWork:
     one statement that writes only what nobody else has written since. After the commit it sees to memory and to
     refunds that failed, and has what is to be published."""
 
-    def __init__(self, store: Store, metrics: StripeMetrics) -> None:
+    def __init__(self, store: Store, metrics: StripeMetrics, causes: Mapping[UUID, Delivery] | None = None) -> None:
         self._store = store
         self._metrics = metrics
         self.payments: dict[UUID, Payment] = {}
@@ -38,6 +38,12 @@ class UnitOfWork:
         self._before: dict[UUID, Payment] = {}
         self._attempts: dict[str, tuple[UUID, Attempt]] = {}
         self._known_attempts: frozenset[str] = frozenset()
+        # By booking, the message that has brought it here.
+        self.causes = dict(causes or {})
+        # Bookings that are answered whether or not anything has changed.
+        self._asked: set[UUID] = set()
+        # Payments that are to be compared with Stripe's own objects, by the intent where their row has lost it.
+        self._looks: dict[UUID, str | None] = {}
         # Those that failed in this unit, for a person to see to.
         self.failed_refunds: list[Refund] = []
 
@@ -52,23 +58,33 @@ class UnitOfWork:
         """Take what is remembered of these, and by one statement what is not, where nothing was captured of it."""
         self.take(self._store.payments.find(ids))
         if missing := [id for id in ids if id not in self.payments]:
-            self.take(await self._store.load_unpaid(missing))
+            async with self._store.reading() as rows:
+                self.take(await rows.load_unpaid(missing))
 
     def change(self, payment: Payment) -> None:
         self.payments[payment.booking_id] = payment
+
+    def report(self, *ids: UUID) -> None:
+        """Have these reported also where nothing is changed now: it may have been before, by a process that has
+        ended between the commit and the report."""
+        self._asked.update(ids)
+
+    def look(self, id: UUID, intent_id: str | None = None) -> None:
+        """Have the payment compared with Stripe's own objects."""
+        self._looks[id] = intent_id or self._looks.get(id)
 
     def see(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
         """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of, once."""
         attempt = picture.attempt
         if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
             picture = replace(picture, attempt=None)
-        outcome = domain.take_over(old, picture, now)
-        self.change(outcome.payment)
-        if outcome.doubt is Doubt.STRAY:
+        new, doubt = domain.take_over(old, picture, now)
+        self.change(new)
+        if doubt is Doubt.STRAY:
             log.error("stray intent", booking=str(old.booking_id), intent=picture.intent_id, status=picture.status)
-        elif picture.attempt is not None and outcome.payment.failed_attempts != old.failed_attempts:
+        elif picture.attempt is not None and new.failed_attempts != old.failed_attempts:
             self._attempts[picture.attempt.id] = (old.booking_id, picture.attempt)
-        return outcome.doubt
+        return doubt
 
     def see_refunds(
         self, old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
@@ -81,10 +97,6 @@ class UnitOfWork:
             return False
         return True
 
-    def see_disputes(self, old: Payment, pictures: Sequence[DisputePicture], now: datetime) -> None:
-        """Take pictures of disputes over."""
-        self.change(domain.take_disputes(old, pictures, now))
-
     def see_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
         """Take everything over that Stripe has of the payment."""
         if self.see(self.payments[id], whole.picture, now) is Doubt.STRAY:
@@ -92,30 +104,28 @@ class UnitOfWork:
         if whole.refunds is not None and not self.see_refunds(self.payments[id], whole.refunds, now, complete=True):
             log.error("refunds over what was captured", booking=str(id))
         if whole.disputes is not None:
-            self.see_disputes(self.payments[id], whole.disputes, now)
+            self.change(domain.take_disputes(self.payments[id], whole.disputes, now))
 
     # --- saving
 
     @asynccontextmanager
     async def careful(
         self, ids: Sequence[UUID], intents: Sequence[str] = (), pictures: Iterable[object] = ()
-    ) -> AsyncIterator[Transaction]:
+    ) -> AsyncIterator[PaymentRows]:
         """A transaction with the payments of these bookings and intents locked; those that are not there are left
         out. They are saved and committed at the end of the block. `pictures` are going to be seen: which of their
         attempts are known stays so while the payments are locked."""
-        async with self._store.transaction() as transaction:
-            await self.lock(transaction, ids, intents)
+        async with self._store.transaction() as rows:
+            self.take(await rows.lock(ids, intents))
             told = [each.attempt.id for each in pictures if isinstance(each, Picture) and each.attempt is not None]
-            self._known_attempts = await transaction.known_attempts(told)
-            yield transaction
+            self._known_attempts = await rows.known_attempts(told)
+            yield rows
             changes = [(old, self.payments[id]) for id, old in self._before.items() if self.payments[id] != old]
-            revisions = await transaction.save(changes)
-            await transaction.add_attempts(tuple(self._attempts.values()))
+            revisions = await rows.save(changes)
+            if len(revisions) != len(changes):
+                raise RuntimeError(f"{len(revisions)} of {len(changes)} locked payments")
+            await rows.add_attempts(self._attempts.values())
         self._committed(revisions)
-
-    async def lock(self, transaction: Transaction, ids: Sequence[UUID], intents: Sequence[str] = ()) -> None:
-        """Take these payments, locked."""
-        self.take(await transaction.lock(ids, intents))
 
     async def save(self, events: Sequence[tuple[UUID, StripeEvent]] = (), now: datetime | None = None) -> None:
         """Write what has changed, and `events` with the payment that each is of, in one statement. What does not
@@ -123,17 +133,18 @@ class UnitOfWork:
         wanted = {id for id, old in self._before.items() if self.payments[id] != old}.union(id for id, _ in events)
         revisions: dict[UUID, str] = {}
         if wanted:
-            async with self._store.statement() as statement:
-                payments = [self.payments[id] for id in wanted]
-                revisions = await statement.save_as_read(payments, events, now)
+            changes = [(self._before[id], self.payments[id]) for id in wanted]
+            async with self._store.statement() as rows:
+                revisions = await rows.save(changes, events, now)
         self._store.payments.drop(self.payments)
         for id in self.payments.keys() - revisions.keys():
             del self.payments[id], self._before[id]
+            self._looks.pop(id, None)
         self._committed(revisions)
 
     def _committed(self, revisions: Mapping[UUID, str]) -> None:
         for id, revision in revisions.items():
-            self.change(replace(self.payments[id], revision=revision))
+            self.change(self.payments[id]._replace(revision=revision))
         self._store.remember(self.payments.values())
         self.failed_refunds = [each for id in self.payments for each in self._failed(id)]
         self._metrics.count_failed(self.failed_refunds)
@@ -159,22 +170,29 @@ class UnitOfWork:
 
     # --- what follows
 
-    def changed(self) -> set[UUID]:
-        """The bookings whose payment has a new version."""
-        return {id for id, new in self.payments.items() if new.version != self._before[id].version}
-
-    def follow(self, ids: Iterable[UUID], causes: Mapping[UUID, Delivery]) -> list[Envelope]:
-        """What is to be published after the commit: reports of these, and which intents have come to be there and
-        are not wanted any more."""
+    def follow(self) -> list[Envelope]:
+        """What is to be published after the commit: reports, which intents have come to be there and are not wanted
+        any more, and what is to be compared with Stripe."""
         unwanted = [
             id
             for id, new in self.payments.items()
             if new.must_be_canceled and not self._before[id].must_be_canceled
         ]
-        cancels = [tell(CancelPaymentIntent(booking_id=id), id, cause=causes.get(id)) for id in unwanted]
-        return [*self.reports(ids, causes), *cancels]
-
-    def reports(self, ids: Iterable[UUID], causes: Mapping[UUID, Delivery]) -> list[Envelope]:
+        cancels = [CancelPaymentIntent(booking_id=id) for id in unwanted]
+        syncs = [
+            SyncPayment(booking_id=id, **({"intent_id": intent} if intent else {}))
+            for id, intent in self._looks.items()
+        ]
         return [
-            envelope for id in ids if id in self.payments for envelope in report(self.payments[id], causes.get(id))
+            *self.reports(),
+            *(tell(each, each.booking_id, cause=self.causes.get(each.booking_id)) for each in (*cancels, *syncs)),
+        ]
+
+    def reports(self) -> list[Envelope]:
+        """Of what has a new version, and of what is reported in any case."""
+        return [
+            envelope
+            for id, new in self.payments.items()
+            if new.version != self._before[id].version or id in self._asked
+            for envelope in report(new, self.causes.get(id))
         ]

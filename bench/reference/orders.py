@@ -17,10 +17,10 @@ from common.contracts.ids import uuid7
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentError
 from gateway.schemas import NewBooking, NewEvent
-from payment.domain import Picture
 from payment.models import Payment
 from payment.models import StripeEvent as StoredEvent
 from payment.pictures import Json, StripeEvent, read_event
+from payment.state import Picture
 
 # The SDK's own, with the same key: also where another request with it is under way.
 NETWORK_RETRIES = 3

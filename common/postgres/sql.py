@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
+from uuid import UUID
+
+# The first that fits: a bool is an int, and an enum of texts is a text. Postgres takes a bigint for an int.
+_KINDS = {UUID: "uuid", bool: "bool", int: "bigint", str: "varchar", datetime: "timestamptz"}
+
+
+def columns(row: type, *without: str) -> dict[str, str]:
+    """Column and type of each field of `row`, named as its column is, in their order; but for `without`."""
+    return {name: _kind(hint) for name, hint in get_type_hints(row).items() if name not in without}
+
+
+def _kind(hint: Any) -> str:
+    """Of what may be missing as of what may not; what is of several parts is JSON."""
+    (kind,) = [each for each in (get_args(hint) if isinstance(hint, UnionType) else [hint]) if each is not NoneType]
+    simple = [sql for python, sql in _KINDS.items() if isinstance(kind, type) and issubclass(kind, python)]
+    return simple[0] if simple else "jsonb"
 
 
 def unnest(columns: Mapping[str, str], first: int = 1) -> str:
@@ -33,7 +51,11 @@ def parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Mapping[str,
     """The values of `source` for these tables, (rows, columns), in their order."""
     if one:
         return [value for rows, columns in tables for value in (rows[0] if rows else (None,) * len(columns))]
-    return [[row[place] for row in rows] for rows, columns in tables for place in range(len(columns))]
+    return [
+        list(column)
+        for rows, columns in tables
+        for column in (zip(*rows, strict=True) if rows else [()] * len(columns))
+    ]
 
 
 def revision(table: str) -> str:

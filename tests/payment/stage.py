@@ -31,11 +31,13 @@ from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
 from payment import domain
 from payment.catch_up import CatchUp
-from payment.domain import Payment
+from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
+from payment.orphans import Stray
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
+from payment.state import Payment
 from payment.stripe_api import StripeApi
 from tests.payment.wire import Wire
 
@@ -125,7 +127,28 @@ class Stage:
 
     async def record(self, *of: Booking) -> dict[UUID, str]:
         """Note that intents are wanted; says the revisions of those that are new."""
-        return await self.store.insert([wanted(each, self.clock()) for each in of])
+        async with self.store.statement() as rows:
+            return await rows.insert([wanted(each, self.clock()) for each in of])
+
+    async def load(self, of: Booking) -> Payment:
+        async with self.store.reading() as rows:
+            return (await rows.load([of.id]))[of.id]
+
+    async def due(self, column: str, after: timedelta = timedelta()) -> list[Payment]:
+        """Payments that are due by this column, now or after so long."""
+        now = self.clock() + after
+        async with self.store.reading() as rows:
+            return [each for each in await rows.take_due(now, 10) if is_due(getattr(each, column), now)]
+
+    async def due_refunds(self) -> list[UUID]:
+        """Refunds that are due."""
+        async with self.store.reading() as rows:
+            due = await rows.take_due(self.clock(), 10)
+        return [each.id for payment in due for each in payment.refunds if is_due(each.drive_after, self.clock())]
+
+    async def due_strays(self, after: timedelta = timedelta()) -> list[Stray]:
+        async with self.store.reading() as rows:
+            return await rows.strays.take_due(self.clock() + after, 10)
 
     async def give(self, *messages: Message) -> list[Envelope]:
         """Hand messages of one type to their handler as one batch; says what it publishes."""

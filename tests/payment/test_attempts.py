@@ -10,7 +10,8 @@ import pytest
 
 from common.contracts.messages import SyncPayment
 from common.contracts.statuses import IntentStatus
-from payment.domain import Attempt, Doubt, Payment, Picture, Source, take_over
+from payment.domain import take_over
+from payment.state import Attempt, Doubt, Payment, Picture, Source
 from tests.payment.stage import Stage
 from tests.payment.test_domain import DECLINE, NOW, payment, picture
 from tests.payment.test_events import made
@@ -32,21 +33,21 @@ def shown(of: Payment) -> tuple[int, int, datetime | None]:
 @pytest.mark.parametrize("apart", [0, 1, 60])
 def test_equal_declines_are_two(apart: int) -> None:
     """Also within one second: each is a new version, and the second gives its time."""
-    first = take_over(LIVE, declined(1, 1), NOW).payment
-    second = take_over(first, declined(2, 1 + apart), NOW)
+    first = take_over(LIVE, declined(1, 1), NOW)[0]
+    second, doubt = take_over(first, declined(2, 1 + apart), NOW)
 
     assert shown(first) == (4, 1, NOW + SECOND)
-    assert shown(second.payment) == (5, 2, NOW + (1 + apart) * SECOND)
-    assert second.doubt is None
-    assert second.payment.report_after is not None
+    assert shown(second) == (5, 2, NOW + (1 + apart) * SECOND)
+    assert doubt is None
+    assert second.report_after is not None
 
 
 @pytest.mark.parametrize(
-    "known", [take_over(LIVE, declined(2, 9), NOW).payment, payment(ACTION, seen_at=NOW + 9 * SECOND)]
+    "known", [take_over(LIVE, declined(2, 9), NOW)[0], payment(ACTION, seen_at=NOW + 9 * SECOND)]
 )
 def test_a_late_attempt_counts_and_gives_no_time(known: Payment) -> None:
     """It happened before a newer one, or before the state that is known; that stays."""
-    late = take_over(known, declined(1, 5), NOW).payment
+    late = take_over(known, declined(1, 5), NOW)[0]
 
     assert shown(late) == (known.version + 1, known.failed_attempts + 1, known.last_attempt_at)
     assert (late.status, late.seen_at) == (known.status, known.seen_at)
@@ -55,17 +56,17 @@ def test_a_late_attempt_counts_and_gives_no_time(known: Payment) -> None:
 @pytest.mark.parametrize("status", [IntentStatus.SUCCEEDED, IntentStatus.CANCELED])
 def test_it_counts_after_the_end_as_well(status: IntentStatus) -> None:
     end = payment(status)
-    late = take_over(end, declined(1, 5), NOW).payment
+    late = take_over(end, declined(1, 5), NOW)[0]
     assert (late.status, shown(late)[:2]) == (status, (4, 1))
 
 
 def test_a_doubtful_picture_still_tells_of_its_attempt() -> None:
     """Which state came last is for Stripe's own object to say."""
     known = payment(ACTION, seen_at=NOW + SECOND)
-    outcome = take_over(known, declined(1, 1), NOW)
-    assert outcome.doubt is Doubt.AMBIGUOUS
-    assert outcome.payment.status is ACTION
-    assert shown(outcome.payment) == (4, 1, NOW + SECOND)
+    after, doubt = take_over(known, declined(1, 1), NOW)
+    assert doubt is Doubt.AMBIGUOUS
+    assert after.status is ACTION
+    assert shown(after) == (4, 1, NOW + SECOND)
 
 
 def test_what_is_fetched_shows_its_newest_attempt() -> None:
@@ -73,10 +74,10 @@ def test_what_is_fetched_shows_its_newest_attempt() -> None:
     time. A fetched intent that an event has overtaken tells nothing."""
     processing = payment(IntentStatus.PROCESSING, seen_at=NOW + 9 * SECOND)
     fetched = declined(1, 5, source=Source.FETCHED)
-    assert shown(take_over(processing, fetched, NOW).payment) == (4, 1, NOW + 9 * SECOND)
+    assert shown(take_over(processing, fetched, NOW)[0]) == (4, 1, NOW + 9 * SECOND)
     undated = replace(fetched, attempt=Attempt("ch_1", DECLINE, None))
-    assert shown(take_over(processing, undated, NOW).payment) == (4, 1, None)
-    assert take_over(processing, replace(fetched, of_version=2), NOW).payment == processing
+    assert shown(take_over(processing, undated, NOW)[0]) == (4, 1, None)
+    assert take_over(processing, replace(fetched, of_version=2), NOW)[0] == processing
 
 
 def test_every_order_counts_alike() -> None:
@@ -84,7 +85,7 @@ def test_every_order_counts_alike() -> None:
     for order in permutations(pictures):
         known = LIVE
         for each in order:
-            known = take_over(known, each, NOW).payment
+            known = take_over(known, each, NOW)[0]
         assert (known.failed_attempts, known.last_attempt_at) == (3, NOW + 4 * SECOND)
 
 

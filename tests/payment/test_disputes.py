@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from common.contracts.messages import PaymentReport
-from payment.disputes import DROPPED, STATUSES, Dispute, DisputePicture, summary, taken_in
+from payment.disputes import DROPPED, STATUSES, Dispute, summary, taken_in
 from tests.payment.rows import bank
 from tests.payment.stage import Booking, Stage, booking
 
@@ -20,8 +20,8 @@ LIFE = ("needs_response", "under_review", "won")
 DISPUTE = "charge.dispute"
 
 
-def picture(status: str, after_s: int = 0, id: str = "dp_1", **values: Any) -> DisputePicture:
-    return DisputePicture(id, status, NOW + timedelta(seconds=after_s), **values)
+def picture(status: str, after_s: int = 0, id: str = "dp_1", **values: Any) -> Dispute:
+    return Dispute(id, status, NOW + timedelta(seconds=after_s), **values)
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -134,7 +134,7 @@ async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> Non
     """The reconciler's, too."""
     of, _ = await disputed_twice(stage)
     (told,) = await stage.do(of.sync)
-    (due,) = await stage.store.due_reports(stage.clock() + timedelta(minutes=1), 10)
+    (due,) = await stage.due("report_after", timedelta(minutes=1))
     assert [(each.status, each.amount) for each in due.disputes] == seen(told)
     assert await stage.do(of.create) == [told]
 
@@ -145,8 +145,8 @@ async def test_what_a_process_of_the_release_before_writes_is_put_right(stage: S
     await stage.rows(
         "UPDATE payments SET dispute_status = 'won', dispute_seen_at = now() WHERE booking_id = $1", of.id
     )
-    (due,) = await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10)
-    assert due == of.id
+    (due,) = await stage.due("look_after", timedelta(minutes=1))
+    assert due.booking_id == of.id
     (report,) = await stage.do(of.sync)
     assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     row = await stage.row(of)

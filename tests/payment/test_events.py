@@ -309,7 +309,7 @@ async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) ->
     """The newest version only; an older one leaves it due."""
     wanted, _ = await made(stage)
     stage.clock.ahead = timedelta(seconds=10)
-    (due,) = await stage.store.due_reports(stage.clock(), 10)
+    (due,) = await stage.due("report_after")
     assert due.booking_id == wanted.id
 
     await stage.do(PaymentReportApplied(booking_id=wanted.id, version=0))

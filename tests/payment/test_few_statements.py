@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from common.contracts.messages import PaymentReportApplied
+from common.contracts.statuses import IntentStatus
 from common.runtime.telemetry import Metrics
-from payment.domain import Payment
+from payment.domain import never_wanted
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
+from payment.orphans import lost_payment
+from payment.payment_rows import FIXED, PAYMENT_COLUMNS
 from payment.pictures import StripeEvent
-from payment.repository import FIXED, PAYMENT_COLUMNS, Store
+from payment.repository import Store
+from payment.state import Payment, Picture, Source
 from tests.payment.conftest import ASKING_S, ORPHANS
 from tests.payment.stage import Booking, Stage, booking, wanted
 
@@ -103,13 +107,18 @@ async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements:
     assert (row["reported_version"], row["version"], row["report_after"] is None) == (1, 2, False)
 
 
-async def test_a_wanted_payment_is_what_its_row_is(stage: Stage) -> None:
-    """All columns: the second statement writes them over."""
+async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
+    """All columns, also those that are left to their defaults: the second statement writes them over."""
     of, now = booking(), stage.clock()
-    new = await stage.store.insert([wanted(of, now)])
-    assert new.keys() == {of.id}
-    assert (await stage.store.load([of.id]))[of.id] == replace(wanted(of, now), revision=new[of.id])
-    assert await stage.store.insert([wanted(of, now)]) == {}
+    picture = Picture("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
+    for new in (wanted(of, now), never_wanted(uuid4(), now), lost_payment(uuid4(), picture, 5000, "eur", now)):
+        async with stage.store.statement() as rows:
+            added = await rows.insert([new])
+            assert added.keys() == {new.booking_id}
+            assert await rows.load([new.booking_id]) == {
+                new.booking_id: new._replace(revision=added[new.booking_id])
+            }
+            assert await rows.insert([new]) == {}
 
 
 COLUMNS = [each for each in PAYMENT_COLUMNS if each not in FIXED]
@@ -136,7 +145,7 @@ async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_e
         before = dict(await stage.row(of))
         events = [(of.id, an_event(number))] if with_event else []
         async with stage.store.statement() as statement:
-            written = await statement.save_as_read([replace(old, key_number=7, version=9)], events, NOW)
+            written = await statement.save([(old, old._replace(key_number=7, version=9))], events, NOW)
         assert (column, written, dict(await stage.row(of))) == (column, {}, before)
     assert await stage.rows("SELECT FROM stripe_events") == []
 
@@ -162,12 +171,12 @@ async def test_refunds_and_disputes_of_another_process_are_not_overlooked(
     of, old = await pending(stage)
     await do(stage, of)
     stage.store.payments.keep({of.id: old})
-    before = (await stage.store.load([of.id]))[of.id]
+    before = await stage.load(of)
     assert before.refunds or before.disputes
     (event,) = await succeeded(stage, old.intent_id)
     event = {**event, "id": "evt_again"}
     reports = await stage.webhooks(event)
-    after = (await stage.store.load([of.id]))[of.id]
+    after = await stage.load(of)
     assert (after.refunds, after.disputes) == (before.refunds, before.disputes)
     assert after.amount_captured == of.amount
     assert all(report.payment.version == after.version for report in reports)

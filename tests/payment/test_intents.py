@@ -150,7 +150,7 @@ async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
 
     away.times = 0
     stage.clock.ahead = timedelta(minutes=1)
-    (payment,) = await stage.store.due_payments(stage.clock(), 10)
+    (payment,) = await stage.due("drive_after")
     assert payment.booking_id == wanted.id
     (report,) = await stage.do(wanted.create)
     assert report.type == "payment.intent_created"
@@ -266,7 +266,7 @@ async def test_an_unanswered_cancel_is_driven_again(stage: Stage) -> None:
     assert await stage.do(wanted.cancel) == []
 
     stage.clock.ahead = timedelta(minutes=1)
-    (due,) = await stage.store.due_payments(stage.clock(), 10)
+    (due,) = await stage.due("drive_after")
     assert due.must_be_canceled
     (report,) = await stage.do(wanted.cancel)
     assert report.type == "payment.canceled"

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from common.contracts.messages import PAYMENT_COMMANDS, PaymentReport, SyncPayment
 from payment import domain
-from payment.domain import SUCCEEDED
 from payment.pictures import without_spent_secret
+from payment.state import SUCCEEDED
 from tests.payment.rows import Json, bank
 from tests.payment.stage import Booking, Stage, booking, received
 from tests.payment.test_domain import NOW, payment

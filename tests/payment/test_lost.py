@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -103,10 +102,10 @@ async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
     assert await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent)) == []
     stage.wire.faults.clear()
     stage.clock.ahead = timedelta(seconds=30)
-    (due,) = await stage.store.due_strays(stage.clock(), 10)
+    (due,) = await stage.due_strays()
     (report,) = await stage.do(CloseStrayIntent(booking_id=of.id, intent_id=due.intent_id))
     assert (report.booking_id, report.payment.amount_captured) == (of.id, of.amount)
-    assert await stage.store.due_strays(stage.clock() + GRACE, 10) == []
+    assert await stage.due_strays(GRACE) == []
 
 
 async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Stage) -> None:
@@ -325,7 +324,7 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
     assert row["report_after"] == row["return_after"]
     assert await refunds_of(stage, report.payment.intent_id or "") == []
     stage.clock.ahead = GRACE
-    (due,) = await stage.store.due_reports(stage.clock(), 10)
+    (due,) = await stage.due("report_after")
     assert due.booking_id == of.id, "it is reported once more: the booking may be back"
     with capture_logs() as logs:
         (back,) = await unknown(stage, report)
@@ -341,10 +340,10 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
 def test_an_orphan_that_is_due_in_a_moment_is_reported_when_that_has_passed_by_every_clock() -> None:
     """Else a process whose clock is ahead would report it again and again until the other's has come there."""
     due = NOW + timedelta(milliseconds=1)
-    old = replace(payment(IntentStatus.SUCCEEDED, amount_captured=5000), orphaned_at=NOW, return_after=due)
+    old = payment(IntentStatus.SUCCEEDED, amount_captured=5000)._replace(orphaned_at=NOW, return_after=due)
     waiting = settled_orphan(old, NOW, held_back=False)
     assert waiting.report_after == NOW + CLOCKS_APART
-    later = settled_orphan(replace(old, return_after=NOW + timedelta(minutes=5)), NOW, held_back=False)
+    later = settled_orphan(old._replace(return_after=NOW + timedelta(minutes=5)), NOW, held_back=False)
     assert later.report_after == NOW + timedelta(minutes=5)
 
 
@@ -356,7 +355,7 @@ async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> N
     row = await stage.row(of)
     assert (row["orphaned_at"], row["return_after"], row["report_after"]) == (None, None, None)
     stage.clock.ahead = GRACE
-    assert await stage.store.due_reports(stage.clock(), 10) == []
+    assert await stage.due("report_after") == []
 
 
 async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) -> None:

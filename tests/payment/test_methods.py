@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -52,7 +51,8 @@ async def test_an_intent_is_asked_for_with_the_same_methods_each_time(
     """The row that came first decides: the request is repeated under its key, with what it had."""
     of = booking()
     other = next(each for each in PaymentMethods if each is not methods)
-    await stage.store.insert([replace(wanted(of, stage.clock()), payment_methods=methods)])
+    async with stage.store.statement() as rows:
+        await rows.insert([wanted(of, stage.clock())._replace(payment_methods=methods)])
     (report,) = await stage.do(of.create.model_copy(update={"payment_methods": other}))
     intent = await stage.call("GET", f"/v1/payment_intents/{report.payment.intent_id}")
     assert intent["payment_method_types"] == kinds

@@ -23,8 +23,9 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
 from common.runtime.health import Gate
+from payment.payment_rows import DUE
 from payment.reconciler import PaymentReconciler
-from payment.repository import DUE_REPORTS, NEXT_DUE, Store
+from payment.repository import NEXT_DUE, Store
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Fault
 
@@ -118,8 +119,8 @@ async def test_a_look_costs_no_scan(stage: Stage) -> None:
     await stage.rows("ANALYZE payments")
     look = "\n".join(row[0] for row in await stage.rows(f"EXPLAIN {NEXT_DUE}"))
     async with stage.database.connection() as connection:
-        await connection.execute(f"PREPARE take (timestamptz, int, interval, interval) AS {DUE_REPORTS}")
-        take = await connection.fetch("EXPLAIN EXECUTE take (now(), 200, '5 s', '20 s')")
+        await connection.execute(f"PREPARE take (timestamptz, int) AS {DUE}")
+        take = await connection.fetch("EXPLAIN EXECUTE take (now(), 200)")
         await connection.execute("DEALLOCATE take")
 
     for index in ("payments_report_due", "payments_drive_due", "payments_look_due", "refunds_drive_due"):

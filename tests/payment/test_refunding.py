@@ -141,12 +141,11 @@ async def test_an_unanswered_refund_is_driven_again(stage: Stage) -> None:
 
     away.times = 0
     stage.clock.ahead = timedelta(minutes=1)
-    (due,) = await stage.store.due_refunds(stage.clock(), 10)
-    assert due.id == message.refund_id
+    assert await stage.due_refunds() == [message.refund_id]
     (report,) = await stage.do(message)
     assert (report.payment.refund_pending, report.payment.amount_refunded) == (False, 1000)
     assert len(await refunds_at_stripe(stage, paid)) == 1
-    assert await stage.store.due_refunds(stage.clock(), 10) == []
+    assert await stage.due_refunds() == []
 
 
 async def refund_by_hand(stage: Stage, paid: PaymentReport, **form: Any) -> list[dict[str, Any]]:
@@ -218,7 +217,7 @@ async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> N
     ]
     assert (report.payment.amount_refunded, report.payment.refund_failed) == (0, True)
     again = wanted.refund()
-    assert len((await stage.store.load([wanted.id]))[wanted.id].refunds) == 1
+    assert len((await stage.load(wanted)).refunds) == 1
     stage.wire.faults.append(Fault(REFUNDS, status=None, passed_on=False, times=100))
     (report,) = await stage.do(again)
     assert (report.payment.refund_pending, report.payment.refund_failed) == (True, False)

@@ -31,8 +31,8 @@ async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_ma
     # Not looked into any further for now: as if the request to do so was lost.
     await stage.give(received(failed))
     await stage.webhooks(paid, *([created] if older_picture else []))
-    (due,) = await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10)
-    await stage.do(SyncPayment(booking_id=due))
+    (due,) = await stage.due("look_after", timedelta(minutes=1))
+    await stage.do(SyncPayment(booking_id=due.booking_id))
     (row,) = await stage.rows("SELECT status FROM refunds WHERE booking_id = $1", of.id)
     assert row["status"] == "failed"
     assert (await stage.row(of))["amount_refunded"] == 0

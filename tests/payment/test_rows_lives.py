@@ -221,8 +221,8 @@ async def test_a_look_at_stripe_that_was_lost_is_asked_for_again(stage: Stage) -
     assert (await stage.row(of))["amount_refunded"] == 0
 
     assert len(await stage.rows("SELECT id FROM stripe_events")) == len(events)
-    (due,) = await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10)
-    await stage.do(SyncPayment(booking_id=due))
+    (due,) = await stage.due("look_after", timedelta(minutes=1))
+    await stage.do(SyncPayment(booking_id=due.booking_id))
     row = await stage.row(of)
     assert (row["amount_refunded"], row["look_after"]) == (5000, None)
 

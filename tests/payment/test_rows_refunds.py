@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -73,14 +72,15 @@ def event(refund: Json, as_status: str) -> Json:
 async def requested(stage: Stage, of: Booking, amount: int = PART) -> None:
     """The row is there, and the process was killed before it asked Stripe."""
     now = stage.clock()
-    old = (await stage.store.load([of.id]))[of.id]
+    old = await stage.load(of)
     row = request(ours(of), of.id, amount, of.amount, old.refunds, now, DRIVE_FIRST)
     async with stage.store.transaction() as transaction:
-        await transaction.save([(old, replace(old, refunds=(*old.refunds, row)))])
+        await transaction.save([(old, old._replace(refunds=(*old.refunds, row)))])
 
 
 async def known(stage: Stage, of: Booking) -> tuple[Refund, ...]:
-    payments = await stage.store.load([of.id])
+    async with stage.store.reading() as rows:
+        payments = await rows.load([of.id])
     return payments[of.id].refunds if payments else ()
 
 
@@ -321,8 +321,8 @@ async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> 
     first, other = await begin(stage, "succeeded"), booking()
     await stage.paid(other)
     row = request(ours(first), other.id, PART, other.amount, (), stage.clock(), DRIVE_FIRST)
-    old = (await stage.store.load([other.id]))[other.id]
+    old = await stage.load(other)
     with pytest.raises(RuntimeError):
         async with stage.store.transaction() as transaction:
-            await transaction.save([(old, replace(old, refunds=(row,)))])
+            await transaction.save([(old, old._replace(refunds=(row,)))])
     assert (await statuses(stage, first), await statuses(stage, other)) == (["succeeded"], [])

@@ -21,7 +21,7 @@ async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> N
     await stage.rows("UPDATE payments SET dispute_status = 'won' WHERE booking_id = $1", of.id)
     await stage.rows(MIGRATION.LOOK_AT_DISPUTED)
 
-    assert await stage.store.due_looks(stage.clock() + timedelta(minutes=1), 10) == [of.id]
+    assert [due.booking_id for due in await stage.due("look_after", timedelta(minutes=1))] == [of.id]
     (report,) = await stage.do(SyncPayment(booking_id=of.id))
     assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     assert (await stage.row(of))["look_after"] is None

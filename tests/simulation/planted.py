@@ -17,10 +17,10 @@ import payment.catch_up
 import payment.domain
 import payment.handlers
 import payment.lost
+import payment.payment_rows
 import payment.pictures
 import payment.refund_commands
 import payment.refunds
-import payment.repository
 import payment.stripe_events
 from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
@@ -34,10 +34,10 @@ from common.messaging.worker import Worker
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
-from payment.domain import Payment
 from payment.orphans import Place
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundPicture, RefundStatus
+from payment.state import Payment
 from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
 
@@ -102,12 +102,8 @@ def currency_not_compared() -> None:
 
 def refunds_not_settled() -> None:
     """A refund that Stripe did not answer for is not asked for again."""
-
-    async def due_refunds(*_: object) -> list[Any]:
-        return []
-
-    repository: Any = payment.repository.Store
-    repository.due_refunds = due_refunds
+    rows: Any = payment.payment_rows
+    rows.DUE = " UNION ".join(each for each in rows.DUE.split(" UNION ") if "refunds" not in each)
 
 
 def webhooks_in_a_cache() -> None:
@@ -120,8 +116,8 @@ def webhooks_in_a_cache() -> None:
         cache |= fresh
         return fresh
 
-    transaction: Any = payment.repository.Transaction
-    transaction.store_events = store_events
+    rows: Any = payment.payment_rows.PaymentRows
+    rows.store_events = store_events
 
 
 def refund_made_good_by_an_earlier_one() -> None:
@@ -201,7 +197,7 @@ def an_equal_decline_gives_nothing() -> None:
     visible = domain._visible
 
     def _visible(of: Payment) -> tuple[object, ...]:
-        return tuple(visible(replace(of, failed_attempts=0, last_attempt_at=None)))
+        return tuple(visible(of._replace(failed_attempts=0, last_attempt_at=None)))
 
     domain._visible = _visible
 
@@ -292,8 +288,9 @@ def revision_not_checked() -> None:
 
 def events_move_what_was_remembered() -> None:
     """What Stripe's events make of a remembered payment is written over whatever has been written since."""
-    rows: Any = payment.repository
-    rows.SAVE_WITH_EVENTS = rows.SAVE_WITH_EVENTS.replace(f" AND w.revision = {revision('p')}", "")
+    rows: Any = payment.payment_rows
+    compared = f" AND new.revision = {revision('p')}"
+    rows.SAVE = {kind: statement.replace(compared, "") for kind, statement in rows.SAVE.items()}
 
 
 def terms_token_not_checked() -> None:

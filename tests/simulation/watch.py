@@ -10,7 +10,7 @@ from uuid import UUID
 from booking import domain
 from booking.rules import Decision, Rule
 from booking.state import Booking
-from payment import repository
+from payment.payment_rows import PaymentRows
 from payment.pictures import StripeEvent
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def install() -> None:
         domain.TABLE[place] = tuple(
             (guard, _reaching(rule, row_name(status, trigger.value, rule))) for guard, rule in rules
         )
-    transaction: Any = repository.Transaction
-    transaction.store_events = _counting(transaction.store_events)
-    transaction.save_as_read = _counting_moves(transaction.save_as_read)
+    rows: Any = PaymentRows
+    rows.store_events = _counting(rows.store_events)
+    rows.save = _counting_moves(rows.save)
 
 
 def row_name(status: str, trigger: str, rule: Rule) -> str:
@@ -71,12 +71,12 @@ def _counting(store: Callable[..., Awaitable[set[str]]]) -> Callable[..., Awaita
 
 
 def _counting_moves(save: Callable[..., Awaitable[dict[UUID, str]]]) -> Callable[..., Awaitable[dict[UUID, str]]]:
-    async def save_as_read(
-        self: object, payments: Any, events: Sequence[tuple[UUID, StripeEvent]] = (), now: object = None
+    async def saved(
+        self: object, changes: Any, events: Sequence[tuple[UUID, StripeEvent]] = (), now: object = None
     ) -> dict[UUID, str]:
-        written = await save(self, payments, events, now)
+        written = await save(self, changes, events, now)
         if _watched is not None:
             _watched.world.lasting.payment.counting |= {event.id for id, event in events if id in written}
         return written
 
-    return save_as_read
+    return saved

@@ -1,0 +1,303 @@
+"""The SQL of payments, with their refunds, disputes, failed attempts and Stripe events: one statement for a whole
+batch."""
+
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.contracts.values import PaymentError
+from common.postgres.sql import assignments, columns, is_one, parameters, revision, source
+from payment.disputes import Dispute
+from payment.pictures import StripeEvent
+from payment.refunds import Refund, RefundStatus
+from payment.state import Attempt, Payment
+from payment.stray_rows import StrayRows
+
+# Columns and types, in the order in which they are passed: a payment's, and the revision that it was read in.
+SAVE_COLUMNS = columns(Payment, "refunds", "disputes")
+PAYMENT_COLUMNS = tuple(SAVE_COLUMNS)[:-1]
+# A new payment has the defaults in the rest.
+NEW = (
+    "booking_id", "event_id", "amount", "currency", "status", "asked_at", "created_at", "updated_at",
+    "payment_methods", "cancel_requested", "drive_after", "version", "report_after",
+)  # fmt: skip
+NEW_COLUMNS = {name: SAVE_COLUMNS[name] for name in NEW}
+# What is never changed once a payment is there; event and amount only where a row without an intent was wrong.
+FIXED = ("booking_id", "created_at", "payment_methods")
+REFUND_COLUMNS, DISPUTE_COLUMNS = columns(Refund), columns(Dispute)
+EVENT_COLUMNS = {
+    "id": "varchar", "type": "varchar", "created": "timestamptz", "received_at": "timestamptz",
+    "object_id": "varchar", "booking_id": "uuid",
+}  # fmt: skip
+# With the payment that the event is of.
+SENT_COLUMNS = EVENT_COLUMNS | {"payment": "uuid"}
+ATTEMPT_COLUMNS = {
+    "id": "varchar", "booking_id": "uuid", "code": "varchar", "decline_code": "varchar", "message": "text",
+    "at": "timestamptz",
+}  # fmt: skip
+EVENT = ", ".join(EVENT_COLUMNS)
+READ = f"{', '.join(PAYMENT_COLUMNS)}, {revision('payments')} AS revision"
+
+
+def _insert(one: bool) -> str:
+    """New payments; those that are there already are left out. Two who insert the same ones take them in the same
+    order, so that neither waits for the other in a ring."""
+    return f"""
+INSERT INTO payments ({", ".join(NEW)}) SELECT * FROM {source("new", NEW_COLUMNS, one=one)} ORDER BY 1
+ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, {revision("payments")} AS revision
+"""
+
+
+def _save(one: bool, events: bool) -> str:
+    """Payments as they are now, of those that nobody has written since they were read: these are locked first, in
+    the order in which everybody locks them.
+
+    With `events`, each with the payment that it is of: they are stored where that is written, which it is where
+    none of its events was stored before. So an event counts once: a process that is just storing the same one has
+    moved nothing by it, or it moves the row. Payments that do not move are written as they are."""
+    sent = f"""sent AS (SELECT * FROM {source("sent", SENT_COLUMNS, len(SAVE_COLUMNS) + 1, one=one)}), known AS (
+    SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id
+), """
+    stored = f""", stored AS (
+    INSERT INTO stripe_events ({EVENT}) SELECT {", ".join(f"sent.{column}" for column in EVENT_COLUMNS)}
+    FROM sent JOIN unchanged ON unchanged.booking_id = sent.payment ORDER BY sent.id ON CONFLICT (id) DO NOTHING
+)"""
+    return f"""
+WITH {sent if events else ""}unchanged AS (
+    SELECT new.* FROM {source("new", SAVE_COLUMNS, one=one)}
+    JOIN payments p ON p.booking_id = new.booking_id AND new.revision = {revision("p")}
+    {"WHERE NOT EXISTS (SELECT FROM known WHERE known.payment = new.booking_id)" if events else ""}
+    ORDER BY p.booking_id FOR NO KEY UPDATE OF p
+){stored if events else ""}
+UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+FROM unchanged new WHERE p.booking_id = new.booking_id RETURNING p.booking_id, {revision("p")} AS revision
+"""
+
+
+def _upsert(table: str, columns: Mapping[str, str]) -> str:
+    """Add or change rows. Nothing is written over what is another booking's, whose id it has."""
+    changing = (column for column in columns if column not in ("id", "booking_id"))
+    return f"""
+INSERT INTO {table} ({", ".join(columns)}) SELECT * FROM {source("new", columns)}
+ON CONFLICT (id) DO UPDATE SET {assignments(changing, "excluded")}
+WHERE {table}.booking_id = excluded.booking_id
+"""
+
+
+# For batches, and for one row alone.
+INSERT = {one: _insert(one) for one in (False, True)}
+SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
+LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
+# Of what is not paid, refunds and disputes need not be read.
+LOAD_UNPAID = f"{LOAD} AND amount_captured = 0 AND dispute_status IS NULL"
+LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
+REFUNDS = f"""
+SELECT {", ".join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
+"""
+DISPUTES = f"""
+SELECT {", ".join(DISPUTE_COLUMNS)} FROM disputes
+WHERE booking_id = ANY($1::uuid[]) ORDER BY coalesce(opened_at, seen_at), id
+"""
+SAVE_REFUNDS, SAVE_DISPUTES = _upsert("refunds", REFUND_COLUMNS), _upsert("disputes", DISPUTE_COLUMNS)
+STORE_EVENTS = f"""
+INSERT INTO stripe_events ({EVENT}) SELECT * FROM {source("new", EVENT_COLUMNS)}
+ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
+"""
+KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
+ADD_ATTEMPTS = f"""
+INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {source("new", ATTEMPT_COLUMNS)}
+"""
+# A version above ours, or another report under ours, was lost here: we count on above it. A booking that answers is
+# there: its payment is no orphan (any more).
+# Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
+APPLIED = f"""
+WITH told AS (
+    SELECT id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
+    FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, version, conflict) GROUP BY id
+), locked AS (
+    SELECT p.booking_id, told.version,
+        told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
+    FROM payments p JOIN told ON told.id = p.booking_id
+    WHERE told.version > p.version OR told.conflict >= p.version OR p.report_after IS NOT NULL
+        OR p.orphaned_at IS NOT NULL OR p.return_decided
+    ORDER BY p.booking_id FOR NO KEY UPDATE OF p
+)
+UPDATE payments p SET
+    version = CASE WHEN locked.behind THEN locked.version + 1 ELSE p.version END,
+    reported_version = CASE WHEN locked.behind THEN p.reported_version
+        ELSE greatest(p.reported_version, locked.version) END,
+    report_after = CASE WHEN locked.behind THEN $4 WHEN locked.version = p.version THEN NULL
+        ELSE p.report_after END,
+    report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
+    orphaned_at = NULL, return_after = NULL, return_decided = false
+FROM locked WHERE p.booking_id = locked.booking_id
+RETURNING {", ".join(f"p.{column}" for column in PAYMENT_COLUMNS)}, {revision("p")} AS revision, locked.behind
+"""
+# What a payment waits for: its tables, and the column of the retry time, which has an index of its own.
+WAITS = (
+    ("payments p", "p.report_after"),
+    ("payments p", "p.drive_after"),
+    ("payments p", "p.look_after"),
+    ("refunds r JOIN payments p ON p.booking_id = r.booking_id", "r.drive_after"),
+)
+DUE = " UNION ".join(
+    f"""
+SELECT * FROM (
+    SELECT p.booking_id FROM {tables} WHERE {after} <= $1 ORDER BY {after} LIMIT $2
+    FOR NO KEY UPDATE OF p SKIP LOCKED
+) AS due"""
+    for tables, after in WAITS
+)
+
+
+def _payment(row: Any) -> Payment:
+    """Of a row that was read as READ."""
+    payment = Payment(*row[: len(SAVE_COLUMNS)])
+    error: Any = payment.last_error
+    return payment._replace(
+        status=IntentStatus(payment.status),
+        payment_methods=PaymentMethods(payment.payment_methods),
+        last_error=None if error is None else PaymentError(**orjson.loads(error)),
+    )
+
+
+def _payments(rows: Iterable[Any]) -> dict[UUID, Payment]:
+    return {row["booking_id"]: _payment(row) for row in rows}
+
+
+def _refund(row: Any) -> Refund:
+    return Refund(**{**row, "status": RefundStatus(row["status"])})
+
+
+_new = attrgetter(*NEW)
+_refund_row = attrgetter(*REFUND_COLUMNS)
+
+
+def _row(payment: Payment) -> tuple[Any, ...]:
+    """SAVE_COLUMNS."""
+    row = payment[: len(SAVE_COLUMNS)]
+    if payment.last_error is None:
+        return row
+    return tuple(orjson.dumps(each).decode() if isinstance(each, PaymentError) else each for each in row)
+
+
+def _event_row(event: StripeEvent, now: datetime) -> tuple[Any, ...]:
+    """EVENT_COLUMNS."""
+    return event.id, event.type, event.created, now, event.object_id, event.booking_id
+
+
+class PaymentRows:
+    """The rows as one transaction, or one statement after another in autocommit, sees and writes them: payments are
+    read with their refunds and disputes."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self.strays = StrayRows(connection)
+
+    async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
+        """Add new payments; says which, with their revisions. Those that are there already are left as they are."""
+        one = is_one(payments)
+        rows = await self._connection.fetch(INSERT[one], *parameters(one, (list(map(_new, payments)), NEW_COLUMNS)))
+        return {row["booking_id"]: row["revision"] for row in rows}
+
+    async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        return await self._whole(await self._connection.fetch(LOAD, ids))
+
+    async def load_unpaid(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
+        """Those of these payments that have no refunds and no disputes, as nothing was captured."""
+        return _payments(await self._connection.fetch(LOAD_UNPAID, ids))
+
+    async def lock(self, ids: Sequence[UUID], intents: Sequence[str] = ()) -> dict[UUID, Payment]:
+        """The payments of these bookings and these intents, in nobody else's hands until the transaction ends."""
+        return await self._whole(await self._connection.fetch(LOCK, ids, intents))
+
+    async def take_due(self, now: datetime, limit: int) -> list[Payment]:
+        """Payments that wait for something which is due, and that nobody else has in hand, locked: at most `limit`
+        of those that wait for the same."""
+        due = await self._connection.fetch(DUE, now, limit)
+        return list((await self.lock([row["booking_id"] for row in due])).values())
+
+    async def _whole(self, rows: Sequence[Any]) -> dict[UUID, Payment]:
+        """With their refunds and disputes: only of captured money there are refunds."""
+        payments = _payments(rows)
+        captured = [id for id, payment in payments.items() if payment.amount_captured]
+        disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
+        for row in await self._connection.fetch(REFUNDS, captured) if captured else ():
+            old = payments[row["booking_id"]]
+            payments[old.booking_id] = old._replace(refunds=(*old.refunds, _refund(row)))
+        for row in await self._connection.fetch(DISPUTES, disputed) if disputed else ():
+            old = payments[row["booking_id"]]
+            payments[old.booking_id] = old._replace(disputes=(*old.disputes, Dispute(*row)))
+        return payments
+
+    async def save(
+        self,
+        changes: Sequence[tuple[Payment, Payment]],
+        events: Sequence[tuple[UUID, StripeEvent]] = (),
+        now: datetime | None = None,
+    ) -> dict[UUID, str]:
+        """Write (old, new) pairs of payments that are as they were when they were read (`revision`), and store
+        events, each with the payment that it is of; says which were written, with their new revisions. The others
+        are left out. Refunds and disputes need their payment locked. The database refuses more refunds than was
+        captured, when the transaction ends."""
+        if not changes:
+            return {}
+        tables = [([_row(new) for _, new in changes], SAVE_COLUMNS)]
+        if events:
+            assert now is not None
+            tables.append(([(*_event_row(event, now), id) for id, event in events], SENT_COLUMNS))
+        one = is_one(*(rows for rows, _ in tables))
+        written = await self._connection.fetch(SAVE[one, bool(events)], *parameters(one, *tables))
+        refunds = [each for old, new in changes for each in new.refunds if each not in old.refunds]
+        disputes = [each for old, new in changes for each in new.disputes if each not in old.disputes]
+        await self._save_all(SAVE_REFUNDS, list(map(_refund_row, refunds)), REFUND_COLUMNS)
+        await self._save_all(SAVE_DISPUTES, disputes, DISPUTE_COLUMNS)
+        return {row["booking_id"]: row["revision"] for row in written}
+
+    async def _save_all(self, query: str, rows: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> None:
+        """Add or change these, whose ids are first."""
+        if rows:
+            tables = parameters(False, (sorted(rows, key=lambda row: str(row[0])), columns))
+            answer = await self._connection.execute(query, *tables)
+            if answer != f"INSERT 0 {len(rows)}":
+                raise RuntimeError(f"{answer} of {len(rows)} refunds or disputes")
+
+    async def applied(
+        self, versions: Sequence[tuple[UUID, int, bool]], now: datetime
+    ) -> list[tuple[Payment, bool]]:
+        """Bookings hold these versions, the third says whether as another report: the newest need not be reported
+        again. Says of which payments the rows were written, without refunds and disputes, and whether they were
+        behind: these are due to be reported under a higher version."""
+        rows = await self._connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
+        return [(_payment(row), row["behind"]) for row in rows]
+
+    async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
+        """Remember events; says the ids of those that were new. Here doubled webhooks end."""
+        tables = parameters(False, ([_event_row(event, now) for event in events], EVENT_COLUMNS))
+        return {row["id"] for row in await self._connection.fetch(STORE_EVENTS, *tables)}
+
+    async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
+        if not ids:
+            return frozenset()
+        return frozenset(row["id"] for row in await self._connection.fetch(KNOWN_ATTEMPTS, ids))
+
+    async def add_attempts(self, attempts: Iterable[tuple[UUID, Attempt]]) -> None:
+        """Keep attempts of locked payments. Raises UniqueViolationError for one that is known already."""
+        rows = [
+            (each.id, booking_id, each.error.code, each.error.decline_code, each.error.message, each.at)
+            for booking_id, each in attempts
+        ]
+        if rows:
+            await self._connection.execute(ADD_ATTEMPTS, *parameters(False, (rows, ATTEMPT_COLUMNS)))
