@@ -1,4 +1,4 @@
-"""The tables of the database `payment`. Columns' meaning is in `domain.py`; SQL is in `repository.py`."""
+"""The tables of the database `payment`. Columns' meaning is in `state.py`; SQL is in `payment_rows.py`."""
 
 from __future__ import annotations
 

@@ -66,7 +66,10 @@ def _save(one: bool, events: bool) -> str:
     With `events`, each with the payment that it is of: they are stored where that is written, which it is where
     none of its events was stored before. So an event counts once: a process that is just storing the same one has
     moved nothing by it, or it moves the row. Payments that do not move are written as they are."""
-    sent = f"""sent AS (SELECT * FROM {source("sent", SENT_COLUMNS, len(SAVE_COLUMNS) + 1, one=one)}), known AS (
+    # Looked up once: it would be for each payment.
+    sent = f"""sent AS (
+    SELECT * FROM {source("sent", SENT_COLUMNS, len(SAVE_COLUMNS) + 1, one=one)}
+), known AS MATERIALIZED (
     SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id
 ), """
     stored = f""", stored AS (
