@@ -20,32 +20,26 @@ from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_clock, redis_context
-from gateway.auth import Authenticator
+from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
-from gateway.docs import pages
+from gateway.docs import PAGES, pages
 from gateway.headers import finishing, preflight
-from gateway.hub import Hub
-from gateway.jwks import KeySet
-from gateway.keys import (
-    AUTHENTICATOR,
+from gateway.hub import HUB, Hub
+from gateway.limits import (
     BOOKING_SLOTS,
-    HUB,
     LOAD_SHEDDER,
-    PAGES,
-    QUEUE_POSITIONS,
     RATE_LIMITER,
-    REQUESTS,
-    SESSIONS,
-    SETTINGS,
-    WAITERS,
+    SNAPSHOT_SLOTS,
+    LoadShedder,
+    RateLimiter,
+    RequestSlots,
+    SubjectSlots,
 )
-from gateway.limits import LoadShedder, RateLimiter, RequestSlots, SubjectSlots
 from gateway.openapi import document
-from gateway.queue import QueuePositions
+from gateway.queue import QUEUE_POSITIONS, QueuePositions
 from gateway.routes import PROCESS, register, table
-from gateway.session import SessionContext
-from gateway.settings import GatewaySettings
-from gateway.waiting import Waiters
+from gateway.settings import SETTINGS, GatewaySettings
+from gateway.waiting import REQUESTS, WAITERS, Waiters
 
 # Of one subject's sockets, the questions for snapshots that are under way at once.
 SNAPSHOTS_EACH = 10
@@ -55,44 +49,29 @@ LISTENING_SECONDS = 1.0
 
 
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
-    settings, clock = app[SETTINGS], app[CLOCK].timestamp
-    if settings.auth_jwks_url is None:
-        app[AUTHENTICATOR] = Authenticator(settings, clock)
-        yield
-        return
+    settings = app[SETTINGS]
     async with aiohttp.ClientSession() as session:
-        keys = KeySet(
-            session,
-            settings.auth_jwks_url,
-            cache_s=settings.auth_jwks_cache_seconds,
-            interval_s=settings.auth_jwks_interval_seconds,
-        )
-        app[AUTHENTICATOR] = Authenticator(settings, clock, keys)
+        keys = KeySet(session, settings) if settings.auth_jwks_url is not None else None
+        app[AUTHENTICATOR] = Authenticator(settings, app[CLOCK].timestamp, keys)
         yield
 
 
 async def _listening(app: web.Application) -> AsyncIterator[None]:
     """Replies and notifications come in, and the load shedder knows how much work is waiting."""
-    settings = app[SETTINGS]
-    gate = app[HEALTH].gate("notifications")
+    settings, redis, health = app[SETTINGS], app[REDIS], app[HEALTH]
+    gate = health.gate("notifications")
     requests = app[REQUESTS] = Requests(app[PUBLISHER], settings.instance)
-    registry = Registry(app[REDIS], app[PUBLISHER], settings.instance)
+    registry = Registry(redis, app[PUBLISHER], settings.instance)
     registry.add("queue")
     waiters = app[WAITERS] = Waiters(registry)
-    app[LOAD_SHEDDER] = LoadShedder(
-        app[REDIS],
-        gate,
-        app[HEALTH].gate("mailboxes"),
-        requests.awaited,
-        limit=settings.mailbox_limit,
-        sample_ms=settings.mailbox_sample_ms,
-    )
-    hub, queue = _open_hub(app, registry)
+    shedder = app[LOAD_SHEDDER] = LoadShedder(redis, gate, health.gate("mailboxes"), requests.awaited, settings)
+    hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
+    queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     dispatcher = Dispatcher(hub, waiters, queue)
-    listener = Listener(app[REDIS], settings.instance, registry, requests, dispatcher, hub.renew)
+    listener = Listener(redis, settings.instance, registry, requests, dispatcher, hub.renew)
     tasks = [
         app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
-        app[SUPERVISOR].spawn("mailbox lengths", app[LOAD_SHEDDER].run()),
+        app[SUPERVISOR].spawn("mailbox lengths", shedder.run()),
         app[SUPERVISOR].spawn("queue", queue.run()),
         app[SUPERVISOR].spawn("sockets", hub.watch()),
     ]
@@ -104,35 +83,6 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         await cancel(task)
     with suppress(RedisAway):
         await registry.leave()
-
-
-def _open_hub(app: web.Application, registry: Registry) -> tuple[Hub, QueuePositions]:
-    """What sockets share."""
-    settings = app[SETTINGS]
-    hub = app[HUB] = Hub(
-        app[METRICS].registry,
-        registry,
-        queue_max_bytes=settings.ws_queue_max_bytes,
-        message_max_bytes=settings.ws_message_max_bytes,
-        ping_s=settings.ws_ping_seconds,
-        clock=app[CLOCK].timestamp,
-    )
-    queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
-    app[SESSIONS] = SessionContext(
-        settings=settings,
-        hub=hub,
-        requests=app[REQUESTS],
-        authenticator=app[AUTHENTICATOR],
-        rate_limiter=app[RATE_LIMITER],
-        load_shedder=app[LOAD_SHEDDER],
-        snapshot_slots=SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds),
-        queue=queue,
-    )
-    return hub, queue
-
-
-async def _send_clients_elsewhere(app: web.Application) -> None:
-    await app[HUB].stop()
 
 
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -149,10 +99,11 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     Gauge(
         "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
+    app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
     app[PAGES] = pages(lambda: document((*routes, *PROCESS)))
     app.cleanup_ctx.extend((redis_context("gateway", settings), clock_context, _authenticator, _listening))
     app.on_response_prepare.append(finishing(settings.cors_origins))
-    app.on_shutdown.append(_send_clients_elsewhere)
+    app.on_shutdown.append(lambda app: app[HUB].stop())
     register(app, routes)
     return app

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 import jwt
+import orjson
+import structlog
 from aiohttp import web
 
-from common.contracts.errors import Unauthorized
+from common.contracts.errors import Unauthorized, Unavailable
 from common.contracts.ids import uuid7
-from gateway.jwks import KeySet
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
@@ -27,6 +31,11 @@ LEEWAY_S = 5
 # A token that was verified is believed for so long without another look at its signature.
 CACHE_SECONDS = 60.0
 CACHE_MAX = 10_000
+FETCH_TIMEOUT_S = 5.0
+# Key sets are a few kilobytes; whatever sends more is not one.
+KEY_SET_MAX_BYTES = 262_144
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,84 @@ class Identity:
     def owner(self) -> str | None:
         """Whose bookings this one may see: their own, or anybody's (None) for an operator."""
         return None if self.operator else self.subject
+
+
+IDENTITY = web.RequestKey("identity", Identity)
+
+
+class KeySet:
+    """The keys of an identity provider: a JSON Web Key Set (RFC 7517), followed as it rotates. Finds the key for a
+    token by its `kid`.
+
+    An unknown `kid` has the set fetched again, not oftener than the settings say. While the provider cannot be
+    reached the keys that are known go on being used.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, settings: GatewaySettings) -> None:
+        self._session = session
+        self._url = str(settings.auth_jwks_url)
+        self._cache_s = settings.auth_jwks_cache_seconds
+        self._interval_s = settings.auth_jwks_interval_seconds
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def find(self, token: str) -> jwt.PyJWK:
+        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set."""
+        kid = self._kid(token)
+        if self._get(kid) is None or time.monotonic() - self._fetched_at > self._cache_s:
+            await self._refresh()
+        key = self._get(kid)
+        if key is None:
+            if not self._keys:
+                raise Unavailable("The keys to check tokens with cannot be fetched")
+            raise Unauthorized("The token is signed with an unknown key")
+        return key
+
+    @staticmethod
+    def _kid(token: str) -> str | None:
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Unauthorized("The token is not valid") from error
+        return kid if isinstance(kid, str) else None
+
+    def _get(self, kid: str | None) -> jwt.PyJWK | None:
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid)
+
+    async def _refresh(self) -> None:
+        """Fetch the set once for all who wait for it."""
+        asked_at = time.monotonic()
+        async with self._fetching:
+            if self._tried_at >= asked_at or time.monotonic() - self._tried_at < self._interval_s:
+                return
+            try:
+                keys = await self._fetch()
+            except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
+                log.error("keys not fetched", url=self._url, error=f"{type(error).__name__}: {error}")
+            else:
+                self._keys = keys
+                self._fetched_at = time.monotonic()
+            finally:
+                self._tried_at = time.monotonic()
+
+    async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
+        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
+        async with self._session.get(self._url, timeout=timeout) as response:
+            response.raise_for_status()
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(16_384):
+                body += chunk
+                if len(body) > KEY_SET_MAX_BYTES:
+                    raise ValueError("too long for a key set")
+        document = orjson.loads(body)
+        if not isinstance(document, dict):
+            raise ValueError("not a key set")
+        found = jwt.PyJWKSet.from_dict(document)
+        return {key.key_id: key for key in found if key.public_key_use in (None, "sig")}
 
 
 class Authenticator:
@@ -100,6 +187,9 @@ class Authenticator:
             )
         except (jwt.PyJWTError, ValueError) as error:
             raise Unauthorized("The token is not valid") from error
+
+
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 
 
 def check_times(claims: Mapping[str, Any], now: float) -> None:

@@ -15,7 +15,6 @@ import orjson
 from aiohttp import web
 
 from common.contracts.errors import NotFound
-from gateway.keys import PAGES
 
 ASSETS = Path(__file__).parent / "assets"
 ASSET_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
@@ -25,6 +24,8 @@ PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 CACHE = "public, max-age=300"
+
+PAGES: web.AppKey[Callable[[], tuple[bytes, bytes]]] = web.AppKey("pages")
 
 
 def pages(document: Callable[[], dict[str, Any]]) -> Callable[[], tuple[bytes, bytes]]:

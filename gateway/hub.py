@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from common.contracts.errors import Unavailable
 from common.messaging.registry import Registry
 from common.runtime.outages import Away
+from gateway.settings import GatewaySettings
 from gateway.websocket import CLOSE_SECONDS, Close, Socket, Topic
 
 # Over how long sockets are closed that have to come back: at the least, how many of them a second, and at the most.
@@ -78,24 +80,17 @@ class Hub:
     """All sockets of this process, by topic."""
 
     def __init__(
-        self,
-        metrics: CollectorRegistry,
-        registry: Registry,
-        *,
-        queue_max_bytes: int,
-        message_max_bytes: int,
-        ping_s: float,
-        clock: Callable[[], float],
+        self, settings: GatewaySettings, metrics: CollectorRegistry, registry: Registry, clock: Callable[[], float]
     ) -> None:
-        """`clock` says the time, in Unix seconds: it is asked once there is a socket with a token."""
+        """`registry`: where this process says what it listens for. `clock` says the time, in Unix seconds: it is
+        asked once there is a socket with a token."""
         self._clock = clock
-        # Where this process says what it listens for.
         self._registry = registry
         # Registrations that Redis has not acknowledged yet, by topic.
         self._registering: dict[Topic, asyncio.Future[None]] = {}
-        self._queue_max = queue_max_bytes
-        self._message_max = message_max_bytes
-        self._ping_s = ping_s
+        self._queue_max = settings.ws_queue_max_bytes
+        self._message_max = settings.ws_message_max_bytes
+        self._ping_s = settings.ws_ping_seconds
         self._sockets: set[Socket] = set()
         self._topics: dict[Topic, set[Socket]] = {}
         self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=metrics)
@@ -218,3 +213,6 @@ class Hub:
                     await self._empty.wait()
         if left := [reading for socket in tuple(self._sockets) if (reading := socket.drop()) is not None]:
             await asyncio.wait(left)
+
+
+HUB = web.AppKey("hub", Hub)

@@ -19,6 +19,7 @@ from common.messaging.streams import lengths
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 from gateway.auth import Identity
+from gateway.settings import GatewaySettings
 
 WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
 # The longest pause before an unreachable Redis is asked again.
@@ -42,14 +43,7 @@ class LoadShedder:
     """Refuses requests while Redis is away or a mailbox is over its limit."""
 
     def __init__(
-        self,
-        redis: Redis,
-        listening: Gate,
-        sampling: Gate,
-        awaited: Mapping[str, int],
-        *,
-        limit: int,
-        sample_ms: int,
+        self, redis: Redis, listening: Gate, sampling: Gate, awaited: Mapping[str, int], settings: GatewaySettings
     ) -> None:
         """`listening` is open while replies come in; `sampling` while the mailboxes' lengths are known. `awaited`:
         this process' own questions without an answer, by mailbox, which are known before the next sample."""
@@ -57,22 +51,33 @@ class LoadShedder:
         self._redis = redis
         self._sampling = sampling
         self._awaited = awaited
-        self._limit = limit
-        self._sample_seconds = sample_ms / 1000
+        self._limit = settings.mailbox_limit
+        self._sample_seconds = settings.mailbox_sample_ms / 1000
         self._lengths: Mapping[str, int] = {}
+        # A request has been let in, since the last sample.
+        self._checked = asyncio.Event()
+        self._checked.set()
 
     def check(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
         """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`. `share`: the
         part of the limit up to which this kind of client may fill them."""
         if self.listening.reason is not None or self._sampling.reason is not None:
             raise Unavailable("The message bus cannot be reached")
+        self._checked.set()
         for mailbox in mailboxes:
             if max(self._lengths.get(mailbox, 0), self._awaited.get(mailbox, 0)) > self._limit * share:
                 raise crowded()
 
     async def run(self) -> None:
-        """Sample the mailboxes' lengths until cancelled."""
-        await repeat(self.sample, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
+        """Sample the mailboxes' lengths until cancelled: while they are empty, once somebody adds to them."""
+
+        async def next() -> float:
+            if not any(self._lengths.values()):
+                await self._checked.wait()
+            self._checked.clear()
+            return await self.sample()
+
+        await repeat(next, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
 
     async def sample(self) -> float:
         self._lengths = await lengths(self._redis, WATCHED)
@@ -92,19 +97,11 @@ class RequestSlots:
         # Requests that wait for a slot.
         self.waiting = 0
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> None:
         """Raises Unavailable, with when to come back, when no slot is free in time."""
-        if self._free.locked():
-            await self._wait()
-        else:
+        if not self._free.locked():
             await self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    async def _wait(self) -> None:
+            return
         self.waiting += 1
         try:
             async with asyncio.timeout(self._patience_seconds):
@@ -113,6 +110,9 @@ class RequestSlots:
             raise crowded() from None
         finally:
             self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
 
 
 class SubjectSlots:
@@ -134,7 +134,7 @@ class SubjectSlots:
         own, users = self._subjects.get(subject) or (RequestSlots(self._each, self._patience_seconds), 0)
         self._subjects[subject] = (own, users + 1)
         try:
-            async with own.slot(), self._all.slot():
+            async with own, self._all:
                 yield
         finally:
             own, users = self._subjects.pop(subject)
@@ -205,3 +205,9 @@ def _network(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(IPv6Network((found.packed[:8] + bytes(8), 64)))
+
+
+BOOKING_SLOTS = web.AppKey("booking_slots", RequestSlots)
+SNAPSHOT_SLOTS = web.AppKey("snapshot_slots", SubjectSlots)
+LOAD_SHEDDER = web.AppKey("load_shedder", LoadShedder)
+RATE_LIMITER = web.AppKey("rate_limiter", RateLimiter)

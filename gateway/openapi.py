@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
-from gateway.access import Who
 from gateway.hub import CLOSE_MEANINGS
-from gateway.routes import Answer, Route
-from gateway.schemas import Auth, Problem, Subscribe, Unsubscribe
+from gateway.routes import Answer, Route, Who
+from gateway.schemas import Auth, Problem, Subscription
 
 # What a client has just made, by its id in the answer.
 ID = "$response.body#/id"
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
-# What gateway/conditions.py reads, in the form in which a client writes it.
+# What gateway/requests.py reads, in the form in which a client writes it.
 IF_MATCH = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
@@ -46,6 +45,7 @@ ETAG = {
     "description": "Of an event's terms (`terms_version`), which are not how many seats are left; or of a booking",
     "schema": {"type": "string"},
 }
+LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
 STATUS_TEXTS = {
     101: "The socket is open",
     200: "OK",
@@ -66,7 +66,7 @@ ABOUT_WEBSOCKET = """\
 Authenticate with the `Authorization` header or, within 10 seconds, with a first message `Auth`; never in the URL.
 Then every change of the owner's bookings arrives as `{"type": "booking", "booking": …}` with growing `version`.
 
-`Subscribe` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
+`Subscription` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
 an event's changes are `{"type": "event", "event": …}`. Operators get the event as `OperatorsEvent`, with the
 progress of its calling off. While a booking waits for its intent, its owner also gets
 `{"type": "queue", "booking_id": …, "queue_position": N}` as its place in the queue falls.
@@ -81,9 +81,13 @@ Close codes:
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document."""
-    models = _models(routes)
-    refs, definitions = models_json_schema(
-        sorted(models, key=lambda model: (model[0].__name__, model[1])), ref_template=REF
+    kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in (Auth, Subscription)]
+    kinds.append((Problem, "serialization"))
+    for route in routes:
+        kinds += [(kind, "validation") for kind in (route.body, route.query) if kind is not None]
+        kinds += [(kind, "serialization") for kind in route.answers.values() if _is_model(kind)]
+    refs, definitions = TypeAdapter.json_schemas(
+        [(kind, mode, TypeAdapter(kind)) for kind, mode in dict.fromkeys(kinds)], ref_template=REF
     )
     schemas = definitions["$defs"]
     queries = {route.query: schemas[route.query.__name__] for route in routes if route.query is not None}
@@ -104,19 +108,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
-def _models(routes: Iterable[Route]) -> set[tuple[type[BaseModel], JsonSchemaMode]]:
-    found: set[tuple[type[BaseModel], JsonSchemaMode]] = {(Problem, "serialization")}
-    found |= {(kind, "validation") for kind in (Auth, Subscribe, Unsubscribe)}
-    for route in routes:
-        found |= {(kind, "validation") for kind in (route.body, route.query) if kind is not None}
-        found |= {(kind, "serialization") for answer in route.answers.values() for kind in _kinds(answer)}
-    return found
-
-
-def _kinds(answer: Answer) -> tuple[type[BaseModel], ...]:
-    if isinstance(answer, tuple):
-        return answer
-    return (answer,) if isinstance(answer, type) else ()
+def _is_model(answer: Answer) -> bool:
+    return answer is not None and not isinstance(answer, str)
 
 
 def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str, Any]) -> dict[str, Any]:
@@ -164,31 +157,26 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    located = 201 in route.answers and route.body is not None
+    common: dict[str, Any] = {"headers": {"ETag": ETAG}} if route.etag else {}
+    if 201 in route.answers and route.body is not None:
+        common.setdefault("headers", {})["Location"] = LOCATION
+        common["links"] = _links(route, routes)
     for status, answer in route.answers.items():
-        response: dict[str, Any] = {"description": STATUS_TEXTS[status]}
-        headers: dict[str, Any] = {"ETag": ETAG} if route.etag else {}
-        if located:
-            headers["Location"] = {"description": "Where to read it", "schema": {"type": "string"}}
-        if headers:
-            response["headers"] = headers
-        if located:
-            response["links"] = _links(route, routes)
+        response: dict[str, Any] = {"description": STATUS_TEXTS[status], **common}
         if isinstance(answer, str):
             response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
-        elif kinds := _kinds(answer):
-            schemas = [refs[(kind, "serialization")] for kind in kinds]
-            response["content"] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
+        elif answer is not None:
+            response["content"] = {JSON: {"schema": refs[answer, "serialization"]}}
         found[str(status)] = response
     problem = {PROBLEM_JSON: {"schema": refs[(Problem, "serialization")]}}
-    for status, kinds_ in _problems(route).items():
+    for status, kinds in _problems(route).items():
         if str(status) in found:
             continue
-        lines = [f"`{kind.code}`: {kind.title}" for kind in kinds_]
+        lines = [f"`{kind.code}`: {kind.title}" for kind in kinds]
         response = {"description": "; ".join(lines), "content": problem}
-        if errors.PreconditionFailed in kinds_:
+        if errors.PreconditionFailed in kinds:
             response["headers"] = {"ETag": ETAG}
-        if any(kind.retryable for kind in kinds_):
+        if any(kind.retryable for kind in kinds):
             response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
         found[str(status)] = response
     return found
@@ -206,14 +194,20 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
         kinds += [errors.MalformedRequest, errors.Unavailable]
     if route.who is Who.OPERATOR:
         kinds.append(errors.Forbidden)
+    if "{" in route.path:
+        kinds.append(errors.NotFound)
     if route.body is not None:
         kinds += [errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge]
+    if "Idempotency-Key" in route.headers:
+        kinds.append(errors.IdempotencyKeyReused)
+    if "If-Match" in route.headers:
+        kinds += [errors.PreconditionFailed, errors.MalformedRequest]
     if route.body is not None or route.query is not None or route.headers:
         kinds.append(errors.InvalidRequest)
     if route.mailboxes:
         kinds += [errors.Unavailable, errors.Timeout]
     by_status: dict[int, list[type[HoldfastError]]] = {}
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return dict(sorted(by_status.items()))
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import orjson
+from aiohttp import web
 
 from common.contracts.messages import QueueMoved
 from gateway.bookings import BookingView
@@ -141,6 +142,9 @@ class QueuePositions:
         message = {"type": "queue", "booking_id": id, "queue_position": position}
         self._hub.broadcast(followed.topic, text_frame(orjson.dumps(message)))
         return True
+
+
+QUEUE_POSITIONS = web.AppKey("queue_positions", QueuePositions)
 
 
 def _created_at(booking: BookingView) -> datetime:

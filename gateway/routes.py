@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from types import UnionType
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from common.contracts import errors
-from common.contracts.errors import HoldfastError
+from common.contracts.errors import Forbidden, HoldfastError, Unauthorized
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Booking, Event, OperatorsEvent, RefundRetry
+from common.contracts.resources import Booking, Event, OperatorsEvent, RefundRetry, Transition
 from common.runtime import health, telemetry
 from common.runtime.web import Handler
 from gateway import docs, requests, schemas, session, views, waiting
-from gateway.access import Who, guarded
+from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import KINDS
-from gateway.settings import GatewaySettings
+from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, client_address
+from gateway.settings import SETTINGS, GatewaySettings
 
 READS = (BOOKING_QUERIES,)
 WRITES = (BOOKING_COMMANDS,)
 # A new booking also joins the queue in front of Stripe.
 SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
 
-Answer = type[BaseModel] | tuple[type[BaseModel], ...] | str | None
+Answer = type[BaseModel] | UnionType | str | None
+
+
+class Who(StrEnum):
+    ANYONE = "anyone"
+    BEARER = "bearer"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path.
 
-    `answers`: what comes with each status that is no error: models, a media type, or nothing.
+    `answers`: what comes with each status that is no error: a model, one of several, a media type, or nothing.
     `mailboxes`: those that a request adds to; over their limit it is turned away. `etag`: what is answered has one.
+    `errors`: beside those that come with the rest, as with an id in the path, or a header (see openapi.py).
     """
 
     method: str
@@ -50,10 +60,7 @@ class Route:
     errors: tuple[type[HoldfastError], ...] = ()
 
 
-_BOOKING = (errors.NotFound,)
-# A request that an operator may send again, and one that also says which version it is meant for.
-_KEYED = (errors.IdempotencyKeyReused,)
-_VERSIONED = (*_KEYED, errors.PreconditionFailed, errors.MalformedRequest)
+_EVENT = (errors.EventNotFound,)
 # Of a booking that has ended.
 _ENDED = (*KINDS.values(), errors.BookingCancelled)
 _CREATE = (
@@ -68,7 +75,6 @@ _CREATE = (
     errors.SalesNotStarted,
     errors.SalesEnded,
     *_ENDED,
-    errors.IdempotencyKeyReused,
 )
 
 GUESTS = Route(
@@ -79,82 +85,81 @@ GUESTS = Route(
 ROUTES = (
     Route(
         "GET", "/events", views.list_events, "List events by their start", "events",
-        mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.EventPage},
+        mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.page_of(Event)},
     ),
     Route(
         "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
-        mailboxes=READS, etag=True, answers={200: Event}, errors=(errors.EventNotFound, errors.NotFound),
+        mailboxes=READS, etag=True, answers={200: Event}, errors=_EVENT,
     ),
     Route(
         "POST", "/bookings", waiting.create_booking, "Book seats", "bookings", Who.BEARER,
         mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"),
-        answers={201: Booking, 200: Booking, 202: (Booking, schemas.QueuedBooking)}, errors=_CREATE,
+        answers={201: Booking, 200: Booking, 202: Booking | schemas.QueuedBooking}, errors=_CREATE,
     ),
     Route(
         "GET", "/bookings", views.list_bookings, "List one's own bookings, newest first", "bookings", Who.BEARER,
-        mailboxes=READS, query=requests.BookingsQuery, answers={200: schemas.BookingPage},
+        mailboxes=READS, query=requests.BookingsQuery, answers={200: schemas.page_of(Booking)},
     ),
     Route(
         "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Who.BEARER,
-        mailboxes=READS, etag=True, answers={200: Booking}, errors=_BOOKING,
+        mailboxes=READS, etag=True, answers={200: Booking},
     ),
     Route(
         "GET", "/bookings/{id}/history", views.get_history, "Read what happened to a booking", "bookings",
-        Who.BEARER, mailboxes=READS, answers={200: schemas.TransitionPage}, errors=_BOOKING,
+        Who.BEARER, mailboxes=READS, answers={200: schemas.page_of(Transition)},
     ),
     Route(
         "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Who.BEARER,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
-        answers={200: Booking, 202: Booking}, errors=(*_BOOKING, *_VERSIONED, errors.CancellationClosed),
+        answers={200: Booking, 202: Booking}, errors=(errors.CancellationClosed,),
     ),
     Route(
         "POST", "/payment/create-intent", waiting.create_payment_intent, "Get what Stripe.js needs to pay",
         "bookings", Who.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
         answers={200: schemas.PaymentIntent},
-        errors=(*_BOOKING, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
+        errors=(errors.NotFound, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
-        Who.OPERATOR, mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.OperatorsEventPage},
+        Who.OPERATOR, mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.page_of(OperatorsEvent)},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event, what is held and sold of it, and how far its calling off has come", "admin", Who.OPERATOR,
-        mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=(errors.EventNotFound, errors.NotFound),
+        mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,
         mailboxes=WRITES, body=schemas.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
-        errors=(*_KEYED, errors.Conflict),
+        errors=(errors.Conflict,),
     ),
     Route(
         "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Who.OPERATOR,
         mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event},
         errors=(
-            errors.EventNotFound, errors.NotFound, errors.TicketTypeNotFound, errors.TicketTypesOverLimit,
-            errors.CapacityBelowSold, errors.Conflict, *_VERSIONED,
+            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypesOverLimit, errors.CapacityBelowSold,
+            errors.Conflict,
         ),
     ),
     Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Call an event off", "admin", Who.OPERATOR,
-        mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event},
-        errors=(errors.EventNotFound, errors.NotFound, *_VERSIONED),
+        mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event}, errors=_EVENT,
     ),
     Route(
         "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Try all failed refunds of an event again",
         "admin", Who.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
-        answers={202: RefundRetry}, errors=(errors.EventNotFound, errors.NotFound, *_VERSIONED),
+        answers={202: RefundRetry}, errors=_EVENT,
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,
-        mailboxes=READS, query=requests.AdminBookingsQuery, answers={200: schemas.BookingPage},
+        mailboxes=READS, query=requests.AdminBookingsQuery, answers={200: schemas.page_of(Booking)},
     ),
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
-        errors=(*_BOOKING, *_VERSIONED, errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+        errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
 )  # fmt: skip
 
@@ -168,7 +173,7 @@ PAGES = (
     Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
     Route(
         "GET", "/assets/{name}", docs.asset, "What the page is made of", "operations",
-        answers={200: "text/css"}, errors=(errors.NotFound,),
+        answers={200: "text/css"},
     ),
 )  # fmt: skip
 
@@ -191,9 +196,34 @@ def table(settings: GatewaySettings) -> tuple[Route, ...]:
     return (*((GUESTS,) if settings.guests else ()), *ROUTES, WEBSOCKET, *PAGES)
 
 
+def guarded(route: Route) -> Handler:
+    """The route's view, reached only by those who may, as often as they may, when there is room for its work."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        app = request.app
+        limiter = app[RATE_LIMITER]
+        address = client_address(request, app[SETTINGS].trusted_proxies) if limiter.limits else ""
+        if route.who is Who.ANYONE:
+            limiter.take(address)
+        else:
+            try:
+                identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
+            except Unauthorized:
+                limiter.take(address)  # no subject that could be bounded
+                raise
+            limiter.charge(identity, address)
+            if route.who is Who.OPERATOR and not identity.operator:
+                raise Forbidden("Only operators may do this")
+        if route.mailboxes:
+            app[LOAD_SHEDDER].check(route.mailboxes)
+        return await route.view(request)
+
+    return handle
+
+
 def register(app: web.Application, routes: tuple[Route, ...]) -> None:
     for route in routes:
-        handler = guarded(route.view, route.who, route.mailboxes)
+        handler = guarded(route)
         if route.method == "GET":
             app.router.add_get(route.path, handler, allow_head=route is not WEBSOCKET)
         else:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.messages import ItemRequest
 from common.contracts.resources import (
     Amount,
-    Booking,
     Currency,
     Event,
     Exponent,
-    OperatorsEvent,
     Page,
     Resource,
-    Transition,
 )
 from common.contracts.statuses import PaymentMethods
 from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time, TimeZone
@@ -56,11 +55,8 @@ class NewBooking(Body):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": ["items"], "properties": {"items": {"type": "array"}, "quantity": {"type": "null"}}},
-                {
-                    "required": ["quantity"],
-                    "properties": {"quantity": {"type": "integer"}, "items": {"type": "null"}},
-                },
+                {"required": [one], "properties": {one: {"type": kind}, other: {"type": "null"}}}
+                for one, kind, other in (("items", "array", "quantity"), ("quantity", "integer", "items"))
             ]
         }
     )
@@ -115,67 +111,48 @@ class NewEvent(Body):
     ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
 
 
-# Of an event: what may be null.
-NULLABLE = frozenset({"cancel_until", "sales_start", "sales_end", "slow_payments_until"})
+def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
+    """A field that may be left out, which is not the same as null: `model_fields_set` says which were sent."""
+    return Field(default_factory=factory, **about)
 
 
-def _left_out(schema: dict[str, Any]) -> None:
-    """What is not sent has no value at all, and null is one only where it means something."""
-    for name, value in schema["properties"].items():
-        del value["default"]
-        if name not in NULLABLE and "anyOf" in value:
-            value.update(value.pop("anyOf")[0])
-
-
-class Patch(Body):
-    """What is sent changes, the rest stays."""
-
-    model_config = ConfigDict(json_schema_extra=_left_out)
-
-    @model_validator(mode="after")
-    def _null_where_it_means_something(self) -> Self:
-        for field in self.model_fields_set - NULLABLE:
-            if getattr(self, field) is None:
-                raise ValueError(f"{field} cannot be null")
-        return self
-
-
-class TicketTypePatch(Patch):
+class TicketTypePatch(Body):
     """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
 
-    id: Id | None = None
-    name: Label | None = None
-    unit_amount: Amount | None = None
-    capacity: Capacity | None = None
+    id: Id = left_out()
+    name: Label = left_out()
+    unit_amount: Amount = left_out()
+    capacity: Capacity = left_out()
 
     @model_validator(mode="after")
     def _whole_when_new(self) -> Self:
-        if self.id is None and None in (self.name, self.unit_amount, self.capacity):
+        needed = {"name", "unit_amount", "capacity"}
+        if "id" not in self.model_fields_set and not needed <= self.model_fields_set:
             raise ValueError("a new ticket type needs name, unit_amount and capacity")
         return self
 
 
-class EventPatch(Patch):
+class EventPatch(Body):
     """What is sent changes, the rest stays. A `sales_end` that was not set follows a moved start; a date that was
     set and does not fit the new start is refused, unless another is sent along."""
 
-    name: Label | None = None
-    starts_at: Time | None = Field(default=None, description="When it is another than before: in the future")
-    time_zone: TimeZone | None = None
-    on_sale: bool | None = None
-    sales_start: Time | None = Field(default=None, description="null: at once")
-    sales_end: Time | None = Field(default=None, description=SALES_END)
-    sell_after_start: bool | None = Field(default=None, description=SELL_AFTER_START)
-    max_per_booking: Quantity | None = None
-    cancel_until: Time | None = Field(default=None, description="null: customers may not cancel")
-    cancel_after_start: bool | None = Field(default=None, description=CANCEL_AFTER_START)
-    payment_methods: Methods | None = Field(default=None, description="Of later bookings")
-    slow_payments_until: Time | None = Field(default=None, description="null: three weeks before the start")
-    ticket_types: tuple[TicketTypePatch, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
+    name: Label = left_out()
+    starts_at: Time = left_out(description="When it is another than before: in the future")
+    time_zone: TimeZone = left_out()
+    on_sale: bool = left_out()
+    sales_start: Time | None = left_out(description="null: at once")
+    sales_end: Time | None = left_out(description=SALES_END)
+    sell_after_start: bool = left_out(description=SELL_AFTER_START)
+    max_per_booking: Quantity = left_out()
+    cancel_until: Time | None = left_out(description="null: customers may not cancel")
+    cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
+    payment_methods: Methods = left_out(description="Of later bookings")
+    slow_payments_until: Time | None = left_out(description="null: three weeks before the start")
+    ticket_types: tuple[TicketTypePatch, ...] = left_out(tuple, max_length=TICKET_TYPES_MAX)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        ids = [ticket_type.id for ticket_type in self.ticket_types if ticket_type.id is not None]
+        ids = [ticket_type.id for ticket_type in self.ticket_types if "id" in ticket_type.model_fields_set]
         if len(set(ids)) < len(ids):
             raise ValueError("each ticket type may be named once")
         return self
@@ -226,20 +203,10 @@ class GuestToken(Resource):
     expires_at: datetime
 
 
-class BookingPage(Page[Booking]):
-    pass
-
-
-class EventPage(Page[Event]):
-    pass
-
-
-class OperatorsEventPage(Page[OperatorsEvent]):
-    pass
-
-
-class TransitionPage(Page[Transition]):
-    pass
+@cache
+def page_of(kind: type[Resource]) -> type[Resource]:
+    """A list of `kind`, under a name of its own in the OpenAPI document."""
+    return create_model(f"{kind.__name__}Page", __base__=Page[kind])  # type: ignore[valid-type]
 
 
 class FieldError(Resource):
@@ -277,7 +244,10 @@ class Auth(Body):
     token: str
 
 
-class _Target(Body):
+class Subscription(Body):
+    """To a booking or to an event."""
+
+    type: Literal["subscribe", "unsubscribe"]
     booking_id: Id | None = None
     event_id: Id | None = None
 
@@ -288,12 +258,4 @@ class _Target(Body):
         return self
 
 
-class Subscribe(_Target):
-    type: Literal["subscribe"]
-
-
-class Unsubscribe(_Target):
-    type: Literal["unsubscribe"]
-
-
-ClientMessage = Annotated[Auth | Subscribe | Unsubscribe, Field(discriminator="type")]
+ClientMessage = Annotated[Auth | Subscription, Field(discriminator="type")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,17 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
-from common.messaging.requests import Requests
 from common.runtime.outages import Away
 from common.runtime.web import TRACEPARENT
-from gateway.auth import Authenticator, Identity
+from gateway.auth import AUTHENTICATOR, Identity
 from gateway.bookings import BookingView, Json, redacted
-from gateway.hub import Hub, VersionedFrame, booking_topic, event_topic, owner_topic
-from gateway.keys import AUTHENTICATOR, HUB, SESSIONS, SETTINGS
-from gateway.limits import LoadShedder, RateLimiter, SubjectSlots, client_address
-from gateway.queue import QueuePositions
-from gateway.schemas import Auth, ClientMessage, Subscribe, Unsubscribe
-from gateway.settings import GatewaySettings
+from gateway.hub import HUB, VersionedFrame, booking_topic, event_topic, owner_topic
+from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, SNAPSHOT_SLOTS, client_address
+from gateway.queue import QUEUE_POSITIONS
+from gateway.schemas import Auth, ClientMessage, Subscription
+from gateway.settings import SETTINGS
+from gateway.waiting import REQUESTS
 from gateway.websocket import Close, Socket, Topic, state_frame, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
@@ -33,37 +31,26 @@ SNAPSHOT_TRIES = 5
 # Of MAILBOX_LIMIT, what sockets may fill with their questions: the rest is for requests.
 SOCKETS_SHARE = 0.5
 
-CLIENT_MESSAGE: TypeAdapter[Auth | Subscribe | Unsubscribe] = TypeAdapter(ClientMessage)
+CLIENT_MESSAGE: TypeAdapter[Auth | Subscription] = TypeAdapter(ClientMessage)
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class SessionContext:
-    """What all sockets of a process share."""
-
-    settings: GatewaySettings
-    hub: Hub
-    requests: Requests
-    authenticator: Authenticator
-    rate_limiter: RateLimiter
-    load_shedder: LoadShedder
-    snapshot_slots: SubjectSlots
-    queue: QueuePositions
 
 
 class Session:
     """What one socket is allowed and has asked for."""
 
-    __slots__ = ("_address", "_context", "_identity", "_socket", "_subscriptions", "_traceparent")
+    __slots__ = ("_address", "_app", "_hub", "_identity", "_socket", "_subscriptions", "_traceparent")
 
-    def __init__(self, context: SessionContext, socket: Socket, traceparent: str, address: str) -> None:
+    # Since it was admitted.
+    _identity: Identity
+
+    def __init__(self, app: web.Application, socket: Socket, traceparent: str, address: str) -> None:
         """`address`: the client's, for the limit that guests of one address share."""
-        self._context = context
+        self._app = app
+        self._hub = app[HUB]
         self._socket = socket
         self._traceparent = traceparent
         self._address = address
-        self._identity: Identity | None = None
         self._subscriptions: set[Topic] = set()
 
     async def run(self, identity: Identity | None) -> None:
@@ -73,17 +60,17 @@ class Session:
             wrong = 0
             while (message := await self._socket.receive()) is not None:
                 if message.type is WSMsgType.BINARY:
-                    self._context.hub.close(self._socket, Close.UNSUPPORTED_DATA)
+                    self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
                 elif not self._socket.closing:
                     wrong = 0 if await self._take(message.data) else wrong + 1
                     if wrong > WRONG_MAX:
-                        self._context.hub.close(self._socket, Close.POLICY_VIOLATION)
+                        self._hub.close(self._socket, Close.POLICY_VIOLATION)
         except WebSocketError as error:
-            self._context.hub.close(self._socket, Close(error.code))
+            self._hub.close(self._socket, Close(error.code))
         except Exception:
             log.exception("socket failed")
         finally:
-            self._context.hub.remove(self._socket)
+            self._hub.remove(self._socket)
 
     # --- who it is ----------------------------------------------------------------------------------------
 
@@ -92,31 +79,30 @@ class Session:
         try:
             identity = identity or await self._first_message()
         except (Unavailable, Away):
-            self._context.hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
+            self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
-            self._context.hub.close(self._socket, Close.UNAUTHORIZED)
+            self._hub.close(self._socket, Close.UNAUTHORIZED)
         else:
             self._identify(identity)
-            self._context.hub.subscribe(self._socket, owner_topic(identity.subject))
+            self._hub.subscribe(self._socket, owner_topic(identity.subject))
 
     async def _first_message(self) -> Identity:
         """The identity of the first message's token. Raises TimeoutError, ValidationError or Unauthorized."""
-        async with asyncio.timeout(self._context.settings.ws_auth_seconds):
+        async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
             message = await self._socket.receive()
         if message is None or message.type is not WSMsgType.TEXT:
             raise Unauthorized
         first = CLIENT_MESSAGE.validate_json(message.data)
         if not isinstance(first, Auth):
             raise Unauthorized
-        return await self._context.authenticator.identify(first.token)
+        return await self._app[AUTHENTICATOR].identify(first.token)
 
     def _identify(self, identity: Identity) -> None:
         self._identity = identity
         self._socket.expires_at = identity.expires_at
 
     async def _renew(self, token: str) -> None:
-        assert self._identity is not None
-        identity = await self._context.authenticator.identify(token)
+        identity = await self._app[AUTHENTICATOR].identify(token)
         if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
             raise Forbidden("A socket stays with its subject and scope: open another")
         self._identify(identity)
@@ -127,8 +113,7 @@ class Session:
         """Do what the message says; False when it was refused, of which the client is told."""
         about: dict[str, str] = {}
         try:
-            assert self._identity is not None
-            self._context.rate_limiter.charge(self._identity, self._address)
+            self._app[RATE_LIMITER].charge(self._identity, self._address)
             try:
                 message = CLIENT_MESSAGE.validate_json(text)
             except ValidationError as error:
@@ -138,7 +123,7 @@ class Session:
                 await self._renew(message.token)
                 return True
             about = message.model_dump(mode="json", exclude_none=True, exclude={"type"})
-            if isinstance(message, Unsubscribe):
+            if message.type == "unsubscribe":
                 self._unsubscribe(message)
             else:
                 await self._subscribe(message)
@@ -148,77 +133,73 @@ class Session:
             return error.status in (404, 503)
         return True
 
-    def _unsubscribe(self, message: Unsubscribe) -> None:
+    def _unsubscribe(self, message: Subscription) -> None:
         target = self._topic(message)
         self._subscriptions.discard(target)
-        self._context.hub.unsubscribe(self._socket, target)
+        self._hub.unsubscribe(self._socket, target)
 
-    async def _subscribe(self, message: Subscribe) -> None:
+    async def _subscribe(self, message: Subscription) -> None:
         """Listen first, then answer with the present state: nothing falls in between."""
-        assert self._identity is not None
         target = self._topic(message)
         new = target not in self._subscriptions
-        if new and len(self._subscriptions) >= self._context.settings.ws_subscriptions_max:
-            raise InvalidRequest(
-                f"A socket has at most {self._context.settings.ws_subscriptions_max} subscriptions"
-            )
+        if new and len(self._subscriptions) >= self._app[SETTINGS].ws_subscriptions_max:
+            raise InvalidRequest(f"A socket has at most {self._app[SETTINGS].ws_subscriptions_max} subscriptions")
         # An owner hears of all their bookings anyway; an operator of any, without the client secret.
         if message.event_id is not None or self._identity.operator:
-            self._context.hub.subscribe(self._socket, target)
+            self._hub.subscribe(self._socket, target)
         self._subscriptions.add(target)
         try:
             # An owner's socket listens for all bookings of that owner.
-            await self._context.hub.listening(owner_topic(self._identity.subject), target)
+            await self._hub.listening(owner_topic(self._identity.subject), target)
             await self._snapshot(target, message)
         except HoldfastError:
             if new:
                 self._subscriptions.discard(target)
-                self._context.hub.unsubscribe(self._socket, target)
+                self._hub.unsubscribe(self._socket, target)
             raise
 
-    async def _snapshot(self, key: Topic, message: Subscribe) -> None:
+    async def _snapshot(self, key: Topic, message: Subscription) -> None:
         """Raises NotFound for what is not there, or not this client's to see."""
-        assert self._identity is not None
-        context, name = self._context, "event" if message.booking_id is None else "booking"
+        name = "event" if message.booking_id is None else "booking"
         for _ in range(SNAPSHOT_TRIES):
-            async with context.snapshot_slots.slot(self._identity.subject):
+            async with self._app[SNAPSHOT_SLOTS].slot(self._identity.subject):
                 # Half of the room is for requests, whatever sockets ask.
-                context.load_shedder.check((BOOKING_QUERIES,), SOCKETS_SHARE)
-                state = await self._state(message, self._identity)
+                self._app[LOAD_SHEDDER].check((BOOKING_QUERIES,), SOCKETS_SHARE)
+                state = await self._state(message)
             if state["version"] >= self._socket.last_seen(key):
                 snapshot = state_frame("snapshot", name, orjson.dumps(state))
-                context.hub.send(self._socket, VersionedFrame(snapshot, key, state["version"]))
+                self._hub.send(self._socket, VersionedFrame(snapshot, key, state["version"]))
                 if name == "booking" and not self._identity.operator:
                     # The owner hears of its position in the queue from now on.
-                    context.queue.hear(owner_topic(self._identity.subject), BookingView(state))
+                    self._app[QUEUE_POSITIONS].hear(owner_topic(self._identity.subject), BookingView(state))
                 return
             # A newer change went out while the answer was on its way: ask again.
         raise Unavailable("The state changes too fast, try again")
 
-    async def _state(self, message: Subscribe, identity: Identity) -> Json:
+    async def _state(self, message: Subscription) -> Json:
         """The booking or the event, as this client may see it."""
+        identity = self._identity
         question: GetBooking | GetEvent
         if message.booking_id is not None:
             question = GetBooking(booking_id=message.booking_id, owner=identity.owner)
         else:
             assert message.event_id is not None
             question = GetEvent(event_id=message.event_id, operator=identity.operator)
-        state: Json = await self._context.requests.ask(
+        state: Json = await self._app[REQUESTS].ask(
             question,
             message.booking_id or message.event_id,
-            timeout_s=self._context.settings.answer_seconds,
+            timeout_s=self._app[SETTINGS].answer_seconds,
             traceparent=self._traceparent,
         )
         return redacted(state) if identity.operator and message.booking_id is not None else state
 
-    def _topic(self, target: Subscribe | Unsubscribe) -> Topic:
-        assert self._identity is not None
+    def _topic(self, target: Subscription) -> Topic:
         if target.booking_id is not None:
             return booking_topic(str(target.booking_id))
         return event_topic(str(target.event_id), operators=self._identity.operator)
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._context.hub.send(self._socket, text_frame(orjson.dumps(message)))
+        self._hub.send(self._socket, text_frame(orjson.dumps(message)))
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -232,6 +213,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         address = client_address(request, app[SETTINGS].trusted_proxies)
         socket = app[HUB].add(request.transport)
         socket.take_over(request)
-        session = Session(app[SESSIONS], socket, request[TRACEPARENT], address)
+        session = Session(app, socket, request[TRACEPARENT], address)
         socket.reading = asyncio.create_task(session.run(identity), name="socket")
     return response

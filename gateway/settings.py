@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
+from aiohttp import web
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from common.runtime.settings import ActorSettings, CommaSeparated
 
@@ -12,13 +13,6 @@ from common.runtime.settings import ActorSettings, CommaSeparated
 SECRET_BYTES_MIN = 32
 SYMMETRIC = frozenset({"HS256"})
 ASYMMETRIC = frozenset({"RS256", "ES256"})
-WEB_ADDRESS: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
-
-
-def _web_address(url: str) -> str:
-    """`url`. Raises ValidationError for what is no address of the web."""
-    WEB_ADDRESS.validate_python(url)
-    return url
 
 
 class GatewaySettings(ActorSettings):
@@ -28,7 +22,7 @@ class GatewaySettings(ActorSettings):
 
     # Tokens: exactly one of the secret and the JWKS URL. The algorithms come from here, never from a token.
     auth_jwt_secret: SecretStr | None = None
-    auth_jwks_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    auth_jwks_url: HttpUrl | None = None
     auth_algorithms: CommaSeparated = ()
     auth_issuer: str = Field(default="holdfast", min_length=1)
     auth_audience: str = Field(default="holdfast", min_length=1)
@@ -114,3 +108,6 @@ class GatewaySettings(ActorSettings):
     @property
     def guests(self) -> bool:
         return self.auth_jwt_secret is not None and self.auth_guests is not False
+
+
+SETTINGS = web.AppKey("settings", GatewaySettings)

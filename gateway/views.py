@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import uuid5
+import hashlib
+from uuid import UUID, uuid5
 
-from aiohttp import web
+import orjson
+from aiohttp import hdrs, web
 
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
@@ -18,41 +19,36 @@ from common.contracts.messages import (
     GetHistory,
     ListBookings,
     ListEvents,
-    Message,
     NewTicketType,
+    OperatorRequest,
     RefundBooking,
     RetryRefunds,
     TicketTypeChange,
     UpdateEvent,
 )
+from common.contracts.resources import entity_tag
 from common.contracts.statuses import CancelReason
-from common.runtime.web import TRACEPARENT, json_response, read_body
+from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
-from gateway.auth import Identity, issue_guest
+from gateway.auth import IDENTITY, Identity, issue_guest
 from gateway.bookings import BookingView, Json, redacted
-from gateway.conditions import etag, if_match
-from gateway.keys import IDENTITY, REQUESTS, SETTINGS
-from gateway.operators import keyed_id, operator_request
 from gateway.requests import (
     AdminBookingsQuery,
     BookingsQuery,
     EventsQuery,
     encode_cursor,
+    idempotency_key,
+    if_match,
     path_id,
     query,
     read,
 )
 from gateway.schemas import EventPatch, NewEvent, NewRefund
+from gateway.settings import SETTINGS
+from gateway.waiting import ask
 
-
-async def ask(request: web.Request, message: Message, subject: object) -> Any:
-    """The answer to `message`, as JSON. Raises the error that it is answered with, Timeout or Unavailable."""
-    return await request.app[REQUESTS].ask(
-        message,
-        subject,
-        timeout_s=request.app[SETTINGS].answer_seconds,
-        traceparent=request[TRACEPARENT],
-    )
+# The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
+KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
 
 
 def page(answer: Json) -> web.Response:
@@ -66,35 +62,61 @@ async def create_guest(request: web.Request) -> web.Response:
     return json_response(guest.model_dump(mode="json"), status=201)
 
 
+# --- what makes an operator's request the same one again --------------------------------------------------
+
+
+def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
+    """What the booking process knows `request` by. `id` is the path's, `content` a JSON body that has been checked.
+    Raises InvalidRequest for a wrong Idempotency-Key.
+
+    Two bodies are the same content when they are the same JSON: neither spaces nor the order of members count.
+    """
+    resource = request.match_info.route.resource
+    assert resource is not None
+    path = resource.canonical.replace("{id}", str(id))
+    same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS) if content else b""
+    return OperatorRequest(
+        subject=request[IDENTITY].subject,
+        operation=f"{request.method} {path}",
+        key=idempotency_key(request),
+        content_hash=hashlib.sha256(same).hexdigest(),
+    )
+
+
+def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
+    """A new id; with an Idempotency-Key always the same one for this subject, key and `purpose`, which says the
+    operation. That a key means one content only is for the booking process to see to: it has the row."""
+    return uuid7() if by.key is None else uuid5(KEYED, f"{purpose}\0{by.subject}\0{by.key}")
+
+
 # --- events -----------------------------------------------------------------------------------------------
 
 
-async def list_events(request: web.Request) -> web.Response:
-    return await _list_events(request, query(request, EventsQuery), operator=False)
-
-
-async def get_event(request: web.Request) -> web.Response:
-    event_id = path_id(request)
-    return _event(await ask(request, GetEvent(event_id=event_id), event_id))
-
-
-async def admin_list_events(request: web.Request) -> web.Response:
-    return await _list_events(request, query(request, EventsQuery), operator=True)
-
-
-async def _list_events(request: web.Request, wanted: EventsQuery, *, operator: bool) -> web.Response:
+async def list_events(request: web.Request, *, operator: bool = False) -> web.Response:
+    wanted = query(request, EventsQuery)
     message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=operator, starts_from=wanted.starts_from)
     return page(await ask(request, message, "events"))
 
 
-async def admin_get_event(request: web.Request) -> web.Response:
+async def admin_list_events(request: web.Request) -> web.Response:
+    return await list_events(request, operator=True)
+
+
+async def get_event(request: web.Request, *, operator: bool = False) -> web.Response:
     event_id = path_id(request)
-    return _event(await ask(request, GetEvent(event_id=event_id, operator=True), event_id))
+    return _event(await ask(request, GetEvent(event_id=event_id, operator=operator), event_id))
+
+
+async def admin_get_event(request: web.Request) -> web.Response:
+    return await get_event(request, operator=True)
 
 
 def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
     """The ETag is of the event's terms: how many seats are left moves all the time."""
-    return json_response(answer, status=status, headers={**headers, **etag(answer.get("terms_version"))})
+    version = answer.get("terms_version")
+    if version is not None:  # None from a booking process of the release before
+        headers[hdrs.ETAG] = entity_tag(version)
+    return json_response(answer, status=status, headers=headers)
 
 
 async def create_event(request: web.Request) -> web.Response:
@@ -123,7 +145,7 @@ async def update_event(request: web.Request) -> web.Response:
         ticket_types=tuple(
             TicketTypeChange(
                 id=ticket_type.id or keyed_id(by, f"ticket type {number} of {event_id}"),
-                new=ticket_type.id is None,
+                new="id" not in ticket_type.model_fields_set,
                 **ticket_type.model_dump(exclude_unset=True, exclude={"id"}),
             )
             for number, ticket_type in enumerate(body.ticket_types)
@@ -154,14 +176,8 @@ async def retry_refunds(request: web.Request) -> web.Response:
 
 
 async def list_bookings(request: web.Request) -> web.Response:
-    wanted = query(request, BookingsQuery)
-    message = ListBookings(
-        owner=request[IDENTITY].subject,
-        status=wanted.status,
-        event_id=wanted.event_id,
-        before=wanted.cursor,
-        limit=wanted.limit,
-    )
+    wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
+    message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
     return page(await ask(request, message, "bookings"))
 
 
@@ -219,4 +235,4 @@ def _changed(identity: Identity, answer: Json) -> web.Response:
 def _booking(identity: Identity, answer: Json, status: int = 200) -> web.Response:
     """Operators see every booking; what it is paid with is its owner's alone."""
     shown = redacted(answer) if identity.operator else answer
-    return json_response(shown, status=status, headers=etag(answer["version"]))
+    return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

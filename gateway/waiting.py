@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -12,15 +13,17 @@ from aiohttp import web
 from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking, ItemRequest, RequestPayment
+from common.contracts.messages import CreateBooking, ItemRequest, Message, RequestPayment
 from common.messaging.registry import Registry
 from common.messaging.requests import Requests
 from common.runtime.web import TRACEPARENT, json_response
-from gateway.auth import Identity
+from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView
-from gateway.keys import BOOKING_SLOTS, IDENTITY, QUEUE_POSITIONS, REQUESTS, SETTINGS, WAITERS
+from gateway.limits import BOOKING_SLOTS
+from gateway.queue import QUEUE_POSITIONS
 from gateway.requests import Preference, idempotency_key, preference, read
 from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking
+from gateway.settings import SETTINGS
 
 # The seats' transaction is quick: also a client that asked not to wait gets the real booking if it exists by then.
 SEATS_SECONDS = 1.0
@@ -38,9 +41,9 @@ class Waiter:
         # Whether the booking actor has replied, and whether by this request there is a booking that was not before.
         self.replied = False
         self.created = True
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._news: asyncio.Future[None] | None = None
-        self._asking: list[asyncio.Task[None]] = []
+        self._asked: list[asyncio.Future[Any]] = []
 
     def hear(self, booking: BookingView) -> None:
         if self.booking is None or booking.version >= self.booking.version:
@@ -51,9 +54,9 @@ class Waiter:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> bool:
-        """Wait for `condition` up to `deadline`, in the loop's time; says whether it came true. Raises what the
-        request is refused with: a reused key always, any other error unless there is a booking."""
+    async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> None:
+        """Wait for `condition` up to `deadline`, in the loop's time. Raises what the request is refused with: a
+        reused key always, any other error unless there is a booking."""
         loop = asyncio.get_running_loop()
         while self._refusal is None and not condition(self) and loop.time() < deadline:
             self._news = loop.create_future()
@@ -64,38 +67,35 @@ class Waiter:
                 timer.cancel()
         if (refusal := self._refusal) is not None:
             raise refusal
-        return condition(self)
 
     @property
-    def _refusal(self) -> Exception | None:
+    def _refusal(self) -> BaseException | None:
         final = self.booking is None or isinstance(self._error, IdempotencyKeyReused)
         return self._error if final else None
 
-    def ask(self, requests: Requests, command: CreateBooking, deadline: float, traceparent: str) -> None:
+    def ask(self, requests: Requests, command: CreateBooking, traceparent: str) -> None:
         """Publish `command`, and go on: the reply is heard like news."""
-        timeout_s = deadline - asyncio.get_running_loop().time()
-        reply = requests.ask(command, command.booking_id, timeout_s=timeout_s, traceparent=traceparent)
-        hearing = self._hear_reply(reply, first=not self._asking)
-        self._asking.append(asyncio.create_task(hearing, name="create booking"))
+        reply = requests.ask(command, command.booking_id, traceparent=traceparent)
+        # That a repeat finds the booking there does not make the client's request a repeated one.
+        reply.add_done_callback(partial(self._hear_reply, first=not self._asked))
+        self._asked.append(reply)
 
-    async def _hear_reply(self, asked: Awaitable[Any], *, first: bool) -> None:
-        try:
-            reply = await asked
-        except Timeout:
-            return  # the request has the same deadline
-        except Exception as error:
+    def _hear_reply(self, reply: asyncio.Future[Any], *, first: bool) -> None:
+        if reply.cancelled():
+            return
+        if (error := reply.exception()) is not None:
             self._error = error
         else:
+            answer = reply.result()
             if first:
-                # That a repeat finds the booking there does not make the client's request a repeated one.
-                self.created = reply["created"]
-            self.hear(BookingView(reply["booking"]))
+                self.created = answer["created"]
+            self.hear(BookingView(answer["booking"]))
         self.replied = True
         self._wake()
 
     def close(self) -> None:
-        for task in self._asking:
-            task.cancel()
+        for reply in self._asked:
+            reply.cancel()
 
 
 def known(waiter: Waiter) -> bool:
@@ -139,6 +139,16 @@ class Waiters:
                 waiter.hear(booking)
 
 
+REQUESTS = web.AppKey("requests", Requests)
+WAITERS = web.AppKey("waiters", Waiters)
+
+
+async def ask(request: web.Request, message: Message, subject: object) -> Any:
+    """The answer to `message`, as JSON. Raises the error that it is answered with, Timeout or Unavailable."""
+    timeout_s = request.app[SETTINGS].answer_seconds
+    return await request.app[REQUESTS].ask(message, subject, timeout_s=timeout_s, traceparent=request[TRACEPARENT])
+
+
 # --- POST /bookings ---------------------------------------------------------------------------------------
 
 
@@ -151,14 +161,14 @@ async def create_booking(request: web.Request) -> web.Response:
     command = _command(identity, key, await read(request, NewBooking))
     now = asyncio.get_running_loop().time
     with app[WAITERS].waiter(str(command.booking_id), identity.subject) as waiter:
-        async with app[BOOKING_SLOTS].slot():
+        async with app[BOOKING_SLOTS]:
             payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
             first_by = min(now() + settings.republish_ms / 1000, seats_by)
-            waiter.ask(requests, command, seats_by, traceparent)
+            waiter.ask(requests, command, traceparent)
             await waiter.until(known, first_by)
         if waiter.booking is None and first_by < seats_by:
             # Redis may have lost it. Both are answered alike, and the first reply is still good.
-            waiter.ask(requests, command, seats_by, traceparent)
+            waiter.ask(requests, command, traceparent)
             await waiter.until(known, seats_by)
         await waiter.until(decided, payable_by)
         if waiter.booking is not None:
@@ -206,10 +216,7 @@ async def create_payment_intent(request: web.Request) -> web.Response:
     deadline = asyncio.get_running_loop().time() + wait_s
     message = RequestPayment(booking_id=body.booking_id, owner=owner, amount=body.amount, currency=body.currency)
     with app[WAITERS].waiter(str(body.booking_id), owner) as waiter:
-        reply = await app[REQUESTS].ask(
-            message, body.booking_id, timeout_s=settings.answer_seconds, traceparent=request[TRACEPARENT]
-        )
-        waiter.hear(BookingView(reply))
+        waiter.hear(BookingView(await ask(request, message, body.booking_id)))
         await waiter.until(decided, deadline)
     assert waiter.booking is not None
     return json_response(_intent(waiter.booking, app).model_dump(mode="json"))

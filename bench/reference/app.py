@@ -24,8 +24,7 @@ from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.web import new_app, read_body
-from gateway.auth import Authenticator
-from gateway.keys import AUTHENTICATOR
+from gateway.auth import AUTHENTICATOR, Authenticator
 from gateway.requests import idempotency_key, path_id, read
 from gateway.schemas import NewBooking, NewEvent
 from payment.models import Payment

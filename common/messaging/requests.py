@@ -10,7 +10,6 @@ import orjson
 import structlog
 
 from common.contracts.errors import Timeout, Unavailable, error_for
-from common.contracts.ids import uuid7
 from common.contracts.messages import Message
 from common.messaging.envelope import tell
 from common.messaging.publisher import Publisher
@@ -31,33 +30,45 @@ class Requests:
         # Questions that await their reply, by mailbox.
         self.awaited: Counter[str] = Counter()
 
-    async def ask(self, message: Message, subject: object, *, timeout_s: float, traceparent: str = "") -> Any:
-        """The reply's result.
+    def ask(
+        self, message: Message, subject: object, *, timeout_s: float | None = None, traceparent: str = ""
+    ) -> asyncio.Future[Any]:
+        """The reply's result; to cancel it is to give up.
 
         Raises the HoldfastError that the reply stands for, Timeout when none comes within `timeout_s` seconds
         (the work may still be done), Unavailable when the question cannot be sent, or not within that time.
         """
-        correlation = str(uuid7())
+        loop = asyncio.get_running_loop()
         question = tell(message, subject, traceparent=traceparent)
-        question = question._replace(replyto=self._inbox, correlationid=correlation)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked[correlation] = future
+        question = question._replace(replyto=self._inbox, correlationid=question.id)
+        commands, _ = self._publisher.commands([question])
+        reply = self._asked[question.id] = loop.create_future()
         self.awaited[question.stream] += 1
-        sent = False
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._publisher.publish([question])
-                sent = True
-                return await future
-        except TimeoutError:
-            if sent:
-                raise Timeout from None
-            raise Unavailable("The message bus cannot be reached") from None
-        except RedisAway as away:
-            raise Unavailable("The message bus cannot be reached") from away
-        finally:
-            del self._asked[correlation]
+
+        def give_up() -> None:
+            if not reply.done():
+                reply.set_exception(Timeout() if sent.done() else _unavailable())
+
+        def refuse(sent: asyncio.Future[None]) -> None:
+            if sent.cancelled():
+                reply.cancel()
+            elif (error := sent.exception()) is not None and not reply.done():
+                reply.set_exception(_unavailable() if isinstance(error, RedisAway) else error)
+
+        def forget(reply: asyncio.Future[Any]) -> None:
+            del self._asked[question.id]
             self.awaited[question.stream] -= 1
+            sent.cancel()
+            if timer is not None:
+                timer.cancel()
+            if not reply.cancelled():
+                reply.exception()  # retrieved, also where nobody waits for it any more
+
+        timer = None if timeout_s is None else loop.call_later(timeout_s, give_up)
+        sent = self._publisher.enqueue(commands)
+        sent.add_done_callback(refuse)
+        reply.add_done_callback(forget)
+        return reply
 
     def resolve(self, fields: Fields) -> None:
         """Hand a reply to its asker. Its `result` is JSON, which is passed on or read there."""
@@ -73,3 +84,7 @@ class Requests:
             future.set_exception(error_for(error, reply.get("detail", ""), reply.get("extra", {})))
         else:
             future.set_result(reply.get("result"))
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The message bus cannot be reached")

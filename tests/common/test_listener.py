@@ -67,8 +67,8 @@ async def question(stage: Stage) -> Delivery:
     return decode(BOOKING_QUERIES, entry)
 
 
-def ask(stage: Stage, timeout_s: float = 10) -> asyncio.Task[Any]:
-    return asyncio.create_task(stage.requests.ask(GetEvent(event_id=uuid4()), "event", timeout_s=timeout_s))
+def ask(stage: Stage, timeout_s: float = 10) -> asyncio.Future[Any]:
+    return stage.requests.ask(GetEvent(event_id=uuid4()), "event", timeout_s=timeout_s)
 
 
 async def test_everybody_hears_notifications(stage: Stage) -> None:

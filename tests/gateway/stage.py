@@ -27,7 +27,7 @@ from common.runtime.settings import ActorSettings, load
 from common.runtime.telemetry import Metrics
 from common.wiring import CLOCK
 from gateway.app import build_app
-from gateway.keys import LOAD_SHEDDER
+from gateway.limits import LOAD_SHEDDER
 from gateway.settings import GatewaySettings
 
 Client = TestClient[Any, Any]

@@ -17,9 +17,8 @@ from common.contracts.messages import CreateBooking, GetBooking, QueueMoved, Req
 from common.contracts.resources import Booking
 from gateway import queue
 from gateway.bookings import BookingView
-from gateway.hub import owner_topic
-from gateway.keys import HUB, QUEUE_POSITIONS
-from gateway.queue import QueueSample
+from gateway.hub import HUB, owner_topic
+from gateway.queue import QUEUE_POSITIONS, QueueSample
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, placed
 

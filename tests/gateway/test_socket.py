@@ -18,8 +18,7 @@ from common.contracts.messages import EventChanged, GetBooking, GetEvent
 from common.messaging import redis
 from common.runtime.outages import Away
 from gateway.auth import Authenticator
-from gateway.hub import VersionedFrame, owner_topic
-from gateway.keys import HUB
+from gateway.hub import HUB, VersionedFrame, owner_topic
 from gateway.websocket import text_frame
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway

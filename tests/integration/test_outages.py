@@ -29,8 +29,8 @@ from common.runtime.backoff import Backoff
 from common.runtime.health import HEALTH
 from common.runtime.outages import Away
 from common.runtime.supervisor import SUPERVISOR
-from gateway.keys import REQUESTS
 from gateway.settings import GatewaySettings
+from gateway.waiting import REQUESTS
 from ops.child import free_port
 from ops.redis import RedisServer, embedded_redis
 from payment.settings import PaymentSettings
