@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 import structlog
 
 from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved
-from gateway.bookings import BookingView, redacted
-from gateway.hub import Hub, VersionedFrame, booking_topic, event_topic, owner_topic
+from gateway.bookings import BookingView, Json, redacted
+from gateway.hub import Hub, booking_topic, event_topic, owner_topic
 from gateway.queue import QueuePositions
 from gateway.waiting import Waiters
 from gateway.websocket import state_frame
@@ -26,44 +25,36 @@ class Dispatcher:
         self._hub = hub
         self._waiters = waiters
         self._queue = queue
-        self._handlers: dict[type[Message], Callable[[bytes], None]] = {
-            BookingChanged: self._booking_changed,
-            EventChanged: self._event_changed,
-            QueueMoved: lambda data: queue.moved(QueueMoved.of_json(data)),
-        }
 
     def __call__(self, kind: type[Message], data: bytes) -> None:
         """`data`: the JSON of a `kind`."""
-        handler = self._handlers.get(kind)
         try:
-            if handler is not None:
-                handler(data)
+            if kind is BookingChanged:
+                self._booking_changed(**orjson.loads(data))
+            elif kind is EventChanged:
+                self._event_changed(**orjson.loads(data))
+            elif kind is QueueMoved:
+                self._queue.moved(QueueMoved.of_json(data))
         except (KeyError, TypeError, ValueError) as error:
             # Not the error's text: it may quote what is in the data.
             log.warning("undecodable", message=kind.__name__, error=type(error).__name__)
 
-    def _booking_changed(self, data: bytes) -> None:
-        news = orjson.loads(data)
-        owner, booking = news["owner"], BookingView(news["booking"])
-        self._waiters.hear(owner, booking)
-        key, topic = booking_topic(booking.id), owner_topic(owner)
+    def _booking_changed(self, owner: str, booking: Json, **_: Any) -> None:
+        news = BookingView(booking)
+        self._waiters.hear(owner, news)
+        key, topic = booking_topic(news.id), owner_topic(owner)
         if self._hub.has(topic):
-            self._hub.broadcast(
-                topic, VersionedFrame(state_frame("booking", "booking", booking.json), key, booking.version)
-            )
-        self._queue.hear(topic, booking)
+            self._hub.broadcast(topic, state_frame("booking", "booking", news.json, key, news.version))
+        self._queue.hear(topic, news)
         if self._hub.has(key):
-            json = orjson.dumps(redacted(booking.fields))
-            self._hub.broadcast(key, VersionedFrame(state_frame("booking", "booking", json), key, booking.version))
+            json = orjson.dumps(redacted(booking))
+            self._hub.broadcast(key, state_frame("booking", "booking", json, key, news.version))
 
-    def _event_changed(self, data: bytes) -> None:
-        news: dict[str, Any] = orjson.loads(data)
+    def _event_changed(self, event: Json, operators: Json | None = None, **_: Any) -> None:
         # A booking actor of an older release says nothing of what operators see.
-        for event, operators in ((news["event"], False), (news.get("operators") or news["event"], True)):
-            topic = event_topic(event["id"], operators=operators)
+        for seen, by_operators in ((event, False), (operators or event, True)):
+            topic = event_topic(event["id"], operators=by_operators)
             if self._hub.has(topic):
                 # An event's version may count its descriptions while its availability moves on.
-                json = orjson.dumps(event)
-                self._hub.broadcast(
-                    topic, VersionedFrame(state_frame("event", "event", json), topic, event["version"], True)
-                )
+                json, version = orjson.dumps(seen), seen["version"]
+                self._hub.broadcast(topic, state_frame("event", "event", json, topic, version, repeats=True))

@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import NamedTuple
 
 import structlog
 from aiohttp import web
@@ -21,7 +20,7 @@ from common.contracts.errors import Unavailable
 from common.messaging.registry import Registry
 from common.runtime.outages import Away
 from gateway.settings import GatewaySettings
-from gateway.websocket import CLOSE_SECONDS, Close, Socket, Topic
+from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket, Topic
 
 # Over how long sockets are closed that have to come back: at the least, how many of them a second, and at the most.
 RENEW_SECONDS = 2.0
@@ -31,17 +30,6 @@ RENEW_MAX_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 
 log = structlog.get_logger()
-
-CLOSE_MEANINGS = {
-    Close.GOING_AWAY: "This process stops: connect again, and reach another",
-    Close.PROTOCOL_ERROR: "A frame is not as RFC 6455 has it",
-    Close.UNSUPPORTED_DATA: "Only text messages are understood",
-    Close.INVALID_TEXT: "A text message that is not UTF-8",
-    Close.POLICY_VIOLATION: "Too many messages in a row that are not valid",
-    Close.MESSAGE_TOO_BIG: "The message is too long",
-    Close.TRY_AGAIN_LATER: "Changes may have been missed: connect again and subscribe, snapshots bring up to date",
-    Close.UNAUTHORIZED: "No valid token came in time, or the token has expired",
-}
 
 
 def owner_topic(owner: str) -> Topic:
@@ -62,18 +50,6 @@ def published_as(topic: Topic) -> str:
     """The topic under which its news is published, see common/messaging/registry.py."""
     kind, id = topic
     return f"{'event' if kind == 'operators event' else kind}:{id}"
-
-
-class VersionedFrame(NamedTuple):
-    """The state of the thing `key` at `version`, ready to be written.
-
-    `repeats`: whether another state of the same version may follow (its version counts something else).
-    """
-
-    frame: bytes
-    key: Topic
-    version: int
-    repeats: bool = False
 
 
 class Hub:
@@ -151,21 +127,16 @@ class Hub:
         """Whether anybody listens: a frame that nobody gets need not be built."""
         return topic in self._topics
 
-    def broadcast(self, topic: Topic, frame: VersionedFrame | bytes) -> None:
-        """Send `frame` to all who listen to `topic`; a versioned one only above the one sent before."""
+    def broadcast(self, topic: Topic, frame: Frame) -> None:
+        """Send `frame` to all who listen to `topic` and have not seen its version."""
         for socket in tuple(self._topics.get(topic, ())):
-            if isinstance(frame, VersionedFrame):
-                seen = socket.last_seen(frame.key)
-                if frame.version < seen or (frame.version == seen and not frame.repeats):
-                    continue
-            self.send(socket, frame)
+            if socket.wants(frame):
+                self.send(socket, frame)
 
-    def send(self, socket: Socket, frame: VersionedFrame | bytes) -> None:
-        """Send to one socket, and remember the version; a socket that does not keep up is closed."""
-        if not socket.send(frame.frame if isinstance(frame, VersionedFrame) else frame):
+    def send(self, socket: Socket, frame: Frame) -> None:
+        """Send to one socket; one that does not keep up is closed."""
+        if not socket.send(frame):
             self.close(socket, Close.TRY_AGAIN_LATER)
-        elif isinstance(frame, VersionedFrame):
-            socket.remember(frame.key, frame.version)
 
     def close(self, socket: Socket, code: Close, reason: str = "") -> None:
         """Close `socket`; it gets nothing more."""
@@ -173,7 +144,7 @@ class Hub:
             return
         self._closed.labels(int(code)).inc()
         self._silence(socket)
-        socket.close(code, reason or CLOSE_MEANINGS[code])
+        socket.close(code, reason or code.meaning)
 
     def _silence(self, socket: Socket) -> None:
         for topic in tuple(socket.topics):

@@ -11,9 +11,9 @@ from pydantic.json_schema import JsonSchemaMode
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
-from gateway.hub import CLOSE_MEANINGS
 from gateway.routes import Answer, Route, Who
 from gateway.schemas import Auth, Problem, Subscription
+from gateway.websocket import Close
 
 # What a client has just made, by its id in the answer.
 ID = "$response.body#/id"
@@ -120,7 +120,7 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str
         "responses": _responses(route, routes, refs),
     }
     if route.tag == "live":
-        closes = "\n".join(f"- {int(code)}: {meaning}" for code, meaning in CLOSE_MEANINGS.items())
+        closes = "\n".join(f"- {int(code)}: {code.meaning}" for code in Close)
         operation["description"] = ABOUT_WEBSOCKET + closes
     if parameters := _parameters(route, query):
         operation["parameters"] = parameters

@@ -19,7 +19,7 @@ from aiohttp import web
 from common.contracts.messages import QueueMoved
 from gateway.bookings import BookingView
 from gateway.hub import Hub
-from gateway.websocket import Topic, text_frame
+from gateway.websocket import Frame, Topic, text_frame
 
 # Bookings that are followed; past it the ones longest not looked at are forgotten.
 FOLLOWED_MAX = 100_000
@@ -140,7 +140,7 @@ class QueuePositions:
             return False
         followed.position = position
         message = {"type": "queue", "booking_id": id, "queue_position": position}
-        self._hub.broadcast(followed.topic, text_frame(orjson.dumps(message)))
+        self._hub.broadcast(followed.topic, Frame(text_frame(orjson.dumps(message))))
         return True
 
 

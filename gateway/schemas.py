@@ -43,8 +43,10 @@ CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_u
 # --- requests ---------------------------------------------------------------------------------------------
 
 
-class NewBookingItem(Body):
-    ticket_type_id: Id
+class NewBookingItem(ItemRequest):
+    model_config = Body.model_config
+
+    ticket_type_id: Id  # type: ignore[assignment]
     quantity: Quantity
 
 

@@ -16,13 +16,13 @@ from common.runtime.outages import Away
 from common.runtime.web import TRACEPARENT
 from gateway.auth import AUTHENTICATOR, Identity
 from gateway.bookings import BookingView, Json, redacted
-from gateway.hub import HUB, VersionedFrame, booking_topic, event_topic, owner_topic
+from gateway.hub import HUB, booking_topic, event_topic, owner_topic
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, SNAPSHOT_SLOTS, client_address
 from gateway.queue import QUEUE_POSITIONS
 from gateway.schemas import Auth, ClientMessage, Subscription
 from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
-from gateway.websocket import Close, Socket, Topic, state_frame, text_frame, upgrade
+from gateway.websocket import Close, Frame, Socket, Topic, state_frame, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
@@ -92,10 +92,7 @@ class Session:
             message = await self._socket.receive()
         if message is None or message.type is not WSMsgType.TEXT:
             raise Unauthorized
-        first = CLIENT_MESSAGE.validate_json(message.data)
-        if not isinstance(first, Auth):
-            raise Unauthorized
-        return await self._app[AUTHENTICATOR].identify(first.token)
+        return await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
 
     def _identify(self, identity: Identity) -> None:
         self._identity = identity
@@ -167,8 +164,8 @@ class Session:
                 self._app[LOAD_SHEDDER].check((BOOKING_QUERIES,), SOCKETS_SHARE)
                 state = await self._state(message)
             if state["version"] >= self._socket.last_seen(key):
-                snapshot = state_frame("snapshot", name, orjson.dumps(state))
-                self._hub.send(self._socket, VersionedFrame(snapshot, key, state["version"]))
+                json = orjson.dumps(state)
+                self._hub.send(self._socket, state_frame("snapshot", name, json, key, state["version"]))
                 if name == "booking" and not self._identity.operator:
                     # The owner hears of its position in the queue from now on.
                     self._app[QUEUE_POSITIONS].hear(owner_topic(self._identity.subject), BookingView(state))
@@ -199,7 +196,7 @@ class Session:
         return event_topic(str(target.event_id), operators=self._identity.operator)
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._hub.send(self._socket, text_frame(orjson.dumps(message)))
+        self._hub.send(self._socket, Frame(text_frame(orjson.dumps(message))))
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:

@@ -179,14 +179,9 @@ async def create_booking(request: web.Request) -> web.Response:
 
 
 def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
-    item = ItemRequest.model_construct  # `body` has been checked already
-    if body.quantity is not None:
-        items: tuple[ItemRequest, ...] = (item(quantity=body.quantity),)
-    else:
-        items = tuple(item(ticket_type_id=each.ticket_type_id, quantity=each.quantity) for each in body.items or ())
-    return CreateBooking(
-        booking_id=booking_id(identity.subject, key), owner=identity.subject, event_id=body.event_id, items=items
-    )
+    items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items
+    id = booking_id(identity.subject, key)
+    return CreateBooking(booking_id=id, owner=identity.subject, event_id=body.event_id, items=items or ())
 
 
 def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefer: Preference) -> web.Response:

@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from enum import IntEnum
 from hashlib import sha1
 from socket import SO_SNDBUF, SOL_SOCKET
-from typing import cast
+from typing import NamedTuple, Self, cast
 
 from aiohttp import EofStream, WSMessage, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader writes to; exported nowhere
@@ -41,18 +41,38 @@ PING_FRAME = b"\x89\x00"
 class Close(IntEnum):
     """Why a socket was closed, as the client sees it: RFC 6455, section 7.4, and 4401 of our own."""
 
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    INVALID_TEXT = 1007
-    POLICY_VIOLATION = 1008
-    MESSAGE_TOO_BIG = 1009
-    TRY_AGAIN_LATER = 1013
-    UNAUTHORIZED = 4401
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        close = int.__new__(cls, code)
+        close._value_, close.meaning = code, meaning
+        return close
+
+    GOING_AWAY = 1001, "This process stops: connect again, and reach another"
+    PROTOCOL_ERROR = 1002, "A frame is not as RFC 6455 has it"
+    UNSUPPORTED_DATA = 1003, "Only text messages are understood"
+    INVALID_TEXT = 1007, "A text message that is not UTF-8"
+    POLICY_VIOLATION = 1008, "Too many messages in a row that are not valid"
+    MESSAGE_TOO_BIG = 1009, "The message is too long"
+    TRY_AGAIN_LATER = (
+        1013,
+        "Changes may have been missed: connect again and subscribe, snapshots bring up to date",
+    )
+    UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
 
 
 # What can be listened to; a tuple costs less to make for each change than a string.
 Topic = tuple[str, Hashable]
+
+
+class Frame(NamedTuple):
+    """Ready to be written. It may show the state of the thing `key` at `version`: `repeats` says whether another
+    state of the same version may follow (its version counts something else)."""
+
+    data: bytes
+    key: Topic | None = None
+    version: int = 0
+    repeats: bool = False
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
@@ -71,9 +91,10 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def state_frame(type: str, name: str, json: bytes) -> bytes:
+def state_frame(type: str, name: str, json: bytes, key: Topic, version: int, *, repeats: bool = False) -> Frame:
     """The message that shows a client the state of what `name` says."""
-    return text_frame(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
+    data = text_frame(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
+    return Frame(data, key, version, repeats)
 
 
 async def upgrade(request: web.Request) -> web.StreamResponse:
@@ -170,24 +191,27 @@ class Socket(BaseProtocol):
     def _writable(self) -> bool:
         return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= self._queue_max
 
-    def send(self, frame: bytes) -> bool:
-        """Write `frame`; False when the client does not keep up, or is gone."""
+    def send(self, frame: Frame) -> bool:
+        """Write `frame`, and remember its version; False when the client does not keep up, or is gone."""
         if self.closing or not self._writable:
             return False
-        self._transport.write(frame)
+        self._transport.write(frame.data)
+        if frame.key is not None:
+            self._seen = self._seen or OrderedDict()
+            self._seen[frame.key] = frame.version
+            self._seen.move_to_end(frame.key)
+            if len(self._seen) > SEEN_MAX:
+                self._seen.popitem(last=False)
         return True
 
-    def last_seen(self, key: Topic) -> int:
+    def last_seen(self, key: Topic | None) -> int:
         """The newest version of `key` that this socket was sent; -1 before the first."""
-        return -1 if self._seen is None else self._seen.get(key, -1)
+        return -1 if key is None or self._seen is None else self._seen.get(key, -1)
 
-    def remember(self, key: Topic, version: int) -> None:
-        if self._seen is None:
-            self._seen = OrderedDict()
-        self._seen[key] = version
-        self._seen.move_to_end(key)
-        if len(self._seen) > SEEN_MAX:
-            self._seen.popitem(last=False)
+    def wants(self, frame: Frame) -> bool:
+        """Whether `frame` is news after what this socket was sent."""
+        seen = self.last_seen(frame.key)
+        return frame.version > seen or (frame.version == seen and frame.repeats)
 
     def look(self, ping_s: float) -> None:
         """Ping the client when nothing came from it for `ping_s` seconds; end the connection if no answer comes."""

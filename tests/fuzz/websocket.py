@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.contracts.errors import ERRORS
 from common.contracts.resources import Booking, Event, OperatorsEvent
-from gateway.hub import CLOSE_MEANINGS
+from gateway.websocket import Close
 from tests.acceptance.client import Json
 from tests.fuzz.examples import JSON, Progress, tried
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawSocket
@@ -184,7 +184,7 @@ async def _hear(socket: RawSocket, readers: list[Caller], steps: Steps, tally: T
             break
         if frame.opcode == CLOSE:
             code = int.from_bytes(frame.payload[:2], "big")
-            assert closed_by_us or code in CLOSE_MEANINGS, f"close code {code} is not documented"
+            assert closed_by_us or code in set(Close), f"close code {code} is not documented"
             heard.append(f"closed {code}")
             break
         if frame.opcode == TEXT:

@@ -18,8 +18,8 @@ from common.contracts.messages import EventChanged, GetBooking, GetEvent
 from common.messaging import redis
 from common.runtime.outages import Away
 from gateway.auth import Authenticator
-from gateway.hub import HUB, VersionedFrame, owner_topic
-from gateway.websocket import text_frame
+from gateway.hub import HUB, owner_topic
+from gateway.websocket import Frame, text_frame
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
@@ -406,7 +406,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
     while hub.has(owner_topic("alice")):
         version += 1
         assert version < 2000, "never closed"
-        hub.broadcast(owner_topic("alice"), VersionedFrame(frame, ("booking", "k"), version))
+        hub.broadcast(owner_topic("alice"), Frame(frame, ("booking", "k"), version))
         await asyncio.sleep(0)
     received = 0
     async with asyncio.timeout(10):
