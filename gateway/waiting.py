@@ -42,27 +42,33 @@ class Waiter:
         self.replied = False
         self.created = True
         self._error: BaseException | None = None
-        self._news: asyncio.Future[None] | None = None
+        # What the request waits for now, and what wakes it.
+        self._condition = known
+        self._heard: asyncio.Future[None] | None = None
         self._asked: list[asyncio.Future[Any]] = []
 
     def hear(self, booking: BookingView) -> None:
         if self.booking is None or booking.version >= self.booking.version:
             self.booking = booking
+            self._look()
+
+    def _look(self) -> None:
+        if self._refusal is not None or self._condition(self):
             self._wake()
 
     def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(None)
 
     async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> None:
         """Wait for `condition` up to `deadline`, in the loop's time. Raises what the request is refused with: a
         reused key always, any other error unless there is a booking."""
         loop = asyncio.get_running_loop()
-        while self._refusal is None and not condition(self) and loop.time() < deadline:
-            self._news = loop.create_future()
+        if self._refusal is None and not condition(self) and loop.time() < deadline:
+            self._condition, self._heard = condition, loop.create_future()
             timer = loop.call_at(deadline, self._wake)
             try:
-                await self._news
+                await self._heard
             finally:
                 timer.cancel()
         if (refusal := self._refusal) is not None:
@@ -91,7 +97,7 @@ class Waiter:
                 self.created = answer["created"]
             self.hear(BookingView(answer["booking"]))
         self.replied = True
-        self._wake()
+        self._look()
 
     def close(self) -> None:
         for reply in self._asked:
