@@ -128,13 +128,18 @@ class Waiters:
     def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
         """One that hears of every change of the booking by what is asked from now on, if it is `owner`'s."""
         waiter = Waiter(owner)
-        self._registry.add(f"booking:{booking_id}")
+        topic = (
+            f"owner:{owner}"  # where the owner has a socket, this process hears of all the owner's bookings anyway
+        )
+        if not self._registry.has(topic):
+            topic = f"booking:{booking_id}"
+        self._registry.add(topic)
         self._waiters.setdefault(booking_id, set()).add(waiter)
         try:
             yield waiter
         finally:
             waiter.close()
-            self._registry.remove(f"booking:{booking_id}")
+            self._registry.remove(topic)
             self._waiters[booking_id].discard(waiter)
             if not self._waiters[booking_id]:
                 del self._waiters[booking_id]
@@ -165,8 +170,9 @@ async def create_booking(request: web.Request) -> web.Response:
     key = idempotency_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     command = _command(identity, key, await read(request, NewBooking))
+    id = str(command.booking_id)
     now = asyncio.get_running_loop().time
-    with app[WAITERS].waiter(str(command.booking_id), identity.subject) as waiter:
+    with app[WAITERS].waiter(id, identity.subject) as waiter:
         async with app[BOOKING_SLOTS]:
             payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
             first_by = min(now() + settings.republish_ms / 1000, seats_by)

@@ -98,6 +98,10 @@ class Registry:
         if added.cancelled() or added.exception() is not None:
             self.uncertain = True
 
+    def has(self, topic: str) -> bool:
+        """Whether this gateway listens for `topic`."""
+        return topic in self._wanted
+
     def remove(self, topic: str) -> None:
         """One fewer wants `topic`; Redis is told of it with the next renewal."""
         self._wanted[topic] -= 1
