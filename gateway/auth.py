@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
 import time
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from common.contracts.errors import Unauthorized, Unavailable
 from common.contracts.ids import uuid7
+from common.runtime.single_flight import SingleFlight
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
@@ -76,7 +76,8 @@ class KeySet:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        # Fetches the set once for all who wait for it.
+        self._refresh = SingleFlight(self._refetch)
 
     async def find(self, token: str) -> jwt.PyJWK:
         """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set."""
@@ -103,21 +104,16 @@ class KeySet:
             return next(iter(self._keys.values()))
         return self._keys.get(kid)
 
-    async def _refresh(self) -> None:
-        """Fetch the set once for all who wait for it."""
-        asked_at = time.monotonic()
-        async with self._fetching:
-            if self._tried_at >= asked_at or time.monotonic() - self._tried_at < self._interval_s:
-                return
-            try:
-                keys = await self._fetch()
-            except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
-                log.error("keys not fetched", url=self._url, error=f"{type(error).__name__}: {error}")
-            else:
-                self._keys = keys
-                self._fetched_at = time.monotonic()
-            finally:
-                self._tried_at = time.monotonic()
+    async def _refetch(self) -> None:
+        if time.monotonic() - self._tried_at < self._interval_s:
+            return
+        try:
+            self._keys = await self._fetch()
+            self._fetched_at = time.monotonic()
+        except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as error:
+            log.error("keys not fetched", url=self._url, error=f"{type(error).__name__}: {error}")
+        finally:
+            self._tried_at = time.monotonic()
 
     async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
         timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)

@@ -46,7 +46,7 @@ CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_u
 class NewBookingItem(ItemRequest):
     model_config = Body.model_config
 
-    ticket_type_id: Id  # type: ignore[assignment]
+    ticket_type_id: Id
     quantity: Quantity
 
 

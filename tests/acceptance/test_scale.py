@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from ops.layout import Scale
 from tests.acceptance.books import assert_clean
-from tests.acceptance.client import Json
+from tests.acceptance.client import Client, Json
 from tests.acceptance.holdfast import Holdfast, running
 from tests.common.clients import Clients
 
@@ -57,25 +58,27 @@ async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
     over = asyncio.Event()
     made: list[str] = []
 
-    async def keep_booking(number: int) -> None:
+    async def keep_booking(number: int, anew: aiohttp.ClientSession) -> None:
         client = pair.client()
+        again = Client(anew, client.url, client.token)
         while not over.is_set():
             key = f"{number}-{len(made)}"
             answer = await client.book(event, 1, key=key)
-            while answer.status == 408:  # it came to a connection that was being ended, and may be sent again
-                answer = await client.book(event, 1, key=key)
+            if answer.status == 408:  # it came to a connection that was being ended, and is sent over a new one
+                answer = await again.book(event, 1, key=key)
             assert answer.status in (200, 201), answer.body
             made.append(answer.body["id"])
 
     readers = Clients(pair.stack.gateway_url, "/events")
-    load = [asyncio.create_task(keep_booking(number)) for number in range(CLIENTS)]
-    load += [asyncio.create_task(work) for _ in range(CLIENTS) for work in (readers.new(), readers.kept(0.2))]
-    for number in (1, 2):
-        await asyncio.gather(*(restart(pair, f"{kind}-{number}") for kind in ("gateway", "booking", "payment")))
-        await pair.ready()
-    over.set()
-    readers.over.set()
-    await asyncio.gather(*load)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as anew:
+        load = [asyncio.create_task(keep_booking(number, anew)) for number in range(CLIENTS)]
+        load += [asyncio.create_task(work) for _ in range(CLIENTS) for work in (readers.new(), readers.kept(0.2))]
+        for number in (1, 2):
+            await asyncio.gather(*(restart(pair, f"{kind}-{number}") for kind in ("gateway", "booking", "payment")))
+            await pair.ready()
+        over.set()
+        readers.over.set()
+        await asyncio.gather(*load)
 
     assert readers.unanswered == []
     assert set(readers.answers) <= {200, 408}
