@@ -66,7 +66,7 @@ class Session:
                     if wrong > WRONG_MAX:
                         self._hub.close(self._socket, Close.POLICY_VIOLATION)
         except WebSocketError as error:
-            self._hub.close(self._socket, Close(error.code))
+            self._hub.close(self._socket, Close(error.code))  # type: ignore[call-arg]  # looked up by its value
         except Exception:
             log.exception("socket failed")
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from common.contracts.errors import Timeout, Unavailable, error_for
+from common.contracts.errors import HoldfastError, Timeout, Unavailable, error_for
 from common.contracts.messages import Message
 from common.messaging.envelope import tell
 from common.messaging.publisher import Publisher
@@ -86,5 +86,5 @@ class Requests:
             future.set_result(reply.get("result"))
 
 
-def _unavailable() -> Unavailable:
+def _unavailable() -> HoldfastError:
     return Unavailable("The message bus cannot be reached")

@@ -62,15 +62,14 @@ async def states(processes: Processes, event: CreateEvent) -> set[tuple[Any, ...
     return {(row["id"], row["status"], row["payment"], row["intent_id"], row["version"]) for row in rows}
 
 
-async def ask_all(processes: Processes, bus: Requests) -> tuple[CreateEvent, list[asyncio.Task[Any]]]:
+async def ask_all(processes: Processes, bus: Requests) -> tuple[CreateEvent, list[asyncio.Future[Any]]]:
     """Clients after the seats of a new event, all at once."""
     event = new_event(SEATS_FREE)
     await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
-    asking = [bus.ask(order, order.booking_id, timeout_s=2 * ANSWER_S) for order in orders(event)]
-    return event, [asyncio.create_task(each) for each in asking]
+    return event, [bus.ask(order, order.booking_id, timeout_s=2 * ANSWER_S) for order in orders(event)]
 
 
-async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Task[Any]]) -> None:
+async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Future[Any]]) -> None:
     """Until everybody has an answer, and nothing is left to be done for them."""
     await asyncio.wait(asked)
     await processes.place.at_rest(event.event_id)
