@@ -20,7 +20,7 @@ from common.contracts.errors import Unavailable
 from common.messaging.registry import Registry
 from common.runtime.outages import Away
 from gateway.settings import GatewaySettings
-from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket, Topic
+from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
 
 # Over how long sockets are closed that have to come back: at the least, how many of them a second, and at the most.
 RENEW_SECONDS = 2.0
@@ -32,24 +32,27 @@ LOOK_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def owner_topic(owner: str) -> Topic:
-    return ("owner", owner)
+# Topics are those under which news is published (see common/messaging/registry.py), and, with this before an
+# event's, what operators see of it.
+OPERATORS = "operators' "
 
 
-def booking_topic(booking_id: str) -> Topic:
+def owner_topic(owner: str) -> str:
+    return f"owner:{owner}"
+
+
+def booking_topic(booking_id: str) -> str:
     """For operators: without the client secret."""
-    return ("booking", booking_id)
+    return f"booking:{booking_id}"
 
 
-def event_topic(event_id: str, *, operators: bool = False) -> Topic:
+def event_topic(event_id: str, *, operators: bool = False) -> str:
     """For operators: with what is held and sold, and the progress of a calling off."""
-    return ("operators event" if operators else "event", event_id)
+    return f"{OPERATORS if operators else ''}event:{event_id}"
 
 
-def published_as(topic: Topic) -> str:
-    """The topic under which its news is published, see common/messaging/registry.py."""
-    kind, id = topic
-    return f"{'event' if kind == 'operators event' else kind}:{id}"
+def published_as(topic: str) -> str:
+    return topic.removeprefix(OPERATORS)
 
 
 class Hub:
@@ -63,12 +66,12 @@ class Hub:
         self._clock = clock
         self._registry = registry
         # Registrations that Redis has not acknowledged yet, by topic.
-        self._registering: dict[Topic, asyncio.Future[None]] = {}
+        self._registering: dict[str, asyncio.Future[None]] = {}
         self._queue_max = settings.ws_queue_max_bytes
         self._message_max = settings.ws_message_max_bytes
         self._ping_s = settings.ws_ping_seconds
         self._sockets: set[Socket] = set()
-        self._topics: dict[Topic, set[Socket]] = {}
+        self._topics: dict[str, set[Socket]] = {}
         self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=metrics)
         self._closed = Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=metrics
@@ -90,7 +93,7 @@ class Hub:
         if self.stopped and not self._sockets:
             self._empty.set()
 
-    def subscribe(self, socket: Socket, topic: Topic) -> None:
+    def subscribe(self, socket: Socket, topic: str) -> None:
         if socket.closing:
             return
         socket.topics.add(topic)
@@ -99,13 +102,13 @@ class Hub:
             self._register(topic)
         self._topics[topic].add(socket)
 
-    def _register(self, topic: Topic) -> None:
+    def _register(self, topic: str) -> None:
         added = self._registry.add(published_as(topic))
         if added is not None:
             self._registering[topic] = added
             added.add_done_callback(lambda _: self._registering.pop(topic, None))
 
-    async def listening(self, *topics: Topic) -> None:
+    async def listening(self, *topics: str) -> None:
         """Returns once this process hears of all news of these topics. Raises Unavailable."""
         try:
             for topic in topics:
@@ -114,7 +117,7 @@ class Hub:
         except Away as away:
             raise Unavailable("The message bus cannot be reached") from away
 
-    def unsubscribe(self, socket: Socket, topic: Topic) -> None:
+    def unsubscribe(self, socket: Socket, topic: str) -> None:
         socket.topics.discard(topic)
         listeners = self._topics.get(topic)
         if listeners is not None:
@@ -123,11 +126,11 @@ class Hub:
                 del self._topics[topic]
                 self._registry.remove(published_as(topic))
 
-    def has(self, topic: Topic) -> bool:
+    def has(self, topic: str) -> bool:
         """Whether anybody listens: a frame that nobody gets need not be built."""
         return topic in self._topics
 
-    def broadcast(self, topic: Topic, frame: Frame) -> None:
+    def broadcast(self, topic: str, frame: Frame) -> None:
         """Send `frame` to all who listen to `topic` and have not seen its version."""
         for socket in tuple(self._topics.get(topic, ())):
             if socket.wants(frame):

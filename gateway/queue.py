@@ -19,7 +19,7 @@ from aiohttp import web
 from common.contracts.messages import QueueMoved
 from gateway.bookings import BookingView
 from gateway.hub import Hub
-from gateway.websocket import Frame, Topic, text_frame
+from gateway.websocket import Frame, text_frame
 
 # Bookings that are followed; past it the ones longest not looked at are forgotten.
 FOLLOWED_MAX = 100_000
@@ -67,7 +67,7 @@ def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple
 class Followed:
     """A booking whose owner listens. `position`: the lowest that was sent or shown, None before the first."""
 
-    topic: Topic
+    topic: str
     created_at: datetime
     position: int | None
 
@@ -82,7 +82,7 @@ class QueuePositions:
         self._fresh_until = 0.0
         self._news = asyncio.Event()
 
-    def hear(self, topic: Topic, booking: BookingView) -> None:
+    def hear(self, topic: str, booking: BookingView) -> None:
         """Follow the booking for those who listen to `topic` while it waits for its intent."""
         if not booking.queued:
             self._followed.pop(booking.id, None)

@@ -22,7 +22,7 @@ from gateway.queue import QUEUE_POSITIONS
 from gateway.schemas import Auth, ClientMessage, Subscription
 from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
-from gateway.websocket import Close, Frame, Socket, Topic, state_frame, text_frame, upgrade
+from gateway.websocket import Close, Frame, Socket, state_frame, text_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
@@ -51,7 +51,7 @@ class Session:
         self._socket = socket
         self._traceparent = traceparent
         self._address = address
-        self._subscriptions: set[Topic] = set()
+        self._subscriptions: set[str] = set()
 
     async def run(self, identity: Identity | None) -> None:
         """Until the client or we close the socket."""
@@ -155,7 +155,7 @@ class Session:
                 self._hub.unsubscribe(self._socket, target)
             raise
 
-    async def _snapshot(self, key: Topic, message: Subscription) -> None:
+    async def _snapshot(self, key: str, message: Subscription) -> None:
         """Raises NotFound for what is not there, or not this client's to see."""
         name = "event" if message.booking_id is None else "booking"
         for _ in range(SNAPSHOT_TRIES):
@@ -190,7 +190,7 @@ class Session:
         )
         return redacted(state) if identity.operator and message.booking_id is not None else state
 
-    def _topic(self, target: Subscription) -> Topic:
+    def _topic(self, target: Subscription) -> str:
         if target.booking_id is not None:
             return booking_topic(str(target.booking_id))
         return event_topic(str(target.event_id), operators=self._identity.operator)

@@ -19,6 +19,7 @@ from common.messaging.requests import Requests
 from common.runtime.web import TRACEPARENT, json_response
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView
+from gateway.hub import booking_topic, owner_topic
 from gateway.limits import BOOKING_SLOTS
 from gateway.queue import QUEUE_POSITIONS
 from gateway.requests import Preference, idempotency_key, preference, read
@@ -128,11 +129,10 @@ class Waiters:
     def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
         """One that hears of every change of the booking by what is asked from now on, if it is `owner`'s."""
         waiter = Waiter(owner)
-        topic = (
-            f"owner:{owner}"  # where the owner has a socket, this process hears of all the owner's bookings anyway
-        )
+        # Where the owner has a socket, this process hears of all the owner's bookings anyway.
+        topic = owner_topic(owner)
         if not self._registry.has(topic):
-            topic = f"booking:{booking_id}"
+            topic = booking_topic(booking_id)
         self._registry.add(topic)
         self._waiters.setdefault(booking_id, set()).add(waiter)
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Hashable
 from enum import IntEnum
 from hashlib import sha1
 from socket import SO_SNDBUF, SOL_SOCKET
@@ -61,16 +60,12 @@ class Close(IntEnum):
     UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
 
 
-# What can be listened to; a tuple costs less to make for each change than a string.
-Topic = tuple[str, Hashable]
-
-
 class Frame(NamedTuple):
-    """Ready to be written. It may show the state of the thing `key` at `version`: `repeats` says whether another
-    state of the same version may follow (its version counts something else)."""
+    """Ready to be written. It may show the state of the thing `key`, a topic, at `version`: `repeats` says whether
+    another state of the same version may follow (its version counts something else)."""
 
     data: bytes
-    key: Topic | None = None
+    key: str | None = None
     version: int = 0
     repeats: bool = False
 
@@ -91,7 +86,7 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def state_frame(type: str, name: str, json: bytes, key: Topic, version: int, *, repeats: bool = False) -> Frame:
+def state_frame(type: str, name: str, json: bytes, key: str, version: int, *, repeats: bool = False) -> Frame:
     """The message that shows a client the state of what `name` says."""
     data = text_frame(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
     return Frame(data, key, version, repeats)
@@ -134,8 +129,8 @@ class Socket(BaseProtocol):
         self._reader = WebSocketReader(self._received, message_max_bytes, compress=False, decode_text=True)
         self._heard_at = loop.time()
         self._pinged_at: float | None = None
-        self._seen: OrderedDict[Topic, int] | None = None
-        self.topics: set[Topic] = set()
+        self._seen: OrderedDict[str, int] | None = None
+        self.topics: set[str] = set()
         self.closing = False
         self.expires_at: float | None = None
         self.reading: asyncio.Task[None] | None = None
@@ -204,7 +199,7 @@ class Socket(BaseProtocol):
                 self._seen.popitem(last=False)
         return True
 
-    def last_seen(self, key: Topic | None) -> int:
+    def last_seen(self, key: str | None) -> int:
         """The newest version of `key` that this socket was sent; -1 before the first."""
         return -1 if key is None or self._seen is None else self._seen.get(key, -1)
 

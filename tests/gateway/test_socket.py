@@ -406,7 +406,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
     while hub.has(owner_topic("alice")):
         version += 1
         assert version < 2000, "never closed"
-        hub.broadcast(owner_topic("alice"), Frame(frame, ("booking", "k"), version))
+        hub.broadcast(owner_topic("alice"), Frame(frame, "booking:k", version))
         await asyncio.sleep(0)
     received = 0
     async with asyncio.timeout(10):
