@@ -44,7 +44,7 @@ class Waiter:
         self.created = True
         self._error: BaseException | None = None
         # What the request waits for now, and what wakes it.
-        self._condition = known
+        self._condition: Callable[[Waiter], bool] = known
         self._heard: asyncio.Future[None] | None = None
         self._asked: list[asyncio.Future[Any]] = []
 

@@ -76,7 +76,7 @@ async def test_a_mailbox_that_fills_while_nobody_asks_is_noticed_by_requests(
             await redis.xadd(BOOKING_QUERIES, {"some": "work"})
 
     async def refused() -> bool:
-        return (await (await gateway.get("/events")).json())["code"] == "unavailable"
+        return bool((await (await gateway.get("/events")).json())["code"] == "unavailable")
 
     await until(refused)
 
