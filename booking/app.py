@@ -38,6 +38,7 @@ from common.wiring import (
 
 STORE = web.AppKey("store", Store)
 AVAILABILITY = web.AppKey("availability", Availability)
+QUEUE = web.AppKey("queue", Queue)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
 
@@ -50,9 +51,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
             redis_context("booking", settings),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context,
-            availability_context(settings),
-            queue_context(settings),
-            reconciler_context(settings),
+            background_context(settings),
             consumers_context("booking", settings, lambda app: subscriptions(app, settings)),
         )
     )
@@ -62,7 +61,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 def subscriptions(app: web.Application, settings: BookingSettings) -> Sequence[Subscription]:
     """What the process reads."""
     store, availability, now = app[STORE], app[AVAILABILITY], app[CLOCK]
-    unit = partial(UnitOfWork, store, availability)
+    unit = partial(UnitOfWork, store, availability, app[QUEUE])
     bookings = BookingHandlers(store, unit, app[METRICS], now, settings.hold_policy)
     programme = ProgrammeHandlers(store, availability, now)
     return (
@@ -72,45 +71,32 @@ def subscriptions(app: web.Application, settings: BookingSettings) -> Sequence[S
     )
 
 
-def availability_context(settings: BookingSettings) -> Context:
-    """STORE, and AVAILABILITY at work."""
+def background_context(settings: BookingSettings) -> Context:
+    """STORE; AVAILABILITY, QUEUE and RECONCILER at work."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
+        bus, redis, holder = app[PUBLISHER], app[REDIS], settings.instance
         store = app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
-        availability = app[AVAILABILITY] = Availability(store, app[PUBLISHER], app[REDIS], settings.availability_ms)
-        async with background(app, "availability", availability.run):
-            yield
-
-    return context
-
-
-def queue_context(settings: BookingSettings) -> Context:
-    """Gateways are told of the queue in front of Stripe."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        queue = Queue(app[STORE].counts, app[PUBLISHER], app[REDIS], settings.queue_ms)
-        async with background(app, "queue", queue.run):
-            yield
-
-    return context
-
-
-def reconciler_context(settings: BookingSettings) -> Context:
-    """RECONCILER, at work: what waits in the rows is asked for again."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
+        availability = app[AVAILABILITY] = Availability(
+            store, bus, redis, holder, settings.availability_ms, settings.availability_max_ms
+        )
+        queue = app[QUEUE] = Queue(store, bus, redis, holder, settings.queue_ms)
         reconciler = app[RECONCILER] = BookingReconciler(
-            app[STORE],
-            partial(UnitOfWork, app[STORE], app[AVAILABILITY]),
-            app[AVAILABILITY],
-            app[PUBLISHER],
-            app[REDIS],
+            store,
+            partial(UnitOfWork, store, availability, queue),
+            availability,
+            bus,
+            redis,
             app[CLOCK],
             settings.hold_policy,
             timedelta(days=settings.operator_key_days),
         )
         shutdown_s = settings.shutdown_seconds
-        async with background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s):
+        async with (
+            background(app, "availability", availability.run),
+            background(app, "queue", queue.run),
+            background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),
+        ):
             yield
 
     return context

@@ -1,13 +1,12 @@
-"""What is counted over many bookings: how far the calling off of an event has come, and who waits for an intent."""
+"""What is counted over many bookings: how far the calling off of an event has come, and a retry of its refunds."""
 
 # Statements are put together from the condition below and never from data.
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -64,20 +63,6 @@ FROM (
 ) AS b ON true
 GROUP BY r.id, r.event_id, r.asked_at
 """
-# The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
-QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
-PLACES = f"""
-SELECT id, place FROM (
-    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS place FROM bookings
-    WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
-) AS queue WHERE id = ANY($1::uuid[])
-"""
-QUEUE = f"""
-SELECT place, created_at, id, total FROM (
-    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
-    FROM bookings WHERE {QUEUED}
-) AS queue WHERE place = ANY($1::bigint[]) OR place = total - 1 ORDER BY place
-"""
 NOTHING = Progress(
     bookings=0,
     cancelled=0,
@@ -113,22 +98,6 @@ class Counts:
         """Of each of these events how the last retry of its failed refunds stands, where there was one."""
         async with self._database.connection() as connection:
             return await read_retries(connection, event_ids)
-
-    async def places(self, wanted: Sequence[tuple[datetime, UUID]]) -> dict[UUID, int]:
-        """How many bookings are before each of these, (created_at, id), in the queue for intents; those that have
-        left it are left out."""
-        if not wanted:
-            return {}
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(PLACES, [id for _, id in wanted], *max(wanted))
-        return {row["id"]: row["place"] for row in rows}
-
-    async def queue(self, sampled: Sequence[int]) -> tuple[int, list[tuple[int, datetime, UUID]]]:
-        """How many wait for their intents; place, created_at and id of those in `sampled` places, and of the last
-        one."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(QUEUE, sampled)
-        return rows[0]["total"] if rows else 0, [(row["place"], row["created_at"], row["id"]) for row in rows]
 
 
 def _progress(row: Any) -> Progress:

@@ -210,7 +210,7 @@ class BookingHandlers:
                     results.append((delivery, refused))
             await requests.save(rows)
         done = [unit.shown(result) for _, result in results if isinstance(result, UUID)]
-        told = await placed(self._store.counts, done)
+        told = await placed(self._store, done)
         as_they_are = [
             (delivery, told[result] if isinstance(result, UUID) else result) for delivery, result in results
         ]

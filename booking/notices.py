@@ -9,6 +9,7 @@ from booking.state import Booking, Event, Follow
 from common.contracts import resources
 from common.contracts.currencies import exponent_of
 from common.contracts.messages import (
+    BookingChanged,
     CancelPaymentIntent,
     CreatePaymentIntent,
     EventChanged,
@@ -53,6 +54,11 @@ def shown(booking: Booking) -> resources.Booking:
             "updated_at": booking.updated_at,
         }
     )
+
+
+def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:
+    """The news of it; `seen` where it is known already how it is shown."""
+    return tell(BookingChanged(owner=booking.owner, booking=seen or shown(booking)), booking.id, cause=cause)
 
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:

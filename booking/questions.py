@@ -39,7 +39,7 @@ class QuestionHandlers:
     async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
         seen = [(delivery, _seen(delivery.message, bookings)) for delivery in deliveries]
-        told = await placed(self._store.counts, [shown(booking) for _, booking in seen if booking])
+        told = await placed(self._store, [shown(booking) for _, booking in seen if booking])
         return answers(
             (delivery, _told(delivery.message, booking, told) if booking else NotFound())
             for delivery, booking in seen
@@ -83,7 +83,7 @@ class QuestionHandlers:
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.created_at, last.id) if last else None
             listed = {each.id: each for each in found[: message.limit]}
-            told = await placed(self._store.counts, [shown(each) for each in listed.values()])
+            told = await placed(self._store, [shown(each) for each in listed.values()])
             page = [_told(message, listed[id], told) for id in told]
             replies += answer(delivery, _page(page, place))
         return replies

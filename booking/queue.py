@@ -1,31 +1,61 @@
-"""The queue in front of Stripe: where each booking stands that waits for its intent, told to all gateways.
+"""The queue in front of Stripe: all that this actor knows of the bookings that wait for their intents.
 
 A place is how many such bookings were asked for before. One message every so often holds the whole queue in a
-sample, however many wait in it: exact at the front, thinner and thinner behind.
+sample, however many wait in it: exact at the front, thinner and thinner behind. A booking that has its intent in a
+moment has not waited: nobody is told of it before.
 """
+
+# Statements are put together from the condition below and never from data.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from redis.asyncio import Redis
 
-from booking.counts import Counts
+from booking.notices import booking_changed
+from booking.repository import Store
+from booking.schedule import waits_for
+from booking.state import Booking, Follow
+from common.contracts import resources
 from common.contracts.messages import QueueMoved
-from common.contracts.resources import Booking
-from common.messaging.envelope import tell
+from common.messaging.envelope import Delivery, tell
+from common.messaging.lease import Lease
 from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
-# Whoever has set it tells of the queue; the others of the fleet look again when it has expired.
-TURN_KEY = "booking.queue:turn"
+# By the name that it has had in every release.
+LEASE_KEY = "booking.queue:turn"
+# For how many intervals after the last time a process goes on telling of the queue.
+LEASE_INTERVALS = 2
 # The first places are all told; behind them each is so many times the one before: less than a tenth is unknown.
 EXACT = 32
 GROWTH = 1.1
 # More than can ever wait: gateways turn bookings away long before.
 PLACE_MAX = 10_000_000
+# The news of a new booking is held back for so long, in seconds, while its intent is on its way: longer than Stripe
+# mostly takes, short enough for whoever watches from elsewhere. The client that made it has its reply at once.
+HELD_S = 1.0
+
+# The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
+QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
+PLACES = f"""
+SELECT id, place FROM (
+    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS place FROM bookings
+    WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
+) AS queue WHERE id = ANY($1::uuid[])
+"""
+SAMPLE = f"""
+SELECT place, created_at, id, total FROM (
+    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
+    FROM bookings WHERE {QUEUED}
+) AS queue WHERE place = ANY($1::bigint[]) OR place = total - 1 ORDER BY place
+"""
 
 
 def _sampled() -> tuple[int, ...]:
@@ -40,37 +70,100 @@ SAMPLED = _sampled()
 
 
 class Queue:
-    """Tells of the queue, at most once in `interval_ms` by the whole fleet; of an empty one, once."""
+    """Publishes the first news of new bookings that wait for long, and, while any wait, a sample of the queue: at
+    most once in `interval_ms`, by one process of the fleet, and of an empty one once."""
 
-    def __init__(self, counts: Counts, publisher: Publisher, redis: Redis, interval_ms: int) -> None:
-        self._counts = counts
+    def __init__(self, store: Store, publisher: Publisher, redis: Redis, holder: str, interval_ms: int) -> None:
+        """`holder`: this process, in its lease."""
+        self._store = store
         self._publisher = publisher
         self._redis = redis
         self._interval_ms = interval_ms
+        self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
+        # New bookings that nobody was told of: since when, in the loop's time, and what has made them.
+        self._held: dict[UUID, tuple[float, Delivery]] = {}
+        # Some may wait: at the start those that another process has left.
+        self._looks = True
+        # The last that was told is that some wait.
         self._told = False
+        self._woken = asyncio.Event()
+        self._woken.set()
+
+    def hold(self, made: dict[UUID, Delivery]) -> None:
+        """New bookings wait for their intents; their news is held back. Call after the commit."""
+        if made:
+            since = asyncio.get_running_loop().time()
+            self._held.update((id, (since, cause)) for id, cause in made.items())
+            self._woken.set()
+
+    def told(self, booking_ids: Iterable[UUID]) -> None:
+        """Later news of these is published: what is held back of them is not needed any more."""
+        for id in booking_ids:
+            self._held.pop(id, None)
+
+    def look(self) -> None:
+        """Somebody waits, for whom another process may have told of the queue."""
+        self._looks = True
+        self._woken.set()
 
     async def run(self, gate: Gate) -> None:
         """Until cancelled; nothing is told while Postgres or Redis is away."""
 
         async def step() -> float:
+            await self._woken.wait()
             await self.run_once()
             return self._interval_ms / 1000
 
         await repeat(step, gate)
 
     async def run_once(self) -> None:
-        """Tell, if it is this process's turn and anybody waits."""
-        # A little shorter than the pause: whoever had the last turn would else come just too early for the next.
-        if not await self._redis.set(TURN_KEY, "", nx=True, px=max(1, self._interval_ms * 9 // 10)):
-            return
-        total, places = await self._counts.queue(SAMPLED)
-        if total or self._told:
-            moved = QueueMoved(places=tuple(places), total=total, interval_ms=self._interval_ms)
+        """Tell what is to be told now. While nobody has waited for long, nothing is asked."""
+        self._woken.clear()
+        try:
+            self._looks = await self._tell_late_news() or self._looks
+            # What another process tells may be this one's to tell when that one has ended.
+            if self._looks and await self._lease.take(self._redis):
+                await self._tell_places()
+        finally:
+            if self._held or self._looks:
+                self._woken.set()
+
+    async def _tell_late_news(self) -> bool:
+        """Whether there are new bookings that have waited for so long that they are told of now."""
+        before = asyncio.get_running_loop().time() - HELD_S
+        late = [id for id, (since, _) in self._held.items() if since <= before]
+        if not late:
+            return False
+        async with self._store.reading() as rows:
+            found = await rows.bookings.load(late)
+        # Of the others another process has published later news.
+        waiting = {id: found[id] for id in late if id in self._held and id in found and queued(found[id])}
+        await self._publisher.publish([booking_changed(each, self._held[id][1]) for id, each in waiting.items()])
+        self.told(late)
+        return bool(waiting)
+
+    async def _tell_places(self) -> None:
+        async with self._store.reading() as rows:
+            sample = await rows.connection.fetch(SAMPLE, SAMPLED)
+        if sample or self._told:
+            places = tuple((row["place"], row["created_at"], row["id"]) for row in sample)
+            total = sample[0]["total"] if sample else 0
+            moved = QueueMoved(places=places, total=total, interval_ms=self._interval_ms)
             await self._publisher.publish([tell(moved, "queue")])
-        self._told = total > 0
+        self._told = self._looks = bool(sample)
 
 
-async def placed(counts: Counts, bookings: Sequence[Booking]) -> dict[UUID, Booking]:
+def queued(booking: Booking) -> bool:
+    """Whether it waits for its intent, and is still wanted."""
+    return waits_for(booking) is Follow.CREATE_INTENT
+
+
+async def placed(store: Store, bookings: Sequence[resources.Booking]) -> dict[UUID, resources.Booking]:
     """The bookings, by id: with their places those that wait for their intents."""
-    places = await counts.places([(each.created_at, each.id) for each in bookings if each.queued])
-    return {each.id: each.at_place(places[each.id]) if each.id in places else each for each in bookings}
+    found = {each.id: each for each in bookings}
+    waiting: list[tuple[datetime, UUID]] = [(each.created_at, each.id) for each in bookings if each.queued]
+    if waiting:
+        async with store.reading() as rows:
+            places = await rows.connection.fetch(PLACES, [id for _, id in waiting], *max(waiting))
+        found |= {row["id"]: found[row["id"]].at_place(row["place"]) for row in places}
+    return found

@@ -87,6 +87,7 @@ class Transaction:
     """The rows as one transaction, or one statement after another in autocommit, sees and writes them."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
         self.requests = RequestRows(connection)

@@ -27,8 +27,10 @@ class BookingSettings(ActorSettings):
     decline_seconds: int = Field(default=600, ge=0, le=86_400)
     # How long after the end of a hold Stripe may stay silent before its seats are given back all the same.
     release_seconds: int = Field(default=300, ge=1, le=86_400)
-    # How often availability is published at the most, of each event by the whole fleet.
+    # How often an event's availability is published at the most, by the whole fleet: after so long for each gateway
+    # that listens for it, but `availability_max_ms` at the longest.
     availability_ms: int = Field(default=250, ge=10, le=60_000)
+    availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
 
     # How often clients that wait for their intents hear of their places, at the most; told once by the whole fleet.
     queue_ms: int = Field(default=1000, ge=10, le=60_000)

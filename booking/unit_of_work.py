@@ -9,14 +9,14 @@ from uuid import UUID
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import expect
-from booking.notices import asked, shown
+from booking.notices import asked, booking_changed, shown
+from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
 from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove, Transition
 from common.contracts import resources
-from common.contracts.messages import BookingChanged
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope
 
 
 def cause_of(delivery: Delivery | None) -> Cause:
@@ -25,18 +25,21 @@ def cause_of(delivery: Delivery | None) -> Cause:
 
 class UnitOfWork:
     """Bookings by id, saved either way: `careful`, in the transaction that has locked them, or by `save`, in one
-    statement that writes only what nobody else has written since. After the commit it sees to memory and to
-    availability, and has what is to be published."""
+    statement that writes only what nobody else has written since. After the commit it sees to memory, availability
+    and the queue, and has what is to be published."""
 
-    def __init__(self, store: Store, availability: Availability) -> None:
+    def __init__(self, store: Store, availability: Availability, queue: Queue) -> None:
         self._store = store
         self._availability = availability
+        self._queue = queue
         self.bookings: dict[UUID, Booking] = {}
         # As they were read; new ones are not here.
         self._before: dict[UUID, Booking] = {}
         self._transitions: list[Transition] = []
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
+        # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
+        self._held: dict[UUID, Delivery] = {}
         self._more: list[tuple[UUID, Envelope]] = []
         self._shown: dict[UUID, resources.Booking] = {}
         self._told_again: set[UUID] = set()
@@ -62,10 +65,12 @@ class UnitOfWork:
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
         self.bookings[booking.id] = booking
-        self._causes[booking.id] = delivery
         self._transitions.append(Transition(None, booking, cause_of(delivery)))
         follow = waits_for(booking)
-        if follow is not None:
+        if follow is None:
+            self._causes[booking.id] = delivery
+        else:
+            self._held[booking.id] = delivery
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
@@ -128,7 +133,7 @@ class UnitOfWork:
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)
         for id in ids:
-            for by_id in (self.bookings, self._before, self._causes):
+            for by_id in (self.bookings, self._before, self._causes, self._held):
                 by_id.pop(id, None)
         self._follows = [each for each in self._follows if each[0] in self.bookings]
         self._more = [each for each in self._more if each[0] in self.bookings]
@@ -140,6 +145,10 @@ class UnitOfWork:
         self._store.bookings.keep({id: each for id, each in new.items() if each.settle_after is not None})
         self.written = frozenset(written)
         self._availability.touched(self._events_moved())
+        self._queue.hold(self._held)
+        self._queue.told(self._causes)
+        if any(queued(self.bookings[id]) for id in written if id not in self._held):
+            self._queue.look()
 
     def _events_moved(self) -> set[UUID]:
         """The events whose availability is another than before, or may not have been told, and those whose calling
@@ -165,8 +174,5 @@ class UnitOfWork:
     def envelopes(self) -> list[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then what has changed."""
         requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
-        news = [
-            tell(BookingChanged(owner=self.bookings[id].owner, booking=self.shown(id)), id, cause=cause)
-            for id, cause in self._causes.items()
-        ]
+        news = [booking_changed(self.bookings[id], cause, self.shown(id)) for id, cause in self._causes.items()]
         return [*requests, *news, *(envelope for _, envelope in self._more)]

@@ -15,14 +15,15 @@ from common.contracts.messages import NOTIFICATIONS, Message, Reply
 from common.messaging.connection import Connection, check, transaction
 from common.messaging.envelope import Envelope
 from common.messaging.redis import ANSWER_TIMEOUT_S, Argument, Command, Script
-from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, inbox_stream
+from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
 from common.runtime.outages import said
 
 # News and replies are hints about what is in the database: these only bound Redis' memory.
 NOTIFICATIONS_MAXLEN = 100_000
 INBOX_MAXLEN = 50_000
 INBOX_TTL_S = 120
-# How long gateways read `notifications` after a process of the release before has published there.
+# How long gateways read `notifications` after a process of the release before has published there, and how long one
+# of these gateways is taken to listen after it has asked.
 UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
@@ -130,6 +131,8 @@ class Publisher:
             commands.append(self._addition(envelope))
             if isinstance(envelope.message, Reply):
                 replies.add(envelope.stream)
+        if any(not stream.startswith(inbox_stream("")) for stream in replies):
+            commands.append(("SET", UNREGISTERED, 1, "PX", UNROUTED_MS))
         # A gateway that is gone leaves nothing behind for long.
         commands += (("EXPIRE", stream, INBOX_TTL_S) for stream in replies)
         return commands, [self._tell(news)] if news else []

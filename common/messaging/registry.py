@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging.publisher import Publisher
 from common.messaging.redis import Script
-from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, inbox_stream
+from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
 from common.runtime.outages import RedisAway
 
 # A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
@@ -55,6 +55,25 @@ return added
 """,
     keys="prefix",
     args="gateway *topics",
+)
+# Counts the gateways that listen for each topic; registrations of gateways that have expired are removed.
+_COUNT = Script[list[int]](
+    """
+local counts = {}
+for number, topic in ipairs(topics) do
+  counts[number] = redis.call('EXISTS', unregistered)
+  for _, gateway in ipairs(redis.call('SMEMBERS', prefix .. topic)) do
+    if redis.call('EXISTS', listening .. gateway) == 1 then
+      counts[number] = counts[number] + 1
+    else
+      redis.call('SREM', prefix .. topic, gateway)
+    end
+  end
+end
+return counts
+""",
+    keys="prefix listening unregistered",
+    args="*topics",
 )
 
 
@@ -148,6 +167,16 @@ class Registry:
     async def leave(self) -> None:
         """Listen no more."""
         await self._redis.delete(LISTENING + self._gateway, inbox_stream(self._gateway))
+
+
+async def listeners(redis: Redis, topics: Collection[str]) -> dict[str, int]:
+    """How many gateways listen for each of these topics; those that nobody listens for are left out."""
+    if not topics:
+        return {}
+    counts = await _COUNT(
+        redis, prefix=LISTENERS, listening=LISTENING, unregistered=UNREGISTERED, topics=list(topics)
+    )
+    return {topic: number for topic, number in zip(topics, counts, strict=True) if number}
 
 
 def _pages(topics: Sequence[str]) -> Iterable[Sequence[str]]:

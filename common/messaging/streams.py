@@ -14,9 +14,12 @@ Fields = dict[bytes, bytes]
 LISTENERS = "listeners:"
 LISTENING = "listening:"
 # The last entry of `notifications` that a process has added which routes news, and, for a while, that there were
-# others in between. The next release drops both with that stream.
+# others in between.
 ROUTED_LAST = "notifications:routed"
 ROUTED_NOT = "notifications:unrouted"
+# For a while after a gateway of the release before has asked: it listens to `notifications`, and is not registered.
+# The next release drops these three with that stream.
+UNREGISTERED = "notifications:read"
 
 
 class Entry(NamedTuple):

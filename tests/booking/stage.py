@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
@@ -17,6 +17,7 @@ from booking.availability import Availability
 from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
+from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.state import HoldPolicy
@@ -134,6 +135,7 @@ class Stage:
     bus: Publisher
     store: Store
     availability: Availability
+    queue: Queue
     handlers: BookingHandlers
     programme: ProgrammeHandlers
     questions: QuestionHandlers
@@ -147,14 +149,16 @@ class Stage:
         clock, metrics = clock or Clock(), Metrics()
         bus = Publisher(redis, source="/booking/test")
         store = Store(database, memory_max, metrics)
-        availability = Availability(store, bus, redis, 0)
-        unit = partial(UnitOfWork, store, availability)
+        availability = Availability(store, bus, redis, "test", 0, 0)
+        queue = Queue(store, bus, redis, "test", 60_000)
+        unit = partial(UnitOfWork, store, availability, queue)
         return cls(
             database=database,
             redis=redis,
             bus=bus,
             store=store,
             availability=availability,
+            queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             programme=ProgrammeHandlers(store, availability, clock),
             questions=QuestionHandlers(store, clock),
@@ -247,6 +251,13 @@ class Stage:
 
     async def settle_now(self) -> None:
         await self.settle(timedelta(milliseconds=1))
+
+    async def listen(self, *shows: Show, gateways: int = 1) -> None:
+        """So many gateways listen for these events from now on."""
+        for gateway in range(gateways):
+            await self.redis.set(f"listening:{gateway}", "here")
+            for show in shows:
+                await cast(Any, self.redis.sadd(f"listeners:event:{show.id}", gateway))
 
     async def published(self, stream: str) -> list[tuple[str, str]]:
         """(type, subject) of what has gone to a stream, which is emptied."""

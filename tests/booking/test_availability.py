@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
 
 from booking.availability import Availability
-from common.contracts.messages import EventChanged
+from booking.repository import Store
+from common.contracts.messages import EventChanged, GetEvent
 from common.messaging.publisher import Publisher
 from common.runtime.outages import RedisAway
 from tests.booking.stage import Stage
@@ -16,9 +18,12 @@ from tests.common.stage import until
 LONG_MS, SHORT_MS = 60_000, 20
 
 
-def process(stage: Stage, interval_ms: int) -> Availability:
+PROCESSES = count()
+
+
+def process(stage: Stage, interval_ms: int, most_ms: int = LONG_MS) -> Availability:
     """Another booking process."""
-    return Availability(stage.store, stage.bus, stage.redis, interval_ms)
+    return Availability(stage.store, stage.bus, stage.redis, f"booking-{next(PROCESSES)}", interval_ms, most_ms)
 
 
 async def told(stage: Stage) -> list[int]:
@@ -30,6 +35,7 @@ async def told(stage: Stage) -> list[int]:
 
 async def test_of_many_processes_one_publishes_an_event(stage: Stage) -> None:
     show = await stage.show(10)
+    await stage.listen(show)
     fleet = [process(stage, LONG_MS) for _ in range(8)]
     for each in fleet:
         each.touched([show.id])
@@ -37,8 +43,9 @@ async def test_of_many_processes_one_publishes_an_event(stage: Stage) -> None:
     assert await told(stage) == [10]
 
 
-async def test_another_event_is_published_beside_one_that_is_claimed(stage: Stage) -> None:
+async def test_another_event_is_published_beside_one_that_is_anothers(stage: Stage) -> None:
     one, other = await stage.show(10), await stage.show(20)
+    await stage.listen(one, other)
     first, second = process(stage, LONG_MS), process(stage, LONG_MS)
     first.touched([one.id])
     await first.run_once()
@@ -47,9 +54,9 @@ async def test_another_event_is_published_beside_one_that_is_claimed(stage: Stag
     assert await told(stage) == [10, 20]
 
 
-async def test_a_change_after_the_claim_is_published_when_the_claim_has_expired(stage: Stage) -> None:
-    """The holder of the claim may have read before it."""
+async def test_a_change_that_the_holder_has_not_read_is_published_when_its_lease_has_expired(stage: Stage) -> None:
     show = await stage.show(10)
+    await stage.listen(show)
     holder, changed = process(stage, SHORT_MS), process(stage, SHORT_MS)
     holder.touched([show.id])
     await holder.run_once()
@@ -63,10 +70,11 @@ async def test_a_change_after_the_claim_is_published_when_the_claim_has_expired(
     await until(published)
 
 
-async def test_what_was_claimed_and_not_published_is_published_later(
+async def test_what_could_not_be_published_is_published_later(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show = await stage.show(10)
+    await stage.listen(show)
     dies = process(stage, SHORT_MS)
     dies.touched([show.id])
     with monkeypatch.context() as broken:
@@ -83,3 +91,44 @@ async def test_what_was_claimed_and_not_published_is_published_later(
         return await told(stage) == [10]
 
     await until(published)
+
+
+async def test_an_event_that_nobody_listens_for_costs_one_question(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither is it read, nor does any process take its lease; who listens from now on reads it first."""
+    alone, gone = await stage.show(10), await stage.show(10)
+    await stage.listen(gone)
+    await stage.redis.delete("listening:0")  # its gateway has expired
+    lone = process(stage, LONG_MS)
+    lone.touched([alone.id, gone.id])
+    monkeypatch.setattr(Store, "reading", None)
+    assert await lone.run_once() == LONG_MS / 1000
+    assert await told(stage) == []
+    assert await stage.redis.keys("availability:*") == []
+    assert await stage.redis.exists(f"listeners:event:{gone.id}") == 0
+    monkeypatch.undo()
+    await stage.listen(alone, gone)
+    await lone.run_once()
+    assert await told(stage) == []
+
+
+async def test_the_more_gateways_listen_the_more_seldom_it_is_published(stage: Stage) -> None:
+    shows = [await stage.show(10) for _ in range(3)]
+    lone = process(stage, 250, most_ms=2000)
+    for show, gateways, pause_s in zip(shows, (1, 5, 100), (0.25, 1.25, 2), strict=True):
+        await stage.listen(show, gateways=gateways)
+        lone.touched([show.id])
+        assert await lone.run_once() == pause_s
+    lone.touched([show.id for show in shows])
+    assert await lone.run_once() == 2
+
+
+async def test_a_gateway_of_the_release_before_hears_of_it_too(stage: Stage) -> None:
+    """It is not registered: that it listens is known by what it has asked."""
+    show = await stage.show(10)
+    await stage.bus.publish(await stage.give(GetEvent(event_id=show.id)))
+    lone = process(stage, LONG_MS)
+    lone.touched([show.id])
+    await lone.run_once()
+    assert await told(stage) == [10]

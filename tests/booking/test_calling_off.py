@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from booking import reconciler
-from booking.availability import Availability
+from booking.availability import COUNTED_TIMES, Availability
 from booking.reconciler import BookingReconciler
 from common.contracts.messages import (
     CancelEvent,
@@ -146,6 +146,7 @@ async def test_progress_is_told_though_availability_stays_as_it_is(stage: Stage)
     """Each picture has a version above the one before, though the event itself has not changed."""
     show = await stage.show(10)
     paid = await stage.confirmed(show)
+    await stage.listen(show)
     await called_off(stage, show)
     await stage.settle_now()
     await told(stage)
@@ -166,6 +167,7 @@ async def test_report_that_comes_again_is_told_again(stage: Stage) -> None:
     """Whoever took it in first may have died before telling."""
     show = await stage.show(10)
     paid = await stage.confirmed(show)
+    await stage.listen(show)
     await called_off(stage, show)
     await stage.settle_now()
     await refunded(stage, paid, 3, amount_refunded=2500)
@@ -179,13 +181,17 @@ async def test_report_that_comes_again_is_told_again(stage: Stage) -> None:
 async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
     """A count goes through all bookings of the event: the second one waits for its time."""
     show = await stage.show(10)
+    await stage.listen(show)
+    first, other = (Availability(stage.store, stage.bus, stage.redis, each, 1000, 1000) for each in ("1", "2"))
+    first.touched([show.id])
+    assert await first.run_once() == 1
     await called_off(stage, show)
-    slow = Availability(stage.store, stage.bus, stage.redis, 60_000)
-    slow.touched([show.id])
-    await slow.run_once()
+    first.touched([show.id])
+    assert await first.run_once() == COUNTED_TIMES
+    assert await stage.redis.pttl(f"availability:{show.id}") > 1000 * COUNTED_TIMES
     await stage.redis.delete("notifications")
-    slow.touched([show.id])
-    await slow.run_once()
+    other.touched([show.id])
+    await other.run_once()
     assert await stage.redis.xlen("notifications") == 0
 
 

@@ -7,17 +7,26 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from booking.counts import QUEUED
-from booking.queue import SAMPLED, TURN_KEY, Queue
+import pytest
+
+from booking import queue as queue_module
+from booking.queue import LEASE_KEY, QUEUED, SAMPLED, Queue
+from booking.repository import Store
 from common.contracts.messages import (
+    BookingChanged,
     GetBooking,
     ListBookings,
     Message,
     QueueMoved,
+    Reply,
     RequestPayment,
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
+from common.messaging.envelope import decode
+from common.messaging.publisher import Publisher
+from common.messaging.streams import Entry
+from common.runtime.outages import RedisAway
 from tests.booking.stage import Show, Stage, report
 
 
@@ -44,18 +53,20 @@ async def listed(stage: Stage) -> list[int | None]:
     return (await places(stage, ListBookings(owner="alice", limit=200)))[::-1]
 
 
-def queue_of(stage: Stage) -> Queue:
-    return Queue(stage.store.counts, stage.bus, stage.redis, 60_000)
+def queue_of(stage: Stage, holder: str = "this") -> Queue:
+    return Queue(stage.store, stage.bus, stage.redis, holder, 60_000)
 
 
-async def pictures(stage: Stage, queue: Queue, *, turn: bool = True) -> list[QueueMoved]:
-    """What is told at this process's turn, or when another has it."""
-    if turn:
-        await stage.redis.delete(TURN_KEY)
+async def pictures(stage: Stage, queue: Queue) -> list[QueueMoved]:
+    """What is told of the queue now."""
+    return [message for message in await heard(stage, queue) if isinstance(message, QueueMoved)]
+
+
+async def heard(stage: Stage, queue: Queue) -> list[Message]:
     await stage.redis.delete("notifications")
     await queue.run_once()
     entries: Any = await stage.redis.xrange("notifications")
-    return [QueueMoved.model_validate_json(fields[b"data"]) for _, fields in entries]
+    return [decode("notifications", Entry(id, fields)).envelope.message for id, fields in entries]
 
 
 async def test_place_is_the_number_of_bookings_asked_for_before(stage: Stage) -> None:
@@ -129,6 +140,7 @@ async def test_nothing_is_told_while_nobody_waits_but_the_end(stage: Stage) -> N
     queue = queue_of(stage)
     assert await pictures(stage, queue) == []
     (booking,) = await waiting(stage, await stage.show(10), 1)
+    queue.look()
     (moved,) = await pictures(stage, queue)
     assert [id for _, _, id in moved.places] == [booking.id]
     await get_intent(stage, booking)
@@ -138,12 +150,98 @@ async def test_nothing_is_told_while_nobody_waits_but_the_end(stage: Stage) -> N
 
 async def test_the_fleet_tells_once_and_another_goes_on_when_one_dies(stage: Stage) -> None:
     await waiting(stage, await stage.show(10), 1)
-    queue, other = queue_of(stage), queue_of(stage)
-    assert len(await pictures(stage, queue)) == 1
-    assert await pictures(stage, other, turn=False) == []
-    assert 0 < await stage.redis.pttl(TURN_KEY) <= 60_000
-    # The key has expired, or Redis has forgotten it.
+    queue, other = queue_of(stage), queue_of(stage, "other")
+    for _ in range(2):
+        assert len(await pictures(stage, queue)) == 1
+        assert await pictures(stage, other) == []
+    assert 60_000 < await stage.redis.pttl(LEASE_KEY) <= 120_000
+    # The lease has expired, or Redis has forgotten it.
+    await stage.redis.delete(LEASE_KEY)
     assert len(await pictures(stage, other)) == 1
+
+
+async def test_nothing_is_asked_while_nobody_has_waited_for_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.queue.run_once()
+    (booking,) = await stage.book((await stage.show(10)).order())
+    monkeypatch.setattr(Store, "reading", None)
+    await stage.redis.delete(LEASE_KEY)
+    await stage.queue.run_once()
+    assert not await stage.redis.exists(LEASE_KEY, "notifications")
+    monkeypatch.undo()
+    await get_intent(stage, booking)
+    assert await long_after(stage, monkeypatch) == []
+
+
+async def test_a_process_that_drives_a_booking_looks_who_waits(stage: Stage) -> None:
+    """The one that made it may have ended."""
+    await waiting(stage, await stage.show(10), 1)
+    stage.queue._held.clear()
+    await stage.queue.run_once()
+    stage.queue._looks = False
+    await stage.settle(timedelta(seconds=11))
+    assert len(await pictures(stage, stage.queue)) == 1
+
+
+# --- the first news ---------------------------------------------------------------------------------------
+
+
+async def long_after(stage: Stage, monkeypatch: pytest.MonkeyPatch, queue: Queue | None = None) -> list[Message]:
+    """What is told when news has been held back as long as it may be."""
+    monkeypatch.setattr(queue_module, "HELD_S", 0)
+    return await heard(stage, queue or stage.queue)
+
+
+async def test_a_booking_that_waits_for_long_is_told_of_then(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    show = await stage.show(10)
+    paid, late = await stage.book(show.order(), show.order())
+    assert not [each for each in await heard(stage, stage.queue) if isinstance(each, BookingChanged)]
+    await get_intent(stage, paid)
+    changed, moved = await long_after(stage, monkeypatch)
+    assert changed == BookingChanged(owner="alice", booking=late)
+    assert isinstance(moved, QueueMoved)
+    assert [type(each) for each in await heard(stage, stage.queue)] == [QueueMoved]
+
+
+async def test_news_that_another_process_has_followed_by_later_news_is_not_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, other = stage, Stage.build(stage.database, stage.redis)
+    (booking,) = await maker.book((await maker.show(10)).order())
+    await get_intent(other, booking)
+    assert await long_after(maker, monkeypatch) == []
+
+
+async def test_news_that_is_held_back_when_its_process_dies_comes_with_the_next_version(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client has had the reply, or asks again; whoever watches hears of the intent, or of the place."""
+    dies, lives = stage, Stage.build(stage.database, stage.redis)
+    show = await dies.show(10)
+    order = show.order()
+    (booking,) = await dies.book(order)
+    (reply, told) = (await lives.give(order))[::-1]
+    assert isinstance(reply.message, Reply)
+    assert told.message == BookingChanged(owner="alice", booking=booking)
+    (moved,) = await long_after(lives, monkeypatch)
+    assert isinstance(moved, QueueMoved)
+    (changed,) = await lives.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    assert (changed.version, changed.payment.status) == (2, "awaiting")
+
+
+async def test_news_waits_while_it_cannot_be_published(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    (booking,) = await stage.book((await stage.show(10)).order())
+    with monkeypatch.context() as broken:
+
+        async def refuse(*_: object) -> None:
+            raise RedisAway("made up")
+
+        broken.setattr(Publisher, "publish", refuse)
+        with pytest.raises(RedisAway):
+            await long_after(stage, broken)
+    changed, _ = await long_after(stage, monkeypatch)
+    assert changed == BookingChanged(owner="alice", booking=booking)
 
 
 async def test_queue_is_read_from_its_index_alone(stage: Stage) -> None:

@@ -217,6 +217,7 @@ async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
 
 async def test_availability_is_told_after_a_change(stage: Stage) -> None:
     show = await stage.show(10)
+    await stage.listen(show)
     await stage.availability.run_once()
     await stage.redis.delete("notifications")
     await stage.book(show.order(3))

@@ -17,6 +17,7 @@ from booking.availability import Availability
 from booking.handlers import BookingHandlers
 from booking.programme import ProgrammeHandlers
 from booking.questions import QuestionHandlers
+from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.settings import BookingSettings
@@ -190,8 +191,9 @@ class BookingProcess(ActorProcess):
         policy = BOOKING_SETTINGS.hold_policy
         metrics = world.lasting.metrics
         self.repository = Store(world.lasting.booking, world.memory_max, metrics)
-        self.availability = Availability(self.repository, self.bus, self.redis, 250)
-        unit = partial(UnitOfWork, self.repository, self.availability)
+        self.availability = Availability(self.repository, self.bus, self.redis, name, 250, 250)
+        queue = Queue(self.repository, self.bus, self.redis, name, 1000)
+        unit = partial(UnitOfWork, self.repository, self.availability, queue)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
         self._questions = QuestionHandlers(self.repository, self.now)
