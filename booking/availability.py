@@ -85,10 +85,10 @@ class Availability:
         """Whether there are some among them that are called off."""
         async with self._store.reading() as rows:
             found = await rows.events.find(event_ids)
-        called_off = {id for id, event in found.items() if event.called_off_at is not None}
+            called_off = {id for id, event in found.items() if event.called_off_at is not None}
+            progress = await rows.calling_off.progress(called_off)
         await self._take(called_off, counted_pause_ms)
-        counted = await self._store.counts.calling_off(called_off)
-        await self._publisher.publish([event_changed(event, counted.get(id)) for id, event in found.items()])
+        await self._publisher.publish([event_changed(event, progress.get(id)) for id, event in found.items()])
         return bool(called_off)
 
     async def _take(self, event_ids: Collection[UUID], pause_ms: int) -> set[UUID]:

@@ -13,8 +13,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from booking.counts import CAN_BE_RETRIED
 from booking.state import Booking, Bound, Item, SeatMove, Transition
+from common.contracts import resources
+from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import Dispute, PaymentError
 from common.postgres.sql import assignments, is_one, parameters, revision, source
@@ -162,23 +163,19 @@ SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.star
     THEN t.capacity - t.held - t.sold ELSE 0 END AS free
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
 """
+# What a list may be narrowed by: fields of ListBookings.
+FILTERS = {
+    "owner": "owner =",
+    "status": "status =",
+    "event_id": "event_id =",
+    "payment": "payment =",
+    "created_from": "created_at >=",
+    "created_before": "created_at <",
+}
 TAKE_DUE = f"""
 SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
 FOR NO KEY UPDATE SKIP LOCKED
 """
-TO_CALL_OFF = """
-SELECT id, created_at FROM bookings
-WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
-AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
-ORDER BY created_at, id LIMIT $2
-"""
-COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
-TO_RETRY = f"""
-SELECT id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
-ORDER BY id LIMIT $3
-"""
-
-
 # Where a booking stands among all: created_at and id; an event: starts_at and id.
 Place = tuple[datetime, UUID]
 
@@ -254,6 +251,26 @@ class BookingRows:
         """Due bookings that nobody else has in hand, locked."""
         return {row["id"]: booking_of(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)}
 
+    async def page(self, wanted: ListBookings) -> list[Booking]:
+        """Newest first, and one more than a page has where more follow."""
+        values: list[Any] = []
+        conditions = []
+        for name, condition in FILTERS.items():
+            if (value := getattr(wanted, name)) is not None:
+                values.append(value)
+                conditions.append(f"{condition} ${len(values)}")
+        if wanted.before is not None:
+            values += wanted.before
+            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+        where = " AND ".join(conditions) or "true"
+        query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
+        rows = await self._connection.fetch(f"{query} LIMIT {wanted.limit + 1:d}", *values)
+        return [booking_of(row) for row in rows]
+
+    async def history(self, id: UUID) -> list[resources.Transition]:
+        """The booking's changes, oldest first."""
+        return [resources.Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
+
     async def insert(
         self, created: Sequence[Transition], moves: Sequence[SeatMove], bounds: Sequence[Bound] = ()
     ) -> dict[UUID, str]:
@@ -290,17 +307,3 @@ class BookingRows:
         await self._connection.execute(LOCK_SEATS, wanted)
         # Read by a statement of its own: it sees what others have committed while the lock was waited for.
         return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted, now)}
-
-    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
-        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
-        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
-        return [(row["created_at"], row["id"]) for row in rows]
-
-    async def count_to_retry(self, event_id: UUID) -> int:
-        """How many bookings of the event have a failed refund that can be tried again."""
-        count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
-        return count
-
-    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[UUID]:
-        """Bookings of the event whose refund failed and that this retry has not tried again."""
-        return [row["id"] for row in await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)]

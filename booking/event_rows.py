@@ -12,10 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
-from booking.booking_rows import expect
-from booking.counts import read_retries
+from booking.booking_rows import Place, expect
 from booking.state import Event, TicketType
-from common.contracts import resources
 from common.contracts.statuses import PaymentMethods
 from common.postgres.sql import assignments, unnest
 
@@ -70,11 +68,6 @@ UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
 FROM unnest({unnest(TICKET_TYPE_COLUMNS)}) AS new ({", ".join(TICKET_TYPE_COLUMNS)})
 WHERE t.id = new.id AND t.event_id = new.event_id
 """
-OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
-INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
-# One that another has settled meanwhile stays so: the event may have its next one by now.
-RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL"
-EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
 
 
 def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
@@ -142,6 +135,10 @@ class EventRows:
     async def find(self, ids: Iterable[UUID]) -> dict[UUID, Event]:
         return events_of(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
 
+    async def page(self, after: Place, limit: int) -> list[Event]:
+        """Those behind a start and id, in that order."""
+        return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit)).values())
+
     async def create(self, event: Event, content_hash: str, now: datetime) -> bool:
         """Add `event`; False when there is one of its id: whoever was adding it has committed then. Raises
         TicketTypeIdTaken."""
@@ -180,21 +177,3 @@ class EventRows:
             for each in added:
                 if each.id not in new:
                     raise TicketTypeIdTaken(each.id)
-
-    async def settle(self, event_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(EVENT_SETTLED, event_id, again)
-
-    # --- failed refunds of an event, tried again
-
-    async def refund_retry(self, event_id: UUID, retry_id: UUID) -> resources.RefundRetry | None:
-        """How the last retry of the event's failed refunds stands, if it is this one or is under way."""
-        if await self._connection.fetchval(OPEN_RETRY, retry_id, event_id) is None:
-            return None
-        return (await read_retries(self._connection, [event_id]))[event_id]
-
-    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> None:
-        """All failed refunds of the event are to be tried again, beginning now. The event has to be locked."""
-        await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
-
-    async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(RETRY_SETTLED, retry_id, again)

@@ -202,13 +202,13 @@ class BookingHandlers:
         async with unit.careful() as rows:
             unit.take(await rows.bookings.lock([delivery.message.booking_id for delivery in deliveries]))
             of = await rows.events.find({booking.event_id for booking in unit.bookings.values()})
-            requests = await Requests.open(rows, deliveries, now)
+            await rows.requests.open(deliveries)
             for delivery in deliveries:
                 try:
-                    results.append((delivery, self._one(delivery, unit, of, requests, decide)))
+                    results.append((delivery, self._one(delivery, unit, of, rows.requests, decide, now)))
                 except HoldfastError as refused:
                     results.append((delivery, refused))
-            await requests.save(rows)
+            await rows.requests.save()
         done = [unit.shown(result) for _, result in results if isinstance(result, UUID)]
         told = await placed(self._store, done)
         as_they_are = [
@@ -217,7 +217,13 @@ class BookingHandlers:
         return [*unit.envelopes(), *answers(as_they_are)]
 
     def _one(
-        self, delivery: Delivery, unit: UnitOfWork, of: dict[UUID, Event], requests: Requests, decide: Decide
+        self,
+        delivery: Delivery,
+        unit: UnitOfWork,
+        of: dict[UUID, Event],
+        requests: Requests,
+        decide: Decide,
+        now: datetime,
     ) -> Any:
         """The id of the booking that is to be shown when all are done; to operators what they are answered now and
         again. Raises the error that refuses it."""
@@ -239,7 +245,7 @@ class BookingHandlers:
         if not operators:
             return booking.id
         answer = unit.shown(booking.id).redacted()
-        requests.keep(delivery, answer)
+        requests.keep(delivery, answer, now)
         return answer
 
 

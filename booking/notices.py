@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from booking.counts import CallingOff
+from booking.calling_off_rows import CallingOff
 from booking.state import Booking, Event, Follow
 from common.contracts import resources
 from common.contracts.currencies import exponent_of
@@ -108,16 +108,16 @@ def operators_event(
 ) -> resources.OperatorsEvent:
     """The event as operators see it. With the progress of its calling off the version counts the bookings' changes,
     too: of two pictures the one with more of them is the newer one."""
-    seen = shown_event(event)
+    seen, (progress, changes) = shown_event(event), calling_off or (None, 0)
     return resources.OperatorsEvent(
         **seen.model_dump(exclude={"ticket_types", "version"}),
         ticket_types=tuple(
             resources.OperatorsTicketType(**each.model_dump(), held=counted.held, sold=counted.sold)
             for each, counted in zip(seen.ticket_types, event.ticket_types.values(), strict=True)
         ),
-        progress=calling_off.progress if calling_off else None,
+        progress=progress,
         refund_retry=refund_retry,
-        version=seen.version + (calling_off.changes if calling_off else 0),
+        version=seen.version + changes,
     )
 
 

@@ -13,7 +13,7 @@ from booking.event_rows import TicketTypeIdTaken
 from booking.events import TicketTypeChange
 from booking.notices import shown_event
 from booking.repository import Store, Transaction
-from booking.requests import Requests, check_version
+from booking.requests import check_version
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
 from common.contracts.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
@@ -76,21 +76,21 @@ class ProgrammeHandlers:
             event = await rows.events.lock(delivery.message.event_id)
             if event is None:
                 raise EventNotFound
-            requests = await Requests.open(rows, [delivery], self._clock())
-            if (answered := requests.answer_to(delivery)) is not None:
+            await rows.requests.open([delivery])
+            if (answered := rows.requests.answer_to(delivery)) is not None:
                 return answered
             check_version(delivery.message, event.version)
             result = await do(rows, event, delivery.message)
-            requests.keep(delivery, result)
-            await requests.save(rows)
+            rows.requests.keep(delivery, result, self._clock())
+            await rows.requests.save()
             return result
 
         return once
 
     async def _create_once(self, rows: Transaction, delivery: Delivery) -> Any:
         message: CreateEvent = delivery.message
-        requests = await Requests.open(rows, [delivery], self._clock())
-        if (answered := requests.answer_to(delivery)) is not None:
+        await rows.requests.open([delivery])
+        if (answered := rows.requests.answer_to(delivery)) is not None:
             return answered
         # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
         content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
@@ -107,14 +107,14 @@ class ProgrammeHandlers:
             raise Conflict(f"There is a ticket type {taken.id} already") from None
         if not created:
             # Who was adding it at the same time has committed now.
-            requests = await Requests.open(rows, [delivery], self._clock())
-            if (answered := requests.answer_to(delivery)) is not None:
+            await rows.requests.open([delivery])
+            if (answered := rows.requests.answer_to(delivery)) is not None:
                 return answered
             if not await rows.events.created_with(message.event_id, content_hash):
                 raise IdempotencyKeyReused
         result = shown_event((await rows.events.find([message.event_id]))[message.event_id])
-        requests.keep(delivery, result)
-        await requests.save(rows)
+        rows.requests.keep(delivery, result, now)
+        await rows.requests.save()
         return result
 
     async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
@@ -140,11 +140,11 @@ class ProgrammeHandlers:
         return shown_event(off)
 
     async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
-        if (known := await rows.events.refund_retry(event.id, message.retry_id)) is not None:
+        if (known := await rows.calling_off.retry(event.id, message.retry_id)) is not None:
             return known
-        now, count = self._clock(), await rows.bookings.count_to_retry(event.id)
+        now, count = self._clock(), await rows.calling_off.count_to_retry(event.id)
         if count:
-            await rows.events.add_retry(message.retry_id, event.id, now)
+            await rows.calling_off.add_retry(message.retry_id, event.id, now)
         return _new_retry(message, count, now)
 
 

@@ -10,14 +10,14 @@ from uuid import UUID
 from booking.booking_rows import Place
 from booking.notices import for_operators, operators_event, shown, shown_event
 from booking.queue import placed
-from booking.repository import BookingFilter, Store
+from booking.repository import Store
 from booking.state import Booking, Event
 from common.contracts import resources
 from common.contracts.errors import EventNotFound, HoldfastError, NotFound
 from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
 from common.contracts.resources import Resource
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answer, answers
+from common.messaging.envelope import Delivery, Envelope, answers
 
 OPERATORS_LOOK_BACK = timedelta(days=1)
 # Before every id: a place with it is before all events that start then.
@@ -46,12 +46,12 @@ class QuestionHandlers:
         )
 
     async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
         async with self._store.reading() as rows:
             events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
-        for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
-        called_off = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
-        calling_off = await self._store.counts.calling_off(called_off)
-        retries = await self._store.counts.refund_retries(for_operators) if for_operators else {}
+            called_off = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
+            progress = await rows.calling_off.progress(called_off)
+            retries = await rows.calling_off.retries(for_operators)
 
         def seen(message: GetEvent) -> Resource | HoldfastError:
             event = events.get(message.event_id)
@@ -59,45 +59,45 @@ class QuestionHandlers:
                 return EventNotFound()
             if not message.operator:
                 return shown_event(event)
-            return operators_event(event, calling_off.get(event.id), retries.get(event.id))
+            return operators_event(event, progress.get(event.id), retries.get(event.id))
 
         return answers((delivery, seen(delivery.message)) for delivery in deliveries)
 
     async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
-        replies: list[Envelope] = []
-        for delivery in deliveries:
-            if _seen(delivery.message, bookings) is None:
-                replies += answer(delivery, NotFound())
-            else:
-                history = await self._store.history(delivery.message.booking_id)
-                replies += answer(delivery, _page(history, None))
-        return replies
+        replies: list[tuple[Delivery, Any]] = []
+        async with self._store.reading() as rows:
+            for delivery in deliveries:
+                if (booking := _seen(delivery.message, bookings)) is None:
+                    replies.append((delivery, NotFound()))
+                else:
+                    replies.append((delivery, _page(await rows.bookings.history(booking.id), None)))
+        return answers(replies)
 
     async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[Envelope] = []
+        replies: list[tuple[Delivery, Any]] = []
         for delivery in deliveries:
             message: ListBookings = delivery.message
-            wanted = BookingFilter(**message.model_dump(exclude={"limit", "operator"}))
-            found = await self._store.list_bookings(wanted, message.limit + 1)
+            async with self._store.reading() as rows:
+                found = await rows.bookings.page(message)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.created_at, last.id) if last else None
             listed = {each.id: each for each in found[: message.limit]}
             told = await placed(self._store, [shown(each) for each in listed.values()])
-            page = [_told(message, listed[id], told) for id in told]
-            replies += answer(delivery, _page(page, place))
-        return replies
+            replies.append((delivery, _page([_told(message, listed[id], told) for id in told], place)))
+        return answers(replies)
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[Envelope] = []
+        replies: list[tuple[Delivery, Any]] = []
         for delivery in deliveries:
             message: ListEvents = delivery.message
-            found = await self._store.list_events(_behind(message, self._clock()), message.limit + 1)
+            async with self._store.reading() as rows:
+                found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
             last = found[message.limit - 1] if len(found) > message.limit else None
             place = (last.starts_at, last.id) if last else None
             show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
-            replies += answer(delivery, _page([show(each) for each in found[: message.limit]], place))
-        return replies
+            replies.append((delivery, _page([show(each) for each in found[: message.limit]], place)))
+        return answers(replies)
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
         async with self._store.reading() as rows:

@@ -132,7 +132,7 @@ class BookingReconciler(Reconciler):
         after = self._gone_through.pop(event_id, None)
         unit = self._unit()
         async with unit.careful() as rows:
-            places = await rows.bookings.to_call_off(event_id, PASS_MAX, after)
+            places = await rows.calling_off.to_call_off(event_id, PASS_MAX, after)
             unit.take(await rows.bookings.lock([id for _, id in places]))
             for booking in tuple(unit.bookings.values()):
                 unit.change(_once_more(domain.decide(booking, cancel, now, self._policy), now))
@@ -140,7 +140,7 @@ class BookingReconciler(Reconciler):
             self._gone_through[event_id] = places[-1]
         # A crash before this: whoever takes the event up again goes on.
         async with self._store.transaction() as rows:
-            await rows.events.settle(event_id, now if places or after else None)
+            await rows.calling_off.settle_event(event_id, now if places or after else None)
         await self._publisher.publish(unit.envelopes())
         self._availability.touched([event_id])
         return len(places)
@@ -150,13 +150,13 @@ class BookingReconciler(Reconciler):
         retry = RetryRefunds(retry_id)
         unit = self._unit()
         async with unit.careful() as rows:
-            ids = await rows.bookings.to_retry(retry_id, event_id, PASS_MAX)
+            ids = await rows.calling_off.to_retry(retry_id, event_id, PASS_MAX)
             unit.take(await rows.bookings.lock(ids))
             for booking in tuple(unit.bookings.values()):
                 unit.change(_once_more(domain.decide(booking, retry, now, self._policy), now))
         # A crash before this: whoever takes the retry up again finds those that are left.
         async with self._store.transaction() as rows:
-            await rows.events.settle_retry(retry_id, now if ids else None)
+            await rows.calling_off.settle_retry(retry_id, now if ids else None)
         await self._publisher.publish(unit.envelopes())
         return len(ids)
 

@@ -1,5 +1,5 @@
 """The database of the booking actor, and what this process remembers of it. SQL that reads and writes rows is in
-`booking_rows.py`, `event_rows.py` and `request_rows.py`, what counts over many bookings in `counts.py`.
+`booking_rows.py`, `event_rows.py`, `calling_off_rows.py` and `requests.py`, that of the queue in `queue.py`.
 
 Whoever locks takes events before bookings before ticket types, and each of them in the order of their ids, so
 that no two wait for each other in a ring.
@@ -11,21 +11,17 @@ that no two wait for each other in a ring.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from booking.booking_rows import BOOKING, HISTORY, BookingRows, Place, booking_of
-from booking.counts import Counts
-from booking.event_rows import EVENT_PAGE, EventRows, events_of
-from booking.request_rows import RequestRows
+from booking.booking_rows import BookingRows
+from booking.calling_off_rows import CallingOffRows
+from booking.event_rows import EventRows
+from booking.requests import Requests
 from booking.state import Booking, Event, SeatMove
-from common.contracts import resources
-from common.contracts.statuses import BookingStatus, PaymentStatus
 from common.postgres.database import Database
 from common.postgres.memory import Memory, dropped_in_doubt
 from common.runtime.telemetry import Metrics
@@ -38,49 +34,16 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
 )
 """
-TAKE_DUE_EVENTS = """
-WITH due AS (SELECT id FROM events WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
-UPDATE events e SET settle_after = $2 FROM due WHERE e.id = due.id RETURNING e.id
-"""
-TAKE_DUE_RETRIES = """
-WITH due AS (
-    SELECT id FROM refund_retries WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED
-)
-UPDATE refund_retries r SET settle_after = $2 FROM due WHERE r.id = due.id RETURNING r.id, r.event_id
+
+
+def _take_due(table: str) -> str:
+    return f"""
+WITH due AS (SELECT id FROM {table} WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.*
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BookingFilter:
-    """None means any. `before`: the place of the last one of the page before."""
-
-    owner: str | None = None
-    status: BookingStatus | None = None
-    event_id: UUID | None = None
-    before: Place | None = None
-    payment: PaymentStatus | None = None
-    created_from: datetime | None = None
-    created_before: datetime | None = None
-
-    def conditions(self) -> tuple[str, list[Any]]:
-        """As SQL, with its parameters."""
-        values: list[Any] = []
-        conditions = []
-        for condition, value in (
-            ("owner = {}", self.owner),
-            ("status = {}", self.status),
-            ("event_id = {}", self.event_id),
-            ("payment = {}", self.payment),
-            ("created_at >= {}", self.created_from),
-            ("created_at < {}", self.created_before),
-        ):
-            if value is not None:
-                values.append(value)
-                conditions.append(condition.format(f"${len(values)}"))
-        if self.before is not None:
-            values += self.before
-            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
-        return f"WHERE {' AND '.join(conditions)}" if conditions else "", values
+TAKE_DUE_EVENTS, TAKE_DUE_RETRIES = _take_due("events"), _take_due("refund_retries")
 
 
 class Transaction:
@@ -90,7 +53,11 @@ class Transaction:
         self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
-        self.requests = RequestRows(connection)
+        self.requests = Requests(connection)
+        self.calling_off = CallingOffRows(connection)
+
+
+Opened = AbstractAsyncContextManager[Transaction]
 
 
 class Store:
@@ -99,55 +66,33 @@ class Store:
 
     def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
         self._database = database
-        self.counts = Counts(database)
         # Those that still wait for something.
         self.bookings = Memory[UUID, Booking]("booking", memory_max, metrics)
         # With the seats that were free when this process wrote or read them last.
         self.events = Memory[UUID, Event]("event", memory_max, metrics)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    def transaction(self) -> Opened:
         """One transaction, committed at the end of the block. No network call belongs inside."""
-        with dropped_in_doubt(self.bookings, self.events):
-            async with self._database.transaction() as connection:
-                yield Transaction(connection)
+        return self._opened(self._database.transaction())
 
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[Transaction]:
+    def statement(self) -> Opened:
         """For one statement that writes, in autocommit: it is committed when it returns."""
-        with dropped_in_doubt(self.bookings, self.events):
-            async with self._database.statement() as connection:
-                yield Transaction(connection)
+        return self._opened(self._database.statement())
+
+    def reading(self) -> Opened:
+        """For questions: each statement sees what is committed when it runs."""
+        return self._opened(self._database.connection())
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Transaction]:
-        """For questions: each statement sees what is committed when it runs."""
+    async def _opened(self, opening: AbstractAsyncContextManager[asyncpg.Connection]) -> AsyncIterator[Transaction]:
         with dropped_in_doubt(self.bookings, self.events):
-            async with self._database.connection() as connection:
+            async with opening as connection:
                 yield Transaction(connection)
-
-    async def list_bookings(self, wanted: BookingFilter, limit: int) -> list[Booking]:
-        """Newest first."""
-        where, values = wanted.conditions()
-        query = f"SELECT {BOOKING} FROM bookings {where} ORDER BY created_at DESC, id DESC LIMIT {limit:d}"
-        async with self._database.connection() as connection:
-            return [booking_of(row) for row in await connection.fetch(query, *values)]
-
-    async def list_events(self, after: Place, limit: int) -> list[Event]:
-        """Those behind a start and id, in that order."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(EVENT_PAGE, *after, limit)
-        return list(events_of(rows).values())
-
-    async def history(self, booking_id: UUID) -> list[resources.Transition]:
-        """The booking's changes, oldest first."""
-        async with self._database.connection() as connection:
-            return [resources.Transition(**row) for row in await connection.fetch(HISTORY, booking_id)]
 
     async def forget_requests(self, before: datetime, limit: int) -> int:
         """Delete operators' requests that were answered before this, at most `limit`; says how many."""
-        async with self._database.connection() as connection:
-            return await RequestRows(connection).forget(before, limit)
+        async with self.reading() as rows:
+            return await rows.requests.forget(before, limit)
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

@@ -4,21 +4,45 @@ The same request again (subject, operation, key) is answered from there; another
 refusal is not kept: nothing was done, and the same key is judged anew.
 """
 
+# Statements are put together from the column names below and never from data.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
+import asyncpg
 import orjson
 
-from booking.repository import Transaction
-from booking.request_rows import AnsweredRequest, RequestId
 from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
 from common.contracts.messages import CancelBooking, OperatorCommand
 from common.contracts.resources import Resource, entity_tag
 from common.contracts.statuses import CancelReason
 from common.messaging.envelope import Delivery
+from common.postgres.sql import unnest
+
+# What makes two requests the same one, whatever their content.
+ID = {"subject": "varchar", "operation": "varchar", "key": "varchar"}
+COLUMNS = ID | {"content_hash": "varchar", "answer": "text", "answered_at": "timestamptz"}
+FIND = f"""
+SELECT {", ".join(COLUMNS)} FROM operator_requests
+JOIN unnest({unnest(ID)}) AS wanted ({", ".join(ID)}) USING ({", ".join(ID)})
+"""
+# Never over one that is there: a second one of the same id is refused, and its transaction with it.
+INSERT = f"""
+INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM unnest({unnest(COLUMNS)})
+"""
+# A part of a plan that locks what it finds finds other rows when it is run again: it stands by itself, run once.
+FORGET = """
+WITH old AS MATERIALIZED (
+    SELECT id FROM operator_requests WHERE answered_at < $1 ORDER BY answered_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM operator_requests r USING old WHERE r.id = old.id
+"""
+
+RequestId = tuple[str, str, str]
 
 
 def by_operator(message: object) -> bool:
@@ -32,42 +56,51 @@ def id_of(delivery: Delivery) -> RequestId:
     envelope, request = delivery.envelope, delivery.message.request
     own = f"message {envelope.id}"
     if request is None:
-        return RequestId("", f"{envelope.message.type} {envelope.subject}", own)
-    return RequestId(request.subject, request.operation, own if request.key is None else request.key)
+        return "", f"{envelope.message.type} {envelope.subject}", own
+    return request.subject, request.operation, own if request.key is None else request.key
 
 
 class Requests:
-    """The operators' requests that one transaction has in hand. Open it when what they change is locked: whoever
-    carries out the same request at the same time has committed by then, and is found."""
+    """The operators' requests that one transaction has in hand."""
 
-    def __init__(self, answered: dict[RequestId, AnsweredRequest], now: datetime) -> None:
-        self._answered = answered
-        self._now = now
-        self._new: list[AnsweredRequest] = []
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        # What they were answered, with the hash of their content; and the rows of those that are new.
+        self._answered: dict[RequestId, tuple[str, str]] = {}
+        self._new: list[tuple[str | datetime, ...]] = []
 
-    @classmethod
-    async def open(cls, rows: Transaction, deliveries: Iterable[Delivery], now: datetime) -> Self:
+    async def open(self, deliveries: Iterable[Delivery]) -> None:
+        """Take these in hand. Call it when what they change is locked: whoever carries out the same request at the
+        same time has committed by then, and is found."""
         ids = {id_of(delivery) for delivery in deliveries if by_operator(delivery.message)}
-        return cls(await rows.requests.find(ids), now)
+        if ids:
+            rows = await self._connection.fetch(FIND, *map(list, zip(*ids, strict=True)))
+            self._answered |= {tuple(row)[: len(ID)]: (row["content_hash"], row["answer"]) for row in rows}
 
     def answer_to(self, delivery: Delivery) -> Any:
         """What was answered before; None for a request that is new. Raises IdempotencyKeyReused."""
-        known = self._answered.get(id_of(delivery))
-        if known is None:
+        content_hash, answer = self._answered.get(id_of(delivery), ("", None))
+        if answer is None:
             return None
-        if known.content_hash != _content_hash(delivery):
+        if content_hash != _content_hash(delivery):
             raise IdempotencyKeyReused
-        return orjson.loads(known.answer)
+        return orjson.loads(answer)
 
-    def keep(self, delivery: Delivery, answer: Resource) -> None:
+    def keep(self, delivery: Delivery, answer: Resource, now: datetime) -> None:
         """This is what `delivery` is answered, now and again."""
-        id = id_of(delivery)
-        row = AnsweredRequest(id, _content_hash(delivery), answer.as_json().decode(), self._now)
-        self._answered[id] = row
-        self._new.append(row)
+        id, kept = id_of(delivery), (_content_hash(delivery), answer.as_json().decode())
+        self._answered[id] = kept
+        self._new.append((*id, *kept, now))
 
-    async def save(self, rows: Transaction) -> None:
-        await rows.requests.insert(self._new)
+    async def save(self) -> None:
+        """Raises UniqueViolationError when one of them has been answered meanwhile."""
+        if self._new:
+            await self._connection.execute(INSERT, *map(list, zip(*self._new, strict=True)))
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Delete the oldest of those that were answered before this, at most `limit`; says how many there were."""
+        answer: str = await self._connection.execute(FORGET, before, limit)
+        return int(answer.removeprefix("DELETE "))
 
 
 def _content_hash(delivery: Delivery) -> str:

@@ -83,7 +83,7 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
     # A reconciler that was stopped in the middle and goes on now does not open it again.
     async with stage.store.transaction() as transaction:
-        await transaction.events.settle_retry(first.id, stage.clock())
+        await transaction.calling_off.settle_retry(first.id, stage.clock())
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
 
 
@@ -171,7 +171,7 @@ async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("booking.event_rows.EventRows.settle_retry", killed)
+        dying.setattr("booking.calling_off_rows.CallingOffRows.settle_retry", killed)
         with pytest.raises(Killed):
             await stage.settle_now()
     assert await asked(stage) == []

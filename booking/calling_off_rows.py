@@ -1,0 +1,148 @@
+"""The SQL of what is done to all bookings of an event: its calling off, and retries of its failed refunds."""
+
+# Statements are put together from the condition below and never from data.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from booking.booking_rows import Place
+from common.contracts.resources import Progress, RefundRetry, Refunds
+
+# What has become of each booking's money is one thing: the first that fits.
+CALLING_OFF = """
+SELECT event_id, coalesce(sum(version), 0) AS changes,
+    count(*) FILTER (WHERE status IN ('pending', 'confirmed')) AS remaining,
+    count(*) FILTER (WHERE ended) AS cancelled,
+    count(*) FILTER (WHERE money = 'owed') AS owed,
+    count(*) FILTER (WHERE money = 'under_way') AS under_way,
+    count(*) FILTER (WHERE money = 'waiting') AS waiting,
+    count(*) FILTER (WHERE money = 'succeeded') AS succeeded,
+    count(*) FILTER (WHERE money = 'failed') AS failed,
+    count(*) FILTER (WHERE money = 'disputed') AS disputed
+FROM (
+    SELECT event_id, version, status, ended, CASE
+        WHEN NOT ended OR amount_captured = 0 THEN NULL
+        WHEN refund_amount IS NOT NULL THEN 'owed'
+        WHEN amount_refunded >= amount_captured THEN 'succeeded'
+        WHEN payment = 'refund_pending' AND refund_waiting IS NOT NULL THEN 'waiting'
+        WHEN payment = 'refund_pending' THEN 'under_way'
+        WHEN payment = 'disputed' THEN 'disputed'
+        ELSE 'failed'
+    END AS money
+    FROM (
+        SELECT *, status = 'cancelled' AND reason = 'event_cancelled' AS ended
+        FROM bookings WHERE event_id = ANY($1::uuid[])
+    ) AS of_events
+) AS counted RIGHT JOIN unnest($1::uuid[]) AS called_off (event_id) USING (event_id)
+GROUP BY event_id
+"""
+# Failed refunds that may be tried again: of what has ended all that is left, of a confirmed booking what failed.
+CAN_BE_RETRIED = """payment = 'refund_failed' AND amount_captured > amount_refunded
+AND (status IN ('cancelled', 'failed') OR refund_failed_amount > 0)"""
+# Of each event the last time that its failed refunds were tried again. A booking that is not tried again yet is one
+# that it still finds; what it has tried again is one thing.
+RETRIES = f"""
+SELECT r.id, r.event_id, r.asked_at, count(b.id) AS refunds,
+    count(b.id) FILTER (WHERE NOT tried) AS remaining,
+    count(b.id) FILTER (WHERE tried AND b.payment = 'refund_pending') AS under_way,
+    count(b.id) FILTER (WHERE tried AND b.payment IN ('refund_failed', 'disputed')) AS failed
+FROM (
+    SELECT DISTINCT ON (event_id) * FROM refund_retries WHERE event_id = ANY($1::uuid[])
+    ORDER BY event_id, asked_at DESC, id
+) AS r LEFT JOIN LATERAL (
+    SELECT id, payment, refund_retry_id IS NOT DISTINCT FROM r.id AS tried FROM bookings
+    WHERE event_id = r.event_id
+    AND (refund_retry_id = r.id OR (r.settle_after IS NOT NULL AND {CAN_BE_RETRIED}))
+) AS b ON true
+GROUP BY r.id, r.event_id, r.asked_at
+"""
+TO_CALL_OFF = """
+SELECT id, created_at FROM bookings
+WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
+AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
+ORDER BY created_at, id LIMIT $2
+"""
+COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
+TO_RETRY = f"""
+SELECT id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
+ORDER BY id LIMIT $3
+"""
+OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
+INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
+EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
+# One that another has settled meanwhile stays so: the event may have its next one by now.
+RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL"
+
+# How far a calling off has come, and how many changes of the event's bookings that counts.
+CallingOff = tuple[Progress, int]
+
+
+class CallingOffRows:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def progress(self, event_ids: Iterable[UUID]) -> dict[UUID, CallingOff]:
+        """Of events that are called off."""
+        wanted = list(event_ids)
+        rows = await self._connection.fetch(CALLING_OFF, wanted) if wanted else ()
+        return {row["event_id"]: (_progress(row), int(row["changes"])) for row in rows}
+
+    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
+        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
+        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
+        return [(row["created_at"], row["id"]) for row in rows]
+
+    async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
+        await self._connection.execute(EVENT_SETTLED, event_id, again)
+
+    # --- failed refunds of an event, tried again
+
+    async def retries(self, event_ids: Iterable[UUID]) -> dict[UUID, RefundRetry]:
+        """Of each of these events how the last retry of its failed refunds stands, where there was one."""
+        wanted = list(event_ids)
+        rows = await self._connection.fetch(RETRIES, wanted) if wanted else ()
+        return {row["event_id"]: _retry(row) for row in rows}
+
+    async def retry(self, event_id: UUID, retry_id: UUID) -> RefundRetry | None:
+        """How the last retry of the event's failed refunds stands, if it is this one or is under way."""
+        known = await self._connection.fetchval(OPEN_RETRY, retry_id, event_id)
+        return None if known is None else (await self.retries([event_id]))[event_id]
+
+    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> None:
+        """All failed refunds of the event are to be tried again, beginning now. The event has to be locked."""
+        await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
+
+    async def count_to_retry(self, event_id: UUID) -> int:
+        """How many bookings of the event have a failed refund that can be tried again."""
+        count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
+        return count
+
+    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[UUID]:
+        """Bookings of the event whose refund failed and that this retry has not tried again."""
+        return [row["id"] for row in await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)]
+
+    async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
+        await self._connection.execute(RETRY_SETTLED, retry_id, again)
+
+
+def _progress(row: Any) -> Progress:
+    refunds = Refunds(**{name: row[name] for name in Refunds.model_fields})
+    return Progress(
+        bookings=row["remaining"] + row["cancelled"],
+        cancelled=row["cancelled"],
+        refunds=refunds,
+        finished=not (row["remaining"] or refunds.owed or refunds.under_way or refunds.waiting),
+    )
+
+
+def _retry(row: Any) -> RefundRetry:
+    unfinished = row["remaining"] + row["under_way"]
+    succeeded = row["refunds"] - unfinished - row["failed"]
+    return RefundRetry(**row, succeeded=succeeded, finished=not unfinished)
