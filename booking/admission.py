@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from booking.schedule import first_wait
+from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, HoldPolicy, Item, Reason
 from common.contracts import errors
 from common.contracts.currencies import fault_of
@@ -87,7 +87,7 @@ def admit(
         if amount:
             ends = now + policy.hold
             begins = {"status": PENDING, "payment": PaymentStatus.CREATING, "expires_at": ends}
-            begins["settle_after"] = min(now + first_wait(Follow.CREATE_INTENT), ends)
+            begins["settle_after"] = min(now + WAITS[Follow.CREATE_INTENT].first, ends)
     return Booking(
         id=request.booking_id,
         owner=request.owner,

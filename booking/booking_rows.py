@@ -223,7 +223,7 @@ def _transition(each: Transition) -> tuple[Any, ...]:
     """TRANSITION_COLUMNS."""
     after = each.after
     states = (each.before, after.status, after.reason, after.payment)
-    return (after.id, after.version, *states, each.cause.type, each.cause.id, after.updated_at)
+    return (after.id, after.version, *states, *each.cause, after.updated_at)
 
 
 class Interfered(RuntimeError):

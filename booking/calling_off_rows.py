@@ -71,7 +71,7 @@ ORDER BY created_at, id LIMIT $2
 """
 COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
 TO_RETRY = f"""
-SELECT id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
+SELECT created_at, id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
 ORDER BY id LIMIT $3
 """
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
@@ -124,9 +124,10 @@ class CallingOffRows:
         count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
         return count
 
-    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[UUID]:
+    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[Place]:
         """Bookings of the event whose refund failed and that this retry has not tried again."""
-        return [row["id"] for row in await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)]
+        rows = await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)
+        return [(row["created_at"], row["id"]) for row in rows]
 
     async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
         await self._connection.execute(RETRY_SETTLED, retry_id, again)

@@ -14,7 +14,7 @@ from booking import rules
 from booking.rules import Decision, Guard, Rule, always
 from booking.schedule import scheduled, turn, waits_for
 from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, Reason, SeatMove
-from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, TimePassed, Trigger
+from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, Trigger
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentState
 
@@ -35,7 +35,7 @@ SUCCEEDED, CANCELED, REJECTED = Trigger.SUCCEEDED, Trigger.CANCELED, Trigger.INT
 TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     (PENDING, Trigger.INTENT_CREATED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.payable),
     (PENDING, REJECTED): row(otherwise=rules.rejected),
-    (PENDING, Trigger.DECLINED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.declined),
+    (PENDING, Trigger.DECLINED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.payable),
     (PENDING, Trigger.ACTION_REQUIRED): row(
         (rules.intent_wrong, rules.not_for_this), otherwise=rules.action_required
     ),
@@ -88,7 +88,7 @@ def _versioned(before: Booking, decision: Decision, now: datetime, policy: HoldP
 
 def decide(booking: Booking, what: Happening, now: datetime, policy: HoldPolicy) -> Decision:
     """What a request or the passing of time makes of `booking`. Raises the error that refuses a request."""
-    trigger = what.trigger if isinstance(what, TimePassed) else _TRIGGERS[type(what)]
+    trigger = what if isinstance(what, Trigger) else _TRIGGERS[type(what)]
     return _versioned(booking, _apply(booking, trigger, what), now, policy)
 
 
@@ -221,7 +221,7 @@ def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
     due = turn(booking, policy)
     if due is not None and now >= due:
         over = Trigger.EXPIRED if booking.closing is None else Trigger.GRACE_OVER
-        return decide(booking, TimePassed(over), now, policy)
+        return decide(booking, over, now, policy)
     follow = waits_for(booking)
     again = booking._replace(settle_attempts=booking.settle_attempts + 1)
     return Decision(scheduled(again, now, policy), (follow,) if follow else ())

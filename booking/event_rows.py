@@ -46,16 +46,15 @@ EVENT_PAGE = f"""
     ORDER BY starts_at, id LIMIT $3
 ) ORDER BY e.starts_at, e.id, t.position
 """
-INSERT_EVENT = """
-INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, cancel_until, time_zone, sales_start,
-    sales_end, sell_after_start, cancel_after_start, payment_methods, slow_payments_until, content_hash, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+# What of an event is changed, and what else a new one has.
+CHANGED = tuple(column for column in EVENT_COLUMNS if column not in ("id", "currency"))
+NEW = (*EVENT_COLUMNS, "content_hash", "created_at")
+INSERT_EVENT = f"""
+INSERT INTO events ({", ".join(NEW)}) VALUES ({", ".join(f"${place}" for place, _ in enumerate(NEW, 1))})
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
-SAVE_EVENT = """
-UPDATE events SET name = $3, starts_at = $4, on_sale = $5, max_per_booking = $6, cancel_until = $7,
-    called_off_at = $8, settle_after = $9, version = $10, time_zone = $11, sales_start = $12, sales_end = $13,
-    sell_after_start = $14, cancel_after_start = $15, payment_methods = $16, slow_payments_until = $17
+SAVE_EVENT = f"""
+UPDATE events SET settle_after = $3, {", ".join(f"{column} = ${place}" for place, column in enumerate(CHANGED, 4))}
 WHERE id = $1 AND version = $2
 """
 # Never over one that is there, at whatever event.
@@ -92,11 +91,6 @@ def _event(row: Any, ticket_types: dict[UUID, TicketType]) -> Event:
     values = {column: row[column] for column in EVENT_COLUMNS}
     values["payment_methods"] = PaymentMethods(values["payment_methods"])
     return Event(ticket_types=ticket_types, **values)
-
-
-def _terms_of_sale(event: Event) -> tuple[Any, ...]:
-    dates = (event.time_zone, event.sales_start, event.sales_end, event.sell_after_start, event.cancel_after_start)
-    return *dates, event.payment_methods, event.slow_payments_until
 
 
 def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> list[list[Any]]:
@@ -142,10 +136,8 @@ class EventRows:
     async def create(self, event: Event, content_hash: str, now: datetime) -> bool:
         """Add `event`; False when there is one of its id: whoever was adding it has committed then. Raises
         TicketTypeIdTaken."""
-        row: tuple[Any, ...] = (event.id, event.name, event.starts_at, event.currency, event.on_sale)
-        row += (event.max_per_booking,)
-        row += (event.cancel_until, *_terms_of_sale(event), content_hash, now)
-        new = await self._connection.fetchval(INSERT_EVENT, *row)
+        values = (getattr(event, column) for column in EVENT_COLUMNS)
+        new = await self._connection.fetchval(INSERT_EVENT, *values, content_hash, now)
         if new is not None:
             await self._add_ticket_types(event, event.ticket_types.values())
         return new is not None
@@ -157,10 +149,8 @@ class EventRows:
 
     async def save(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
         """Write a locked event and those of its ticket types that are not as before. Raises TicketTypeIdTaken."""
-        values = (new.name, new.starts_at, new.on_sale, new.max_per_booking, new.cancel_until, new.called_off_at)
-        answer = await self._connection.execute(
-            SAVE_EVENT, old.id, old.version, *values, settle_after, new.version, *_terms_of_sale(new)
-        )
+        values = (getattr(new, column) for column in CHANGED)
+        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, settle_after, *values)
         expect(int(answer.removeprefix("UPDATE ")), 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +42,8 @@ from common.runtime.telemetry import Metrics
 log = structlog.get_logger()
 
 
-Decide = Callable[[Booking, Delivery, dict[UUID, Event]], Decision]
+# What becomes of a booking by a message, its event and the time.
+Decide = Callable[[Booking, Any, Event | None, datetime], Decision]
 
 
 class BookingHandlers:
@@ -62,9 +64,9 @@ class BookingHandlers:
         self._policy = policy
         self.commands: Handlers = {
             CreateBooking: Creation(store, unit, clock, policy).create,
-            CancelBooking: self.cancel,
-            RequestPayment: self.request_payment,
-            RefundBooking: self.refund,
+            CancelBooking: partial(self._each, self._cancel),
+            RequestPayment: partial(self._each, self._request_payment),
+            RefundBooking: partial(self._each, self._refund),
         }
         self.payments: Handlers = {PaymentReport: self.take_reports}
 
@@ -159,53 +161,36 @@ class BookingHandlers:
             )
         unit.change(decision, delivery)
 
-    async def cancel(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Cancel bookings, by the event's policy or by an operator."""
-        now = self._clock()
+    def _cancel(self, booking: Booking, message: CancelBooking, event: Event | None, now: datetime) -> Decision:
+        """By the event's policy, or by an operator."""
+        allowed = domain.may_cancel(booking, message.reason, event, now)
+        return domain.decide(booking, Cancel(message.reason.value, allowed), now, self._policy)
 
-        def decide(booking: Booking, delivery: Delivery, of: dict[UUID, Event]) -> Decision:
-            message: CancelBooking = delivery.message
-            allowed = domain.may_cancel(booking, message.reason, of.get(booking.event_id), now)
-            return domain.decide(booking, Cancel(message.reason.value, allowed), now, self._policy)
-
-        return await self._each(deliveries, decide, now)
-
-    async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
         """Owe money back; `refund_id` makes it once only."""
-        now = self._clock()
+        return domain.decide(booking, Refund(message.refund_id, message.amount), now, self._policy)
 
-        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
-            message: RefundBooking = delivery.message
-            return domain.decide(booking, Refund(message.refund_id, message.amount), now, self._policy)
-
-        return await self._each(deliveries, decide, now)
-
-    async def request_payment(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:
         """Answer with the booking, which holds what there is to pay."""
+        if message.amount not in (None, booking.amount) or message.currency not in (None, booking.currency):
+            raise AmountMismatch
+        return Decision(booking)
 
-        def decide(booking: Booking, delivery: Delivery, _: dict[UUID, Event]) -> Decision:
-            message: RequestPayment = delivery.message
-            wanted = (message.amount, message.currency)
-            if any(
-                given not in (None, due)
-                for given, due in zip(wanted, (booking.amount, booking.currency), strict=True)
-            ):
-                raise AmountMismatch
-            return Decision(booking)
-
-        return await self._each(deliveries, decide, self._clock())
-
-    async def _each(self, deliveries: Sequence[Delivery], decide: Decide, now: datetime) -> list[Envelope]:
+    async def _each(self, decide: Decide, deliveries: Sequence[Delivery]) -> list[Envelope]:
         """Decide one by one in one transaction; answers with each booking as it is then, or an error."""
         results: list[tuple[Delivery, Any]] = []
-        unit = self._unit()
+        unit, now = self._unit(), self._clock()
         async with unit.careful() as rows:
             unit.take(await rows.bookings.lock([delivery.message.booking_id for delivery in deliveries]))
-            of = await rows.events.find({booking.event_id for booking in unit.bookings.values()})
-            await rows.requests.open(deliveries)
+            events = await rows.events.find({booking.event_id for booking in unit.bookings.values()})
+            await rows.requests.open(deliveries, now)
+
+            def decided(booking: Booking, message: Any) -> Decision:
+                return decide(booking, message, events.get(booking.event_id), now)
+
             for delivery in deliveries:
                 try:
-                    results.append((delivery, self._one(delivery, unit, of, rows.requests, decide, now)))
+                    results.append((delivery, self._one(delivery, unit, rows.requests, decided)))
                 except HoldfastError as refused:
                     results.append((delivery, refused))
             await rows.requests.save()
@@ -220,10 +205,8 @@ class BookingHandlers:
         self,
         delivery: Delivery,
         unit: UnitOfWork,
-        of: dict[UUID, Event],
         requests: Requests,
-        decide: Decide,
-        now: datetime,
+        decide: Callable[[Booking, Any], Decision],
     ) -> Any:
         """The id of the booking that is to be shown when all are done; to operators what they are answered now and
         again. Raises the error that refuses it."""
@@ -238,14 +221,14 @@ class BookingHandlers:
             return answered
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
-        decision = decide(booking, delivery, of)
+        decision = decide(booking, message)
         self._change(unit, decision, delivery)
         if decision.booking == booking and not isinstance(message, RequestPayment):
             unit.tell_again(booking.id, delivery)
         if not operators:
             return booking.id
         answer = unit.shown(booking.id).redacted()
-        requests.keep(delivery, answer, now)
+        requests.keep(delivery, answer)
         return answer
 
 

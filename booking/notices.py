@@ -21,37 +21,30 @@ from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 
+# Of a booking's payment, what operators alone see.
+FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
+# What is shown of an event as it is.
+TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
+
 
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     payable = is_payable(booking.status, booking.payment, booking.closing)
+    payment = FOR_OPERATORS | {
+        "status": booking.payment,
+        "intent_id": booking.intent_id,
+        "client_secret": booking.client_secret if payable else None,
+        "last_error": booking.last_error,
+        "queue_position": None,
+        "attempts": booking.attempts,
+    }
     return resources.Booking.model_validate(
-        {
-            "id": booking.id,
-            "event_id": booking.event_id,
+        booking._asdict()
+        | {
             "items": tuple(item._asdict() for item in booking.items),
-            "amount": booking.amount,
-            "currency": booking.currency,
             "currency_exponent": exponent_of(booking.currency),
-            "status": booking.status,
-            "reason": booking.reason,
-            "payment": {
-                "status": booking.payment,
-                "intent_id": booking.intent_id,
-                "client_secret": booking.client_secret if payable else None,
-                "last_error": booking.last_error,
-                "queue_position": None,
-                "refund_waiting": None,
-                "refund_error": None,
-                "disputes": None,
-                "attempts": booking.attempts,
-            },
-            "version": booking.version,
-            "expires_at": booking.expires_at,
+            "payment": payment,
             "hold_until": booking.hold_until if booking.status is BookingStatus.PENDING else None,
-            "closing": booking.closing,
-            "created_at": booking.created_at,
-            "updated_at": booking.updated_at,
         }
     )
 
@@ -63,44 +56,21 @@ def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Bo
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
     """The same without what it is paid with, and with its disputes and what its refund waits for or failed of."""
-    return seen.redacted().with_payment(
-        disputes=booking.disputes, refund_waiting=booking.refund_waiting, refund_error=booking.refund_error
-    )
+    return seen.redacted().with_payment(**{name: getattr(booking, name) for name in FOR_OPERATORS})
 
 
 def shown_event(event: Event) -> resources.Event:
     """The event with what is left of it. Its version also counts its ticket types' changes, so that of two
     pictures the one with more of them is the newer one."""
-    return resources.Event(
-        id=event.id,
-        name=event.name,
-        starts_at=event.starts_at,
-        time_zone=event.time_zone,
-        currency=event.currency,
-        currency_exponent=exponent_of(event.currency),
-        on_sale=event.on_sale,
-        sales_start=event.sales_start,
-        sales_end=event.sales_end_at,
-        sell_after_start=event.sell_after_start,
-        cancel_after_start=event.cancel_after_start,
-        ticket_types=tuple(
-            resources.TicketType(
-                id=each.id,
-                name=each.name,
-                unit_amount=each.unit_amount,
-                capacity=each.capacity,
-                available=each.free,
-            )
-            for each in event.ticket_types.values()
-        ),
-        max_per_booking=event.max_per_booking,
-        cancel_until=event.cancel_until,
-        called_off_at=event.called_off_at,
-        payment_methods=event.payment_methods,
-        slow_payments_until=event.slow_payments_until,
-        version=event.version + sum(each.version for each in event.ticket_types.values()),
-        terms_version=event.version,
-    )
+    values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
+    values |= {
+        "currency_exponent": exponent_of(event.currency),
+        "sales_end": event.sales_end_at,
+        "ticket_types": tuple({**each._asdict(), "available": each.free} for each in event.ticket_types.values()),
+        "version": event.version + sum(each.version for each in event.ticket_types.values()),
+        "terms_version": event.version,
+    }
+    return resources.Event.model_validate(values)
 
 
 def operators_event(
@@ -109,16 +79,14 @@ def operators_event(
     """The event as operators see it. With the progress of its calling off the version counts the bookings' changes,
     too: of two pictures the one with more of them is the newer one."""
     seen, (progress, changes) = shown_event(event), calling_off or (None, 0)
-    return resources.OperatorsEvent(
-        **seen.model_dump(exclude={"ticket_types", "version"}),
-        ticket_types=tuple(
-            resources.OperatorsTicketType(**each.model_dump(), held=counted.held, sold=counted.sold)
-            for each, counted in zip(seen.ticket_types, event.ticket_types.values(), strict=True)
-        ),
-        progress=progress,
-        refund_retry=refund_retry,
-        version=seen.version + changes,
-    )
+    counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
+    values = seen.model_dump() | {
+        "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
+        "progress": progress,
+        "refund_retry": refund_retry,
+        "version": seen.version + changes,
+    }
+    return resources.OperatorsEvent.model_validate(values)
 
 
 def event_changed(event: Event, calling_off: CallingOff | None = None) -> Envelope:

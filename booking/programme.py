@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from booking import events
@@ -21,6 +22,9 @@ from common.contracts.resources import RefundRetry, Resource
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answer
 
+# What a new event is made of, beside its id and ticket types.
+TERMS = [name for name in Event._fields if name in CreateEvent.model_fields and name != "ticket_types"]
+
 
 class ProgrammeHandlers:
     """The handlers of events. They are few and rare: each has a transaction of its own."""
@@ -29,30 +33,17 @@ class ProgrammeHandlers:
         self._store = store
         self._availability = availability
         self._clock = clock
+        # Calling off stops sales at once; the reconciler then cancels the event's bookings, some at a time.
+        # Failed refunds it tries again in the same way.
         self.commands: Handlers = {
-            CreateEvent: self.create,
-            UpdateEvent: self.update,
-            CancelEvent: self.call_off,
-            RetryRefunds: self.retry_refunds,
+            CreateEvent: partial(self._each, self._create_once),
+            UpdateEvent: partial(self._each, partial(self._once, self._update)),
+            CancelEvent: partial(self._each, partial(self._once, self._call_off)),
+            RetryRefunds: partial(self._each, partial(self._once, self._retry_refunds)),
         }
 
-    async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return await self._each(deliveries, self._create_once)
-
-    async def update(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return await self._each(deliveries, self._once(self._update))
-
-    async def call_off(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Stop sales at once; the reconciler then cancels the event's bookings, some at a time."""
-        return await self._each(deliveries, self._once(self._call_off))
-
-    async def retry_refunds(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Note that all failed refunds of an event are to be tried again; the reconciler then does, some at a time.
-        Answered with how far that has come; asked again while it is under way, nothing is done twice."""
-        return await self._each(deliveries, self._once(self._retry_refunds))
-
     async def _each(
-        self, deliveries: Sequence[Delivery], do: Callable[[Transaction, Delivery], Awaitable[Any]]
+        self, do: Callable[[Transaction, Delivery], Awaitable[Any]], deliveries: Sequence[Delivery]
     ) -> list[Envelope]:
         """`do` each in a transaction of its own, and answer with what it returns or raises."""
         replies: list[Envelope] = []
@@ -67,29 +58,25 @@ class ProgrammeHandlers:
                 replies += answer(delivery, result)
         return replies
 
-    def _once(
-        self, do: Callable[[Transaction, Event, Any], Awaitable[Resource]]
-    ) -> Callable[[Transaction, Delivery], Awaitable[Any]]:
+    async def _once(
+        self, do: Callable[[Transaction, Event, Any], Awaitable[Resource]], rows: Transaction, delivery: Delivery
+    ) -> Any:
         """`do` something to an event that is there and locked; what was asked for before is answered as before."""
-
-        async def once(rows: Transaction, delivery: Delivery) -> Any:
-            event = await rows.events.lock(delivery.message.event_id)
-            if event is None:
-                raise EventNotFound
-            await rows.requests.open([delivery])
-            if (answered := rows.requests.answer_to(delivery)) is not None:
-                return answered
-            check_version(delivery.message, event.version)
-            result = await do(rows, event, delivery.message)
-            rows.requests.keep(delivery, result, self._clock())
-            await rows.requests.save()
-            return result
-
-        return once
+        event = await rows.events.lock(delivery.message.event_id)
+        if event is None:
+            raise EventNotFound
+        await rows.requests.open([delivery], self._clock())
+        if (answered := rows.requests.answer_to(delivery)) is not None:
+            return answered
+        check_version(delivery.message, event.version)
+        result = await do(rows, event, delivery.message)
+        rows.requests.keep(delivery, result)
+        await rows.requests.save()
+        return result
 
     async def _create_once(self, rows: Transaction, delivery: Delivery) -> Any:
         message: CreateEvent = delivery.message
-        await rows.requests.open([delivery])
+        await rows.requests.open([delivery], self._clock())
         if (answered := rows.requests.answer_to(delivery)) is not None:
             return answered
         # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
@@ -107,13 +94,13 @@ class ProgrammeHandlers:
             raise Conflict(f"There is a ticket type {taken.id} already") from None
         if not created:
             # Who was adding it at the same time has committed now.
-            await rows.requests.open([delivery])
+            await rows.requests.open([delivery], self._clock())
             if (answered := rows.requests.answer_to(delivery)) is not None:
                 return answered
             if not await rows.events.created_with(message.event_id, content_hash):
                 raise IdempotencyKeyReused
         result = shown_event((await rows.events.find([message.event_id]))[message.event_id])
-        rows.requests.keep(delivery, result, now)
+        rows.requests.keep(delivery, result)
         await rows.requests.save()
         return result
 
@@ -140,6 +127,7 @@ class ProgrammeHandlers:
         return shown_event(off)
 
     async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
+        """Answered with how far it has come; asked again while it is under way, nothing is done twice."""
         if (known := await rows.calling_off.retry(event.id, message.retry_id)) is not None:
             return known
         now, count = self._clock(), await rows.calling_off.count_to_retry(event.id)
@@ -149,34 +137,11 @@ class ProgrammeHandlers:
 
 
 def _new_retry(message: RetryRefunds, count: int, now: datetime) -> RefundRetry:
-    return RefundRetry(
-        id=message.retry_id,
-        event_id=message.event_id,
-        asked_at=now,
-        refunds=count,
-        remaining=count,
-        under_way=0,
-        succeeded=0,
-        failed=0,
-        finished=not count,
-    )
+    begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
+    return RefundRetry(id=message.retry_id, event_id=message.event_id, asked_at=now, finished=not count, **begun)
 
 
 def _new_event(message: CreateEvent) -> Event:
-    return Event(
-        id=message.event_id,
-        name=message.name,
-        starts_at=message.starts_at,
-        currency=message.currency,
-        on_sale=message.on_sale,
-        max_per_booking=message.max_per_booking,
-        cancel_until=message.cancel_until,
-        time_zone=message.time_zone,
-        sales_start=message.sales_start,
-        sales_end=message.sales_end,
-        sell_after_start=message.sell_after_start,
-        cancel_after_start=message.cancel_after_start,
-        payment_methods=message.payment_methods,
-        slow_payments_until=message.slow_payments_until,
-        ticket_types={each.id: TicketType(**each.model_dump()) for each in message.ticket_types},
-    )
+    ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
+    values = {name: getattr(message, name) for name in TERMS}
+    return Event(id=message.event_id, ticket_types=ticket_types, **values)

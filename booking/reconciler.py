@@ -6,7 +6,7 @@ With nothing due a pass is one look at the first entry of two partial indexes.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Place
-from booking.repository import Store
+from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import turn, waits_for
 from booking.state import Booking, Follow, HoldPolicy
-from booking.triggers import Cancel, RetryRefunds
+from booking.triggers import Cancel, Happening, RetryRefunds
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
@@ -127,18 +127,14 @@ class BookingReconciler(Reconciler):
     async def _call_off(self, event_id: UUID, now: datetime) -> int:
         """Cancel some bookings of an event that was called off; when a look from the first one on finds no more, it
         is settled."""
-        cancel = Cancel(CancelReason.EVENT_CANCELLED.value)
         # Without the place, each part would look at all bookings that the parts before it have ended.
         after = self._gone_through.pop(event_id, None)
-        unit = self._unit()
-        async with unit.careful() as rows:
-            places = await rows.calling_off.to_call_off(event_id, PASS_MAX, after)
-            unit.take(await rows.bookings.lock([id for _, id in places]))
-            for booking in tuple(unit.bookings.values()):
-                unit.change(_once_more(domain.decide(booking, cancel, now, self._policy), now))
+        cancel = Cancel(CancelReason.EVENT_CANCELLED.value)
+        unit, places = await self._to_each(
+            lambda rows: rows.calling_off.to_call_off(event_id, PASS_MAX, after), cancel, now
+        )
         if len(places) == PASS_MAX:
             self._gone_through[event_id] = places[-1]
-        # A crash before this: whoever takes the event up again goes on.
         async with self._store.transaction() as rows:
             await rows.calling_off.settle_event(event_id, now if places or after else None)
         await self._publisher.publish(unit.envelopes())
@@ -147,18 +143,26 @@ class BookingReconciler(Reconciler):
 
     async def _retry_refunds(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
         """Try some failed refunds of an event again; when none is found any more, the retry is settled."""
-        retry = RetryRefunds(retry_id)
+        unit, places = await self._to_each(
+            lambda rows: rows.calling_off.to_retry(retry_id, event_id, PASS_MAX), RetryRefunds(retry_id), now
+        )
+        async with self._store.transaction() as rows:
+            await rows.calling_off.settle_retry(retry_id, now if places else None)
+        await self._publisher.publish(unit.envelopes())
+        return len(places)
+
+    async def _to_each(
+        self, find: Callable[[Transaction], Awaitable[list[Place]]], what: Happening, now: datetime
+    ) -> tuple[UnitOfWork, list[Place]]:
+        """`what` happens to each of these bookings, committed. After a crash whoever goes on finds those that are
+        left."""
         unit = self._unit()
         async with unit.careful() as rows:
-            ids = await rows.calling_off.to_retry(retry_id, event_id, PASS_MAX)
-            unit.take(await rows.bookings.lock(ids))
+            places = await find(rows)
+            unit.take(await rows.bookings.lock([id for _, id in places]))
             for booking in tuple(unit.bookings.values()):
-                unit.change(_once_more(domain.decide(booking, retry, now, self._policy), now))
-        # A crash before this: whoever takes the retry up again finds those that are left.
-        async with self._store.transaction() as rows:
-            await rows.calling_off.settle_retry(retry_id, now if ids else None)
-        await self._publisher.publish(unit.envelopes())
-        return len(ids)
+                unit.change(_once_more(domain.decide(booking, what, now, self._policy), now))
+        return unit, places
 
 
 def _may_be_untold(booking: Booking) -> bool:

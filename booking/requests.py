@@ -65,13 +65,15 @@ class Requests:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self._now: datetime
         # What they were answered, with the hash of their content; and the rows of those that are new.
         self._answered: dict[RequestId, tuple[str, str]] = {}
         self._new: list[tuple[str | datetime, ...]] = []
 
-    async def open(self, deliveries: Iterable[Delivery]) -> None:
+    async def open(self, deliveries: Iterable[Delivery], now: datetime) -> None:
         """Take these in hand. Call it when what they change is locked: whoever carries out the same request at the
         same time has committed by then, and is found."""
+        self._now = now
         ids = {id_of(delivery) for delivery in deliveries if by_operator(delivery.message)}
         if ids:
             rows = await self._connection.fetch(FIND, *map(list, zip(*ids, strict=True)))
@@ -86,11 +88,11 @@ class Requests:
             raise IdempotencyKeyReused
         return orjson.loads(answer)
 
-    def keep(self, delivery: Delivery, answer: Resource, now: datetime) -> None:
+    def keep(self, delivery: Delivery, answer: Resource) -> None:
         """This is what `delivery` is answered, now and again."""
         id, kept = id_of(delivery), (_content_hash(delivery), answer.as_json().decode())
         self._answered[id] = kept
-        self._new.append((*id, *kept, now))
+        self._new.append((*id, *kept, self._now))
 
     async def save(self) -> None:
         """Raises UniqueViolationError when one of them has been answered meanwhile."""

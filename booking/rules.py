@@ -39,12 +39,8 @@ Guard = Callable[[Booking, Any], bool]
 
 
 def payable(booking: Booking, report: Report) -> Decision:
-    """The intent is there, and nothing has been tried, or something is being tried."""
-    return _waiting(booking, report, PaymentStatus.AWAITING)
-
-
-def declined(booking: Booking, report: Report) -> Decision:
-    """Shown to the client, with time to try again; a booking that is closing stays so."""
+    """The intent is there. Nothing has been tried, or something is being tried, or an attempt was declined: that is
+    shown to the client, with time to try again. A booking that is closing stays so."""
     return _waiting(booking, report, PaymentStatus.AWAITING)
 
 

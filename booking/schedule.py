@@ -28,10 +28,6 @@ CLOCKS_APART = timedelta(minutes=5)
 ENDED_WAITS = Retry(timedelta(seconds=10), timedelta(hours=1))
 
 
-def first_wait(follow: Follow) -> timedelta:
-    return WAITS[follow].first
-
-
 def waits_for(booking: Booking) -> Follow | None:
     """The message that drives `booking` on; None when it is settled."""
     if booking.status is PENDING:

@@ -201,15 +201,9 @@ class Bound(NamedTuple):
     below: int | None
 
 
-class Cause(NamedTuple):
-    """What made a booking change: a message's type and id."""
-
-    type: str
-    id: str
-
-
-# A change that nothing but time brought about.
-TIME = Cause("time", "")
+# What made a booking change: a message's type and id; or nothing but time.
+Cause = tuple[str, str]
+TIME: Cause = ("time", "")
 
 
 class Transition(NamedTuple):

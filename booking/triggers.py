@@ -60,10 +60,5 @@ class RetryRefunds(NamedTuple):
     id: UUID
 
 
-class TimePassed(NamedTuple):
-    """Nothing but time: `trigger` says what is over."""
-
-    trigger: Trigger
-
-
-Happening = Cancel | Refund | RetryRefunds | TimePassed
+# A trigger alone where nothing but time has passed: it says what is over.
+Happening = Cancel | Refund | RetryRefunds | Trigger

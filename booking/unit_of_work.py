@@ -20,7 +20,7 @@ from common.messaging.envelope import Delivery, Envelope
 
 
 def cause_of(delivery: Delivery | None) -> Cause:
-    return TIME if delivery is None else Cause(delivery.envelope.message.type, delivery.envelope.id)
+    return TIME if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
 
 
 class UnitOfWork:

@@ -11,7 +11,7 @@ import pytest
 from booking.domain import LIVE, TABLE
 from booking.rules import Decision
 from booking.state import Booking
-from booking.triggers import Cancel, Happening, Refund, TimePassed, Trigger
+from booking.triggers import Cancel, Happening, Refund, Trigger
 from common.contracts.errors import HoldfastError
 from tests.booking.samples import (
     AMOUNT,
@@ -97,8 +97,8 @@ NEWS: dict[str, tuple[Trigger, Callable[[Booking], Decision]]] = {
     "refund": (Trigger.REFUND, ask(Refund(OTHER))),
     "refund of a part": (Trigger.REFUND, ask(Refund(OTHER, PART))),
     "refund of too much": (Trigger.REFUND, ask(Refund(OTHER, AMOUNT + 1))),
-    "expired": (Trigger.EXPIRED, ask(TimePassed(Trigger.EXPIRED))),
-    "grace over": (Trigger.GRACE_OVER, ask(TimePassed(Trigger.GRACE_OVER))),
+    "expired": (Trigger.EXPIRED, ask(Trigger.EXPIRED)),
+    "grace over": (Trigger.GRACE_OVER, ask(Trigger.GRACE_OVER)),
 }
 WRONG = {"too little": AMOUNT - 1, "too much": AMOUNT + 1, "other currency": AMOUNT}
 Row = dict[str, Outcome]

@@ -13,7 +13,7 @@ import pytest
 from booking.domain import conflicts, money_status, of_another_intent, trigger_of, wants_seats_again
 from booking.rules import Decision
 from booking.state import Booking, Follow
-from booking.triggers import Cancel, TimePassed, Trigger
+from booking.triggers import Cancel, Trigger
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentState
 from tests.booking.samples import (
@@ -309,7 +309,7 @@ def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
     """The wish counts, not that the hold was over anyway; what was wished first stays."""
     wished = asked(STATES["expiring"], Cancel("by_customer")).booking
     wished = asked(wished, Cancel("event_cancelled")).booking
-    wished = asked(wished, TimePassed(Trigger.EXPIRED)).booking
+    wished = asked(wished, Trigger.EXPIRED).booking
     after = taken(wished, report("succeeded")).booking
 
     assert (after.status, after.reason, after.refund_amount) == (BookingStatus.CANCELLED, "by_customer", AMOUNT)

@@ -16,7 +16,7 @@ from booking.admission import Seats, admit
 from booking.domain import drive, moves, seats_moved, takes
 from booking.rules import Decision
 from booking.state import Booking, Event, Item, TicketType
-from booking.triggers import Cancel, Happening, Refund, TimePassed, Trigger
+from booking.triggers import Cancel, Happening, Refund, Trigger
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import CreateBooking, ItemRequest
 from common.contracts.statuses import BookingStatus, IntentStatus
@@ -121,7 +121,7 @@ class Step:
             Trigger.REFUND: Refund(UUID(int=40 + self.refund_id), self.amount),
         }
         try:
-            return asked(booking, what.get(self.what, TimePassed(self.what)), at)
+            return asked(booking, what.get(self.what, self.what), at)
         except HoldfastError:
             return Decision(booking)
 
