@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import blake2b
 from typing import ClassVar
@@ -78,19 +78,18 @@ class PaymentState:
         kept in rows that other releases compare with: what it is made of never changes. The client secret says
         nothing of how a payment stands, nor does the order of refunds, nor whether a process of an earlier release
         leaves out what is none."""
-        told = replace(
-            self,
-            version=0,
-            client_secret=None,
-            refund_ids=tuple(sorted(self.refund_ids)),
-            refund_failed_amount=self.refund_failed_amount or 0,
-            disputes=self.disputes or (),
-        )
-        content = [str(getattr(told, name)) for name in STATE_FIELDS]
+        told = {name: getattr(self, name) for name in STATE_FIELDS} | {
+            "version": 0,
+            "client_secret": None,
+            "refund_ids": tuple(sorted(self.refund_ids)),
+            "refund_failed_amount": self.refund_failed_amount or 0,
+            "disputes": self.disputes or (),
+        }
         if (error := self.last_error) is not None:
             words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"
-            content[STATE_FIELDS.index("last_error")] = f"Decline({words})"
-        return blake2b(repr(tuple(content)).encode(), digest_size=8).hexdigest()
+            told["last_error"] = f"Decline({words})"
+        content = tuple(str(value) for value in told.values())
+        return blake2b(repr(content).encode(), digest_size=8).hexdigest()
 
 
 STATE_FIELDS = tuple(field.name for field in fields(PaymentState))
