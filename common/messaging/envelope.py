@@ -31,8 +31,7 @@ class Envelope(NamedTuple):
     """One message on its way to `stream`. `subject` is what it is about, mostly a booking id.
 
     `traceparent` is W3C trace context: it goes from the client's request through every message it causes.
-    `replyto` and `correlationid` are set where an answer is awaited. One that is `held` leaves a moment later, and
-    not at all when the same process publishes another of its class and subject before.
+    `replyto` and `correlationid` are set where an answer is awaited.
     """
 
     message: Message
@@ -43,7 +42,6 @@ class Envelope(NamedTuple):
     time: str
     replyto: str = ""
     correlationid: str = ""
-    held: bool = False
 
     def fields(self, source: str) -> dict[str, str | bytes]:
         """The stream entry's fields."""

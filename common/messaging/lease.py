@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Collection
 
 from redis.asyncio import Redis
 
@@ -86,18 +85,6 @@ class Lease:
         """Let another have it, if it is ours."""
         self.held = False
         await _RELEASE(redis, key=self._key, holder=self._holder)
-
-
-async def claim(redis: Redis, keys: Collection[str], lasts_ms: int, *, free: bool = True) -> set[str]:
-    """Take the leases `keys`, which nobody renews or releases; says which are ours. Where they need not be `free`,
-    all are. Raises RedisAway. https://redis.io/docs/latest/commands/set/"""
-    if not keys:
-        return set()
-    async with redis.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.set(key, "", nx=free, px=max(1, lasts_ms))
-        taken = await pipe.execute()
-    return {key for key, ours in zip(keys, taken, strict=True) if ours}
 
 
 class ReaderLease(Lease):

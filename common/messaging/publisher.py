@@ -27,8 +27,7 @@ INBOX_TTL_S = 120
 UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
-# How long patient and held messages are kept, so that many leave together or not at all: shorter than the retry
-# time of the patient ones, and than anybody waits for what is held.
+# How long patient messages are kept, so that many of them leave together: shorter than their retry time.
 KEPT_S = 0.5
 # Of these, as many are handled at once without keeping others waiting.
 TOGETHER_MAX = 250
@@ -92,13 +91,13 @@ class Publisher:
         self._source = source
         self._waiting: deque[_Sending] = deque()
         self._flushing: asyncio.Task[None] | None = None
-        # What leaves a little later: patient messages by their ids, held ones by class and subject.
-        self._kept: dict[object, Envelope] = {}
+        # Patient messages, which leave a little later.
+        self._kept: list[Envelope] = []
         self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
-        """Returns when Redis has all of them. Raises RedisAway: some may be there then. Patient and held ones leave
-        a little later, and are lost when they cannot."""
+        """Returns when Redis has all of them. Raises RedisAway: some may be there then. Patient ones leave a little
+        later, and are lost when they cannot."""
         step, news = self.commands(envelopes)
         if step or news:
             await self.enqueue([*step, *news])
@@ -106,18 +105,12 @@ class Publisher:
     def commands(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
         """What publishes these messages, but for those that leave a little later; and, apart, what publishes
         the news among them."""
-        return self._encoded([each for each in envelopes if not self._keep(each)])
-
-    def _keep(self, envelope: Envelope) -> bool:
-        """Whether it leaves later. What is held of its class and subject does not leave any more: this is newer."""
-        patient, key = envelope.message.patient, (type(envelope.message), envelope.subject)
-        self._kept.pop(key, None)
-        if not (patient or envelope.held):
-            return False
-        self._kept[envelope.id if patient else key] = envelope
-        if self._leaving is None:
+        now: list[Envelope] = []
+        for envelope in envelopes:
+            (self._kept if envelope.message.patient else now).append(envelope)
+        if self._kept and self._leaving is None:
             self._leaving = asyncio.get_running_loop().call_later(KEPT_S, self._let_leave)
-        return True
+        return self._encoded(now)
 
     def _encoded(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
         commands: list[Command] = []
@@ -155,9 +148,9 @@ class Publisher:
 
     def _let_leave(self) -> list[asyncio.Future[None]]:
         self._leaving = None
-        kept, self._kept = self._kept, {}
+        kept, self._kept = self._kept, []
         leaving = []
-        for page in _together(kept.values()):
+        for page in _together(kept):
             step, news = self._encoded(page)
             leaving.append(self.enqueue([*step, *news]))
             leaving[-1].add_done_callback(lost)

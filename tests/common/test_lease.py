@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.messaging import lease
-from common.messaging.lease import HELP_FROM, claim
+from common.messaging.lease import HELP_FROM
 from common.messaging.mailbox import Mailbox
 from common.messaging.streams import Entry
 from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
@@ -91,14 +91,3 @@ async def test_a_mailbox_that_was_lost_is_made_anew_and_read(stage: Stage, two: 
 
 async def _gone(stage: Stage) -> bool:
     return not await stage.redis.exists(KEY)
-
-
-async def test_what_is_claimed_is_free_again_when_its_time_is_over(stage: Stage) -> None:
-    assert await claim(stage.redis, ["a", "b"], 60_000) == {"a", "b"}
-    assert await claim(stage.redis, ["a", "c"], 60_000) == {"c"}
-    assert await claim(stage.redis, ["a"], 1, free=False) == {"a"}
-    await until(lambda: _claimed_again(stage))
-
-
-async def _claimed_again(stage: Stage) -> bool:
-    return await claim(stage.redis, ["a"], 60_000) == {"a"}

@@ -27,7 +27,7 @@ from common.messaging.redis import connect
 from common.messaging.streams import Entry, inbox_stream
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
-from tests.common.stage import STREAM, FakeRedis, Stage, cancel, sync, until, unwritable
+from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
 from tests.common.test_listener import CHANGED, Listener, ask, changed, question
 
 
@@ -130,37 +130,6 @@ async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
     await stage.bus.publish([alone])
     await stage.bus.flush()
     assert await stage.read_all(STREAM) == [alone]
-
-
-async def test_what_is_held_is_replaced_by_what_is_newer(stage: Stage) -> None:
-    """Of its subject: held or not. Else it leaves a moment later as it is, after what was published meanwhile."""
-    first, replaced, alone = sync()._replace(held=True), sync()._replace(held=True), sync()._replace(held=True)
-    await stage.bus.publish([first, replaced, alone])
-    held = tell(SyncPayment(booking_id=uuid4(), decided=True), first.subject)._replace(held=True)
-    newer = tell(SyncPayment(booking_id=uuid4(), decided=True), replaced.subject)
-    await stage.bus.publish([held, other := cancel(), newer])
-    assert await stage.read_all(STREAM) == [other, newer]
-    await until(lambda: _holds(stage, 4))
-    sent = [each._replace(held=True) for each in (await stage.read_all(STREAM))[2:]]
-    assert sent == [alone, held]
-
-
-async def test_held_news_is_news(stage: Stage) -> None:
-    async with Listener(stage).listening() as one:
-        await stage.bus.publish([changed(1)._replace(held=True)])
-        assert one.heard == []
-        await stage.bus.flush()
-        await until(lambda: one.heard)
-        await stage.bus.publish([changed(2)._replace(held=True)])
-        await stage.bus.publish([newest := changed(3)])
-        await stage.bus.flush()
-        await until(lambda: len(one.heard) == 2)
-    assert one.heard[1] == newest.message
-    assert int(await stage.redis.xlen(NOTIFICATIONS)) == 2
-
-
-async def _holds(stage: Stage, number: int) -> bool:
-    return await stage.left() == number
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
