@@ -20,69 +20,40 @@ from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStat
 from common.contracts.values import Dispute, PaymentError
 from common.postgres.sql import assignments, is_one, parameters, revision, source
 
-# Column and type, in the order in which arrays are passed.
-BOOKING_COLUMNS = {
-    "id": "uuid",
-    "owner": "varchar",
-    "event_id": "uuid",
-    "items": "jsonb",
-    "amount": "bigint",
-    "currency": "varchar",
-    "status": "varchar",
-    "reason": "varchar",
-    "payment": "varchar",
-    "expires_at": "timestamptz",
-    "settle_after": "timestamptz",
-    "created_at": "timestamptz",
-    "updated_at": "timestamptz",
-    "payment_methods": "varchar",
-    "intent_id": "varchar",
-    "client_secret": "varchar",
-    "last_error": "jsonb",
-    "attempts": "int",
-    "last_attempt_at": "timestamptz",
-    "hold_until": "timestamptz",
-    "payment_version": "int",
-    "payment_digest": "varchar",
-    "amount_captured": "bigint",
-    "amount_refunded": "bigint",
-    "closing": "varchar",
-    "intent_to_cancel": "bool",
-    "refund_id": "uuid",
-    "refund_amount": "bigint",
-    "refund_whole": "bool",
-    "refund_waiting": "varchar",
-    "refund_error": "varchar",
-    "refund_failed_amount": "bigint",
-    "refund_failed_whole": "bool",
-    "refund_retry_id": "uuid",
-    "version": "int",
-    "settle_attempts": "int",
-    "disputes": "jsonb",
-}
+
+def _columns(**kinds: str) -> dict[str, str]:
+    """By name, in the order in which arrays are passed, the type of each column."""
+    return {column: kind for kind, columns in kinds.items() for column in columns.split()}
+
+
+BOOKING_COLUMNS = _columns(
+    uuid="id event_id refund_id refund_retry_id",
+    varchar="owner currency status reason payment payment_methods intent_id client_secret payment_digest closing "
+    "refund_waiting refund_error",
+    jsonb="items last_error disputes",
+    bigint="amount amount_captured amount_refunded refund_amount refund_failed_amount",
+    int="attempts payment_version version settle_attempts",
+    bool="intent_to_cancel refund_whole refund_failed_whole",
+    timestamptz="expires_at hold_until settle_after last_attempt_at created_at updated_at",
+)
 # A new booking has the defaults in the rest.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods",
 )  # fmt: skip
-CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
+CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | _columns(varchar="cause_type cause_id")
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 CHANGED_COLUMNS = {"id": "uuid", "old_revision": "text"} | SAVE_COLUMNS
 JSON_COLUMNS = ("items", "last_error", "disputes")
-TRANSITION_COLUMNS = {
-    "booking_id": "uuid",
-    "version": "int",
-    "from_status": "varchar",
-    "to_status": "varchar",
-    "reason": "varchar",
-    "payment_status": "varchar",
-    "cause_type": "varchar",
-    "cause_id": "varchar",
-    "at": "timestamptz",
-}
-SEAT_COLUMNS = {"booking_id": "uuid", "ticket_type_id": "uuid", "held": "int", "sold": "int"}
-BOUND_COLUMNS = {"id": "uuid", "terms_token": "uuid", "needed": "int", "below": "int"}
+TRANSITION_COLUMNS = _columns(
+    uuid="booking_id",
+    int="version",
+    varchar="from_status to_status reason payment_status cause_type cause_id",
+    timestamptz="at",
+)
+SEAT_COLUMNS = _columns(uuid="booking_id ticket_type_id", int="held sold")
+BOUND_COLUMNS = _columns(uuid="id terms_token", int="needed below")
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
 
@@ -164,11 +135,7 @@ SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.star
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
 """
 # What a list may be narrowed by: fields of ListBookings.
-FILTERS = {
-    "owner": "owner =",
-    "status": "status =",
-    "event_id": "event_id =",
-    "payment": "payment =",
+FILTERS = {name: f"{name} =" for name in ("owner", "status", "event_id", "payment")} | {
     "created_from": "created_at >=",
     "created_before": "created_at <",
 }

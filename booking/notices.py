@@ -104,10 +104,9 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
             currency=booking.currency,
             payment_methods=booking.payment_methods,
         )
-    elif follow is Follow.CANCEL_INTENT:
-        message = CancelPaymentIntent(booking_id=booking.id, **_known(booking))
-    elif follow is Follow.SYNC:
-        message = SyncPayment(booking_id=booking.id, **_known(booking))
+    elif follow is not Follow.REFUND:
+        kind = CancelPaymentIntent if follow is Follow.CANCEL_INTENT else SyncPayment
+        message = kind(booking_id=booking.id, **_known(booking))
     else:
         assert booking.refund_id is not None
         message = RefundPayment(
