@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import itemgetter
 
 from booking import rules
 from booking.rules import Decision, Guard, Rule, always
-from booking.schedule import scheduled, turn, waits_for
+from booking.schedule import retry_time, turn, waits_for
 from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, Reason, SeatMove
 from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, Trigger
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
@@ -67,6 +68,10 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     # Of a booking that has ended the intent may still be heard of: it is to be canceled.
     **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in (CANCELLED, FAILED) for live in LIVE},
 }
+# All of a booking but which report of its payment was applied last.
+_but_its_report = itemgetter(
+    *(place for place, name in enumerate(Booking._fields) if name not in ("payment_version", "payment_digest"))
+)
 _TRIGGERS: dict[type[Happening], Trigger] = {Cancel: CANCEL, Refund: REFUND, RetryRefunds: RETRY_REFUNDS}
 
 
@@ -80,10 +85,11 @@ def _apply(booking: Booking, trigger: Trigger, carried: Happening | Report) -> D
 def _versioned(before: Booking, decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
     """Count the change, if there is one, and set when the booking is driven again."""
     after = decision.booking
-    if after._replace(payment_version=before.payment_version, payment_digest=before.payment_digest) == before:
+    if _but_its_report(after) == _but_its_report(before):
         return decision
-    after = after._replace(version=before.version + 1, updated_at=now, settle_attempts=0)
-    return decision._replace(booking=scheduled(after, now, policy))
+    again = retry_time(after, 0, now, policy)
+    after = after._replace(version=before.version + 1, updated_at=now, settle_attempts=0, settle_after=again)
+    return Decision(after, decision.follow, decision.unexpected)
 
 
 def decide(booking: Booking, what: Happening, now: datetime, policy: HoldPolicy) -> Decision:
@@ -223,8 +229,9 @@ def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
         over = Trigger.EXPIRED if booking.closing is None else Trigger.GRACE_OVER
         return decide(booking, over, now, policy)
     follow = waits_for(booking)
-    again = booking._replace(settle_attempts=booking.settle_attempts + 1)
-    return Decision(scheduled(again, now, policy), (follow,) if follow else ())
+    attempts = booking.settle_attempts + 1
+    again = booking._replace(settle_attempts=attempts, settle_after=retry_time(booking, attempts, now, policy))
+    return Decision(again, (follow,) if follow else ())
 
 
 # --- Seats and policy -------------------------------------------------------------------------------------

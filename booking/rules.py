@@ -58,14 +58,14 @@ def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decisi
     """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
     customer's. Its last moment is fixed then. An intent of a booking that is closing is not wanted any more."""
     hold_until = booking.hold_until or report.now + report.policy.hold_max
-    after = booking._replace(payment=payment, hold_until=hold_until)
     if booking.closing is not None:
-        return Decision(after, (Follow.CANCEL_INTENT,))
+        return Decision(booking._replace(payment=payment, hold_until=hold_until), (Follow.CANCEL_INTENT,))
     ends_at = booking.expires_at
     if booking.payment is PaymentStatus.CREATING or ends_at is None:
         ends_at = report.now + report.policy.hold
     again_until = _again_until(report) or ends_at
-    return Decision(after._replace(expires_at=min(max(ends_at, again_until), hold_until)))
+    ends_at = min(max(ends_at, again_until), hold_until)
+    return Decision(booking._replace(payment=payment, hold_until=hold_until, expires_at=ends_at))
 
 
 def _again_until(report: Report) -> datetime | None:

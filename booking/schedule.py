@@ -58,21 +58,21 @@ def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
     return ends_at if booking.closing is None else ends_at + policy.grace
 
 
-def scheduled(booking: Booking, now: datetime, policy: HoldPolicy) -> Booking:
-    """`booking` with the time at which it is driven again; without one when it is settled."""
+def retry_time(booking: Booking, attempts: int, now: datetime, policy: HoldPolicy) -> datetime | None:
+    """When `booking`, driven so often since it was changed, is driven again; None when it is settled."""
     follow = waits_for(booking)
     if follow is None:
-        return booking._replace(settle_after=None)
+        return None
     # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
     moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
     retry = WAITS[Follow.SYNC if moves_slowly else follow]
     if booking.intent_to_cancel and follow is Follow.CANCEL_INTENT:
         retry = ENDED_WAITS
-    due = now + retry.pause(booking.settle_attempts)
+    due = now + retry.pause(attempts)
     change = turn(booking, policy)
     if change is not None and change > now:
         due = min(due, change)
     elif change is not None:
         # Noticed late, as after an outage: a hold ends at once, but Stripe has its time to answer all the same.
         due = now if booking.closing is None else now + policy.grace
-    return booking._replace(settle_after=due)
+    return due

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from booking.domain import decide, drive, take_report
 from booking.rules import Decision
-from booking.schedule import scheduled
+from booking.schedule import retry_time
 from booking.state import Booking, HoldPolicy, Item
 from booking.triggers import Happening, Report
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
@@ -60,7 +60,8 @@ def booking(status: str, payment: str = "none", **values: Any) -> Booking:
         expires_at=NOW + timedelta(minutes=10) if pending else None,
         client_secret="pi_1_secret" if pending else None,
     )
-    return scheduled(made._replace(**values), NOW, TERMS)
+    made = made._replace(**values)
+    return made._replace(settle_after=retry_time(made, made.settle_attempts, NOW, TERMS))
 
 
 def report(status: str, version: int = 3, **values: Any) -> PaymentState:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking.admission import Seats, admit, asked_for
-from booking.schedule import scheduled
+from booking.schedule import retry_time
 from booking.state import Booking, Bound, Event, Item, TicketType
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import CreateBooking, ItemRequest
@@ -240,7 +240,7 @@ def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: 
     terms = TERMS._replace(hold=hold)
     made = admit(request(item), EVENT, Seats(dict.fromkeys(TYPES, 4)), NOW, terms)
     assert isinstance(made, Booking)
-    assert made == scheduled(made, NOW, terms)
+    assert made.settle_after == retry_time(made, 0, NOW, terms)
 
 
 def test_a_total_that_no_payment_can_have_is_told_with_the_limit() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from booking.domain import drive
-from booking.schedule import WAITS, scheduled, turn, waits_for
+from booking.schedule import WAITS, retry_time, turn, waits_for
 from booking.state import Booking, Follow
 from common.contracts.statuses import BookingStatus
 from tests.booking.samples import (
@@ -169,7 +169,7 @@ def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
     first, most = WAITS[follow]
     pauses = []
     for attempts in range(20):
-        due = scheduled(STATES[state]._replace(settle_attempts=attempts), NOW, TERMS).settle_after
+        due = retry_time(STATES[state], attempts, NOW, TERMS)
         assert due is not None
         pauses.append(due - NOW)
 
@@ -191,9 +191,7 @@ LATE = timedelta(hours=2)
 
 def test_a_hold_whose_end_was_missed_ends_at_the_next_look() -> None:
     """As after an outage."""
-    booking_ = scheduled(STATES["awaiting"], NOW + LATE, TERMS)
-
-    assert booking_.settle_after == NOW + LATE
+    assert retry_time(STATES["awaiting"], 0, NOW + LATE, TERMS) == NOW + LATE
 
 
 @pytest.mark.parametrize("state", ["creating", "awaiting", "action required"])
