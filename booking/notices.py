@@ -23,7 +23,8 @@ from common.messaging.envelope import Delivery, Envelope, tell
 
 # Of a booking's payment, what operators alone see.
 FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
-# What is shown of an event as it is.
+# What is shown of a booking, and of an event, as it is.
+FIELDS = [name for name in Booking._fields if name in resources.Booking.model_fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 
 
@@ -38,15 +39,13 @@ def shown(booking: Booking) -> resources.Booking:
         "queue_position": None,
         "attempts": booking.attempts,
     }
-    return resources.Booking.model_validate(
-        booking._asdict()
-        | {
-            "items": tuple(item._asdict() for item in booking.items),
-            "currency_exponent": exponent_of(booking.currency),
-            "payment": payment,
-            "hold_until": booking.hold_until if booking.status is BookingStatus.PENDING else None,
-        }
-    )
+    values: dict[str, Any] = {name: getattr(booking, name) for name in FIELDS}
+    values["items"] = tuple(item._asdict() for item in booking.items)
+    values["currency_exponent"] = exponent_of(booking.currency)
+    values["payment"] = payment
+    if booking.status is not BookingStatus.PENDING:
+        values["hold_until"] = None
+    return resources.Booking.model_validate(values)
 
 
 def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:
