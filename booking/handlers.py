@@ -130,14 +130,6 @@ class BookingHandlers:
         """The answer to a report of a booking that is not there, or not any more."""
         report: PaymentReport = delivery.message
         payment = report.payment
-        self._metrics.orphans.labels("no_booking").inc()
-        log.error(
-            "report of an unknown booking",
-            booking=str(report.booking_id),
-            intent=payment.intent_id,
-            status=payment.status,
-            captured=payment.amount_captured,
-        )
         message = BookingUnknown(
             booking_id=report.booking_id,
             version=payment.version,
@@ -146,6 +138,8 @@ class BookingHandlers:
             currency=payment.currency,
             amount_captured=payment.amount_captured,
         )
+        self._metrics.orphans.labels("no_booking").inc()
+        log.error("report of an unknown booking", status=payment.status, **message.model_dump(mode="json"))
         return tell(message, report.booking_id, cause=delivery)
 
     def _change(self, unit: UnitOfWork, decision: Decision, delivery: Delivery) -> None:
