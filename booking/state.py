@@ -96,12 +96,8 @@ class Booking(NamedTuple):
         return self.refund_amount is not None
 
     @property
-    def expiring(self) -> bool:
-        return self.closing == Reason.HOLD_EXPIRED
-
-    @property
     def cancelling(self) -> bool:
-        return self.closing is not None and not self.expiring
+        return self.closing not in (None, Reason.HOLD_EXPIRED)
 
 
 class Follow(Enum):
