@@ -78,12 +78,13 @@ class Queue:
         self._store = store
         self._publisher = publisher
         self._redis = redis
-        self._interval_ms = interval_ms
+        self._interval_s = interval_ms / 1000
         self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
         # New bookings that nobody was told of: since when, in the loop's time, and what has made them.
         self._held: dict[UUID, tuple[float, Delivery]] = {}
-        # Some may wait: at the start those that another process has left.
+        # Some may wait: at the start those that another process has left. When their places may be told again.
         self._looks = True
+        self._places_at = 0.0
         # The last that was told is that some wait.
         self._told = False
         self._woken = asyncio.Event()
@@ -112,7 +113,7 @@ class Queue:
         async def step() -> float:
             await self._woken.wait()
             await self.run_once()
-            return self._interval_ms / 1000
+            return min(HELD_S, self._interval_s)
 
         await repeat(step, gate)
 
@@ -121,8 +122,10 @@ class Queue:
         self._woken.clear()
         try:
             self._looks = await self._tell_late_news() or self._looks
+            now = asyncio.get_running_loop().time()
             # What another process tells may be this one's to tell when that one has ended.
-            if self._looks and await self._lease.take(self._redis):
+            if self._looks and now >= self._places_at and await self._lease.take(self._redis):
+                self._places_at = now + self._interval_s
                 await self._tell_places()
         finally:
             if self._held or self._looks:
@@ -148,7 +151,7 @@ class Queue:
         if sample or self._told:
             places = tuple((row["place"], row["created_at"], row["id"]) for row in sample)
             total = sample[0]["total"] if sample else 0
-            moved = QueueMoved(places=places, total=total, interval_ms=self._interval_ms)
+            moved = QueueMoved(places=places, total=total, interval_ms=round(self._interval_s * 1000))
             await self._publisher.publish([tell(moved, "queue")])
         self._told = self._looks = bool(sample)
 

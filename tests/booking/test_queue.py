@@ -63,7 +63,9 @@ async def pictures(stage: Stage, queue: Queue) -> list[QueueMoved]:
 
 
 async def heard(stage: Stage, queue: Queue) -> list[Message]:
+    """The same, and first news, when the time for it has come."""
     await stage.redis.delete("notifications")
+    queue._places_at = 0.0
     await queue.run_once()
     entries: Any = await stage.redis.xrange("notifications")
     return [decode("notifications", Entry(id, fields)).envelope.message for id, fields in entries]
@@ -172,6 +174,14 @@ async def test_nothing_is_asked_while_nobody_has_waited_for_long(
     monkeypatch.undo()
     await get_intent(stage, booking)
     assert await long_after(stage, monkeypatch) == []
+
+
+async def test_places_are_told_at_most_once_in_the_interval(stage: Stage) -> None:
+    await waiting(stage, await stage.show(10), 1)
+    queue = queue_of(stage)
+    assert len(await pictures(stage, queue)) == 1
+    await queue.run_once()
+    assert await stage.redis.xlen("notifications") == 1
 
 
 async def test_a_process_that_drives_a_booking_looks_who_waits(stage: Stage) -> None:
