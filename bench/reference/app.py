@@ -28,7 +28,7 @@ from gateway.auth import AUTHENTICATOR, Authenticator
 from gateway.requests import idempotency_key, path_id, read
 from gateway.schemas import NewBooking, NewEvent
 from payment.models import Payment
-from payment.stripe_api import open_client
+from payment.sdk import open_client
 from payment.webhook import verify
 
 SETTINGS = web.AppKey("settings", ReferenceSettings)
@@ -120,7 +120,6 @@ async def _stripe(app: web.Application) -> AsyncIterator[None]:
         settings.stripe_secret_key.get_secret_value(),
         settings.stripe_api_base,
         concurrency=settings.stripe_concurrency,
-        timeout_s=settings.stripe_timeout_ms / 1000,
     ) as app[STRIPE]:
         yield
 

@@ -14,8 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
+from common.runtime.clock import Bounds
 from payment.stripe_api import asked_at
-from payment.stripe_clock import LOUD_S, Bounds, StripeClock, measured, narrowed
+from payment.stripe_clock import LOUD_S, StripeClock, measured, narrowed
 from tests.payment.rows import bank
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Call
