@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -74,7 +74,7 @@ class StrayRows:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def add(self, strays: Collection[Stray]) -> set[str]:
+    async def add(self, strays: Sequence[Stray]) -> set[str]:
         """Note strays; says the intents of those that were new."""
         rows = await self._connection.fetch(ADD, *_parameters(strays)) if strays else ()
         return {row["intent_id"] for row in rows if row["new"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ class Strays:
         self._terms = terms
         self._asking_seconds = asking_seconds
 
-    async def add(self, transaction: PaymentRows, strays: Collection[Stray]) -> None:
+    async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         """Note these, aloud where they are new."""
         new = await transaction.strays.add(strays)
         for stray in strays:
