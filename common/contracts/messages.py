@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_serializer, model_validator
+from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.resources import (
@@ -25,7 +25,7 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import STATE_FIELDS, PaymentState
+from common.contracts.values import PaymentState
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
@@ -294,6 +294,7 @@ _REPORTED = {
     IntentStatus.CANCELED: "payment.canceled",
     IntentStatus.REJECTED: "payment.intent_rejected",
 }
+_STATE = TypeAdapter(PaymentState)
 _DECLINED, _REFUND, _DISPUTE = "payment.declined", "payment.refund_updated", "payment.dispute_updated"
 REPORT_TYPES = (*dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
 
@@ -323,9 +324,10 @@ class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
     def _nested(cls, data: Any) -> Any:
         return {**data, "payment": data} if isinstance(data, dict) and "payment" not in data else data
 
-    @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        return {"booking_id": self.booking_id, **{name: getattr(self.payment, name) for name in STATE_FIELDS}}
+    def as_json(self, *, exclude_unset: bool = False) -> bytes:
+        """Flat, with all of the payment, whatever of it is set."""
+        payment = _STATE.serializer.to_json(self.payment)
+        return b'{"booking_id":"%b",%b' % (str(self.booking_id).encode(), payment[1:])
 
 
 # --- payment.intents and payment.commands -----------------------------------------------------------------
