@@ -69,7 +69,7 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
     """DATABASE: the one database that the process `name` owns."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_database(name, dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
+        async with open_database(dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
             app[DATABASE] = database
             app[HEALTH].check("database", database.ping)
             yield

@@ -19,7 +19,6 @@ from booking.models import Booking
 from common.contracts.errors import Forbidden, Unavailable
 from common.contracts.ids import booking_id
 from common.messaging.redis import connect
-from common.postgres.database import tortoise_config
 from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
@@ -27,6 +26,7 @@ from common.runtime.web import new_app, read_body
 from gateway.auth import AUTHENTICATOR, Authenticator
 from gateway.requests import idempotency_key, path_id, read
 from gateway.schemas import NewBooking, NewEvent
+from ops.migrate import tortoise_config
 from payment.models import Payment
 from payment.sdk import open_client
 from payment.webhook import verify

@@ -1,21 +1,17 @@
-"""One Postgres database of an actor: Tortoise for its models, asyncpg connections of the same pool for SQL."""
+"""One Postgres database of an actor: asyncpg connections of one pool."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import asyncpg
 
 from common.runtime.clock import Bounds
 from common.runtime.outages import DatabaseAway, database_away, said
 from common.runtime.urls import postgres_options
-
-if TYPE_CHECKING:
-    from tortoise.backends.asyncpg.client import AsyncpgDBClient
-    from tortoise.context import TortoiseContext
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
@@ -32,34 +28,11 @@ PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generi
 CONNECT_TIMEOUT_S = 5
 # How long a connection may take to become usable again after an error; then it is thrown away.
 RESET_TIMEOUT_S = 1.0
+# How long connections may take to end at a stop.
+CLOSE_TIMEOUT_S = 10
 
 # What asyncpg raises, by its own classes: outages.py says what it means.
 _DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
-    """Tortoise's configuration of the one database that `app` (booking or payment) owns.
-
-    `connect` are asyncpg's own arguments. Without them no statement is limited in time: a migration may take long.
-    Raises ValueError for a wrong URL (see urls.py).
-    """
-    options = postgres_options(dsn)
-    if "server_settings" in options and "server_settings" in connect:
-        connect["server_settings"] |= options["server_settings"]
-    # No connection is kept for its own sake: while Postgres is away asyncpg would try, and complain, all the time.
-    credentials = options | {"minsize": 0, "maxsize": pool_size} | connect
-    return {
-        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
-        "apps": {
-            app: {
-                "models": [f"{app}.models"],
-                "default_connection": "default",
-                "migrations": f"{app}.migrations",
-            }
-        },
-        "use_tz": True,
-        "timezone": "UTC",
-    }
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
@@ -71,19 +44,17 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
 
 class Database:
-    """The pool, of asyncpg connections; Tortoise has it for its models and migrations."""
+    """Connections of `pool`, and what its errors mean."""
 
-    def __init__(self, context: TortoiseContext) -> None:
-        self._context = context
-        self.client = cast("AsyncpgDBClient", context.connections.get("default"))
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """One connection in autocommit. Raises DatabaseAway when there is none to be had, or it breaks."""
         connection: asyncpg.Connection | None = None
         try:
-            pool = await self._pool()
-            connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+            connection = await self.pool.acquire(timeout=CONNECT_TIMEOUT_S)
             yield connection
         except Exception as error:
             if isinstance(error, asyncpg.PostgresError):
@@ -106,14 +77,7 @@ class Database:
             if connection is not None:
                 # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
                 with suppress(*_DRIVER_ERRORS):
-                    await pool.release(connection, timeout=RESET_TIMEOUT_S)
-
-    async def _pool(self) -> asyncpg.Pool:
-        if self.client._pool is None:
-            # Tortoise makes the pool, once, before the first connection is taken from it.
-            wrapper = cast(Any, self.client.acquire_connection())
-            await wrapper.ensure_connection()
-        return cast(asyncpg.Pool, self.client._pool)
+                    await self.pool.release(connection, timeout=RESET_TIMEOUT_S)
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[asyncpg.Connection]:
@@ -161,28 +125,31 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
 
 @asynccontextmanager
 async def open_database(
-    app: str, dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
+    dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
 ) -> AsyncIterator[Database]:
-    """Connect, and close at the end. Postgres may be away: the pool connects when it is first needed."""
-    config = tortoise_config(
-        app,
-        dsn,
-        pool_size,
+    """Postgres may be away: the pool connects when a connection is first needed, and keeps none for its own sake.
+    Raises ValueError for a wrong URL (see urls.py)."""
+    options = postgres_options(dsn)
+    settings = {
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
+        **PLANS,
+        **options.pop("server_settings", {}),
+    }
+    pool = await asyncpg.create_pool(
+        **options,
+        min_size=0,
+        max_size=pool_size,
         connection_class=_Connection,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=ANSWER_TIMEOUT_S,
-        server_settings={
-            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
-            **PLANS,
-        },
+        server_settings=settings,
     )
-    from tortoise.context import TortoiseContext  # here: the gateway, which has no database, starts sooner
-
-    context = TortoiseContext()
-    with context:  # models are bound to the context that is current
-        await context.init(config=config)
     try:
-        yield Database(context)
+        yield Database(pool)
     finally:
-        await context.connections.close_all()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()

@@ -48,7 +48,7 @@ def redis_url(redis_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="session")
 async def database(payment_dsn: str) -> AsyncIterator[Database]:
-    async with open_database("payment", payment_dsn, 10) as database:
+    async with open_database(payment_dsn, 10) as database:
         yield database
 
 
