@@ -44,18 +44,52 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
 
 class Database:
-    """Connections of `pool`, and what its errors mean."""
+    """Connections of `pool`, and what their errors mean."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
-        self.pool = pool
+        self._pool = pool
+        # The one that was used last is kept: the pool's way to hand one out and take it back costs as much as a
+        # statement. Something is asked every few seconds, so that this one does not grow old; all others may.
+        self._kept: asyncpg.Connection | None = None
+        # How many wait for one of the pool's.
+        self._waiting = 0
+
+    async def _acquire(self) -> asyncpg.Connection:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if not _is_closed(kept):
+                return kept
+            await self._put_back(kept)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        finally:
+            self._waiting -= 1
+
+    async def _put_back(self, connection: asyncpg.Connection) -> None:
+        # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
+        with suppress(*_DRIVER_ERRORS):
+            await self._pool.release(connection, timeout=RESET_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Wait a while for connections to come back, and end all."""
+        if self._kept is not None:
+            await self._put_back(self._kept)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """One connection in autocommit. Raises DatabaseAway when there is none to be had, or it breaks."""
         connection: asyncpg.Connection | None = None
+        well = False
         try:
-            connection = await self.pool.acquire(timeout=CONNECT_TIMEOUT_S)
+            connection = await self._acquire()
             yield connection
+            well = not (self._waiting or self._kept or _is_closed(connection) or connection.is_in_transaction())
         except Exception as error:
             if isinstance(error, asyncpg.PostgresError):
                 # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
@@ -74,16 +108,13 @@ class Database:
                 connection.terminate()
             raise away from (None if away is error else error)
         finally:
-            if connection is not None:
-                # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
-                with suppress(*_DRIVER_ERRORS):
-                    await self.pool.release(connection, timeout=RESET_TIMEOUT_S)
+            if well:
+                self._kept = connection
+            elif connection is not None:
+                await self._put_back(connection)
 
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[asyncpg.Connection]:
-        """For one statement that writes, in autocommit: it is committed when it returns."""
-        async with self.connection() as connection:
-            yield connection
+    # For one statement that writes: it is committed when it returns.
+    statement = connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -110,6 +141,13 @@ class Database:
         async with self.connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
+
+
+def _is_closed(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # it has ended, and the pool has taken it back
+        return True
 
 
 async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
@@ -145,11 +183,8 @@ async def open_database(
         command_timeout=ANSWER_TIMEOUT_S,
         server_settings=settings,
     )
+    database = Database(pool)
     try:
-        yield Database(pool)
+        yield database
     finally:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
+        await database.close()

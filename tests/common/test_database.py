@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -164,23 +164,43 @@ async def test_a_schema_that_is_not_migrated_yet_is_an_outage_for_a_person(
     assert raised.value.by_hand
 
 
-async def test_a_database_that_takes_no_writes_is_away(database: Database) -> None:
+async def test_a_database_that_takes_no_writes_is_away(database: Database, database_url: str) -> None:
     await database.ping()
     async with database.connection() as connection:
         name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     try:
-        await database.pool.expire_connections()
-        with pytest.raises(DatabaseAway, match="no writes"):
-            await database.ping()
-        with pytest.raises(DatabaseAway):
-            await value(database, "CREATE TABLE more ()")
+        async with open_database(database_url, 1) as reading:
+            with pytest.raises(DatabaseAway, match="no writes"):
+                await reading.ping()
+            with pytest.raises(DatabaseAway):
+                await value(reading, "CREATE TABLE more ()")
     finally:
         async with database.connection() as connection:
             await connection.execute("SET default_transaction_read_only = off")
             await connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-    await database.pool.expire_connections()
     await database.ping()
+
+
+async def test_the_connection_that_was_used_last_is_used_next(database: Database) -> None:
+    first = await value(database, "SELECT pg_backend_pid()")
+    assert [await value(database, "SELECT pg_backend_pid()") for _ in range(3)] == [first] * 3
+    async with database.connection():
+        others = await asyncio.gather(*(value(database, "SELECT pg_backend_pid()") for _ in range(5)))
+    assert first not in others
+
+
+async def test_connections_that_end_while_nobody_uses_them_are_made_anew(
+    own_postgres: Postgres, own_database: Database
+) -> None:
+    other = await asyncpg.connect(own_postgres.url("payment"))
+    for _ in range(4):  # more often than there are connections
+        id = await value(own_database, "SELECT pg_backend_pid()")
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", id)
+        with suppress(DatabaseAway):  # where it is not known yet
+            await own_database.ping()
+    await other.close()
+    await asyncio.gather(*(own_database.ping() for _ in range(3)))
 
 
 async def test_who_gets_no_connection_does_not_wait_for_ever(
