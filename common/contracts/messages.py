@@ -257,9 +257,8 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     created_before: datetime | None = None
 
 
-class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
-    booking_id: UUID
-    owner: str | None
+class GetHistory(GetBooking, type="booking.history"):
+    """The booking's transitions."""
 
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
@@ -282,11 +281,9 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 # --- booking.payments -------------------------------------------------------------------------------------
 
 
-# What a payment's status alone says. There is nothing to report of one whose intent is being created.
+# What a payment's status alone says.
+_CREATED = "payment.intent_created"
 _REPORTED = {
-    IntentStatus.CREATING: "payment.intent_created",
-    IntentStatus.REQUIRES_PAYMENT_METHOD: "payment.intent_created",
-    IntentStatus.REQUIRES_CONFIRMATION: "payment.intent_created",
     IntentStatus.REQUIRES_ACTION: "payment.action_required",
     IntentStatus.PROCESSING: "payment.processing",
     IntentStatus.REQUIRES_CAPTURE: "payment.processing",
@@ -296,7 +293,7 @@ _REPORTED = {
 }
 _STATE = TypeAdapter(PaymentState)
 _DECLINED, _REFUND, _DISPUTE = "payment.declined", "payment.refund_updated", "payment.dispute_updated"
-REPORT_TYPES = (*dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
+REPORT_TYPES = (_CREATED, *dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
 
 
 class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
@@ -316,8 +313,7 @@ class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
             return _DISPUTE
         if payment.status is IntentStatus.SUCCEEDED and payment.refund_ids:
             return _REFUND
-        name = _REPORTED[payment.status]
-        return _DECLINED if name == "payment.intent_created" and payment.last_error else name
+        return _REPORTED.get(payment.status, _DECLINED if payment.last_error else _CREATED)
 
     @model_validator(mode="before")
     @classmethod

@@ -110,13 +110,9 @@ class Clock:
         self._last_s = max(self._last_s, self._monotonic() + self._bounds.middle)
         return self._last_s
 
-    def own_ahead_s(self) -> float:
-        """By how much this process' own clock is ahead. Raises Away before the first measurement."""
-        return self._own() - self.timestamp()
-
     def complaint(self) -> str | None:
         """What is wrong with this process' own clock; None when nothing is, or it is not known yet."""
-        if self._bounds is None or abs(ahead := self.own_ahead_s()) <= self._skew_max_s:
+        if self._bounds is None or abs(ahead := self._own() - self.timestamp()) <= self._skew_max_s:
             return None
         where = "ahead of" if ahead > 0 else "behind"
         return f"this process' clock is {abs(ahead):.1f} s {where} that of {self.source}; it does not act by it"
@@ -169,14 +165,10 @@ class Clock:
     def _watch_own(self) -> None:
         if self._bounds is None:
             return
-        ahead = self.own_ahead_s()
+        ahead = self._own() - self.timestamp()
         self._offset.labels(self.source).set(ahead)
         wrong = abs(ahead) > self._skew_max_s
-        if wrong == self._told_wrong:
-            return
-        self._told_wrong = wrong
-        fields = {"source": self.source, "ahead_seconds": round(ahead, 1), "limit_seconds": self._skew_max_s}
-        if wrong:
-            log.error("own clock is wrong", **fields)
-        else:
-            log.info("own clock is right again", **fields)
+        if wrong != self._told_wrong:
+            self._told_wrong = wrong
+            say, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
+            say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self._skew_max_s)
