@@ -30,13 +30,6 @@ def measured(sent: datetime, took_s: float, date: datetime) -> Bounds:
     return Bounds(sent_ahead - DATE_STEP_S, sent_ahead + took_s)
 
 
-def narrowed(known: Bounds | None, after_s: float, new: Bounds) -> Bounds:
-    """What both say together, `after_s` after the first; a clock that was set makes the first one worthless."""
-    if known is None or known.after(after_s).gap(new):
-        return new
-    return known.after(after_s).narrowed(new)
-
-
 class StripeClock:
     """Measures Stripe's clock against `clock`, our own, shows the skew, and tells once when it becomes large."""
 
@@ -61,14 +54,14 @@ class StripeClock:
     def answered(self, sent: datetime, took_s: float, date: datetime) -> None:
         """An answer with this `Date` came `took_s` after it was asked for at `sent`."""
         heard = time.monotonic()
-        self._bounds = narrowed(self._bounds, heard - self._heard, measured(sent, took_s, date))
+        new = measured(sent, took_s, date)
+        self._bounds = new if self._bounds is None else self._bounds.after(heard - self._heard).narrowed(new)
         self._heard = heard
         self._skew_seconds.set(self._bounds.middle)
         self._tell(self._bounds)
 
     def _tell(self, bounds: Bounds) -> None:
-        # The smallest of all that are possible.
-        skew = min(max(0.0, bounds.low), bounds.high)
+        skew = min(max(0.0, bounds.low), bounds.high)  # the smallest that is possible
         if abs(skew) > LOUD_S and (self._told is None or abs(skew - self._told) > LOUD_S):
             self._told = skew
             log.warning("clock differs from Stripe's", ahead_seconds=round(bounds.middle, 1), limit_seconds=LOUD_S)

@@ -39,8 +39,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The server's clock is ahead of the monotonic one by at least `low` and at most `high` seconds: by its time
-    less the moment in which its answer came, and that in which it was asked."""
+    """One clock is ahead of another by at least `low` and at most `high` seconds. That of a server, ahead of the
+    monotonic one: by its time less the moment in which its answer came, and that in which it was asked."""
 
     low: float
     high: float
@@ -58,8 +58,9 @@ class Bounds:
         return max(0.0, self.low - other.high, other.low - self.high)
 
     def narrowed(self, other: Bounds) -> Bounds:
-        """What both say together."""
-        return Bounds(max(self.low, other.low), min(self.high, other.high))
+        """What both say together; `other` alone where both cannot be true."""
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        return Bounds(low, high) if low <= high else other
 
 
 # Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
@@ -149,9 +150,9 @@ class Clock:
             return
         now_s = self._monotonic()
         known = None if self._bounds is None else self._bounds.after(now_s - self._measured_s)
-        if known is not None and known.gap(new) == 0:
+        if known is not None and known.gap(new) <= JUMP_MAX_S:
             new = known.narrowed(new)
-        elif known is not None and known.gap(new) > JUMP_MAX_S:
+        elif known is not None:
             self._doubts = self._doubts + 1 if self._doubted is None or self._doubted.gap(new) <= JUMP_MAX_S else 1
             self._doubted = new
             if self._doubts < JUMP_CONFIRMED_BY:
