@@ -73,6 +73,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait a while for connections to come back, and end all."""
+        self._waiting += 1  # none is kept from now on
         if self._kept is not None:
             await self._put_back(self._kept)
         try:
