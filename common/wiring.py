@@ -23,7 +23,7 @@ from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR, cancel
-from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.telemetry import METRICS
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -57,7 +57,7 @@ def redis_context(process: str, settings: ActorSettings) -> Context:
             except RedisAway as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 
-        app[SAMPLERS].append(sample_lengths)
+        app[METRICS].samplers.append(sample_lengths)
         yield
         await app[PUBLISHER].close()
         await redis.aclose()

@@ -31,6 +31,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = _Registry()
+        # Called before the registry is shown as text: they set gauges that are read from elsewhere.
+        self.samplers: list[Callable[[], Awaitable[None]]] = []
+        self.exposition = SingleFlight(self._expose)
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
         self.requests = counter("holdfast_http_requests", "HTTP requests", ("method", "route", "status"))
@@ -84,23 +87,15 @@ class Metrics:
         self.requests.labels(method, route, status).inc()
         self.request_seconds.labels(route).observe(seconds)
 
+    async def _expose(self) -> bytes:
+        for sample in self.samplers:
+            await sample()
+        return generate_latest(self.registry)
+
 
 METRICS = web.AppKey("metrics", Metrics)
-SAMPLERS = web.AppKey("samplers", list[Callable[[], Awaitable[None]]])
-EXPOSITION = web.AppKey("exposition", SingleFlight[bytes])
-
-
-def exposition(app: web.Application) -> SingleFlight[bytes]:
-    """The registry as text; gauges that are read from elsewhere are sampled for it."""
-
-    async def expose() -> bytes:
-        for sample in app[SAMPLERS]:
-            await sample()
-        return generate_latest(app[METRICS].registry)
-
-    return SingleFlight(expose)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    body = await request.app[EXPOSITION]()
+    body = await request.app[METRICS].exposition()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
