@@ -106,7 +106,7 @@ class Database:
                 raise
             if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):
                 # It can do nothing any more, or leads to a standby: nobody is to get it from the pool again.
-                connection.terminate()
+                _end(connection)
             raise away from (None if away is error else error)
         finally:
             if well:
@@ -151,6 +151,11 @@ def _is_closed(connection: asyncpg.Connection) -> bool:
         return True
 
 
+def _end(connection: asyncpg.Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
+        connection.terminate()
+
+
 async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
     """Roll back. A server that doesn't answer does it by itself once the connection is gone: what matters to
     the caller is the error that led here, and that it doesn't wait for long."""
@@ -158,8 +163,7 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
         async with asyncio.timeout(RESET_TIMEOUT_S):
             await transaction.rollback()
     except _DRIVER_ERRORS:
-        with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
-            connection.terminate()
+        _end(connection)
 
 
 @asynccontextmanager

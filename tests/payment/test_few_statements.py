@@ -32,16 +32,16 @@ async def statements(stage: Stage) -> AsyncIterator[list[str]]:
     """What is sent to Postgres while the test runs."""
     sent: list[str] = []
     async with stage.database.connection() as connection:
-        pool = await stage.database._pool()
-        held = [connection, *[await pool.acquire() for _ in range(pool.get_size() - 1)]]
-        for each in held:
-            each.add_query_logger(lambda record: sent.append(record.query))
-        for each in held[1:]:
+        pool = stage.database._pool
+        others = [await pool.acquire() for _ in range(pool.get_size() - 1)]
+        held = [each._con for each in (connection, *others)]
+        for each in others:
             await pool.release(each)
+    for each in held:
+        each.add_query_logger(lambda record: sent.append(record.query))
     yield sent
-    for each in [await pool.acquire() for _ in range(pool.get_size())]:
+    for each in held:
         each._query_loggers.clear()
-        await pool.release(each)
 
 
 @pytest.fixture
