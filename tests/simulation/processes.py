@@ -305,7 +305,8 @@ class _Request(SimpleNamespace):
 
     def __init__(self, body: str, signature: str | None) -> None:
         headers: dict[str, Any] = {} if signature is None else {"Stripe-Signature": signature}
-        super().__init__(headers=headers, body=body.encode(), app=_Patience())
+        content = SimpleNamespace(is_eof=lambda: True)
+        super().__init__(headers=headers, body=body.encode(), content=content, app=_Patience())
 
     async def read(self) -> bytes:
         return cast(bytes, self.body)
