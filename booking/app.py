@@ -32,7 +32,6 @@ from common.wiring import (
     clock_context,
     consumers_context,
     database_context,
-    postgres_clock,
     redis_context,
 )
 
@@ -45,12 +44,11 @@ RECONCILER = web.AppKey("reconciler", BookingReconciler)
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app()
-    postgres_clock(app, settings, own_clock)
     app.cleanup_ctx.extend(
         (
             redis_context("booking", settings),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
-            clock_context,
+            clock_context(settings, own_clock),
             background_context(settings),
             consumers_context("booking", settings, lambda app: subscriptions(app, settings)),
         )

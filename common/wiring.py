@@ -18,12 +18,12 @@ from common.messaging.redis import connect, read_clock, writable
 from common.messaging.streams import lengths
 from common.messaging.unknown import waiting
 from common.postgres.database import Database, open_database
-from common.runtime.clock import Bounds, Clock, Read
+from common.runtime.clock import Bounds, Clock
 from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR, cancel
-from common.runtime.telemetry import METRICS
+from common.runtime.telemetry import METRICS, SAMPLERS
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -57,7 +57,7 @@ def redis_context(process: str, settings: ActorSettings) -> Context:
             except RedisAway as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 
-        app[METRICS].samplers.append(sample_lengths)
+        app[SAMPLERS].append(sample_lengths)
         yield
         await app[PUBLISHER].close()
         await redis.aclose()
@@ -69,7 +69,7 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
     """DATABASE: the one database that the process `name` owns."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_database(dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
+        async with open_database(name, dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
             app[DATABASE] = database
             app[HEALTH].check("database", database.ping)
             yield
@@ -77,42 +77,32 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
     return context
 
 
-def postgres_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
-    """CLOCK: the time of the database. `own`: this process' own wall clock, which is only watched."""
+def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
+    """CLOCK, measured: the time of the database, or of Redis where the process has none. `own`: this process' own
+    wall clock, which is only watched."""
 
-    async def read(monotonic: Callable[[], float]) -> Bounds:
-        return await app[DATABASE].read_clock(monotonic)
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async def read(monotonic: Callable[[], float]) -> Bounds:
+            if DATABASE in app:
+                return await app[DATABASE].read_clock(monotonic)
+            return await read_clock(app[REDIS], monotonic)
 
-    return _clock(app, "postgres", read, settings, own)
+        source, skew_max_s = "postgres" if DATABASE in app else "redis", settings.clock_skew_max_seconds
+        clock = app[CLOCK] = Clock(source, read, skew_max_s=skew_max_s, offset=app[METRICS].clock_offset, own=own)
 
+        async def complaint() -> str | None:
+            return clock.complaint()
 
-def redis_clock(app: web.Application, settings: ActorSettings, own: Callable[[], float]) -> Clock:
-    """CLOCK: the time of Redis. `own`: this process' own wall clock, which is only watched."""
-    return _clock(app, "redis", lambda monotonic: read_clock(app[REDIS], monotonic), settings, own)
+        app[HEALTH].notice("clock", complaint)
+        gate = app[HEALTH].gate("clock")
+        measuring = app[SUPERVISOR].spawn("clock", clock.run(gate))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOCK_SECONDS):
+                await gate.opened.wait()
+        yield
+        await cancel(measuring)
 
-
-def _clock(
-    app: web.Application, source: str, read: Read, settings: ActorSettings, own: Callable[[], float]
-) -> Clock:
-    offset, skew_max_s = app[METRICS].clock_offset, settings.clock_skew_max_seconds
-    clock = app[CLOCK] = Clock(source, read, skew_max_s=skew_max_s, offset=offset, own=own)
-
-    async def complaint() -> str | None:
-        return clock.complaint()
-
-    app[HEALTH].notice("clock", complaint)
-    return clock
-
-
-async def clock_context(app: web.Application) -> AsyncIterator[None]:
-    """CLOCK is measured."""
-    gate = app[HEALTH].gate("clock")
-    measuring = app[SUPERVISOR].spawn("clock", app[CLOCK].run(gate))
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CLOCK_SECONDS):
-            await gate.opened.wait()
-    yield
-    await cancel(measuring)
+    return context
 
 
 def consumers_context(

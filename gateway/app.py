@@ -19,7 +19,7 @@ from common.runtime.outages import RedisAway
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
-from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_clock, redis_context
+from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
 from gateway.docs import PAGES, pages
@@ -94,7 +94,6 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     routes = table(settings)
     app[SETTINGS] = settings
-    redis_clock(app, settings, own_clock)
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
     Gauge(
         "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry
@@ -102,7 +101,9 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
     app[PAGES] = pages(lambda: document((*routes, *PROCESS)))
-    app.cleanup_ctx.extend((redis_context("gateway", settings), clock_context, _authenticator, _listening))
+    app.cleanup_ctx.extend(
+        (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
+    )
     app.on_response_prepare.append(finishing(settings.cors_origins))
     app.on_shutdown.append(lambda app: app[HUB].stop())
     register(app, routes)

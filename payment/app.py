@@ -22,7 +22,6 @@ from common.wiring import (
     clock_context,
     consumers_context,
     database_context,
-    postgres_clock,
     redis_context,
 )
 from payment.catch_up import CatchUp
@@ -31,9 +30,8 @@ from payment.lost import LostRows
 from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
-from payment.sdk import open_client
 from payment.settings import PaymentSettings
-from payment.stripe_api import StripeApi, StripeMetrics
+from payment.stripe_api import StripeApi, StripeMetrics, open_client
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
@@ -45,14 +43,13 @@ HANDLERS = web.AppKey("handlers", PaymentHandlers)
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
-    postgres_clock(app, settings, own_clock)
 
     app.router.add_post("/payment/webhook", receive)
     app.cleanup_ctx.extend(
         (
             redis_context("payment", settings),
             database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
-            clock_context,
+            clock_context(settings, own_clock),
             stripe_context(settings),
             handlers_context(settings),
             reconciler_context(settings),
@@ -88,9 +85,10 @@ def stripe_context(settings: PaymentSettings) -> Context:
             base,
             # Both mailboxes' calls, and the look at the event list.
             concurrency=2 * settings.stripe_concurrency + 1,
+            timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], app[STORE].keep_account)
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], accounts=app[STORE])
             yield
             await pacer.close()
 
@@ -139,7 +137,15 @@ def reconciler_context(settings: PaymentSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         reconciler = PaymentReconciler(app[STORE], app[PUBLISHER], app[CLOCK])
-        catch_up = CatchUp(app[STORE], app[STRIPE], app[WEBHOOK].take, app[CLOCK], settings.event_catch_up_seconds)
+        catch_up = CatchUp(
+            app[STORE],
+            app[STRIPE],
+            app[PUBLISHER],
+            app[REDIS],
+            app[CLOCK],
+            settings.event_catch_up_seconds,
+            settings.livemode,
+        )
         shutdown_s = settings.shutdown_seconds
         async with (
             background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),

@@ -17,14 +17,13 @@ from common.messaging.unknown import unknown_messages
 from common.runtime.health import HEALTH
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR
-from common.runtime.telemetry import METRICS
+from common.runtime.telemetry import METRICS, SAMPLERS
 from common.runtime.web import new_app
 from common.wiring import (
     PUBLISHER,
     clock_context,
     consumers_context,
     database_context,
-    postgres_clock,
     redis_context,
 )
 from ops.redis import RedisServer
@@ -35,12 +34,11 @@ from tests.common.stage import STREAM, Recorder, Stage, sync, until
 async def process(redis_url: str, database_url: str, handler: Recorder) -> AsyncIterator[web.Application]:
     settings = ActorSettings(redis_url=redis_url, block_ms=20)
     app = new_app()
-    postgres_clock(app, settings, time.time)
     app.cleanup_ctx.extend(
         (
             redis_context("payment", settings),
             database_context("payment", settings, database_url, 2),
-            clock_context,
+            clock_context(settings, time.time),
             consumers_context("payment", settings, lambda _: [Subscription(STREAM, {SyncPayment: handler})]),
         )
     )
@@ -61,7 +59,7 @@ def length(app: web.Application) -> float | None:
 
 
 async def sample(app: web.Application) -> None:
-    for sampler in app[METRICS].samplers:
+    for sampler in app[SAMPLERS]:
         await sampler()
 
 
