@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.asyncio import Redis
 
@@ -20,10 +20,9 @@ def transaction(commands: Sequence[Command]) -> Sequence[Command]:
 def check(answers: Iterable[Any]) -> None:
     """Raises the first error among the answers to a step, or within that of its transaction."""
     for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(answer, list):
-            check(answer)
+        for each in answer if type(answer) is list else (answer,):
+            if isinstance(each, Exception):
+                raise each
 
 
 class Connection:
@@ -37,6 +36,8 @@ class Connection:
         self._redis: Any = redis
         self._connection: Any = None
         self._answers_left = 0
+        # With what the last one was lost.
+        self._lost: Exception = RedisAway("there was none yet")
         # When Redis must have answered, in the event loop's time. One timer looks whether it has: a timer for each
         # answer would cost more than the answer.
         self._due = 0.0
@@ -51,25 +52,26 @@ class Connection:
             if self._connection is None:
                 self._connection = self._redis.connection_pool.make_connection()
                 await self._connection.connect()
-            packed = self._connection.pack_commands(commands)
             self._answers_left = len(commands)
             self._watch(ANSWER_TIMEOUT_S + block_s)
-            await self._connection.send_packed_command(packed, check_health=False)
+            await self._connection.write(commands)
         except BaseException as error:
             await self._lose(error)
 
     async def answers(self, number: int) -> list[Any]:
-        """The next `number` answers; errors that Redis has answered are among them. Raises RedisAway when the
-        connection is lost, and with it what it had still to bring."""
+        """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has raised,
+        and RedisAway when the connection is lost, and with it what it had still to bring."""
         if self._connection is None:
-            raise RedisAway("the connection is lost")
+            raise self._lost
         try:
             answers: list[Any] = await self._connection.read_answers(number)
         except BaseException as error:
             await self._lose(error)
         self._answers_left -= number
-        if any(isinstance(answer, RedisAway) and answer.elsewhere for answer in answers):
-            await self.close()  # another server may be the primary now
+        for answer in answers:
+            if isinstance(answer, RedisAway) and answer.elsewhere:  # another server may be the primary now
+                self._lost = answer
+                await self.close()
         return answers
 
     async def close(self) -> None:
@@ -82,13 +84,13 @@ class Connection:
         if connection is not None:
             await connection.disconnect(nowait=True)
 
-    async def _lose(self, error: BaseException) -> Any:
+    async def _lose(self, error: BaseException) -> NoReturn:
         late, self._late = self._late, False
         await self.close()
-        away = redis_away(error)
-        if away is None:
-            raise error
-        raise RedisAway(f"no answer within {ANSWER_TIMEOUT_S} s") if late else away from error
+        away = RedisAway(f"no answer within {ANSWER_TIMEOUT_S} s") if late else redis_away(error)
+        if isinstance(error, Exception):
+            self._lost = away or error
+        raise error if away is None else away from error
 
     def _watch(self, within_s: float) -> None:
         loop = asyncio.get_running_loop()

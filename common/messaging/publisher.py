@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import chain
 
 import structlog
@@ -37,48 +37,40 @@ TOGETHER_MAX = 250
 # before it goes to `notifications`, too, until the next release: the data is at hand here, so that it costs one
 # command more.
 _TELL = Script[int](
-    """
-local foreign = redis.call('GET', routed_last)
-foreign = foreign and redis.call('XRANGE', notifications, '(' .. foreign, '+', 'COUNT', 1)
-if foreign and #foreign > 0 then redis.call('SET', not_routed, 1, 'PX', unrouted_ms) end
-local listens = {}
-local at, added = 1, 0
+    f"""
+local foreign = redis.call('GET', '{ROUTED_LAST}')
+foreign = foreign and redis.call('XRANGE', '{NOTIFICATIONS}', '(' .. foreign, '+', 'COUNT', 1)
+if foreign and #foreign > 0 then redis.call('SET', '{ROUTED_NOT}', 1, 'PX', {UNROUTED_MS}) end
+local listens = {{}}
+local at, added, last = 1, 0, nil
 while items[at] do
   local fields_at = at + items[at] + 1
-  local fields = {unpack(items, fields_at + 1, fields_at + items[fields_at])}
-  local told = {}
+  local fields = {{unpack(items, fields_at + 1, fields_at + items[fields_at])}}
+  local told = {{}}
   for each = at + 1, fields_at - 1 do
-    local topic = listeners .. items[each]
+    local topic = '{LISTENERS}' .. items[each]
     for _, gateway in ipairs(redis.call('SMEMBERS', topic)) do
-      if listens[gateway] == nil then listens[gateway] = redis.call('EXISTS', listening .. gateway) == 1 end
+      if listens[gateway] == nil then listens[gateway] = redis.call('EXISTS', '{LISTENING}' .. gateway) == 1 end
       if not listens[gateway] then
         redis.call('SREM', topic, gateway)
       elseif not told[gateway] then
         told[gateway] = true
-        redis.call('XADD', inbox .. gateway, 'MAXLEN', '~', inbox_max, '*', unpack(fields))
+        redis.call('XADD', '{inbox_stream("")}' .. gateway, 'MAXLEN', '~', inbox_max, '*', unpack(fields))
         added = added + 1
       end
     end
   end
-  local last = redis.call('XADD', notifications, 'MAXLEN', '~', notifications_max, '*', unpack(fields))
-  redis.call('SET', routed_last, last)
+  last = redis.call('XADD', '{NOTIFICATIONS}', 'MAXLEN', '~', notifications_max, '*', unpack(fields))
   at = fields_at + items[fields_at] + 1
 end
+redis.call('SET', '{ROUTED_LAST}', last)
 return added
 """,
-    keys="listeners listening inbox notifications routed_last not_routed",
-    args="unrouted_ms inbox_max notifications_max *items",
+    keys="",
+    args="inbox_max notifications_max *items",
 )
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """One publisher's commands."""
-
-    commands: Sequence[Command]
-    done: asyncio.Future[None]
 
 
 class Publisher:
@@ -89,7 +81,7 @@ class Publisher:
         """`source` is this process, as messages name it."""
         self._connection = Connection(redis)
         self._source = source
-        self._waiting: deque[_Sending] = deque()
+        self._waiting: deque[tuple[Sequence[Command], asyncio.Future[None]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         # Patient messages, which leave a little later.
         self._kept: list[Envelope] = []
@@ -128,7 +120,9 @@ class Publisher:
             commands.append(("SET", UNREGISTERED, 1, "PX", UNROUTED_MS))
         # A gateway that is gone leaves nothing behind for long.
         commands += (("EXPIRE", stream, INBOX_TTL_S) for stream in replies)
-        return commands, [self._tell(news)] if news else []
+        if not news:
+            return commands, []
+        return commands, [_TELL.command(inbox_max=INBOX_MAXLEN, notifications_max=NOTIFICATIONS_MAXLEN, items=news)]
 
     async def send(self, step: Sequence[Command], news: Sequence[Command] = ()) -> None:
         """Returns when all of `step` is done, in one transaction. Raises the error with which it was refused, or
@@ -141,7 +135,7 @@ class Publisher:
     def enqueue(self, commands: Sequence[Command]) -> asyncio.Future[None]:
         """Done when Redis has done all of them; what is enqueued before arrives before."""
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Sending(commands, done))
+        self._waiting.append((commands, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="publish")
         return done
@@ -169,55 +163,31 @@ class Publisher:
 
     async def _flush(self) -> None:
         while self._waiting:
-            sending: list[_Sending] = []
+            sending: list[tuple[Sequence[Command], asyncio.Future[None]]] = []
             size = 0
             while self._waiting and size < SEND_MAX:
-                one = self._waiting.popleft()
-                if not one.done.done():  # its publisher has not given up
-                    sending.append(one)
-                    size += len(one.commands)
-            try:
-                await self._send(sending)
-            except BaseException as error:
-                for one in sending:
-                    _resolve(one.done, error)
-                if not isinstance(error, Exception):
-                    for one in self._waiting:
-                        one.done.cancel()
-                    raise
-
-    async def _send(self, sending: Sequence[_Sending]) -> None:
-        if not sending:
-            return
-        await self._connection.send(list(chain.from_iterable(one.commands for one in sending)))
-        for one in sending:
-            answers = await self._connection.answers(len(one.commands))
-            try:
-                check(answers)
-            except Exception as error:
-                _resolve(one.done, error)
-            else:
-                _resolve(one.done)
+                commands, done = self._waiting.popleft()
+                if not done.done():  # its publisher has not given up
+                    sending.append((commands, done))
+                    size += len(commands)
+            if not sending:
+                return
+            with suppress(Exception):  # it is raised again where the answers are awaited
+                await self._connection.send([*chain.from_iterable(commands for commands, _ in sending)])
+            for commands, done in sending:
+                try:
+                    check(await self._connection.answers(len(commands)))
+                except Exception as error:
+                    if not done.done():
+                        done.set_exception(error)
+                else:
+                    if not done.done():
+                        done.set_result(None)
 
     def _addition(self, envelope: Envelope) -> Command:
         fields = envelope.fields(self._source)
         bound: Command = ("MAXLEN", "~", INBOX_MAXLEN) if isinstance(envelope.message, Reply) else ()
         return ("XADD", envelope.stream, *bound, "*", *chain.from_iterable(fields.items()))
-
-    @staticmethod
-    def _tell(news: Sequence[Argument]) -> Command:
-        return _TELL.command(
-            listeners=LISTENERS,
-            listening=LISTENING,
-            inbox=inbox_stream(""),
-            notifications=NOTIFICATIONS,
-            routed_last=ROUTED_LAST,
-            not_routed=ROUTED_NOT,
-            unrouted_ms=UNROUTED_MS,
-            inbox_max=INBOX_MAXLEN,
-            notifications_max=NOTIFICATIONS_MAXLEN,
-            items=news,
-        )
 
 
 def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
@@ -231,17 +201,6 @@ def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
             messages = kind.together([each.message for each in page])
             # As many as there were, or fewer.
             yield [each._replace(message=message) for each, message in zip(page, messages, strict=False)]
-
-
-def _resolve(done: asyncio.Future[None], error: BaseException | None = None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    elif isinstance(error, Exception):
-        done.set_exception(error)
-    else:
-        done.cancel()
 
 
 def lost(sent: asyncio.Future[None]) -> None:

@@ -25,9 +25,6 @@ ANSWER_TIMEOUT_S = 5.0
 # What a connection tells the server of itself: redis-py would read its own version from the disk for each one.
 DRIVER = DriverInfo()
 
-# In earlier releases many ids at once overflow XACKDEL's stack (CVE-2025-62507).
-XACKDEL_SINCE = (8, 2, 3)
-
 Argument = str | bytes | int | float
 # A Redis command and its arguments.
 Command = tuple[Argument, ...]
@@ -58,8 +55,27 @@ _Parser = type(
 
 
 class _Sending(AbstractConnection):
-    """A connection that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an
-    error of its own for it."""
+    """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long.
+
+    A connection that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an error
+    of its own for it.
+    """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        # A name of two words is sent as two.
+        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
+
+    async def write(self, commands: Iterable[Command]) -> None:
+        """As `send_packed_command` of all of them, without a timer and the task for it."""
+        writer: Any = self._writer
+        try:
+            writer.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
+            await writer.drain()
+        except RuntimeError as closed:
+            raise RedisConnectionError(str(closed)) from closed
 
     async def read_answers(self, number: int) -> list[Any]:
         """As `read_response`, many at once and without a timer."""
@@ -87,14 +103,7 @@ class _TlsConnection(_Sending, SSLConnection):
 
 
 class _Connection(_Sending, Connection):
-    """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        # A name of two words is sent as two.
-        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
+    pass
 
 
 async def _raise_translated(error: Exception, pool: ConnectionPool) -> None:
@@ -196,16 +205,6 @@ def connect(url: str) -> Redis:
     if client.connection_pool.connection_class is SSLConnection:  # rediss:// has its own
         client.connection_pool.connection_class = _TlsConnection
     return client
-
-
-async def acknowledges_and_deletes(redis: Redis) -> bool:
-    """Whether the server has an XACKDEL that can be relied on: newer commands are probed for, not assumed."""
-    client = cast(Any, redis)
-    # As one name: redis-py's own reading of COMMAND's answer fails on a command that the server doesn't know.
-    if not any(await client.execute_command("COMMAND INFO", "XACKDEL")):
-        return False
-    version = str((await client.info("server"))["redis_version"])
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) >= XACKDEL_SINCE
 
 
 async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:

@@ -54,14 +54,14 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
         client = connect(url)
         pipelines: list[int] = []
         bus = Publisher(client, source="/x")
-        send = bus._send
+        send = bus._connection.send
 
-        async def counting(sending: Any) -> None:
-            pipelines.append(len(sending))
+        async def counting(commands: Any) -> None:
+            pipelines.append(len(commands))
             await first.wait()
-            await send(sending)
+            await send(commands)
 
-        bus._send = counting  # type: ignore[method-assign]
+        bus._connection.send = counting  # type: ignore[method-assign, assignment]
         alone = asyncio.create_task(bus.publish([sync()]))
         await until(lambda: pipelines)
         others = [asyncio.create_task(bus.publish([sync()])) for _ in range(20)]
@@ -135,14 +135,14 @@ async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
 async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
     """Who was told that it could not be sent may send it again."""
     begun, release = asyncio.Event(), asyncio.Event()
-    send = stage.bus._send
+    send = stage.bus._connection.send
 
-    async def slowly(sending: Any) -> None:
+    async def slowly(commands: Any) -> None:
         begun.set()
         await release.wait()
-        await send(sending)
+        await send(commands)
 
-    stage.bus._send = slowly  # type: ignore[method-assign]
+    stage.bus._connection.send = slowly  # type: ignore[method-assign, assignment]
     first = sync()
     sending = asyncio.create_task(stage.bus.publish([first]))
     await begun.wait()
