@@ -1,11 +1,10 @@
-"""A batch: entries in a consumer's hands, decoded, and what an attempt at them comes to."""
+"""A batch: entries in a consumer's hands, decoded, and what follows from them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
 from common.contracts.messages import Message
 from common.messaging.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
@@ -14,18 +13,6 @@ from common.messaging.streams import Entry
 
 Handler = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope]]]
 Handlers = Mapping[type[Message], Handler]
-
-
-class Outcome(NamedTuple):
-    """What one attempt at a batch came to, and the error of one that did not succeed. `too late`: others may claim
-    its entries by now."""
-
-    result: Literal["done", "away", "failed", "too late"]
-    error: Exception = Exception()
-
-
-DONE = Outcome("done")
-TOO_LATE = Outcome("too late")
 
 
 @dataclass(eq=False, slots=True)

@@ -7,10 +7,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
-from common.messaging.batch import DONE, Batch, Handlers, Outcome
+from common.messaging.batch import Batch, Handlers
 from common.messaging.dependencies import Dependencies
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
@@ -32,6 +33,10 @@ PAGE_S = 0.5
 # An upgrade takes minutes: after this nobody seems to come who knows a message.
 UNKNOWN_LATE_S = 600.0
 
+# With concurrency, a lone batch is waited for this long before others are read. Calls to a slow party take longer.
+QUICK_S = 0.02
+
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -80,6 +85,8 @@ class Consumer:
         # With concurrency: the entries in hand, and that there are fewer than before.
         self._in_hand = 0
         self._less = asyncio.Event()
+        # The lone one of which the loop still waits to hear.
+        self._awaited: Batch | None = None
 
     def stop(self) -> None:
         """Read no more; `run` returns when what was read is done."""
@@ -88,68 +95,87 @@ class Consumer:
     async def run(self) -> None:
         """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
         try:
-            if self._concurrency is None:
-                await self._run_in_order()
-            else:
-                await self._run_side_by_side(self._concurrency)
+            async with asyncio.TaskGroup() as group:
+                await self._run(group)
         finally:
             self._gate.close("stopped")
             await self._mailbox.close()
 
-    # --- reading
-
-    async def _run_in_order(self) -> None:
-        """What follows from a batch leaves in one round trip with the next read. Behind a full batch there are more
-        entries: they are read and decoded while it is handled."""
+    async def _run(self, group: asyncio.TaskGroup) -> None:
         batch: Batch | None = None  # to be handled
-        handled: Batch | None = None  # its step is still to be sent
+        handled: Batch | None = None  # what follows from it leaves with the next read
         while batch or handled or not self._stopping.is_set():
             heed_cancel()
-            if not (batch or handled) and not await self._prepare():
-                continue
             if batch is None:
-                begun = time.perf_counter()
-                reads = await self._begin(handled, wait=True)
-                published = await self._finish(handled)
-                await self._worker.see_through(handled, published)
-                # Where the step took long to see through, the entries may have been there since it was sent.
-                since = None if published is DONE else begun
-                batch, handled = await self._read(since) if reads else None, None
+                batch = await self._publish_and_read(handled)
+                handled = None
+            elif self._concurrency is not None:
+                handled = await self._handle_beside(batch, group)
+                batch = None
             elif handled is None and not batch.full:
-                outcome = await self._worker.handle(batch)
-                await self._worker.see_through(batch, outcome)
-                batch, handled = None, batch if outcome is DONE else None
+                handled = await self._seen_through(batch, await self._worker.handle(batch))
+                batch = None
             else:
-                reads = await self._begin(handled, wait=False, more=batch.full)
-                async with asyncio.TaskGroup() as group:
-                    receiving = group.create_task(self._receive(handled, reads=reads))
-                    outcome = await self._worker.handle(batch)
-                published, following = receiving.result()
-                await self._worker.see_through(handled, published)
-                await self._worker.see_through(batch, outcome)
-                batch, handled = following, batch if outcome is DONE else None
-        await self._leave()
+                batch, handled = await self._read_while_handling(batch, handled)
+        with suppress(RedisAway):
+            await self._mailbox.leave()
 
-    async def _run_side_by_side(self, concurrency: int) -> None:
-        """Reads as many entries as may still be handled; what follows from them is published apart."""
+    async def _publish_and_read(self, handled: Batch | None) -> Batch | None:
+        """What follows from a batch leaves in one round trip with the next read."""
+        if handled is None and not await self._prepare():
+            return None
+        while self._concurrency is not None and self._in_hand >= self._concurrency:
+            self._less.clear()
+            await self._less.wait()
+        begun = time.perf_counter()
+        reads = await self._begin(handled, wait=True)
+        error = await self._finish(handled)
+        await self._seen_through(handled, error)
+        # Where the step took long to see through, the entries may have been there since it was sent.
+        return await self._read(begun if error else None) if reads else None
+
+    async def _read_while_handling(self, batch: Batch, handled: Batch | None) -> tuple[Batch | None, Batch | None]:
+        """Behind a full batch there are more entries: they are read and decoded while it is handled."""
+        reads = await self._begin(handled, wait=False, more=batch.full)
         async with asyncio.TaskGroup() as group:
-            while not self._stopping.is_set():
-                heed_cancel()
-                if not await self._prepare():
-                    continue
-                while self._in_hand >= concurrency:
-                    self._less.clear()
-                    await self._less.wait()
-                if await self._begin(None, wait=True, most=concurrency - self._in_hand):
-                    batch = await self._read()
-                    if batch is not None:
-                        self._in_hand += batch.size
-                        group.create_task(uncancelled(self._in_background(batch)), name=f"batch {self.stream}")
-            await self._leave()
+            receiving = group.create_task(self._receive(handled, reads=reads))
+            error = await self._worker.handle(batch)
+        refused, following = receiving.result()
+        await self._seen_through(handled, refused)
+        return following, await self._seen_through(batch, error)
 
-    async def _in_background(self, batch: Batch) -> None:
+    async def _receive(self, handled: Batch | None, *, reads: bool) -> tuple[Exception | None, Batch | None]:
+        error = await self._finish(handled)
+        return error, await self._read() if reads else None
+
+    async def _seen_through(self, batch: Batch | None, error: Exception | None) -> Batch | None:
+        """`batch` where there was no error; else it is attempted again, and nothing of it is left to be sent."""
+        if error is None or batch is None:
+            return batch
+        await self._worker.see_through(batch, error)
+        return None
+
+    # --- with concurrency
+
+    async def _handle_beside(self, batch: Batch, group: asyncio.TaskGroup) -> Batch | None:
+        """Handle it beside what else is in hand. A lone one that is soon handled is returned: what follows from it
+        leaves with the next read."""
+        self._awaited = None if self._in_hand else batch
+        self._in_hand += batch.size
+        task = group.create_task(uncancelled(self._in_background(batch)), name=f"batch {self.stream}")
+        if self._awaited is not None:
+            await asyncio.wait([task], timeout=QUICK_S)
+            self._awaited = None
+        return batch if task.done() and task.result() else None
+
+    async def _in_background(self, batch: Batch) -> bool:
+        """Whether what follows from it is still to be sent."""
         try:
-            await self._worker.see_through(batch, None)
+            error = await self._worker.handle(batch)
+            if error is None and self._awaited is batch:
+                return True
+            await self._seen_through(batch, error or await self._worker.publish(batch))
+            return False
         finally:
             self._in_hand -= batch.size
             self._less.set()
@@ -165,8 +191,7 @@ class Consumer:
                 pause = PAGE_S if await self._put_back() else HOUSEKEEPING_S
                 self._housekeeping = time.monotonic() + pause
         except (Away, TimeoutError) as error:
-            self._dependencies.pause(error)
-            await self._dependencies.rest(self._backoff)
+            await self._dependencies.rest(self._backoff, error)
             return False
         return True
 
@@ -176,25 +201,21 @@ class Consumer:
 
     async def _put_back(self) -> bool:
         """Put messages back that a process set aside which did not know them; says whether there are more."""
-        known = [name for kind in self._handlers for name in kind.types]
-        moved, left, more = await self._mailbox.put_back(known)
-        if moved:
-            log.info("unknown messages put back", mailbox=self.stream, messages=moved)
-        if left.oldest_s > UNKNOWN_LATE_S:
-            log.error(
-                "messages that nobody knows",
-                mailbox=self.stream,
-                messages=left.messages,
-                oldest_seconds=round(left.oldest_s),
-            )
-        return more
+        back = await self._mailbox.put_back([name for kind in self._handlers for name in kind.types])
+        if back.found:
+            log.info("unknown messages put back", mailbox=self.stream, messages=back.found)
+        messages, oldest_s = back.left
+        if oldest_s > UNKNOWN_LATE_S:
+            shown = {"messages": messages, "oldest_seconds": round(oldest_s)}
+            log.error("messages that nobody knows", mailbox=self.stream, **shown)
+        return bool(back.looked_at)
 
-    async def _begin(
-        self, handled: Batch | None, *, wait: bool, more: bool = True, most: int | None = None
-    ) -> bool:
+    async def _begin(self, handled: Batch | None, *, wait: bool, more: bool = True) -> bool:
         """Send the step of `handled`, and with it the next read; says whether there is one. Without `wait` it does
         not wait for entries."""
-        open_, batch_max = self._gate.opened.is_set(), self._settings.batch_max
+        open_, most = self._gate.opened.is_set(), self._settings.batch_max
+        if self._concurrency is not None:
+            most = min(most, self._concurrency - self._in_hand)
         # Something has to be seen to first, which the step must not wait for.
         prepares = handled is not None and (not open_ or self._housekeeping_due)
         reads = more and not prepares and not self._stopping.is_set()
@@ -202,21 +223,21 @@ class Consumer:
         block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
         await self._mailbox.begin(
             handled.step if handled else (),
-            min(most or batch_max, batch_max) if reads else 0,
+            most if reads else 0,
             block_ms if wait else 0,
             handled.news if handled else (),
         )
         return reads
 
-    async def _finish(self, handled: Batch | None) -> Outcome:
+    async def _finish(self, handled: Batch | None) -> Exception | None:
         """What became of the step of `handled`."""
         if handled is not None:
             try:
                 await self._mailbox.finish()
             except Exception as error:
-                return await self._dependencies.outcome_of(error)
+                return error
             self._worker.succeeded(handled)
-        return DONE
+        return None
 
     async def _read(self, since: float | None = None) -> Batch | None:
         """What the read has brought: now, or since `since`."""
@@ -224,8 +245,7 @@ class Consumer:
         try:
             entries = await self._mailbox.entries()
         except (Away, TimeoutError) as error:
-            self._dependencies.pause(error)
-            await self._dependencies.rest(self._backoff)
+            await self._dependencies.rest(self._backoff, error)
             return None
         self._backoff.reset()
         if not opened:
@@ -240,14 +260,6 @@ class Consumer:
         batch.decode(self.stream, entries, self._handlers)
         return batch
 
-    async def _receive(self, handled: Batch | None, *, reads: bool) -> tuple[Outcome, Batch | None]:
-        published = await self._finish(handled)
-        return published, await self._read() if reads else None
-
-    async def _leave(self) -> None:
-        with suppress(RedisAway):
-            await self._mailbox.leave()
-
 
 async def run_all(consumers: Iterable[Consumer]) -> None:
     """Until all are stopped; an unexpected error of one ends all and is raised."""
@@ -256,11 +268,11 @@ async def run_all(consumers: Iterable[Consumer]) -> None:
             group.create_task(uncancelled(consumer.run()), name=f"consumer {consumer.stream}")
 
 
-async def uncancelled(work: Awaitable[None]) -> None:
+async def uncancelled(work: Awaitable[T]) -> T:
     """`work`, of which something may have been cancelled that it awaits: a group would take that for an end as it
     should be. Raises RuntimeError then."""
     try:
-        await work
+        return await work
     except asyncio.CancelledError as cancelled:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from common.messaging.batch import Outcome
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import Away, log_away, said
@@ -43,15 +42,15 @@ class Dependencies:
         async with asyncio.timeout(REACH_TIMEOUT_S):
             await self._reach()
 
-    async def outcome_of(self, error: Exception) -> Outcome:
+    async def are_away(self, error: Exception) -> bool:
         """Whether `error` came of a dependency that is away. Any other error, and time that ran out, is judged by
         whether they answer."""
         if isinstance(error, Away) and not error.slow:
-            return Outcome("away", error)
+            return True
         if await self._answer():
-            return Outcome("failed", error)
+            return False
         self.pause(error)
-        return Outcome("away", error)
+        return True
 
     def pause(self, error: BaseException) -> None:
         if self.gate.opened.is_set() or self.gate.reason == "starting":
@@ -71,8 +70,10 @@ class Dependencies:
             self._barred_until = 0.0
             self.open()
 
-    async def rest(self, backoff: Backoff) -> None:
-        """Pause, but not beyond a stop."""
+    async def rest(self, backoff: Backoff, error: BaseException | None = None) -> None:
+        """Wait a little, but not beyond a stop; paused where there is an error."""
+        if error is not None:
+            self.pause(error)
         try:
             async with asyncio.timeout(backoff.next()):
                 await self._stopping.wait()
@@ -85,10 +86,9 @@ class Dependencies:
         hidden = isinstance(error, Away) and error.stated
         while not await self._answer():
             hidden = False
-            self.pause(error)
             if self._stopping.is_set():
                 return False
-            await self.rest(backoff)
+            await self.rest(backoff, error)
         if not hidden:
             self.open()
             return True

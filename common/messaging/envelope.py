@@ -137,17 +137,8 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
         reply = Reply(error=result.code, detail=result.detail, extra=result.extra)
     else:
         reply = Reply(result=result)
-    return (
-        Envelope(
-            message=reply,
-            stream=asked.replyto,
-            subject=asked.subject,
-            id=message_id(),
-            traceparent=asked.traceparent,
-            time=_stamp(time.time_ns() // 1_000_000),
-            correlationid=asked.correlationid,
-        ),
-    )
+    sent = tell(reply, asked.subject, cause=delivery)
+    return (sent._replace(stream=asked.replyto, correlationid=asked.correlationid),)
 
 
 def answers(results: Iterable[tuple[Delivery, BaseModel | HoldfastError | Any]]) -> list[Envelope]:

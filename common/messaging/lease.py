@@ -12,7 +12,6 @@ import time
 from redis.asyncio import Redis
 
 from common.messaging.redis import Command, Script
-from common.messaging.scripts import UNREAD
 
 # A holder that comes by more often renews no sooner.
 RENEW_S = 0.5
@@ -45,6 +44,17 @@ _RELEASE = Script[int](
     "if redis.call('GET', key) == holder then return redis.call('DEL', key) end return 0",
     keys="key",
     args="holder",
+)
+# How many entries nobody has read yet. Acknowledged entries are deleted, so these are all but the pending ones.
+# Without a group there is nothing to help with.
+_UNREAD = Script[int](
+    """
+local pending = redis.pcall('XPENDING', stream, group)
+if pending.err then return 0 end
+return redis.call('XLEN', stream) - pending[1]
+""",
+    keys="stream",
+    args="group",
 )
 
 
@@ -104,4 +114,4 @@ class ReaderLease(Lease):
         await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
         if await self.take(redis):
             return False  # it is the holder now
-        return await UNREAD(redis, stream=self._stream, group=self._group) >= HELP_FROM
+        return await _UNREAD(redis, stream=self._stream, group=self._group) >= HELP_FROM

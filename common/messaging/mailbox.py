@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -18,10 +19,9 @@ from redis.exceptions import ResponseError
 
 from common.messaging.connection import Connection, check, transaction
 from common.messaging.lease import SEIZED_S, WAIT_MAX_MS, ReaderLease
-from common.messaging.redis import Command, acknowledges_and_deletes
-from common.messaging.scripts import COUNT_FAILURE, MOVE, REMOVE_IDLE
+from common.messaging.redis import Command, Script
 from common.messaging.streams import Entry, Fields, dead_letters
-from common.messaging.unknown import Waiting, put_back, unknown_messages, waiting
+from common.messaging.unknown import PutBack, put_back, unknown_messages
 from common.runtime.outages import said
 
 # Characters of an error that are kept with a dead letter.
@@ -32,12 +32,50 @@ ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
 log = structlog.get_logger()
 
 
-class PutBack(NamedTuple):
-    """What became of unknown messages: how many were put back, what is left, whether there are more to look at."""
-
-    moved: int
-    left: Waiting
-    more: bool
+# A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
+# drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
+_REMOVE_IDLE = Script[int](
+    """
+local removed = 0
+local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, group)
+if consumers.err then return 0 end
+for _, fields in ipairs(consumers) do
+  local consumer = {}
+  for i = 1, #fields, 2 do consumer[fields[i]] = fields[i + 1] end
+  if consumer['pending'] == 0 and consumer['idle'] > tonumber(idle_ms) and consumer['name'] ~= this_one then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer['name'])
+    removed = removed + 1
+  end
+end
+return removed
+""",
+    keys="stream",
+    args="group idle_ms this_one",
+)
+# Both act only if the entry still exists. A slow consumer may find that another has finished or dead-lettered it:
+# that is not a failure, and no dead letter a second time.
+_COUNT_FAILURE = Script[int](
+    """
+if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
+redis.call('PEXPIRE', attempts, ttl_ms)
+return redis.call('HINCRBY', attempts, id, 1)
+""",
+    keys="stream attempts",
+    args="id ttl_ms",
+)
+# What cannot be added is not deleted either: a script is not undone.
+_MOVE = Script[int](
+    """
+if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
+redis.call('XADD', destination, '*', unpack(fields))
+redis.call('XDEL', stream, id)
+redis.call('XACK', stream, group, id)
+redis.call('HDEL', attempts, id)
+return 1
+""",
+    keys="stream attempts destination",
+    args="id group *fields",
+)
 
 
 class Mailbox:
@@ -59,6 +97,8 @@ class Mailbox:
     ) -> None:
         """With `shared`, its consumers leave new entries to one of them while that one keeps up."""
         self.stream = stream
+        # How often entries have failed on their own.
+        self._attempts = f"attempts:{stream}"
         self._redis: Any = redis
         self._connection = Connection(redis)
         self._group = group
@@ -70,20 +110,16 @@ class Mailbox:
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
         self._lease = ReaderLease(stream, group, consumer) if shared else None
-        self._ack_and_delete = False
         # The unknown message that was looked at last; empty: begin with the first.
         self._looked_at = b""
         # What was begun: how many answers the step and its news have, how many entries are wanted and how long they
-        # are waited for, whether the read was sent with the step, and why nothing could be sent.
+        # are waited for, and whether the read was sent with the step, and the renewal of the lease with the read.
         self._step_answers = self._news_answers = 0
         self._wanted = (0, 0)
         self._reading = self._renewing = False
-        self._unsent: Exception | None = None
 
     async def create(self) -> None:
         """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
-        # Asked each time: this may be another server than before.
-        self._ack_and_delete = await acknowledges_and_deletes(self._redis)
         try:
             await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
@@ -100,38 +136,30 @@ class Mailbox:
     async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
         """Send `step`, `news` beside it, and the read of up to `count` entries, waited for up to `block_ms`: 0 is
         not at all. Raises nothing: errors are those of `finish` and `entries`, and of news they are logged."""
-        commands = list(transaction(step))
-        self._step_answers, self._news_answers = len(commands), len(news)
-        commands += news
+        commands = [*transaction(step), *news]
+        self._step_answers, self._news_answers = len(commands) - len(news), len(news)
         self._wanted = count, block_ms
-        self._unsent = None
-        self._reading = False
-        if count and self._holds_lease and time.monotonic() < self._next_claim:
-            commands += self._read_commands()
-        try:
-            if commands:
+        holds_lease = self._lease is None or self._lease.held
+        self._reading = count > 0 and holds_lease and time.monotonic() < self._next_claim
+        if self._reading:
+            commands += self._read_commands(count, block_ms)
+        if commands:
+            with suppress(Exception):  # it is raised again where the answers are awaited
                 await self._connection.send(commands, block_s=block_ms / 1000)
-        except Exception as error:
-            self._unsent = error
 
     async def finish(self) -> None:
         """Wait for what became of the step. Raises the error with which it was refused, and nothing of it done, or
         RedisAway where that is not known."""
-        if self._unsent is not None:
-            raise self._unsent
-        number, self._step_answers = self._step_answers, 0
-        if number or self._news_answers:
-            answers = await self._connection.answers(number + self._news_answers)
-            for answer in answers[number:]:
+        if number := self._step_answers + self._news_answers:
+            answers = await self._connection.answers(number)
+            for answer in answers[self._step_answers :]:
                 if isinstance(answer, Exception):
                     log.warning("news not published", mailbox=self.stream, error=said(answer))
-            check(answers[:number])
+            check(answers[: self._step_answers])
 
     async def entries(self) -> list[Entry]:
         """What the read has brought; without anything, the mailbox may have been made anew."""
         try:
-            if self._unsent is not None:
-                raise self._unsent
             return await self._entries(*self._wanted)
         except ResponseError as error:
             # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
@@ -141,18 +169,17 @@ class Mailbox:
             return []
 
     async def _entries(self, count: int, block_ms: int) -> list[Entry]:
+        if not count:
+            return []
         if not self._reading:
-            if not count:
-                return []
             if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
                 return claimed
             if self._lease is not None and not self._lease.held:
                 # While something is in hand, nobody helps.
                 if not block_ms or not await self._lease.may_help(self._redis, block_ms / 1000):
                     return []
-                self._wanted = count, 0
-            await self._connection.send(self._read_commands(), block_s=block_ms / 1000)
-        self._reading = False
+                block_ms = 0
+            await self._connection.send(self._read_commands(count, block_ms), block_s=block_ms / 1000)
         answers = await self._connection.answers(1 + self._renewing)
         check(answers)
         if self._renewing:
@@ -164,20 +191,14 @@ class Mailbox:
             for id, fields in entries
         ]
 
-    @property
-    def _holds_lease(self) -> bool:
-        return self._lease is None or self._lease.held
-
-    def _read_commands(self) -> list[Command]:
-        count, block_ms = self._wanted
-        self._reading = True
-        self._renewing = False
+    def _read_commands(self, count: int, block_ms: int) -> list[Command]:
+        """The read; the holder renews its lease with it."""
         commands: list[Command] = []
         if self._lease is not None and self._lease.held:
             block_ms = min(block_ms, WAIT_MAX_MS)
             if self._lease.renewal_due:
-                self._renewing = True
                 commands.append(self._lease.take_command)
+        self._renewing = bool(commands)
         block: Command = ("BLOCK", block_ms) if block_ms else ()
         read = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *block)
         commands.append((*read, "STREAMS", self.stream, ">"))
@@ -213,25 +234,17 @@ class Mailbox:
         if not entries:
             return []
         ids = [entry.id for entry in entries]
-        if self._ack_and_delete:
-            commands: list[Command] = [("XACKDEL", self.stream, self._group, "IDS", len(ids), *ids)]
-        else:
-            commands = [("XACK", self.stream, self._group, *ids), ("XDEL", self.stream, *ids)]
+        commands: list[Command] = [("XACK", self.stream, self._group, *ids), ("XDEL", self.stream, *ids)]
         if reclaimed := [entry.id for entry in entries if entry.reclaimed]:
             commands.append(("HDEL", self._attempts, *reclaimed))
         return commands
 
     # --- what fails, and what nobody here knows
 
-    @property
-    def _attempts(self) -> str:
-        return f"attempts:{self.stream}"
-
     async def count_failure(self, entry: Entry) -> int:
         """How often `entry` has now failed on its own, in whichever consumer's hands; 0 when it is gone."""
-        stream, attempts = self.stream, self._attempts
-        return await COUNT_FAILURE(
-            self._redis, stream=stream, attempts=attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
+        return await _COUNT_FAILURE(
+            self._redis, stream=self.stream, attempts=self._attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
         )
 
     async def bury(self, entry: Entry, error: str, attempts: int) -> None:
@@ -251,7 +264,7 @@ class Mailbox:
 
     async def _move(self, id: bytes, stream: str, fields: Fields) -> None:
         """In one step; not when it is gone."""
-        await MOVE(
+        await _MOVE(
             self._redis,
             stream=self.stream,
             attempts=self._attempts,
@@ -263,31 +276,20 @@ class Mailbox:
 
     async def put_back(self, types: Collection[str]) -> PutBack:
         """Put unknown messages of `types` back, a bounded number of them."""
-        left = (await waiting(self._redis, [self.stream]))[self.stream]
-        if not left.messages:
-            return PutBack(0, left, more=False)
-        after = self._looked_at
         # Asked: at its start a consumer only takes itself for the holder.
         another_reads = self._lease is not None and not await self._lease.take(self._redis)
-        page = await put_back(self._redis, self.stream, types, after, move=not another_reads)
-        if another_reads and page.found:
+        back = await put_back(self._redis, self.stream, types, self._looked_at, move=not another_reads)
+        if another_reads and back.found:
             # Else the one that reads, and does not know these messages, would move them again.
             assert self._lease is not None
             await self._lease.seize(self._redis)
             await asyncio.sleep(SEIZED_S)
-            page = await put_back(self._redis, self.stream, types, after)
-        self._looked_at = page.end
-        if page.found:
-            left = (await waiting(self._redis, [self.stream]))[self.stream]
-        return PutBack(page.found, left, more=bool(page.end))
+            back = await put_back(self._redis, self.stream, types, self._looked_at)
+        self._looked_at = back.looked_at
+        return back
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""
-        try:
-            return await REMOVE_IDLE(
-                self._redis, stream=self.stream, group=self._group, idle_ms=idle_ms, this_one=self._consumer
-            )
-        except ResponseError as error:
-            if "NOGROUP" in str(error) or "no such key" in str(error):
-                return 0
-            raise
+        return await _REMOVE_IDLE(
+            self._redis, stream=self.stream, group=self._group, idle_ms=idle_ms, this_one=self._consumer
+        )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
-from common.messaging.envelope import NAME_SHOWN_MAX, Delivery, Undecodable
+from common.messaging.envelope import NAME_SHOWN_MAX, Delivery, Envelope, Undecodable
 from common.messaging.streams import Entry
 from common.runtime.telemetry import Metrics
 
@@ -20,41 +20,27 @@ class Reporter:
 
     def __init__(self, mailbox: str, metrics: Metrics) -> None:
         self._mailbox = mailbox
-        self._metrics = metrics
+        self._messages = metrics.messages
+        self._sizes = metrics.batch_size.labels(mailbox)
+        self._seconds = metrics.handler_seconds.labels(mailbox)
+        # By type and outcome: looking labels up costs more than counting.
+        self._counters: dict[tuple[str, str], Any] = {}
 
     def done(self, deliveries: Sequence[Delivery], seconds: float) -> None:
-        self._metrics.batch_size.labels(self._mailbox).observe(len(deliveries))
-        for kind, number in Counter(delivery.envelope.message.type for delivery in deliveries).items():
-            self._count(kind, "done", number)
+        self._sizes.observe(len(deliveries))
+        self._seconds.observe(seconds)
+        kinds = [delivery.envelope.message.type for delivery in deliveries]
+        for kind in set(kinds):
+            self._count(kind, "done", kinds.count(kind))
         line = log.bind(mailbox=self._mailbox, batch=len(deliveries), outcome="done", ms=round(seconds * 1000, 2))
-        if not line.is_enabled_for(logging.INFO):
-            return
-        for delivery in deliveries:
-            envelope = delivery.envelope
-            line.info(
-                "message",
-                type=envelope.message.type,
-                subject=envelope.subject,
-                id=envelope.id,
-                trace=envelope.traceparent[3:35],
-                reclaimed=delivery.entry.reclaimed,
-            )
+        if line.is_enabled_for(logging.INFO):
+            for delivery in deliveries:
+                line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
     def failed(self, delivery: Delivery, error: Exception, attempts: int, *, dead: bool) -> None:
-        envelope = delivery.envelope
-        outcome = "dead" if dead else "failed"
-        self._count(envelope.message.type, outcome)
-        log.error(
-            "message",
-            mailbox=self._mailbox,
-            type=envelope.message.type,
-            subject=envelope.subject,
-            id=envelope.id,
-            trace=envelope.traceparent[3:35],
-            attempt=attempts,
-            outcome=outcome,
-            exc_info=error,
-        )
+        outcome, shown = "dead" if dead else "failed", _shown(delivery.envelope)
+        self._count(shown["type"], outcome)
+        log.error("message", mailbox=self._mailbox, **shown, attempt=attempts, outcome=outcome, exc_info=error)
 
     def unknown(self, entry: Entry) -> None:
         """Set aside for a process that knows its type."""
@@ -65,9 +51,21 @@ class Reporter:
     def undecodable(self, entry: Entry, error: Undecodable) -> None:
         # Its type is anybody's invention: no label.
         self._count("unknown", "undecodable")
-        log.error(
-            "message", mailbox=self._mailbox, entry=entry.id.decode(), outcome="undecodable", error=str(error)
-        )
+        shown = {"entry": entry.id.decode(), "error": str(error)}
+        log.error("message", mailbox=self._mailbox, **shown, outcome="undecodable")
 
     def _count(self, kind: str, outcome: str, number: int = 1) -> None:
-        self._metrics.messages.labels(self._mailbox, kind, outcome).inc(number)
+        counter = self._counters.get((kind, outcome))
+        if counter is None:
+            counter = self._counters[kind, outcome] = self._messages.labels(self._mailbox, kind, outcome)
+        counter.inc(number)
+
+
+def _shown(envelope: Envelope) -> dict[str, str]:
+    """What a line says of a message."""
+    return {
+        "type": envelope.message.type,
+        "subject": envelope.subject,
+        "id": envelope.id,
+        "trace": envelope.traceparent[3:35],
+    }

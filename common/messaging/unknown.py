@@ -8,7 +8,7 @@ back what it knows, and nothing else, so that old and new processes bear each ot
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -17,9 +17,9 @@ from common.messaging.redis import Script
 # Entries that one step looks at.
 PAGE = 100
 
-# Moves the known ones of a page that begins at `begin`, or only counts them. Answers how many there are, and the
-# last entry that was looked at, or nothing at the end.
-_PUT_BACK = Script[tuple[int, bytes]](
+# Moves the known ones of a page that begins at `begin`, or only counts them. Answers how many there are; the last
+# entry that was looked at, or nothing at the end; and what is left: how many, the first of them, and the time.
+_PUT_BACK = Script[tuple[int, bytes, int, list[Any], tuple[bytes, bytes]]](
     """
 local known = {}
 for _, type in ipairs(types) do known[type] = true end
@@ -38,7 +38,9 @@ for _, entry in ipairs(page) do
     end
   end
 end
-return {found, #page == tonumber(size) and page[#page][1] or ''}
+local looked_at = #page == tonumber(size) and page[#page][1] or ''
+local first = redis.call('XRANGE', unknown, '-', '+', 'COUNT', 1)
+return {found, looked_at, redis.call('XLEN', unknown), first, redis.call('TIME')}
 """,
     keys="mailbox unknown",
     args="begin size move *types",
@@ -50,36 +52,42 @@ def unknown_messages(stream: str) -> str:
     return f"unknown:{stream}"
 
 
-class Page(NamedTuple):
-    """`found` entries are known; `end` is the last that was looked at, empty when there are no more."""
-
-    found: int
-    end: bytes
-
-
-async def put_back(
-    redis: Redis, stream: str, types: Collection[str], after: bytes = b"", *, move: bool = True
-) -> Page:
-    """Move entries of `types` to the end of their mailbox, in one step; looks at PAGE of them, those `after`.
-    Without `move` they are only counted."""
-    begin = b"(" + after if after else b"-"
-    found, end = await _PUT_BACK(
-        redis,
-        mailbox=stream,
-        unknown=unknown_messages(stream),
-        begin=begin,
-        size=PAGE,
-        move=int(move),
-        types=types,
-    )
-    return Page(found, end)
-
-
 class Waiting(NamedTuple):
     """How many there are, and since how many seconds the first of them."""
 
     messages: int
     oldest_s: float
+
+
+class PutBack(NamedTuple):
+    """`found` messages are known; `looked_at` is the last that was looked at, empty when there are no more."""
+
+    found: int
+    looked_at: bytes
+    left: Waiting
+
+
+async def put_back(
+    redis: Redis, stream: str, types: Collection[str], after: bytes = b"", *, move: bool = True
+) -> PutBack:
+    """Move messages of `types` to the end of their mailbox, in one step; looks at PAGE of them, those `after`.
+    Without `move` they are only counted."""
+    found, looked_at, length, first, now = await _PUT_BACK(
+        redis,
+        mailbox=stream,
+        unknown=unknown_messages(stream),
+        begin=b"(" + after if after else b"-",
+        size=PAGE,
+        move=int(move),
+        types=types,
+    )
+    return PutBack(found, looked_at, _waiting(length, first, now))
+
+
+def _waiting(length: int, first: Sequence[Any], now: tuple[Any, Any]) -> Waiting:
+    """By the first entry, if any, and Redis' time."""
+    seconds = int(now[0]) + int(now[1]) / 1e6
+    return Waiting(length, max(0.0, seconds - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0)
 
 
 async def waiting(redis: Redis, streams: Sequence[str]) -> Mapping[str, Waiting]:
@@ -89,10 +97,8 @@ async def waiting(redis: Redis, streams: Sequence[str]) -> Mapping[str, Waiting]
         for stream in streams:
             pipe.xlen(unknown_messages(stream))
             pipe.xrange(unknown_messages(stream), count=1)
-        (seconds, microseconds), *found = await pipe.execute()
-    now = seconds + microseconds / 1e6
-    lengths, firsts = found[::2], found[1::2]
+        now, *found = await pipe.execute()
     return {
-        stream: Waiting(length, max(0.0, now - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0)
-        for stream, length, first in zip(streams, lengths, firsts, strict=True)
+        stream: _waiting(length, first, now)
+        for stream, length, first in zip(streams, found[::2], found[1::2], strict=True)
     }

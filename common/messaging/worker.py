@@ -12,7 +12,7 @@ from collections import deque
 
 import structlog
 
-from common.messaging.batch import DONE, TOO_LATE, Batch, Handlers, Outcome, in_order
+from common.messaging.batch import Batch, Handlers, in_order
 from common.messaging.dependencies import Dependencies
 from common.messaging.envelope import Envelope
 from common.messaging.mailbox import Mailbox
@@ -27,6 +27,10 @@ from common.runtime.telemetry import Metrics
 BROKEN_MAX = 5
 
 log = structlog.get_logger()
+
+
+class TooLate(Exception):
+    """Others may claim the entries by now."""
 
 
 class Worker:
@@ -46,57 +50,47 @@ class Worker:
         self._mailbox = mailbox
         self._publisher = publisher
         self._settings = settings
-        self._metrics = metrics
         self._report = Reporter(self.stream, metrics)
         self.dependencies = dependencies
 
-    async def see_through(self, batch: Batch | None, outcome: Outcome | None) -> None:
-        """Attempt `batch`, of which the first attempt came to `outcome`, until it is done, or a dead letter, or
+    async def see_through(self, batch: Batch, error: Exception) -> None:
+        """Attempt `batch` again, of which an attempt ended with `error`, until it is done, or a dead letter, or
         others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
         its own. While a dependency is away it waits, and no entry counts as failed."""
-        parts = deque([] if batch is None else [batch])
+        parts = deque([batch])
+        failed: Exception | None = error
         backoff, broken = Backoff(), 0
         while parts:
-            part = parts[0]
-            result, error = outcome or await self._attempt(part)
-            outcome = None
-            stated = isinstance(error, Away) and error.stated  # then it is no entry's fault, however often
-            if result == "away" and (stated or broken < BROKEN_MAX):
-                broken += not stated
-                await self.dependencies.rest(backoff)
-                if await self.dependencies.are_back(error) and time.perf_counter() < part.deadline:
-                    continue
-                result = "too late"
-            if result == "too late":
+            if failed is not None and await self.dependencies.are_away(failed):
+                stated = isinstance(failed, Away) and failed.stated  # then it is no entry's fault, however often
+                if stated or broken < BROKEN_MAX:
+                    broken += not stated
+                    await self.dependencies.rest(backoff)
+                    if await self.dependencies.are_back(failed):
+                        failed = await self._attempt(parts[0])
+                        continue
+                    failed = TooLate()
+            if isinstance(failed, TooLate):
                 log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
                 return
-            parts.popleft()
+            part = parts.popleft()
+            if failed is not None:
+                parts.extendleft(reversed(await self._failed(part, failed)))
             backoff, broken = Backoff(), 0
-            if result != "done":
-                parts.extendleft(reversed(await self._failed(part, error)))
+            failed = await self._attempt(parts[0]) if parts else None
 
-    async def _attempt(self, batch: Batch) -> Outcome:
+    async def _attempt(self, batch: Batch) -> Exception | None:
         """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
-        outcome = await self.handle(batch)
-        if outcome is DONE:
-            try:
-                await self._publisher.send(batch.step, batch.news)
-            except Exception as error:
-                return await self.dependencies.outcome_of(error)
-            self.succeeded(batch)
-        return outcome
+        return await self.handle(batch) or await self.publish(batch)
 
-    async def handle(self, batch: Batch) -> Outcome:
-        """The first half of an attempt: done, what follows is the batch's step."""
+    async def handle(self, batch: Batch) -> Exception | None:
+        """The first half of an attempt: without an error, what follows is the batch's step."""
         batch.started = time.perf_counter()
         if batch.started > batch.deadline:
-            return TOO_LATE
-        try:
-            await self._move_aside(batch)
-        except Away as error:
-            return Outcome("away", error)
+            return TooLate()
         follow: list[Envelope] = []
         try:
+            await self._move_aside(batch)
             async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
                 for handler, group in in_order(batch.deliveries, self._handlers):
                     follow.extend(await handler(group))
@@ -104,8 +98,17 @@ class Worker:
             step, batch.news = self._publisher.commands(follow)
             batch.step = (*step, *acknowledged)
         except Exception as error:
-            return await self.dependencies.outcome_of(error)
-        return DONE
+            return error
+        return None
+
+    async def publish(self, batch: Batch) -> Exception | None:
+        """The second half, where no read goes with it."""
+        try:
+            await self._publisher.send(batch.step, batch.news)
+        except Exception as error:
+            return error
+        self.succeeded(batch)
+        return None
 
     async def _move_aside(self, batch: Batch) -> None:
         """What is no message goes to the dead letters at once; what another release's process may know waits for
@@ -122,9 +125,7 @@ class Worker:
     def succeeded(self, batch: Batch) -> None:
         self.dependencies.succeeded()
         if batch.deliveries:
-            seconds = time.perf_counter() - batch.started
-            self._metrics.handler_seconds.labels(self.stream).observe(seconds)
-            self._report.done(batch.deliveries, seconds)
+            self._report.done(batch.deliveries, time.perf_counter() - batch.started)
 
     async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
         """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to

@@ -65,7 +65,12 @@ async def test_a_connection_that_is_cut_after_the_publish_loses_nothing(stage: S
     assert await stage.read_all("told") == [follow]
 
 
-async def test_a_publish_and_the_next_read_are_one_send(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("concurrency", [None, 4])
+async def test_a_publish_and_the_next_read_are_one_send(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
+) -> None:
+    """Also where batches are handled side by side, of a lone one that is soon handled."""
+    monkeypatch.setattr("common.messaging.consumer.QUICK_S", PATIENCE_S)
     sends: list[list[str]] = []
     send = Connection.send
 
@@ -76,7 +81,8 @@ async def test_a_publish_and_the_next_read_are_one_send(stage: Stage, monkeypatc
     async def act(_: Sequence[Delivery]) -> list[Envelope]:
         return [sync()._replace(stream="told")]
 
-    async with stage.acting({SyncPayment: Recorder(act)}, claim_idle_ms=120_000, block_ms=LONG_BLOCK_MS):
+    options: dict[str, Any] = {"claim_idle_ms": 120_000, "block_ms": LONG_BLOCK_MS}
+    async with stage.acting({SyncPayment: Recorder(act)}, concurrency=concurrency, **options):
         await until(stage.a_read_waits)
         await stage.bus.publish([sync()])
         await until(stage.idle)
@@ -89,9 +95,13 @@ async def test_a_publish_and_the_next_read_are_one_send(stage: Stage, monkeypatc
     assert exchange == ["MULTI", "XADD", *exchange[2:-2], "EXEC", "XREADGROUP"]
 
 
-@pytest.mark.parametrize(("full", "points"), [(False, 10), (True, 20)], ids=["lone", "full batches"])
+@pytest.mark.parametrize(
+    ("full", "points", "concurrency"),
+    [(False, 10, None), (True, 20, None), (False, 10, 4)],
+    ids=["lone", "full batches", "side by side"],
+)
 async def test_a_process_that_ends_at_any_point_loses_nothing(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, full: bool, points: int
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, full: bool, points: int, concurrency: int | None
 ) -> None:
     """Before and after everything that is sent, answered or handled: another finishes what it had in hand."""
     send, answers = Connection.send, Connection.answers
@@ -125,7 +135,8 @@ async def test_a_process_that_ends_at_any_point_loses_nothing(
         point = 0
         monkeypatch.setattr(Connection, "send", cut_send)
         monkeypatch.setattr(Connection, "answers", cut_answers)
-        consumer = stage.consumer({SyncPayment: Recorder(act)}, name=f"ends at {last}", **options)
+        handlers: dict[Any, Any] = {SyncPayment: Recorder(act)}
+        consumer = stage.consumer(handlers, name=f"ends at {last}", concurrency=concurrency, **options)
         running = asyncio.create_task(consumer.run())
         await asyncio.wait([running], timeout=PATIENCE_S)
         assert running.cancelled()

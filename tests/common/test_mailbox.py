@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-import pytest
-
 from common.messaging.mailbox import Mailbox
-from common.messaging.redis import acknowledges_and_deletes
-from common.messaging.streams import Entry, lengths
+from common.messaging.streams import lengths
 from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, finish, until
 
 
@@ -173,46 +170,3 @@ async def test_without_a_mailbox_there_are_no_consumers_to_forget(stage: Stage) 
     assert await stage.mailbox().remove_idle_consumers(-1) == 0
     await stage.redis.xadd(STREAM, {"value": "no group"})
     assert await stage.mailbox().remove_idle_consumers(-1) == 0
-
-
-class Probed:
-    """A server of some version: answers the probe."""
-
-    def __init__(self, known: bool, version: str) -> None:
-        self.known = known
-        self.version = version
-
-    async def execute_command(self, *_: Any) -> list[Any]:
-        return [["xackdel", -6] if self.known else None]
-
-    async def info(self, _: str) -> dict[str, str]:
-        return {"redis_version": self.version}
-
-    async def xgroup_create(self, *_: Any, **__: Any) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(
-    ("known", "version", "relied_on"),
-    [
-        (False, "6.2.14", False),
-        (False, "7.2.4", False),  # also Valkey
-        (True, "8.2.2", False),
-        (True, "8.2.3", True),
-        (True, "8.10.0", True),
-        (True, "255.255.255", True),
-    ],
-)
-async def test_acknowledging_and_deleting_at_once_is_probed_for(known: bool, version: str, relied_on: bool) -> None:
-    assert await acknowledges_and_deletes(cast(Any, Probed(known, version))) is relied_on
-
-
-async def test_the_one_command_is_used_where_it_is(stage: Stage) -> None:
-    server = cast(Any, Probed(True, "8.2.3"))
-    mailbox = Mailbox(server, STREAM, group=GROUP, consumer="one", claim_idle_ms=60_000)
-    await mailbox.create()
-    entries = [Entry(b"1-0", {}), Entry(b"2-0", {}, reclaimed=True)]
-    assert mailbox.acknowledgement(entries) == [
-        ("XACKDEL", STREAM, GROUP, "IDS", 2, b"1-0", b"2-0"),
-        ("HDEL", f"attempts:{STREAM}", b"2-0"),
-    ]

@@ -129,7 +129,9 @@ async def run_to_its_error(consumer: Consumer) -> BaseException:
     with pytest.raises(BaseExceptionGroup) as raised:
         async with asyncio.timeout(PATIENCE_S):
             await run_all([consumer])
-    (error,) = raised.value.exceptions
+    error: BaseException = raised.value
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
     return error
 
 

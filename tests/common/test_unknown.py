@@ -107,11 +107,11 @@ async def test_a_process_puts_back_only_what_it_knows(stage: Stage) -> None:
     for number in range(2 * PAGE + 10):
         await add(stage, NEWER if number % 3 else {**NEWER, b"type": b"payment.sync"}, UNKNOWN)
     backs = [await mailbox.put_back(["payment.sync"]) for _ in range(3)]
-    assert [back.more for back in backs] == [True, True, False]
-    assert (sum(back.moved for back in backs), await stage.left()) == (70, 70)
+    assert [bool(back.looked_at) for back in backs] == [True, True, False]
+    assert (sum(back.found for back in backs), await stage.left()) == (70, 70)
     assert await unknown(stage) == [NEWER] * (2 * PAGE + 10 - 70)
     assert backs[-1].left.messages == 2 * PAGE + 10 - 70
-    assert (await mailbox.put_back(["payment.sync"])).moved == 0
+    assert (await mailbox.put_back(["payment.sync"])).found == 0
 
 
 async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
@@ -120,7 +120,7 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
     for _ in range(PAGE):
         await add(stage, {**NEWER, b"type": b"payment.sync"}, UNKNOWN)
     results = await asyncio.gather(*(each.put_back(["payment.sync"]) for each in (one, two) * 2))
-    assert (sum(each.moved for each in results), await stage.left()) == (PAGE, PAGE)
+    assert (sum(each.found for each in results), await stage.left()) == (PAGE, PAGE)
 
 
 @pytest.mark.parametrize("at_its_start", [True, False])
@@ -141,7 +141,7 @@ async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.Monkey
             taken.extend(await old.read(1, BLOCK_MS))
 
     reading = asyncio.create_task(read_on())
-    assert (await new.put_back(["payment.of_a_newer_release"])).moved == 1
+    assert (await new.put_back(["payment.of_a_newer_release"])).found == 1
     (entry,) = await new.read(1, BLOCK_MS)
     await supervisor.cancel(reading)
     assert (entry.fields, taken) == (NEWER, [])

@@ -30,6 +30,7 @@ from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
 from payment import domain
+from payment.catch_up import CatchUp
 from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -115,6 +116,7 @@ class Stage:
     handlers: PaymentHandlers
     stripe: StripeApi
     reconciler: PaymentReconciler
+    catch_up: CatchUp
     clock: Clock
     wire: Wire
     stripe_url: str

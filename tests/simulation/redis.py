@@ -11,10 +11,9 @@ from typing import Self, cast
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging import lease as leases
 from common.messaging.envelope import Envelope, decode
-from common.messaging.mailbox import PutBack
 from common.messaging.redis import Argument, Command
 from common.messaging.streams import Entry, Fields
-from common.messaging.unknown import Waiting
+from common.messaging.unknown import PutBack, Waiting
 from common.runtime.outages import RedisAway
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
@@ -103,7 +102,7 @@ class SimulatedRedis:
         self.stream(stream).new.append(id)
 
     def remove(self, stream: str, id: bytes) -> None:
-        """XACKDEL."""
+        """XACK and XDEL."""
         found = self.stream(stream)
         found.entries.pop(id, None)
         found.pending.pop(id, None)
@@ -172,8 +171,8 @@ class SimulatedRedis:
                 additions.append((str(command[1]), dict(zip(parts[::2], parts[1::2], strict=True))))
             elif command[0] == "EVAL":  # news
                 additions += [(NOTIFICATIONS, fields) for fields in _news(command)]
-            elif command[0] == "XACKDEL":
-                finished += [(str(command[1]), _bytes(id)) for id in command[command.index("IDS") + 2 :]]
+            elif command[0] == "XDEL":
+                finished += [(str(command[1]), _bytes(id)) for id in command[2:]]
         if not additions and not finished:
             return
         gates = self._gates
@@ -234,11 +233,19 @@ class SimulatedConnection:
 
     def __init__(self, redis: SimulatedRedis) -> None:
         self._redis = redis
+        self._lost: RedisAway | None = None
 
     async def send(self, commands: Sequence[Command]) -> None:
-        await self._redis.execute(commands)
+        self._lost = None
+        try:
+            await self._redis.execute(commands)
+        except RedisAway as away:
+            self._lost = away
+            raise
 
     async def answers(self, number: int) -> list[object]:
+        if self._lost is not None:
+            raise self._lost
         return [b"OK"] * number
 
 
@@ -284,8 +291,7 @@ class SimulatedMailbox:
                 self._redis.readers.remove(reader)
 
     def acknowledgement(self, entries: Sequence[Entry]) -> list[Command]:
-        ids = [entry.id for entry in entries]
-        return [("XACKDEL", self.stream, "", "IDS", len(ids), *ids)]
+        return [("XDEL", self.stream, *(entry.id for entry in entries))]
 
     async def count_failure(self, entry: Entry) -> int:
         self._redis.check()
@@ -313,7 +319,7 @@ class SimulatedMailbox:
         for fields in known:
             unknown.remove(fields)
             self._redis.put_back(self.stream, fields)
-        return PutBack(len(known), Waiting(len(unknown), 0.0), more=False)
+        return PutBack(len(known), b"", Waiting(len(unknown), 0.0))
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
         return 0
@@ -328,7 +334,7 @@ class SimulatedMailbox:
 
 def _news(command: Command) -> list[Fields]:
     """The entries that `Publisher.commands` has the script add; see there."""
-    items = list(command[3 + cast(int, command[2]) + 3 :])
+    items = list(command[5:])
     found: list[Fields] = []
     while items:
         topics = cast(int, items[0])
