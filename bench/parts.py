@@ -31,7 +31,7 @@ from ops.child import free_port
 from ops.migrate import migrate
 from ops.postgres import embedded_postgres
 from ops.redis import embedded_redis
-from payment.stripe_api import STRIPE_VERSION, open_client
+from payment.sdk import STRIPE_VERSION, open_client
 
 PIPELINE = 100
 # As many as Holdfast handles together.
@@ -207,7 +207,7 @@ async def http_part(folder: Path) -> AsyncIterator[dict[str, Yardstick]]:
         bare = await stack.enter_async_context(raw.process("raw", "bench.raw", folder))
         stack.push_async_callback(sandbox.stop)
         await sandbox.start()
-        client = await stack.enter_async_context(open_client(KEY, sandbox.url, concurrency=CALLS, timeout_s=5.0))
+        client = await stack.enter_async_context(open_client(KEY, sandbox.url, concurrency=CALLS))
         yield {
             "stripe_sdk": Yardstick(_many(lambda: _by_sdk(client)), sandbox.pid),
             "stripe_sdk_objects": Yardstick(_many(lambda: _by_objects(client)), sandbox.pid),

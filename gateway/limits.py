@@ -54,30 +54,19 @@ class LoadShedder:
         self._limit = settings.mailbox_limit
         self._sample_seconds = settings.mailbox_sample_ms / 1000
         self._lengths: Mapping[str, int] = {}
-        # A request has been let in, since the last sample.
-        self._checked = asyncio.Event()
-        self._checked.set()
 
     def check(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
         """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`. `share`: the
         part of the limit up to which this kind of client may fill them."""
         if self.listening.reason is not None or self._sampling.reason is not None:
             raise Unavailable("The message bus cannot be reached")
-        self._checked.set()
         for mailbox in mailboxes:
             if max(self._lengths.get(mailbox, 0), self._awaited.get(mailbox, 0)) > self._limit * share:
                 raise crowded()
 
     async def run(self) -> None:
-        """Sample the mailboxes' lengths until cancelled: while they are empty, once somebody adds to them."""
-
-        async def next() -> float:
-            if not any(self._lengths.values()):
-                await self._checked.wait()
-            self._checked.clear()
-            return await self.sample()
-
-        await repeat(next, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
+        """Sample the mailboxes' lengths until cancelled."""
+        await repeat(self.sample, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
 
     async def sample(self) -> float:
         self._lengths = await lengths(self._redis, WATCHED)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import BaseORMException
 from tortoise.migrations.api import migrate as run_migrations
 
-from common.postgres.database import tortoise_config
 from common.runtime.urls import postgres_options
 from ops.errors import StartError
 from ops.installation import AS_IT_IS, Choice, settle_installation
@@ -20,6 +20,32 @@ LOCK = 0x686F6C6466617374
 LOCK_TIMEOUT_S = 120
 # What is told in one line: Postgres', asyncpg's and Tortoise's errors, and those of a wrong URL.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, BaseORMException, ValueError)
+
+
+def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
+    """Tortoise's configuration of the one database that `app` (booking or payment) owns.
+
+    `connect` are asyncpg's own arguments. No statement is limited in time: a migration may take long. Raises
+    ValueError for a wrong URL.
+    """
+    return {
+        "connections": {
+            "default": {
+                "engine": "tortoise.backends.asyncpg",
+                "credentials": postgres_options(dsn) | {"minsize": 0, "maxsize": pool_size} | connect,
+            }
+        },
+        "apps": {
+            app: {
+                "models": [f"{app}.models"],
+                "default_connection": "default",
+                "migrations": f"{app}.migrations",
+            }
+        },
+        "use_tz": True,
+        "timezone": "UTC",
+    }
+
 
 # For Tortoise's own command line, which makes new migrations by comparing the models with the last ones; it
 # does not connect for that.

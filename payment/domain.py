@@ -15,7 +15,7 @@ from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
 from common.runtime.backoff import Retry
 from payment.disputes import Dispute, summary, taken_in
-from payment.refunds import Refund, RefundPicture, refunded, take_in
+from payment.refunds import DRIVE_FIRST, Refund, RefundPicture, refunded, request, take_in
 from payment.refunds import unanswered as refund_unanswered
 from payment.state import (
     CANCELED,
@@ -43,8 +43,6 @@ LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
 REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
 # A row is there before its intent is asked for. Both ages are known to a second or so.
 ROW_FIRST = timedelta(seconds=10)
-# Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
-DRIVE_FIRST = timedelta(seconds=15)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
 KEY_LIFE = timedelta(hours=23)
 
@@ -169,8 +167,13 @@ def not_canceled(old: Payment, now: datetime) -> Payment:
 
 def never_wanted(booking_id: UUID, now: datetime) -> Payment:
     """A booking is cancelled of which nothing was heard before: so Stripe was never asked, nor will it be."""
-    nothing = Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
+    nothing = unknown(booking_id, now)
     return moved(nothing, nothing._replace(status=CANCELED, cancel_requested=True), now)
+
+
+def unknown(booking_id: UUID, now: datetime) -> Payment:
+    """A payment of which nothing is known but its booking's id."""
+    return Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
 
 
 def doubted(old: Payment, now: datetime) -> Payment:
@@ -207,6 +210,12 @@ def take_refunds(
     DoesNotFit when they fit only together with others that are not seen yet."""
     refunds = take_in(old.booking_id, old.amount_captured, old.refunds, pictures, now, complete=complete)
     return _with_refunds(old, refunds, now)
+
+
+def with_request(old: Payment, id: UUID, amount: int | None, now: datetime, whole: bool | None = None) -> Payment:
+    """The payment with a new refund, as `refunds.request` makes it."""
+    refund = request(id, old.booking_id, amount, old.amount_captured, old.refunds, now, whole)
+    return with_refund(old, refund, now)
 
 
 def with_refund(old: Payment, refund: Refund, now: datetime) -> Payment:

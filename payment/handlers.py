@@ -63,7 +63,7 @@ class PaymentHandlers:
         self._lost = lost
         self._intents_asking_seconds = intents_asking_seconds
         self._commands_asking_seconds = commands_asking_seconds
-        self._walks = asking.Walks()
+        self._walks: asking.Walks = {}
         self._refunds = RefundCommands(store, stripe, clock, lost)
         self.events = StripeEvents(store, stripe.metrics, clock, lost)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}

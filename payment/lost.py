@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -21,20 +19,17 @@ from common.contracts.messages import (
     RefundPayment,
     SyncPayment,
 )
-from common.contracts.statuses import IntentStatus
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
-from common.runtime.backoff import Retry
 from payment import asking, orphans
-from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import DRIVE_PAUSES
-from payment.orphans import OrphanTerms, Owner, Place, Step, Stray, owner_of
+from payment.asking import Whole, side_by_side
+from payment.orphans import OrphanTerms, Owner, Place, Stray, owner_of
 from payment.payment_rows import PaymentRows
-from payment.pictures import BOOKING_ID, INSTALLATION, REFUND_ID, StripeEvent, read_refund
-from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
+from payment.pictures import StripeEvent
 from payment.repository import Store
-from payment.state import CREATING, Payment, Picture, Source, numbered_key
-from payment.stripe_api import KeySpent, Refused, StripeApi, Unanswered
+from payment.state import Payment, Picture
+from payment.strays import Strays
+from payment.stripe_api import StripeApi
 from payment.unit_of_work import UnitOfWork
 
 # Of so many intents of others it is remembered that they were told of.
@@ -61,8 +56,9 @@ class LostRows:
         self._found = found
         self._terms = terms
         self._asking_seconds = asking_seconds
+        self._strays = Strays(store, stripe, clock, found, terms, asking_seconds)
         self._told: dict[str, None] = {}
-        self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: self.close_strays}
+        self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: self._strays.close}
 
     # --- events of what no row knows
 
@@ -75,8 +71,7 @@ class LostRows:
             self._tell_of("foreign", "intent of another installation", event)
             return Place.NOWHERE
         place = orphans.place_of(event, payment, owner)
-        harmless = isinstance(event.shows, Picture) and orphans.harmless(event.shows)
-        if place is Place.NOWHERE and owner is Owner.UNMARKED and not harmless:
+        if place is Place.NOWHERE and owner is Owner.UNMARKED and not orphans.harmless(event.shows):
             # Made before installations had ids: the booking names it where it is ours.
             self._tell_of("unmarked", "intent that no row knows", event)
         elif place is Place.NOWHERE:
@@ -105,9 +100,7 @@ class LostRows:
         """The ids of the events that are of another account: https://docs.stripe.com/connect/webhooks. Such a one
         proves nothing, whatever its metadata says."""
         named = [event for event in events if event.account is not None]
-        if not named:
-            return set()
-        own = await self._store.stripe_account()
+        own = await self._store.stripe_account() if named else None
         foreign = [event for event in named if event.account != own]
         for event in foreign:
             self._found.labels("foreign_account").inc()
@@ -119,40 +112,19 @@ class LostRows:
     ) -> None:
         """Remember intents that no row has, in the transaction of their events: they are driven from there, until
         the row is back (`lost`) or, where the booking is paid by another one, they have ended (`strays`)."""
-        pictures = {each.intent_id: each for each in strays if isinstance(each.shows, Picture)}
-        found = [self._found_by(event, now) for event in pictures.values()]
-        await self._add_strays(transaction, found)
-        without_row = {event.intent_id: self._found_by(event, now) for event in lost}
-        await transaction.strays.add(sorted(without_row.values(), key=lambda stray: stray.intent_id))
-        others = {event.intent_id for event in strays if event.intent_id is not None} - pictures.keys()
-        await transaction.strays.again(sorted(others), now)
+        await transaction.strays.add(self._found_by(lost, now))
+        await self._strays.add(transaction, self._found_by(strays, now))
 
-    def _found_by(self, event: StripeEvent, now: datetime) -> Stray:
-        assert event.intent_id is not None
-        assert event.booking_id is not None
-        shows = event.shows
-        status, received = IntentStatus.REQUIRES_PAYMENT_METHOD, 0  # a refund does not say
-        if isinstance(shows, Picture):
-            status, received = shows.status, shows.amount_captured
-        return orphans.found_stray(event.intent_id, event.booking_id, status, received, now, self._terms)
+    def _found_by(self, events: Sequence[StripeEvent], now: datetime) -> list[Stray]:
+        found: dict[str, Stray] = {}
+        for event in events:
+            if event.intent_id is not None and event.booking_id is not None:
+                shown = event.shows if isinstance(event.shows, Picture) else None
+                found[event.intent_id] = self._stray(event.intent_id, event.booking_id, shown, now)
+        return list(found.values())
 
-    def _stray(self, booking_id: UUID, picture: Picture, now: datetime) -> Stray:
-        return orphans.found_stray(
-            picture.intent_id, booking_id, picture.status, picture.amount_captured, now, self._terms
-        )
-
-    async def _add_strays(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
-        new = await transaction.strays.add(sorted(strays, key=lambda stray: stray.intent_id))
-        for stray in strays:
-            if stray.intent_id in new:
-                self._found.labels("stray").inc()
-                log.error(
-                    "stray intent",
-                    booking=str(stray.booking_id),
-                    intent=stray.intent_id,
-                    status=stray.status,
-                    received=stray.amount_received,
-                )
+    def _stray(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
+        return orphans.found_stray(intent_id, booking_id, shown, now, self._terms)
 
     # --- adoption
 
@@ -162,22 +134,17 @@ class LostRows:
         messages: dict[UUID, PaymentCommand] = {}
         for delivery in deliveries:
             messages.setdefault(delivery.message.booking_id, delivery.message)
-        deadline = _in(self._asking_seconds)
-        wholes = await side_by_side(self._fetch(message, deadline) for message in messages.values())
+        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._asking_seconds
+        asked = [orphans.asked_for(id, str(message.intent_id), now) for id, message in messages.items()]
+        wholes = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in asked)
         installation = await self._store.installation()
         found = [
             (message, whole)
             for message, whole in zip(messages.values(), wholes, strict=True)
-            if whole is not None and _is_of(message, whole.picture, installation)
+            if isinstance(whole, Whole) and _is_of(message, whole.picture, installation)
         ]
         back = await self._adopt(found) if found else set()
         return [each for each in deliveries if (each.message.booking_id, each.message.intent_id) in back]
-
-    async def _fetch(self, message: PaymentCommand, deadline: float) -> Whole | None:
-        now = self._clock()
-        assert message.intent_id is not None
-        whole = await asking.fetch(self._stripe, _asked_for(message.booking_id, message.intent_id, now), deadline)
-        return whole if isinstance(whole, Whole) else None
 
     async def _adopt(self, found: Sequence[tuple[PaymentCommand, Whole]]) -> set[tuple[UUID, str | None]]:
         now = self._clock()
@@ -194,12 +161,9 @@ class LostRows:
             if new:
                 await transaction.insert(new)
                 unit.take(await transaction.lock(ids))
-            strays: list[Stray] = []
-            for message, whole in found:
-                strays += self._take(unit, message, whole, now)
-            await self._add_strays(transaction, strays)
-            known = [payment.intent_id for payment in unit.payments.values()]
-            await transaction.strays.drop([intent for intent in known if intent is not None])
+            strays = [stray for message, whole in found for stray in self._take(unit, message, whole, now)]
+            await self._strays.add(transaction, strays)
+            await transaction.strays.drop([each.intent_id for each in unit.payments.values() if each.intent_id])
         return {(id, payment.intent_id) for id, payment in unit.payments.items()}
 
     def _unit(self) -> UnitOfWork:
@@ -214,15 +178,16 @@ class LostRows:
         strays = []
         if old.intent_id is not None:
             if not _named_by_booking(message):
-                stray = self._stray(message.booking_id, picture, now)
-                return [] if orphans.harmless(picture) else [_decided(stray, message)]
+                decided = isinstance(message, SyncPayment) and message.decided
+                stray = self._stray(picture.intent_id, old.booking_id, picture, now)
+                return [] if orphans.harmless(picture) else [replace(stray, return_decided=decided)]
             if old.refunds:
                 log.error(
                     "payment of another intent has refunds", booking=str(old.booking_id), intent=old.intent_id
                 )
                 return []
             if old.live or old.amount_captured:
-                strays = [_stray_of(old, now, self._terms)]
+                strays = [self._stray(old.intent_id, old.booking_id, old, now)]
         if old.intent_id is not None or old.terminal:
             unit.change(orphans.reopened(old, picture))
         unit.see_whole(old.booking_id, replace(whole, picture=picture), now)
@@ -256,12 +221,13 @@ class LostRows:
         now = self._clock()
         unit = self._unit()
         async with unit.careful(list(causes)) as transaction:
-            before = dict(unit.payments)
-            new = [payment for payment in before.values() if payment.orphaned_at is None]
-            held_back = await self._too_many(transaction, len(new), now)
-            for payment in before.values():
+            new = [payment for payment in unit.payments.values() if payment.orphaned_at is None]
+            held_back = await self._strays.too_many(transaction, len(new))
+            commands: list[PaymentCommand] = []
+            for payment in tuple(unit.payments.values()):
                 orphan = orphans.orphaned(payment, now, self._terms)
-                unit.change(orphans.settled_orphan(orphan, now, held_back=held_back))
+                unit.change(orphan := orphans.settled_orphan(orphan, now, held_back=held_back))
+                commands += _to_ask(orphan, before=payment)
         for payment in new:
             log.error(
                 "payment of an unknown booking",
@@ -270,14 +236,7 @@ class LostRows:
                 status=payment.status,
                 captured=payment.amount_captured,
             )
-        return _follow(unit.payments, before, causes)
-
-    async def _too_many(self, transaction: PaymentRows, more: int, now: datetime) -> bool:
-        count = await transaction.strays.count(now - self._terms.grace) + more
-        if count <= self._terms.most:
-            return False
-        log.error("too many orphans: nothing is done by itself", orphans=count, most=self._terms.most)
-        return True
+        return [tell(command, command.booking_id, cause=causes[command.booking_id]) for command in commands]
 
     async def held_back(self) -> str | None:
         """For operators: there are too many orphans for anything to be done by itself. None when all is well."""
@@ -287,122 +246,17 @@ class LostRows:
             f"{count} orphans, more than {self._terms.most}: holdfast repair" if count > self._terms.most else None
         )
 
-    # --- strays
 
-    async def close_strays(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """One step for each: cancel it, or give back what it has brought."""
-        now, deadline = self._clock(), _in(self._asking_seconds)
-        causes = {each.message.intent_id: each for each in deliveries}
-        async with self._store.transaction() as transaction:
-            known = await transaction.strays.lock(sorted(causes))
-            open = [stray for stray in known.values() if stray.drive_after is not None]
-            payments = await transaction.load([stray.booking_id for stray in open])
-            rows = {stray.intent_id: payments.get(stray.booking_id) for stray in open}
-            await transaction.strays.drop(
-                [id for id, payment in rows.items() if payment and payment.intent_id == id]
-            )
-            lost = [stray for stray in open if orphans.without_intent(rows[stray.intent_id])]
-            strays = [stray for stray in open if _is_beside(stray, rows[stray.intent_id])]
-            if strays and await self._too_many(transaction, 0, now):
-                held = [stray for stray in strays if not stray.return_decided]
-                await transaction.strays.save(
-                    [replace(stray, drive_after=now + orphans.HELD_BACK) for stray in held]
-                )
-                strays = [stray for stray in strays if stray.return_decided]
-        await side_by_side(self._close(stray, now, deadline) for stray in strays)
-        return [tell(_adoption(stray), stray.booking_id, cause=causes[stray.intent_id]) for stray in lost]
-
-    async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
-        asked = _asked_for(stray.booking_id, stray.intent_id, now)
-        whole = await asking.fetch(self._stripe, asked, deadline)
-        if not isinstance(whole, Whole):
-            if whole is Nothing.REFUSED:
-                await self._save_stray(stray, _later(stray, now))
-            return  # it is driven again
-        refunds = whole.refunds or ()
-        seen = replace(stray, status=whole.picture.status, amount_received=whole.picture.amount_captured)
-        step = orphans.step_of(seen, refunds, now)
-        if step is Step.CANCEL:
-            picture = await asking.cancel_intent(self._stripe, asked, deadline)
-            if isinstance(picture, Picture):
-                seen = replace(seen, status=picture.status, amount_received=picture.amount_captured)
-            # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
-            await self._save_stray(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
-        elif step is Step.TIME:
-            await self._save_stray(stray, replace(seen, drive_after=stray.return_after, drive_attempts=0))
-        elif step is Step.REFUND:
-            await self._return(stray, seen, refunds, now, deadline)
-        else:
-            if step is Step.PERSON:
-                own = orphans.own_refund(stray, refunds)
-                self._refund_failed(stray, own.reason if own else None)
-            await self._save_stray(stray, _with_refund(replace(seen, drive_after=None, drive_attempts=0), refunds))
-
-    async def _return(
-        self, stray: Stray, seen: Stray, refunds: Sequence[RefundPicture], now: datetime, deadline: float
-    ) -> None:
-        """Give back what is left of it. The refund and its id are in the row before Stripe is asked."""
-        amount = orphans.rest_of(seen, refunds)
-        refund_id = orphans.refund_id_of(seen)
-        asked = replace(
-            seen, refund_id=refund_id, refund_amount=amount, refund_status=RefundStatus.REQUESTED,
-            drive_after=stray.drive_after,
-        )  # fmt: skip
-        if not await self._save_stray(stray, asked):
-            return  # another has it in hand
-        if stray.refund_id is None:
-            _log_error("money of a stray intent goes back", stray, amount=amount)
-        installation = await self._store.installation()
-        try:
-            answer = await self._stripe.create_refund(
-                intent_id=stray.intent_id,
-                amount=amount,
-                metadata={
-                    BOOKING_ID: str(stray.booking_id),
-                    REFUND_ID: str(refund_id),
-                    INSTALLATION: str(installation),
-                },
-                key=numbered_key(refund_id, asked.key_number),
-                deadline=deadline,
-            )
-        except Refused as refusal:
-            # A first answer is kept under its key, refusals too: the next look decides by Stripe's list.
-            after = replace(_later(asked, now), key_number=asked.key_number + 1)
-            if refusal.code in FOR_PEOPLE:
-                self._refund_failed(stray, refusal.code)
-                after = replace(after, refund_status=RefundStatus.FAILED, drive_after=None, drive_attempts=0)
-            else:
-                _log_error("refund refused", stray, code=refusal.code)
-            await self._save_stray(asked, after)
-        except KeySpent:
-            await self._save_stray(asked, replace(_again(asked, now), key_number=asked.key_number + 1))
-        except Unanswered:
-            return  # driven again, under the same key
-        else:
-            await self._save_stray(asked, _with_refund(_again(asked, now), [read_refund(answer.body)]))
-
-    def _refund_failed(self, stray: Stray, code: str | None) -> None:
-        """It is a person's now."""
-        self._stripe.metrics.failed_refunds.labels(code or "unknown").inc()
-        _log_error("refund failed", stray, code=code, stray=True)
-
-    async def _save_stray(self, before: Stray, after: Stray) -> bool:
-        """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
-        that has to be looked at."""
-        async with self._store.transaction() as transaction:
-            now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
-            if now is None or replace(now, return_decided=before.return_decided) != before:
-                return False
-            await transaction.strays.save([replace(after, return_decided=now.return_decided)])
-            return True
-
-
-def _log_error(event: str, stray: Stray, /, **more: Any) -> None:
-    log.error(event, booking=str(stray.booking_id), intent=stray.intent_id, **more)
-
-
-def _in(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
+def _to_ask(orphan: Payment, before: Payment) -> list[PaymentCommand]:
+    """What of an orphan is to be asked of Stripe now: it is in its row, and driven from there if this is lost."""
+    id = orphan.booking_id
+    new = [refund for refund in orphan.refunds if before.refund(refund.id) is None]
+    for refund in new:
+        log.error(
+            "money of an unknown booking goes back", booking=str(id), intent=orphan.intent_id, amount=refund.amount
+        )
+    cancels = [CancelPaymentIntent(booking_id=id)] if orphan.must_be_canceled > before.must_be_canceled else []
+    return [*cancels, *(RefundPayment(booking_id=id, refund_id=each.id, amount=each.amount) for each in new)]
 
 
 def _named_by_booking(message: PaymentCommand) -> bool:
@@ -432,69 +286,3 @@ def _is_of(message: PaymentCommand, picture: Picture, installation: UUID) -> boo
         return True
     log.error("intent not adopted", booking=str(message.booking_id), intent=picture.intent_id, owner=owner.value)
     return False
-
-
-def _asked_for(booking_id: UUID, intent_id: str, now: datetime) -> Payment:
-    """As much of a payment as is needed to ask Stripe for its intent."""
-    empty = orphans.lost_payment(booking_id, _NO_PICTURE, 0, None, now)
-    return empty._replace(intent_id=intent_id)
-
-
-_NO_PICTURE = Picture("", CREATING, Source.FETCHED, None)
-
-
-def _decided(stray: Stray, message: PaymentCommand) -> Stray:
-    return replace(stray, return_decided=isinstance(message, SyncPayment) and message.decided)
-
-
-def _stray_of(payment: Payment, now: datetime, terms: OrphanTerms) -> Stray:
-    assert payment.intent_id is not None
-    return orphans.found_stray(
-        payment.intent_id, payment.booking_id, payment.status, payment.amount_captured, now, terms
-    )
-
-
-def _is_beside(stray: Stray, payment: Payment | None) -> bool:
-    """The booking is paid by another intent. A row that is about to get one may get this one."""
-    return payment is not None and payment.intent_id not in (None, stray.intent_id)
-
-
-def _adoption(stray: Stray) -> SyncPayment:
-    return SyncPayment(booking_id=stray.booking_id, intent_id=stray.intent_id)
-
-
-def _with_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> Stray:
-    own = orphans.own_refund(stray, refunds)
-    return stray if own is None else replace(stray, refund_status=own.status)
-
-
-def _again(stray: Stray, now: datetime) -> Stray:
-    """At once: something has changed at Stripe."""
-    return replace(stray, drive_after=now, drive_attempts=0)
-
-
-def _later(stray: Stray, now: datetime) -> Stray:
-    pause = Retry(DRIVE_PAUSES.most, orphans.HELD_BACK).pause(stray.drive_attempts, random.random())
-    return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
-
-
-def _follow(
-    after: Mapping[UUID, Payment], before: Mapping[UUID, Payment], causes: Mapping[UUID, Delivery]
-) -> list[Envelope]:
-    """What orphans are to be asked of Stripe: each is in its row, and driven from there if this is lost."""
-    envelopes = []
-    for id, payment in after.items():
-        if payment.cancel_requested and not before[id].cancel_requested:
-            envelopes.append(tell(CancelPaymentIntent(booking_id=id), id, cause=causes[id]))
-        for refund in payment.refunds:
-            if before[id].refund(refund.id) is None:
-                log.error(
-                    "money of an unknown booking goes back",
-                    booking=str(id),
-                    intent=payment.intent_id,
-                    amount=refund.amount,
-                )
-            if refund.unmade:
-                message = RefundPayment(booking_id=id, refund_id=refund.id, amount=refund.amount)
-                envelopes.append(tell(message, id, cause=causes[id]))
-    return envelopes

@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 
 from common.contracts.statuses import IntentStatus
 from payment import domain
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES
+from payment.domain import DRIVE_PAUSES
 from payment.pictures import StripeEvent
-from payment.refunds import RefundPicture, RefundStatus, request
+from payment.refunds import Refund, RefundPicture, RefundStatus, requested
 from payment.state import NO_CURRENCY, SUCCEEDED, Payment, Picture
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
@@ -53,9 +53,9 @@ def owner_of(thing: StripeEvent | Picture, installation: UUID) -> Owner:
     return Owner.UNMARKED if thing.booking_id is not None else Owner.NOBODYS
 
 
-def harmless(picture: Picture) -> bool:
-    """No money came by it, and none can."""
-    return picture.status is IntentStatus.CANCELED and not picture.amount_captured
+def harmless(shown: object) -> bool:
+    """It is an intent by which no money came, and none can."""
+    return isinstance(shown, Picture) and shown.status is IntentStatus.CANCELED and not shown.amount_captured
 
 
 # --- An intent without a row --------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def place_of(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place
         return Place.ROW
     if owner is not Owner.OURS or event.intent_id is None or event.booking_id is None:
         return Place.NOWHERE
-    if isinstance(event.shows, Picture) and harmless(event.shows):
+    if harmless(event.shows):
         return Place.NOWHERE
     return Place.LOST if without_intent(payment) else Place.STRAY
 
@@ -95,16 +95,16 @@ def lost_payment(
 ) -> Payment:
     """The row that was lost, as it is before `picture` of its intent is taken over. `amount` is the booking's,
     where it has said so."""
-    return Payment(
-        booking_id,
-        picture.event_id,
-        picture.amount if amount is None else amount,
-        currency or picture.currency or NO_CURRENCY,
-        IntentStatus.CREATING,
-        asked_at=now,
-        created_at=now,
-        updated_at=now,
+    return domain.unknown(booking_id, now)._replace(
+        event_id=picture.event_id,
+        amount=picture.amount if amount is None else amount,
+        currency=currency or picture.currency or NO_CURRENCY,
     )
+
+
+def asked_for(booking_id: UUID, intent_id: str, now: datetime) -> Payment:
+    """As much of a payment as is needed to ask Stripe for its intent."""
+    return domain.unknown(booking_id, now)._replace(intent_id=intent_id)
 
 
 def reopened(old: Payment, picture: Picture) -> Payment:
@@ -151,8 +151,7 @@ def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
         return _reported_again(old, max(due, now + HELD_BACK))
     if now < due:
         return _reported_again(old, max(due, now + CLOCKS_APART))
-    refund = request(own, old.booking_id, None, old.amount_captured, old.refunds, now, DRIVE_FIRST)
-    return domain.with_refund(_done(old), refund, now)
+    return domain.with_request(_done(old), own, None, now)
 
 
 def _reported_again(payment: Payment, at: datetime) -> Payment:
@@ -188,20 +187,18 @@ class Stray:
     return_decided: bool = False
 
 
-class Step(Enum):
-    """What a stray waits for."""
-
-    CANCEL = "cancel"
-    REFUND = "refund"
-    TIME = "time"
-    NOTHING = "nothing"
-    PERSON = "person"  # our refund of it failed
-
-
 def found_stray(
-    intent_id: str, booking_id: UUID, status: IntentStatus, received: int, now: datetime, terms: OrphanTerms
+    intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime, terms: OrphanTerms
 ) -> Stray:
+    """A new stray, as Stripe has shown it, or its row: what tells of a refund does not say."""
+    status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
+    received = shown.amount_captured if shown else 0
     return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
+
+
+def seen_stray(stray: Stray, picture: Picture) -> Stray:
+    """The stray as Stripe shows it now."""
+    return replace(stray, status=picture.status, amount_received=picture.amount_captured)
 
 
 def driven(stray: Stray, now: datetime, spread: float) -> Stray:
@@ -215,18 +212,6 @@ def has_ended(stray: Stray) -> bool:
     return stray.status in (IntentStatus.CANCELED, SUCCEEDED)
 
 
-def step_of(stray: Stray, refunds: Sequence[RefundPicture], now: datetime) -> Step:
-    """What comes next, by what Stripe shows of the intent now (already in `stray`) and of its refunds."""
-    if not has_ended(stray):
-        return Step.CANCEL
-    if rest_of(stray, refunds) <= 0:
-        return Step.NOTHING
-    own = own_refund(stray, refunds)
-    if own is not None and own.status is RefundStatus.FAILED:
-        return Step.PERSON
-    return Step.REFUND if stray.return_decided or now >= stray.return_after else Step.TIME
-
-
 def own_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> RefundPicture | None:
     """The refund of it that we made; None when Stripe shows none, or none was asked for."""
     if stray.refund_id is None:
@@ -234,11 +219,25 @@ def own_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> RefundPicture 
     return next((each for each in refunds if each.refund_id == stray.refund_id), None)
 
 
-def rest_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:
+def left_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:
     """What of it has not been given back, and is not on its way."""
     return stray.amount_received - sum(each.amount for each in refunds if each.status is not RefundStatus.FAILED)
 
 
-def refund_id_of(stray: Stray) -> UUID:
-    """One for each intent: it is never made twice."""
-    return uuid5(RETURNS, stray.intent_id)
+def with_refund(stray: Stray, amount: int, key_number: int) -> Stray:
+    """The stray that is to give so much back: under one id for each intent, so that it is never made twice."""
+    return replace(
+        stray,
+        refund_id=uuid5(RETURNS, stray.intent_id),
+        refund_amount=amount,
+        refund_status=RefundStatus.REQUESTED,
+        key_number=key_number,
+    )
+
+
+def refund_of(stray: Stray, now: datetime) -> Refund:
+    """The refund that the stray's row has noted."""
+    assert stray.refund_id is not None
+    assert stray.refund_amount is not None
+    refund = requested(stray.refund_id, stray.booking_id, stray.refund_amount, now)
+    return replace(refund, key_number=stray.key_number)

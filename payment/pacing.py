@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
 from redis.asyncio import Redis
@@ -83,14 +82,6 @@ return {given, math.ceil(again)}
 )
 
 
-@dataclass(slots=True)
-class _Kept:
-    """Turns of a lane that nobody has used yet, and until when they may be used (the loop's time)."""
-
-    turns: int = 0
-    until: float = 0.0
-
-
 class Pacer:
     """Gives this process its turns. One question to Redis serves all who wait in a lane."""
 
@@ -101,13 +92,14 @@ class Pacer:
         self._burst = max(1.0, per_second * BURST_S)
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
-        self._kept: dict[Lane, _Kept] = {lane: _Kept() for lane in Lane}
+        # Turns that nobody has used yet, and until when they may be used (the loop's time).
+        self._kept: dict[Lane, tuple[int, float]] = dict.fromkeys(Lane, (0, 0.0))
 
     async def turn(self, lane: Lane) -> None:
         """Wait for a turn. Raises RedisAway."""
-        kept = self._kept[lane]
-        if kept.turns and asyncio.get_running_loop().time() < kept.until:
-            kept.turns -= 1
+        kept, until = self._kept[lane]
+        if kept and asyncio.get_running_loop().time() < until:
+            self._kept[lane] = (kept - 1, until)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting[lane].append(turn)
@@ -123,8 +115,7 @@ class Pacer:
 
     async def slow_down(self, seconds: float) -> None:
         """Nobody in the fleet calls Stripe for so long, but for the calls that other processes are ahead."""
-        for kept in self._kept.values():
-            kept.turns = 0
+        self._kept = dict.fromkeys(Lane, (0, 0.0))
         await self._request(Lane.MONEY, 0, ahead=0, pause_s=seconds)
 
     async def close(self) -> None:
@@ -141,7 +132,7 @@ class Pacer:
                 while given and waiting:
                     _end(waiting.popleft())
                     given -= 1
-                self._kept[lane] = _Kept(given, asyncio.get_running_loop().time() + AHEAD_S)
+                self._kept[lane] = (given, asyncio.get_running_loop().time() + AHEAD_S)
                 if waiting and again_ms:
                     await asyncio.sleep(again_ms / 1000)
         except Exception as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
@@ -58,6 +58,7 @@ EVENT_TYPES = frozenset(
 NEEDED_TYPES = sorted(EVENT_TYPES - {CREATED_TYPE})
 
 Json = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ def text(value: Any) -> str:
     return value
 
 
-def text_or_none(value: Any) -> str | None:
-    return None if value is None else text(value)
+def optional(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
 
 
 def whole(value: Any) -> int:
@@ -107,17 +108,9 @@ def moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(whole(seconds), UTC)
 
 
-def whole_or_none(value: Any) -> int | None:
-    return None if value is None else whole(value)
-
-
-def moment_or_none(seconds: Any) -> datetime | None:
-    return None if seconds is None else moment(seconds)
-
-
 def id_of(value: Any) -> str | None:
     """The id of a field that may be expanded."""
-    return text_or_none(value["id"] if isinstance(value, Mapping) else value)
+    return optional(text, value["id"] if isinstance(value, Mapping) else value)
 
 
 def own_id(thing: Json, key: str) -> UUID | None:
@@ -131,7 +124,7 @@ def own_id(thing: Json, key: str) -> UUID | None:
 def installation_of(thing: Json) -> str | None:
     """The installation that the metadata names; None where it names none, as before there was any."""
     metadata = thing.get("metadata")
-    return text_or_none(metadata.get(INSTALLATION)) if isinstance(metadata, Mapping) else None
+    return optional(text, metadata.get(INSTALLATION)) if isinstance(metadata, Mapping) else None
 
 
 def read_error(error: Json | None) -> PaymentError | None:
@@ -139,8 +132,8 @@ def read_error(error: Json | None) -> PaymentError | None:
         return None
     return PaymentError(
         text(error.get("code") or error["type"]),
-        text_or_none(error.get("decline_code")),
-        text_or_none(error.get("message")),
+        optional(text, error.get("decline_code")),
+        optional(text, error.get("message")),
     )
 
 
@@ -152,7 +145,7 @@ def _read_attempt(
     Its charge names it, also where it is shown again later. One without a charge is named by its own event alone.
     """
     shown = intent.get("last_payment_error") or {}
-    charge_id = text_or_none(shown.get("charge"))
+    charge_id = optional(text, shown.get("charge"))
     id = charge_id or event_id
     if error is None or id is None:
         return None
@@ -178,7 +171,7 @@ def read_intent(
         status=IntentStatus(intent["status"]),
         source=source,
         at=at,
-        client_secret=text_or_none(intent.get("client_secret")),
+        client_secret=optional(text, intent.get("client_secret")),
         charge_id=id_of(intent.get("latest_charge")),
         amount_captured=whole(intent["amount_received"]),
         last_error=error,
@@ -200,9 +193,9 @@ def read_refund(refund: Json) -> RefundPicture:
         amount=whole(refund["amount"]),
         # A status that Stripe adds later is one that is not final.
         status=REFUND_STATUSES.get(refund["status"], RefundStatus.PENDING),
-        reason=text_or_none(refund.get("failure_reason")),
+        reason=optional(text, refund.get("failure_reason")),
         refund_id=own_id(refund, REFUND_ID),
-        pending_reason=text_or_none(refund.get("pending_reason")),
+        pending_reason=optional(text, refund.get("pending_reason")),
         booking_id=own_id(refund, BOOKING_ID),
     )
 
@@ -215,12 +208,12 @@ def read_dispute(dispute: Json, at: datetime) -> Dispute:
         status=text(dispute["status"]),
         seen_at=at,
         charge_id=id_of(dispute.get("charge")),
-        amount=whole_or_none(dispute.get("amount")),
-        currency=text_or_none(dispute.get("currency")),
-        reason=text_or_none(dispute.get("reason")),
-        opened_at=moment_or_none(dispute.get("created")),
+        amount=optional(whole, dispute.get("amount")),
+        currency=optional(text, dispute.get("currency")),
+        reason=optional(text, dispute.get("reason")),
+        opened_at=optional(moment, dispute.get("created")),
         # Zero or null where no answer is possible.
-        respond_by=moment_or_none(details.get("due_by") or None),
+        respond_by=optional(moment, details.get("due_by") or None),
     )
 
 
@@ -255,10 +248,10 @@ def read_event(event: Json) -> StripeEvent:
         id=text(event["id"]),
         type=kind,
         created=created,
-        object_id=text_or_none(thing.get("id")),
+        object_id=optional(text, thing.get("id")),
         booking_id=own_id(thing, BOOKING_ID),
         intent_id=thing["id"] if of == "payment_intent" else id_of(thing.get("payment_intent")),
         shows=shows,
         installation=installation_of(thing),
-        account=text_or_none(event.get("account")),
+        account=optional(text, event.get("account")),
     )

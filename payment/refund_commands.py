@@ -18,9 +18,9 @@ from common.contracts.messages import RefundPayment
 from common.messaging.envelope import Delivery, Envelope
 from payment import asking, domain
 from payment.asking import Nothing, NotMade, side_by_side
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES
+from payment.domain import DRIVE_PAUSES, REFUSED_PAUSES
 from payment.lost import LostRows, lost_ones
-from payment.refunds import Refund, RefundPicture, refused, request, unanswered, with_new_key
+from payment.refunds import Refund, RefundPicture, refused, unanswered, with_new_key
 from payment.repository import Store
 from payment.state import Payment
 from payment.stripe_api import StripeApi
@@ -115,18 +115,7 @@ def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> 
     if payment is None or payment.amount_captured == 0:
         log.warning("refund of what was not paid", booking=str(message.booking_id))
     elif payment.refund(message.refund_id) is None:
-        captured, amount = payment.amount_captured, message.amount
-        refund = request(
-            message.refund_id,
-            payment.booking_id,
-            amount,
-            captured,
-            payment.refunds,
-            now,
-            DRIVE_FIRST,
-            message.whole,
-        )
-        unit.change(domain.with_refund(payment, refund, now))
+        unit.change(domain.with_request(payment, message.refund_id, message.amount, now, message.whole))
 
 
 def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:

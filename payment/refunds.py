@@ -19,6 +19,9 @@ from uuid import UUID, uuid5
 # The namespace of ids of refunds that were made by hand at Stripe: seen again, it is the same refund.
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
+# Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
+DRIVE_FIRST = timedelta(seconds=15)
+
 # Why a refund does not fit: there is nothing to give back any more, or less than it asks for.
 NOTHING_LEFT, AMOUNT_TOO_LARGE = "nothing_left", "amount_too_large"
 # `superseded` is what rows of earlier releases say for the same.
@@ -108,43 +111,13 @@ def left(captured: int, refunds: Sequence[Refund]) -> int:
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
 
-# --- What a person has to see to ----------------------------------------------------------------------------
-
-
-def failures(captured: int, refunds: Sequence[Refund]) -> tuple[Refund, ...]:
-    """The refunds that failed and that nothing has made good, oldest first: none when nothing is left.
-
-    One that the bank or Stripe failed is made good by a later one of at least its amount; a part that did not fit
-    by any later one. A whole one that found nothing left has not failed: others have given back what it was for.
-    """
-    if left(captured, refunds) <= 0:
-        return ()
-    return tuple(
-        failed
-        for failed in refunds
-        if failed.status is RefundStatus.FAILED
-        and not (failed.whole and failed.reason in DO_NOT_FIT)
-        and not any(_makes_good(later, failed) for later in refunds)
-    )
-
-
-def _makes_good(later: Refund, failed: Refund) -> bool:
-    if later.status is RefundStatus.FAILED or later.created_at <= failed.updated_at:
-        return False
-    return failed.reason in DO_NOT_FIT or later.amount >= failed.amount
-
-
-def to_give_again(captured: int, refunds: Sequence[Refund]) -> int:
-    """What of the refunds that failed can be tried again: all that is left when a whole one failed; nothing of a
-    part that did not fit, which would not fit again."""
-    rest = left(captured, refunds)
-    again = [refund for refund in failures(captured, refunds) if refund.reason not in DO_NOT_FIT]
-    if any(refund.whole for refund in again):
-        return rest
-    return min(rest, sum(refund.amount for refund in again))
-
-
 # --- Requests -----------------------------------------------------------------------------------------------
+
+
+def requested(id: UUID, booking_id: UUID, amount: int, now: datetime) -> Refund:
+    """A refund that Stripe has still to make, and was not asked for yet."""
+    status = RefundStatus.REQUESTED
+    return Refund(id, booking_id, amount, status, asked_at=now, created_at=now, updated_at=now)
 
 
 def request(
@@ -154,7 +127,6 @@ def request(
     captured: int,
     refunds: Sequence[Refund],
     now: datetime,
-    drive_after: timedelta,
     whole: bool | None = None,
 ) -> Refund:
     """A new refund: a part of `amount`, or all that is left. It has failed at once when so much is not left.
@@ -165,17 +137,7 @@ def request(
     if whole is None:
         whole = amount is None or amount == rest
     wanted = (rest if rest > 0 else captured) if whole or amount is None else amount
-    refund = Refund(
-        id,
-        booking_id,
-        wanted,
-        RefundStatus.REQUESTED,
-        asked_at=now,
-        created_at=now,
-        updated_at=now,
-        drive_after=now + drive_after,
-        whole=whole,
-    )
+    refund = replace(requested(id, booking_id, wanted, now), drive_after=now + DRIVE_FIRST, whole=whole)
     return _misfit(refund, rest, now) if refund.amount > rest else refund
 
 
@@ -321,14 +283,9 @@ def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
 
 
 def _found(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
-    return Refund(
-        id,
-        booking_id,
-        picture.amount,
-        picture.status,
-        asked_at=now,
-        created_at=now,
-        updated_at=now,
+    return replace(
+        requested(id, booking_id, picture.amount, now),
+        status=picture.status,
         stripe_refund_id=picture.stripe_refund_id,
         reason=picture.reason,
         # One of ours whose row was lost has its own id again.

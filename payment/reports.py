@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from common.contracts.messages import PaymentReport
 from common.contracts.values import PaymentState
 from common.messaging.envelope import Delivery, Envelope, tell
-from payment.refunds import OPEN, failures, to_give_again
+from payment.refunds import DO_NOT_FIT, OPEN, Refund, RefundStatus, left
 from payment.state import CREATING, Payment
 
 
@@ -42,3 +44,36 @@ def _state(payment: Payment) -> PaymentState:
         attempts=payment.failed_attempts,
         last_attempt_at=payment.last_attempt_at,
     )
+
+
+def failures(captured: int, refunds: Sequence[Refund]) -> tuple[Refund, ...]:
+    """The refunds that failed and that nothing has made good, oldest first: none when nothing is left.
+
+    One that the bank or Stripe failed is made good by a later one of at least its amount; a part that did not fit
+    by any later one. A whole one that found nothing left has not failed: others have given back what it was for.
+    """
+    if left(captured, refunds) <= 0:
+        return ()
+    return tuple(
+        failed
+        for failed in refunds
+        if failed.status is RefundStatus.FAILED
+        and not (failed.whole and failed.reason in DO_NOT_FIT)
+        and not any(_makes_good(later, failed) for later in refunds)
+    )
+
+
+def _makes_good(later: Refund, failed: Refund) -> bool:
+    if later.status is RefundStatus.FAILED or later.created_at <= failed.updated_at:
+        return False
+    return failed.reason in DO_NOT_FIT or later.amount >= failed.amount
+
+
+def to_give_again(captured: int, refunds: Sequence[Refund]) -> int:
+    """What of the refunds that failed can be tried again: all that is left when a whole one failed; nothing of a
+    part that did not fit, which would not fit again."""
+    rest = left(captured, refunds)
+    again = [refund for refund in failures(captured, refunds) if refund.reason not in DO_NOT_FIT]
+    if any(refund.whole for refund in again):
+        return rest
+    return min(rest, sum(refund.amount for refund in again))

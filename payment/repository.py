@@ -36,10 +36,11 @@ INSERT INTO event_cursor (name, looked_until, next_look_at)
 SELECT $2::varchar, coalesce((SELECT max(created) FROM stripe_events), 'epoch'), $1::timestamptz
 WHERE NOT EXISTS (SELECT FROM event_cursor WHERE name = $2::varchar) ON CONFLICT (name) DO NOTHING
 """
-# What is further away than one period was written by a process whose clock was wrong.
+# While webhooks arrive the next look is up to three periods away. What is further away was written by a process
+# whose clock was wrong.
 CURSOR_TAKE = """
 UPDATE event_cursor SET next_look_at = $1::timestamptz + $3::interval
-WHERE name = $2 AND (next_look_at <= $1 OR next_look_at > $1::timestamptz + 2 * $3::interval)
+WHERE name = $2 AND (next_look_at <= $1 OR next_look_at > $1::timestamptz + 4 * $3::interval)
 RETURNING nullif(looked_until, 'epoch') AS looked_until, walked_to, walk_until
 """
 FORGET_EVENTS = """
@@ -49,7 +50,7 @@ DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE create
 CURSOR_MOVE = """
 UPDATE event_cursor
 SET looked_until = coalesce($4::timestamptz, looked_until), walked_to = $5::varchar, walk_until = $6::timestamptz,
-    next_look_at = coalesce($7::timestamptz, next_look_at)
+    next_look_at = $7::timestamptz
 WHERE name = $1 AND nullif(looked_until, 'epoch') IS NOT DISTINCT FROM $2::timestamptz
     AND walked_to IS NOT DISTINCT FROM $3::varchar
 """
@@ -154,8 +155,8 @@ class Store:
             row = await connection.fetchrow(CURSOR_TAKE, now, name, every)
             return None if row is None else Cursor(**row)
 
-    async def move_cursor(self, name: str, old: Cursor, new: Cursor, again: datetime | None = None) -> None:
-        """Note how far the look has come that began at `old`; the next one may be sooner than its period."""
+    async def move_cursor(self, name: str, old: Cursor, new: Cursor, again: datetime) -> None:
+        """Note how far the look has come that began at `old`, and when the next one is due."""
         values = (old.looked_until, old.walked_to, new.looked_until, new.walked_to, new.walk_until)
         async with self._database.connection() as connection:
             await connection.execute(CURSOR_MOVE, name, *values, again)

@@ -39,7 +39,6 @@ SAVE = f"""
 UPDATE stray_intents s SET {assignments((c for c in COLUMNS if c not in FIXED), "new")}
 FROM {source("new", COLUMNS)} WHERE s.intent_id = new.intent_id
 """
-AGAIN = "UPDATE stray_intents SET drive_after = $2 WHERE intent_id = ANY($1::varchar[])"
 DROP = "DELETE FROM stray_intents WHERE intent_id = ANY($1::varchar[])"
 DECIDE = """
 UPDATE stray_intents SET return_decided = true, drive_after = $2
@@ -91,11 +90,6 @@ class StrayRows:
         """Write locked strays."""
         if strays:
             await self._connection.execute(SAVE, *_parameters(strays))
-
-    async def again(self, intents: Sequence[str], now: datetime) -> None:
-        """Of these something was heard: they are looked at anew."""
-        if intents:
-            await self._connection.execute(AGAIN, intents, now)
 
     async def drop(self, intents: Sequence[str]) -> None:
         """These have their rows (again): they are no strays."""

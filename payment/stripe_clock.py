@@ -7,52 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Gauge
+
+from common.runtime.clock import Bounds
 
 # A synchronised clock is within milliseconds. Signatures of webhooks are refused at WEBHOOK_TOLERANCE_SECONDS
 # (300): this is told long before that.
 LOUD_S = 10.0
 # `Date` has whole seconds.
 DATE_STEP_S = 1.0
-# How far clocks may drift against each other while nothing is heard: what time daemons correct at the most.
-DRIFT = 0.0005
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Our clock is ahead of Stripe's by at least `low` and at most `high` seconds; negative where it is behind."""
-
-    low: float
-    high: float
-
-    @property
-    def middle(self) -> float:
-        return (self.low + self.high) / 2
-
-    @property
-    def certain(self) -> float:
-        """The smallest of all skews that are possible."""
-        return min(max(0.0, self.low), self.high)
-
-
 def measured(sent: datetime, took_s: float, date: datetime) -> Bounds:
-    """From one answer: Stripe's clock showed `date` at some moment between our asking and our hearing of it."""
+    """How far our clock is ahead of Stripe's, from one answer: Stripe's showed `date` at some moment between our
+    asking and our hearing of it."""
     sent_ahead = (sent - date).total_seconds()
     return Bounds(sent_ahead - DATE_STEP_S, sent_ahead + took_s)
-
-
-def narrowed(known: Bounds | None, after_s: float, new: Bounds) -> Bounds:
-    """What both say together, `after_s` after the first; a clock that was set makes the first one worthless."""
-    if known is None:
-        return new
-    low, high = max(known.low - after_s * DRIFT, new.low), min(known.high + after_s * DRIFT, new.high)
-    return Bounds(low, high) if low <= high else new
 
 
 class StripeClock:
@@ -79,13 +54,14 @@ class StripeClock:
     def answered(self, sent: datetime, took_s: float, date: datetime) -> None:
         """An answer with this `Date` came `took_s` after it was asked for at `sent`."""
         heard = time.monotonic()
-        self._bounds = narrowed(self._bounds, heard - self._heard, measured(sent, took_s, date))
+        new = measured(sent, took_s, date)
+        self._bounds = new if self._bounds is None else self._bounds.after(heard - self._heard).narrowed(new)
         self._heard = heard
         self._skew_seconds.set(self._bounds.middle)
         self._tell(self._bounds)
 
     def _tell(self, bounds: Bounds) -> None:
-        skew = bounds.certain
+        skew = min(max(0.0, bounds.low), bounds.high)  # the smallest that is possible
         if abs(skew) > LOUD_S and (self._told is None or abs(skew - self._told) > LOUD_S):
             self._told = skew
             log.warning("clock differs from Stripe's", ahead_seconds=round(bounds.middle, 1), limit_seconds=LOUD_S)

@@ -16,8 +16,8 @@ from payment import domain
 from payment.asking import Whole
 from payment.payment_rows import PaymentRows
 from payment.pictures import StripeEvent
-from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus, failures
-from payment.reports import report
+from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus
+from payment.reports import failures, report
 from payment.repository import Store
 from payment.state import Attempt, Doubt, Payment, Picture
 from payment.stripe_api import StripeMetrics

@@ -58,15 +58,17 @@ class Webhook:
         if event.get("livemode", False) is not self.livemode:
             log.info("event of the other mode", id=event["id"], type=event["type"])
             return json_response({"received": True})
-        kept = without_spent_secret(event)
-        if kept is not event:
-            payload = orjson.dumps(kept).decode()
-        message = tell(StripeEventReceived(payload=payload), _subject(event), traceparent=request[TRACEPARENT])
         try:
-            await self.apply(message, kept)
+            await self.take(event, request[TRACEPARENT])
         except RedisAway as away:
             raise Unavailable("The event cannot be kept now: send it again") from away
         return json_response({"received": True})
+
+    async def take(self, event: Json, traceparent: str = "") -> None:
+        """Have a genuine event stored and applied. Raises RedisAway when it cannot be kept now."""
+        event = without_spent_secret(event)
+        message = StripeEventReceived(payload=orjson.dumps(event).decode())
+        await self.apply(tell(message, _subject(event), traceparent=traceparent), event)
 
 
 WEBHOOK = web.AppKey("webhook", Webhook)

@@ -21,5 +21,4 @@ class ReferenceSettings(GatewaySettings):
     stripe_webhook_secrets: str = Field(min_length=1, repr=False)
     stripe_api_base: str
     stripe_concurrency: int = Field(default=64, ge=1, le=1000)
-    stripe_timeout_ms: int = Field(default=5000, ge=50)
     webhook_tolerance_seconds: int = Field(default=300, ge=1)

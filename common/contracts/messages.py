@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_serializer, model_validator
+from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
 
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.resources import (
@@ -25,7 +25,7 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import STATE_FIELDS, PaymentState
+from common.contracts.values import PaymentState
 
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
@@ -257,9 +257,8 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     created_before: datetime | None = None
 
 
-class GetHistory(Message, type="booking.history", stream=BOOKING_QUERIES):
-    booking_id: UUID
-    owner: str | None
+class GetHistory(GetBooking, type="booking.history"):
+    """The booking's transitions."""
 
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
@@ -282,11 +281,9 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 # --- booking.payments -------------------------------------------------------------------------------------
 
 
-# What a payment's status alone says. There is nothing to report of one whose intent is being created.
+# What a payment's status alone says.
+_CREATED = "payment.intent_created"
 _REPORTED = {
-    IntentStatus.CREATING: "payment.intent_created",
-    IntentStatus.REQUIRES_PAYMENT_METHOD: "payment.intent_created",
-    IntentStatus.REQUIRES_CONFIRMATION: "payment.intent_created",
     IntentStatus.REQUIRES_ACTION: "payment.action_required",
     IntentStatus.PROCESSING: "payment.processing",
     IntentStatus.REQUIRES_CAPTURE: "payment.processing",
@@ -294,8 +291,9 @@ _REPORTED = {
     IntentStatus.CANCELED: "payment.canceled",
     IntentStatus.REJECTED: "payment.intent_rejected",
 }
+_STATE = TypeAdapter(PaymentState)
 _DECLINED, _REFUND, _DISPUTE = "payment.declined", "payment.refund_updated", "payment.dispute_updated"
-REPORT_TYPES = (*dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
+REPORT_TYPES = (_CREATED, *dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
 
 
 class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
@@ -315,17 +313,17 @@ class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
             return _DISPUTE
         if payment.status is IntentStatus.SUCCEEDED and payment.refund_ids:
             return _REFUND
-        name = _REPORTED[payment.status]
-        return _DECLINED if name == "payment.intent_created" and payment.last_error else name
+        return _REPORTED.get(payment.status, _DECLINED if payment.last_error else _CREATED)
 
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, data: Any) -> Any:
         return {**data, "payment": data} if isinstance(data, dict) and "payment" not in data else data
 
-    @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        return {"booking_id": self.booking_id, **{name: getattr(self.payment, name) for name in STATE_FIELDS}}
+    def as_json(self, *, exclude_unset: bool = False) -> bytes:
+        """Flat, with all of the payment, whatever of it is set."""
+        payment = _STATE.serializer.to_json(self.payment)
+        return b'{"booking_id":"%b",%b' % (str(self.booking_id).encode(), payment[1:])
 
 
 # --- payment.intents and payment.commands -----------------------------------------------------------------

@@ -1,21 +1,17 @@
-"""One Postgres database of an actor: Tortoise for its models, asyncpg connections of the same pool for SQL."""
+"""One Postgres database of an actor: asyncpg connections of one pool."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import asyncpg
 
 from common.runtime.clock import Bounds
 from common.runtime.outages import DatabaseAway, database_away, said
 from common.runtime.urls import postgres_options
-
-if TYPE_CHECKING:
-    from tortoise.backends.asyncpg.client import AsyncpgDBClient
-    from tortoise.context import TortoiseContext
 
 # Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
 STATEMENT_TIMEOUT_MS = 8000
@@ -32,34 +28,11 @@ PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generi
 CONNECT_TIMEOUT_S = 5
 # How long a connection may take to become usable again after an error; then it is thrown away.
 RESET_TIMEOUT_S = 1.0
+# How long connections may take to end at a stop.
+CLOSE_TIMEOUT_S = 10
 
 # What asyncpg raises, by its own classes: outages.py says what it means.
 _DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-
-
-def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
-    """Tortoise's configuration of the one database that `app` (booking or payment) owns.
-
-    `connect` are asyncpg's own arguments. Without them no statement is limited in time: a migration may take long.
-    Raises ValueError for a wrong URL (see urls.py).
-    """
-    options = postgres_options(dsn)
-    if "server_settings" in options and "server_settings" in connect:
-        connect["server_settings"] |= options["server_settings"]
-    # No connection is kept for its own sake: while Postgres is away asyncpg would try, and complain, all the time.
-    credentials = options | {"minsize": 0, "maxsize": pool_size} | connect
-    return {
-        "connections": {"default": {"engine": "tortoise.backends.asyncpg", "credentials": credentials}},
-        "apps": {
-            app: {
-                "models": [f"{app}.models"],
-                "default_connection": "default",
-                "migrations": f"{app}.migrations",
-            }
-        },
-        "use_tz": True,
-        "timezone": "UTC",
-    }
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
@@ -71,20 +44,53 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
 
 class Database:
-    """The pool, of asyncpg connections; Tortoise has it for its models and migrations."""
+    """Connections of `pool`, and what their errors mean."""
 
-    def __init__(self, context: TortoiseContext) -> None:
-        self._context = context
-        self.client = cast("AsyncpgDBClient", context.connections.get("default"))
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        # The one that was used last is kept: the pool's way to hand one out and take it back costs as much as a
+        # statement. Something is asked every few seconds, so that this one does not grow old; all others may.
+        self._kept: asyncpg.Connection | None = None
+        # How many wait for one of the pool's.
+        self._waiting = 0
+
+    async def _acquire(self) -> asyncpg.Connection:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if not _is_closed(kept):
+                return kept
+            await self._put_back(kept)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        finally:
+            self._waiting -= 1
+
+    async def _put_back(self, connection: asyncpg.Connection) -> None:
+        # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
+        with suppress(*_DRIVER_ERRORS):
+            await self._pool.release(connection, timeout=RESET_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Wait a while for connections to come back, and end all."""
+        self._waiting += 1  # none is kept from now on
+        if self._kept is not None:
+            await self._put_back(self._kept)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """One connection in autocommit. Raises DatabaseAway when there is none to be had, or it breaks."""
         connection: asyncpg.Connection | None = None
+        well = False
         try:
-            pool = await self._pool()
-            connection = await pool.acquire(timeout=CONNECT_TIMEOUT_S)
+            connection = await self._acquire()
             yield connection
+            well = not (self._waiting or self._kept or _is_closed(connection) or connection.is_in_transaction())
         except Exception as error:
             if isinstance(error, asyncpg.PostgresError):
                 # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
@@ -100,26 +106,16 @@ class Database:
                 raise
             if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):
                 # It can do nothing any more, or leads to a standby: nobody is to get it from the pool again.
-                connection.terminate()
+                _end(connection)
             raise away from (None if away is error else error)
         finally:
-            if connection is not None:
-                # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
-                with suppress(*_DRIVER_ERRORS):
-                    await pool.release(connection, timeout=RESET_TIMEOUT_S)
+            if well:
+                self._kept = connection
+            elif connection is not None:
+                await self._put_back(connection)
 
-    async def _pool(self) -> asyncpg.Pool:
-        if self.client._pool is None:
-            # Tortoise makes the pool, once, before the first connection is taken from it.
-            wrapper = cast(Any, self.client.acquire_connection())
-            await wrapper.ensure_connection()
-        return cast(asyncpg.Pool, self.client._pool)
-
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[asyncpg.Connection]:
-        """For one statement that writes, in autocommit: it is committed when it returns."""
-        async with self.connection() as connection:
-            yield connection
+    # For one statement that writes: it is committed when it returns.
+    statement = connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -148,6 +144,18 @@ class Database:
                 raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
 
 
+def _is_closed(connection: asyncpg.Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # it has ended, and the pool has taken it back
+        return True
+
+
+def _end(connection: asyncpg.Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
+        connection.terminate()
+
+
 async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
     """Roll back. A server that doesn't answer does it by itself once the connection is gone: what matters to
     the caller is the error that led here, and that it doesn't wait for long."""
@@ -155,34 +163,33 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
         async with asyncio.timeout(RESET_TIMEOUT_S):
             await transaction.rollback()
     except _DRIVER_ERRORS:
-        with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
-            connection.terminate()
+        _end(connection)
 
 
 @asynccontextmanager
 async def open_database(
-    app: str, dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
+    dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
 ) -> AsyncIterator[Database]:
-    """Connect, and close at the end. Postgres may be away: the pool connects when it is first needed."""
-    config = tortoise_config(
-        app,
-        dsn,
-        pool_size,
+    """Postgres may be away: the pool connects when a connection is first needed, and keeps none for its own sake.
+    Raises ValueError for a wrong URL (see urls.py)."""
+    options = postgres_options(dsn)
+    settings = {
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
+        **PLANS,
+        **options.pop("server_settings", {}),
+    }
+    pool = await asyncpg.create_pool(
+        **options,
+        min_size=0,
+        max_size=pool_size,
         connection_class=_Connection,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=ANSWER_TIMEOUT_S,
-        server_settings={
-            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "idle_in_transaction_session_timeout": str(min(IDLE_IN_TRANSACTION_MS, handler_timeout_ms)),
-            **PLANS,
-        },
+        server_settings=settings,
     )
-    from tortoise.context import TortoiseContext  # here: the gateway, which has no database, starts sooner
-
-    context = TortoiseContext()
-    with context:  # models are bound to the context that is current
-        await context.init(config=config)
+    database = Database(pool)
     try:
-        yield Database(context)
+        yield database
     finally:
-        await context.connections.close_all()
+        await database.close()

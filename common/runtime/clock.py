@@ -39,8 +39,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The server's clock is ahead of the monotonic one by at least `low` and at most `high` seconds: by its time
-    less the moment in which its answer came, and that in which it was asked."""
+    """One clock is ahead of another by at least `low` and at most `high` seconds. That of a server, ahead of the
+    monotonic one: by its time less the moment in which its answer came, and that in which it was asked."""
 
     low: float
     high: float
@@ -58,8 +58,9 @@ class Bounds:
         return max(0.0, self.low - other.high, other.low - self.high)
 
     def narrowed(self, other: Bounds) -> Bounds:
-        """What both say together."""
-        return Bounds(max(self.low, other.low), min(self.high, other.high))
+        """What both say together; `other` alone where both cannot be true."""
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        return Bounds(low, high) if low <= high else other
 
 
 # Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
@@ -110,13 +111,9 @@ class Clock:
         self._last_s = max(self._last_s, self._monotonic() + self._bounds.middle)
         return self._last_s
 
-    def own_ahead_s(self) -> float:
-        """By how much this process' own clock is ahead. Raises Away before the first measurement."""
-        return self._own() - self.timestamp()
-
     def complaint(self) -> str | None:
         """What is wrong with this process' own clock; None when nothing is, or it is not known yet."""
-        if self._bounds is None or abs(ahead := self.own_ahead_s()) <= self._skew_max_s:
+        if self._bounds is None or abs(ahead := self._own() - self.timestamp()) <= self._skew_max_s:
             return None
         where = "ahead of" if ahead > 0 else "behind"
         return f"this process' clock is {abs(ahead):.1f} s {where} that of {self.source}; it does not act by it"
@@ -153,9 +150,9 @@ class Clock:
             return
         now_s = self._monotonic()
         known = None if self._bounds is None else self._bounds.after(now_s - self._measured_s)
-        if known is not None and known.gap(new) == 0:
+        if known is not None and known.gap(new) <= JUMP_MAX_S:
             new = known.narrowed(new)
-        elif known is not None and known.gap(new) > JUMP_MAX_S:
+        elif known is not None:
             self._doubts = self._doubts + 1 if self._doubted is None or self._doubted.gap(new) <= JUMP_MAX_S else 1
             self._doubted = new
             if self._doubts < JUMP_CONFIRMED_BY:
@@ -169,14 +166,10 @@ class Clock:
     def _watch_own(self) -> None:
         if self._bounds is None:
             return
-        ahead = self.own_ahead_s()
+        ahead = self._own() - self.timestamp()
         self._offset.labels(self.source).set(ahead)
         wrong = abs(ahead) > self._skew_max_s
-        if wrong == self._told_wrong:
-            return
-        self._told_wrong = wrong
-        fields = {"source": self.source, "ahead_seconds": round(ahead, 1), "limit_seconds": self._skew_max_s}
-        if wrong:
-            log.error("own clock is wrong", **fields)
-        else:
-            log.info("own clock is right again", **fields)
+        if wrong != self._told_wrong:
+            self._told_wrong = wrong
+            say, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
+            say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self._skew_max_s)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from common.runtime.single_flight import SingleFlight
 
@@ -15,15 +17,25 @@ LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
+class _Registry(CollectorRegistry):
+    """Looking labels up costs more than counting: each is looked up once."""
+
+    def register(self, collector: Collector) -> None:
+        super().register(collector)
+        if isinstance(collector, MetricWrapperBase):
+            collector.labels = cache(collector.labels)  # type: ignore[method-assign]
+
+
 class Metrics:
     """What every process counts. Label values are few and known beforehand: routes, types, outcomes."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = _Registry()
+        # Called before the registry is shown as text: they set gauges that are read from elsewhere.
+        self.samplers: list[Callable[[], Awaitable[None]]] = []
+        self.exposition = SingleFlight(self._expose)
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)
         histogram = partial(Histogram, registry=self.registry)
-        # By method, route and status; looking labels up costs more than counting.
-        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = counter("holdfast_http_requests", "HTTP requests", ("method", "route", "status"))
         self.request_seconds = histogram(
             "holdfast_http_request_seconds", "Time to answer a request", ("route",), buckets=LATENCY_S
@@ -72,30 +84,18 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        counted = self._answers.get((method, route, status))
-        if counted is None:
-            counted = self.requests.labels(method, route, status), self.request_seconds.labels(route)
-            self._answers[method, route, status] = counted
-        counted[0].inc()
-        counted[1].observe(seconds)
+        self.requests.labels(method, route, status).inc()
+        self.request_seconds.labels(route).observe(seconds)
+
+    async def _expose(self) -> bytes:
+        for sample in self.samplers:
+            await sample()
+        return generate_latest(self.registry)
 
 
 METRICS = web.AppKey("metrics", Metrics)
-SAMPLERS = web.AppKey("samplers", list[Callable[[], Awaitable[None]]])
-EXPOSITION = web.AppKey("exposition", SingleFlight[bytes])
-
-
-def exposition(app: web.Application) -> SingleFlight[bytes]:
-    """The registry as text; gauges that are read from elsewhere are sampled for it."""
-
-    async def expose() -> bytes:
-        for sample in app[SAMPLERS]:
-            await sample()
-        return generate_latest(app[METRICS].registry)
-
-    return SingleFlight(expose)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    body = await request.app[EXPOSITION]()
+    body = await request.app[METRICS].exposition()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

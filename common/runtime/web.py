@@ -19,7 +19,7 @@ from common.runtime import health, telemetry
 from common.runtime.health import HEALTH, Health
 from common.runtime.outages import Away
 from common.runtime.supervisor import SUPERVISOR, Supervisor
-from common.runtime.telemetry import EXPOSITION, METRICS, SAMPLERS, Metrics, exposition
+from common.runtime.telemetry import METRICS, Metrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -160,8 +160,6 @@ def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **
     app[BODY_SECONDS] = body_seconds
     app[HEALTH] = Health()
     app[METRICS] = Metrics()
-    app[SAMPLERS] = []
-    app[EXPOSITION] = exposition(app)
     app[SUPERVISOR] = Supervisor()
     app.on_response_prepare.append(end_connection)
     app.router.add_get("/health/live", health.live)

@@ -23,7 +23,9 @@ from ops.audit.databases import CannotLook
 from ops.audit.facts import Case, Intent, StripeRefund
 from payment.pacing import Lane, Pacer
 from payment.pictures import BOOKING_ID, REFUND_ID, Json, id_of, installation_of, own_id
-from payment.stripe_api import KeySpent, Refused, StripeApi, StripeMetrics, Unanswered, open_client
+from payment.sdk import open_client
+from payment.stripe_api import StripeApi, StripeMetrics
+from payment.stripe_errors import Refused, StripeFailure
 
 TIMEOUT_S = 20.0
 # Calls under way at once when single bookings are looked at again: far below Stripe's limits, which payment needs.
@@ -207,7 +209,7 @@ def _answered(gate: Gate) -> Iterator[None]:
     """What Stripe does not answer, or refuses, is something that the audit cannot look at."""
     try:
         yield
-    except (Unanswered, Refused, KeySpent) as error:
+    except StripeFailure as error:
         reason = gate.reason or f"Stripe does not answer: {error}"
         raise CannotLook(" ".join(reason.split())) from error
 
@@ -231,7 +233,7 @@ async def open_ledger(key: str, base: str | None) -> AsyncIterator[Ledger]:
     """Stripe's ledger by its API at `base`; None is the real one."""
     gate = Gate("stripe")
     gate.open()
-    async with open_client(key, base, concurrency=CONCURRENCY, timeout_s=TIMEOUT_S) as client:
+    async with open_client(key, base, concurrency=CONCURRENCY) as client:
         stripe = StripeApi(client, _Patience(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, _now)
         ledger = Ledger(stripe, gate)
         try:

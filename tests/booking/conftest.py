@@ -20,7 +20,7 @@ async def booking_dsn(migrated_database: Callable[..., Awaitable[str]]) -> str:
 
 @pytest.fixture(scope="session")
 async def database(booking_dsn: str) -> AsyncIterator[Database]:
-    async with open_database("booking", booking_dsn, 10) as database:
+    async with open_database(booking_dsn, 10) as database:
         yield database
 
 

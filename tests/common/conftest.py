@@ -59,7 +59,7 @@ async def database_url(empty_database: Callable[[str], Awaitable[str]]) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database("payment", database_url, 3) as database:
+    async with open_database(database_url, 3) as database:
         yield database
 
 
@@ -75,5 +75,5 @@ async def own_database(own_postgres: Postgres) -> AsyncIterator[Database]:
     own_postgres.resume()
     if not own_postgres.running:
         await own_postgres.start()
-    async with open_database("payment", own_postgres.url("payment"), 3) as database:
+    async with open_database(own_postgres.url("payment"), 3) as database:
         yield database

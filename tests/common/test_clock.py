@@ -176,7 +176,7 @@ async def test_the_gate_opens_with_the_first_measurement_and_stays_open() -> Non
 
 async def test_servers_say_their_time(redis: Redis, database_url: str) -> None:
     """This machine's, here."""
-    async with open_database("payment", database_url, 1) as database:
+    async with open_database(database_url, 1) as database:
         for bounds in (await read_clock(redis, time.monotonic), await database.read_clock(time.monotonic)):
             ahead = time.time() - time.monotonic()
             assert bounds.low - 0.1 <= ahead <= bounds.high + 0.1

@@ -6,16 +6,18 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 import pytest
 
 from common.postgres import database as module
-from common.postgres.database import Database, open_database, tortoise_config
+from common.postgres.database import Database, open_database
 from common.runtime.outages import DatabaseAway
+from common.runtime.urls import postgres_options
 from ops.child import free_port
+from ops.migrate import tortoise_config
 from ops.postgres import Postgres
 from tests.common.stage import until
 
@@ -68,16 +70,11 @@ async def test_a_cancelled_transaction_is_undone_and_its_connection_goes_on(
     assert await value(database, "SELECT count(*) FROM things") == 0
 
 
-async def test_tortoise_shares_the_pool(database: Database) -> None:
-    _, rows = await database.client.execute_query("SELECT current_setting('statement_timeout') AS limit")
-    assert rows[0]["limit"] == f"{module.STATEMENT_TIMEOUT_MS // 1000}s"
-
-
 async def test_a_statement_that_takes_too_long_is_given_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STATEMENT_TIMEOUT_MS", 100)
-    async with open_database("payment", database_url, 1) as database:
+    async with open_database(database_url, 1) as database:
         with pytest.raises(DatabaseAway) as raised:
             await value(database, "SELECT pg_sleep(60)")
         assert raised.value.slow  # it may be the statement's own fault
@@ -89,7 +86,7 @@ async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_
         await until(transaction.is_closed)
         await transaction.execute("SELECT 1")
 
-    async with open_database("payment", database_url, 1, handler_timeout_ms=100) as database:
+    async with open_database(database_url, 1, handler_timeout_ms=100) as database:
         with pytest.raises(DatabaseAway):
             await insert(database, 1, sleep)
         assert await value(database, "SELECT count(*) FROM things") == 0
@@ -167,23 +164,43 @@ async def test_a_schema_that_is_not_migrated_yet_is_an_outage_for_a_person(
     assert raised.value.by_hand
 
 
-async def test_a_database_that_takes_no_writes_is_away(database: Database) -> None:
+async def test_a_database_that_takes_no_writes_is_away(database: Database, database_url: str) -> None:
     await database.ping()
     async with database.connection() as connection:
         name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     try:
-        await database.client._expire_connections()
-        with pytest.raises(DatabaseAway, match="no writes"):
-            await database.ping()
-        with pytest.raises(DatabaseAway):
-            await value(database, "CREATE TABLE more ()")
+        async with open_database(database_url, 1) as reading:
+            with pytest.raises(DatabaseAway, match="no writes"):
+                await reading.ping()
+            with pytest.raises(DatabaseAway):
+                await value(reading, "CREATE TABLE more ()")
     finally:
         async with database.connection() as connection:
             await connection.execute("SET default_transaction_read_only = off")
             await connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-    await database.client._expire_connections()
     await database.ping()
+
+
+async def test_the_connection_that_was_used_last_is_used_next(database: Database) -> None:
+    first = await value(database, "SELECT pg_backend_pid()")
+    assert [await value(database, "SELECT pg_backend_pid()") for _ in range(3)] == [first] * 3
+    async with database.connection():
+        others = await asyncio.gather(*(value(database, "SELECT pg_backend_pid()") for _ in range(5)))
+    assert first not in others
+
+
+async def test_connections_that_end_while_nobody_uses_them_are_made_anew(
+    own_postgres: Postgres, own_database: Database
+) -> None:
+    other = await asyncpg.connect(own_postgres.url("payment"))
+    for _ in range(4):  # more often than there are connections
+        id = await value(own_database, "SELECT pg_backend_pid()")
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", id)
+        with suppress(DatabaseAway):  # where it is not known yet
+            await own_database.ping()
+    await other.close()
+    await asyncio.gather(*(own_database.ping() for _ in range(3)))
 
 
 async def test_who_gets_no_connection_does_not_wait_for_ever(
@@ -211,7 +228,7 @@ async def test_a_server_that_is_silent_when_a_connection_is_made_is_away_and_no_
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with open_database("payment", f"postgresql://u:p@127.0.0.1:{port}/payment", 1) as database:
+        async with open_database(f"postgresql://u:p@127.0.0.1:{port}/payment", 1) as database:
             with pytest.raises(DatabaseAway) as raised:
                 await database.ping()
     assert connected.is_set()
@@ -219,7 +236,7 @@ async def test_a_server_that_is_silent_when_a_connection_is_made_is_away_and_no_
 
 
 async def test_a_database_may_be_away_at_the_start() -> None:
-    async with open_database("payment", f"postgresql://u:p@127.0.0.1:{free_port()}/payment", 1) as database:
+    async with open_database(f"postgresql://u:p@127.0.0.1:{free_port()}/payment", 1) as database:
         with pytest.raises(DatabaseAway):
             await database.ping()
 
@@ -360,17 +377,15 @@ async def test_a_server_that_is_frozen_holds_nobody_up(
     ],
 )
 def test_a_url_is_read_as_postgres_reads_it(dsn: str, parts: dict[str, Any]) -> None:
-    credentials = tortoise_config("payment", dsn, 7)["connections"]["default"]["credentials"]
-    assert credentials.items() >= parts.items()
-    assert credentials["maxsize"] == 7
-    assert "sslmode" not in credentials
+    options = postgres_options(dsn)
+    assert options.items() >= parts.items()
+    assert "sslmode" not in options
 
 
 @pytest.mark.parametrize(("mode", "checked"), [("verify-full", True), ("verify-ca", False)])
 def test_the_certificate_authority_can_be_given(mode: str, checked: bool) -> None:
     root = ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().openssl_cafile
-    config = tortoise_config("payment", f"postgresql://u@h/d?sslmode={mode}&sslrootcert={root}")
-    context = config["connections"]["default"]["credentials"]["ssl"]
+    context = postgres_options(f"postgresql://u@h/d?sslmode={mode}&sslrootcert={root}")["ssl"]
     assert isinstance(context, ssl.SSLContext)
     assert (context.check_hostname, context.verify_mode) == (checked, ssl.CERT_REQUIRED)
 

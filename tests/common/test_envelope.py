@@ -128,10 +128,10 @@ def test_what_an_older_process_does_not_send_has_a_default(kind: type[Message]) 
     required = {name for name, field in kind.model_fields.items() if field.is_required()}
     if kind is PaymentReport:
         required = {"booking_id", "version", "status", "amount", "currency"}
-    data = {name: value for name, value in EXAMPLES[kind].model_dump(mode="json").items() if name in required}
+    data = {name: value for name, value in json.loads(EXAMPLES[kind].as_json()).items() if name in required}
     sent = tell(EXAMPLES[kind], "x")
     received = decode(sent.stream, entry(sent, data=json.dumps(data))).message
-    assert {name: value for name, value in received.model_dump(mode="json").items() if name in required} == data
+    assert {name: value for name, value in json.loads(received.as_json()).items() if name in required} == data
 
 
 def test_what_was_not_set_stays_unset() -> None:

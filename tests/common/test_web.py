@@ -15,7 +15,7 @@ from common.contracts.errors import ERRORS, Conflict, HoldfastError, TooManyRequ
 from common.runtime import health
 from common.runtime.health import HEALTH, Health
 from common.runtime.outages import RedisAway
-from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.telemetry import METRICS
 from common.runtime.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
 
 Client = TestClient[Any, Any]
@@ -180,7 +180,7 @@ async def test_gauges_are_sampled_when_they_are_asked_for(app: web.Application, 
     async def sample() -> None:
         app[METRICS].mailbox_length.labels("payment.intents").set(next(lengths))
 
-    app[SAMPLERS].append(sample)
+    app[METRICS].samplers.append(sample)
     for length in (3, 5):
         async with client.get("/metrics") as response:
             line = f'holdfast_mailbox_length{{mailbox="payment.intents"}} {length}.0'
@@ -208,7 +208,7 @@ async def test_a_crowd_that_asks_how_a_process_does_is_one_question(path: str) -
         await everybody.wait()
 
     app = new_app((count,))
-    app[SAMPLERS].append(look)
+    app[METRICS].samplers.append(look)
     app[HEALTH].check("database", look)
     async with TestClient(TestServer(app)) as client:
         for wanted in (1, 2):  # who asks later is told how things are then

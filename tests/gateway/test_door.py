@@ -65,22 +65,6 @@ async def test_questions_over_the_limit_are_turned_away_too(start: Gateway, redi
     await redis.aclose()
 
 
-async def test_a_mailbox_that_fills_while_nobody_asks_is_noticed_by_requests(
-    start: Gateway, redis_url: str
-) -> None:
-    """Its length is asked for once there is a request again."""
-    gateway = await start(mailbox_limit=50, mailbox_sample_ms=10, answer_seconds=0.01)
-    async with connect(redis_url) as redis:
-        await until(lambda: gateway.app[LOAD_SHEDDER]._lengths)
-        for _ in range(60):
-            await redis.xadd(BOOKING_QUERIES, {"some": "work"})
-
-    async def refused() -> bool:
-        return bool((await (await gateway.get("/events")).json())["code"] == "unavailable")
-
-    await until(refused)
-
-
 async def waits(redis: Redis) -> bool:
     """Whether a gateway's read has waited at the server for a second: for longer than ARRIVED_S."""
     clients = await redis.client_list()

@@ -17,14 +17,14 @@ from common.messaging.redis import connect
 from common.postgres.database import Database, open_database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
-from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import OrphanTerms
 from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
-from payment.stripe_api import StripeApi, StripeMetrics, open_client
+from payment.sdk import open_client
+from payment.stripe_api import StripeApi, StripeMetrics
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
@@ -48,7 +48,7 @@ def redis_url(redis_database: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="session")
 async def database(payment_dsn: str) -> AsyncIterator[Database]:
-    async with open_database("payment", payment_dsn, 10) as database:
+    async with open_database(payment_dsn, 10) as database:
         yield database
 
 
@@ -86,7 +86,7 @@ async def clean(database: Database, redis: Redis, wire: Wire) -> None:
 async def stage(clean: None, database: Database, redis: Redis, wire: Wire, wire_url: str) -> AsyncIterator[Stage]:
     """The payment actor's parts, wired as in `payment.app`, without its loops."""
     async with (
-        open_client(KEY, wire_url, concurrency=100, timeout_s=TIMEOUT_S) as client,
+        open_client(KEY, wire_url, concurrency=100) as client,
         ClientSession() as session,
     ):
         yield build_stage(client, session, database, redis, wire)
@@ -119,7 +119,6 @@ def build_stage(
         ),
         stripe=stripe,
         reconciler=PaymentReconciler(store, bus, clock),
-        catch_up=CatchUp(store, stripe, bus, redis, clock, 10.0, livemode=False),
         clock=clock,
         wire=wire,
         stripe_url=wire.target,

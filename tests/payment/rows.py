@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from payment.methods import offered
-from payment.pictures import BOOKING_ID, EVENT_ID, INSTALLATION
-from tests.payment.stage import Booking, Stage, booking
+from payment.asking import create_intent
+from tests.payment.stage import Booking, Stage, booking, wanted
 
 INTENTS = "/v1/payment_intents"
 NUMBERS = count(1)
@@ -39,18 +38,8 @@ async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
     """Stripe has made the intents, and the process that asked for them was killed before it heard of it."""
     await stage.record(*of)
     for each in of:
-        await stage.stripe.create_intent(
-            amount=each.amount,
-            currency=each.currency,
-            offered=offered(each.create.payment_methods),
-            metadata={
-                BOOKING_ID: str(each.id),
-                EVENT_ID: str(each.event_id),
-                INSTALLATION: str(await stage.store.installation()),
-            },
-            key=str(each.id),
-            deadline=float("inf"),
-        )
+        payment = wanted(each, stage.clock())
+        await create_intent(stage.stripe, payment, await stage.store.installation(), deadline=float("inf"))
 
 
 def confirmed(card: str, **form: Any) -> Callable[[Stage, Sequence[Booking]], Awaitable[None]]:

@@ -30,7 +30,6 @@ from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
 from payment import domain
-from payment.catch_up import CatchUp
 from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -116,7 +115,6 @@ class Stage:
     handlers: PaymentHandlers
     stripe: StripeApi
     reconciler: PaymentReconciler
-    catch_up: CatchUp
     clock: Clock
     wire: Wire
     stripe_url: str

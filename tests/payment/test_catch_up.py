@@ -14,19 +14,21 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
+from common.messaging.envelope import Envelope
 from common.postgres.database import Database
-from payment.catch_up import DEEP_PAGES_MAX, PAGES_MAX, TRIES_MAX, CatchUp
+from payment.catch_up import PAGES_MAX, TRIES_MAX, CatchUp
+from payment.pictures import Json
 from payment.repository import Cursor
-from payment.stripe_api import open_client
+from payment.sdk import open_client
+from payment.stripe_api import PAGE
+from payment.webhook import Webhook
 from sandbox.app import FAULTS, build_app
 from sandbox.faults import Faults, Switches
 from sandbox.settings import Settings
-from tests.payment.conftest import TIMEOUT_S, build_stage
+from tests.payment.conftest import build_stage
 from tests.payment.rows import bank
-from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
+from tests.payment.stage import KEY, TABLES, Booking, Stage, booking
 from tests.payment.test_lost import lose
-from tests.payment.test_reconciler import sent
 from tests.payment.wire import Fault, Wire
 from tests.servers import empty
 
@@ -38,15 +40,29 @@ APART_S = [-300, -14, 0, 14, 300]
 class Account:
     """An account of its own, whose time a test puts forward; and the payment actor beside it."""
 
-    def __init__(self, stage: Stage, redis: Redis, faults: Faults, catch_up: CatchUp) -> None:
+    def __init__(self, stage: Stage, faults: Faults) -> None:
         self.stage = stage
-        self.redis = redis
-        self.catch_up = catch_up
+        self.catch_up = self.with_pages_of(PAGE)
         self._faults = faults
         self._ahead_s = 0.0
         self.lag_s = 0.0
-        # How often each event was put on the stream.
+        # How often each event was taken in.
         self.put: Counter[str] = Counter()
+        # What is taken in is stored; or lost.
+        self.stored = True
+
+    def with_pages_of(self, size: int) -> CatchUp:
+        stage = self.stage
+        webhook = Webhook(self._apply, stage.clock, (), 300, livemode=False)
+        return CatchUp(stage.store, stage.stripe, webhook.take, stage.clock, 10.0, page_size=size)
+
+    async def _apply(self, envelope: Envelope, event: Json) -> None:
+        payload = envelope.message.model_dump()["payload"]
+        assert orjson.loads(payload) == event
+        assert '"succeeded"' not in payload or "_secret_" not in payload
+        self.put[event["id"]] += 1
+        if self.stored:
+            await self.stage.do(envelope.message)
 
     def pass_(self, seconds: float) -> None:
         """By both clocks."""
@@ -58,17 +74,11 @@ class Account:
         self.lag_s = lag_s
         self._faults.set(Switches(clock_ahead_seconds=self._ahead_s, event_lag_seconds=lag_s))
 
-    async def look(self, *, taken_in: bool = True) -> set[str]:
-        """One look; what it put on the stream is taken in, or lost. Says which events."""
+    async def look(self) -> set[str]:
+        """One look; says which events it took in."""
+        before = self.put.copy()
         await self.catch_up.look()
-        messages = await sent(self.redis, PAYMENT_WEBHOOKS)
-        payloads = [each.payload for each in messages if isinstance(each, StripeEventReceived)]
-        assert all("_secret_" not in each for each in payloads if '"succeeded"' in each)
-        events = [orjson.loads(each)["id"] for each in payloads]
-        self.put.update(events)
-        if taken_in and messages:
-            await self.stage.do(*messages)
-        return set(events)
+        return set(self.put - before)
 
     async def looks(self, seconds: float, until: str = "") -> float:
         """A look each ten seconds, for so long; says after how many seconds `until` was found."""
@@ -104,12 +114,12 @@ async def account(database: Database, redis: Redis) -> AsyncIterator[Account]:
         wire = Wire(str(sandbox.make_url("/")).rstrip("/"))
         async with (
             wire.listening() as url,
-            open_client(KEY, url, concurrency=100, timeout_s=TIMEOUT_S) as client,
+            open_client(KEY, url, concurrency=100) as client,
             database.connection() as connection,
         ):
             await empty(connection, TABLES)
             stage = build_stage(client, session, database, redis, wire)
-            yield Account(stage, redis, app[FAULTS], stage.catch_up)
+            yield Account(stage, app[FAULTS])
 
 
 @pytest.mark.parametrize("apart_s", APART_S)
@@ -144,7 +154,7 @@ async def test_an_event_that_is_listed_late_is_found_soon_after_that(
 
 async def test_a_late_event_is_found_among_many(account: Account) -> None:
     """More than a page of others have come since: a deep look finds it."""
-    account.catch_up = _with_pages_of(account, 4)
+    account.catch_up = account.with_pages_of(4)
     await account.looks(30)
     of, event = await account.disputed()
     account.list_late(3600)
@@ -156,14 +166,9 @@ async def test_a_late_event_is_found_among_many(account: Account) -> None:
     assert (await account.stage.row(of))["dispute_status"] == "needs_response"
 
 
-def _with_pages_of(account: Account, size: int) -> CatchUp:
-    stage = account.stage
-    return CatchUp(stage.store, stage.stripe, stage.bus, account.redis, stage.clock, 10.0, False, page_size=size)
-
-
 async def test_a_look_asks_for_few_pages_whatever_has_come(account: Account) -> None:
-    """The next looks go on where it ended, until all was seen; and each event was put on the stream once."""
-    account.catch_up = _with_pages_of(account, 2)
+    """The next looks go on where it ended, until all was seen; and each event was taken in once."""
+    account.catch_up = account.with_pages_of(2)
     await account.looks(30)
     ids = set()
     for _ in range(60):
@@ -174,7 +179,7 @@ async def test_a_look_asks_for_few_pages_whatever_has_come(account: Account) -> 
     for _ in range(12):
         account.pass_(10)
         found |= await account.look()
-        assert account.calls() <= PAGES_MAX + DEEP_PAGES_MAX
+        assert account.calls() <= 2 * PAGES_MAX
     assert found >= ids
     assert {account.put[event] for event in ids} == {1}
     assert len(await account.stage.rows("SELECT id FROM disputes")) == 60
@@ -190,27 +195,46 @@ async def test_a_quiet_look_is_one_call(account: Account) -> None:
     assert sorted(calls) == [1, 1, 1, 1, 2, 2]  # every third is a deep one, too
 
 
-async def test_a_message_that_redis_loses_is_sent_again(account: Account) -> None:
-    """Until the event is stored."""
+async def test_while_webhooks_arrive_a_look_is_made_each_half_minute(account: Account) -> None:
+    """And one that is lost among them is found by the next one; while that was so, each ten seconds again."""
+    await account.looks(30)
+    account.calls()
+    calls = []
+    for _ in range(6):
+        paid = await account.stage.paid(booking())
+        event = (await account.stage.events("payment_intent.succeeded", of=paid.payment.intent_id))[0]["id"]
+        await account.looks(10)
+        calls.append(account.calls())
+    assert account.put[event] == 0
+    assert sorted(calls) == [0, 0, 0, 0, 2, 2]
+    _, lost = await account.disputed()
+    assert await account.looks(60, lost) <= 40
+    _, lost = await account.disputed()
+    assert await account.looks(60, lost) <= 20
+
+
+async def test_an_event_that_a_mailbox_loses_is_taken_in_again(account: Account) -> None:
+    """Until it is stored."""
     await account.looks(30)
     of, event = await account.disputed()
-    for _ in range(3):
-        account.pass_(10)
-        await account.look(taken_in=False)
-    assert account.put[event] == 3
+    account.stored = False
+    await account.looks(30, event)
+    await account.looks(10)
+    assert 1 < account.put[event] < TRIES_MAX
+    account.stored, before = True, account.put[event]
     await account.looks(60)
-    assert account.put[event] == 4
+    assert account.put[event] == before + 1
     assert (await account.stage.row(of))["dispute_status"] == "needs_response"
 
 
 async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) -> None:
-    """It is put on the stream a few times, is told of once, and holds up nothing."""
+    """It is tried a few times, is told of once, and holds up nothing."""
     await account.looks(30)
     _, event = await account.disputed()
+    account.stored = False
     with capture_logs() as logs:
-        for _ in range(60):
-            account.pass_(10)
-            await account.look(taken_in=False)
+        await account.looks(600)
+    account.stored = True
     assert account.put[event] == TRIES_MAX
     told = [line["id"] for line in logs if line["event"] == "event cannot be taken in"]
     assert told.count(event) == 1
@@ -218,23 +242,6 @@ async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) ->
     assert await account.looks(60, other) <= 20
     (row,) = await account.stage.rows("SELECT looked_until FROM event_cursor WHERE name = 'stripe'")
     assert account.stage.clock() - row["looked_until"] < timedelta(seconds=30)
-
-
-async def test_what_waits_in_a_long_queue_is_not_doubled(account: Account) -> None:
-    """An event younger than the first message that waits has come by its webhook, and waits behind it."""
-    await account.looks(30)
-    first = received({"id": "evt_1"})
-    _, event = await account.disputed()
-    (listed,) = [each for each in await account.stage.events("charge.dispute.created") if each["id"] == event]
-    old_ms = (await account.redis.time())[0] * 1000 - 60_000
-    for place, message in enumerate((first, received(listed))):
-        await account.redis.xadd(PAYMENT_WEBHOOKS, {"data": message.model_dump_json()}, id=f"{old_ms + place}-0")
-    account.pass_(10)
-    await account.catch_up.look()
-    assert await account.redis.xlen(PAYMENT_WEBHOOKS) == 2
-
-    await account.redis.delete(PAYMENT_WEBHOOKS)
-    assert await account.looks(60, event) <= 20
 
 
 async def test_a_cursor_of_the_release_before_was_in_our_own_time(account: Account) -> None:
@@ -276,8 +283,9 @@ async def test_whoever_was_slower_moves_no_cursor(account: Account) -> None:
     start = await repository.take_cursor("stripe", now, timedelta(seconds=10))
     assert start == Cursor(None)
     assert await repository.take_cursor("stripe", now, timedelta(seconds=10)) is None
-    await repository.move_cursor("stripe", start, Cursor(None, "evt_1", now))
-    await repository.move_cursor("stripe", start, Cursor(now))
+    again = now + timedelta(seconds=10)
+    await repository.move_cursor("stripe", start, Cursor(None, "evt_1", now), again)
+    await repository.move_cursor("stripe", start, Cursor(now), again)
     seen = await repository.take_cursor("stripe", now + timedelta(seconds=10), timedelta(seconds=10))
     assert seen == Cursor(None, "evt_1", now)
     # A time that is further away than a period is of a clock that was wrong.

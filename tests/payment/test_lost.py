@@ -18,7 +18,7 @@ from common.contracts.messages import (
 )
 from common.contracts.statuses import IntentStatus
 from payment.orphans import CLOCKS_APART, settled_orphan
-from payment.stripe_api import Unanswered
+from payment.stripe_errors import Unanswered
 from tests.payment.rows import bank, confirmed, made
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.test_domain import NOW, payment
@@ -272,11 +272,10 @@ async def test_an_event_of_another_account_is_not_believed(
 
 
 async def test_a_key_of_another_account_asks_nothing_of_stripe(stage: Stage) -> None:
-    class Kept:
-        async def keep_account(self, own: str) -> str:
-            return "acct_before"
+    async def keep_account(own: str) -> str:
+        return "acct_before"
 
-    stage.stripe._accounts = Kept()
+    stage.stripe._keep_account, stage.stripe._barred = keep_account, None
     with pytest.raises(Unanswered, match=r"acct_sandbox.*acct_before"):
         await stage.stripe.retrieve_intent("pi_1", deadline=float("inf"))
     assert "acct_before" in (stage.gate.reason or "")

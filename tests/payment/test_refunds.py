@@ -16,14 +16,13 @@ from payment.refunds import (
     Refund,
     RefundPicture,
     RefundStatus,
-    failures,
     left,
     refunded,
     refused,
     request,
     take_in,
-    to_give_again,
 )
+from payment.reports import failures, to_give_again
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 BOOKING = UUID(int=7)
@@ -43,7 +42,7 @@ def shown(number: int, amount: int, status: RefundStatus, ours: bool = True) -> 
 
 
 def asked(amount: int | None, *refunds: Refund) -> Refund:
-    return request(UUID(int=99), BOOKING, amount, CAPTURED, refunds, NOW, timedelta(seconds=10))
+    return request(UUID(int=99), BOOKING, amount, CAPTURED, refunds, NOW)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +288,7 @@ def test_whole_or_a_part(
 ) -> None:
     """An older sender does not say which: all that is left is a whole one then."""
     before = [refund(1, CAPTURED - rest, SUCCEEDED)] if rest < CAPTURED else []
-    new = request(UUID(int=99), BOOKING, amount, CAPTURED, before, NOW, MINUTE, whole)
+    new = request(UUID(int=99), BOOKING, amount, CAPTURED, before, NOW, whole)
 
     assert (new.status, new.amount, new.whole) == expected
 

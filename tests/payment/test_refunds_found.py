@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from common.contracts.messages import SyncPayment
-from payment.refunds import Refund, RefundStatus, failures
+from payment.refunds import Refund, RefundStatus
+from payment.reports import failures
 from tests.payment.stage import Stage, booking, received
 
 NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from common.contracts.messages import PaymentReport
-from payment.domain import DRIVE_FIRST
+from payment.asking import create_refund
 from payment.refunds import BY_HAND, Refund, RefundStatus, request
 from tests.payment.rows import NUMBERS, Json, bank
 from tests.payment.stage import Booking, Stage, booking
@@ -73,7 +73,7 @@ async def requested(stage: Stage, of: Booking, amount: int = PART) -> None:
     """The row is there, and the process was killed before it asked Stripe."""
     now = stage.clock()
     old = await stage.load(of)
-    row = request(ours(of), of.id, amount, of.amount, old.refunds, now, DRIVE_FIRST)
+    row = request(ours(of), of.id, amount, of.amount, old.refunds, now)
     async with stage.store.transaction() as transaction:
         await transaction.save([(old, old._replace(refunds=(*old.refunds, row)))])
 
@@ -90,12 +90,9 @@ async def begin(stage: Stage, start: str) -> Booking:
     await stage.paid(of)
     if start == "requested":
         await requested(stage, of)
-        await stage.stripe.create_refund(
-            intent_id=str((await stage.row(of))["intent_id"]),
-            amount=PART,
-            metadata={"booking_id": str(of.id), "refund_id": str(ours(of))},
-            key=str(ours(of)),
-            deadline=float("inf"),
+        payment = await stage.load(of)
+        await create_refund(
+            stage.stripe, payment, payment.refunds[0], await stage.store.installation(), deadline=float("inf")
         )
     elif start == "failed":
         await stage.do(of.refund(PART, ours(of)))
@@ -320,7 +317,7 @@ async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> 
     """An id is of one booking: whatever asks under it for another one fails, and changes nothing."""
     first, other = await begin(stage, "succeeded"), booking()
     await stage.paid(other)
-    row = request(ours(first), other.id, PART, other.amount, (), stage.clock(), DRIVE_FIRST)
+    row = request(ours(first), other.id, PART, other.amount, (), stage.clock())
     old = await stage.load(other)
     with pytest.raises(RuntimeError):
         async with stage.store.transaction() as transaction:

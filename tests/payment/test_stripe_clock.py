@@ -14,8 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from structlog.testing import capture_logs
 
+from common.runtime.clock import Bounds
 from payment.stripe_api import asked_at
-from payment.stripe_clock import LOUD_S, Bounds, StripeClock, measured, narrowed
+from payment.stripe_clock import LOUD_S, StripeClock, measured
 from tests.payment.rows import bank
 from tests.payment.stage import Stage, booking
 from tests.payment.wire import Call
@@ -33,18 +34,17 @@ def answer(ahead_s: float, sent_s: float, there_s: float, back_s: float) -> Boun
 @pytest.mark.parametrize("ahead_s", [-300.0, -0.4, 0.0, 14.0, 300.0])
 def test_the_true_skew_is_within_the_bounds_and_they_become_narrow(ahead_s: float) -> None:
     """However long answers take, and whatever part of a second `Date` leaves out."""
-    chance, bounds, at = random.Random(7), None, 0.0
+    chance, bounds, at = random.Random(7), Bounds(-1000, 1000), 0.0
     for _ in range(200):
         at += 1.37
         there, back = chance.expovariate(8), chance.expovariate(8)
-        bounds = narrowed(bounds, 1.37, answer(ahead_s, at, there, back))
+        bounds = bounds.after(1.37).narrowed(answer(ahead_s, at, there, back))
         assert bounds.low <= ahead_s <= bounds.high
-    assert bounds is not None
     assert bounds.high - bounds.low < 0.3
 
 
 def test_a_clock_that_was_set_is_measured_anew() -> None:
-    bounds = narrowed(answer(0, 10, 0.1, 0.1), 1.0, answer(60, 11, 0.1, 0.1))
+    bounds = answer(0, 10, 0.1, 0.1).after(1.0).narrowed(answer(60, 11, 0.1, 0.1))
     assert bounds.low <= 60 <= bounds.high
 
 

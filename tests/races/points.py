@@ -28,7 +28,7 @@ def pointed() -> Iterator[None]:
     """Inside, every actor with a life comes by its points."""
     begin, finish, entries = Mailbox.begin, Mailbox.finish, Mailbox.entries
     publish, send = Publisher.publish, Publisher.send
-    transaction, ask = Database.transaction, StripeApi._ask
+    transaction, ask = Database.transaction, StripeApi.ask
 
     async def pointed_begin(self: Mailbox, *args: Any) -> None:
         self._next_claim = min(self._next_claim, time.monotonic() + CLAIM_S)
@@ -83,7 +83,7 @@ def pointed() -> Iterator[None]:
         patch.object(Publisher, "send", pointed_send),
         patch.object(Database, "transaction", pointed_transaction),
         patch.object(Database, "statement", pointed_statement),
-        patch.object(StripeApi, "_ask", pointed_ask),
+        patch.object(StripeApi, "ask", pointed_ask),
         patch.object(reconciler, "LOOK_S", LOOK_S),
     ):
         yield

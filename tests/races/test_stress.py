@@ -140,7 +140,7 @@ async def stages(redis_server: RedisServer, books: tuple[str, str]) -> AsyncIter
     async with AsyncExitStack() as opened:
         opened.push_async_callback(redis.aclose)
         found = [
-            Stage.build(await opened.enter_async_context(open_database("booking", books[0], CONNECTIONS)), redis)
+            Stage.build(await opened.enter_async_context(open_database(books[0], CONNECTIONS)), redis)
             for _ in range(ACTORS)
         ]
         async with found[0].database.connection() as connection:

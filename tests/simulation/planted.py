@@ -21,6 +21,7 @@ import payment.payment_rows
 import payment.pictures
 import payment.refund_commands
 import payment.refunds
+import payment.reports
 import payment.stripe_events
 from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
@@ -128,8 +129,8 @@ def refund_made_good_by_an_earlier_one() -> None:
         alive = later.status is not RefundStatus.FAILED
         return alive and later.amount >= failed.amount and later.created_at > failed.created_at
 
-    refunds: Any = payment.refunds
-    refunds._makes_good = makes_good
+    reports: Any = payment.reports
+    reports._makes_good = makes_good
 
 
 def refunds_before_the_payment() -> None:

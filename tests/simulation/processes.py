@@ -49,7 +49,8 @@ from payment.pacing import Lane, Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store as PaymentStore
 from payment.settings import PaymentSettings
-from payment.stripe_api import Refused, StripeApi, Unanswered
+from payment.stripe_api import StripeApi
+from payment.stripe_errors import Refused, Unanswered
 from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
@@ -242,15 +243,6 @@ class PaymentProcess(ActorProcess):
             commands_asking_seconds=settings.commands_asking_seconds,
         )
         self._reconciler = PaymentReconciler(self.repository, self.bus, self.now)
-        self._catch_up = CatchUp(
-            self.repository,
-            self.api,
-            self.bus,
-            self.redis,
-            self.now,
-            settings.event_catch_up_seconds,
-            settings.livemode,
-        )
         batches = WebhookBatches(self._handlers.events.take, self.bus, world.lasting.metrics, settings.batch_max)
         self._webhook = Webhook(
             batches.apply,
@@ -258,6 +250,9 @@ class PaymentProcess(ActorProcess):
             secrets=settings.stripe_webhook_secrets,
             tolerance_s=settings.webhook_tolerance_seconds,
             livemode=settings.livemode,
+        )
+        self._catch_up = CatchUp(
+            self.repository, self.api, self._webhook.take, self.now, settings.event_catch_up_seconds
         )
         self.looking = False
 

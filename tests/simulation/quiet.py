@@ -14,8 +14,8 @@ from tests.simulation.world import World
 # More steps than any schedule has needed by far, and more time than any hold and its grace.
 STEPS_MAX = 800
 QUIET_MAX_S = 4 * 3600.0
-# Between two looks at the event list, by the whole fleet, 10 s: also where the time of who looks next is behind.
-LOOK_S = 11.0
+# Between two looks at the event list, by the whole fleet, 30 s: also where the time of who looks next is behind.
+LOOK_S = 31.0
 
 # Whoever can pay is declined so often: before a decline's time is over, so that only the last moment ends the hold.
 INSIST_EVERY_S = 240.0

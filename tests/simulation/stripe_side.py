@@ -14,7 +14,7 @@ import stripe
 from multidict import CIMultiDict
 
 from payment.pictures import EVENT_TYPES
-from payment.stripe_api import STRIPE_VERSION
+from payment.sdk import STRIPE_VERSION
 from sandbox import refunds
 from sandbox.account import Account
 from sandbox.api import Api

@@ -1,0 +1,168 @@
+"""What becomes of intents of ours by which their bookings are not paid: each is canceled, or what it has brought
+goes back. The rules are in `orphans.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from common.contracts.messages import SyncPayment
+from common.messaging.envelope import Delivery, Envelope, tell
+from common.runtime.backoff import Retry
+from payment import asking, orphans
+from payment.asking import Nothing, Whole, side_by_side
+from payment.domain import DRIVE_PAUSES
+from payment.orphans import OrphanTerms, Stray
+from payment.payment_rows import PaymentRows
+from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
+from payment.repository import Store
+from payment.state import Payment, Picture
+from payment.stripe_api import StripeApi
+
+log = structlog.get_logger()
+
+
+class Strays:
+    """Notes strays, and closes them."""
+
+    def __init__(
+        self,
+        store: Store,
+        stripe: StripeApi,
+        clock: Callable[[], datetime],
+        found: Counter,
+        terms: OrphanTerms,
+        asking_seconds: float,
+    ) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._clock = clock
+        self._found = found
+        self._terms = terms
+        self._asking_seconds = asking_seconds
+
+    async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
+        """Note these, aloud where they are new."""
+        new = await transaction.strays.add(strays)
+        for stray in strays:
+            if stray.intent_id in new:
+                self._found.labels("stray").inc()
+                _error("stray intent", stray, status=stray.status, received=stray.amount_received)
+
+    async def too_many(self, transaction: PaymentRows, more: int = 0) -> bool:
+        """With `more` of them there are too many strays and orphans for anything to be done by itself."""
+        count = await transaction.strays.count(self._clock() - self._terms.grace) + more
+        if count <= self._terms.most:
+            return False
+        log.error("too many orphans: nothing is done by itself", orphans=count, most=self._terms.most)
+        return True
+
+    async def close(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """The handler of CloseStrayIntent: one step for each. A booking's row that is gone is looked for."""
+        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._asking_seconds
+        causes = {each.message.intent_id: each for each in deliveries}
+        async with self._store.transaction() as transaction:
+            known = await transaction.strays.lock(sorted(causes))
+            open = [stray for stray in known.values() if stray.drive_after is not None]
+            rows = await transaction.load([stray.booking_id for stray in open])
+            paid_by = {id: row.intent_id for id, row in rows.items()}
+            await transaction.strays.drop([s.intent_id for s in open if paid_by.get(s.booking_id) == s.intent_id])
+            lost = [stray for stray in open if orphans.without_intent(rows.get(stray.booking_id))]
+            # A row that is about to get an intent may get this one.
+            beside = [stray for stray in open if paid_by.get(stray.booking_id) not in (None, stray.intent_id)]
+            if beside and await self.too_many(transaction):
+                held = [stray for stray in beside if not stray.return_decided]
+                await transaction.strays.save([replace(s, drive_after=now + orphans.HELD_BACK) for s in held])
+                beside = [stray for stray in beside if stray.return_decided]
+        await side_by_side(self._close(stray, now, deadline) for stray in beside)
+        syncs = [SyncPayment(booking_id=stray.booking_id, intent_id=stray.intent_id) for stray in lost]
+        return [tell(sync, sync.booking_id, cause=causes[sync.intent_id]) for sync in syncs]
+
+    async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
+        """The next step, by what Stripe has of it; what it does not answer is asked again."""
+        asked = orphans.asked_for(stray.booking_id, stray.intent_id, now)
+        whole = await asking.fetch(self._stripe, asked, deadline)
+        if not isinstance(whole, Whole):
+            if whole is Nothing.REFUSED:
+                await self._save(stray, _later(stray, now))
+            return
+        seen, refunds = orphans.seen_stray(stray, whole.picture), whole.refunds or ()
+        own, left = orphans.own_refund(stray, refunds), orphans.left_of(seen, refunds)
+        if not orphans.has_ended(seen):
+            picture = await asking.cancel_intent(self._stripe, asked, deadline)
+            seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
+            # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
+            await self._save(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
+        elif left <= 0:
+            await self._save(stray, _closed(seen, own.status if own else stray.refund_status))
+        elif own is not None and own.status is RefundStatus.FAILED:
+            self._refund_failed(stray, own.reason)
+            await self._save(stray, _closed(seen, own.status))
+        elif now < stray.return_after and not stray.return_decided:
+            await self._save(stray, replace(_again(seen, now), drive_after=stray.return_after))
+        else:
+            # The refund and its id are in the row before Stripe is asked; one more has a key of its own.
+            wanted = orphans.with_refund(seen, left, stray.key_number + (own is not None))
+            if await self._save(stray, wanted):  # else another has it in hand
+                await self._refund(wanted, asked, now, deadline)
+
+    async def _refund(self, stray: Stray, asked: Payment, now: datetime, deadline: float) -> None:
+        """Give back what is left of it."""
+        refund = orphans.refund_of(stray, now)
+        installation = await self._store.installation()
+        answer = await asking.make_refund(self._stripe, asked, refund, installation, now, deadline)
+        if isinstance(answer, Nothing):
+            return  # driven again, under the same key
+        if isinstance(answer, RefundPicture):
+            _error("money of a stray intent goes back", stray, amount=answer.amount)
+            after = replace(_again(stray, now), refund_status=answer.status)
+        elif answer.code in FOR_PEOPLE:
+            self._refund_failed(stray, answer.code)
+            after = _closed(stray, RefundStatus.FAILED)
+        else:
+            if answer.code is not None:
+                _error("refund refused", stray, code=answer.code)
+            # A first answer is kept under its key, refusals too: the next look decides by Stripe's list.
+            after = _later(stray, now) if answer.code else _again(stray, now)
+            after = replace(after, key_number=stray.key_number + 1)
+        await self._save(stray, after)
+
+    def _refund_failed(self, stray: Stray, code: str | None) -> None:
+        """It is a person's now."""
+        self._stripe.metrics.failed_refunds.labels(code or "unknown").inc()
+        _error("refund failed", stray, code=code, stray=True)
+
+    async def _save(self, before: Stray, after: Stray) -> bool:
+        """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
+        that has to be looked at."""
+        async with self._store.transaction() as transaction:
+            now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
+            if now is None or replace(now, return_decided=before.return_decided) != before:
+                return False
+            await transaction.strays.save([replace(after, return_decided=now.return_decided)])
+            return True
+
+
+def _error(event: str, stray: Stray, /, **more: Any) -> None:
+    log.error(event, booking=str(stray.booking_id), intent=stray.intent_id, **more)
+
+
+def _again(stray: Stray, now: datetime) -> Stray:
+    """At once: something has changed at Stripe."""
+    return replace(stray, drive_after=now, drive_attempts=0)
+
+
+def _later(stray: Stray, now: datetime) -> Stray:
+    pause = Retry(DRIVE_PAUSES.most, orphans.HELD_BACK).pause(stray.drive_attempts, random.random())
+    return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
+
+
+def _closed(stray: Stray, refund_status: RefundStatus | None) -> Stray:
+    return replace(stray, refund_status=refund_status, drive_after=None, drive_attempts=0)

@@ -1,0 +1,97 @@
+"""What Stripe's errors mean: nothing known, a spent key, or a refusal. Pure."""
+
+from __future__ import annotations
+
+import stripe
+import structlog
+
+from payment.pictures import Json
+
+# Where Stripe says 429 without saying for how long.
+RETRY_AFTER_S = 1.0
+RETRY_AFTER_MAX_S = 60.0
+
+log = structlog.get_logger()
+
+
+class StripeFailure(Exception):
+    """A call that brought no answer to take over. `outcome` is what metrics and logs call it."""
+
+    outcome = "unanswered"
+
+
+class Unanswered(StripeFailure):
+    """Stripe did not say what became of the request: it may have been done. Ask again."""
+
+
+class Limited(Unanswered):
+    """Too many requests: nothing was done. Nobody is to ask for `retry_after_s`."""
+
+    outcome = "limited"
+
+    def __init__(self, said: str, retry_after_s: float) -> None:
+        super().__init__(said)
+        self.retry_after_s = retry_after_s
+
+
+class Unauthorized(Unanswered):
+    """Stripe refuses the key: nothing was done."""
+
+    outcome = "barred"
+
+
+class KeySpent(StripeFailure):
+    """The idempotency key can bring no good answer any more: its first answer was an error, or for other
+    parameters. What came of it must be looked up before another key is used."""
+
+    outcome = "spent"
+
+
+class Refused(StripeFailure):
+    """The request is wrong, or the object's state does not allow it: asking the same again would not help.
+
+    `code` is Stripe's error code; where it names none (as for want of balance), the code of its message or the kind
+    of the error. `param` is the parameter that it is about.
+    """
+
+    outcome = "refused"
+
+    def __init__(self, code: str, message: str, intent: Json | None, param: str | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.param = param
+        self.intent = intent  # as it is, where Stripe showed it
+
+
+def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
+    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: of a request that a good key
+    need not be allowed to make."""
+    said = f"{type(error).__name__}: {error}"
+    body = error.json_body
+    details = body.get("error") if isinstance(body, dict) else None
+    details = details if isinstance(details, dict) else {}
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    forbidden = isinstance(error, stripe.PermissionError)
+    if isinstance(error, stripe.AuthenticationError) or (forbidden and not may_be_forbidden):
+        return Unauthorized(said)
+    if details.get("code") == "lock_timeout":
+        # 429, but of one object alone: https://docs.stripe.com/rate-limits#object-lock-timeouts
+        return Unanswered(said)
+    if isinstance(error, stripe.RateLimitError):
+        return Limited(said, _seconds(headers.get("retry-after")))
+    if isinstance(error, stripe.IdempotencyError):
+        log.error("idempotency key of other parameters", error=str(error))
+        return KeySpent(str(error))
+    if forbidden or isinstance(error, (stripe.InvalidRequestError, stripe.CardError)):
+        code = error.code or details.get("message_code") or type(error).__name__
+        return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
+    replayed = headers.get("idempotent-replayed") == "true"
+    return KeySpent(str(error)) if replayed and (error.http_status or 0) >= 500 else Unanswered(said)
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return min(max(float(retry_after or RETRY_AFTER_S), 0.0), RETRY_AFTER_MAX_S)
+    except ValueError:
+        return RETRY_AFTER_S
