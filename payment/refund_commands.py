@@ -50,7 +50,7 @@ class RefundCommands:
     ) -> Iterable[Envelope]:
         """Reports of all payments that were asked about. `causes`: the first delivery about each booking."""
         now = self._clock()
-        unit = UnitOfWork(self._store, self._stripe.metrics)
+        unit = UnitOfWork(self._store, self._stripe.metrics, causes)
         async with unit.careful(list(causes)):
             lost = lost_ones(deliveries, unit.payments)
             rest = [delivery for delivery in deliveries if delivery not in lost]
@@ -71,22 +71,21 @@ class RefundCommands:
                 asking.make_refund(self._stripe, payment, refund, installation, self._clock(), deadline)
                 for payment, refund in asked
             )
-            unit, asked = await self._note(asked, answers, list(causes), in_doubt)
+            unit, asked = await self._note(asked, answers, causes, in_doubt)
         # What Stripe refuses for good may have a cause that is not known yet, as a dispute has.
         for id in in_doubt:
             unit.look(id)
-        unit.causes |= causes
         unit.report(*causes)
         return unit.follow()
 
     async def _note(
-        self, asked: Sequence[Asked], answers: Sequence[Answer], ids: Sequence[UUID], in_doubt: set[UUID]
+        self, asked: Sequence[Asked], answers: Sequence[Answer], causes: dict[UUID, Delivery], in_doubt: set[UUID]
     ) -> tuple[UnitOfWork, list[Asked]]:
         """Take over what Stripe answered; says which refunds are to be asked for again at once."""
         now = self._clock()
         again: set[UUID] = set()
-        unit = UnitOfWork(self._store, self._stripe.metrics)
-        async with unit.careful(ids):
+        unit = UnitOfWork(self._store, self._stripe.metrics, causes)
+        async with unit.careful(list(causes)):
             for (payment, refund), answer in zip(asked, answers, strict=True):
                 id = payment.booking_id
                 if id not in unit.payments or unit.payments[id].refund(refund.id) is None:

@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache, wraps
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import quote_plus
@@ -34,7 +34,6 @@ _quoted = lru_cache(maxsize=TEXTS_MAX)(quote_plus)
 _REQUESTS: Any = stripe._api_requestor
 _RESPONSES: Any = stripe._stripe_response
 _LOG: Any = stripe._util
-_MARK = "only_if_read"
 
 
 @asynccontextmanager
@@ -113,10 +112,8 @@ def spare() -> None:
     """Once or more often, for the whole process."""
     _REQUESTS.urlencode = form
     _RESPONSES.json = SimpleNamespace(loads=read)
-    for name, level in (("log_info", logging.INFO), ("log_debug", logging.DEBUG)):
-        write = getattr(_REQUESTS, name)
-        if not hasattr(write, _MARK):
-            setattr(_REQUESTS, name, _only_if_read(write, level))
+    _REQUESTS.log_info = _only_if_read(_LOG.log_info, logging.INFO)
+    _REQUESTS.log_debug = _only_if_read(_LOG.log_debug, logging.DEBUG)
 
 
 def form(pairs: Iterable[tuple[str, Any]]) -> str:
@@ -130,10 +127,8 @@ def read(body: str | bytes, object_pairs_hook: object = None) -> Any:
 
 
 def _only_if_read(write: Callable[..., None], level: int) -> Callable[..., None]:
-    @wraps(write)
     def write_if_read(message: str, **params: Any) -> None:
         if _LOG.logger.isEnabledFor(level) or _LOG._console_log_level() is not None:
             write(message, **params)
 
-    setattr(write_if_read, _MARK, True)
     return write_if_read
