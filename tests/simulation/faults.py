@@ -62,7 +62,7 @@ CHANCES = {
     Fault.COMMIT_FAILED: 0.01,
     Fault.COMMIT_UNKNOWN: 0.015,
     Fault.PUBLISH_FAILED: 0.015,
-    Fault.PUBLISH_HALF: 0.02,
+    Fault.PUBLISH_HALF: 0.06,
     Fault.PUBLISH_UNKNOWN: 0.02,
     Fault.ENTRY_LOST: 0.02,
     Fault.ENTRY_DOUBLED: 0.03,
