@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from common.contracts.statuses import IntentStatus, PaymentMethods
+from common.contracts.statuses import IntentStatus
 from common.contracts.values import PaymentError
 from common.runtime.backoff import Retry
 from payment.disputes import Dispute, summary, taken_in
@@ -111,24 +111,6 @@ def _with_picture(old: Payment, picture: Picture) -> Payment:
     )
 
 
-def wanted(
-    booking_id: UUID, event_id: UUID, amount: int, currency: str, methods: PaymentMethods, now: datetime
-) -> Payment:
-    """A payment whose intent is wanted, before Stripe is asked for it."""
-    return Payment(
-        booking_id=booking_id,
-        event_id=event_id,
-        amount=amount,
-        currency=currency,
-        status=CREATING,
-        asked_at=now,
-        created_at=now,
-        updated_at=now,
-        payment_methods=methods,
-        drive_after=now + DRIVE_FIRST,
-    )
-
-
 def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
     """Stripe will not make an intent of this: asking again would not help."""
     if old.status is not CREATING:
@@ -136,12 +118,11 @@ def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
     return moved(old, old._replace(status=REJECTED, last_error=error), now)
 
 
-def unanswered(old: Payment, now: datetime, spread: float, pauses: Retry = DRIVE_PAUSES) -> Payment:
+def unanswered(old: Payment, now: datetime, pause: timedelta) -> Payment:
     """Stripe did not say what became of the request: it is asked again, never counted as failed."""
     if not needs_stripe(old):
         return old
-    attempts = old.drive_attempts + 1
-    return old._replace(drive_after=now + pauses.pause(old.drive_attempts, spread), drive_attempts=attempts)
+    return old._replace(drive_after=now + pause, drive_attempts=old.drive_attempts + 1)
 
 
 def with_new_key(old: Payment, now: datetime) -> Payment:

@@ -28,7 +28,7 @@ from common.messaging.batch import Handler, Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import REFUSED_PAUSES
+from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES
 from payment.lost import LostRows, lost_ones
 from payment.refund_commands import RefundCommands
 from payment.reports import report
@@ -86,23 +86,23 @@ class PaymentHandlers:
         causes = _by_booking(deliveries)
         installation = await self._store.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)
-        asked = {id: _wanted(cause.message, now) for id, cause in causes.items()}
+        asked = {id: wanted(cause.message, now) for id, cause in causes.items()}
         async with self._store.statement() as rows:
             new = await rows.insert(list(asked.values()))
-        wanted = [asked[id]._replace(revision=revision) for id, revision in new.items()]
+        unmade = [asked[id]._replace(revision=revision) for id, revision in new.items()]
         known: dict[UUID, Payment] = {}
         if len(new) < len(causes):
             async with self._store.reading() as rows:
                 known = await rows.load(list(causes.keys() - new.keys()))
-        wanted += [payment for payment in known.values() if payment.status is CREATING]
+        unmade += [payment for payment in known.values() if payment.status is CREATING]
         told = [each for id, payment in known.items() for each in report(payment, causes[id])]
-        if not wanted:
+        if not unmade:
             return told
         answers = await side_by_side(
             asking.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
-            for payment in wanted
+            for payment in unmade
         )
-        return [*told, *await self._note(wanted, answers, causes, _take_intent)]
+        return [*told, *await self._note(unmade, answers, causes, _take_intent)]
 
     async def _note(
         self,
@@ -215,9 +215,19 @@ class PaymentHandlers:
         return ()
 
 
-def _wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
-    return domain.wanted(
-        message.booking_id, message.event_id, message.amount, message.currency, message.payment_methods, now
+def wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
+    """A payment whose intent is wanted, before Stripe is asked for it."""
+    return Payment(
+        message.booking_id,
+        message.event_id,
+        message.amount,
+        message.currency,
+        CREATING,
+        asked_at=now,
+        created_at=now,
+        updated_at=now,
+        payment_methods=message.payment_methods,
+        drive_after=now + DRIVE_FIRST,
     )
 
 
@@ -237,7 +247,9 @@ def _take_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, 
     elif answer is Nothing.NEW_KEY:
         unit.change(domain.with_new_key(old, now))
     else:
-        unit.change(_unanswered(old, answer, now))
+        # Much later where Stripe refuses even to show what there is.
+        pauses = REFUSED_PAUSES if answer is Nothing.REFUSED else DRIVE_PAUSES
+        unit.change(domain.unanswered(old, now, pauses.pause(old.drive_attempts, random.random())))
 
 
 def _take_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
@@ -249,14 +261,6 @@ def _take_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, 
 
 def _in(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
-
-
-def _unanswered(old: Payment, answer: Nothing, now: datetime) -> Payment:
-    """Asked again: much later where Stripe refuses even to show what there is."""
-    spread = random.random()
-    if answer is Nothing.REFUSED:
-        return domain.unanswered(old, now, spread, REFUSED_PAUSES)
-    return domain.unanswered(old, now, spread)
 
 
 def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:

@@ -102,8 +102,6 @@ WHERE {table}.booking_id = excluded.booking_id
 INSERT = {one: _insert(one) for one in (False, True)}
 SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
 LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
-# Of what is not paid, refunds and disputes need not be read.
-LOAD_UNPAID = f"{LOAD} AND amount_captured = 0 AND dispute_status IS NULL"
 LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
 REFUNDS = f"""
 SELECT {", ".join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
@@ -216,10 +214,6 @@ class PaymentRows:
 
     async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
         return await self._whole(await self._connection.fetch(LOAD, ids))
-
-    async def load_unpaid(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
-        """Those of these payments that have no refunds and no disputes, as nothing was captured."""
-        return _payments(await self._connection.fetch(LOAD_UNPAID, ids))
 
     async def lock(self, ids: Sequence[UUID], intents: Sequence[str] = ()) -> dict[UUID, Payment]:
         """The payments of these bookings and these intents, in nobody else's hands until the transaction ends."""

@@ -59,7 +59,8 @@ class UnitOfWork:
         self.take(self._store.payments.find(ids))
         if missing := [id for id in ids if id not in self.payments]:
             async with self._store.reading() as rows:
-                self.take(await rows.load_unpaid(missing))
+                read = await rows.load(missing)
+            self.take({id: payment for id, payment in read.items() if payment.unpaid})
 
     def change(self, payment: Payment) -> None:
         self.payments[payment.booking_id] = payment

@@ -42,11 +42,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """One event as it was sent and as it was read, and the future that its webhook's answer waits for."""
+    """One event as it was sent and as it was read, and the future that its webhook's answer waits for: whether it
+    was committed."""
 
     delivery: Delivery
     event: Json
-    stored: asyncio.Future[None]
+    committed: asyncio.Future[bool]
 
 
 class WebhookBatches:
@@ -64,15 +65,16 @@ class WebhookBatches:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def apply(self, message: Envelope, event: Json) -> None:
-        """Returns when the event is committed, or in the mailbox. Raises RedisAway when neither can be done now."""
-        if self._outage or len(self._waiting) >= WAITING_BATCHES * self._batch_max:
-            await self._publisher.publish([message])
-            return
-        received = _Received(Delivery(NO_ENTRY, message), event, asyncio.get_running_loop().create_future())
-        self._waiting.append(received)
-        if self._writer is None or self._writer.done():
-            self._writer = self._spawn("webhooks", self._write_all())
-        await received.stored
+        """Returns when the event is committed, or in the mailbox: there the actor's loop tries again, or another
+        process. Raises RedisAway when neither can be done now."""
+        if not self._outage and len(self._waiting) < WAITING_BATCHES * self._batch_max:
+            received = _Received(Delivery(NO_ENTRY, message), event, asyncio.get_running_loop().create_future())
+            self._waiting.append(received)
+            if self._writer is None or self._writer.done():
+                self._writer = self._spawn("webhooks", self._write_all())
+            if await received.committed:
+                return
+        await self._publisher.publish([message])
 
     async def close(self) -> None:
         """Wait for all that was begun. No event may come any more."""
@@ -92,49 +94,30 @@ class WebhookBatches:
     async def _write_all(self) -> None:
         while self._waiting:
             size = min(len(self._waiting), self._batch_max)
-            batch = [self._waiting.popleft() for _ in range(size)]
-            try:
-                await self._write(batch)
-            except Exception as error:  # a bug: no client is to wait for ever
-                log.exception("webhooks lost")
-                for each in batch:
-                    _resolve(each.stored, error)
+            await self._write([self._waiting.popleft() for _ in range(size)])
 
     async def _write(self, batch: Sequence[_Received]) -> None:
-        if self._outage:
-            self._spawn("webhooks to the mailbox", self._to_mailbox(batch))
-            return
+        follow: Iterable[Envelope] | None = None
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(BATCH_SECONDS):
-                follow = await self._take_events([(each.event, each.delivery) for each in batch])
+            if not self._outage:
+                async with asyncio.timeout(BATCH_SECONDS):
+                    follow = await self._take_events([(each.event, each.delivery) for each in batch])
         except (Away, TimeoutError) as error:
             log_away("webhooks to the mailbox", error, events=len(batch))
             self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
-            self._spawn("webhooks to the mailbox", self._to_mailbox(batch))
         except Exception as error:
             if len(batch) > 1:  # one of them alone may be the cause
                 for each in batch:
                     await self._write([each])
                 return
             log.warning("webhook to the mailbox", id=batch[0].delivery.envelope.id, error=said(error))
-            self._spawn("webhook to the mailbox", self._to_mailbox(batch))
-        else:
-            for each in batch:
-                _resolve(each.stored)
+        for each in batch:
+            if not each.committed.done():  # else its client has gone
+                each.committed.set_result(follow is not None)
+        if follow is not None:
             self._report.done([each.delivery for each in batch], time.perf_counter() - started)
             self._spawn("publish what follows", self._publish(follow))
-
-    async def _to_mailbox(self, batch: Sequence[_Received]) -> None:
-        """There the actor's loop tries again, or another process."""
-        try:
-            await self._publisher.publish([each.delivery.envelope for each in batch])
-        except Exception as error:
-            for each in batch:
-                _resolve(each.stored, error)
-        else:
-            for each in batch:
-                _resolve(each.stored)
 
     async def _publish(self, follow: Iterable[Envelope]) -> None:
         try:
@@ -142,12 +125,3 @@ class WebhookBatches:
         except RedisAway as away:
             # The rows have times at which all of it is published again.
             log_away("reports are left to the reconciler", away)
-
-
-def _resolve(stored: asyncio.Future[None], error: Exception | None = None) -> None:
-    if stored.done():
-        return  # the client has gone
-    if error is None:
-        stored.set_result(None)
-    else:
-        stored.set_exception(error)

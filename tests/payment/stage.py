@@ -29,7 +29,7 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
-from payment import domain
+from payment import handlers
 from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -99,8 +99,7 @@ class Booking:
 
 
 def wanted(of: Booking, now: datetime) -> Payment:
-    create = of.create
-    return domain.wanted(of.id, of.event_id, of.amount, of.currency, create.payment_methods, now)
+    return handlers.wanted(of.create, now)
 
 
 def booking(amount: int = 5000) -> Booking:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.contracts.statuses import IntentStatus
 from common.contracts.values import PaymentError
 from payment import domain
-from payment.domain import take_over
+from payment.domain import DRIVE_PAUSES, take_over
 from payment.reports import report
 from payment.state import TERMINAL, Doubt, Payment, Picture, Source
 
@@ -225,8 +225,8 @@ def test_what_was_never_asked_for_is_canceled_at_once() -> None:
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_unanswered_is_never_failed(before: IntentStatus) -> None:
     """It is only asked again, later each time, and only where it still matters."""
-    once = domain.unanswered(payment(before), NOW, 0.5)
-    twice = domain.unanswered(once, NOW, 0.5)
+    once = domain.unanswered(payment(before), NOW, DRIVE_PAUSES.pause(0, 0.5))
+    twice = domain.unanswered(once, NOW, DRIVE_PAUSES.pause(once.drive_attempts, 0.5))
 
     assert once.status is before
     if before is IntentStatus.CREATING:
