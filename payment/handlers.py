@@ -28,9 +28,10 @@ from common.messaging.batch import Handler, Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, domain
 from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import DRIVE_FIRST, DRIVE_PAUSES, REFUSED_PAUSES
+from payment.domain import DRIVE_PAUSES, REFUSED_PAUSES
 from payment.lost import LostRows, lost_ones
 from payment.refund_commands import RefundCommands
+from payment.refunds import DRIVE_FIRST
 from payment.reports import report
 from payment.repository import Store
 from payment.state import CANCELED, CREATING, Payment, Picture
