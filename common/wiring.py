@@ -23,7 +23,7 @@ from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR, cancel
-from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.telemetry import METRICS
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 
@@ -57,7 +57,7 @@ def redis_context(process: str, settings: ActorSettings) -> Context:
             except RedisAway as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 
-        app[SAMPLERS].append(sample_lengths)
+        app[METRICS].samplers.append(sample_lengths)
         yield
         await app[PUBLISHER].close()
         await redis.aclose()
@@ -69,7 +69,7 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
     """DATABASE: the one database that the process `name` owns."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_database(name, dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
+        async with open_database(dsn, pool_size, handler_timeout_ms=settings.handler_timeout_ms) as database:
             app[DATABASE] = database
             app[HEALTH].check("database", database.ping)
             yield

@@ -30,8 +30,9 @@ from payment.lost import LostRows
 from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
+from payment.sdk import open_client
 from payment.settings import PaymentSettings
-from payment.stripe_api import StripeApi, StripeMetrics, open_client
+from payment.stripe_api import StripeApi, StripeMetrics
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
@@ -85,10 +86,9 @@ def stripe_context(settings: PaymentSettings) -> Context:
             base,
             # Both mailboxes' calls, and the look at the event list.
             concurrency=2 * settings.stripe_concurrency + 1,
-            timeout_s=timeout_s,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], accounts=app[STORE])
+            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], app[STORE].keep_account)
             yield
             await pacer.close()
 
@@ -137,15 +137,7 @@ def reconciler_context(settings: PaymentSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         reconciler = PaymentReconciler(app[STORE], app[PUBLISHER], app[CLOCK])
-        catch_up = CatchUp(
-            app[STORE],
-            app[STRIPE],
-            app[PUBLISHER],
-            app[REDIS],
-            app[CLOCK],
-            settings.event_catch_up_seconds,
-            settings.livemode,
-        )
+        catch_up = CatchUp(app[STORE], app[STRIPE], app[WEBHOOK].take, app[CLOCK], settings.event_catch_up_seconds)
         shutdown_s = settings.shutdown_seconds
         async with (
             background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),

@@ -17,7 +17,7 @@ from common.messaging.unknown import unknown_messages
 from common.runtime.health import HEALTH
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR
-from common.runtime.telemetry import METRICS, SAMPLERS
+from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
     PUBLISHER,
@@ -59,7 +59,7 @@ def length(app: web.Application) -> float | None:
 
 
 async def sample(app: web.Application) -> None:
-    for sampler in app[SAMPLERS]:
+    for sampler in app[METRICS].samplers:
         await sampler()
 
 
