@@ -16,9 +16,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from common.contracts.errors import Unavailable
 from common.messaging.registry import Registry
-from common.runtime.outages import Away
 from gateway.settings import GatewaySettings
 from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
 
@@ -65,8 +63,6 @@ class Hub:
         asked once there is a socket with a token."""
         self._clock = clock
         self._registry = registry
-        # Registrations that Redis has not acknowledged yet, by topic.
-        self._registering: dict[str, asyncio.Future[None]] = {}
         self._queue_max = settings.ws_queue_max_bytes
         self._message_max = settings.ws_message_max_bytes
         self._ping_s = settings.ws_ping_seconds
@@ -99,23 +95,10 @@ class Hub:
         socket.topics.add(topic)
         if topic not in self._topics:
             self._topics[topic] = set()
-            self._register(topic)
+            # It arrives before what is asked from now on. One that does not is noticed within a second, and then
+            # its sockets are closed.
+            self._registry.add(published_as(topic))
         self._topics[topic].add(socket)
-
-    def _register(self, topic: str) -> None:
-        added = self._registry.add(published_as(topic))
-        if added is not None:
-            self._registering[topic] = added
-            added.add_done_callback(lambda _: self._registering.pop(topic, None))
-
-    async def listening(self, *topics: str) -> None:
-        """Returns once this process hears of all news of these topics. Raises Unavailable."""
-        try:
-            for topic in topics:
-                if (added := self._registering.get(topic)) is not None:
-                    await asyncio.shield(added)
-        except Away as away:
-            raise Unavailable("The message bus cannot be reached") from away
 
     def unsubscribe(self, socket: Socket, topic: str) -> None:
         socket.topics.discard(topic)

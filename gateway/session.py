@@ -121,23 +121,21 @@ class Session:
                 return True
             about = message.model_dump(mode="json", exclude_none=True, exclude={"type"})
             if message.type == "unsubscribe":
-                self._unsubscribe(message)
+                self._unsubscribe(self._topic(message))
             else:
-                await self._subscribe(message)
+                await self._subscribe(self._topic(message), message)
         except HoldfastError as error:
             self._say({"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about})
             # Being told that there is no such thing, or to come back, is no abuse.
             return error.status in (404, 503)
         return True
 
-    def _unsubscribe(self, message: Subscription) -> None:
-        target = self._topic(message)
+    def _unsubscribe(self, target: str) -> None:
         self._subscriptions.discard(target)
         self._hub.unsubscribe(self._socket, target)
 
-    async def _subscribe(self, message: Subscription) -> None:
+    async def _subscribe(self, target: str, message: Subscription) -> None:
         """Listen first, then answer with the present state: nothing falls in between."""
-        target = self._topic(message)
         new = target not in self._subscriptions
         if new and len(self._subscriptions) >= self._app[SETTINGS].ws_subscriptions_max:
             raise InvalidRequest(f"A socket has at most {self._app[SETTINGS].ws_subscriptions_max} subscriptions")
@@ -146,13 +144,10 @@ class Session:
             self._hub.subscribe(self._socket, target)
         self._subscriptions.add(target)
         try:
-            # An owner's socket listens for all bookings of that owner.
-            await self._hub.listening(owner_topic(self._identity.subject), target)
             await self._snapshot(target, message)
         except HoldfastError:
             if new:
-                self._subscriptions.discard(target)
-                self._hub.unsubscribe(self._socket, target)
+                self._unsubscribe(target)
             raise
 
     async def _snapshot(self, key: str, message: Subscription) -> None:
