@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -63,20 +62,17 @@ class Hub:
         asked once there is a socket with a token."""
         self._clock = clock
         self._registry = registry
-        self._queue_max = settings.ws_queue_max_bytes
-        self._message_max = settings.ws_message_max_bytes
-        self._ping_s = settings.ws_ping_seconds
+        self._settings = settings
         self._sockets: set[Socket] = set()
         self._topics: dict[str, set[Socket]] = {}
         self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=metrics)
         self._closed = Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=metrics
         )
-        self._empty = asyncio.Event()
         self.stopped = False
 
     def add(self, transport: asyncio.Transport) -> Socket:
-        socket = Socket(transport, self._queue_max, self._message_max)
+        socket = Socket(transport, self._settings)
         self._sockets.add(socket)
         self._open.set(len(self._sockets))
         return socket
@@ -86,8 +82,6 @@ class Hub:
         self._open.set(len(self._sockets))
         self._silence(socket)
         socket.leave()
-        if self.stopped and not self._sockets:
-            self._empty.set()
 
     def subscribe(self, socket: Socket, topic: str) -> None:
         if socket.closing:
@@ -138,13 +132,14 @@ class Hub:
 
     async def watch(self) -> None:
         """Ping those who are silent, and close those whose time is over, until cancelled."""
+        ping_s = self._settings.ws_ping_seconds
         while True:
-            await asyncio.sleep(min(LOOK_SECONDS, self._ping_s / 2))
+            await asyncio.sleep(min(LOOK_SECONDS, ping_s / 2))
             for socket in tuple(self._sockets):
                 if socket.expires_at is not None and socket.expires_at <= self._clock():
                     self.close(socket, Close.UNAUTHORIZED, "The token has expired")
                 else:
-                    socket.look(self._ping_s)
+                    socket.look(ping_s)
 
     def renew(self, missed: Collection[str] | None = None) -> None:
         """Have clients connect again, as changes may have been missed that no socket was sent: of the topics that
@@ -164,11 +159,9 @@ class Hub:
         self.stopped = True
         for socket in tuple(self._sockets):
             self.close(socket, Close.GOING_AWAY)
-        if self._sockets:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._empty.wait()
-        if left := [reading for socket in tuple(self._sockets) if (reading := socket.drop()) is not None]:
+        if reading := [socket.reading for socket in self._sockets]:
+            await asyncio.wait(reading, timeout=CLOSE_SECONDS)
+        if left := [socket.drop() for socket in self._sockets]:
             await asyncio.wait(left)
 
 

@@ -21,6 +21,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WS_KEY, WebSocketReader
 
 from common.contracts.errors import MalformedRequest
+from gateway.settings import GatewaySettings
 
 # What the kernel may hold for one socket beyond our own queue: without a bound Linux lets it grow to megabytes.
 KERNEL_BUFFER_BYTES = 65_536
@@ -119,21 +120,24 @@ class Socket(BaseProtocol):
         "closing", "expires_at", "reading", "topics",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, queue_max_bytes: int, message_max_bytes: int) -> None:
+    reading: asyncio.Task[None]
+
+    def __init__(self, transport: asyncio.Transport, settings: GatewaySettings) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(loop)
         self.transport = self._transport = transport
         self._upgraded = True
-        self._queue_max = queue_max_bytes
+        self._queue_max = settings.ws_queue_max_bytes
         self._received = WebSocketDataQueue(self, RECEIVED_MAX_BYTES, loop=loop)
-        self._reader = WebSocketReader(self._received, message_max_bytes, compress=False, decode_text=True)
+        self._reader = WebSocketReader(
+            self._received, settings.ws_message_max_bytes, compress=False, decode_text=True
+        )
         self._heard_at = loop.time()
         self._pinged_at: float | None = None
         self._seen: OrderedDict[str, int] | None = None
         self.topics: set[str] = set()
         self.closing = False
         self.expires_at: float | None = None
-        self.reading: asyncio.Task[None] | None = None
         kernel = transport.get_extra_info("socket")
         if kernel is not None:
             kernel.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER_BYTES)
@@ -234,9 +238,8 @@ class Socket(BaseProtocol):
         if self._transport.get_write_buffer_size():
             self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
-    def drop(self) -> asyncio.Task[None] | None:
+    def drop(self) -> asyncio.Task[None]:
         """End the connection at once, and what is done for its client."""
         self._transport.abort()
-        if self.reading is not None:
-            self.reading.cancel()
+        self.reading.cancel()
         return self.reading
