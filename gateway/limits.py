@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_address
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -114,21 +115,15 @@ class SubjectSlots:
         self._all = RequestSlots(most, patience_seconds)
         self._each = each
         self._patience_seconds = patience_seconds
-        # Of each subject that asks or waits: its own slots, and how many of its sockets use them.
-        self._subjects: dict[str, tuple[RequestSlots, int]] = {}
+        # Of each subject that asks or waits.
+        self._subjects: WeakValueDictionary[str, RequestSlots] = WeakValueDictionary()
 
     @asynccontextmanager
     async def slot(self, subject: str) -> AsyncIterator[None]:
         """Raises Unavailable, with when to come back, when no slot is free in time."""
-        own, users = self._subjects.get(subject) or (RequestSlots(self._each, self._patience_seconds), 0)
-        self._subjects[subject] = (own, users + 1)
-        try:
-            async with own, self._all:
-                yield
-        finally:
-            own, users = self._subjects.pop(subject)
-            if users > 1:
-                self._subjects[subject] = (own, users - 1)
+        own = self._subjects.setdefault(subject, RequestSlots(self._each, self._patience_seconds))
+        async with own, self._all:
+            yield
 
 
 class RateLimiter:
