@@ -13,7 +13,7 @@ from tests.simulation.regressions import REGRESSIONS
 from tests.simulation.run import Result, Results, Runner, make_databases
 
 # The last ones reach what those before do not.
-SEEDS = sorted({1, 3, 5, 7, 8, 9, 11, 22, 38, 75, *REGRESSIONS})
+SEEDS = sorted({1, 5, 7, 22, 26, *REGRESSIONS})
 # Of these, whichever comes first shows the mistake.
 PLANTED_SEEDS_MAX = 150
 # In the last one a database is lost.
