@@ -38,9 +38,7 @@ class Connection:
         self._answers_left = 0
         # With what the last one was lost.
         self._lost: Exception = RedisAway("there was none yet")
-        # When Redis must have answered, in the event loop's time. One timer looks whether it has: a timer for each
-        # answer would cost more than the answer.
-        self._due = 0.0
+        # Gives up on answers that do not come: one timer for all that was sent together.
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
 
@@ -53,7 +51,7 @@ class Connection:
                 self._connection = self._redis.connection_pool.make_connection()
                 await self._connection.connect()
             self._answers_left = len(commands)
-            self._watch(ANSWER_TIMEOUT_S + block_s)
+            self._timer = asyncio.get_running_loop().call_later(ANSWER_TIMEOUT_S + block_s, self._give_up)
             await self._connection.write(commands)
         except BaseException as error:
             await self._lose(error)
@@ -68,6 +66,8 @@ class Connection:
         except BaseException as error:
             await self._lose(error)
         self._answers_left -= number
+        if not self._answers_left:
+            self._stop_timer()
         for answer in answers:
             if isinstance(answer, RedisAway) and answer.elsewhere:  # another server may be the primary now
                 self._lost = answer
@@ -78,9 +78,7 @@ class Connection:
         """What is still to be answered is given up."""
         connection, self._connection = self._connection, None
         self._answers_left = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if connection is not None:
             await connection.disconnect(nowait=True)
 
@@ -92,19 +90,11 @@ class Connection:
             self._lost = away or error
         raise error if away is None else away from error
 
-    def _watch(self, within_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + within_s
-        if self._timer is None:
-            self._timer = loop.call_at(self._due, self._look)
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _look(self) -> None:
-        self._timer = None
-        if not self._answers_left:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._due:
-            self._timer = loop.call_at(self._due, self._look)
-        elif self._connection is not None:
-            self._late = True
-            self._connection.abort()
+    def _give_up(self) -> None:
+        self._late = True
+        self._connection.abort()
