@@ -168,5 +168,5 @@ async def placed(store: Store, bookings: Sequence[resources.Booking]) -> dict[UU
     if waiting:
         async with store.reading() as rows:
             places = await rows.connection.fetch(PLACES, [id for _, id in waiting], *max(waiting))
-        found |= {row["id"]: found[row["id"]].at_place(row["place"]) for row in places}
+        found |= {row["id"]: found[row["id"]].with_payment(queue_position=row["place"]) for row in places}
     return found

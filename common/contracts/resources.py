@@ -122,20 +122,9 @@ class Booking(Resource):
     updated_at: datetime
 
     @property
-    def payable(self) -> bool:
-        """The owner can pay, and here is what to pay by."""
-        payment = self.payment
-        shown = payment.intent_id is not None and payment.client_secret is not None
-        return shown and is_payable(self.status, payment.status, self.closing)
-
-    @property
     def queued(self) -> bool:
         """Undecided, and still wanted: it has a place in the queue in front of Stripe."""
         return is_undecided(self.status, self.payment.status) and self.closing is None
-
-    def at_place(self, place: int) -> Booking:
-        """The same, with its place in that queue."""
-        return self.with_payment(queue_position=place)
 
     def redacted(self) -> Booking:
         """The same for others than its owner: without what it is paid with."""

@@ -86,7 +86,7 @@ async def test_decline_is_shown_and_leaves_time_to_try_again(stage: Stage) -> No
     await stage.rows("UPDATE bookings SET expires_at = now() + interval '1 minute'")
     (changed,) = await stage.tell(report(booking, PAYABLE, 2, last_error=DECLINE))
     assert changed.payment.last_error == DECLINE
-    assert changed.payable
+    assert changed.payment.client_secret
     assert changed.expires_at is not None
     assert (changed.expires_at - changed.updated_at).total_seconds() == 600
 
