@@ -36,15 +36,14 @@ class Fault(NamedTuple):
     limit: int | datetime | None = None
 
 
-def refuse(faults: Sequence[Fault]) -> errors.HoldfastError | None:
-    """The refusal that names every fault; None when there is none."""
-    if not faults:
-        return None
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raises InvalidRequest, which names every fault, where there are any."""
     found = [
         {"loc": ["body", *fault.field], "msg": fault.text, "type": fault.rule, "limit": fault.limit}
         for fault in faults
     ]
-    return errors.InvalidRequest("; ".join(fault.text for fault in faults), errors=found)
+    if found:
+        raise errors.InvalidRequest("; ".join(fault.text for fault in faults), errors=found)
 
 
 def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
@@ -103,8 +102,8 @@ def _of_ticket_types(ticket_types: Iterable[Mapping[str, Any]]) -> list[Fault]:
     ]
 
 
-def refusal_of_new(event: Event, now: datetime) -> errors.HoldfastError | None:
-    """Why `event` cannot be made; None when it can."""
+def check_new(event: Event, now: datetime) -> None:
+    """Raises the error that says why `event` cannot be made."""
     found = value_faults(event._asdict()) + _of_ticket_types(each._asdict() for each in event.ticket_types.values())
     found += date_faults(event, now, begins_anew=True)
     if event.sales_end is not None and event.sales_end <= now:
@@ -112,58 +111,51 @@ def refusal_of_new(event: Event, now: datetime) -> errors.HoldfastError | None:
     if event.currency not in CURRENCIES:
         found.append(Fault(("currency",), "currency_unknown", f"not a currency that Stripe takes: {SOURCE}"))
     prices = {place: each.unit_amount for place, each in enumerate(event.ticket_types.values())}
-    return refuse([*found, *price_faults(prices, event.currency)])
+    refuse([*found, *price_faults(prices, event.currency)])
 
 
 def change(
     event: Event, values: Mapping[str, Any], ticket_types: Sequence[TicketTypeChange], now: datetime
-) -> Event | errors.HoldfastError:
+) -> Event:
     """`event` with what is in `values` and `ticket_types`; prices are those of later bookings only. Dates that were
-    not set follow the start, the others must fit the new one."""
+    not set follow the start, the others must fit the new one. Raises the error that refuses it."""
     if event.called_off_at is not None:
-        return errors.Conflict()
-    refused = refuse(value_faults(values) + _of_ticket_types(each.values for each in ticket_types))
-    if refused is not None:
-        return refused
+        raise errors.Conflict
+    refuse(value_faults(values) + _of_ticket_types(each.values for each in ticket_types))
     prices = {
         place: each.values["unit_amount"] for place, each in enumerate(ticket_types) if "unit_amount" in each.values
     }
     after = event._replace(**values)
     moved = after.starts_at != event.starts_at
-    refused = refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
-    if refused is not None:
-        return refused
-    changed = _changed_types(event.ticket_types, ticket_types)
-    if isinstance(changed, errors.HoldfastError):
-        return changed
-    after = after._replace(ticket_types=changed)
+    refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
+    after = after._replace(ticket_types=_changed_types(event.ticket_types, ticket_types))
     return event if after == event else after._replace(version=event.version + 1)
 
 
 def _changed_types(
     ticket_types: Mapping[UUID, TicketType], changes: Sequence[TicketTypeChange]
-) -> Mapping[UUID, TicketType] | errors.HoldfastError:
+) -> Mapping[UUID, TicketType]:
     changed = dict(ticket_types)
     for each in changes:
         old = changed.get(each.id)
         if old is None:
             if each.new is False or not all(name in each.values for name in NEW_NEEDS):
-                return no_such_ticket_type(each.id)
+                raise no_such_ticket_type(each.id)
             changed[each.id] = TicketType(id=each.id, **each.values)
             continue
         if each.new:
             # Added before. What is changed is named: nothing is written over by what was to be added.
             if old != old._replace(**each.values):
-                return errors.IdempotencyKeyReused()
+                raise errors.IdempotencyKeyReused
             continue
         new = old._replace(**each.values)
         if new.free < 0:
-            return errors.CapacityBelowSold()
+            raise errors.CapacityBelowSold
         if new != old:
             changed[each.id] = new._replace(version=old.version + 1)
     # An event that has more, from before there was a limit, can be changed all the same.
     if len(changed) > max(TICKET_TYPES_MAX, len(ticket_types)):
-        return errors.TicketTypesOverLimit(f"An event has at most {TICKET_TYPES_MAX} ticket types")
+        raise errors.TicketTypesOverLimit(f"An event has at most {TICKET_TYPES_MAX} ticket types")
     return changed
 
 

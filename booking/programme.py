@@ -86,8 +86,8 @@ class ProgrammeHandlers:
         if len(event.ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
         # What was made once is answered as it was then, also when its start has come since.
-        if not await rows.events.find([event.id]) and (refused := events.refusal_of_new(event, now)):
-            raise refused
+        if not await rows.events.find([event.id]):
+            events.check_new(event, now)
         try:
             created = await rows.events.create(event, content_hash, now)
         except TicketTypeIdTaken as taken:
@@ -110,8 +110,6 @@ class ProgrammeHandlers:
             for each in message.ticket_types
         ]
         changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
-        if isinstance(changed, HoldfastError):
-            raise changed
         if changed is not event:
             try:
                 await rows.events.save(event, changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from booking.rules import Decision
 from booking.schedule import retry_time
 from booking.state import Booking, HoldPolicy, Item
 from booking.triggers import Happening, Report
+from common.contracts.errors import HoldfastError
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentError, PaymentState
 
@@ -21,6 +23,14 @@ AMOUNT, PART = 5000, 1000
 SEATS = UUID(int=3)
 FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
 DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
+
+
+def outcome(rule: Callable[..., Any], *given: Any) -> Any:
+    """What a rule makes of what is given, or the error with which it refuses it."""
+    try:
+        return rule(*given)
+    except HoldfastError as refused:
+        return refused
 
 
 def taken(

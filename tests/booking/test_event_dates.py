@@ -10,11 +10,11 @@ import pytest
 
 from booking.admission import sale_closed
 from booking.domain import may_cancel
-from booking.events import TicketTypeChange, change, refusal_of_new
+from booking.events import TicketTypeChange, change, check_new
 from booking.state import Event, TicketType
 from common.contracts.errors import HoldfastError, SalesEnded, SalesNotStarted
 from common.contracts.statuses import CancelReason
-from tests.booking.samples import NOW, STATES
+from tests.booking.samples import NOW, STATES, outcome
 
 A, B = UUID(int=21), UUID(int=22)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -145,12 +145,12 @@ NEW_ONLY = [
 @pytest.mark.parametrize(("dates", "wrong"), [*DATES, *NEW_ONLY])
 def test_a_new_events_dates_fit_one_another(dates: dict[str, Any], wrong: list[tuple[str, str, Any]]) -> None:
     expected = [((field,), rule, limit) for field, rule, limit in wrong]
-    assert told(refusal_of_new(EVENT._replace(**dates), NOW)) == expected
+    assert told(outcome(check_new, EVENT._replace(**dates), NOW)) == expected
 
 
 @pytest.mark.parametrize(("dates", "wrong"), DATES)
 def test_changed_dates_fit_those_that_stay(dates: dict[str, Any], wrong: list[tuple[str, str, Any]]) -> None:
-    after = change(EVENT, dates, (), NOW)
+    after = outcome(change, EVENT, dates, (), NOW)
 
     assert told(after) == [((field,), rule, limit) for field, rule, limit in wrong]
     if not wrong and dates:
@@ -192,7 +192,7 @@ def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
     before: dict[str, Any], sent: dict[str, Any], wrong: list[str], sales_end: datetime | None
 ) -> None:
     """The end of a sale can be set to now or before: then it is over."""
-    after = change(EVENT._replace(**before), sent, (), NOW)
+    after = outcome(change, EVENT._replace(**before), sent, (), NOW)
 
     assert [field for (field,), _, _ in told(after)] == wrong
     if not wrong:
@@ -202,7 +202,7 @@ def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
 
 def test_an_event_that_has_begun_is_changed_like_any_other() -> None:
     """Its start is not refused for being past where it stays as it was."""
-    after = change(EVENT, {"name": "Opera", "starts_at": START}, (), START + DAY)
+    after = outcome(change, EVENT, {"name": "Opera", "starts_at": START}, (), START + DAY)
     assert after == EVENT._replace(name="Opera", version=2)
 
 
@@ -236,9 +236,9 @@ def test_a_price_that_stripe_would_refuse_is_refused(
     other = TicketTypeChange(A, {"name": "Stalls"})
     added = TicketTypeChange(UUID(int=9), {"name": "Box", "unit_amount": price, "capacity": 1})
 
-    assert told(refusal_of_new(new, NOW)) == expected
-    assert told(change(event, {}, (other, TicketTypeChange(B, {"unit_amount": price})), NOW)) == expected
-    assert told(change(event, {}, (other, added), NOW)) == expected
+    assert told(outcome(check_new, new, NOW)) == expected
+    assert told(outcome(change, event, {}, (other, TicketTypeChange(B, {"unit_amount": price})), NOW)) == expected
+    assert told(outcome(change, event, {}, (other, added), NOW)) == expected
 
 
 def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_changed() -> None:
@@ -247,6 +247,6 @@ def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_change
     cheap = old._replace(currency="eur")
 
     for event, changes in ((old, ()), (cheap, ()), (old, (TicketTypeChange(A, {"unit_amount": 20}),))):
-        after = change(event, {"name": "Opera"}, changes, NOW)
+        after = outcome(change, event, {"name": "Opera"}, changes, NOW)
         assert isinstance(after, Event)
         assert (after.name, after.version) == ("Opera", 2)

@@ -13,7 +13,7 @@ from booking.events import NEW_NEEDS, TicketTypeChange, call_off
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, TicketTypeNotFound
 from common.contracts.limits import TICKET_TYPES_MAX
-from tests.booking.samples import NOW
+from tests.booking.samples import NOW, outcome
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
 START = NOW + timedelta(days=30)
@@ -34,10 +34,8 @@ OFF = call_off(EVENT, NOW)
 WHOLE = {"name": "Box", "unit_amount": 9000, "capacity": 4}
 
 
-def change(
-    event: Event, values: dict[str, Any], ticket_types: tuple[TicketTypeChange, ...]
-) -> Event | HoldfastError:
-    return events.change(event, values, ticket_types, NOW)
+def change(event: Event, values: dict[str, Any], ticket_types: tuple[TicketTypeChange, ...]) -> Any:
+    return outcome(events.change, event, values, ticket_types, NOW)
 
 
 def changed(id: UUID, **values: Any) -> TicketTypeChange:
