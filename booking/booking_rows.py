@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+from pydantic import TypeAdapter
 
 from booking.state import Booking, Bound, Item, SeatMove, Transition
 from common.contracts import resources
@@ -143,6 +144,7 @@ TAKE_DUE = f"""
 SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
 FOR NO KEY UPDATE SKIP LOCKED
 """
+DISPUTES = TypeAdapter(tuple[Dispute, ...])
 # Where a booking stands among all: created_at and id; an event: starts_at and id.
 Place = tuple[datetime, UUID]
 
@@ -159,15 +161,8 @@ def booking_of(row: Any) -> Booking:
     if (error := values["last_error"]) is not None:
         values["last_error"] = PaymentError(**orjson.loads(error))
     disputes = values["disputes"]
-    values["disputes"] = () if disputes is None else tuple(_dispute(each) for each in orjson.loads(disputes))
+    values["disputes"] = () if disputes is None else DISPUTES.validate_json(disputes)
     return Booking(**values)
-
-
-def _dispute(fields: dict[str, Any]) -> Dispute:
-    for time in ("opened_at", "respond_by"):
-        if fields[time] is not None:
-            fields[time] = datetime.fromisoformat(fields[time])
-    return Dispute(**fields)
 
 
 def _values(booking: Booking, columns: Iterable[str]) -> tuple[Any, ...]:

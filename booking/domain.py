@@ -239,12 +239,7 @@ def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
 
 def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int, int]:
     """For each seat of a booking: what is added to (held, sold) when its status changes."""
-
-    def counts(status: BookingStatus | None) -> tuple[int, int]:
-        return int(status is PENDING), int(status is CONFIRMED)
-
-    (held_before, sold_before), (held, sold) = counts(before), counts(after)
-    return held - held_before, sold - sold_before
+    return (after is PENDING) - (before is PENDING), (after is CONFIRMED) - (before is CONFIRMED)
 
 
 def may_cancel(booking: Booking, reason: CancelReason, event: Event | None, now: datetime) -> bool:

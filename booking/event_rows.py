@@ -35,8 +35,8 @@ EVENT_COLUMNS = (
     "slow_payments_until",
 )  # fmt: skip
 EVENTS = f"""
-SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)}, t.id AS ticket_type_id, t.name AS ticket_type,
-    t.unit_amount, t.capacity, t.held, t.sold, t.version AS ticket_type_version, t.terms_token
+SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)},
+    {", ".join(f"t.{name}" for name in TicketType._fields)}
 FROM events e LEFT JOIN ticket_types t ON t.event_id = e.id
 """
 EVENTS_BY_ID = f"{EVENTS} WHERE e.id = ANY($1::uuid[]) ORDER BY e.id, t.position"
@@ -70,25 +70,19 @@ WHERE t.id = new.id AND t.event_id = new.event_id
 
 
 def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
+    """By what EVENTS reads of each ticket type, or of an event without any."""
     found: dict[UUID, tuple[Any, dict[UUID, TicketType]]] = {}
     for row in rows:
-        _, ticket_types = found.setdefault(row["id"], (row, {}))
-        if row["ticket_type_id"] is not None:
-            ticket_types[row["ticket_type_id"]] = TicketType(
-                id=row["ticket_type_id"],
-                name=row["ticket_type"],
-                unit_amount=row["unit_amount"],
-                capacity=row["capacity"],
-                held=row["held"],
-                sold=row["sold"],
-                version=row["ticket_type_version"],
-                terms_token=row["terms_token"],
-            )
-    return {id: _event(row, ticket_types) for id, (row, ticket_types) in found.items()}
+        values = tuple(row)
+        _, ticket_types = found.setdefault(values[0], (values, {}))
+        ticket_type = TicketType(*values[len(EVENT_COLUMNS) :])
+        if ticket_type.id is not None:
+            ticket_types[ticket_type.id] = ticket_type
+    return {id: _event(values, ticket_types) for id, (values, ticket_types) in found.items()}
 
 
-def _event(row: Any, ticket_types: dict[UUID, TicketType]) -> Event:
-    values = {column: row[column] for column in EVENT_COLUMNS}
+def _event(row: Sequence[Any], ticket_types: dict[UUID, TicketType]) -> Event:
+    values = dict(zip(EVENT_COLUMNS, row, strict=False))
     values["payment_methods"] = PaymentMethods(values["payment_methods"])
     return Event(ticket_types=ticket_types, **values)
 
