@@ -36,22 +36,7 @@ def _parse_error(text: str) -> Exception:
     return redis_answer(text) or cast(Any, DefaultParser).parse_error(text)
 
 
-async def _read_answers(parser: Any, number: int) -> list[Any]:
-    """The next answers as they came, errors among them."""
-    answers: list[Any] = []
-    next_answer = parser._reader.gets
-    while len(answers) < number:
-        answer = next_answer()
-        if answer is NOT_ENOUGH_DATA:
-            await parser.read_from_socket()
-        else:
-            answers.append(answer)
-    return answers
-
-
-_Parser = type(
-    "_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error), "read_answers": _read_answers}
-)
+_Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
 
 
 class _Sending(AbstractConnection):
@@ -78,8 +63,17 @@ class _Sending(AbstractConnection):
             raise RedisConnectionError(str(closed)) from closed
 
     async def read_answers(self, number: int) -> list[Any]:
-        """As `read_response`, many at once and without a timer."""
-        return cast(list[Any], await cast(Any, self._parser).read_answers(number))
+        """The next answers as they came, errors among them: as `read_response`, many at once and without a timer."""
+        answers: list[Any] = []
+        parser: Any = self._parser
+        next_answer = parser._reader.gets
+        while len(answers) < number:
+            answer = next_answer()
+            if answer is NOT_ENOUGH_DATA:
+                await parser.read_from_socket()
+            else:
+                answers.append(answer)
+        return answers
 
     @property
     def ended(self) -> bool:
