@@ -63,7 +63,7 @@ class _Sending(AbstractConnection):
             raise RedisConnectionError(str(closed)) from closed
 
     async def read_answers(self, number: int) -> list[Any]:
-        """The next answers as they came, errors among them: as `read_response`, many at once and without a timer."""
+        """The next answers as they came, errors among them: as `read_response`, many at once, without a timer."""
         answers: list[Any] = []
         parser: Any = self._parser
         next_answer = parser._reader.gets
