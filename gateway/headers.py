@@ -14,10 +14,8 @@ EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
 # Browsers ask again after this: https://fetch.spec.whatwg.org/#http-access-control-max-age caps it anyway.
 PREFLIGHT_SECONDS = "600"
 
-Prepared = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
-
-def finishing(origins: tuple[str, ...]) -> Prepared:
+def finishing(origins: tuple[str, ...]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     """Adds the headers to every answer, before it leaves."""
 
     async def finish(request: web.Request, response: web.StreamResponse) -> None:

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
-from gateway.routes import Answer, Route, Who
+from gateway.routes import Route, Who
 from gateway.schemas import Auth, Problem, Subscription
 from gateway.websocket import Close
 
@@ -85,7 +85,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     kinds.append((Problem, "serialization"))
     for route in routes:
         kinds += [(kind, "validation") for kind in (route.body, route.query) if kind is not None]
-        kinds += [(kind, "serialization") for kind in route.answers.values() if _is_model(kind)]
+        kinds += [(kind, "serialization") for kind in route.answers.values() if not isinstance(kind, str | None)]
     refs, definitions = TypeAdapter.json_schemas(
         [(kind, mode, TypeAdapter(kind)) for kind, mode in dict.fromkeys(kinds)], ref_template=REF
     )
@@ -106,10 +106,6 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
-
-
-def _is_model(answer: Answer) -> bool:
-    return answer is not None and not isinstance(answer, str)
 
 
 def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str, Any]) -> dict[str, Any]:

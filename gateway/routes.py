@@ -223,8 +223,7 @@ def guarded(route: Route) -> Handler:
 
 def register(app: web.Application, routes: tuple[Route, ...]) -> None:
     for route in routes:
-        handler = guarded(route)
         if route.method == "GET":
-            app.router.add_get(route.path, handler, allow_head=route is not WEBSOCKET)
+            app.router.add_get(route.path, guarded(route), allow_head=route is not WEBSOCKET)
         else:
-            app.router.add_route(route.method, route.path, handler)
+            app.router.add_route(route.method, route.path, guarded(route))
