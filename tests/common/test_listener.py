@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from common.contracts.messages import BOOKING_QUERIES, NOTIFICATIONS, BookingChanged, GetEvent, Message, SyncPayment
@@ -214,6 +215,23 @@ async def test_a_gateway_knows_when_the_registry_was_lost(stage: Stage) -> None:
         await stage.bus.publish([late := changed(2)])
         await until(lambda: heard.heard[-1] == late.message)
     assert len(heard.missed) == 1, "once is enough"
+
+
+async def test_a_registration_that_was_refused_is_made_again_and_its_news_may_have_been_missed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Listener(stage).listening() as heard:
+        await stage.redis.set(f"{LISTENERS}event:new", "this is no set")
+        added = heard.registry.add("event:new")
+        assert added is not None
+        with pytest.raises(ResponseError):
+            await added
+        await stage.redis.delete(f"{LISTENERS}event:new")
+        assert heard.missed == []
+        monkeypatch.setattr(listener, "LOOK_S", 0)
+        await until(lambda: heard.missed)
+        assert await stage.redis.sismember(f"{LISTENERS}event:new", "one")
+    assert heard.missed == [{"event:new"}]
 
 
 @pytest.mark.usefixtures("looking")

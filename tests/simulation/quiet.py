@@ -17,8 +17,9 @@ QUIET_MAX_S = 4 * 3600.0
 # Between two looks at the event list, by the whole fleet, 30 s: also where the time of who looks next is behind.
 LOOK_S = 31.0
 
-# Whoever can pay is declined so often: before a decline's time is over, so that only the last moment ends the hold.
-INSIST_EVERY_S = 240.0
+# Who can pay is declined once in this time: before a decline's time is over, so that only the last moment ends the
+# hold; and before a booking is compared with Stripe again, less two looks at the event list.
+INSIST_EVERY_S = 180.0
 
 
 class Quiet:
