@@ -354,7 +354,7 @@ SHOWN_BY = {
     "unknown_types_are_buried": 11,
     "begun_events_are_sold": 6,
     "an_equal_decline_gives_nothing": 5,
-    "a_decline_moves_the_last_moment": 17,
+    "a_decline_moves_the_last_moment": 1,
     "acts_by_its_own_clock": 5,
     "a_refusal_is_final": 78,
     "all_that_is_left_is_an_amount": 14,
