@@ -89,7 +89,12 @@ async def customer(holdfast: Holdfast, event: Json, prefer: str = "wait=30") -> 
 
 
 async def customers(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
-    return await asyncio.gather(*(customer(holdfast, event) for _ in range(count)))
+    """Each can pay."""
+    found = await asyncio.gather(*(customer(holdfast, event) for _ in range(count)))
+    for each in found:
+        was = each.booking["payment"]
+        assert was["client_secret"] is not None, f"{each.id} was {was}, and is {await each.client.booking(each.id)}"
+    return found
 
 
 async def operator_refunds(holdfast: Holdfast, who: Customer, key: str, amount: int | None = None) -> Answer:
