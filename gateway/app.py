@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 
 import aiohttp
@@ -63,12 +63,17 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     requests = app[REQUESTS] = Requests(app[PUBLISHER], settings.instance)
     registry = Registry(redis, app[PUBLISHER], settings.instance)
     registry.add("queue")
-    waiters = app[WAITERS] = Waiters(registry)
+    waiters = app[WAITERS] = Waiters(registry, requests)
     shedder = app[LOAD_SHEDDER] = LoadShedder(redis, gate, health.gate("mailboxes"), requests.awaited, settings)
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     dispatcher = Dispatcher(hub, waiters, queue)
-    listener = Listener(redis, settings.instance, registry, requests, dispatcher, hub.renew)
+
+    def on_missed(topics: Collection[str] | None) -> None:
+        hub.renew(topics)
+        waiters.ask_again(topics)
+
+    listener = Listener(redis, settings.instance, registry, requests, dispatcher, on_missed)
     tasks = [
         app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
         app[SUPERVISOR].spawn("mailbox lengths", shedder.run()),

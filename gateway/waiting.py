@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 
 from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking, ItemRequest, Message, RequestPayment
+from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Message, RequestPayment
 from common.messaging.registry import Registry
 from common.messaging.requests import Requests
 from common.runtime.web import TRACEPARENT, json_response
@@ -35,8 +36,10 @@ REPLY_SECONDS = 1.0
 class Waiter:
     """What one request has heard of the booking that it waits for."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, topic: str) -> None:
+        """`topic`: under which it hears of the booking."""
         self.owner = owner
+        self.topic = topic
         # The newest version.
         self.booking: BookingView | None = None
         # Whether the booking actor has replied, and whether by this request there is a booking that was not before.
@@ -100,6 +103,17 @@ class Waiter:
         self.replied = True
         self._look()
 
+    def ask_for(self, requests: Requests, booking_id: UUID) -> None:
+        """Ask how the booking stands, and go on: the answer is heard like news."""
+        state = requests.ask(GetBooking(booking_id=booking_id, owner=self.owner), booking_id)
+        state.add_done_callback(self._hear_state)
+        self._asked.append(state)
+
+    def _hear_state(self, state: asyncio.Future[Any]) -> None:
+        # One that is not there yet is heard of by the reply to the request that makes it.
+        if not state.cancelled() and state.exception() is None:
+            self.hear(BookingView(state.result()))
+
     def close(self) -> None:
         for reply in self._asked:
             reply.cancel()
@@ -121,18 +135,19 @@ def replied(waiter: Waiter) -> bool:
 class Waiters:
     """The requests of this process that wait, by booking."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, requests: Requests) -> None:
         self._registry = registry
+        self._requests = requests
         self._waiters: dict[str, set[Waiter]] = {}
 
     @contextmanager
     def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
         """One that hears of every change of the booking by what is asked from now on, if it is `owner`'s."""
-        waiter = Waiter(owner)
         # Where the owner has a socket, this process hears of all the owner's bookings anyway.
         topic = owner_topic(owner)
         if not self._registry.has(topic):
             topic = booking_topic(booking_id)
+        waiter = Waiter(owner, topic)
         self._registry.add(topic)
         self._waiters.setdefault(booking_id, set()).add(waiter)
         try:
@@ -148,6 +163,13 @@ class Waiters:
         for waiter in self._waiters.get(booking.id, ()):
             if waiter.owner == owner:
                 waiter.hear(booking)
+
+    def ask_again(self, missed: Collection[str] | None) -> None:
+        """News may have been missed, of these topics or of any: no other will come of what has been decided."""
+        for id, waiters in self._waiters.items():
+            for waiter in waiters:
+                if missed is None or waiter.topic in missed:
+                    waiter.ask_for(self._requests, UUID(id))
 
 
 REQUESTS = web.AppKey("requests", Requests)

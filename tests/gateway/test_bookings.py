@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from redis.asyncio import Redis
 
 from common.contracts.errors import EventNotFound, IdempotencyKeyReused, SoldOut
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking
+from common.contracts.messages import CreateBooking, GetBooking
 from common.messaging.envelope import answer
+from common.messaging.redis import connect
+from common.messaging.streams import LISTENING
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -209,6 +212,24 @@ async def test_a_lost_reply_is_made_good_by_the_notification(gateway: Client, ac
     await actor.wait_for(CreateBooking)
     await actor.change("alice", booking(ID))
     assert (await request).status == 201
+
+
+@pytest.mark.parametrize("lost", [b"*", LISTENING.encode() + b"*"], ids=["everything", "the registration"])
+async def test_a_request_asks_for_the_news_that_was_missed_while_it_waited(
+    gateway: Client, actor: ScriptedBooking, redis_url: str, lost: bytes
+) -> None:
+    """Its booking is payable, and the news of that went to no gateway."""
+    actor.on(CreateBooking, creating)
+    actor.on(GetBooking, as_json(booking(ID, version=3)))
+    request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer="wait=30")))
+    await actor.wait_for(CreateBooking)
+    redis: Redis = connect(redis_url)
+    await redis.delete(*await redis.keys(lost))
+    await actor.change("alice", booking(ID, version=3))
+    await redis.aclose()
+    response = await request
+    assert (response.status, (await response.json())["version"]) == (201, 3)
+    assert actor.messages(GetBooking)[0] == GetBooking(booking_id=ID, owner="alice")
 
 
 async def test_what_is_heard_late_does_not_go_backwards(gateway: Client, actor: ScriptedBooking) -> None:
