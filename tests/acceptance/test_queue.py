@@ -27,8 +27,12 @@ async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hol
 
 async def test_a_place_in_the_queue_falls_until_the_intent_is_there(limited: Holdfast) -> None:
     event = await limited.event((1500, RUSH + 1))
-    await asyncio.gather(*(customer(limited, event, prefer="respond-async") for _ in range(RUSH)))
+    before = await asyncio.gather(*(customer(limited, event, prefer="respond-async") for _ in range(RUSH)))
     await until_waiting(limited, {PAYMENT_INTENTS: RUSH // 2})
+    async with before[-1].client.live() as live:  # places are told once somebody has waited for a second
+        await live.snapshot(booking_id=before[-1].id)
+        while (await live.next())["type"] != "queue":
+            pass
     client = limited.client()
     async with client.live() as live:
         await live.snapshot(event_id=event["id"])
