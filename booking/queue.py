@@ -38,8 +38,8 @@ EXACT = 32
 GROWTH = 1.1
 # More than can ever wait: gateways turn bookings away long before.
 PLACE_MAX = 10_000_000
-# The news of a new booking is held back for so long, in seconds, while its intent is on its way: longer than Stripe
-# mostly takes, short enough for whoever watches from elsewhere. The client that made it has its reply at once.
+# How many seconds the news of a new booking is held back while its intent is on its way: longer than Stripe mostly
+# takes, short enough for another socket of its owner. The client that made the booking has its reply at once.
 HELD_S = 1.0
 
 # The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
@@ -80,12 +80,12 @@ class Queue:
         self._redis = redis
         self._interval_s = interval_ms / 1000
         self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
-        # New bookings that nobody was told of: since when, in the loop's time, and what has made them.
+        # New bookings whose news was not published: since when, in the loop's time, and the request that made them.
         self._held: dict[UUID, tuple[float, Delivery]] = {}
-        # Some may wait: at the start those that another process has left. When their places may be told again.
+        # Some may wait: at the start those that another process has left. When places may be published again.
         self._looks = True
         self._places_at = 0.0
-        # The last that was told is that some wait.
+        # The places that this process published last were not those of an empty queue.
         self._told = False
         self._woken = asyncio.Event()
         self._woken.set()
