@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
+import sys
+import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any, cast
 
 import stripe._webhook
 
-import booking.availability
 import common.contracts.ids
-import common.messaging.consumer
-import common.messaging.dependencies
-import common.messaging.lease
-import common.messaging.mailbox
-import common.messaging.worker
-import payment.stripe_api
-import payment.webhook_batches
-import sandbox.errors
-import sandbox.identifiers
 from tests.simulation.process import owner_of
 
 EPOCH = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EPOCH_S = int(EPOCH.timestamp())
-# Modules that ask `time` by themselves, for what is no business of a booking's: deadlines, ids, housekeeping.
-ASK_THE_TIME: tuple[Any, ...] = (
-    booking.availability,
-    common.contracts.ids,
-    common.messaging.consumer,
-    common.messaging.dependencies,
-    common.messaging.lease,
-    common.messaging.mailbox,
-    common.messaging.worker,
-    payment.stripe_api,
-    payment.webhook_batches,
-    sandbox.errors,
-    sandbox.identifiers,
-    stripe._webhook,
-)
-ASK_FOR_SECRETS: tuple[Any, ...] = (common.contracts.ids, sandbox.identifiers)
+# All modules in these packages that ask `time` or `secrets` are given what stands in for it, and one of Stripe's.
+OURS = ("booking", "common", "payment", "sandbox")
+SIGNS = stripe._webhook.__name__
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -112,10 +93,16 @@ class Secrets:
 
 def install(clock: Clock, seed: int) -> None:
     """All that was left to the system's clock and to chance follows from `clock` and `seed` from here on."""
-    for module in ASK_THE_TIME:
-        module.time = clock
+    _stand_in(time, clock)
+    _stand_in(secrets, Secrets(random.Random(f"objects {seed}")))
     common.contracts.ids._random = random.Random(f"ids {seed}")
-    secrets = Secrets(random.Random(f"objects {seed}"))
-    for module in ASK_FOR_SECRETS:
-        module.secrets = secrets
     random.seed(f"jitter {seed}")
+
+
+def _stand_in(real: ModuleType, made: Clock | Secrets) -> None:
+    """Wherever a module of ours has imported `real`, or has been given what stood in for it before."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in OURS or name == SIGNS:
+            there = getattr(module, real.__name__, None)
+            if there is real or isinstance(there, type(made)):
+                setattr(module, real.__name__, made)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
@@ -41,6 +43,9 @@ from payment.refunds import Refund, RefundPicture, RefundStatus
 from payment.state import Payment
 from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
+
+# Between two looks at the clock of a slow machine.
+LOOK_S = 5
 
 
 def acknowledge_before_commit() -> None:
@@ -333,6 +338,19 @@ PLANTED: dict[str, Callable[[], None]] = {
         terms_token_not_checked,
     )
 }
+
+
+def the_machine_is_slow() -> None:
+    """Whoever looks at the system's clock finds that it has gone on by seconds since the look before."""
+    looks, real = count(), time.monotonic()
+    for name, first, scale in (("time", time.time(), 1), ("time_ns", time.time_ns(), 10**9)):
+        setattr(time, name, lambda first=first, scale=scale: first + next(looks) * LOOK_S * scale)
+    for name in ("monotonic", "perf_counter"):
+        setattr(time, name, lambda: real + next(looks) * LOOK_S)
+
+
+# What must change no story, and is no mistake.
+HARMLESS: dict[str, Callable[[], None]] = {the_machine_is_slow.__name__: the_machine_is_slow}
 
 # So much has to come together for these that only hundreds of seeds are sure to show them. All the same it was the
 # simulation that found them in the product.
