@@ -28,6 +28,8 @@ BUILT = {
     True: "(built with profile-guided optimisation)",
     False: "(built without profile-guided optimisation)",
 }
+# Of a goal that has always been met.
+UNEXPLAINED = "not foreseen; run the phase again on an idle machine, and look at the profile"
 MARKS = {None: ("not measured", "yellow"), True: ("met", "green"), False: ("missed", "red")}
 
 
@@ -43,6 +45,15 @@ class Report:
     @property
     def goals(self) -> list[Goal]:
         return [goal for found in self.phases.values() for goal in found.goals]
+
+    @property
+    def missed(self) -> dict[str, list[str]]:
+        """The goals that are missed, by what bounds them."""
+        by_bound: dict[str, list[str]] = {}
+        for goal in self.goals:
+            if goal.met is False:
+                by_bound.setdefault(goal.bound or UNEXPLAINED, []).append(goal.name)
+        return by_bound
 
     @property
     def charts(self) -> list[Chart]:
@@ -85,6 +96,8 @@ class Report:
                 console.print(_drawn(table))
         console.print("\nGoals", style="bold")
         console.print(_goal_table(self.goals))
+        for bound, names in self.missed.items():
+            console.print(f"missed: {', '.join(names)}: {bound}", highlight=False, markup=False, soft_wrap=True)
         for note in self.notes:
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         for problem in self.problems:
@@ -150,6 +163,7 @@ def _drawn(table: Table) -> RichTable:
 
 def _goal_table(goals: Sequence[Goal]) -> RichTable:
     drawn = _drawn(Table("", ("", "before", "figure", "goal", "reach for", ""), ()))
+    drawn.columns[0].no_wrap = False  # so that no figure is cut off
     for goal in goals:
         mark, colour = MARKS[goal.met]
         digits = 0 if goal.limit >= 1000 or isinstance(goal.figure, int) else 2

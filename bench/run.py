@@ -8,7 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench import backlog, compare, growth, journey, latency, lone, memory, rush, soak, sockets, start, yardsticks
+from bench import (
+    backlog,
+    compare,
+    growth,
+    journey,
+    latency,
+    lone,
+    memory,
+    profile,
+    rush,
+    soak,
+    sockets,
+    start,
+    yardsticks,
+)
 from bench.baseline import phase as baseline
 from bench.errors import BenchError
 from bench.findings import Findings
@@ -42,6 +56,7 @@ PHASES: dict[str, Phase] = {
     "compare": compare,
     "memory": memory,
     "yardsticks": yardsticks,
+    "profile": profile,
     "soak": soak,
 }
 # Only when asked for: it takes longer than all the others.

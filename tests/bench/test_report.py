@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import orjson
 
 from bench.findings import Chart, Findings, Goal, Series, Table
-from bench.report import PROBLEMS_SHOWN, Report
+from bench.report import PROBLEMS_SHOWN, UNEXPLAINED, Report
 
 MACHINE = {
     "cores": 2,
@@ -22,7 +22,7 @@ MACHINE = {
 ONE = Findings(
     figures={"rate": 1234.56789, "by": [{"of": 0.000123456}]},
     tables=[Table("How much", ("", "a second"), [("bookings [all]", "1,235")])],
-    goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("time", 9.5, 3.0, False, "s")],
+    goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("time", 9.5, 3.0, False, "s", bound="waits")],
     charts=[Chart("Curve", "x", "y", [Series("a", [(0, 1), (1, 2)])])],
 )
 TWO = Findings(
@@ -54,8 +54,19 @@ def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
     ends = [line for line in lines[lines.index("Goals") :] if "│" in line]
     assert [line.split("│")[6].strip() for line in ends] == ["met", "missed", "not measured"]
     assert [cell.strip() for cell in ends[2].split("│")[2:6]] == ["3.5", "–", "≤ 1 ms", "0.5"]
-    assert lines[-2:] == ["note: two: half of it", "wrong: two: it broke"]
+    assert lines[-3:] == ["missed: time: waits", "note: two: half of it", "wrong: two: it broke"]
     assert not any("\x1b" in line for line in lines)
+
+
+def test_goals_missed_for_one_reason_are_told_together_and_those_met_are_not() -> None:
+    goals = [
+        Goal("a", 2.0, 1.0, False, "s", bound="waits"),
+        Goal("b", 1.0, 1.0, False, "s", bound="waits"),
+        Goal("c", 3.0, 1.0, False, "s", bound="waits"),
+        Goal("d", None, 1.0, False, "s", bound="counts"),
+        Goal("e", 2.0, 1.0, False, "s"),
+    ]
+    assert report(one=Findings({}, goals=goals)).missed == {"waits": ["a", "c"], UNEXPLAINED: ["e"]}
 
 
 def test_three_files_are_kept_under_one_name(tmp_path: Path) -> None:

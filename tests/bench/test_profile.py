@@ -1,0 +1,43 @@
+"""What a profiler has seen of a process is told by the part that its samples belong to."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.profile import PARTS, REST, counted, part
+
+RUNS = [
+    "run (uvloop/__init__.py:96)",
+    "task_step (_asynciomodule.c)",
+    "Worker.handle (common/messaging/worker.py:101)",
+]
+
+
+@pytest.mark.parametrize(
+    ("frames", "belongs"),
+    [
+        (RUNS, "messaging"),
+        ([*RUNS, "BookingHandlers.take_reports (booking/handlers.py:80)"], "the actor itself"),
+        (
+            [*RUNS, "BookingHandlers.take_reports (booking/handlers.py:80)", "PyDict_New (dictobject.c)"],
+            "the actor itself",
+        ),
+        ([*RUNS, "shown (booking/notices.py:60)", "0x7f8a32412904 (pydantic_core/_pydantic_core.so)"], "pydantic"),
+        ([*RUNS, "Connection.fetch (asyncpg/connection.py:700)", "Codec_encode (protocol.c)"], "Postgres client"),
+        ([*RUNS, "Connection.send (common/messaging/connection.py:60)"], "Redis client"),
+        ([RUNS[0], "uv__io_poll (linux.c)", "epoll_pwait (libc.so.6)"], "system calls"),
+        ([*RUNS, "malloc (libc.so.6)"], "messaging"),
+        ([*RUNS, "gc_collect_main (gcmodule.c)"], "garbage collector"),
+        (["_start (python3.11)"], REST),
+    ],
+)
+def test_a_sample_belongs_to_the_innermost_frame_that_says_what_it_is(frames: list[str], belongs: str) -> None:
+    assert belongs in {*PARTS, REST}
+    assert part(frames) == belongs
+
+
+def test_samples_of_one_part_are_counted_together() -> None:
+    stacks = "\n".join(
+        (";".join(RUNS) + " 3", ";".join([*RUNS, "f (booking/rules.py:1)"]) + " 4", ";".join(RUNS[:1]) + " 2")
+    )
+    assert counted(stacks) == {"messaging": 3, "the actor itself": 4, "event loop": 2}
