@@ -204,6 +204,18 @@ CLEAN: dict[str, tuple[Case, list[str]]] = {
         ),
         ["intent to be canceled"],
     ),
+    "canceled, of another amount: its booking was lost and made anew": (
+        at_stripe(
+            change(
+                change(ended(PENDING, "cancelled"), "booking", payment="none", version=2, settle_after=None),
+                "payment",
+                status="canceled",
+            ),
+            status="canceled",
+            amount=1100,
+        ),
+        [],
+    ),
     "another intent that was canceled": (replace(PAID, intents=(*PAID.intents, CANCELED)), []),
     "money taken back by the bank": (
         change(change(ended(PAID, "cancelled"), "booking", payment="disputed"), "payment", dispute_status="lost"),
@@ -303,6 +315,7 @@ BROKEN: dict[str, tuple[Case, str, str]] = {
     "payment behind Stripe": (change(PAID, "payment", status="processing"), "intent", "Stripe: succeeded"),
     "captured otherwise at Stripe": (at_stripe(PAID, received=900), "intent", "captured 1000; Stripe: 900"),
     "intent of another amount": (at_stripe(PAID, amount=1100), "intent", "Stripe: 1100"),
+    "live intent of another amount": (at_stripe(PENDING, amount=1100), "intent", "Stripe: 1100"),
     "intent in another currency": (at_stripe(PAID, currency="usd"), "intent", "Stripe: usd"),
     "intent not at Stripe": (replace(PAID, intents=()), "intent", "not at Stripe"),
     "intent of another booking": (at_stripe(PAID, booking_id="other"), "intent", "for booking other"),
