@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self, cast
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, TypeAdapter, model_validator
+from pydantic import AwareDatetime, Field, TypeAdapter
 
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.resources import (
@@ -296,6 +296,10 @@ _DECLINED, _REFUND, _DISPUTE = "payment.declined", "payment.refund_updated", "pa
 REPORT_TYPES = (_CREATED, *dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND, _DISPUTE)
 
 
+class _OfBooking(Resource):
+    booking_id: UUID
+
+
 class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
     """How the payment of a booking stands, in one JSON object with the booking's id.
 
@@ -315,10 +319,10 @@ class PaymentReport(Message, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
             return _REFUND
         return _REPORTED.get(payment.status, _DECLINED if payment.last_error else _CREATED)
 
-    @model_validator(mode="before")
     @classmethod
-    def _nested(cls, data: Any) -> Any:
-        return {**data, "payment": data} if isinstance(data, dict) and "payment" not in data else data
+    def of_json(cls, data: bytes) -> Self:
+        of = _OfBooking.__pydantic_validator__.validate_json(data)
+        return cls(booking_id=of.booking_id, payment=_STATE.validator.validate_json(data))
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
         """Flat, with all of the payment, whatever of it is set."""

@@ -36,6 +36,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
+from common.contracts.values import PaymentState
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
@@ -116,7 +117,6 @@ def report(
     """The payment of `booking` as the payment actor tells of it."""
     captured = booking.amount if status is IntentStatus.SUCCEEDED else 0
     fields: dict[str, Any] = {
-        "booking_id": booking.id,
         "version": version,
         "status": status,
         "intent_id": f"pi_{booking.id.hex}",
@@ -125,7 +125,7 @@ def report(
         "currency": booking.currency,
         "amount_captured": captured,
     }
-    return PaymentReport(**(fields | values))
+    return PaymentReport(booking_id=booking.id, payment=PaymentState(**(fields | values)))
 
 
 @dataclass
