@@ -6,6 +6,8 @@ import os
 import random
 import secrets
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 # The namespace of booking ids; changing it would let an old Idempotency-Key book a second time.
@@ -23,12 +25,18 @@ def uuid7() -> UUID:
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-def message_id() -> str:
-    """A new UUIDv7 as text, for what must differ and need not be unguessable: a message costs a quarter so."""
-    value = (time.time_ns() // 1_000_000) << 80 | _random.getrandbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    text = f"{value & ~(0x3 << 62) | 0x2 << 62:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def id_and_time() -> tuple[str, str]:
+    """Of a new message: a UUIDv7, which must differ and need not be unguessable, and an RFC 3339 time, as text."""
+    begin, at = _of_millisecond(time.time_ns() // 1_000_000)
+    return f"{begin}-{_random.getrandbits(48):012x}", at
+
+
+@lru_cache(maxsize=1)
+def _of_millisecond(number: int) -> tuple[str, str]:
+    """What is the same for all that are made in it, as those of one batch mostly are."""
+    drawn = _random.getrandbits(26)
+    begin = f"{number >> 16:08x}-{number & 0xFFFF:04x}-7{drawn >> 14:03x}-{0x8000 | drawn & 0x3FFF:04x}"
+    return begin, datetime.fromtimestamp(number / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def new_traceparent() -> str:

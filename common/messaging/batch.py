@@ -61,8 +61,9 @@ def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[H
     for delivery in deliveries:
         handler = handlers[type(delivery.envelope.message)]
         subject = delivery.envelope.subject
-        earliest = last_of.get(subject, 0)
-        index = next((i for i in range(earliest, len(groups)) if groups[i][0] == handler), len(groups))
+        index = last_of.get(subject, 0)
+        while index < len(groups) and groups[index][0] != handler:
+            index += 1
         if index == len(groups):
             groups.append((handler, []))
         groups[index][1].append(delivery)

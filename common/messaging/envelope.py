@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from common.contracts.errors import HoldfastError
-from common.contracts.ids import message_id, new_traceparent
+from common.contracts.ids import id_and_time, new_traceparent
 from common.contracts.messages import TYPES, Message, Reply
 from common.messaging.streams import Entry, Fields
 
@@ -43,23 +40,27 @@ class Envelope(NamedTuple):
     replyto: str = ""
     correlationid: str = ""
 
-    def fields(self, source: str) -> dict[str, str | bytes]:
+    def fields(self, source: str) -> dict[str | bytes, str | bytes]:
         """The stream entry's fields."""
-        fields: dict[str, str | bytes] = {
-            "specversion": "1.0",
-            "id": self.id,
-            "source": source,
-            "type": self.message.type,
-            "time": self.time,
-            "subject": self.subject,
-            "traceparent": self.traceparent,
-            "data": self.message.as_json(exclude_unset=True),
-        }
-        if self.correlationid:
-            fields["correlationid"] = self.correlationid
-        if self.replyto:
-            fields["replyto"] = self.replyto
-        return fields
+        parts = iter(self.parts(source))
+        return dict(zip(parts, parts, strict=True))
+
+    # fmt: off
+    def parts(self, source: str) -> tuple[str | bytes, ...]:
+        """Their names and values in turn."""
+        return (
+            "specversion", "1.0",
+            "id", self.id,
+            "source", source,
+            "type", self.message.type,
+            "time", self.time,
+            "subject", self.subject,
+            "traceparent", self.traceparent,
+            "data", self.message.as_json(exclude_unset=True),
+            *(("correlationid", self.correlationid) if self.correlationid else ()),
+            *(("replyto", self.replyto) if self.replyto else ()),
+        )
+    # fmt: on
 
 
 class Delivery(NamedTuple):
@@ -77,19 +78,20 @@ class Delivery(NamedTuple):
 def decode(stream: str, entry: Entry) -> Delivery:
     """Read an entry. Raises UnknownType, or Undecodable for missing attributes or wrong data."""
     fields: Fields = entry.fields
+    get = fields.get
     try:
         kind = TYPES.get(name := fields[b"type"].decode())
         if kind is None:
             raise UnknownType(f"unknown: {name[:NAME_SHOWN_MAX]}")
         envelope = Envelope(
-            message=kind.of_json(fields[b"data"]),
-            stream=stream,
-            subject=fields[b"subject"].decode(),
-            id=fields[b"id"].decode(),
-            traceparent=fields.get(b"traceparent", b"").decode(),
-            time=fields.get(b"time", b"").decode(),
-            replyto=fields.get(b"replyto", b"").decode(),
-            correlationid=fields.get(b"correlationid", b"").decode(),
+            kind.of_json(fields[b"data"]),
+            stream,
+            fields[b"subject"].decode(),
+            fields[b"id"].decode(),
+            get(b"traceparent", b"").decode(),
+            get(b"time", b"").decode(),
+            get(b"replyto", b"").decode(),
+            get(b"correlationid", b"").decode(),
         )
     except KeyError as missing:
         raise Undecodable(f"missing: {missing}") from missing
@@ -108,24 +110,12 @@ def _explained(invalid: ValidationError) -> str:
     )
 
 
-@lru_cache(maxsize=1)
-def _stamp(milliseconds: int) -> str:
-    """RFC 3339; messages of one batch mostly have the same."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
-
-
 def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:
     """Address `message` to its own stream, as part of the trace of what caused it."""
     if cause is not None:
         traceparent = cause.envelope.traceparent
-    return Envelope(
-        message=message,
-        stream=message.stream,
-        subject=str(subject),
-        id=message_id(),
-        traceparent=traceparent or new_traceparent(),
-        time=_stamp(time.time_ns() // 1_000_000),
-    )
+    id, time = id_and_time()
+    return Envelope(message, message.stream, str(subject), id, traceparent or new_traceparent(), time)
 
 
 def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Iterable[Envelope]:
@@ -137,8 +127,9 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
         reply = Reply(error=result.code, detail=result.detail, extra=result.extra)
     else:
         reply = Reply(result=result)
-    sent = tell(reply, asked.subject, cause=delivery)
-    return (sent._replace(stream=asked.replyto, correlationid=asked.correlationid),)
+    id, time = id_and_time()
+    trace = asked.traceparent or new_traceparent()
+    return (Envelope(reply, asked.replyto, asked.subject, id, trace, time, "", asked.correlationid),)
 
 
 def answers(results: Iterable[tuple[Delivery, BaseModel | HoldfastError | Any]]) -> list[Envelope]:

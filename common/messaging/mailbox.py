@@ -186,7 +186,7 @@ class Mailbox:
             assert self._lease is not None
             self._lease.taken(answers[0])
         return [
-            Entry(id, dict(zip(fields[::2], fields[1::2], strict=True)))
+            Entry(id, dict(zip(parts := iter(fields), parts, strict=True)))
             for _, entries in answers[-1] or ()
             for id, fields in entries
         ]

@@ -109,13 +109,15 @@ class Publisher:
         news: list[Argument] = []
         replies: set[str] = set()
         for envelope in envelopes:
-            if envelope.stream == NOTIFICATIONS:
-                topics, fields = envelope.message.topics(), envelope.fields(self._source)
-                news += (len(topics), *topics, 2 * len(fields), *chain.from_iterable(fields.items()))
-                continue
-            commands.append(self._addition(envelope))
-            if isinstance(envelope.message, Reply):
-                replies.add(envelope.stream)
+            message, stream, fields = envelope.message, envelope.stream, envelope.parts(self._source)
+            if stream == NOTIFICATIONS:
+                topics = message.topics()
+                news += (len(topics), *topics, len(fields), *fields)
+            elif isinstance(message, Reply):
+                commands.append(("XADD", stream, "MAXLEN", "~", INBOX_MAXLEN, "*", *fields))
+                replies.add(stream)
+            else:
+                commands.append(("XADD", stream, "*", *fields))
         if any(not stream.startswith(inbox_stream("")) for stream in replies):
             commands.append(("SET", UNREGISTERED, 1, "PX", UNROUTED_MS))
         # A gateway that is gone leaves nothing behind for long.
@@ -183,12 +185,6 @@ class Publisher:
                 else:
                     if not done.done():
                         done.set_result(None)
-
-    def _addition(self, envelope: Envelope) -> Command:
-        fields = envelope.fields(self._source)
-        bound: Command = ("MAXLEN", "~", INBOX_MAXLEN) if isinstance(envelope.message, Reply) else ()
-        return ("XADD", envelope.stream, *bound, "*", *chain.from_iterable(fields.items()))
-
 
 def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
     """Not too many at a time, and fewer where their kind has one message for many, in the name of the first."""

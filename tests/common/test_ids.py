@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from uuid import UUID
 
 import pytest
 
-from common.contracts.ids import booking_id, message_id, uuid7
+from common.contracts.ids import booking_id, id_and_time, uuid7
 
 
 def test_new_ids_are_uuids_of_version_7() -> None:
@@ -16,12 +17,13 @@ def test_new_ids_are_uuids_of_version_7() -> None:
     assert abs((id.int >> 80) / 1000 - time.time()) < 10
 
 
-def test_ids_of_messages_are_the_same_in_text() -> None:
-    ids = {message_id() for _ in range(1000)}
-    assert len(ids) == 1000
-    for text in ids:
+def test_messages_have_ids_and_times_in_text() -> None:
+    made = dict(id_and_time() for _ in range(1000))
+    assert len(made) == 1000
+    for text, at in made.items():
         id = UUID(text)
         assert (id.version, id.variant, str(id)) == (7, "specified in RFC 4122", text)
+        assert datetime.fromisoformat(at).timestamp() == (id.int >> 80) / 1000
         assert abs((id.int >> 80) / 1000 - time.time()) < 10
 
 
