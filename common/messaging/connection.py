@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -38,7 +39,9 @@ class Connection:
         self._answers_left = 0
         # With what the last one was lost.
         self._lost: Exception = RedisAway("there was none yet")
-        # Gives up on answers that do not come: one timer for all that was sent together.
+        # When answers that have not come are given up, and the timer that looks: a new one for each send would cost
+        # as much as to write.
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
 
@@ -51,8 +54,10 @@ class Connection:
                 self._connection = self._redis.connection_pool.make_connection()
                 await self._connection.connect()
             self._answers_left = len(commands)
-            self._timer = asyncio.get_running_loop().call_later(ANSWER_TIMEOUT_S + block_s, self._give_up)
-            await self._connection.write(commands)
+            self._due = time.monotonic() + ANSWER_TIMEOUT_S + block_s
+            if self._timer is None:
+                self._give_up()
+            self._connection.write(commands)
         except BaseException as error:
             await self._lose(error)
 
@@ -66,8 +71,6 @@ class Connection:
         except BaseException as error:
             await self._lose(error)
         self._answers_left -= number
-        if not self._answers_left:
-            self._stop_timer()
         for answer in answers:
             if isinstance(answer, RedisAway) and answer.elsewhere:  # another server may be the primary now
                 self._lost = answer
@@ -78,7 +81,9 @@ class Connection:
         """What is still to be answered is given up."""
         connection, self._connection = self._connection, None
         self._answers_left = 0
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if connection is not None:
             await connection.disconnect(nowait=True)
 
@@ -90,11 +95,11 @@ class Connection:
             self._lost = away or error
         raise error if away is None else away from error
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _give_up(self) -> None:
-        self._late = True
-        self._connection.abort()
+        """When it is time; looks again when it may be."""
+        left_s, self._timer = self._due - time.monotonic(), None
+        if left_s > 0 and self._answers_left:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._give_up)
+        elif self._answers_left:
+            self._late = True
+            self._connection.abort()

@@ -53,12 +53,12 @@ class _Sending(AbstractConnection):
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
 
-    async def write(self, commands: Iterable[Command]) -> None:
-        """As `send_packed_command` of all of them, without a timer and the task for it."""
+    def write(self, commands: Iterable[Command]) -> None:
+        """As `send_packed_command` of all of them, without a timer and the task for it. It is not waited until they
+        have left: whoever sends them waits for their answers."""
         writer: Any = self._writer
         try:
             writer.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
-            await writer.drain()
         except RuntimeError as closed:
             raise RedisConnectionError(str(closed)) from closed
 
