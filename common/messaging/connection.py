@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from redis.asyncio import Redis
 
-from common.messaging.redis import ANSWER_TIMEOUT_S, Command
+from common.messaging.redis import ANSWER_TIMEOUT_S, Answers, Command
 from common.runtime.outages import RedisAway, redis_away
 
 
@@ -36,6 +36,7 @@ class Connection:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
         self._connection: Any = None
+        self._answers: Answers | None = None
         self._answers_left = 0
         # With what the last one was lost.
         self._lost: Exception = RedisAway("there was none yet")
@@ -48,11 +49,11 @@ class Connection:
     async def send(self, commands: Sequence[Command], *, block_s: float = 0.0) -> None:
         """Raises RedisAway. A command may wait up to `block_s` seconds at the server before it is answered."""
         try:
-            if self._answers_left or (self._connection is not None and self._connection.ended):
+            if self._answers_left or (self._answers is not None and self._answers.ended):
                 await self.close()
-            if self._connection is None:
+            if self._answers is None:
                 self._connection = self._redis.connection_pool.make_connection()
-                await self._connection.connect()
+                self._answers = await self._connection.open()
             self._answers_left = len(commands)
             self._due = time.monotonic() + ANSWER_TIMEOUT_S + block_s
             if self._timer is None:
@@ -64,10 +65,10 @@ class Connection:
     async def answers(self, number: int) -> list[Any]:
         """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has raised,
         and RedisAway when the connection is lost, and with it what it had still to bring."""
-        if self._connection is None:
+        if self._answers is None:
             raise self._lost
         try:
-            answers: list[Any] = await self._connection.read_answers(number)
+            answers = await self._answers.next(number)
         except BaseException as error:
             await self._lose(error)
         self._answers_left -= number
@@ -79,7 +80,7 @@ class Connection:
 
     async def close(self) -> None:
         """What is still to be answered is given up."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._answers = self._connection, None, None
         self._answers_left = 0
         if self._timer is not None:
             self._timer.cancel()

@@ -186,6 +186,7 @@ class Publisher:
                     if not done.done():
                         done.set_result(None)
 
+
 def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
     """Not too many at a time, and fewer where their kind has one message for many, in the name of the first."""
     kinds: dict[type[Message], list[Envelope]] = {}

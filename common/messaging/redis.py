@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from hashlib import sha1
 from typing import Any, Generic, TypeVar, cast
@@ -39,6 +40,41 @@ def _parse_error(text: str) -> Exception:
 _Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
 
 
+class Answers(asyncio.Protocol):
+    """The answers that a connection brings. A stream between it and the socket would cost each of them more than
+    all that is done here."""
+
+    def __init__(self, reader: hiredis.Reader) -> None:
+        self._reader = reader
+        self._more = asyncio.get_running_loop().create_future()
+        self.ended: Exception | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        if not self._more.done():
+            self._more.set_result(None)
+
+    def eof_received(self) -> None:
+        self.connection_lost(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended = self.ended or error or RedisConnectionError("closed by the server")
+        self.data_received(b"")
+
+    async def next(self, number: int) -> list[Any]:
+        """The next `number` as they came, errors among them."""
+        answers: list[Any] = []
+        while len(answers) < number:
+            if (answer := self._reader.gets()) is not NOT_ENOUGH_DATA:
+                answers.append(answer)
+            elif self.ended is not None:
+                raise self.ended
+            else:
+                self._more = self._more.get_loop().create_future()
+                await self._more
+        return answers
+
+
 class _Sending(AbstractConnection):
     """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long.
 
@@ -62,23 +98,12 @@ class _Sending(AbstractConnection):
         except RuntimeError as closed:
             raise RedisConnectionError(str(closed)) from closed
 
-    async def read_answers(self, number: int) -> list[Any]:
-        """The next answers as they came, errors among them: as `read_response`, many at once, without a timer."""
-        answers: list[Any] = []
-        parser: Any = self._parser
-        next_answer = parser._reader.gets
-        while len(answers) < number:
-            answer = next_answer()
-            if answer is NOT_ENOUGH_DATA:
-                await parser.read_from_socket()
-            else:
-                answers.append(answer)
+    async def open(self) -> Answers:
+        """Connect. Nothing is read by redis-py's own ways from then on."""
+        await self.connect()
+        writer, parser = cast(Any, self._writer), cast(Any, self._parser)
+        writer.transport.set_protocol(answers := Answers(parser._reader))
         return answers
-
-    @property
-    def ended(self) -> bool:
-        """The server has closed it."""
-        return self._reader is None or self._reader.at_eof()
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
