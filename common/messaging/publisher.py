@@ -28,7 +28,7 @@ UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
 # How long patient messages are kept, so that many of them leave together: shorter than their retry time.
-KEPT_S = 0.5
+KEPT_S = 1.0
 # Of these, as many are handled at once without keeping others waiting.
 TOGETHER_MAX = 250
 
