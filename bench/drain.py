@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -108,7 +109,7 @@ class Drain:
         for start in range(0, entries, PIPELINE):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + PIPELINE, entries)):
-                    pipe.xadd(BOOKING_COMMANDS, _entry(event_id, run, number))  # type: ignore[arg-type]
+                    pipe.xadd(BOOKING_COMMANDS, _entry(event_id, run, number))
                 await pipe.execute()
             told(start / entries)
 
@@ -131,9 +132,10 @@ class Drain:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _entry(event_id: UUID, run: str, number: int) -> dict[str, str | bytes]:
+def _entry(event_id: UUID, run: str, number: int) -> dict[Any, Any]:
     owner = f"bench-{run}-{number}"
     message = CreateBooking(
         booking_id=booking_id(owner, run), owner=owner, event_id=event_id, items=(ItemRequest(quantity=1),)
     )
-    return tell(message, message.booking_id).fields(SOURCE)
+    fields = iter(tell(message, message.booking_id).fields(SOURCE))
+    return dict(zip(fields, fields, strict=True))

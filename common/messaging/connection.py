@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
+import hiredis
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
 
-from common.messaging.redis import ANSWER_TIMEOUT_S, Answers, Command
+from common.messaging.redis import ANSWER_TIMEOUT_S, Command
 from common.runtime.outages import RedisAway, redis_away
 
 
@@ -26,6 +28,48 @@ def check(answers: Iterable[Any]) -> None:
                 raise each
 
 
+class _Link(asyncio.Protocol):
+    """A connection of redis-py's once it is there: commands are written to its transport, and its parser is fed by
+    it. Its own ways, and the streams in between, take several times as long as all that is done here."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._reader = connection._parser._reader
+        self.transport = connection._writer.transport
+        self.transport.set_protocol(self)
+        self._more = asyncio.get_running_loop().create_future()
+        self.ended: Exception | None = None
+
+    def write(self, commands: Sequence[Command]) -> None:
+        """It is not waited until they have left: whoever sends them waits for their answers."""
+        self.transport.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        if not self._more.done():
+            self._more.set_result(None)
+
+    def eof_received(self) -> None:
+        self.connection_lost(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended = self.ended or RedisAway(str(error or "Connection closed by the server"))
+        self.data_received(b"")
+
+    async def answers(self, number: int) -> list[Any]:
+        """The next ones as they came, errors among them."""
+        answers: list[Any] = []
+        while len(answers) < number:
+            if (answer := self._reader.gets()) is not NOT_ENOUGH_DATA:
+                answers.append(answer)
+            elif self.ended is not None:
+                raise self.ended
+            else:
+                self._more = self._more.get_loop().create_future()
+                await self._more
+        return answers
+
+
 class Connection:
     """Commands leave together, and their answers come in the same order. One that is lost is made anew by the next
     `send`, and so is one whose user has not taken all its answers: they would be taken for others.
@@ -35,8 +79,7 @@ class Connection:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._connection: Any = None
-        self._answers: Answers | None = None
+        self._link: _Link | None = None
         self._answers_left = 0
         # With what the last one was lost.
         self._lost: Exception = RedisAway("there was none yet")
@@ -49,26 +92,25 @@ class Connection:
     async def send(self, commands: Sequence[Command], *, block_s: float = 0.0) -> None:
         """Raises RedisAway. A command may wait up to `block_s` seconds at the server before it is answered."""
         try:
-            if self._answers_left or (self._answers is not None and self._answers.ended):
+            if self._answers_left or (self._link is not None and self._link.ended):
                 await self.close()
-            if self._answers is None:
-                self._connection = self._redis.connection_pool.make_connection()
-                self._answers = await self._connection.open()
+            if self._link is None:
+                self._link = await self._connect()
             self._answers_left = len(commands)
             self._due = time.monotonic() + ANSWER_TIMEOUT_S + block_s
             if self._timer is None:
                 self._give_up()
-            self._connection.write(commands)
+            self._link.write(commands)
         except BaseException as error:
             await self._lose(error)
 
     async def answers(self, number: int) -> list[Any]:
         """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has raised,
         and RedisAway when the connection is lost, and with it what it had still to bring."""
-        if self._answers is None:
+        if self._link is None:
             raise self._lost
         try:
-            answers = await self._answers.next(number)
+            answers = await self._link.answers(number)
         except BaseException as error:
             await self._lose(error)
         self._answers_left -= number
@@ -80,13 +122,22 @@ class Connection:
 
     async def close(self) -> None:
         """What is still to be answered is given up."""
-        connection, self._connection, self._answers = self._connection, None, None
+        link, self._link = self._link, None
         self._answers_left = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if connection is not None:
+        if link is not None:
+            await link.connection.disconnect(nowait=True)
+
+    async def _connect(self) -> _Link:
+        connection = self._redis.connection_pool.make_connection()
+        try:
+            await connection.connect()
+            return _Link(connection)
+        except BaseException:
             await connection.disconnect(nowait=True)
+            raise
 
     async def _lose(self, error: BaseException) -> NoReturn:
         late, self._late = self._late, False
@@ -101,6 +152,6 @@ class Connection:
         left_s, self._timer = self._due - time.monotonic(), None
         if left_s > 0 and self._answers_left:
             self._timer = asyncio.get_running_loop().call_later(left_s, self._give_up)
-        elif self._answers_left:
+        elif self._link is not None and self._answers_left:
             self._late = True
-            self._connection.abort()
+            self._link.transport.abort()

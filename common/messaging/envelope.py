@@ -40,14 +40,9 @@ class Envelope(NamedTuple):
     replyto: str = ""
     correlationid: str = ""
 
-    def fields(self, source: str) -> dict[str | bytes, str | bytes]:
-        """The stream entry's fields."""
-        parts = iter(self.parts(source))
-        return dict(zip(parts, parts, strict=True))
-
     # fmt: off
-    def parts(self, source: str) -> tuple[str | bytes, ...]:
-        """Their names and values in turn."""
+    def fields(self, source: str) -> tuple[str | bytes, ...]:
+        """The stream entry's fields: names and values in turn."""
         return (
             "specversion", "1.0",
             "id", self.id,

@@ -28,7 +28,7 @@ UNROUTED_MS = 60_000
 # Commands that are sent together: more would only hold up the publisher of the first of them.
 SEND_MAX = 500
 # How long patient messages are kept, so that many of them leave together: shorter than their retry time.
-KEPT_S = 1.0
+KEPT_S = 0.5
 # Of these, as many are handled at once without keeping others waiting.
 TOGETHER_MAX = 250
 
@@ -109,7 +109,7 @@ class Publisher:
         news: list[Argument] = []
         replies: set[str] = set()
         for envelope in envelopes:
-            message, stream, fields = envelope.message, envelope.stream, envelope.parts(self._source)
+            message, stream, fields = envelope.message, envelope.stream, envelope.fields(self._source)
             if stream == NOTIFICATIONS:
                 topics = message.topics()
                 news += (len(topics), *topics, len(fields), *fields)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from hashlib import sha1
 from typing import Any, Generic, TypeVar, cast
 
-import hiredis
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, DefaultParser, SSLConnection
@@ -40,75 +37,9 @@ def _parse_error(text: str) -> Exception:
 _Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
 
 
-class Answers(asyncio.Protocol):
-    """The answers that a connection brings. A stream between it and the socket would cost each of them more than
-    all that is done here."""
-
-    def __init__(self, reader: hiredis.Reader) -> None:
-        self._reader = reader
-        self._more = asyncio.get_running_loop().create_future()
-        self.ended: Exception | None = None
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        if not self._more.done():
-            self._more.set_result(None)
-
-    def eof_received(self) -> None:
-        self.connection_lost(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.ended = self.ended or error or RedisConnectionError("closed by the server")
-        self.data_received(b"")
-
-    async def next(self, number: int) -> list[Any]:
-        """The next `number` as they came, errors among them."""
-        answers: list[Any] = []
-        while len(answers) < number:
-            if (answer := self._reader.gets()) is not NOT_ENOUGH_DATA:
-                answers.append(answer)
-            elif self.ended is not None:
-                raise self.ended
-            else:
-                self._more = self._more.get_loop().create_future()
-                await self._more
-        return answers
-
-
 class _Sending(AbstractConnection):
-    """Commands are written by hiredis, as answers are read by it: redis-py's own way takes ten times as long.
-
-    A connection that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an error
-    of its own for it.
-    """
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        # A name of two words is sent as two.
-        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [b"".join([hiredis.pack_command((*name.split(), *rest)) for name, *rest in commands])]
-
-    def write(self, commands: Iterable[Command]) -> None:
-        """As `send_packed_command` of all of them, without a timer and the task for it. It is not waited until they
-        have left: whoever sends them waits for their answers."""
-        writer: Any = self._writer
-        try:
-            writer.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
-        except RuntimeError as closed:
-            raise RedisConnectionError(str(closed)) from closed
-
-    async def open(self) -> Answers:
-        """Connect. Nothing is read by redis-py's own ways from then on."""
-        await self.connect()
-        writer, parser = cast(Any, self._writer), cast(Any, self._parser)
-        writer.transport.set_protocol(answers := Answers(parser._reader))
-        return answers
-
-    def abort(self) -> None:
-        """Close at once, whatever is under way."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+    """One that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an error of its
+    own for it."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         try:

@@ -65,6 +65,12 @@ def unwritable() -> Message:
     return SyncPayment.model_construct(booking_id=uuid4(), intent_id="\ud800")
 
 
+def fields_of(envelope: Envelope) -> dict[Any, Any]:
+    """The stream entry's fields by name."""
+    fields = iter(envelope.fields("/test/one"))
+    return dict(zip(fields, fields, strict=True))
+
+
 async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
     """Acknowledge and delete, as a loop does."""
     await mailbox.begin(mailbox.acknowledgement(entries), 0, 0)

@@ -20,7 +20,7 @@ from common.messaging.streams import LISTENERS, LISTENING, inbox_stream
 from common.runtime.health import Gate
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
-from tests.common.stage import Recorder, Stage, sync, until
+from tests.common.stage import Recorder, Stage, fields_of, sync, until
 
 CHANGED = cast(BookingChanged, EXAMPLES[BookingChanged])
 
@@ -238,7 +238,7 @@ async def test_a_registration_that_was_refused_is_made_again_and_its_news_may_ha
 async def test_an_inbox_that_begins_anew_by_a_clock_that_is_behind_is_read(stage: Stage) -> None:
     async with Listener(stage).listening() as heard:
         before = changed()
-        await stage.redis.xadd(inbox_stream("one"), before.fields("/test"), id="9999999999999-0")  # type: ignore[arg-type]
+        await stage.redis.xadd(inbox_stream("one"), fields_of(before), id="9999999999999-0")
         await until(lambda: heard.heard)
         await stage.redis.flushdb()
         await until(lambda: heard.missed)
@@ -305,7 +305,7 @@ async def test_news_of_processes_of_the_release_before_is_heard_while_they_publi
 
     async def as_before(version: int) -> Message:
         sent = changed(version)
-        await stage.redis.xadd(NOTIFICATIONS, cast(Any, sent.fields("/test")))
+        await stage.redis.xadd(NOTIFICATIONS, fields_of(sent))
         return sent.message
 
     await as_before(1)  # before it listens

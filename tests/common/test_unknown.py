@@ -17,7 +17,7 @@ from common.messaging.unknown import PAGE, unknown_messages, waiting
 from common.runtime import supervisor
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
-from tests.common.stage import BLOCK_MS, STREAM, Recorder, Stage, cancel, finish, sync, until
+from tests.common.stage import BLOCK_MS, STREAM, Recorder, Stage, cancel, fields_of, finish, sync, until
 
 UNKNOWN = unknown_messages(STREAM)
 NEWER: Mapping[bytes, bytes] = {
@@ -67,8 +67,7 @@ async def test_an_unknown_type_is_set_aside_as_it_is(stage: Stage) -> None:
 async def test_a_known_type_in_a_mailbox_where_it_is_new_is_set_aside(stage: Stage) -> None:
     """A newer release may have moved it there."""
     moved = GetEvent(event_id="01a2230e-2059-7434-96c4-26128727ef69")
-    fields = Envelope(moved, STREAM, "x", "1", "", "").fields("/test")
-    await stage.redis.xadd(STREAM, fields)  # type: ignore[arg-type]
+    await stage.redis.xadd(STREAM, fields_of(Envelope(moved, STREAM, "x", "1", "", "")))
     async with stage.acting({SyncPayment: Recorder()}):
         await until(lambda: some_unknown(stage))
     assert await stage.dead() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
@@ -167,8 +167,7 @@ class SimulatedRedis:
         finished: list[tuple[str, bytes]] = []
         for command in commands:
             if command[0] == "XADD":
-                parts = [_bytes(part) for part in command[command.index("*") + 1 :]]
-                additions.append((str(command[1]), dict(zip(parts[::2], parts[1::2], strict=True))))
+                additions.append((str(command[1]), encoded(command[command.index("*") + 1 :])))
             elif command[0] == "EVAL":  # news
                 additions += [(NOTIFICATIONS, fields) for fields in _news(command)]
             elif command[0] == "XDEL":
@@ -339,15 +338,15 @@ def _news(command: Command) -> list[Fields]:
     while items:
         topics = cast(int, items[0])
         size = cast(int, items[topics + 1])
-        parts = [_bytes(part) for part in items[topics + 2 : topics + 2 + size]]
-        found.append(dict(zip(parts[::2], parts[1::2], strict=True)))
+        found.append(encoded(items[topics + 2 : topics + 2 + size]))
         del items[: topics + 2 + size]
     return found
 
 
-def encoded(fields: Mapping[str, str | bytes]) -> Fields:
-    """As they are on the wire."""
-    return {_bytes(key): _bytes(value) for key, value in fields.items()}
+def encoded(fields: Sequence[Argument]) -> Fields:
+    """Names and values in turn as they are on the wire."""
+    parts = map(_bytes, fields)
+    return dict(zip(parts, parts, strict=True))
 
 
 def _bytes(value: Argument) -> bytes:
