@@ -16,6 +16,7 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.contracts.statuses import CancelReason, IntentStatus
+from common.contracts.values import PaymentError
 from common.messaging.envelope import tell
 from common.runtime.outages import RedisAway
 from tests.booking.stage import Stage, report
@@ -160,7 +161,7 @@ async def test_processing_payment_does_not_expire(stage: Stage) -> None:
 async def test_declined_customer_has_ten_minutes_more(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
     stage.clock.ahead = timedelta(minutes=14)
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error={"code": "x"}))
+    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error=PaymentError("x")))
     await stage.settle(timedelta(minutes=9))
     assert (await stage.row(booking))["closing"] is None
     await stage.settle(timedelta(minutes=2))
