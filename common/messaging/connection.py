@@ -29,16 +29,19 @@ def check(answers: Iterable[Any]) -> None:
 
 
 class _Link(asyncio.Protocol):
-    """A connection of redis-py's once it is there: commands are written to its transport, and its parser is fed by
+    """A connection of redis-py's: once it is there commands are written to its transport, and its parser is fed by
     it. Its own ways, and the streams in between, take several times as long as all that is done here."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self._reader = connection._parser._reader
-        self.transport = connection._writer.transport
-        self.transport.set_protocol(self)
-        self._more = asyncio.get_running_loop().create_future()
         self.ended: Exception | None = None
+        self._more = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        await self.connection.connect()
+        self._reader = self.connection._parser._reader
+        self.transport = self.connection._writer.transport
+        self.transport.set_protocol(self)
 
     def write(self, commands: Sequence[Command]) -> None:
         """It is not waited until they have left: whoever sends them waits for their answers."""
@@ -48,9 +51,6 @@ class _Link(asyncio.Protocol):
         self._reader.feed(data)
         if not self._more.done():
             self._more.set_result(None)
-
-    def eof_received(self) -> None:
-        self.connection_lost(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.ended = self.ended or RedisAway(str(error or "Connection closed by the server"))
@@ -95,7 +95,8 @@ class Connection:
             if self._answers_left or (self._link is not None and self._link.ended):
                 await self.close()
             if self._link is None:
-                self._link = await self._connect()
+                self._link = _Link(self._redis.connection_pool.make_connection())
+                await self._link.open()
             self._answers_left = len(commands)
             self._due = time.monotonic() + ANSWER_TIMEOUT_S + block_s
             if self._timer is None:
@@ -129,15 +130,6 @@ class Connection:
             self._timer = None
         if link is not None:
             await link.connection.disconnect(nowait=True)
-
-    async def _connect(self) -> _Link:
-        connection = self._redis.connection_pool.make_connection()
-        try:
-            await connection.connect()
-            return _Link(connection)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
 
     async def _lose(self, error: BaseException) -> NoReturn:
         late, self._late = self._late, False

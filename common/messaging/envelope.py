@@ -44,13 +44,8 @@ class Envelope(NamedTuple):
     def fields(self, source: str) -> tuple[str | bytes, ...]:
         """The stream entry's fields: names and values in turn."""
         return (
-            "specversion", "1.0",
-            "id", self.id,
-            "source", source,
-            "type", self.message.type,
-            "time", self.time,
-            "subject", self.subject,
-            "traceparent", self.traceparent,
+            "specversion", "1.0", "id", self.id, "source", source, "type", self.message.type, "time", self.time,
+            "subject", self.subject, "traceparent", self.traceparent,
             "data", self.message.as_json(exclude_unset=True),
             *(("correlationid", self.correlationid) if self.correlationid else ()),
             *(("replyto", self.replyto) if self.replyto else ()),

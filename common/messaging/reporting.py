@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 
@@ -23,8 +22,6 @@ class Reporter:
         self._messages = metrics.messages
         self._sizes = metrics.batch_size.labels(mailbox)
         self._seconds = metrics.handler_seconds.labels(mailbox)
-        # By type and outcome: looking labels up costs more than counting.
-        self._counters: dict[tuple[str, str], Any] = {}
 
     def done(self, deliveries: Sequence[Delivery], seconds: float) -> None:
         self._sizes.observe(len(deliveries))
@@ -32,8 +29,9 @@ class Reporter:
         kinds = [delivery.envelope.message.type for delivery in deliveries]
         for kind in set(kinds):
             self._count(kind, "done", kinds.count(kind))
-        line = log.bind(mailbox=self._mailbox, batch=len(deliveries), outcome="done", ms=round(seconds * 1000, 2))
-        if line.is_enabled_for(logging.INFO):
+        if log.is_enabled_for(logging.INFO):
+            done = {"mailbox": self._mailbox, "batch": len(deliveries), "outcome": "done"}
+            line = log.bind(**done, ms=round(seconds * 1000, 2))
             for delivery in deliveries:
                 line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
@@ -55,10 +53,7 @@ class Reporter:
         log.error("message", mailbox=self._mailbox, **shown, outcome="undecodable")
 
     def _count(self, kind: str, outcome: str, number: int = 1) -> None:
-        counter = self._counters.get((kind, outcome))
-        if counter is None:
-            counter = self._counters[kind, outcome] = self._messages.labels(self._mailbox, kind, outcome)
-        counter.inc(number)
+        self._messages.labels(self._mailbox, kind, outcome).inc(number)
 
 
 def _shown(envelope: Envelope) -> dict[str, str]:
