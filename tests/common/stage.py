@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -232,15 +233,16 @@ COMMAND = re.compile(rb"\*\d+\r\n")
 class FakeRedis:
     """Speaks Redis' protocol: for answers that a real server does not give when a test wants them."""
 
-    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, answer: Callable[[bytes], bytes | None], tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
+        self._tls = tls
         self.received: list[bytes] = []
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         try:
-            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+            yield f"redis{'s' if self._tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
         finally:
             server.close()
             await server.wait_closed()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
@@ -29,6 +31,7 @@ from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
 from tests.common.test_listener import CHANGED, Listener, ask, changed, question
+from tests.common.test_urls import key_and_certificate
 
 
 async def test_publish_returns_when_redis_has_it(stage: Stage) -> None:
@@ -70,6 +73,23 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
         await asyncio.gather(alone, *others)
         await client.aclose()
     assert pipelines == [1, 20]
+
+
+async def test_messages_leave_over_tls_also_after_the_server_has_closed(tmp_path: Path) -> None:
+    tls, breaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), iter([False, True, False])
+    (tmp_path / "server.pem").write_bytes(key_and_certificate())
+    tls.load_cert_chain(tmp_path / "server.pem")
+    server = FakeRedis(lambda _: None if next(breaks) else b"+1-1\r\n", tls)
+    async with server.serving() as url:
+        client = connect(f"{url}?ssl_cert_reqs=none")
+        bus = Publisher(client, source="/x")
+        await bus.publish([sync()])
+        with pytest.raises(RedisAway):
+            await bus.publish([sync()])
+        await bus.publish([sync()])
+        await bus.close()
+        await client.aclose()
+    assert len(server.received) == 3
 
 
 async def test_an_error_reaches_every_publisher() -> None:

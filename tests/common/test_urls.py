@@ -166,7 +166,7 @@ def test_an_address_of_postgres(url: str, parts: dict[str, Any]) -> None:
     assert postgres_options(url).items() >= parts.items()
 
 
-def _key_and_certificate() -> bytes:
+def key_and_certificate() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
     begin = datetime(2020, 1, 1, tzinfo=UTC)
@@ -178,7 +178,7 @@ def _key_and_certificate() -> bytes:
 def test_a_client_certificate_is_read_at_the_start(tmp_path: Path) -> None:
     """With none to check the server by, the server is not checked, as libpq has it."""
     client = tmp_path / "client.pem"
-    client.write_bytes(_key_and_certificate())
+    client.write_bytes(key_and_certificate())
     context = postgres_options(f"{POSTGRES}?sslmode=require&sslcert={client}")["ssl"]
     assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
