@@ -50,9 +50,8 @@ def _fields(value: Any) -> Any:
 
 def _set_fields(value: Any) -> Any:
     fields = _fields(value)
-    if isinstance(fields, str) or len(known := value.model_fields_set) == len(fields):
-        return fields
-    return {name: each for name, each in fields.items() if name in known}
+    known = getattr(value, "model_fields_set", fields)
+    return fields if len(known) == len(fields) else {name: fields[name] for name in fields if name in known}
 
 
 def entity_tag(version: int) -> str:

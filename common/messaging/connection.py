@@ -83,8 +83,7 @@ class Connection:
         self._answers_left = 0
         # With what the last one was lost.
         self._lost: Exception = RedisAway("there was none yet")
-        # When answers that have not come are given up, and the timer that looks: a new one for each send would cost
-        # as much as to write.
+        # When answers that have not come are given up, and the timer that looks: one for many sends.
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._late = False

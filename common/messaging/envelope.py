@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from common.contracts.errors import HoldfastError
 from common.contracts.ids import id_and_time, new_traceparent
 from common.contracts.messages import TYPES, Message, Reply
-from common.messaging.streams import Entry, Fields
+from common.messaging.streams import Entry
 
 # Characters of a type's name that are shown where it is unknown.
 NAME_SHOWN_MAX = 100
@@ -67,8 +67,7 @@ class Delivery(NamedTuple):
 
 def decode(stream: str, entry: Entry) -> Delivery:
     """Read an entry. Raises UnknownType, or Undecodable for missing attributes or wrong data."""
-    fields: Fields = entry.fields
-    get = fields.get
+    fields, get = entry.fields, entry.fields.get
     try:
         kind = TYPES.get(name := fields[b"type"].decode())
         if kind is None:

@@ -30,8 +30,8 @@ class Reporter:
         for kind in set(kinds):
             self._count(kind, "done", kinds.count(kind))
         if log.is_enabled_for(logging.INFO):
-            done = {"mailbox": self._mailbox, "batch": len(deliveries), "outcome": "done"}
-            line = log.bind(**done, ms=round(seconds * 1000, 2))
+            ms = round(seconds * 1000, 2)
+            line = log.bind(mailbox=self._mailbox, batch=len(deliveries), outcome="done", ms=ms)
             for delivery in deliveries:
                 line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
