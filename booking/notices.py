@@ -22,30 +22,42 @@ from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 
 # Of a booking's payment, what operators alone see.
-FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
-# What is shown of a booking, and of an event, as it is.
-FIELDS = [name for name in Booking._fields if name in resources.Booking.model_fields]
+FOR_OPERATORS = ("refund_waiting", "refund_error", "disputes")
+# What is shown of an event as it is.
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 
 
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     payable = is_payable(booking.status, booking.payment, booking.closing)
-    payment = FOR_OPERATORS | {
-        "status": booking.payment,
-        "intent_id": booking.intent_id,
-        "client_secret": booking.client_secret if payable else None,
-        "last_error": booking.last_error,
-        "queue_position": None,
-        "attempts": booking.attempts,
-    }
-    values: dict[str, Any] = {name: getattr(booking, name) for name in FIELDS}
-    values["items"] = tuple(item._asdict() for item in booking.items)
-    values["currency_exponent"] = exponent_of(booking.currency)
-    values["payment"] = payment
-    if booking.status is not BookingStatus.PENDING:
-        values["hold_until"] = None
-    return resources.Booking.model_validate(values)
+    payment = resources.PaymentSummary.made(
+        status=booking.payment,
+        intent_id=booking.intent_id,
+        client_secret=booking.client_secret if payable else None,
+        last_error=booking.last_error,
+        queue_position=None,
+        refund_waiting=None,
+        refund_error=None,
+        disputes=None,
+        attempts=booking.attempts,
+    )
+    return resources.Booking.made(
+        id=booking.id,
+        event_id=booking.event_id,
+        items=tuple([resources.Item.made(**item._asdict()) for item in booking.items]),
+        amount=booking.amount,
+        currency=booking.currency,
+        currency_exponent=exponent_of(booking.currency),
+        status=booking.status,
+        reason=booking.reason,
+        payment=payment,
+        version=booking.version,
+        expires_at=booking.expires_at,
+        hold_until=booking.hold_until if booking.status is BookingStatus.PENDING else None,
+        closing=booking.closing,
+        created_at=booking.created_at,
+        updated_at=booking.updated_at,
+    )
 
 
 def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:

@@ -7,9 +7,10 @@ the actors is one thing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
@@ -32,14 +33,39 @@ NAME_MAX = 200
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX)]
 
 
+_set = object.__setattr__
+
+
+def _fields(value: Any) -> Any:
+    """Of a model; asyncpg's UUIDs are of a class of their own."""
+    return str(value) if isinstance(value, UUID) else value.__dict__
+
+
+def _set_fields(value: Any) -> Any:
+    fields = _fields(value)
+    if type(fields) is str or len(fields) == len(names := value.__pydantic_fields_set__):
+        return fields
+    return {name: fields[name] for name in fields if name in names}
+
+
 class Resource(BaseModel):
     """A frozen model that ignores fields it does not know: contracts only ever grow."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @classmethod
+    def made(cls, **fields: Any) -> Self:
+        """Of all its fields, which we have made ourselves: they are taken as they are."""
+        new = cls.__new__(cls)
+        _set(new, "__dict__", fields)
+        _set(new, "__pydantic_fields_set__", set(fields))
+        _set(new, "__pydantic_extra__", None)
+        _set(new, "__pydantic_private__", None)
+        return new
+
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
-        """As model_dump_json does, whose wrapping takes as long as the work."""
-        return self.__pydantic_serializer__.to_json(self, exclude_unset=exclude_unset)
+        """As `model_dump_json` does, which takes three times as long."""
+        return orjson.dumps(self, _set_fields if exclude_unset else _fields, orjson.OPT_UTC_Z)
 
 
 def entity_tag(version: int) -> str:
