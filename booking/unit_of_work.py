@@ -139,26 +139,24 @@ class UnitOfWork:
         self._more = [each for each in self._more if each[0] in self.bookings]
 
     def _committed(self, written: Mapping[UUID, str], moves: Iterable[SeatMove]) -> None:
-        self._store.count(moves, {id: self.bookings[id].event_id for id in written})
-        new = {id: self.bookings[id]._replace(revision=revision) for id, revision in written.items()}
+        new = ((id, booking) for id, booking in self.bookings.items() if id in written)
+        waiting = {id: booking for id, booking in new if booking.settle_after is not None}
         self._store.bookings.drop(self.bookings)
-        self._store.bookings.keep({id: each for id, each in new.items() if each.settle_after is not None})
+        self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
-        self._availability.touched(self._events_moved())
+        moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
+        self._availability.touched(moved | self._events_told())
         self._queue.hold(self._held)
         self._queue.told(self._causes)
-        if any(queued(self.bookings[id]) for id in written if id not in self._held):
+        if any(queued(each) for id, each in waiting.items() if id not in self._held):
             self._queue.look()
 
-    def _events_moved(self) -> set[UUID]:
-        """The events whose availability is another than before, or may not have been told, and those whose calling
-        off goes on."""
+    def _events_told(self) -> set[UUID]:
+        """The events whose availability may not have been told, and those whose calling off goes on."""
         return {
-            booking.event_id
-            for id, booking in self.bookings.items()
-            if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
-            or id in self._told_again
-            or Reason.EVENT_CANCELLED in (booking.reason, booking.closing)
+            each.event_id
+            for each in self.bookings.values()
+            if each.id in self._told_again or Reason.EVENT_CANCELLED in (each.reason, each.closing)
         }
 
     # --- what follows
