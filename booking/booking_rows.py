@@ -174,19 +174,10 @@ def _change(booking: Booking) -> dict[str, Any]:
 
 
 def _transition(each: Transition) -> dict[str, Any]:
-    """TRANSITION_COLUMNS."""
-    after, (cause_type, cause_id) = each.after, each.cause
-    return {
-        "booking_id": after.id,
-        "version": after.version,
-        "from_status": each.before,
-        "to_status": after.status,
-        "reason": after.reason,
-        "payment_status": after.payment,
-        "cause_type": cause_type,
-        "cause_id": cause_id,
-        "at": after.updated_at,
-    }
+    after = each.after
+    states = (each.before, after.status, after.reason, after.payment)
+    values = (after.id, after.version, *states, *each.cause, after.updated_at)
+    return dict(zip(TRANSITION_COLUMNS, values, strict=True))
 
 
 class Interfered(RuntimeError):

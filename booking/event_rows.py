@@ -15,7 +15,7 @@ import asyncpg
 from booking.booking_rows import Place, expect
 from booking.state import Event, TicketType
 from common.contracts.statuses import PaymentMethods
-from common.postgres.sql import assignments, unnest
+from common.postgres.sql import as_json, assignments, recordset
 
 TICKET_TYPE_COLUMNS = {
     "id": "uuid",
@@ -59,13 +59,12 @@ WHERE id = $1 AND version = $2
 """
 # Never over one that is there, at whatever event.
 ADD_TICKET_TYPES = f"""
-INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM unnest({unnest(TICKET_TYPE_COLUMNS)})
+INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM {recordset("new", TICKET_TYPE_COLUMNS)}
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
 CHANGE_TICKET_TYPES = f"""
 UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
-FROM unnest({unnest(TICKET_TYPE_COLUMNS)}) AS new ({", ".join(TICKET_TYPE_COLUMNS)})
-WHERE t.id = new.id AND t.event_id = new.event_id
+FROM {recordset("new", TICKET_TYPE_COLUMNS)} WHERE t.id = new.id AND t.event_id = new.event_id
 """
 
 
@@ -87,14 +86,10 @@ def _event(row: Sequence[Any], ticket_types: dict[UUID, TicketType]) -> Event:
     return Event(ticket_types=ticket_types, **values)
 
 
-def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> list[list[Any]]:
+def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
     """TICKET_TYPE_COLUMNS of these ticket types of `event`."""
     places = {id: place for place, id in enumerate(event.ticket_types)}
-    rows = [
-        (each.id, event.id, places[each.id], each.name, each.unit_amount, each.capacity, each.version)
-        for each in ticket_types
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    return as_json([{**each._asdict(), "event_id": event.id, "position": places[each.id]} for each in ticket_types])
 
 
 class TicketTypeIdTaken(Exception):
@@ -148,7 +143,7 @@ class EventRows:
         expect(int(answer.removeprefix("UPDATE ")), 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:
-            answer = await self._connection.execute(CHANGE_TICKET_TYPES, *_ticket_types(new, changed))
+            answer = await self._connection.execute(CHANGE_TICKET_TYPES, _ticket_types(new, changed))
             expect(int(answer.removeprefix("UPDATE ")), len(changed))
         await self._add_ticket_types(
             new, [each for id, each in new.ticket_types.items() if id not in old.ticket_types]
@@ -156,7 +151,7 @@ class EventRows:
 
     async def _add_ticket_types(self, event: Event, added: Collection[TicketType]) -> None:
         if added:
-            rows = await self._connection.fetch(ADD_TICKET_TYPES, *_ticket_types(event, added))
+            rows = await self._connection.fetch(ADD_TICKET_TYPES, _ticket_types(event, added))
             new = {row["id"] for row in rows}
             for each in added:
                 if each.id not in new:

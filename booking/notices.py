@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from booking.calling_off_rows import CallingOff
@@ -22,42 +23,31 @@ from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 
 # Of a booking's payment, what operators alone see.
-FOR_OPERATORS = ("refund_waiting", "refund_error", "disputes")
-# What is shown of an event as it is.
+FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
+# What is shown of a booking, and of an event as it is.
+FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
+_as_it_is = attrgetter(*FIELDS)
 
 
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     payable = is_payable(booking.status, booking.payment, booking.closing)
-    payment = resources.PaymentSummary.made(
+    values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
+    values["currency_exponent"] = exponent_of(booking.currency)
+    values["items"] = tuple([resources.Item.made(**item._asdict()) for item in booking.items])
+    values["payment"] = resources.PaymentSummary.made(
         status=booking.payment,
         intent_id=booking.intent_id,
         client_secret=booking.client_secret if payable else None,
         last_error=booking.last_error,
         queue_position=None,
-        refund_waiting=None,
-        refund_error=None,
-        disputes=None,
         attempts=booking.attempts,
+        **FOR_OPERATORS,
     )
-    return resources.Booking.made(
-        id=booking.id,
-        event_id=booking.event_id,
-        items=tuple([resources.Item.made(**item._asdict()) for item in booking.items]),
-        amount=booking.amount,
-        currency=booking.currency,
-        currency_exponent=exponent_of(booking.currency),
-        status=booking.status,
-        reason=booking.reason,
-        payment=payment,
-        version=booking.version,
-        expires_at=booking.expires_at,
-        hold_until=booking.hold_until if booking.status is BookingStatus.PENDING else None,
-        closing=booking.closing,
-        created_at=booking.created_at,
-        updated_at=booking.updated_at,
-    )
+    if booking.status is not BookingStatus.PENDING:
+        values["hold_until"] = None
+    return resources.Booking.made(**values)
 
 
 def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:
