@@ -50,6 +50,7 @@ SELECT id, place FROM (
     WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
 ) AS queue WHERE id = ANY($1::uuid[])
 """
+STILL_QUEUED = f"SELECT id FROM bookings WHERE id = ANY($1::uuid[]) AND {QUEUED}"
 SAMPLE = f"""
 SELECT place, created_at, id, total FROM (
     SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
@@ -138,12 +139,13 @@ class Queue:
         if not late:
             return False
         async with self._store.reading() as rows:
-            found = await rows.bookings.load(late)
+            waits = [row["id"] for row in await rows.connection.fetch(STILL_QUEUED, late)]
+        found = await self._store.find(waits)
         # Of the others another process has published later news.
-        waiting = {id: found[id] for id in late if id in self._held and id in found and queued(found[id])}
-        await self._publisher.publish([booking_changed(each, self._held[id][1]) for id, each in waiting.items()])
+        told = [booking_changed(each, self._held[id][1]) for id, each in found.items() if id in self._held]
+        await self._publisher.publish(told)
         self.told(late)
-        return bool(waiting)
+        return bool(told)
 
     async def _tell_places(self) -> None:
         async with self._store.reading() as rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -55,12 +55,8 @@ class UnitOfWork:
 
     async def remember(self, ids: Sequence[UUID]) -> None:
         """Take what is remembered of these, and by one statement what is not. Nothing where there is no memory."""
-        if not self._store.bookings.entries_max:
-            return
-        self.take(self._store.bookings.find(ids))
-        if missing := [id for id in ids if id not in self.bookings]:
-            async with self._store.reading() as rows:
-                self.take(await rows.bookings.load(missing))
+        if self._store.bookings.entries_max:
+            self.take(await self._store.find(ids))
 
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
@@ -169,8 +165,11 @@ class UnitOfWork:
             known = self._shown[id] = shown(booking)
         return known
 
-    def envelopes(self) -> list[Envelope]:
+    def envelopes(self) -> Iterator[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then what has changed."""
-        requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
-        news = [booking_changed(self.bookings[id], cause, self.shown(id)) for id, cause in self._causes.items()]
-        return [*requests, *news, *(envelope for _, envelope in self._more)]
+        for id, follow, cause in self._follows:
+            yield asked(self.bookings[id], follow, cause)
+        for id, cause in self._causes.items():
+            yield booking_changed(self.bookings[id], cause, self.shown(id))
+        for _, envelope in self._more:
+            yield envelope

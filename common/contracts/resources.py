@@ -36,18 +36,6 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 _set = object.__setattr__
 
 
-def _fields(value: Any) -> Any:
-    """Of a model; asyncpg's UUIDs are of a class of their own."""
-    return str(value) if isinstance(value, UUID) else value.__dict__
-
-
-def _set_fields(value: Any) -> Any:
-    fields = _fields(value)
-    if type(fields) is str or len(fields) == len(names := value.__pydantic_fields_set__):
-        return fields
-    return {name: fields[name] for name in fields if name in names}
-
-
 class Resource(BaseModel):
     """A frozen model that ignores fields it does not know: contracts only ever grow."""
 
@@ -64,8 +52,20 @@ class Resource(BaseModel):
         return new
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
-        """As `model_dump_json` does, which takes three times as long."""
+        """As model_dump_json does, in a third of the time."""
         return orjson.dumps(self, _set_fields if exclude_unset else _fields, orjson.OPT_UTC_Z)
+
+
+def _fields(value: Any) -> Any:
+    """What orjson is to write in place of a model, or of an id as Postgres' driver reads it."""
+    return str(value) if isinstance(value, UUID) else value.__dict__
+
+
+def _set_fields(value: Any) -> Any:
+    fields = _fields(value)
+    if isinstance(fields, str) or len(known := value.model_fields_set) == len(fields):
+        return fields
+    return {name: each for name, each in fields.items() if name in known}
 
 
 def entity_tag(version: int) -> str:

@@ -58,7 +58,7 @@ def as_json(rows: Sequence[Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """A NamedTuple, or a UUID of asyncpg's own class."""
-    return value._asdict() if isinstance(value, tuple) else str(value)
+    return str(value) if isinstance(value, UUID) else value._asdict()
 
 
 def is_one(*tables: Sequence[object]) -> bool:

@@ -112,7 +112,7 @@ async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> Non
     good = sync()
     results = await asyncio.gather(stage.bus.publish([good]), stage.bus.publish([bad]), return_exceptions=True)
     assert results[0] is None
-    assert isinstance(results[1], ValueError)
+    assert isinstance(results[1], TypeError)
     assert await stage.read_all(STREAM) == [good]
 
 
