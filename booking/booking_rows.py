@@ -20,41 +20,23 @@ from common.contracts import resources
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import Dispute, PaymentError
-from common.postgres.sql import as_json, assignments, recordset, revision
+from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
-
-def _columns(**kinds: str) -> dict[str, str]:
-    """The type of each column, by its name."""
-    return {column: kind for kind, columns in kinds.items() for column in columns.split()}
-
-
-BOOKING_COLUMNS = _columns(
-    uuid="id event_id refund_id refund_retry_id",
-    varchar="owner currency status reason payment payment_methods intent_id client_secret payment_digest closing "
-    "refund_waiting refund_error",
-    jsonb="items last_error disputes",
-    bigint="amount amount_captured amount_refunded refund_amount refund_failed_amount",
-    int="attempts payment_version version settle_attempts",
-    bool="intent_to_cancel refund_whole refund_failed_whole",
-    timestamptz="expires_at hold_until settle_after last_attempt_at created_at updated_at",
-)
+BOOKING_COLUMNS = columns(Booking, "revision")
 # A new booking has the defaults in the rest.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods",
 )  # fmt: skip
-CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | _columns(varchar="cause_type cause_id")
+CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 CHANGED_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
-TRANSITION_COLUMNS = _columns(
-    uuid="booking_id",
-    int="version",
-    varchar="from_status to_status reason payment_status cause_type cause_id",
-    timestamptz="at",
-)
-SEAT_COLUMNS = _columns(uuid="booking_id ticket_type_id", int="held sold")
-BOUND_COLUMNS = _columns(uuid="ticket_type_id terms_token", int="needed below")
+TRANSITION_COLUMNS = {
+    "booking_id": "uuid", "version": "int", "from_status": "varchar", "to_status": "varchar", "reason": "varchar",
+    "payment_status": "varchar", "cause_type": "varchar", "cause_id": "varchar", "at": "timestamptz",
+}  # fmt: skip
+SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
 

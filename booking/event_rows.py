@@ -15,25 +15,13 @@ import asyncpg
 from booking.booking_rows import Place, expect
 from booking.state import Event, TicketType
 from common.contracts.statuses import PaymentMethods
-from common.postgres.sql import as_json, assignments, recordset
+from common.postgres.sql import as_json, assignments, columns, recordset
 
-TICKET_TYPE_COLUMNS = {
-    "id": "uuid",
-    "event_id": "uuid",
-    "position": "int",
-    "name": "varchar",
-    "unit_amount": "bigint",
-    "capacity": "int",
-    "version": "int",
-}
+TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
 TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "version")
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
-EVENT_COLUMNS = (
-    "id", "name", "starts_at", "currency", "on_sale", "max_per_booking", "cancel_until", "called_off_at", "version",
-    "time_zone", "sales_start", "sales_end", "sell_after_start", "cancel_after_start", "payment_methods",
-    "slow_payments_until",
-)  # fmt: skip
+EVENT_COLUMNS = tuple(columns(Event, "ticket_types"))
 EVENTS = f"""
 SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)},
     {", ".join(f"t.{name}" for name in TicketType._fields)}

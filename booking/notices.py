@@ -35,19 +35,18 @@ def shown(booking: Booking) -> resources.Booking:
     payable = is_payable(booking.status, booking.payment, booking.closing)
     values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
     values["currency_exponent"] = exponent_of(booking.currency)
-    values["items"] = tuple([resources.Item.made(**item._asdict()) for item in booking.items])
-    values["payment"] = resources.PaymentSummary.made(
-        status=booking.payment,
-        intent_id=booking.intent_id,
-        client_secret=booking.client_secret if payable else None,
-        last_error=booking.last_error,
-        queue_position=None,
-        attempts=booking.attempts,
-        **FOR_OPERATORS,
-    )
+    values["items"] = tuple([item._asdict() for item in booking.items])
+    values["payment"] = FOR_OPERATORS | {
+        "status": booking.payment,
+        "intent_id": booking.intent_id,
+        "client_secret": booking.client_secret if payable else None,
+        "last_error": booking.last_error,
+        "queue_position": None,
+        "attempts": booking.attempts,
+    }
     if booking.status is not BookingStatus.PENDING:
         values["hold_until"] = None
-    return resources.Booking.made(**values)
+    return resources.Booking.model_validate(values)
 
 
 def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:

@@ -7,7 +7,7 @@ the actors is one thing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 import orjson
@@ -33,23 +33,10 @@ NAME_MAX = 200
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX)]
 
 
-_set = object.__setattr__
-
-
 class Resource(BaseModel):
     """A frozen model that ignores fields it does not know: contracts only ever grow."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-    @classmethod
-    def made(cls, **fields: Any) -> Self:
-        """Of all its fields, which we have made ourselves: they are taken as they are."""
-        new = cls.__new__(cls)
-        _set(new, "__dict__", fields)
-        _set(new, "__pydantic_fields_set__", set(fields))
-        _set(new, "__pydantic_extra__", None)
-        _set(new, "__pydantic_private__", None)
-        return new
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
         """As model_dump_json does, in a third of the time."""
