@@ -40,7 +40,6 @@ class UnitOfWork:
         # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
-        self._more: list[tuple[UUID, Envelope]] = []
         self._shown: dict[UUID, resources.Booking] = {}
         self._told_again: set[UUID] = set()
         # Those that the commit has written.
@@ -85,10 +84,6 @@ class UnitOfWork:
         self._causes.setdefault(id, delivery)
         self._told_again.add(id)
 
-    def publish(self, id: UUID, envelope: Envelope) -> None:
-        """What is to be published of a booking beside its news."""
-        self._more.append((id, envelope))
-
     # --- saving
 
     @asynccontextmanager
@@ -132,7 +127,6 @@ class UnitOfWork:
             for by_id in (self.bookings, self._before, self._causes, self._held):
                 by_id.pop(id, None)
         self._follows = [each for each in self._follows if each[0] in self.bookings]
-        self._more = [each for each in self._more if each[0] in self.bookings]
 
     def _committed(self, written: Mapping[UUID, str], moves: Iterable[SeatMove]) -> None:
         new = ((id, booking) for id, booking in self.bookings.items() if id in written)
@@ -171,5 +165,3 @@ class UnitOfWork:
             yield asked(self.bookings[id], follow, cause)
         for id, cause in self._causes.items():
             yield booking_changed(self.bookings[id], cause, self.shown(id))
-        for _, envelope in self._more:
-            yield envelope

@@ -286,19 +286,20 @@ async def test_each_message_has_one_line_in_the_log(stage: Stage) -> None:
 
 
 async def test_what_follows_from_a_full_batch_does_not_wait_for_the_next_one(stage: Stage) -> None:
+    sent = [sync(), sync()]
+
     async def first_is_gone() -> bool:
         return await stage.left() == 1
 
     async def act(deliveries: Sequence[Delivery]) -> None:
-        if deliveries[0].envelope.subject == second.subject:
+        if deliveries[0].envelope.subject == sent[1].subject:
             await until(first_is_gone)
 
-    first, second = sync(), sync()
-    await stage.bus.publish([first, second])
+    await stage.bus.publish(sent)
     handler = Recorder(act)
     async with stage.acting({SyncPayment: handler}, batch_max=1):
         await until(stage.idle)
-    assert handler.handled == subjects([first, second])
+    assert handler.handled == subjects(sent)
 
 
 @pytest.mark.parametrize("batch_max", [1, 10])
