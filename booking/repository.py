@@ -10,7 +10,7 @@ that no two wait for each other in a ring.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -88,14 +88,6 @@ class Store:
         with dropped_in_doubt(self.bookings, self.events):
             async with opening as connection:
                 yield Transaction(connection)
-
-    async def find(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
-        """These bookings as they are remembered, and by one statement those that are not."""
-        found = self.bookings.find(ids)
-        if missing := [id for id in ids if id not in found]:
-            async with self.reading() as rows:
-                found |= await rows.bookings.load(missing)
-        return found
 
     async def forget_requests(self, before: datetime, limit: int) -> int:
         """Delete operators' requests that were answered before this, at most `limit`; says how many."""

@@ -54,8 +54,12 @@ class UnitOfWork:
 
     async def remember(self, ids: Sequence[UUID]) -> None:
         """Take what is remembered of these, and by one statement what is not. Nothing where there is no memory."""
-        if self._store.bookings.entries_max:
-            self.take(await self._store.find(ids))
+        if not self._store.bookings.entries_max:
+            return
+        self.take(self._store.bookings.find(ids))
+        if missing := [id for id in ids if id not in self.bookings]:
+            async with self._store.reading() as rows:
+                self.take(await rows.bookings.load(missing))
 
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
@@ -136,7 +140,7 @@ class UnitOfWork:
         self.written = frozenset(written)
         moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
         self._availability.touched(moved | self._events_told())
-        self._queue.hold(self._held)
+        self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
         self._queue.told(self._causes)
         if any(queued(each) for id, each in waiting.items() if id not in self._held):
             self._queue.look()
