@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from booking.schedule import WAITS
@@ -65,9 +64,9 @@ def admit(
     closed = sale_closed(event, now)
     if closed is not None:
         return closed
-    if sum(item.quantity for item in request.items) > event.max_per_booking:
+    if sum([item.quantity for item in request.items]) > event.max_per_booking:
         return errors.QuantityOverLimit()
-    items = []
+    items, amount = [], 0
     for wanted in request.items:
         if wanted.ticket_type_id is None and len(event.ticket_types) != 1:
             return errors.TicketTypeRequired()
@@ -75,19 +74,18 @@ def admit(
         if ticket_type is None:
             return errors.TicketTypeNotFound()
         items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
-    amount = sum(item.quantity * item.unit_amount for item in items)
+        amount += wanted.quantity * ticket_type.unit_amount
     fault = fault_of(amount, event.currency) if amount else None
     if fault is not None:
         return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
-    begins: dict[str, Any] = {"status": CONFIRMED, "payment": PaymentStatus.NONE}
+    status, payment, reason, ends, again = CONFIRMED, PaymentStatus.NONE, None, None, None
     if not seats.have(items):
-        begins |= {"status": FAILED, "reason": Reason.SOLD_OUT}
+        status, reason = FAILED, Reason.SOLD_OUT
     else:
         seats.take(items)
         if amount:
-            ends = now + policy.hold
-            begins = {"status": PENDING, "payment": PaymentStatus.CREATING, "expires_at": ends}
-            begins["settle_after"] = min(now + WAITS[Follow.CREATE_INTENT].first, ends)
+            status, payment, ends = PENDING, PaymentStatus.CREATING, now + policy.hold
+            again = min(now + WAITS[Follow.CREATE_INTENT].first, ends)
     return Booking(
         id=request.booking_id,
         owner=request.owner,
@@ -95,10 +93,14 @@ def admit(
         items=tuple(items),
         amount=amount,
         currency=event.currency,
-        payment_methods=event.methods_offered(now),
+        status=status,
+        payment=payment,
         created_at=now,
         updated_at=now,
-        **begins,
+        reason=reason,
+        payment_methods=event.methods_offered(now),
+        expires_at=ends,
+        settle_after=again,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,51 +20,32 @@ from common.contracts import resources
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import Dispute, PaymentError
-from common.postgres.sql import assignments, is_one, parameters, revision, source
+from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
-
-def _columns(**kinds: str) -> dict[str, str]:
-    """By name, in the order in which arrays are passed, the type of each column."""
-    return {column: kind for kind, columns in kinds.items() for column in columns.split()}
-
-
-BOOKING_COLUMNS = _columns(
-    uuid="id event_id refund_id refund_retry_id",
-    varchar="owner currency status reason payment payment_methods intent_id client_secret payment_digest closing "
-    "refund_waiting refund_error",
-    jsonb="items last_error disputes",
-    bigint="amount amount_captured amount_refunded refund_amount refund_failed_amount",
-    int="attempts payment_version version settle_attempts",
-    bool="intent_to_cancel refund_whole refund_failed_whole",
-    timestamptz="expires_at hold_until settle_after last_attempt_at created_at updated_at",
-)
+BOOKING_COLUMNS = columns(Booking, "revision")
 # A new booking has the defaults in the rest.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods",
 )  # fmt: skip
-CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | _columns(varchar="cause_type cause_id")
+CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
-CHANGED_COLUMNS = {"id": "uuid", "old_revision": "text"} | SAVE_COLUMNS
-JSON_COLUMNS = ("items", "last_error", "disputes")
-TRANSITION_COLUMNS = _columns(
-    uuid="booking_id",
-    int="version",
-    varchar="from_status to_status reason payment_status cause_type cause_id",
-    timestamptz="at",
-)
-SEAT_COLUMNS = _columns(uuid="booking_id ticket_type_id", int="held sold")
-BOUND_COLUMNS = _columns(uuid="id terms_token", int="needed below")
+CHANGED_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
+TRANSITION_COLUMNS = {
+    "booking_id": "uuid", "version": "int", "from_status": "varchar", "to_status": "varchar", "reason": "varchar",
+    "payment_status": "varchar", "cause_type": "varchar", "cause_id": "varchar", "at": "timestamptz",
+}  # fmt: skip
+SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
 
 
-def _moved(first: int, one: bool) -> str:
+def _moved(place: int) -> str:
     """Seats are moved for the bookings that `written` has written; ticket types are locked in their order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
-    FROM {source("m", SEAT_COLUMNS, first, one=one)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    FROM {recordset("m", SEAT_COLUMNS, place)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
@@ -73,7 +55,7 @@ def _moved(first: int, one: bool) -> str:
 )"""
 
 
-def _insert(one: bool) -> str:
+def _insert() -> str:
     """New bookings, their transitions and their seats: all of them or, where what they were decided by no longer
     holds, none; those that are there already are left out. With one of these the refusals are left out, too: seats
     that were counted for it are not taken.
@@ -81,15 +63,14 @@ def _insert(one: bool) -> str:
     What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
     fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
     before so that its rows are locked after those, and one more condition at `written`."""
-    bounds = len(CREATED_COLUMNS) + 2
     inserted = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
     WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
     returned = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
     return f"""
-WITH new AS (SELECT * FROM {source("new", CREATED_COLUMNS, 2, one=one)}), bounds AS (
+WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
-    FROM ticket_types t JOIN {source("b", BOUND_COLUMNS, bounds, one=one)} ON b.id = t.id
+    FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3)} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
 ), given AS ({inserted} AND status <> 'failed' {returned}), refused AS (
     {inserted} AND status = 'failed'
@@ -98,34 +79,32 @@ WITH new AS (SELECT * FROM {source("new", CREATED_COLUMNS, 2, one=one)}), bounds
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)
-), {_moved(bounds + len(BOUND_COLUMNS), one)}
+), {_moved(4)}
 SELECT id, revision FROM written
 """
 
 
-def _save(one: bool) -> str:
+def _save() -> str:
     """Changes, their transitions and the seats that they move, of those bookings that nobody has written since they
     were read. These are locked in their order first."""
-    transitions = len(CHANGED_COLUMNS) + 1
     return f"""
 WITH unchanged AS (
-    SELECT new.* FROM {source("new", CHANGED_COLUMNS, one=one)}
-    JOIN bookings b ON new.id = b.id AND new.old_revision = {revision("b")}
+    SELECT new.* FROM {recordset("new", CHANGED_COLUMNS, 1)}
+    JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
     UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, {revision("b")} AS revision
 ), recorded AS (
     INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)})
-    SELECT t.* FROM {source("t", TRANSITION_COLUMNS, transitions, one=one)}
+    SELECT t.* FROM {recordset("t", TRANSITION_COLUMNS, 2)}
     JOIN written ON written.id = t.booking_id
-), {_moved(transitions + len(TRANSITION_COLUMNS), one)}
+), {_moved(3)}
 SELECT id, revision FROM written
 """
 
 
-# For batches, and for one row alone.
-INSERT, SAVE = ({one: statement(one) for one in (False, True)} for statement in (_insert, _save))
+INSERT, SAVE = _insert(), _save()
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = f"SELECT {', '.join(TRANSITION_COLUMNS)} FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -165,27 +144,22 @@ def booking_of(row: Any) -> Booking:
     return Booking(**values)
 
 
-def _values(booking: Booking, columns: Iterable[str]) -> tuple[Any, ...]:
-    return tuple(
-        _json(getattr(booking, column)) if column in JSON_COLUMNS else getattr(booking, column)
-        for column in columns
-    )
+_new, _saved = attrgetter(*NEW), attrgetter(*CHANGED_COLUMNS)
 
 
-def _json(value: Any) -> str | None:
-    if not value:
-        return None
-    if isinstance(value, tuple) and isinstance(value[0], Item):
-        value = [item._asdict() for item in value]  # JSON would make a list of each
-    # asyncpg's UUIDs are of a class of their own.
-    return orjson.dumps(value, default=str).decode()
+def _change(booking: Booking) -> dict[str, Any]:
+    """CHANGED_COLUMNS but for what is NULL."""
+    row = {name: value for name, value in zip(CHANGED_COLUMNS, _saved(booking), strict=True) if value is not None}
+    if not booking.disputes:
+        del row["disputes"]
+    return row
 
 
-def _transition(each: Transition) -> tuple[Any, ...]:
-    """TRANSITION_COLUMNS."""
+def _transition(each: Transition) -> dict[str, Any]:
     after = each.after
     states = (each.before, after.status, after.reason, after.payment)
-    return (after.id, after.version, *states, *each.cause, after.updated_at)
+    values = (after.id, after.version, *states, *each.cause, after.updated_at)
+    return dict(zip(TRANSITION_COLUMNS, values, strict=True))
 
 
 class Interfered(RuntimeError):
@@ -240,10 +214,8 @@ class BookingRows:
         hold; those that are there already are left out."""
         if not created:
             return {}
-        new = [(*_values(each.after, NEW), *each.cause) for each in created]
-        one = is_one(new, bounds, moves)
-        tables = parameters(one, (new, CREATED_COLUMNS), (bounds, BOUND_COLUMNS), (moves, SEAT_COLUMNS))
-        rows = await self._connection.fetch(INSERT[one], len(bounds), *tables)
+        new = [dict(zip(CREATED_COLUMNS, (*_new(each.after), *each.cause), strict=True)) for each in created]
+        rows = await self._connection.fetch(INSERT, len(bounds), as_json(new), as_json(bounds), as_json(moves))
         return {row["id"]: row["revision"] for row in rows}
 
     async def save(
@@ -253,11 +225,9 @@ class BookingRows:
         says which, with their new revisions. The others are left out."""
         if not changed:
             return {}
-        new = [(each.id, each.revision, *_values(each, SAVE_COLUMNS)) for each in changed]
-        told = [_transition(each) for each in transitions]
-        one = is_one(new, told, moves)
-        tables = parameters(one, (new, CHANGED_COLUMNS), (told, TRANSITION_COLUMNS), (moves, SEAT_COLUMNS))
-        rows = await self._connection.fetch(SAVE[one], *tables)
+        new = as_json([_change(each) for each in changed])
+        told = as_json([_transition(each) for each in transitions])
+        rows = await self._connection.fetch(SAVE, new, told, as_json(moves))
         return {row["id"]: row["revision"] for row in rows}
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:

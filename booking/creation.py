@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import IdempotencyKeyReused
 from common.contracts.messages import CreateBooking
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer, answers
 
 # After a sale that memory had wrong an event is sold under locks for a moment: where many processes sell its last
 # seats, memory would mostly be wrong again, and trying costs a round trip more.
@@ -37,15 +38,16 @@ class Creation:
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """A repeated request finds its booking there: it goes the careful way, as all goes that memory refuses."""
         now = self._clock()
-        unit, done = await self._from_memory(deliveries, now)
-        published = [*unit.envelopes(), *answers(done.values())]
+        unit, made = await self._from_memory(deliveries, now)
+        done = {each.entry.id for each in made.values()}
         left = [each for each in deliveries if each.entry.id not in done]
-        return [*published, *await self._carefully(left, now)] if left else published
+        published = _published(unit, made)
+        return chain(published, await self._carefully(left, now)) if left else published
 
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
-    ) -> tuple[UnitOfWork, dict[bytes, tuple[Delivery, Any]]]:
-        """What one statement has made, and its answers by their entries."""
+    ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
+        """What one statement has made, and what has asked for it."""
         unit = self._unit()
         events = await self._remembered({each.message.event_id for each in deliveries}, now)
         seats = _seats(events)
@@ -63,8 +65,7 @@ class Creation:
         if made and not unit.written:
             self._store.events.drop(events)
             self._careful_until |= dict.fromkeys(events, now + CAREFUL)
-        new = {each.entry.id: (each, _new(unit, id)) for id, each in made.items() if id in unit.written}
-        return unit, new
+        return unit, {id: each for id, each in made.items() if id in unit.written}
 
     async def _remembered(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
         """These events, but for those that are sold under locks now; none where there is no memory."""
@@ -107,6 +108,12 @@ class Creation:
             return IdempotencyKeyReused()
         unit.tell_again(booking.id, delivery)
         return _new(unit, booking.id) | {"created": False}
+
+
+def _published(unit: UnitOfWork, made: Mapping[UUID, Delivery]) -> Iterable[Envelope]:
+    yield from unit.envelopes()
+    for id, delivery in made.items():
+        yield from answer(delivery, _new(unit, id))
 
 
 def _new(unit: UnitOfWork, id: UUID) -> dict[str, Any]:

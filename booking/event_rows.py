@@ -15,25 +15,13 @@ import asyncpg
 from booking.booking_rows import Place, expect
 from booking.state import Event, TicketType
 from common.contracts.statuses import PaymentMethods
-from common.postgres.sql import assignments, unnest
+from common.postgres.sql import as_json, assignments, columns, recordset
 
-TICKET_TYPE_COLUMNS = {
-    "id": "uuid",
-    "event_id": "uuid",
-    "position": "int",
-    "name": "varchar",
-    "unit_amount": "bigint",
-    "capacity": "int",
-    "version": "int",
-}
+TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
 TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "version")
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
-EVENT_COLUMNS = (
-    "id", "name", "starts_at", "currency", "on_sale", "max_per_booking", "cancel_until", "called_off_at", "version",
-    "time_zone", "sales_start", "sales_end", "sell_after_start", "cancel_after_start", "payment_methods",
-    "slow_payments_until",
-)  # fmt: skip
+EVENT_COLUMNS = tuple(columns(Event, "ticket_types"))
 EVENTS = f"""
 SELECT {", ".join(f"e.{column}" for column in EVENT_COLUMNS)},
     {", ".join(f"t.{name}" for name in TicketType._fields)}
@@ -59,13 +47,12 @@ WHERE id = $1 AND version = $2
 """
 # Never over one that is there, at whatever event.
 ADD_TICKET_TYPES = f"""
-INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM unnest({unnest(TICKET_TYPE_COLUMNS)})
+INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM {recordset("new", TICKET_TYPE_COLUMNS)}
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
 CHANGE_TICKET_TYPES = f"""
 UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
-FROM unnest({unnest(TICKET_TYPE_COLUMNS)}) AS new ({", ".join(TICKET_TYPE_COLUMNS)})
-WHERE t.id = new.id AND t.event_id = new.event_id
+FROM {recordset("new", TICKET_TYPE_COLUMNS)} WHERE t.id = new.id AND t.event_id = new.event_id
 """
 
 
@@ -87,14 +74,10 @@ def _event(row: Sequence[Any], ticket_types: dict[UUID, TicketType]) -> Event:
     return Event(ticket_types=ticket_types, **values)
 
 
-def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> list[list[Any]]:
+def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
     """TICKET_TYPE_COLUMNS of these ticket types of `event`."""
     places = {id: place for place, id in enumerate(event.ticket_types)}
-    rows = [
-        (each.id, event.id, places[each.id], each.name, each.unit_amount, each.capacity, each.version)
-        for each in ticket_types
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    return as_json([{**each._asdict(), "event_id": event.id, "position": places[each.id]} for each in ticket_types])
 
 
 class TicketTypeIdTaken(Exception):
@@ -148,7 +131,7 @@ class EventRows:
         expect(int(answer.removeprefix("UPDATE ")), 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:
-            answer = await self._connection.execute(CHANGE_TICKET_TYPES, *_ticket_types(new, changed))
+            answer = await self._connection.execute(CHANGE_TICKET_TYPES, _ticket_types(new, changed))
             expect(int(answer.removeprefix("UPDATE ")), len(changed))
         await self._add_ticket_types(
             new, [each for id, each in new.ticket_types.items() if id not in old.ticket_types]
@@ -156,7 +139,7 @@ class EventRows:
 
     async def _add_ticket_types(self, event: Event, added: Collection[TicketType]) -> None:
         if added:
-            rows = await self._connection.fetch(ADD_TICKET_TYPES, *_ticket_types(event, added))
+            rows = await self._connection.fetch(ADD_TICKET_TYPES, _ticket_types(event, added))
             new = {row["id"] for row in rows}
             for each in added:
                 if each.id not in new:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -75,7 +76,8 @@ class BookingHandlers:
         newest, now = _newest(deliveries), self._clock()
         unit = await self._take_from_memory(newest, now)
         left = {id: delivery for id, delivery in newest.items() if id not in unit.written}
-        return [*unit.envelopes(), *await self._take_carefully(left, now)] if left else unit.envelopes()
+        applied = (_applied(unit.bookings[id], each) for id, each in newest.items() if id in unit.written)
+        return chain(unit.envelopes(), applied, await self._take_carefully(left, now) if left else ())
 
     async def _take_from_memory(self, newest: dict[UUID, Delivery], now: datetime) -> UnitOfWork:
         """What one statement has written. Left out is what changes nothing, or is not decided by its row alone."""
@@ -87,13 +89,12 @@ class BookingHandlers:
                 decision = domain.take_report(booking, Report(payment, now, self._policy))
                 if decision.booking != booking and not decision.unexpected:
                     unit.change(decision, newest[id])
-                    unit.publish(id, _applied(decision.booking, newest[id]))
         await unit.save()
         return unit
 
     async def _take_carefully(self, newest: dict[UUID, Delivery], now: datetime) -> list[Envelope]:
         """Under the locks of the bookings."""
-        unit = self._unit()
+        unit, applied = self._unit(), []
         payments = {id: delivery.message.payment for id, delivery in newest.items()}
         async with unit.careful() as rows:
             unit.take(await rows.bookings.lock(list(newest)))
@@ -115,9 +116,9 @@ class BookingHandlers:
                 self._change(unit, decision, newest[id])
                 if payments[id].version <= booking.payment_version:
                     unit.tell_again(id, newest[id])
-                unit.publish(id, _applied(decision.booking, newest[id], conflict=conflict))
+                applied.append(_applied(decision.booking, newest[id], conflict=conflict))
         unknown = [self._unknown(newest[id]) for id in newest.keys() - unit.bookings.keys()]
-        return [*unit.envelopes(), *unknown]
+        return [*unit.envelopes(), *applied, *unknown]
 
     def _ask_for_own_intent(self, unit: UnitOfWork, booking: Booking, delivery: Delivery) -> None:
         """Not acknowledged: payment reports again, until it goes by the intent that the booking names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from booking.calling_off_rows import CallingOff
@@ -23,15 +24,19 @@ from common.messaging.envelope import Delivery, Envelope, tell
 
 # Of a booking's payment, what operators alone see.
 FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
-# What is shown of a booking, and of an event, as it is.
-FIELDS = [name for name in Booking._fields if name in resources.Booking.model_fields]
+# What is shown of a booking, and of an event as it is.
+FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
+_as_it_is = attrgetter(*FIELDS)
 
 
 def shown(booking: Booking) -> resources.Booking:
     """The booking as its owner may see it: with the client secret while there is something to pay."""
     payable = is_payable(booking.status, booking.payment, booking.closing)
-    payment = FOR_OPERATORS | {
+    values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
+    values["currency_exponent"] = exponent_of(booking.currency)
+    values["items"] = tuple([item._asdict() for item in booking.items])
+    values["payment"] = FOR_OPERATORS | {
         "status": booking.payment,
         "intent_id": booking.intent_id,
         "client_secret": booking.client_secret if payable else None,
@@ -39,10 +44,6 @@ def shown(booking: Booking) -> resources.Booking:
         "queue_position": None,
         "attempts": booking.attempts,
     }
-    values: dict[str, Any] = {name: getattr(booking, name) for name in FIELDS}
-    values["items"] = tuple(item._asdict() for item in booking.items)
-    values["currency_exponent"] = exponent_of(booking.currency)
-    values["payment"] = payment
     if booking.status is not BookingStatus.PENDING:
         values["hold_until"] = None
     return resources.Booking.model_validate(values)

@@ -41,6 +41,8 @@ PLACE_MAX = 10_000_000
 # How many seconds the news of a new booking is held back while its intent is on its way: longer than Stripe mostly
 # takes, short enough for another socket of its owner. The client that made the booking has its reply at once.
 HELD_S = 1.0
+# Of these, as many are told at once without keeping others waiting.
+TOLD_MAX = 250
 
 # The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
 QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
@@ -50,6 +52,7 @@ SELECT id, place FROM (
     WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
 ) AS queue WHERE id = ANY($1::uuid[])
 """
+STILL_QUEUED = f"SELECT id FROM bookings WHERE id = ANY($1::uuid[]) AND {QUEUED}"
 SAMPLE = f"""
 SELECT place, created_at, id, total FROM (
     SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
@@ -80,8 +83,8 @@ class Queue:
         self._redis = redis
         self._interval_s = interval_ms / 1000
         self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
-        # New bookings whose news was not published: since when, in the loop's time, and the request that made them.
-        self._held: dict[UUID, tuple[float, Delivery]] = {}
+        # New bookings whose news was not published: since when, in the loop's time, and what has asked for them.
+        self._held: dict[UUID, tuple[float, Booking, Delivery]] = {}
         # Some may wait: at the start those that another process has left. When places may be published again.
         self._looks = True
         self._places_at = 0.0
@@ -90,11 +93,11 @@ class Queue:
         self._woken = asyncio.Event()
         self._woken.set()
 
-    def hold(self, made: dict[UUID, Delivery]) -> None:
+    def hold(self, made: Sequence[tuple[Booking, Delivery]]) -> None:
         """New bookings wait for their intents; their news is held back. Call after the commit."""
         if made:
             since = asyncio.get_running_loop().time()
-            self._held.update((id, (since, cause)) for id, cause in made.items())
+            self._held.update((booking.id, (since, booking, cause)) for booking, cause in made)
             self._woken.set()
 
     def told(self, booking_ids: Iterable[UUID]) -> None:
@@ -134,16 +137,18 @@ class Queue:
     async def _tell_late_news(self) -> bool:
         """Whether there are new bookings that have waited for so long that they are told of now."""
         before = asyncio.get_running_loop().time() - HELD_S
-        late = [id for id, (since, _) in self._held.items() if since <= before]
-        if not late:
-            return False
-        async with self._store.reading() as rows:
-            found = await rows.bookings.load(late)
-        # Of the others another process has published later news.
-        waiting = {id: found[id] for id in late if id in self._held and id in found and queued(found[id])}
-        await self._publisher.publish([booking_changed(each, self._held[id][1]) for id, each in waiting.items()])
-        self.told(late)
-        return bool(waiting)
+        late = [id for id, (since, *_) in self._held.items() if since <= before]
+        waited = False
+        for begin in range(0, len(late), TOLD_MAX):
+            page = late[begin : begin + TOLD_MAX]
+            async with self._store.reading() as rows:
+                waits = [row["id"] for row in await rows.connection.fetch(STILL_QUEUED, page)]
+            # Of the others another process has published later news. What is shown of these has not changed.
+            news = [booking_changed(*self._held[id][1:]) for id in waits if id in self._held]
+            await self._publisher.publish(news)
+            self.told(page)
+            waited |= bool(news)
+        return waited
 
     async def _tell_places(self) -> None:
         async with self._store.reading() as rows:

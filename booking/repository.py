@@ -10,7 +10,7 @@ that no two wait for each other in a ring.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -111,16 +111,21 @@ class Store:
         async with self._database.connection() as connection:
             return [row["id"] for row in await connection.fetch(TAKE_DUE_EVENTS, now, now + again, limit)]
 
-    def count(self, moves: Iterable[SeatMove], events: Mapping[UUID, UUID]) -> None:
-        """Remembered events have counted these moves of their seats; `events` are those of the bookings."""
+    def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
+        """Remembered events have counted these moves of their seats, each with its event; says of which another
+        number is free."""
         sums: dict[UUID, dict[UUID, tuple[int, int]]] = {}
-        for booking_id, type_id, held, sold in moves:
-            of_event = sums.setdefault(events[booking_id], {})
+        moved = set()
+        for event_id, (_, type_id, held, sold) in moves:
+            of_event = sums.setdefault(event_id, {})
             before = of_event.get(type_id, (0, 0))
             of_event[type_id] = (before[0] + held, before[1] + sold)
+            if held + sold:
+                moved.add(event_id)
         for id, event in self.events.find(sums).items():
             types = dict(event.ticket_types)
             for type_id, (held, sold) in sums[id].items():
                 if old := types.get(type_id):
                     types[type_id] = old._replace(held=old.held + held, sold=old.sold + sold)
             self.events.keep({id: event._replace(ticket_types=types)})
+        return moved

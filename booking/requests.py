@@ -21,18 +21,18 @@ from common.contracts.messages import CancelBooking, OperatorCommand
 from common.contracts.resources import Resource, entity_tag
 from common.contracts.statuses import CancelReason
 from common.messaging.envelope import Delivery
-from common.postgres.sql import unnest
+from common.postgres.sql import as_json, recordset
 
 # What makes two requests the same one, whatever their content.
 ID = {"subject": "varchar", "operation": "varchar", "key": "varchar"}
 COLUMNS = ID | {"content_hash": "varchar", "answer": "text", "answered_at": "timestamptz"}
 FIND = f"""
 SELECT {", ".join(COLUMNS)} FROM operator_requests
-JOIN unnest({unnest(ID)}) AS wanted ({", ".join(ID)}) USING ({", ".join(ID)})
+JOIN {recordset("wanted", ID)} USING ({", ".join(ID)})
 """
 # Never over one that is there: a second one of the same id is refused, and its transaction with it.
 INSERT = f"""
-INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM unnest({unnest(COLUMNS)})
+INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM {recordset("new", COLUMNS)}
 """
 # A part of a plan that locks what it finds finds other rows when it is run again: it stands by itself, run once.
 FORGET = """
@@ -68,7 +68,7 @@ class Requests:
         self._now: datetime
         # What they were answered, with the hash of their content; and the rows of those that are new.
         self._answered: dict[RequestId, tuple[str, str]] = {}
-        self._new: list[tuple[str | datetime, ...]] = []
+        self._new: list[dict[str, str | datetime]] = []
 
     async def open(self, deliveries: Iterable[Delivery], now: datetime) -> None:
         """Take these in hand. Call it when what they change is locked: whoever carries out the same request at the
@@ -76,7 +76,8 @@ class Requests:
         self._now = now
         ids = {id_of(delivery) for delivery in deliveries if by_operator(delivery.message)}
         if ids:
-            rows = await self._connection.fetch(FIND, *map(list, zip(*ids, strict=True)))
+            wanted = as_json([dict(zip(ID, id, strict=True)) for id in ids])
+            rows = await self._connection.fetch(FIND, wanted)
             self._answered |= {tuple(row)[: len(ID)]: (row["content_hash"], row["answer"]) for row in rows}
 
     def answer_to(self, delivery: Delivery) -> Any:
@@ -92,12 +93,12 @@ class Requests:
         """This is what `delivery` is answered, now and again."""
         id, kept = id_of(delivery), (_content_hash(delivery), answer.as_json().decode())
         self._answered[id] = kept
-        self._new.append((*id, *kept, self._now))
+        self._new.append(dict(zip(COLUMNS, (*id, *kept, self._now), strict=True)))
 
     async def save(self) -> None:
         """Raises UniqueViolationError when one of them has been answered meanwhile."""
         if self._new:
-            await self._connection.execute(INSERT, *map(list, zip(*self._new, strict=True)))
+            await self._connection.execute(INSERT, as_json(self._new))
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete the oldest of those that were answered before this, at most `limit`; says how many there were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -40,7 +40,6 @@ class UnitOfWork:
         # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
-        self._more: list[tuple[UUID, Envelope]] = []
         self._shown: dict[UUID, resources.Booking] = {}
         self._told_again: set[UUID] = set()
         # Those that the commit has written.
@@ -89,10 +88,6 @@ class UnitOfWork:
         self._causes.setdefault(id, delivery)
         self._told_again.add(id)
 
-    def publish(self, id: UUID, envelope: Envelope) -> None:
-        """What is to be published of a booking beside its news."""
-        self._more.append((id, envelope))
-
     # --- saving
 
     @asynccontextmanager
@@ -136,29 +131,26 @@ class UnitOfWork:
             for by_id in (self.bookings, self._before, self._causes, self._held):
                 by_id.pop(id, None)
         self._follows = [each for each in self._follows if each[0] in self.bookings]
-        self._more = [each for each in self._more if each[0] in self.bookings]
 
     def _committed(self, written: Mapping[UUID, str], moves: Iterable[SeatMove]) -> None:
-        self._store.count(moves, {id: self.bookings[id].event_id for id in written})
-        new = {id: self.bookings[id]._replace(revision=revision) for id, revision in written.items()}
+        new = ((id, booking) for id, booking in self.bookings.items() if id in written)
+        waiting = {id: booking for id, booking in new if booking.settle_after is not None}
         self._store.bookings.drop(self.bookings)
-        self._store.bookings.keep({id: each for id, each in new.items() if each.settle_after is not None})
+        self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
-        self._availability.touched(self._events_moved())
-        self._queue.hold(self._held)
+        moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
+        self._availability.touched(moved | self._events_told())
+        self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
         self._queue.told(self._causes)
-        if any(queued(self.bookings[id]) for id in written if id not in self._held):
+        if any(queued(each) for id, each in waiting.items() if id not in self._held):
             self._queue.look()
 
-    def _events_moved(self) -> set[UUID]:
-        """The events whose availability is another than before, or may not have been told, and those whose calling
-        off goes on."""
+    def _events_told(self) -> set[UUID]:
+        """The events whose availability may not have been told, and those whose calling off goes on."""
         return {
-            booking.event_id
-            for id, booking in self.bookings.items()
-            if domain.takes(booking.status) != domain.takes(self._before[id].status if id in self._before else None)
-            or id in self._told_again
-            or Reason.EVENT_CANCELLED in (booking.reason, booking.closing)
+            each.event_id
+            for each in self.bookings.values()
+            if each.id in self._told_again or Reason.EVENT_CANCELLED in (each.reason, each.closing)
         }
 
     # --- what follows
@@ -171,8 +163,9 @@ class UnitOfWork:
             known = self._shown[id] = shown(booking)
         return known
 
-    def envelopes(self) -> list[Envelope]:
+    def envelopes(self) -> Iterator[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then what has changed."""
-        requests = [asked(self.bookings[id], follow, cause) for id, follow, cause in self._follows]
-        news = [booking_changed(self.bookings[id], cause, self.shown(id)) for id, cause in self._causes.items()]
-        return [*requests, *news, *(envelope for _, envelope in self._more)]
+        for id, follow, cause in self._follows:
+            yield asked(self.bookings[id], follow, cause)
+        for id, cause in self._causes.items():
+            yield booking_changed(self.bookings[id], cause, self.shown(id))

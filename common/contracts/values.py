@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from typing import ClassVar
@@ -78,18 +78,15 @@ class PaymentState:
         kept in rows that other releases compare with: what it is made of never changes. The client secret says
         nothing of how a payment stands, nor does the order of refunds, nor whether a process of an earlier release
         leaves out what is none."""
-        told = {name: getattr(self, name) for name in STATE_FIELDS} | {
-            "version": 0,
-            "client_secret": None,
-            "refund_ids": tuple(sorted(self.refund_ids)),
-            "refund_failed_amount": self.refund_failed_amount or 0,
-            "disputes": self.disputes or (),
-        }
-        if (error := self.last_error) is not None:
+        error = self.last_error
+        if error is not None:
             words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"
-            told["last_error"] = f"Decline({words})"
-        content = tuple(str(value) for value in told.values())
-        return blake2b(repr(content).encode(), digest_size=8).hexdigest()
-
-
-STATE_FIELDS = tuple(field.name for field in fields(PaymentState))
+        # fmt: off
+        told = (
+            0, self.status, self.amount, self.currency, self.intent_id, None, self.amount_captured,
+            self.amount_refunded, tuple(sorted(self.refund_ids)), self.refund_pending, self.refund_failed,
+            self.refund_waiting, self.refund_error, self.refund_failed_amount or 0, self.refund_failed_whole,
+            self.disputed, self.disputes or (), error and f"Decline({words})", self.attempts, self.last_attempt_at,
+        )
+        # fmt: on
+        return blake2b(repr((*map(str, told),)).encode(), digest_size=8).hexdigest()

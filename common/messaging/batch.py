@@ -28,7 +28,8 @@ class Batch:
     full: bool = False
     # When the last attempt began.
     started: float = 0.0
-    # What follows from it, and its acknowledgement: to be sent as one step.
+    # What follows from it; and that with its acknowledgement, to be sent as one step.
+    follow: Iterable[Envelope] = ()
     step: Sequence[Command] = ()
     # What is sent beside it, and may fail alone.
     news: Sequence[Command] = ()

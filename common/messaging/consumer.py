@@ -128,25 +128,33 @@ class Consumer:
             self._less.clear()
             await self._less.wait()
         begun = time.perf_counter()
-        reads = await self._begin(handled, wait=True)
-        error = await self._finish(handled)
+        error, reads = await self._exchange(handled, wait=True)
         await self._seen_through(handled, error)
         # Where the step took long to see through, the entries may have been there since it was sent.
         return await self._read(begun if error else None) if reads else None
 
     async def _read_while_handling(self, batch: Batch, handled: Batch | None) -> tuple[Batch | None, Batch | None]:
-        """Behind a full batch there are more entries: they are read and decoded while it is handled."""
-        reads = await self._begin(handled, wait=False, more=batch.full)
+        """Behind a full batch there are more entries: they are read and decoded while it is handled, and before
+        that what follows from the last one is sent."""
         async with asyncio.TaskGroup() as group:
-            receiving = group.create_task(self._receive(handled, reads=reads))
+            receiving = group.create_task(self._receive(handled, more=batch.full))
             error = await self._worker.handle(batch)
         refused, following = receiving.result()
         await self._seen_through(handled, refused)
         return following, await self._seen_through(batch, error)
 
-    async def _receive(self, handled: Batch | None, *, reads: bool) -> tuple[Exception | None, Batch | None]:
-        error = await self._finish(handled)
+    async def _receive(self, handled: Batch | None, *, more: bool) -> tuple[Exception | None, Batch | None]:
+        error, reads = await self._exchange(handled, wait=False, more=more)
         return error, await self._read() if reads else None
+
+    async def _exchange(
+        self, handled: Batch | None, *, wait: bool, more: bool = True
+    ) -> tuple[Exception | None, bool]:
+        """Send the step of `handled`, and with it the next read: what became of it, and whether there is one."""
+        error = self._worker.prepare(handled) if handled else None
+        sent = None if error else handled
+        reads = await self._begin(sent, wait=wait, more=more)
+        return error or await self._finish(sent), reads
 
     async def _seen_through(self, batch: Batch | None, error: Exception | None) -> Batch | None:
         """`batch` where there was no error; else it is attempted again, and nothing of it is left to be sent."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
+from itertools import chain
 
 import structlog
 
@@ -84,18 +86,26 @@ class Worker:
         return await self.handle(batch) or await self.publish(batch)
 
     async def handle(self, batch: Batch) -> Exception | None:
-        """The first half of an attempt: without an error, what follows is the batch's step."""
+        """The first half of an attempt: without an error, the batch has what follows."""
         batch.started = time.perf_counter()
         if batch.started > batch.deadline:
             return TooLate()
-        follow: list[Envelope] = []
+        follow: list[Iterable[Envelope]] = []
         try:
             await self._move_aside(batch)
             async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
                 for handler, group in in_order(batch.deliveries, self._handlers):
-                    follow.extend(await handler(group))
+                    follow.append(await handler(group))
+            batch.follow = chain.from_iterable(follow)
+        except Exception as error:
+            return error
+        return None
+
+    def prepare(self, batch: Batch) -> Exception | None:
+        """Make its step, just before that is sent: behind a full batch the database is at work on the next one."""
+        try:
             acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
-            step, batch.news = self._publisher.commands(follow)
+            step, batch.news = self._publisher.commands(batch.follow)
             batch.step = (*step, *acknowledged)
         except Exception as error:
             return error
@@ -103,6 +113,8 @@ class Worker:
 
     async def publish(self, batch: Batch) -> Exception | None:
         """The second half, where no read goes with it."""
+        if (error := self.prepare(batch)) is not None:
+            return error
         try:
             await self._publisher.send(batch.step, batch.news)
         except Exception as error:

@@ -111,10 +111,8 @@ def event() -> CreateEvent:
 def told(envelope: Envelope) -> str:
     """Without what is made by chance."""
     message = envelope.message
-    if isinstance(message, Reply):
-        return f"reply {message.error} {message.result}"
-    if isinstance(message, (BookingChanged, PaymentReportApplied)):
-        return f"{message.type} {message.model_dump_json()}"
+    if isinstance(message, (Reply, BookingChanged, PaymentReportApplied)):
+        return f"{message.type} {message.as_json()!r}"
     return f"{message.type} {envelope.subject}"
 
 

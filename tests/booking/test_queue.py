@@ -214,6 +214,18 @@ async def test_a_booking_that_waits_for_long_is_told_of_then(stage: Stage, monke
     assert [type(each) for each in await heard(stage, stage.queue)] == [QueueMoved]
 
 
+async def test_many_that_wait_for_long_are_all_told_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are told at once; each once, and a booking that has its intent in between not at all."""
+    monkeypatch.setattr(queue_module, "TOLD_MAX", 2)
+    show = await stage.show(10)
+    bookings = await stage.book(*(show.order() for _ in range(6)))
+    await get_intent(stage, bookings[3])
+    told = [each.booking for each in await long_after(stage, monkeypatch) if isinstance(each, BookingChanged)]
+    assert sorted(told, key=lambda each: each.id) == sorted(
+        (each for each in bookings if each.id != bookings[3].id), key=lambda each: each.id
+    )
+
+
 async def test_news_that_another_process_has_followed_by_later_news_is_not_told(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

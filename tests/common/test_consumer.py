@@ -285,13 +285,34 @@ async def test_each_message_has_one_line_in_the_log(stage: Stage) -> None:
         assert line["ms"] >= 0
 
 
-async def test_a_reply_that_cannot_be_written_is_the_fault_of_its_batch_only(stage: Stage) -> None:
-    """The entry is poison: everything else of the process goes on being published."""
+async def test_what_follows_from_a_full_batch_does_not_wait_for_the_next_one(stage: Stage) -> None:
+    sent = [sync(), sync()]
 
-    async def act(_: Sequence[Delivery]) -> Iterable[Envelope]:
-        return [tell(unwritable(), "x")]
+    async def first_is_gone() -> bool:
+        return await stage.left() == 1
 
-    await stage.bus.publish([sync()])
-    async with stage.acting({SyncPayment: Recorder(act)}, attempts_max=1):
+    async def act(deliveries: Sequence[Delivery]) -> None:
+        if deliveries[0].envelope.subject == sent[1].subject:
+            await until(first_is_gone)
+
+    await stage.bus.publish(sent)
+    handler = Recorder(act)
+    async with stage.acting({SyncPayment: handler}, batch_max=1):
         await until(stage.idle)
-    assert len(await stage.dead()) == 1
+    assert handler.handled == subjects(sent)
+
+
+@pytest.mark.parametrize("batch_max", [1, 10])
+async def test_a_reply_that_cannot_be_written_is_the_fault_of_its_entry_only(stage: Stage, batch_max: int) -> None:
+    """The entry is poison: everything else is published, alone or in its batch."""
+
+    async def act(deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        return [tell(unwritable(), "x") for each in deliveries if each.envelope.subject == poison]
+
+    sent = [sync() for _ in range(3)]
+    poison = sent[1].subject
+    await stage.bus.publish(sent)
+    async with stage.acting({SyncPayment: Recorder(act)}, attempts_max=1, batch_max=batch_max):
+        await until(stage.idle)
+    assert [letter["subject"] for letter in await stage.dead()] == [poison]
+    assert stage.count(SyncPayment, "done") == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,9 @@ import pytest
 
 from common.contracts.messages import REPORT_TYPES, PaymentReport
 from common.contracts.statuses import IntentStatus
-from common.contracts.values import STATE_FIELDS, Dispute, PaymentError, PaymentState
+from common.contracts.values import Dispute, PaymentError, PaymentState
 
+STATE_FIELDS = [field.name for field in fields(PaymentState)]
 BOOKING = "01890a5d-ac96-774b-bcce-b302099a8057"
 REFUNDS = ["01890a5d-ac96-774b-bcce-b302099a8059", "01890a5d-ac96-774b-bcce-b302099a8058"]
 WAITING = {"status": "requires_payment_method", "intent_id": "pi_1", "amount": 2000, "currency": "eur"}

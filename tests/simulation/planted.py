@@ -288,8 +288,7 @@ def orphan_money_dropped() -> None:
 def revision_not_checked() -> None:
     """What was decided from memory is written over whatever has been written since."""
     rows: Any = booking.booking_rows
-    compared = f" AND new.old_revision = {revision('b')}"
-    rows.SAVE = {one: statement.replace(compared, "") for one, statement in rows.SAVE.items()}
+    rows.SAVE = rows.SAVE.replace(f" AND new.revision = {revision('b')}", "")
 
 
 def events_move_what_was_remembered() -> None:
@@ -302,8 +301,7 @@ def events_move_what_was_remembered() -> None:
 def terms_token_not_checked() -> None:
     """Seats are sold by the terms that a process remembers."""
     rows: Any = booking.booking_rows
-    compared = "t.terms_token = b.terms_token AND "
-    rows.INSERT = {one: statement.replace(compared, "") for one, statement in rows.INSERT.items()}
+    rows.INSERT = rows.INSERT.replace("t.terms_token = b.terms_token AND ", "")
 
 
 PLANTED: dict[str, Callable[[], None]] = {
