@@ -48,5 +48,5 @@ def offered(methods: PaymentMethods) -> Mapping[str, Any]:
     https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter.
     """
     if methods is PaymentMethods.INSTANT:
-        return {"allowed_payment_method_types": list(INSTANT)}
+        return {"allowed_payment_method_types": INSTANT}
     return {"automatic_payment_methods": {"enabled": True}}

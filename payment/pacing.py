@@ -8,9 +8,9 @@ stuck behind a rush of bookings, nor bookings behind a thousand refunds.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from contextlib import suppress
+from collections import OrderedDict
 from enum import StrEnum
+from math import inf
 
 from redis.asyncio import Redis
 
@@ -90,28 +90,28 @@ class Pacer:
         self._key = key
         self._rate = per_second
         self._burst = max(1.0, per_second * BURST_S)
-        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
+        # Who waits for a turn, and until when (the loop's time), in their order.
+        self._waiting: dict[Lane, OrderedDict[asyncio.Future[None], float]] = {lane: OrderedDict() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
-        # Turns that nobody has used yet, and until when they may be used (the loop's time).
+        # Turns that nobody has used yet, and until when they may be used.
         self._kept: dict[Lane, tuple[int, float]] = dict.fromkeys(Lane, (0, 0.0))
 
-    async def turn(self, lane: Lane) -> None:
-        """Wait for a turn. Raises RedisAway."""
+    async def turn(self, lane: Lane, deadline: float = inf) -> None:
+        """Wait for a turn. Raises TimeoutError when there is none by `deadline`, and RedisAway."""
+        loop = asyncio.get_running_loop()
         kept, until = self._kept[lane]
-        if kept and asyncio.get_running_loop().time() < until:
+        if kept and loop.time() < until:
             self._kept[lane] = (kept - 1, until)
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[lane].append(turn)
+        turn = loop.create_future()
+        self._waiting[lane][turn] = deadline
         asking = self._asking.get(lane)
         if asking is None or asking.done():
             self._asking[lane] = asyncio.create_task(self._ask(lane), name=f"turns {lane}")
         try:
             await turn
-        except asyncio.CancelledError:
-            with suppress(ValueError):
-                self._waiting[lane].remove(turn)
-            raise
+        finally:
+            self._waiting[lane].pop(turn, None)
 
     async def slow_down(self, seconds: float) -> None:
         """Nobody in the fleet calls Stripe for so long, but for the calls that other processes are ahead."""
@@ -125,19 +125,23 @@ class Pacer:
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     async def _ask(self, lane: Lane) -> None:
-        waiting = self._waiting[lane]
+        waiting, time = self._waiting[lane], asyncio.get_running_loop().time
         try:
             while waiting:
                 given, again_ms = await self._request(lane, min(len(waiting), TURNS_MAX), ahead=AHEAD)
                 while given and waiting:
-                    _end(waiting.popleft())
+                    _end(waiting.popitem(last=False)[0])
                     given -= 1
-                self._kept[lane] = (given, asyncio.get_running_loop().time() + AHEAD_S)
+                self._kept[lane] = (given, time() + AHEAD_S)
                 if waiting and again_ms:
-                    await asyncio.sleep(again_ms / 1000)
+                    # One timer for all of them: one for each would cost more than all else that a turn does.
+                    await asyncio.sleep(min(again_ms / 1000, max(0.0, min(waiting.values()) - time())))
+                    for turn in [turn for turn, deadline in waiting.items() if deadline <= time()]:
+                        del waiting[turn]
+                        _end(turn, TimeoutError())
         except Exception as error:
             while waiting:
-                _end(waiting.popleft(), error)
+                _end(waiting.popitem()[0], error)
 
     async def _request(self, lane: Lane, wanted: int, *, ahead: int, pause_s: float = 0) -> tuple[int, int]:
         other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY

@@ -55,7 +55,7 @@ EVENT_TYPES = frozenset(
     }
 )
 # What Stripe's webhook endpoint is to be set up for: that an intent was created is known without being told.
-NEEDED_TYPES = sorted(EVENT_TYPES - {CREATED_TYPE})
+NEEDED_TYPES = tuple(sorted(EVENT_TYPES - {CREATED_TYPE}))
 
 Json = Mapping[str, Any]
 T = TypeVar("T")

@@ -149,7 +149,7 @@ class StripeApi:
     async def retrieve_intent(self, intent_id: str, *, deadline: float) -> Answer:
         """https://docs.stripe.com/api/payment_intents/retrieve, with its latest charge."""
         path = f"/v1/payment_intents/{intent_id}"
-        return await self.ask("retrieve_intent", "get", path, deadline=deadline, expand=["latest_charge"])
+        return await self.ask("retrieve_intent", "get", path, deadline=deadline, expand=("latest_charge",))
 
     async def list_all(
         self, path: str, *, deadline: float, after: str | None = None, **params: Any
@@ -220,8 +220,7 @@ class StripeApi:
             raise Unanswered("Stripe is away, or refuses the key")
         started = time.perf_counter()
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._pacer.turn(lane)
+            await self._pacer.turn(lane, deadline)
         except TimeoutError:
             raise Unanswered("no turn in time") from None
         finally:
@@ -234,7 +233,7 @@ class StripeApi:
         try:
             async with asyncio.timeout_at(until):
                 response = await self._client.raw_request_async(request.method, request.path, **request.params)
-            outcome, status, request_id = "done", response.code, response.request_id
+            outcome, status, request_id = "done", response.code, response.headers.get("Request-Id")
             self._breaker.authorized()
             self._breaker.answered()
             return self._dated(response, sent, time.perf_counter() - started)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from math import inf
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -221,8 +222,8 @@ class _Patience(Pacer):
     def __init__(self) -> None:
         self._not_before = 0.0
 
-    async def turn(self, lane: Lane) -> None:
-        await asyncio.sleep(max(0.0, self._not_before - asyncio.get_running_loop().time()))
+    async def turn(self, lane: Lane, deadline: float = inf) -> None:
+        await asyncio.sleep(max(0.0, min(self._not_before, deadline) - asyncio.get_running_loop().time()))
 
     async def slow_down(self, seconds: float) -> None:
         self._not_before = asyncio.get_running_loop().time() + seconds

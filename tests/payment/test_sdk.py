@@ -1,145 +1,121 @@
-"""Stripe's SDK sends, reads and logs the same, at less cost."""
+"""What is sent to Stripe, and what its answers and errors are, is the SDK's own."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import stripe
-import stripe._util
+from aiohttp import ClientSession
 
-from payment.sdk import form, keep_headers, spare
-from tests.payment.stage import Stage
+from payment.methods import INSTANT
+from payment.sdk import STRIPE_VERSION, Client, form
 
-PAIRS = [
-    ("amount", 2500),
-    ("currency", "eur"),
-    ("metadata[booking_id]", "01a225ab-ae83-7016-a094-ef21a34308d7"),
-    ("allowed_payment_method_types[0]", "card"),
-    ("description", "Zwölf Stühle & 1 Tisch = 12+1 ~/%"),
-    ("empty", ""),
-]
+from tests.payment.wire import Fault, Wire
 
-
-@pytest.mark.parametrize("pairs", [PAIRS, PAIRS[:1], []])
-def test_form_is_that_of_the_standard_library(pairs: list[tuple[str, object]]) -> None:
-    """The second time, too, when the texts are remembered."""
-    assert [form(pairs), form(pairs)] == [urlencode(pairs)] * 2
-
-
-BODIES = [
-    '{"id": "pi_1", "amount": 2500, "livemode": false, "error": null, "metadata": {"name": "Zo\\u00eb"}}',
-    '{"data": [{"id": "evt_1", "created": 1.5}], "has_more": true}',
-    "[]",
+BASE = "https://stripe.example"
+PARAMS: list[dict[str, Any]] = [
+    {"amount": 2500, "metadata": {"name": "Zwölf Stühle & 1 Tisch = 12+1 ~/%[]", "none": None}, "none": None},
+    {"allowed_payment_method_types": INSTANT, "automatic_payment_methods": {"enabled": True}},
+    {"limit": 1, "expand": ("latest_charge",), "created": {"gte": 1, "lte": 2}, "empty": ""},
+    {"limit": True},
+    {},
 ]
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> stripe.StripeClient:
-    """As the SDK is by itself."""
-    monkeypatch.setattr("stripe._api_requestor.urlencode", urlencode)
-    monkeypatch.setattr("stripe._stripe_response.json", json)
-    return stripe.StripeClient("sk_test_123", http_client=stripe.AIOHTTPClient())
+def requestor() -> Any:
+    """Of the SDK as it is by itself."""
+    client = stripe.StripeClient("sk_test_123", stripe_version=STRIPE_VERSION, http_client=stripe.AIOHTTPClient())
+    return client._requestor
 
 
-def test_sdk_sends_the_same_forms(client: stripe.StripeClient) -> None:
-    def sent() -> object:
-        params = {"amount": 2500, "metadata": {"name": "Zoë"}, "allowed_payment_method_types": ["card", "link"]}
-        return client._requestor._args_for_request_with_retries(
-            "post", "/v1/payment_intents", params, {}, base_address="api", api_mode="V1"
-        )[3]
-
-    before = sent()
-    spare()
-    assert sent() == before
+def of_sdk(requestor: Any, method: str, params: dict[str, Any], **options: Any) -> tuple[str, dict[str, str], Any]:
+    """The URL, headers and body that it would send."""
+    _, url, headers, body, *_ = requestor._args_for_request_with_retries(
+        method, "/v1/things", params, options, base_address="api", api_mode="V1"
+    )
+    return url, headers, body
 
 
-@pytest.mark.parametrize("body", BODIES)
-def test_sdk_reads_the_same_answers(client: stripe.StripeClient, body: str) -> None:
-    before = client._requestor._interpret_response(body.encode(), 200, {}, "V1").data
-    spare()
-    assert client._requestor._interpret_response(body.encode(), 200, {}, "V1").data == before
+@pytest.mark.parametrize("params", PARAMS)
+def test_forms_are_the_sdks(requestor: Any, params: dict[str, Any]) -> None:
+    """The second time, too, when parameters are remembered."""
+    sent = of_sdk(requestor, "post", params)[2]
+    assert [form(params), form(params)] == [sent, sent]
 
 
-@pytest.mark.parametrize("body", ["", "<html>", '{"id": '])
-def test_what_is_no_json_is_the_sdks_own_error(client: stripe.StripeClient, body: str) -> None:
-    """A proxy's page, or an answer that was cut off: with the quick reader, too."""
-    for _ in range(2):
-        with pytest.raises(stripe.APIError, match="Invalid response body"):
-            client._requestor._interpret_response(body.encode(), 200, {}, "V1")
-        spare()
+class Sent:
+    """A session that keeps what it is to send, and is away."""
+
+    async def __aenter__(self) -> None:
+        raise OSError("away")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Never entered."""
+
+    def request(self, *call: str, **more: Any) -> Sent:
+        self.call, self.headers, self.data = call, more["headers"], more["data"]
+        return self
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("params", [PARAMS[2], {}])
 @pytest.mark.parametrize("key", [None, "key_1"])
-def test_sdk_sends_the_same_headers(client: stripe.StripeClient, method: str, key: str | None) -> None:
-    """Each key once, also one that the SDK makes up."""
-    requestor: Any = client._requestor
-
-    def built(key: str | None) -> dict[str, str]:
-        headers: dict[str, str] = requestor.request_headers(method, "V1", {"api_key": "sk_test_1", **named(key)})
-        return headers
-
-    def named(key: str | None) -> dict[str, str]:
-        return {} if key is None else {"idempotency_key": key}
-
-    before = built(key)
-    keep_headers(client)
-    again = [built(key), built("key_2"), built(key)]
-    keys = [headers.pop("Idempotency-Key", None) for headers in (before, *again)]
-    if method == "post" and key is None:
-        assert len(set(keys)) == 4
-    else:
-        assert keys == [key, key, "key_2", key]
-    assert again == [before] * 3
+async def test_requests_are_the_sdks(requestor: Any, method: str, params: dict[str, Any], key: str | None) -> None:
+    """But for an idempotency key that nobody has chosen: the SDK sends one with each POST."""
+    session: Any = Sent()
+    client = Client("sk_test_123", stripe.DEFAULT_API_BASE, session)
+    options = {} if key is None else {"idempotency_key": key}
+    url, headers, body = of_sdk(requestor, method, params, **options)
+    if key is None:
+        headers.pop("Idempotency-Key", None)
+    for _ in range(2):
+        with pytest.raises(stripe.APIConnectionError, match="OSError: away"):
+            await client.raw_request_async(method, "/v1/things", **params, **options)
+        assert session.call == (method, url)
+        assert session.headers == headers
+        assert (session.data or b"").decode() == (body or "")
 
 
-@pytest.fixture
-def formatted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The lines that the SDK formats."""
-    lines: list[str] = []
-    logfmt: Any = stripe._util.logfmt
-
-    def note(props: dict[str, object]) -> str:
-        line: str = logfmt(props)
-        lines.append(line)
-        return line
-
-    monkeypatch.setattr(stripe._util, "logfmt", note)
-    logger = logging.getLogger("stripe")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    yield lines
-    logger.setLevel(level)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, stripe.InvalidRequestError), (401, stripe.AuthenticationError), (500, stripe.APIError)],
+)
+async def test_errors_are_the_sdks(wire: Wire, wire_url: str, status: int, kind: type[stripe.StripeError]) -> None:
+    error = {"type": "invalid_request_error", "code": "made_up"}
+    wire.faults.append(Fault("/v1/events", "GET", passed_on=False, status=status, body=error))
+    async with ClientSession() as session:
+        client = Client("sk_test_123", wire_url, session)
+        with pytest.raises(kind) as raised:
+            await client.raw_request_async("get", "/v1/events")
+    assert raised.value.http_status == status
 
 
-async def call(stage: Stage) -> None:
-    await stage.stripe.list_page("/v1/events", None, deadline=float("inf"), limit=1)
+class Page:
+    """An answer that is no JSON: a proxy's page, or one that was cut off."""
+
+    status = 200
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.headers: dict[str, str] = {}
+
+    async def read(self) -> bytes:
+        return self._body
+
+    async def __aenter__(self) -> Page:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def request(self, *_: str, **__: Any) -> Page:
+        return self
 
 
-async def test_a_line_that_nobody_reads_is_not_formatted(stage: Stage, formatted: list[str]) -> None:
-    await call(stage)
-    assert formatted == []
-
-
-@pytest.mark.parametrize(("level", "body"), [(logging.INFO, False), (logging.DEBUG, True)])
-async def test_who_sets_the_level_reads_the_lines(
-    stage: Stage, formatted: list[str], caplog: pytest.LogCaptureFixture, level: int, body: bool
-) -> None:
-    with caplog.at_level(level, "stripe"):
-        await call(stage)
-    assert any("Request to Stripe api" in line for line in formatted)
-    assert any("API response body" in line for line in formatted) is body
-    assert len([record for record in caplog.records if record.name == "stripe"]) == len(formatted)
-
-
-async def test_the_console_still_has_them(
-    stage: Stage, formatted: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(stripe, "log", "info")
-    await call(stage)
-    assert "Request to Stripe api" in capsys.readouterr().err
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": '])
+async def test_what_is_no_json_is_the_sdks_own_error(body: bytes) -> None:
+    session: Any = Page(body)
+    with pytest.raises(stripe.APIError, match="Invalid response body"):
+        await Client("sk_test_123", BASE, session).raw_request_async("get", "/v1/events")

@@ -76,7 +76,7 @@ class NoQueue(Pacer):
     def __init__(self) -> None:
         """Without Redis."""
 
-    async def turn(self, lane: Lane) -> None:
+    async def turn(self, lane: Lane, deadline: float = 0.0) -> None:
         return
 
     async def slow_down(self, seconds: float) -> None:
