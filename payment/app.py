@@ -39,6 +39,7 @@ from payment.webhook_batches import WebhookBatches
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
 HANDLERS = web.AppKey("handlers", PaymentHandlers)
+BATCHES = web.AppKey("batches", WebhookBatches)
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -96,7 +97,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
 
 
 def handlers_context(settings: PaymentSettings) -> Context:
-    """HANDLERS, and WEBHOOK."""
+    """HANDLERS, BATCHES and WEBHOOK."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         store, metrics = app[STORE], app[METRICS]
@@ -117,7 +118,9 @@ def handlers_context(settings: PaymentSettings) -> Context:
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=settings.commands_asking_seconds,
         )
-        batches = WebhookBatches(app[HANDLERS].events.take, app[PUBLISHER], metrics, settings.batch_max)
+        batches = app[BATCHES] = WebhookBatches(
+            app[HANDLERS].events.take, app[PUBLISHER], metrics, settings.batch_max
+        )
         app[WEBHOOK] = Webhook(
             batches.apply,
             # Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres.
@@ -137,7 +140,7 @@ def reconciler_context(settings: PaymentSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         reconciler = PaymentReconciler(app[STORE], app[PUBLISHER], app[CLOCK])
-        catch_up = CatchUp(app[STORE], app[STRIPE], app[WEBHOOK].take, app[CLOCK], settings.event_catch_up_seconds)
+        catch_up = CatchUp(app[STORE], app[STRIPE], app[BATCHES].apply, app[CLOCK], settings.event_catch_up_seconds)
         shutdown_s = settings.shutdown_seconds
         async with (
             background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),

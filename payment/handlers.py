@@ -96,7 +96,7 @@ class PaymentHandlers:
             async with self._store.reading() as rows:
                 known = await rows.load(list(causes.keys() - new.keys()))
         unmade += [payment for payment in known.values() if payment.status is CREATING]
-        told = [each for id, payment in known.items() for each in report(payment, causes[id])]
+        told = [each for id, payment in known.items() for each in report(payment, causes[id].envelope.traceparent)]
         if not unmade:
             return told
         answers = await side_by_side(

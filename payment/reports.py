@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from common.contracts.messages import PaymentReport
 from common.contracts.values import PaymentState
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Envelope, tell
 from payment.refunds import DO_NOT_FIT, OPEN, Refund, RefundStatus, left
 from payment.state import CREATING, Payment
 
 
-def report(payment: Payment, cause: Delivery | None = None) -> list[Envelope]:
+def report(payment: Payment, traceparent: str = "") -> list[Envelope]:
     """The message that tells how `payment` stands; none while there is nothing to tell."""
     if payment.status is CREATING:
         return []
     message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment))
-    return [tell(message, payment.booking_id, cause=cause)]
+    return [tell(message, payment.booking_id, traceparent=traceparent)]
 
 
 def _state(payment: Payment) -> PaymentState:

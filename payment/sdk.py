@@ -1,9 +1,9 @@
 """Stripe's SDK, at less cost.
 
 Around each request the SDK formats log lines, builds all headers anew, quotes every name and value (of a new intent
-some sixty, all but a few of them the same each time), comes by its own retries, and reads the answer by the standard
-library, pair by pair. Here a request is put together from the SDK's own parts and sent once: what is sent stays the
-SDK's own, and so do its errors.
+some sixty, all but a few of them the same each time), comes by its own retries, and reads the answer pair by pair.
+Here a request is put together from the SDK's own parts and sent once: what is sent, and what an error means, stays
+the SDK's own.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Client(stripe.StripeClient):
 
 
 def form(params: Mapping[str, Any]) -> str:
-    """What the SDK makes of the same parameters, whose values are texts, numbers, tuples of them, or dictionaries."""
+    """What the SDK makes of the same parameters: texts, numbers, tuples, and dictionaries of these."""
     parts: list[str] = []
     for name, value in params.items():
         if isinstance(value, dict):

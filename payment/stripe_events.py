@@ -20,8 +20,8 @@ from payment.state import Doubt, Payment, Picture
 from payment.stripe_api import StripeMetrics
 from payment.unit_of_work import UnitOfWork
 
-# An event with the message that brought it.
-Received = tuple[StripeEvent, Delivery]
+# An event with the trace of what brought it.
+Received = tuple[StripeEvent, str]
 
 
 class StripeEvents:
@@ -36,12 +36,14 @@ class StripeEvents:
 
     async def take_messages(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """The handler of the mailbox `payment.webhooks`."""
-        return await self.take([(orjson.loads(each.message.payload), each) for each in deliveries])
+        return await self.take(
+            [(orjson.loads(each.message.payload), each.envelope.traceparent) for each in deliveries]
+        )
 
-    async def take(self, events: Sequence[tuple[Json, Delivery]]) -> list[Envelope]:
+    async def take(self, events: Sequence[tuple[Json, str]]) -> list[Envelope]:
         """Store events, move their payments; says what is to be published then. Raises KeyError, ValueError for
         what is no event."""
-        read = [(read_event(json), delivery) for json, delivery in events]
+        read = [(read_event(json), trace) for json, trace in events]
         foreign = await self._lost.foreign_accounts([event for event, _ in read])
         received = {each[0].id: each for each in read if each[0].id not in foreign}
         installation = await self._store.installation()
@@ -83,7 +85,7 @@ class StripeEvents:
         async with unit.careful(ids, intents, [event.shows for event in events]) as rows:
             fresh = await rows.store_events(events, now)
             of_intent = {p.intent_id: id for id, p in unit.payments.items() if p.intent_id}
-            for event, delivery in _oldest_first(received):
+            for event, trace in _oldest_first(received):
                 if event.id not in fresh or event.shows is None:
                     continue
                 id = of_intent.get(event.intent_id or "") or event.booking_id
@@ -94,10 +96,10 @@ class StripeEvents:
                     strays.append(event)
                 elif place is Place.LOST:
                     lost.append(event)
-                    unit.causes[id] = delivery
+                    unit.traces[id] = trace
                     unit.look(id, event.intent_id)
                 else:
-                    _take(unit, id, (event, delivery), now)
+                    _take(unit, id, (event, trace), now)
             await self._lost.note(rows, lost, strays, now)
         return unit.follow()
 
@@ -105,7 +107,7 @@ class StripeEvents:
 def _take(unit: UnitOfWork, id: UUID, received: Received, now: datetime) -> None:
     """Move the payment by its event. Where that does not say enough, Stripe's own object decides: never in a
     webhook's way."""
-    event, unit.causes[id] = received
+    event, unit.traces[id] = received
     before = unit.payments[id]
     enough = _take_event(unit, before, event, now)
     after = unit.payments[id]

@@ -38,8 +38,8 @@ class UnitOfWork:
         self._before: dict[UUID, Payment] = {}
         self._attempts: dict[str, tuple[UUID, Attempt]] = {}
         self._known_attempts: frozenset[str] = frozenset()
-        # By booking, the message that has brought it here.
-        self.causes = dict(causes or {})
+        # By booking, the trace of what has brought it here.
+        self.traces = {id: cause.envelope.traceparent for id, cause in (causes or {}).items()}
         # Bookings that are answered whether or not anything has changed.
         self._asked: set[UUID] = set()
         # Payments that are to be compared with Stripe's own objects, by the intent where their row has lost it.
@@ -186,7 +186,10 @@ class UnitOfWork:
         ]
         return [
             *self.reports(),
-            *(tell(each, each.booking_id, cause=self.causes.get(each.booking_id)) for each in (*cancels, *syncs)),
+            *(
+                tell(each, each.booking_id, traceparent=self.traces.get(each.booking_id, ""))
+                for each in (*cancels, *syncs)
+            ),
         ]
 
     def reports(self) -> list[Envelope]:
@@ -195,5 +198,5 @@ class UnitOfWork:
             envelope
             for id, new in self.payments.items()
             if new.version != self._before[id].version or id in self._asked
-            for envelope in report(new, self.causes.get(id))
+            for envelope in report(new, self.traces.get(id, ""))
         ]

@@ -15,11 +15,9 @@ from aiohttp import web
 from stripe import SignatureVerificationError, WebhookSignature
 
 from common.contracts.errors import HoldfastError, MalformedRequest, Unavailable
-from common.contracts.messages import StripeEventReceived
-from common.messaging.envelope import Envelope, tell
 from common.runtime.outages import RedisAway
 from common.runtime.web import TRACEPARENT, json_response, read_body
-from payment.pictures import BOOKING_ID, EVENT_TYPES, Json, own_id, without_spent_secret
+from payment.pictures import EVENT_TYPES, Json
 
 log = structlog.get_logger()
 
@@ -36,10 +34,10 @@ class BodyTooLarge(HoldfastError):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The endpoint. `apply` stores an event, or raises RedisAway. Any of `secrets` may have signed, by `clock` not
-    too long ago; an event of the other mode than `livemode` is ignored."""
+    """The endpoint. `apply` stores an event, of a trace, or raises RedisAway. Any of `secrets` may have signed, by
+    `clock` not too long ago; an event of the other mode than `livemode` is ignored."""
 
-    apply: Callable[[Envelope, Json], Awaitable[None]]
+    apply: Callable[[Json, str], Awaitable[None]]
     clock: Callable[[], datetime]
     secrets: Sequence[str]
     tolerance_s: int
@@ -59,16 +57,10 @@ class Webhook:
             log.info("event of the other mode", id=event["id"], type=event["type"])
             return json_response({"received": True})
         try:
-            await self.take(event, request[TRACEPARENT])
+            await self.apply(event, request[TRACEPARENT])
         except RedisAway as away:
             raise Unavailable("The event cannot be kept now: send it again") from away
         return json_response({"received": True})
-
-    async def take(self, event: Json, traceparent: str = "") -> None:
-        """Have a genuine event stored and applied. Raises RedisAway when it cannot be kept now."""
-        event = without_spent_secret(event)
-        message = StripeEventReceived(payload=orjson.dumps(event).decode())
-        await self.apply(tell(message, _subject(event), traceparent=traceparent), event)
 
 
 WEBHOOK = web.AppKey("webhook", Webhook)
@@ -116,10 +108,3 @@ def _event(payload: str) -> Json:
     if not named or event.get("object") != "event" or "data" not in event:
         raise MalformedRequest("The body is not a Stripe event")
     return event
-
-
-def _subject(event: Json) -> str:
-    """What the event is about: the booking, where Stripe's object names it."""
-    data = event["data"]
-    thing = data.get("object") if isinstance(data, dict) else None
-    return str((own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None) or event["id"])

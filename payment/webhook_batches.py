@@ -11,19 +11,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 import structlog
 
-from common.contracts.messages import PAYMENT_WEBHOOKS
-from common.messaging.envelope import Delivery, Envelope
+from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
+from common.messaging.envelope import Envelope, tell
 from common.messaging.publisher import Publisher
-from common.messaging.reporting import Reporter
-from common.messaging.streams import Entry
 from common.runtime.outages import Away, RedisAway, log_away, said
 from common.runtime.telemetry import Metrics
-from payment.pictures import Json
+from payment.pictures import BOOKING_ID, Json, own_id, without_spent_secret
 
 # One batch is given up after this many seconds. Stripe counts a webhook as failed that is not answered soon, and
 # names no time (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
@@ -33,20 +31,17 @@ OUTAGE_SECONDS = 1.0
 # Events that wait for the batch in hand, in full batches; more of them go to the mailbox.
 WAITING_BATCHES = 4
 
-TakeEvents = Callable[[Sequence[tuple[Json, Delivery]]], Awaitable[Iterable[Envelope]]]
-# An event that comes over HTTP is no entry of a stream.
-NO_ENTRY = Entry(b"", {})
+# Of events, each with its trace (`traceparent`).
+TakeEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """One event as it was sent and as it was read, and the future that its webhook's answer waits for: whether it
-    was committed."""
+class _Received(NamedTuple):
+    """An event, its trace, and the future that its webhook's answer waits for: whether it was committed."""
 
-    delivery: Delivery
     event: Json
+    traceparent: str
     committed: asyncio.Future[bool]
 
 
@@ -56,7 +51,9 @@ class WebhookBatches:
     def __init__(self, take_events: TakeEvents, publisher: Publisher, metrics: Metrics, batch_max: int) -> None:
         self._take_events = take_events
         self._publisher = publisher
-        self._report = Reporter(PAYMENT_WEBHOOKS, metrics)
+        self._done = metrics.messages.labels(PAYMENT_WEBHOOKS, StripeEventReceived.types[0], "done")
+        self._sizes = metrics.batch_size.labels(PAYMENT_WEBHOOKS)
+        self._seconds = metrics.handler_seconds.labels(PAYMENT_WEBHOOKS)
         self._batch_max = batch_max
         self._waiting: deque[_Received] = deque()
         self._writer: asyncio.Task[None] | None = None
@@ -64,17 +61,18 @@ class WebhookBatches:
         # Kept here, as the event loop keeps no task alive.
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def apply(self, message: Envelope, event: Json) -> None:
-        """Returns when the event is committed, or in the mailbox: there the actor's loop tries again, or another
-        process. Raises RedisAway when neither can be done now."""
+    async def apply(self, event: Json, traceparent: str = "") -> None:
+        """Have a genuine event stored and applied. Returns when it is committed, or in the mailbox: there this
+        process' loop tries again, or another's. Raises RedisAway when neither can be done now."""
         if not self._outage and len(self._waiting) < WAITING_BATCHES * self._batch_max:
-            received = _Received(Delivery(NO_ENTRY, message), event, asyncio.get_running_loop().create_future())
+            received = _Received(event, traceparent, asyncio.get_running_loop().create_future())
             self._waiting.append(received)
             if self._writer is None or self._writer.done():
                 self._writer = self._spawn("webhooks", self._write_all())
             if await received.committed:
                 return
-        await self._publisher.publish([message])
+        message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
+        await self._publisher.publish([tell(message, _subject(event), traceparent=traceparent)])
 
     async def close(self) -> None:
         """Wait for all that was begun. No event may come any more."""
@@ -102,7 +100,7 @@ class WebhookBatches:
         try:
             if not self._outage:
                 async with asyncio.timeout(BATCH_SECONDS):
-                    follow = await self._take_events([(each.event, each.delivery) for each in batch])
+                    follow = await self._take_events([(each.event, each.traceparent) for each in batch])
         except (Away, TimeoutError) as error:
             log_away("webhooks to the mailbox", error, events=len(batch))
             self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
@@ -111,12 +109,17 @@ class WebhookBatches:
                 for each in batch:
                     await self._write([each])
                 return
-            log.warning("webhook to the mailbox", id=batch[0].delivery.envelope.id, error=said(error))
+            log.warning("webhook to the mailbox", id=batch[0].event["id"], error=said(error))
         for each in batch:
             if not each.committed.done():  # else its client has gone
                 each.committed.set_result(follow is not None)
         if follow is not None:
-            self._report.done([each.delivery for each in batch], time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._done.inc(len(batch))
+            self._sizes.observe(len(batch))
+            self._seconds.observe(seconds)
+            for event, trace, _ in batch:
+                log.info("webhook", id=event["id"], type=event["type"], batch=len(batch), trace=trace[3:35])
             self._spawn("publish what follows", self._publish(follow))
 
     async def _publish(self, follow: Iterable[Envelope]) -> None:
@@ -125,3 +128,10 @@ class WebhookBatches:
         except RedisAway as away:
             # The rows have times at which all of it is published again.
             log_away("reports are left to the reconciler", away)
+
+
+def _subject(event: Json) -> str:
+    """What the event is about: the booking, where Stripe's object names it."""
+    data = event["data"]
+    thing = data.get("object") if isinstance(data, dict) else None
+    return str((own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None) or event["id"])

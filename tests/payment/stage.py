@@ -34,6 +34,7 @@ from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import Stray
+from payment.pictures import Json
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.state import Payment
@@ -62,7 +63,7 @@ def delivery(message: Message) -> Delivery:
     return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), tell(message, subject))
 
 
-def received(event: dict[str, Any]) -> StripeEventReceived:
+def received(event: Json) -> StripeEventReceived:
     """The message that a webhook's endpoint makes of `event`."""
     return StripeEventReceived(payload=orjson.dumps(event).decode())
 

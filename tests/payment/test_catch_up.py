@@ -7,27 +7,24 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-import orjson
 import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from common.messaging.envelope import Envelope
 from common.postgres.database import Database
 from payment.catch_up import PAGES_MAX, TRIES_MAX, CatchUp
 from payment.pictures import Json
 from payment.repository import Cursor
 from payment.sdk import open_client
 from payment.stripe_api import PAGE
-from payment.webhook import Webhook
 from sandbox.app import FAULTS, build_app
 from sandbox.faults import Faults, Switches
 from sandbox.settings import Settings
 from tests.payment.conftest import build_stage
 from tests.payment.rows import bank
-from tests.payment.stage import KEY, TABLES, Booking, Stage, booking
+from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
 from tests.payment.test_lost import lose
 from tests.payment.wire import Fault, Wire
 from tests.servers import empty
@@ -53,16 +50,12 @@ class Account:
 
     def with_pages_of(self, size: int) -> CatchUp:
         stage = self.stage
-        webhook = Webhook(self._apply, stage.clock, (), 300, livemode=False)
-        return CatchUp(stage.store, stage.stripe, webhook.take, stage.clock, 10.0, page_size=size)
+        return CatchUp(stage.store, stage.stripe, self._apply, stage.clock, 10.0, page_size=size)
 
-    async def _apply(self, envelope: Envelope, event: Json) -> None:
-        payload = envelope.message.model_dump()["payload"]
-        assert orjson.loads(payload) == event
-        assert '"succeeded"' not in payload or "_secret_" not in payload
+    async def _apply(self, event: Json) -> None:
         self.put[event["id"]] += 1
         if self.stored:
-            await self.stage.do(envelope.message)
+            await self.stage.do(received(event))
 
     def pass_(self, seconds: float) -> None:
         """By both clocks."""

@@ -10,7 +10,6 @@ from aiohttp import ClientSession
 
 from payment.methods import INSTANT
 from payment.sdk import STRIPE_VERSION, Client, form
-
 from tests.payment.wire import Fault, Wire
 
 BASE = "https://stripe.example"

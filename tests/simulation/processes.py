@@ -252,7 +252,7 @@ class PaymentProcess(ActorProcess):
             livemode=settings.livemode,
         )
         self._catch_up = CatchUp(
-            self.repository, self.api, self._webhook.take, self.now, settings.event_catch_up_seconds
+            self.repository, self.api, batches.apply, self.now, settings.event_catch_up_seconds
         )
         self.looking = False
 
