@@ -32,6 +32,7 @@ from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.sdk import open_client
 from payment.settings import PaymentSettings
+from payment.strays import Strays
 from payment.stripe_api import StripeApi, StripeMetrics
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
@@ -101,14 +102,9 @@ def handlers_context(settings: PaymentSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         store, metrics = app[STORE], app[METRICS]
-        lost = LostRows(
-            store,
-            app[STRIPE],
-            app[CLOCK],
-            metrics.orphans,
-            settings.orphan_terms,
-            asking_seconds=settings.commands_asking_seconds,
-        )
+        asking_seconds = settings.commands_asking_seconds
+        strays = Strays(store, app[STRIPE], app[CLOCK], metrics.orphans, settings.orphan_terms, asking_seconds)
+        lost = LostRows(strays)
         app[HEALTH].notice("orphans", lost.held_back)
         app[HANDLERS] = PaymentHandlers(
             store,
@@ -116,7 +112,7 @@ def handlers_context(settings: PaymentSettings) -> Context:
             app[CLOCK],
             lost,
             intents_asking_seconds=settings.intents_asking_seconds,
-            commands_asking_seconds=settings.commands_asking_seconds,
+            commands_asking_seconds=asking_seconds,
         )
         batches = app[BATCHES] = WebhookBatches(
             app[HANDLERS].events.take, app[PUBLISHER], metrics, settings.batch_max

@@ -242,7 +242,7 @@ def moved(old: Payment, new: Payment, now: datetime) -> Payment:
 
 
 def _visible(payment: Payment) -> tuple[object, ...]:
-    return (*_FACTS(payment), *(refund.told for refund in payment.refunds))
+    return (*_FACTS(payment), *[refund.told for refund in payment.refunds])
 
 
 _FACTS = attrgetter(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 
 from common.contracts.messages import (
     BookingUnknown,
@@ -23,13 +22,11 @@ from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, orphans
 from payment.asking import Whole, side_by_side
-from payment.orphans import OrphanTerms, Owner, Place, Stray, owner_of
+from payment.orphans import Owner, Place, Stray, owner_of
 from payment.payment_rows import PaymentRows
 from payment.pictures import StripeEvent
-from payment.repository import Store
 from payment.state import Payment, Picture
 from payment.strays import Strays
-from payment.stripe_api import StripeApi
 from payment.unit_of_work import UnitOfWork
 
 # Of so many intents of others it is remembered that they were told of.
@@ -41,24 +38,10 @@ log = structlog.get_logger()
 class LostRows:
     """Adopts intents whose row is gone, and ends what belongs to no booking."""
 
-    def __init__(
-        self,
-        store: Store,
-        stripe: StripeApi,
-        clock: Callable[[], datetime],
-        found: Counter,
-        terms: OrphanTerms,
-        asking_seconds: float,
-    ) -> None:
-        self._store = store
-        self._stripe = stripe
-        self._clock = clock
-        self._found = found
-        self._terms = terms
-        self._asking_seconds = asking_seconds
-        self._strays = Strays(store, stripe, clock, found, terms, asking_seconds)
+    def __init__(self, strays: Strays) -> None:
+        self._strays, self._store, self._stripe, self._clock = strays, strays.store, strays.stripe, strays.clock
         self._told: dict[str, None] = {}
-        self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: self._strays.close}
+        self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: strays.close}
 
     # --- events of what no row knows
 
@@ -86,7 +69,7 @@ class LostRows:
         self._told[intent] = None
         if len(self._told) > TOLD_MAX:
             del self._told[next(iter(self._told))]
-        self._found.labels(kind).inc()
+        self._strays.found.labels(kind).inc()
         log.error(
             what,
             intent=intent,
@@ -103,7 +86,7 @@ class LostRows:
         own = await self._store.stripe_account() if named else None
         foreign = [event for event in named if event.account != own]
         for event in foreign:
-            self._found.labels("foreign_account").inc()
+            self._strays.found.labels("foreign_account").inc()
             log.error("event of another account", id=event.id, type=event.type, account=event.account, own=own)
         return {event.id for event in foreign}
 
@@ -124,7 +107,7 @@ class LostRows:
         return list(found.values())
 
     def _stray(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
-        return orphans.found_stray(intent_id, booking_id, shown, now, self._terms)
+        return orphans.found_stray(intent_id, booking_id, shown, now, self._strays.terms)
 
     # --- adoption
 
@@ -134,7 +117,7 @@ class LostRows:
         messages: dict[UUID, PaymentCommand] = {}
         for delivery in deliveries:
             messages.setdefault(delivery.message.booking_id, delivery.message)
-        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._asking_seconds
+        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._strays.asking_seconds
         asked = [orphans.asked_for(id, str(message.intent_id), now) for id, message in messages.items()]
         wholes = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in asked)
         installation = await self._store.installation()
@@ -172,7 +155,7 @@ class LostRows:
     def _take(self, unit: UnitOfWork, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
         """Give the row its intent (back); says which intent is a stray then."""
         old = unit.payments[message.booking_id]
-        picture = replace(whole.picture, of_version=None)
+        picture = whole.picture._replace(of_version=None)
         if old.intent_id == picture.intent_id:
             return []  # somebody else was faster
         strays = []
@@ -191,7 +174,7 @@ class LostRows:
         if old.intent_id is not None or old.terminal:
             unit.change(orphans.reopened(old, picture))
         unit.see_whole(old.booking_id, replace(whole, picture=picture), now)
-        self._found.labels("adopted").inc()
+        self._strays.found.labels("adopted").inc()
         log.error(
             "lost payment adopted",
             booking=str(old.booking_id),
@@ -225,7 +208,7 @@ class LostRows:
             held_back = await self._strays.too_many(transaction, len(new))
             commands: list[PaymentCommand] = []
             for payment in tuple(unit.payments.values()):
-                orphan = orphans.orphaned(payment, now, self._terms)
+                orphan = orphans.orphaned(payment, now, self._strays.terms)
                 unit.change(orphan := orphans.settled_orphan(orphan, now, held_back=held_back))
                 commands += _to_ask(orphan, before=payment)
         for payment in new:
@@ -241,10 +224,9 @@ class LostRows:
     async def held_back(self) -> str | None:
         """For operators: there are too many orphans for anything to be done by itself. None when all is well."""
         async with self._store.reading() as rows:
-            count = await rows.strays.count(self._clock() - self._terms.grace)
-        return (
-            f"{count} orphans, more than {self._terms.most}: holdfast repair" if count > self._terms.most else None
-        )
+            count = await rows.strays.count(self._clock() - self._strays.terms.grace)
+        most = self._strays.terms.most
+        return f"{count} orphans, more than {most}: holdfast repair" if count > most else None
 
 
 def _to_ask(orphan: Payment, before: Payment) -> list[PaymentCommand]:

@@ -119,6 +119,10 @@ KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = f"""
 INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {source("new", ATTEMPT_COLUMNS)}
 """
+APPLIED_COLUMNS = (
+    "version", "reported_version", "report_after", "report_attempts", "orphaned_at", "return_after",
+    "return_decided", "revision",
+)  # fmt: skip
 # A version above ours, or another report under ours, was lost here: we count on above it. A booking that answers is
 # there: its payment is no orphan (any more).
 # Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
@@ -127,7 +131,7 @@ WITH told AS (
     SELECT id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
     FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, version, conflict) GROUP BY id
 ), locked AS (
-    SELECT p.booking_id, told.version,
+    SELECT p.booking_id, told.version, {revision("p")} AS revision,
         told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
     FROM payments p JOIN told ON told.id = p.booking_id
     WHERE told.version > p.version OR told.conflict >= p.version OR p.report_after IS NOT NULL
@@ -143,7 +147,8 @@ UPDATE payments p SET
     report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
     orphaned_at = NULL, return_after = NULL, return_decided = false
 FROM locked WHERE p.booking_id = locked.booking_id
-RETURNING {", ".join(f"p.{column}" for column in PAYMENT_COLUMNS)}, {revision("p")} AS revision, locked.behind
+RETURNING p.booking_id, locked.revision, locked.behind,
+    {", ".join(f"p.{column}" for column in APPLIED_COLUMNS[:-1])}, {revision("p")}
 """
 # What a payment waits for: its tables, and the column of the retry time, which has an index of its own.
 WAITS = (
@@ -171,10 +176,6 @@ def _payment(row: Any) -> Payment:
         payment_methods=PaymentMethods(payment.payment_methods),
         last_error=None if error is None else PaymentError(**orjson.loads(error)),
     )
-
-
-def _payments(rows: Iterable[Any]) -> dict[UUID, Payment]:
-    return {row["booking_id"]: _payment(row) for row in rows}
 
 
 def _refund(row: Any) -> Refund:
@@ -227,7 +228,7 @@ class PaymentRows:
 
     async def _whole(self, rows: Sequence[Any]) -> dict[UUID, Payment]:
         """With their refunds and disputes: only of captured money there are refunds."""
-        payments = _payments(rows)
+        payments = {row["booking_id"]: _payment(row) for row in rows}
         captured = [id for id, payment in payments.items() if payment.amount_captured]
         disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
         for row in await self._connection.fetch(REFUNDS, captured) if captured else ():
@@ -272,12 +273,11 @@ class PaymentRows:
 
     async def applied(
         self, versions: Sequence[tuple[UUID, int, bool]], now: datetime
-    ) -> list[tuple[Payment, bool]]:
-        """Bookings hold these versions, the third says whether as another report: the newest need not be reported
-        again. Says of which payments the rows were written, without refunds and disputes, and whether they were
-        behind: these are due to be reported under a higher version."""
+    ) -> list[tuple[UUID, str, bool, dict[str, Any]]]:
+        """Bookings hold these versions, the third says whether as another report. Says which rows were written,
+        their revisions before that, whether they were behind (and are due to be reported), and what is new."""
         rows = await self._connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
-        return [(_payment(row), row["behind"]) for row in rows]
+        return [(*row[:3], dict(zip(APPLIED_COLUMNS, row[3:], strict=True))) for row in rows]
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Remember events; says the ids of those that were new. Here doubled webhooks end."""

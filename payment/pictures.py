@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
@@ -68,8 +68,7 @@ class ChargeRefunded:
     amount_refunded: int
 
 
-@dataclass(frozen=True, slots=True)
-class StripeEvent:
+class StripeEvent(NamedTuple):
     """An event, and what it shows; `shows` is None where Holdfast has no use for it."""
 
     id: str

@@ -52,7 +52,7 @@ def failures(captured: int, refunds: Sequence[Refund]) -> tuple[Refund, ...]:
     One that the bank or Stripe failed is made good by a later one of at least its amount; a part that did not fit
     by any later one. A whole one that found nothing left has not failed: others have given back what it was for.
     """
-    if left(captured, refunds) <= 0:
+    if not refunds or left(captured, refunds) <= 0:
         return ()
     return tuple(
         failed

@@ -138,9 +138,16 @@ class Store:
         reported again. Says which payments were behind; these are due to be reported under a higher version."""
         async with self.statement() as rows:
             applied = await rows.applied(versions, now)
-        remembered = self.payments.find(payment.booking_id for payment, _ in applied)
-        self.remember(payment for payment, _ in applied if payment.booking_id in remembered)
-        return {payment.booking_id for payment, behind in applied if behind}
+        known = self.payments.find(id for id, *_ in applied)
+        self.payments.drop(known)
+        self.payments.keep(
+            {
+                id: known[id]._replace(**new)
+                for id, before, _, new in applied
+                if id in known and known[id].revision == before
+            }
+        )
+        return {id for id, _, behind, _ in applied if behind}
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

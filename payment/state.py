@@ -134,8 +134,7 @@ class Source(Enum):
     FETCHED = "fetched"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt` what `last_error` is
     about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for.
     The last four are what it says of itself: what it is to bring, and the ids in its metadata."""

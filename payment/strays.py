@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,46 +29,38 @@ from payment.stripe_api import StripeApi
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
 class Strays:
     """Notes strays, and closes them."""
 
-    def __init__(
-        self,
-        store: Store,
-        stripe: StripeApi,
-        clock: Callable[[], datetime],
-        found: Counter,
-        terms: OrphanTerms,
-        asking_seconds: float,
-    ) -> None:
-        self._store = store
-        self._stripe = stripe
-        self._clock = clock
-        self._found = found
-        self._terms = terms
-        self._asking_seconds = asking_seconds
+    store: Store
+    stripe: StripeApi
+    clock: Callable[[], datetime]
+    found: Counter
+    terms: OrphanTerms
+    asking_seconds: float
 
     async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         """Note these, aloud where they are new."""
         new = await transaction.strays.add(strays)
         for stray in strays:
             if stray.intent_id in new:
-                self._found.labels("stray").inc()
+                self.found.labels("stray").inc()
                 _error("stray intent", stray, status=stray.status, received=stray.amount_received)
 
     async def too_many(self, transaction: PaymentRows, more: int = 0) -> bool:
         """With `more` of them there are too many strays and orphans for anything to be done by itself."""
-        count = await transaction.strays.count(self._clock() - self._terms.grace) + more
-        if count <= self._terms.most:
+        count = await transaction.strays.count(self.clock() - self.terms.grace) + more
+        if count <= self.terms.most:
             return False
-        log.error("too many orphans: nothing is done by itself", orphans=count, most=self._terms.most)
+        log.error("too many orphans: nothing is done by itself", orphans=count, most=self.terms.most)
         return True
 
     async def close(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """The handler of CloseStrayIntent: one step for each. A booking's row that is gone is looked for."""
-        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._asking_seconds
+        now, deadline = self.clock(), asyncio.get_running_loop().time() + self.asking_seconds
         causes = {each.message.intent_id: each for each in deliveries}
-        async with self._store.transaction() as transaction:
+        async with self.store.transaction() as transaction:
             known = await transaction.strays.lock(sorted(causes))
             open = [stray for stray in known.values() if stray.drive_after is not None]
             rows = await transaction.load([stray.booking_id for stray in open])
@@ -88,7 +80,7 @@ class Strays:
     async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
         """The next step, by what Stripe has of it; what it does not answer is asked again."""
         asked = orphans.asked_for(stray.booking_id, stray.intent_id, now)
-        whole = await asking.fetch(self._stripe, asked, deadline)
+        whole = await asking.fetch(self.stripe, asked, deadline)
         if not isinstance(whole, Whole):
             if whole is Nothing.REFUSED:
                 await self._save(stray, _later(stray, now))
@@ -96,7 +88,7 @@ class Strays:
         seen, refunds = orphans.seen_stray(stray, whole.picture), whole.refunds or ()
         own, left = orphans.own_refund(stray, refunds), orphans.left_of(seen, refunds)
         if not orphans.has_ended(seen):
-            picture = await asking.cancel_intent(self._stripe, asked, deadline)
+            picture = await asking.cancel_intent(self.stripe, asked, deadline)
             seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
             # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
             await self._save(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
@@ -116,8 +108,8 @@ class Strays:
     async def _refund(self, stray: Stray, asked: Payment, now: datetime, deadline: float) -> None:
         """Give back what is left of it."""
         refund = orphans.refund_of(stray, now)
-        installation = await self._store.installation()
-        answer = await asking.make_refund(self._stripe, asked, refund, installation, now, deadline)
+        installation = await self.store.installation()
+        answer = await asking.make_refund(self.stripe, asked, refund, installation, now, deadline)
         if isinstance(answer, Nothing):
             return  # driven again, under the same key
         if isinstance(answer, RefundPicture):
@@ -136,13 +128,13 @@ class Strays:
 
     def _refund_failed(self, stray: Stray, code: str | None) -> None:
         """It is a person's now."""
-        self._stripe.metrics.failed_refunds.labels(code or "unknown").inc()
+        self.stripe.metrics.failed_refunds.labels(code or "unknown").inc()
         _error("refund failed", stray, code=code, stray=True)
 
     async def _save(self, before: Stray, after: Stray) -> bool:
         """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
         that has to be looked at."""
-        async with self._store.transaction() as transaction:
+        async with self.store.transaction() as transaction:
             now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
             if now is None or replace(now, return_decided=before.return_decided) != before:
                 return False

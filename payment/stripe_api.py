@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import stripe
 import structlog
@@ -78,8 +77,7 @@ class StripeMetrics:
             self.failed_refunds.labels(refund.reason or "unknown").inc()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What Stripe answered, and when by its clock. It read what it shows between `asked_at` and `at`: what has
     happened since `asked_at` may not be in it."""
 
@@ -88,8 +86,7 @@ class Answer:
     asked_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked of Stripe: `params` are the SDK's, with the idempotency key. `operation` is what metrics call
     it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -78,7 +77,7 @@ class UnitOfWork:
         """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of, once."""
         attempt = picture.attempt
         if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
-            picture = replace(picture, attempt=None)
+            picture = picture._replace(attempt=None)
         new, doubt = domain.take_over(old, picture, now)
         self.change(new)
         if doubt is Doubt.STRAY:
@@ -147,7 +146,9 @@ class UnitOfWork:
         for id, revision in revisions.items():
             self.change(self.payments[id]._replace(revision=revision))
         self._store.remember(self.payments.values())
-        self.failed_refunds = [each for id in self.payments for each in self._failed(id)]
+        self.failed_refunds = [
+            each for id, payment in self.payments.items() if payment.refunds for each in self._failed(id)
+        ]
         self._metrics.count_failed(self.failed_refunds)
 
     def _failed(self, id: UUID) -> list[Refund]:

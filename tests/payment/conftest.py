@@ -24,6 +24,7 @@ from payment.pacing import Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.sdk import open_client
+from payment.strays import Strays
 from payment.stripe_api import StripeApi, StripeMetrics
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
@@ -109,7 +110,7 @@ def build_stage(
     bus = Publisher(redis, source="/payment/test")
     metrics = Metrics()
     store = Store(database, memory_max, metrics)
-    lost = LostRows(store, stripe, clock, metrics.orphans, ORPHANS, ASKING_S)
+    lost = LostRows(Strays(store, stripe, clock, metrics.orphans, ORPHANS, ASKING_S))
     return Stage(
         database=database,
         bus=bus,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
 
@@ -75,9 +74,9 @@ def test_what_is_fetched_shows_its_newest_attempt() -> None:
     processing = payment(IntentStatus.PROCESSING, seen_at=NOW + 9 * SECOND)
     fetched = declined(1, 5, source=Source.FETCHED)
     assert shown(take_over(processing, fetched, NOW)[0]) == (4, 1, NOW + 9 * SECOND)
-    undated = replace(fetched, attempt=Attempt("ch_1", DECLINE, None))
+    undated = fetched._replace(attempt=Attempt("ch_1", DECLINE, None))
     assert shown(take_over(processing, undated, NOW)[0]) == (4, 1, None)
-    assert take_over(processing, replace(fetched, of_version=2), NOW)[0] == processing
+    assert take_over(processing, fetched._replace(of_version=2), NOW)[0] == processing
 
 
 def test_every_order_counts_alike() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID
@@ -54,7 +53,7 @@ def picture(status: IntentStatus, source: Source = Source.EVENT, age: int = 1, *
         client_secret="pi_1_secret",
         amount_captured=1000 if status is IntentStatus.SUCCEEDED else 0,
     )
-    return replace(shown, **values)  # type: ignore[arg-type]
+    return shown._replace(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("source", list(Source))

@@ -22,6 +22,7 @@ from payment.payment_rows import FIXED, PAYMENT_COLUMNS
 from payment.pictures import StripeEvent
 from payment.repository import Store
 from payment.state import Payment, Picture, Source
+from payment.strays import Strays
 from tests.payment.conftest import ASKING_S, ORPHANS
 from tests.payment.stage import Booking, Stage, booking, wanted
 
@@ -52,7 +53,7 @@ def other(stage: Stage) -> Stage:
 
 
 def _handlers(stage: Stage, store: Store) -> dict[str, Any]:
-    lost = LostRows(store, stage.stripe, stage.clock, Metrics().orphans, ORPHANS, ASKING_S)
+    lost = LostRows(Strays(store, stage.stripe, stage.clock, Metrics().orphans, ORPHANS, ASKING_S))
     asking = {"intents_asking_seconds": ASKING_S, "commands_asking_seconds": ASKING_S}
     return {"store": store, "handlers": PaymentHandlers(store, stage.stripe, stage.clock, lost, **asking)}
 

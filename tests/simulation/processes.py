@@ -49,6 +49,7 @@ from payment.pacing import Lane, Pacer
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store as PaymentStore
 from payment.settings import PaymentSettings
+from payment.strays import Strays
 from payment.stripe_api import StripeApi
 from payment.stripe_errors import Refused, Unanswered
 from payment.webhook import Webhook
@@ -227,20 +228,15 @@ class PaymentProcess(ActorProcess):
             world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s, self.now
         )
         self.repository = PaymentStore(world.lasting.payment, world.memory_max, world.lasting.metrics)
+        asking_seconds, found = settings.commands_asking_seconds, world.lasting.metrics.orphans
+        strays = Strays(self.repository, self.api, self.now, found, settings.orphan_terms, asking_seconds)
         self._handlers = PaymentHandlers(
             self.repository,
             self.api,
             self.now,
-            LostRows(
-                self.repository,
-                self.api,
-                self.now,
-                world.lasting.metrics.orphans,
-                settings.orphan_terms,
-                settings.commands_asking_seconds,
-            ),
+            LostRows(strays),
             intents_asking_seconds=settings.intents_asking_seconds,
-            commands_asking_seconds=settings.commands_asking_seconds,
+            commands_asking_seconds=asking_seconds,
         )
         self._reconciler = PaymentReconciler(self.repository, self.bus, self.now)
         batches = WebhookBatches(self._handlers.events.take, self.bus, world.lasting.metrics, settings.batch_max)
