@@ -76,7 +76,10 @@ class NotMade:
 
 async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
     """All results, in order. An error is raised when all have ended, so that none goes on unseen."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
+    begun = list(calls)
+    if len(begun) == 1:  # without a task of its own
+        return [await begun[0]]
+    results = await asyncio.gather(*begun, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result

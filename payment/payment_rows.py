@@ -134,8 +134,8 @@ WITH told AS (
     SELECT p.booking_id, told.version, {revision("p")} AS revision,
         told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
     FROM payments p JOIN told ON told.id = p.booking_id
-    WHERE told.version > p.version OR told.conflict >= p.version OR p.report_after IS NOT NULL
-        OR p.orphaned_at IS NOT NULL OR p.return_decided
+    WHERE told.version > p.version OR told.conflict >= p.version
+        OR told.version = p.version AND p.report_after IS NOT NULL OR p.orphaned_at IS NOT NULL OR p.return_decided
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
 )
 UPDATE payments p SET

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import orjson
 import structlog
 
 from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
 from common.messaging.envelope import Envelope, tell
-from common.messaging.publisher import Publisher
-from common.runtime.outages import Away, RedisAway, log_away, said
+from common.messaging.publisher import Publisher, lost
+from common.runtime.outages import Away, log_away, said
 from common.runtime.telemetry import Metrics
 from payment.pictures import BOOKING_ID, Json, own_id, without_spent_secret
 
@@ -33,6 +33,7 @@ WAITING_BATCHES = 4
 
 # Of events, each with its trace (`traceparent`).
 TakeEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
+F = TypeVar("F", bound="asyncio.Future[None]")
 
 log = structlog.get_logger()
 
@@ -58,8 +59,8 @@ class WebhookBatches:
         self._waiting: deque[_Received] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._outage_until = 0.0
-        # Kept here, as the event loop keeps no task alive.
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Kept here, as the event loop keeps nothing alive.
+        self._begun: set[asyncio.Future[None]] = set()
 
     async def apply(self, event: Json, traceparent: str = "") -> None:
         """Have a genuine event stored and applied. Returns when it is committed, or in the mailbox: there this
@@ -68,7 +69,7 @@ class WebhookBatches:
             received = _Received(event, traceparent, asyncio.get_running_loop().create_future())
             self._waiting.append(received)
             if self._writer is None or self._writer.done():
-                self._writer = self._spawn("webhooks", self._write_all())
+                self._writer = self._keep(asyncio.create_task(self._write_all(), name="webhooks"))
             if await received.committed:
                 return
         message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
@@ -76,18 +77,17 @@ class WebhookBatches:
 
     async def close(self) -> None:
         """Wait for all that was begun. No event may come any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._begun:
+            await asyncio.wait(self._begun)
 
     @property
     def _outage(self) -> bool:
         return asyncio.get_running_loop().time() < self._outage_until
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _keep(self, begun: F) -> F:
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
+        return begun
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -120,14 +120,10 @@ class WebhookBatches:
             self._seconds.observe(seconds)
             for event, trace, _ in batch:
                 log.info("webhook", id=event["id"], type=event["type"], batch=len(batch), trace=trace[3:35])
-            self._spawn("publish what follows", self._publish(follow))
-
-    async def _publish(self, follow: Iterable[Envelope]) -> None:
-        try:
-            await self._publisher.publish(follow)
-        except RedisAway as away:
-            # The rows have times at which all of it is published again.
-            log_away("reports are left to the reconciler", away)
+            step, news = self._publisher.commands(follow)
+            if step or news:
+                # What is lost is published again: the rows have times for that.
+                self._keep(self._publisher.enqueue([*step, *news])).add_done_callback(lost)
 
 
 def _subject(event: Json) -> str:

@@ -100,10 +100,11 @@ async def test_what_is_not_remembered_is_one_statement_more(stage: Stage, statem
 
 
 async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements: list[str]) -> None:
-    """It writes the row: the next event finds its new revision in memory."""
+    """It writes the row: the next event finds in memory what the row is."""
     of = booking()
     (report,) = await stage.do(of.create)
     await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
+    assert stage.store.payments.find([of.id]) == {of.id: await stage.load(of)}
     await stage.pay(report.payment.intent_id)
     events = await succeeded(stage, report.payment.intent_id)
     await asked(statements)
@@ -111,6 +112,16 @@ async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements:
     assert len(sent := await asked(statements)) == 1, sent
     row = await stage.row(of)
     assert (row["reported_version"], row["version"], row["report_after"] is None) == (1, 2, False)
+
+
+async def test_what_another_process_has_written_is_not_remembered(stage: Stage) -> None:
+    """That a report was applied writes the row, and says nothing of what else is new in it."""
+    of, _ = await pending(stage)
+    await stage.rows("UPDATE payments SET doubts = 7 WHERE booking_id = $1", of.id)
+    await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
+    assert stage.store.payments.find([of.id]) == {}
+    after = await stage.load(of)
+    assert (after.doubts, after.reported_version) == (7, 1)
 
 
 async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
