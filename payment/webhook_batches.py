@@ -72,8 +72,7 @@ class WebhookBatches:
                 self._writer = self._keep(asyncio.create_task(self._write_all(), name="webhooks"))
             if await received.committed:
                 return
-        message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
-        await self._publisher.publish([tell(message, _subject(event), traceparent=traceparent)])
+        await self._publisher.publish([for_mailbox(event, traceparent)])
 
     async def close(self) -> None:
         """Wait for all that was begun. No event may come any more."""
@@ -126,8 +125,10 @@ class WebhookBatches:
                 self._keep(self._publisher.enqueue([*step, *news])).add_done_callback(lost)
 
 
-def _subject(event: Json) -> str:
-    """What the event is about: the booking, where Stripe's object names it."""
+def for_mailbox(event: Json, traceparent: str) -> Envelope:
+    """The message that brings the event. It is about the booking, where Stripe's object names it."""
+    message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
     data = event["data"]
     thing = data.get("object") if isinstance(data, dict) else None
-    return str((own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None) or event["id"])
+    id = own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None
+    return tell(message, id or event["id"], traceparent=traceparent)

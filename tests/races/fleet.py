@@ -20,15 +20,16 @@ from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging import consumer
-from common.messaging.envelope import Envelope
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.supervisor import heed_cancel
 from common.runtime.web import new_app
 from ops.audit.places import HOST, Places
 from payment.app import build_app as build_payment
+from payment.pictures import Json
 from payment.settings import PaymentSettings
 from payment.webhook import WEBHOOK, Webhook, receive
+from payment.webhook_batches import for_mailbox
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.races.lives import Gate, Life, Point, living
@@ -211,8 +212,8 @@ async def stand_in(redis_url: str) -> AsyncIterator[str]:
     door = new_app()
     bus = Publisher(redis, source="/payment/door")
 
-    async def to_mailbox(message: Envelope, _: object) -> None:
-        await bus.publish([message])
+    async def to_mailbox(event: Json, traceparent: str) -> None:
+        await bus.publish([for_mailbox(event, traceparent)])
 
     door[WEBHOOK] = Webhook(to_mailbox, clock=now, secrets=(SECRET,), tolerance_s=300, livemode=False)
     door.router.add_post("/payment/webhook", receive)
