@@ -33,6 +33,8 @@ TURNS_MAX = 50
 # rate; a process is ahead of it by so many calls at most.
 AHEAD = 4
 AHEAD_S = 0.5
+# Whoever has no turn by its deadline is told so at most so much later; meanwhile Redis is asked so often.
+LATE_S = 0.2
 
 # `rate` is in turns a second, `burst` in turns, `wanted` the turns wanted, `ahead` those that would be kept, and
 # `pause` the milliseconds for which the whole fleet is to pause first (Stripe said Retry-After), or 0.
@@ -134,8 +136,8 @@ class Pacer:
                     given -= 1
                 self._kept[lane] = (given, time() + AHEAD_S)
                 if waiting and again_ms:
-                    # One timer for all of them: one for each would cost more than all else that a turn does.
-                    await asyncio.sleep(min(again_ms / 1000, max(0.0, min(waiting.values()) - time())))
+                    # One timer for all: one for each would cost more than all else that a turn does.
+                    await asyncio.sleep(min(again_ms / 1000, LATE_S))
                     for turn in [turn for turn, deadline in waiting.items() if deadline <= time()]:
                         del waiting[turn]
                         _end(turn, TimeoutError())

@@ -138,14 +138,14 @@ async def test_who_gives_up_takes_no_turn(pacers: list[Pacer]) -> None:
 
 
 async def test_who_has_no_turn_in_time_is_told_so(pacers: list[Pacer]) -> None:
-    """By its own deadline, whoever waits before it; the others go on waiting."""
-    await pacers[0].slow_down(0.3)
-    patient = take(pacers[0], Lane.INTENTS, 1)
+    """Soon after its own deadline, whoever waits before it; the others go on waiting."""
+    await pacers[0].slow_down(60)
+    (patient,) = take(pacers[0], Lane.INTENTS, 1)
     with pytest.raises(TimeoutError):
-        await pacers[0].turn(Lane.INTENTS, asyncio.get_running_loop().time() + 0.05)
+        await pacers[0].turn(Lane.INTENTS, asyncio.get_running_loop().time())
 
-    assert not patient[0].done()
-    assert await seconds_for(*patient) >= 0.2
+    assert not patient.done()
+    patient.cancel()
 
 
 async def test_without_redis_there_are_no_turns() -> None:
