@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import orjson
 import structlog
@@ -33,7 +33,6 @@ WAITING_BATCHES = 4
 
 # Of events, each with its trace (`traceparent`).
 TakeEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
-F = TypeVar("F", bound="asyncio.Future[None]")
 
 log = structlog.get_logger()
 
@@ -69,7 +68,8 @@ class WebhookBatches:
             received = _Received(event, traceparent, asyncio.get_running_loop().create_future())
             self._waiting.append(received)
             if self._writer is None or self._writer.done():
-                self._writer = self._keep(asyncio.create_task(self._write_all(), name="webhooks"))
+                self._writer = asyncio.create_task(self._write_all(), name="webhooks")
+                self._keep(self._writer)
             if await received.committed:
                 return
         await self._publisher.publish([for_mailbox(event, traceparent)])
@@ -83,10 +83,9 @@ class WebhookBatches:
     def _outage(self) -> bool:
         return asyncio.get_running_loop().time() < self._outage_until
 
-    def _keep(self, begun: F) -> F:
+    def _keep(self, begun: asyncio.Future[None]) -> None:
         self._begun.add(begun)
         begun.add_done_callback(self._begun.discard)
-        return begun
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -121,8 +120,9 @@ class WebhookBatches:
                 log.info("webhook", id=event["id"], type=event["type"], batch=len(batch), trace=trace[3:35])
             step, news = self._publisher.commands(follow)
             if step or news:
-                # What is lost is published again: the rows have times for that.
-                self._keep(self._publisher.enqueue([*step, *news])).add_done_callback(lost)
+                published = self._publisher.enqueue([*step, *news])
+                published.add_done_callback(lost)  # and published again: the rows have times for that
+                self._keep(published)
 
 
 def for_mailbox(event: Json, traceparent: str) -> Envelope:
