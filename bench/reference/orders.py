@@ -22,6 +22,9 @@ from payment.models import StripeEvent as StoredEvent
 from payment.pictures import Json, StripeEvent, read_event
 from payment.state import Picture
 
+# The SDK's own, with the same key: also where another request with it is under way.
+NETWORK_RETRIES = 3
+
 Wanted = Sequence[tuple[TicketType, int]]
 
 
@@ -150,6 +153,7 @@ async def make_payable(booking: Booking, client: stripe.StripeClient) -> Booking
             automatic_payment_methods={"enabled": True},
             metadata={"booking_id": str(booking.id), "event_id": str(booking.event_id)},
             idempotency_key=str(booking.id),
+            max_network_retries=NETWORK_RETRIES,
         )
     except (stripe.StripeError, OSError, TimeoutError) as error:
         raise errors.Unavailable("Stripe does not answer") from error
