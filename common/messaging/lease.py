@@ -11,7 +11,7 @@ import time
 
 from redis.asyncio import Redis
 
-from common.messaging.redis import Command, Script
+from common.messaging.redis import Argument, Command, Script
 
 # A holder that comes by more often renews no sooner.
 RENEW_S = 0.5
@@ -22,8 +22,8 @@ RENEW_S = 0.5
 # Longer than a blocking read, short enough that nobody notices a dead holder.
 LEASE_MS = 1500
 WAIT_MAX_MS = 500
-# How often the others look, on average, in seconds.
-LOOK_S = 0.4
+# How often each of the others looks, on average, in seconds: the more there are, the sooner one does.
+LOOK_S = 0.8
 # Entries that nobody has read yet from which on all read: about half of the largest batch.
 HELP_FROM = 128
 # After this a holder from whom the lease was seized has learned of it, and its last read is over.
@@ -45,16 +45,21 @@ _RELEASE = Script[int](
     keys="key",
     args="holder",
 )
-# How many entries nobody has read yet. Acknowledged entries are deleted, so these are all but the pending ones.
-# Without a group there is nothing to help with.
-_UNREAD = Script[int](
+# Takes it like that, and answers -1; where another has it, how many entries nobody has read yet. Acknowledged ones
+# are deleted, so these are all but the pending ones. Without a group there is nothing to help with.
+_LOOK = Script[int](
     """
+local current = redis.call('GET', key)
+if not current or current == holder then
+  redis.call('SET', key, holder, 'PX', lasts_ms)
+  return -1
+end
 local pending = redis.pcall('XPENDING', stream, group)
 if pending.err then return 0 end
 return redis.call('XLEN', stream) - pending[1]
 """,
-    keys="stream",
-    args="group",
+    keys="key stream",
+    args="holder lasts_ms group",
 )
 
 
@@ -65,10 +70,11 @@ class Lease:
         self._key = key
         self._holder = holder
         self._lasts_ms = lasts_ms
+        self._terms: dict[str, Argument] = {"key": key, "holder": holder, "lasts_ms": lasts_ms}
         # Whether it was ours when that was asked last.
         self.held = False
         # Takes or renews it, as one command among others; its answer goes to `taken`.
-        self.take_command: Command = _TAKE.command(key=key, holder=holder, lasts_ms=lasts_ms)
+        self.take_command: Command = _TAKE.command(**self._terms)
         self._renewed_at = 0.0
 
     @property
@@ -84,7 +90,7 @@ class Lease:
 
     async def take(self, redis: Redis) -> bool:
         """Take or renew it; says whether it is ours. Raises RedisAway."""
-        return self.taken(await _TAKE(redis, key=self._key, holder=self._holder, lasts_ms=self._lasts_ms))
+        return self.taken(await _TAKE(redis, **self._terms))
 
     async def seize(self, redis: Redis) -> None:
         """Take it from any other holder, who learns of it when renewing."""
@@ -112,6 +118,5 @@ class ReaderLease(Lease):
         """Without the lease: wait a little, `most_s` seconds at the most, then say whether more waits than its
         holder can read."""
         await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
-        if await self.take(redis):
-            return False  # it is the holder now
-        return await _UNREAD(redis, stream=self._stream, group=self._group) >= HELP_FROM
+        unread = await _LOOK(redis, stream=self._stream, group=self._group, **self._terms)
+        return not self.taken(int(unread < 0)) and unread >= HELP_FROM
