@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -36,6 +37,10 @@ FETCH_TIMEOUT_S = 5.0
 KEY_SET_MAX_BYTES = 262_144
 
 log = structlog.get_logger()
+
+# PyJWT looks with each token whether the shared secret is a public key: half of the time that a token takes.
+_HS256 = jwt.get_algorithm_by_name("HS256")
+_HS256.prepare_key = cache(_HS256.prepare_key)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, slots=True)
