@@ -58,13 +58,13 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
 
 async def _listening(app: web.Application) -> AsyncIterator[None]:
     """Replies and notifications come in, and the load shedder knows how much work is waiting."""
-    settings, redis, health = app[SETTINGS], app[REDIS], app[HEALTH]
+    settings, redis, bus, health = app[SETTINGS], app[REDIS], app[PUBLISHER], app[HEALTH]
     gate = health.gate("notifications")
-    requests = app[REQUESTS] = Requests(app[PUBLISHER], settings.instance)
-    registry = Registry(redis, app[PUBLISHER], settings.instance)
+    requests = app[REQUESTS] = Requests(bus, settings.instance)
+    registry = Registry(redis, bus, settings.instance)
     registry.add("queue")
     waiters = app[WAITERS] = Waiters(registry, requests)
-    shedder = app[LOAD_SHEDDER] = LoadShedder(redis, gate, health.gate("mailboxes"), requests.awaited, settings)
+    shedder = app[LOAD_SHEDDER] = LoadShedder(bus, gate, health.gate("mailboxes"), requests.awaited, settings)
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     dispatcher = Dispatcher(hub, waiters, queue)

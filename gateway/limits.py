@@ -12,11 +12,10 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 from weakref import WeakValueDictionary
 
 from aiohttp import web
-from redis.asyncio import Redis
 
 from common.contracts.errors import HoldfastError, TooManyRequests, Unavailable
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.messaging.streams import lengths
+from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 from gateway.auth import Identity
@@ -44,12 +43,12 @@ class LoadShedder:
     """Refuses requests while Redis is away or a mailbox is over its limit."""
 
     def __init__(
-        self, redis: Redis, listening: Gate, sampling: Gate, awaited: Mapping[str, int], settings: GatewaySettings
+        self, bus: Publisher, listening: Gate, sampling: Gate, awaited: Mapping[str, int], settings: GatewaySettings
     ) -> None:
         """`listening` is open while replies come in; `sampling` while the mailboxes' lengths are known. `awaited`:
         this process' own questions without an answer, by mailbox, which are known before the next sample."""
         self.listening = listening
-        self._redis = redis
+        self._bus = bus
         self._sampling = sampling
         self._awaited = awaited
         self._limit = settings.mailbox_limit
@@ -70,7 +69,8 @@ class LoadShedder:
         await repeat(self.sample, self._sampling, first_s=self._sample_seconds, most_s=RESAMPLE_MAX_SECONDS)
 
     async def sample(self) -> float:
-        self._lengths = await lengths(self._redis, WATCHED)
+        lengths = await self._bus.enqueue([("XLEN", mailbox) for mailbox in WATCHED])
+        self._lengths = dict(zip(WATCHED, lengths, strict=True))
         return self._sample_seconds
 
 

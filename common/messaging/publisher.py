@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -81,7 +82,7 @@ class Publisher:
         """`source` is this process, as messages name it."""
         self._connection = Connection(redis)
         self._source = source
-        self._waiting: deque[tuple[Sequence[Command], asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
         # Patient messages, which leave a little later.
         self._kept: list[Envelope] = []
@@ -134,15 +135,15 @@ class Publisher:
         if step:
             await self.enqueue(transaction(step))
 
-    def enqueue(self, commands: Sequence[Command]) -> asyncio.Future[None]:
-        """Done when Redis has done all of them; what is enqueued before arrives before."""
-        done = asyncio.get_running_loop().create_future()
+    def enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """The answers, when Redis has done all of them; what is enqueued before arrives before."""
+        done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((commands, done))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="publish")
         return done
 
-    def _let_leave(self) -> list[asyncio.Future[None]]:
+    def _let_leave(self) -> list[asyncio.Future[list[Any]]]:
         self._leaving = None
         kept, self._kept = self._kept, []
         leaving = []
@@ -165,7 +166,7 @@ class Publisher:
 
     async def _flush(self) -> None:
         while self._waiting:
-            sending: list[tuple[Sequence[Command], asyncio.Future[None]]] = []
+            sending: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
             size = 0
             while self._waiting and size < SEND_MAX:
                 commands, done = self._waiting.popleft()
@@ -178,13 +179,14 @@ class Publisher:
                 await self._connection.send([*chain.from_iterable(commands for commands, _ in sending)])
             for commands, done in sending:
                 try:
-                    check(await self._connection.answers(len(commands)))
+                    answers = await self._connection.answers(len(commands))
+                    check(answers)
                 except Exception as error:
                     if not done.done():
                         done.set_exception(error)
                 else:
                     if not done.done():
-                        done.set_result(None)
+                        done.set_result(answers)
 
 
 def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
@@ -200,7 +202,7 @@ def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
             yield [each._replace(message=message) for each, message in zip(page, messages, strict=False)]
 
 
-def lost(sent: asyncio.Future[None]) -> None:
+def lost(sent: asyncio.Future[Any]) -> None:
     """Log that hints were lost: what they say is in the database."""
     if not sent.cancelled() and (error := sent.exception()) is not None:
         log.warning("not published", error=said(error))

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from redis.asyncio import Redis
 
 from common.contracts.messages import NOTIFICATIONS
 from common.messaging.publisher import Publisher
-from common.messaging.redis import Script
+from common.messaging.redis import Command, Script
 from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
 from common.runtime.outages import RedisAway
 
 # A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
 LISTENING_MS = 15_000
-# Registrations that are renewed, or removed, in one step.
+# Registrations that are renewed, or removed, in one step: of those that nobody wants any more, as many at the least
+# leave in a second.
 PAGE = 500
 
 # Renews a gateway. Answers whether it was known, the end of its inbox, the end of `notifications`, and whether a
@@ -102,27 +104,35 @@ class Registry:
         # Some registration may not have arrived.
         self.uncertain = False
 
-    def add(self, topic: str) -> asyncio.Future[None] | None:
+    def add(self, topic: str) -> asyncio.Future[list[Any]] | None:
         """Listen for `topic`. The future is done when Redis has it; None where it has it already, or is being told.
         What is published after this call by the same publisher arrives after it."""
         self._wanted[topic] += 1
         self._removed.discard(topic)
         if self._wanted[topic] > 1:
             return None
-        added = self._publisher.enqueue([("SADD", LISTENERS + topic, self._gateway)])
-        added.add_done_callback(self._added)
-        return added
+        return self._tell(("SADD", LISTENERS + topic, self._gateway))
 
-    def _added(self, added: asyncio.Future[None]) -> None:
-        if added.cancelled() or added.exception() is not None:
+    def _tell(self, command: Command) -> asyncio.Future[list[Any]]:
+        """Send `command`, and before it that nobody wants what was removed: its news would be read for nothing."""
+        removed = {self._removed.pop() for _ in range(min(PAGE, len(self._removed)))}
+        told = self._publisher.enqueue(
+            [*(("SREM", LISTENERS + topic, self._gateway) for topic in removed), command]
+        )
+        told.add_done_callback(partial(self._told, removed))
+        return told
+
+    def _told(self, removed: set[str], told: asyncio.Future[list[Any]]) -> None:
+        if told.cancelled() or told.exception() is not None:
             self.uncertain = True
+            self._removed |= removed - self._wanted.keys()
 
     def has(self, topic: str) -> bool:
         """Whether this gateway listens for `topic`."""
         return topic in self._wanted
 
     def remove(self, topic: str) -> None:
-        """One fewer wants `topic`; Redis is told of it with the next renewal."""
+        """One fewer wants `topic`; Redis is told of it with the next addition, or renewal."""
         self._wanted[topic] -= 1
         if self._wanted[topic] <= 0:
             del self._wanted[topic]
@@ -130,16 +140,7 @@ class Registry:
 
     async def renew(self) -> Renewal:
         """Say that this gateway is there. Raises RedisAway."""
-        removed, self._removed = self._removed, set()
-        try:
-            # By the publisher, so that a topic that is wanted again meanwhile is added after this.
-            for page in _pages(list(removed)):
-                await self._publisher.enqueue([("SREM", LISTENERS + topic, self._gateway) for topic in page])
-        except RedisAway:
-            self._removed |= removed - self._wanted.keys()
-            raise
-        known, inbox_end, notifications_end, unrouted = await _RENEW(
-            self._redis,
+        renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
             notifications=NOTIFICATIONS,
@@ -148,6 +149,7 @@ class Registry:
             token=self._token,
             lasts_ms=LISTENING_MS,
         )
+        known, inbox_end, notifications_end, unrouted = (await self._tell(renewal))[-1]
         return Renewal(bool(known), inbox_end, notifications_end, bool(unrouted))
 
     async def restore(self) -> set[str]:

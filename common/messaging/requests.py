@@ -49,7 +49,7 @@ class Requests:
             if not reply.done():
                 reply.set_exception(Timeout() if sent.done() else _unavailable())
 
-        def refuse(sent: asyncio.Future[None]) -> None:
+        def refuse(sent: asyncio.Future[Any]) -> None:
             if sent.cancelled():
                 reply.cancel()
             elif (error := sent.exception()) is not None and not reply.done():

@@ -18,6 +18,7 @@ from common.messaging.envelope import Delivery, Envelope, answer, decode, tell
 from common.messaging.registry import Registry
 from common.messaging.streams import LISTENERS, LISTENING, inbox_stream
 from common.runtime.health import Gate
+from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
 from tests.common.examples import EXAMPLES
 from tests.common.stage import Recorder, Stage, fields_of, sync, until
@@ -183,6 +184,27 @@ async def test_a_registration_arrives_before_what_is_asked_after_it(stage: Stage
         heard.registry.remove("owner:another")
         await heard.registry.renew()
         assert not await stage.redis.exists(f"{LISTENERS}owner:another")
+
+
+async def test_what_nobody_wants_any_more_leaves_with_the_next_registration(stage: Stage) -> None:
+    registry = Registry(stage.redis, stage.bus, "one")
+    registry.add(OWNER)
+    registry.remove(OWNER)
+    await registry.add(BOOKING)  # type: ignore[misc]  # it is the first
+    assert not await stage.redis.exists(LISTENERS + OWNER)
+
+
+async def test_a_removal_that_did_not_arrive_is_made_again(own_stage: Stage, own_redis: RedisServer) -> None:
+    registry = Registry(own_stage.redis, own_stage.bus, "one")
+    await registry.add(OWNER)  # type: ignore[misc]
+    registry.remove(OWNER)
+    await own_redis.stop()
+    with pytest.raises(RedisAway):
+        await registry.add(BOOKING)  # type: ignore[misc]
+    await own_redis.start()
+    assert await own_stage.redis.exists(LISTENERS + OWNER)
+    await registry.renew()
+    assert not await own_stage.redis.exists(LISTENERS + OWNER)
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["news", "no news"])
