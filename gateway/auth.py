@@ -38,7 +38,7 @@ KEY_SET_MAX_BYTES = 262_144
 
 log = structlog.get_logger()
 
-# PyJWT looks with each token whether the shared secret is a public key: half of the time that a token takes.
+# PyJWT looks with each token whether the shared secret is a public key: more than a quarter of what a token costs.
 _HS256 = jwt.get_algorithm_by_name("HS256")
 _HS256.prepare_key = cache(_HS256.prepare_key)  # type: ignore[method-assign]
 

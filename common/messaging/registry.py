@@ -23,8 +23,7 @@ from common.runtime.outages import RedisAway
 
 # A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
 LISTENING_MS = 15_000
-# Registrations that are renewed, or removed, in one step: of those that nobody wants any more, as many at the least
-# leave in a second.
+# Registrations that are renewed, or removed, in one step.
 PAGE = 500
 
 # Renews a gateway. Answers whether it was known, the end of its inbox, the end of `notifications`, and whether a
