@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -59,7 +59,7 @@ class WebhookBatches:
         self._writer: asyncio.Task[None] | None = None
         self._outage_until = 0.0
         # Kept here, as the event loop keeps nothing alive.
-        self._begun: set[asyncio.Future[None]] = set()
+        self._begun: set[asyncio.Future[Any]] = set()
 
     async def apply(self, event: Json, traceparent: str = "") -> None:
         """Have a genuine event stored and applied. Returns when it is committed, or in the mailbox: there this
@@ -83,7 +83,7 @@ class WebhookBatches:
     def _outage(self) -> bool:
         return asyncio.get_running_loop().time() < self._outage_until
 
-    def _keep(self, begun: asyncio.Future[None]) -> None:
+    def _keep(self, begun: asyncio.Future[Any]) -> None:
         self._begun.add(begun)
         begun.add_done_callback(self._begun.discard)
 
