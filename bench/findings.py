@@ -10,8 +10,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Goal:
     """`figure` must be at most, or at least, `limit`; None was not measured. `before` is what the release before
-    had on the reference machine; `reach` is better than the limit, and worth trying for. `bound` says, where it is
-    missed, what bounds the figure and what was tried."""
+    had on the reference machine; `reach` is better than the limit, and worth trying for."""
 
     name: str
     figure: float | None
@@ -20,7 +19,6 @@ class Goal:
     unit: str
     before: float | None = None
     reach: float | None = None
-    bound: str = ""
 
     @property
     def met(self) -> bool | None:

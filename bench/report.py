@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench import svg
+from bench.bounds import bound
 from bench.findings import Chart, Findings, Goal, Table, cell
 
 # For what is not a terminal: no column is cut off.
@@ -28,8 +29,6 @@ BUILT = {
     True: "(built with profile-guided optimisation)",
     False: "(built without profile-guided optimisation)",
 }
-# Of a goal that has always been met.
-UNEXPLAINED = "not foreseen; run the phase again on an idle machine, and look at the profile"
 MARKS = {None: ("not measured", "yellow"), True: ("met", "green"), False: ("missed", "red")}
 
 
@@ -52,7 +51,7 @@ class Report:
         by_bound: dict[str, list[str]] = {}
         for goal in self.goals:
             if goal.met is False:
-                by_bound.setdefault(goal.bound or UNEXPLAINED, []).append(goal.name)
+                by_bound.setdefault(bound(goal.name), []).append(goal.name)
         return by_bound
 
     @property
@@ -96,8 +95,8 @@ class Report:
                 console.print(_drawn(table))
         console.print("\nGoals", style="bold")
         console.print(_goal_table(self.goals))
-        for bound, names in self.missed.items():
-            console.print(f"missed: {', '.join(names)}: {bound}", highlight=False, markup=False, soft_wrap=True)
+        for why, names in self.missed.items():
+            console.print(f"missed: {', '.join(names)}: {why}", highlight=False, markup=False, soft_wrap=True)
         for note in self.notes:
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         for problem in self.problems:

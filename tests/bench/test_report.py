@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import orjson
 
+from bench.bounds import MEMORY, SHARED_CORES, UNFORESEEN, bound
 from bench.findings import Chart, Findings, Goal, Series, Table
-from bench.report import PROBLEMS_SHOWN, UNEXPLAINED, Report
+from bench.report import PROBLEMS_SHOWN, RESULTS, Report
 
 MACHINE = {
     "cores": 2,
@@ -22,7 +23,7 @@ MACHINE = {
 ONE = Findings(
     figures={"rate": 1234.56789, "by": [{"of": 0.000123456}]},
     tables=[Table("How much", ("", "a second"), [("bookings [all]", "1,235")])],
-    goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("time", 9.5, 3.0, False, "s", bound="waits")],
+    goals=[Goal("rate", 1234.56789, 1000, True, "a second"), Goal("half load: time", 9.5, 3.0, False, "s")],
     charts=[Chart("Curve", "x", "y", [Series("a", [(0, 1), (1, 2)])])],
 )
 TWO = Findings(
@@ -39,7 +40,7 @@ def test_json_has_the_machine_every_goal_and_rounded_figures() -> None:
     assert body["machine"]["processor"] == "Abacus"
     assert [(goal["name"], goal["met"]) for goal in body["goals"]] == [
         ("rate", True),
-        ("time", False),
+        ("half load: time", False),
         ("later", None),
     ]
     assert body["phases"] == {"one": {"rate": 1234.6, "by": [{"of": 0.00012346}]}, "two": {}}
@@ -54,19 +55,32 @@ def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
     ends = [line for line in lines[lines.index("Goals") :] if "│" in line]
     assert [line.split("│")[6].strip() for line in ends] == ["met", "missed", "not measured"]
     assert [cell.strip() for cell in ends[2].split("│")[2:6]] == ["3.5", "–", "≤ 1 ms", "0.5"]
-    assert lines[-3:] == ["missed: time: waits", "note: two: half of it", "wrong: two: it broke"]
+    assert lines[-3:] == [
+        f"missed: half load: time: {SHARED_CORES}",
+        "note: two: half of it",
+        "wrong: two: it broke",
+    ]
     assert not any("\x1b" in line for line in lines)
 
 
 def test_goals_missed_for_one_reason_are_told_together_and_those_met_are_not() -> None:
     goals = [
-        Goal("a", 2.0, 1.0, False, "s", bound="waits"),
-        Goal("b", 1.0, 1.0, False, "s", bound="waits"),
-        Goal("c", 3.0, 1.0, False, "s", bound="waits"),
-        Goal("d", None, 1.0, False, "s", bound="counts"),
-        Goal("e", 2.0, 1.0, False, "s"),
+        Goal("half load: a", 2.0, 1.0, False, "s"),
+        Goal("half load: b", 1.0, 1.0, False, "s"),
+        Goal("half load: c", 3.0, 1.0, False, "s"),
+        Goal("rush: d", None, 1.0, False, "s"),
+        Goal("soak: e", 2.0, 1.0, False, "s"),
     ]
-    assert report(one=Findings({}, goals=goals)).missed == {"waits": ["a", "c"], UNEXPLAINED: ["e"]}
+    assert report(one=Findings({}, goals=goals)).missed == {
+        SHARED_CORES: ["half load: a", "half load: c"],
+        MEMORY: ["soak: e"],
+    }
+
+
+def test_every_goal_has_its_reason() -> None:
+    kept = orjson.loads((RESULTS / "reference-machine.json").read_bytes())["goals"]
+    assert len(kept) > 20
+    assert all(bound(goal["name"]) != UNFORESEEN for goal in kept)
 
 
 def test_three_files_are_kept_under_one_name(tmp_path: Path) -> None:
