@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,10 +23,23 @@ from ops.migrate import tortoise_config
 from ops.postgres import Postgres
 from tests.common.stage import until
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 async def value(database: Database, query: str, *args: Any) -> Any:
     async with database.connection() as connection:
         return await connection.fetchval(query, *args)
+
+
+async def test_whoever_runs_a_pooler_is_told_all_that_sessions_set(database: Database) -> None:
+    """PgBouncer refuses a connection that sets what it is not told to ignore."""
+    operations = (ROOT / "docs/operations.md").read_text()
+    (told,) = re.findall(r"ignore_startup_parameters =([^`]*)`", operations)
+    async with database.connection() as connection:
+        rows = await connection.fetch("SELECT name FROM pg_settings WHERE source = 'client'")
+    # Every pooler knows these; asyncpg sets the first.
+    always = {"client_encoding", "DateStyle", "TimeZone", "application_name"}
+    assert {row["name"] for row in rows} - always == set(told.replace("\n", " ").replace(" ", "").split(","))
 
 
 @pytest.fixture
