@@ -41,11 +41,16 @@ REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
 
 
+# Of a batch, by far.
+LARGEST = 2**31 - 1
+
+
 def _moved(place: int) -> str:
     """Seats are moved for the bookings that `written` has written; ticket types are locked in their order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
     FROM {recordset("m", SEAT_COLUMNS, place)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    HAVING count(*) BETWEEN 1 AND {LARGEST} -- all of them: as with `sought`
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
@@ -70,7 +75,7 @@ def _insert() -> str:
 WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
-    FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3)} ON b.ticket_type_id = t.id
+    FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
 ), given AS ({inserted} AND status <> 'failed' {returned}), refused AS (
     {inserted} AND status = 'failed'
@@ -89,7 +94,7 @@ def _save() -> str:
     were read. These are locked in their order first."""
     return f"""
 WITH unchanged AS (
-    SELECT new.* FROM {recordset("new", CHANGED_COLUMNS, 1)}
+    SELECT new.* FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
