@@ -197,7 +197,7 @@ class Child(ABC):
                 extra_groups=None if launch.user is None else [],
                 # Ctrl-C reaches the terminal's whole process group: ours stop in order instead.
                 start_new_session=True,
-                preexec_fn=_leave_with_parent(self.at_once_signal),  # noqa: PLW1509  one prctl, nothing that locks
+                preexec_fn=_in_child(self.at_once_signal),  # noqa: PLW1509  system calls alone, nothing that locks
             )
             return _Run(process, log_start)
 
@@ -238,14 +238,17 @@ class Child(ABC):
             return
 
 
-def _leave_with_parent(number: int) -> Callable[[], None] | None:
-    """On Linux the child gets `number` when the thread that started it is gone, so that even a killed
-    `holdfast up` leaves nothing behind. Elsewhere there is no such call."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+def _in_child(number: int) -> Callable[[], None]:
+    """What the child does before it executes its program. The signals that end it do so from its first moment on: a
+    shell that runs a command in the background has it, and its children, ignore SIGINT. On Linux the child gets
+    `number` when the thread that started it is gone, so that even a killed `holdfast up` leaves nothing behind;
+    elsewhere there is no such call."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-    def ask() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, number)
+    def prepare() -> None:
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.SIG_DFL)
+        if libc is not None:
+            libc.prctl(PR_SET_PDEATHSIG, number)
 
-    return ask
+    return prepare

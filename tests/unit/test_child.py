@@ -1,0 +1,44 @@
+"""How a child process is ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.child import Child, Launch
+
+
+class Sleeper(Child):
+    """Does nothing, so that signals do to it what they do by default."""
+
+    at_once_signal = signal.SIGINT
+    stop_seconds = 5.0
+
+    def launch(self) -> Launch:
+        return Launch(["sleep", "60"], {"PATH": os.defpath}, Path("/"))
+
+    async def problem(self) -> str | None:
+        return None
+
+
+@pytest.fixture
+def signals_ignored() -> Iterator[None]:
+    """As in what a shell without job control runs in the background."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_ignored")
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_child_heeds_signals_that_its_parent_ignores(tmp_path: Path, at_once: bool) -> None:
+    child = Sleeper("sleeper", tmp_path / "log")
+    await child.start()
+    await child.stop(at_once=at_once)
+    assert child.exit_code == -(signal.SIGINT if at_once else signal.SIGTERM)
