@@ -140,7 +140,10 @@ class Child(ABC):
     async def _end(self, *, at_once: bool = True) -> None:
         if self._run is None:
             return
-        self._signal(self.at_once_signal if at_once else self.stop_signal)
+        self._signal(self.stop_signal)
+        if at_once and self.at_once_signal != self.stop_signal:
+            # Beside the other: Python may drop a KeyboardInterrupt while it imports, and SIGTERM ends it then.
+            self._signal(self.at_once_signal)
         self._signal(signal.SIGCONT)  # a paused process would not hear it
         try:
             async with asyncio.timeout(self.stop_seconds):

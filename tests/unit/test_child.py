@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,22 @@ class Sleeper(Child):
 
     at_once_signal = signal.SIGINT
     stop_seconds = 5.0
+    command: Sequence[str] = ("sleep", "60")
 
     def launch(self) -> Launch:
-        return Launch(["sleep", "60"], {"PATH": os.defpath}, Path("/"))
+        return Launch(self.command, {"PATH": os.defpath}, Path("/"))
 
     async def problem(self) -> str | None:
         return None
+
+
+class Deaf(Sleeper):
+    """Ignores SIGINT, as Python does in effect when KeyboardInterrupt is raised where errors are dropped."""
+
+    command = ("sh", "-c", "trap '' INT; echo deaf; exec sleep 60")
+
+    async def problem(self) -> str | None:
+        return None if self.log.read_text() else "it still hears"
 
 
 @pytest.fixture
@@ -41,4 +51,11 @@ async def test_child_heeds_signals_that_its_parent_ignores(tmp_path: Path, at_on
     child = Sleeper("sleeper", tmp_path / "log")
     await child.start()
     await child.stop(at_once=at_once)
-    assert child.exit_code == -(signal.SIGINT if at_once else signal.SIGTERM)
+    assert child.exit_code in ({-signal.SIGINT, -signal.SIGTERM} if at_once else {-signal.SIGTERM})
+
+
+async def test_child_that_misses_the_signal_to_leave_at_once_leaves(tmp_path: Path) -> None:
+    child = Deaf("deaf", tmp_path / "log")
+    await child.start()
+    await child.stop(at_once=True)
+    assert child.exit_code == -signal.SIGTERM
