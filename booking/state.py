@@ -214,11 +214,3 @@ class Bound(NamedTuple):
 # What made a booking change: a message's type and id; or nothing but time.
 Cause = tuple[str, str]
 TIME: Cause = ("time", "")
-
-
-class Transition(NamedTuple):
-    """One change of a booking: what it was before, and what it is after."""
-
-    before: BookingStatus | None
-    after: Booking
-    cause: Cause

@@ -14,7 +14,7 @@ from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
-from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove, Transition
+from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove
 from common.contracts import resources
 from common.messaging.envelope import Delivery, Envelope
 
@@ -35,7 +35,6 @@ class UnitOfWork:
         self.bookings: dict[UUID, Booking] = {}
         # As they were read; new ones are not here.
         self._before: dict[UUID, Booking] = {}
-        self._transitions: list[Transition] = []
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
         # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
@@ -64,7 +63,6 @@ class UnitOfWork:
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
         self.bookings[booking.id] = booking
-        self._transitions.append(Transition(None, booking, cause_of(delivery)))
         follow = waits_for(booking)
         if follow is None:
             self._causes[booking.id] = delivery
@@ -73,13 +71,12 @@ class UnitOfWork:
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """What became of a booking, and what follows from it."""
+        """What became of a booking, and what follows from it. Once each: a row's change is one transition."""
         after = decision.booking
         before = self.bookings[after.id]
         self.bookings[after.id] = after
         if after.version != before.version:
             self._causes[after.id] = delivery
-            self._transitions.append(Transition(before.status, after, cause_of(delivery)))
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
 
     def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
@@ -119,10 +116,10 @@ class UnitOfWork:
     ) -> tuple[dict[UUID, str], list[SeatMove]]:
         """Bookings, transitions and seats; the new revisions of those that were written, and what was to move."""
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
-        created = [each for each in self._transitions if each.before is None]
-        written = await transaction.bookings.insert(created, moves, bounds)
-        known = [booking for id, booking in changed.items() if id in self._before]
-        written |= await transaction.bookings.save(known, self._transitions, moves)
+        causes = self._held | self._causes
+        caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
+        written = await transaction.bookings.insert([e for e in caused if e[0].revision is None], moves, bounds)
+        written |= await transaction.bookings.save([e for e in caused if e[0].revision is not None], moves)
         return written, moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
