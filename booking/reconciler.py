@@ -81,18 +81,18 @@ class BookingReconciler(Reconciler):
     async def run_once(self) -> float:
         now = self._clock()
         if self._forget_at is None or now >= self._forget_at:
-            forgotten = await self._store.forget_requests(now - self._requests_kept, FORGET_MAX)
+            async with self._store.reading() as rows:
+                forgotten = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
             # While there are more, a part in each pass.
             self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
 
     async def drive_due(self, now: datetime) -> None:
         bookings = await self._drive(now)
-        called_off = 0
-        for event_id in await self._store.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
+        called_off = retried = 0
+        for _, event_id in await self._store.take_due("events", now, CALL_OFF_AGAIN, EVENTS_MAX):
             called_off += await self._call_off(event_id, now)
-        retried = 0
-        for retry_id, event_id in await self._store.take_due_retries(now, CALL_OFF_AGAIN, EVENTS_MAX):
+        for retry_id, event_id in await self._store.take_due("refund_retries", now, CALL_OFF_AGAIN, EVENTS_MAX):
             retried += await self._retry_refunds(retry_id, event_id, now)
         log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
 

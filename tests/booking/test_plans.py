@@ -12,7 +12,8 @@ from booking import booking_rows
 from booking.booking_rows import TAKE_DUE
 from booking.event_rows import EVENT_PAGE
 from booking.reconciler import BookingReconciler
-from booking.repository import NEXT_DUE, TAKE_DUE_EVENTS, Store
+from booking.repository import NEXT_DUE, Store
+from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
@@ -32,7 +33,7 @@ SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM gene
 LOOKS = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
-    "events": (TAKE_DUE_EVENTS, "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+    "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
     "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
 }
 DUE = {
@@ -155,7 +156,7 @@ class OnlyLooks(Store):
     def transaction(self) -> NoReturn:
         raise AssertionError("nothing is due")
 
-    async def take_due_events(self, *_: Any) -> NoReturn:
+    async def take_due(self, *_: Any) -> NoReturn:
         raise AssertionError("nothing is due")
 
 
