@@ -37,8 +37,6 @@ CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
 SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
-
-
 # Of a batch, by far.
 LARGEST = 2**31 - 1
 
@@ -58,26 +56,25 @@ def _moved(place: int) -> str:
 )"""
 
 
-def _insert() -> str:
-    """New bookings, their transitions and their seats: all of them or, where what they were decided by no longer
-    holds, none; those that are there already are left out. With one of these the refusals are left out, too: seats
-    that were counted for it are not taken.
-
-    What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
-    fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
-    before so that its rows are locked after those, and one more condition at `written`."""
-    inserted = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+# New bookings, their transitions and their seats: all of them or, where what they were decided by no longer holds,
+# none; those that are there already are left out. With one of these the refusals are left out, too: seats that were
+# counted for it are not taken.
+#
+# What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
+# fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
+# before so that its rows are locked after those, and one more condition at `written`.
+_INSERTED = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
     WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
-    returned = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
-    return f"""
+_RETURNED = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
+INSERT = f"""
 WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), given AS ({inserted} AND status <> 'failed' {returned}), refused AS (
-    {inserted} AND status = 'failed'
-    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {returned}
+), given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
+    {_INSERTED} AND status = 'failed'
+    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
@@ -85,12 +82,9 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
 ), {_moved(4)}
 SELECT id, revision FROM written
 """
-
-
-def _save() -> str:
-    """Changes, their transitions (of what others are told) and the seats that they move, of those bookings that
-    nobody has written since they were read. These are locked in their order first."""
-    return f"""
+# Changes, their transitions (of what others are told) and the seats that they move, of those bookings that nobody
+# has written since they were read. These are locked in their order first.
+SAVE = f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before
     FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
@@ -107,9 +101,6 @@ WITH unchanged AS (
 ), {_moved(2)}
 SELECT id, revision FROM written
 """
-
-
-INSERT, SAVE = _insert(), _save()
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -207,24 +198,18 @@ class BookingRows:
         """The booking's changes, oldest first."""
         return [resources.Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
 
-    async def insert(
-        self, created: Sequence[Caused], moves: Sequence[SeatMove], bounds: Sequence[Bound] = ()
+    async def save(
+        self, changed: Sequence[Caused], moves: Sequence[SeatMove], bounds: Sequence[Bound]
     ) -> dict[UUID, str]:
-        """Add new bookings, whose seats `moves` are; says which, with their revisions. None where a bound does not
-        hold; those that are there already are left out."""
-        if not created:
-            return {}
-        new = [dict(zip(CREATED_COLUMNS, (*_new(booking), *cause), strict=True)) for booking, cause in created]
-        rows = await self._connection.fetch(INSERT, len(bounds), as_json(new), as_json(bounds), as_json(moves))
-        return {row["id"]: row["revision"] for row in rows}
-
-    async def save(self, changed: Sequence[Caused], moves: Sequence[SeatMove]) -> dict[UUID, str]:
-        """Write bookings that are as they were when they were read (`revision`), with their transitions and seats;
-        says which, with their new revisions. The others are left out."""
-        if not changed:
-            return {}
-        new = as_json([_change(*each) for each in changed])
-        rows = await self._connection.fetch(SAVE, new, as_json(moves))
+        """Write bookings, each with its cause, and the seats that they move; says which, with their new revisions.
+        New ones (without a revision) that are there already are left out, all new ones where a bound does not hold,
+        and others that are not as they were when they were read."""
+        rows: list[asyncpg.Record] = []
+        if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
+            new = as_json([dict(zip(CREATED_COLUMNS, each, strict=True)) for each in created])
+            rows += await self._connection.fetch(INSERT, len(bounds), new, as_json(bounds), as_json(moves))
+        if known := [_change(*each) for each in changed if each[0].revision is not None]:
+            rows += await self._connection.fetch(SAVE, as_json(known), as_json(moves))
         return {row["id"]: row["revision"] for row in rows}
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:

@@ -118,9 +118,7 @@ class UnitOfWork:
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
         causes = self._held | self._causes
         caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
-        written = await transaction.bookings.insert([e for e in caused if e[0].revision is None], moves, bounds)
-        written |= await transaction.bookings.save([e for e in caused if e[0].revision is not None], moves)
-        return written, moves
+        return await transaction.bookings.save(caused, moves, bounds), moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)

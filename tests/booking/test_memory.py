@@ -124,18 +124,18 @@ async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage,
 def ways() -> Iterator[list[str]]:
     """By which way new bookings go."""
     found: list[str] = []
-    insert, lock = BookingRows.insert, EventRows.lock_sales
+    save, lock = BookingRows.save, EventRows.lock_sales
 
-    async def inserted(self: BookingRows, *args: Any) -> Any:
-        if args[0]:
+    async def saved(self: BookingRows, changed: Any, *args: Any) -> Any:
+        if any(booking.revision is None for booking, _ in changed):
             found.append("statement")
-        return await insert(self, *args)
+        return await save(self, changed, *args)
 
     async def locked(self: EventRows, *args: Any) -> Any:
         found.append("locks")
         return await lock(self, *args)
 
-    with patch.object(BookingRows, "insert", inserted), patch.object(EventRows, "lock_sales", locked):
+    with patch.object(BookingRows, "save", saved), patch.object(EventRows, "lock_sales", locked):
         yield found
 
 
