@@ -1,6 +1,6 @@
 """The SQL of what is done to all bookings of an event: its calling off, and retries of its failed refunds."""
 
-# Statements are put together from the condition below and never from data.
+# Statements are put together from names of ours and the condition below, and never from data.
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from booking.booking_rows import Place
 from common.contracts.resources import Progress, RefundRetry, Refunds
 
 # What has become of each booking's money is one thing: the first that fits.
-CALLING_OFF = """
+CALLING_OFF = f"""
 SELECT event_id, coalesce(sum(version), 0) AS changes,
     count(*) FILTER (WHERE status IN ('pending', 'confirmed')) AS remaining,
     count(*) FILTER (WHERE ended) AS cancelled,
-    count(*) FILTER (WHERE money = 'owed') AS owed,
-    count(*) FILTER (WHERE money = 'under_way') AS under_way,
-    count(*) FILTER (WHERE money = 'waiting') AS waiting,
-    count(*) FILTER (WHERE money = 'succeeded') AS succeeded,
-    count(*) FILTER (WHERE money = 'failed') AS failed,
-    count(*) FILTER (WHERE money = 'disputed') AS disputed
+    {", ".join(f"count(*) FILTER (WHERE money = '{name}') AS {name}" for name in Refunds.model_fields)}
 FROM (
     SELECT event_id, version, status, ended, CASE
         WHEN NOT ended OR amount_captured = 0 THEN NULL
