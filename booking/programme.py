@@ -11,7 +11,6 @@ from typing import Any
 from booking import events
 from booking.availability import Availability
 from booking.event_rows import TicketTypeIdTaken
-from booking.events import TicketTypeChange
 from booking.notices import shown_event
 from booking.repository import Store, Transaction
 from booking.requests import check_version
@@ -98,11 +97,8 @@ class ProgrammeHandlers:
         return shown_event((await rows.events.find([event.id]))[event.id])
 
     async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
-        changes = [
-            TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
-            for each in message.ticket_types
-        ]
-        changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
+        values = message.changes.model_dump(exclude_unset=True)
+        changed = events.change(event, values, message.ticket_types, self._clock())
         if changed is not event:
             try:
                 await rows.events.save(event, changed)

@@ -249,11 +249,8 @@ async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) 
 
 async def changed(stage: Stage, event: Any, message: UpdateEvent) -> Any:
     """As the handler of UpdateEvent makes it."""
-    types = [
-        events.TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
-        for each in message.ticket_types
-    ]
-    return events.change(event, message.changes.model_dump(exclude_unset=True), types, stage.clock())
+    values = message.changes.model_dump(exclude_unset=True)
+    return events.change(event, values, message.ticket_types, stage.clock())
 
 
 async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_terms(stage: Stage) -> None:
