@@ -191,10 +191,8 @@ class BookingHandlers:
             await rows.requests.save()
         done = [unit.shown(result) for _, result in results if isinstance(result, UUID)]
         told = await placed(self._store, done)
-        as_they_are = [
-            (delivery, told[result] if isinstance(result, UUID) else result) for delivery, result in results
-        ]
-        return [*unit.envelopes(), *answers(as_they_are)]
+        shown = ((each, told[result] if isinstance(result, UUID) else result) for each, result in results)
+        return [*unit.envelopes(), *answers(shown)]
 
     def _one(
         self,

@@ -14,13 +14,13 @@ from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
-from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove
+from booking.state import Booking, Bound, Cause, Follow, Reason, SeatMove
 from common.contracts import resources
 from common.messaging.envelope import Delivery, Envelope
 
 
 def cause_of(delivery: Delivery | None) -> Cause:
-    return TIME if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
+    return ("time", "") if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
 
 
 class UnitOfWork:
@@ -40,7 +40,8 @@ class UnitOfWork:
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
         self._shown: dict[UUID, resources.Booking] = {}
-        self._told_again: set[UUID] = set()
+        # Events whose availability may not have been told, and those whose calling off goes on.
+        self._events: set[UUID] = set()
         # Those that the commit has written.
         self.written: frozenset[UUID] = frozenset()
 
@@ -77,13 +78,15 @@ class UnitOfWork:
         self.bookings[after.id] = after
         if after.version != before.version:
             self._causes[after.id] = delivery
+            if Reason.EVENT_CANCELLED in (after.reason, after.closing):
+                self._events.add(after.event_id)
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
 
     def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
         """Nothing is changed now: it was before, and a process may have ended between the commit of that and the
         news of it. Sockets that know this version already send nothing."""
         self._causes.setdefault(id, delivery)
-        self._told_again.add(id)
+        self._events.add(self.bookings[id].event_id)
 
     # --- saving
 
@@ -134,19 +137,11 @@ class UnitOfWork:
         self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
         moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
-        self._availability.touched(moved | self._events_told())
+        self._availability.touched(moved | self._events)
         self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
         self._queue.told(self._causes)
         if any(queued(each) for id, each in waiting.items() if id not in self._held):
             self._queue.look()
-
-    def _events_told(self) -> set[UUID]:
-        """The events whose availability may not have been told, and those whose calling off goes on."""
-        return {
-            each.event_id
-            for each in self.bookings.values()
-            if each.id in self._told_again or Reason.EVENT_CANCELLED in (each.reason, each.closing)
-        }
 
     # --- what follows
 
