@@ -71,9 +71,6 @@ ORDER BY id LIMIT $3
 """
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
 INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
-EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
-# One that another has settled meanwhile stays so: the event may have its next one by now.
-RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL"
 
 # How far a calling off has come, and how many changes of the event's bookings that counts.
 CallingOff = tuple[Progress, int]
@@ -94,9 +91,6 @@ class CallingOffRows:
         rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
         return [(row["created_at"], row["id"]) for row in rows]
 
-    async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(EVENT_SETTLED, event_id, again)
-
     # --- failed refunds of an event, tried again
 
     async def retries(self, event_ids: Iterable[UUID]) -> dict[UUID, RefundRetry]:
@@ -110,22 +104,18 @@ class CallingOffRows:
         known = await self._connection.fetchval(OPEN_RETRY, retry_id, event_id)
         return None if known is None else (await self.retries([event_id]))[event_id]
 
-    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> None:
-        """All failed refunds of the event are to be tried again, beginning now. The event has to be locked."""
-        await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
-
-    async def count_to_retry(self, event_id: UUID) -> int:
-        """How many bookings of the event have a failed refund that can be tried again."""
+    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
+        """All failed refunds of the event that can be tried again are to be, beginning now; says how many there
+        are, and adds nothing where there are none. The event has to be locked."""
         count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
+        if count:
+            await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
         return count
 
     async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[Place]:
         """Bookings of the event whose refund failed and that this retry has not tried again."""
         rows = await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)
         return [(row["created_at"], row["id"]) for row in rows]
-
-    async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(RETRY_SETTLED, retry_id, again)
 
 
 def _progress(row: Any) -> Progress:

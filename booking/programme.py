@@ -81,8 +81,10 @@ class ProgrammeHandlers:
         # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
         content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
         content_hash = hashlib.sha256(content.encode()).hexdigest()
-        event, now = _new_event(message), self._clock()
-        if len(event.ticket_types) < len(message.ticket_types):
+        ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
+        values = {name: getattr(message, name) for name in TERMS}
+        event, now = Event(id=message.event_id, ticket_types=ticket_types, **values), self._clock()
+        if len(ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
         # What was made once is answered as it was then, also when its start has come since.
         if known is None:
@@ -117,18 +119,7 @@ class ProgrammeHandlers:
         """Answered with how far it has come; asked again while it is under way, nothing is done twice."""
         if (known := await rows.calling_off.retry(event.id, message.retry_id)) is not None:
             return known
-        now, count = self._clock(), await rows.calling_off.count_to_retry(event.id)
-        if count:
-            await rows.calling_off.add_retry(message.retry_id, event.id, now)
-        return _new_retry(message, count, now)
-
-
-def _new_retry(message: RetryRefunds, count: int, now: datetime) -> RefundRetry:
-    begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
-    return RefundRetry(id=message.retry_id, event_id=message.event_id, asked_at=now, finished=not count, **begun)
-
-
-def _new_event(message: CreateEvent) -> Event:
-    ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
-    values = {name: getattr(message, name) for name in TERMS}
-    return Event(id=message.event_id, ticket_types=ticket_types, **values)
+        id, now = message.retry_id, self._clock()
+        count = await rows.calling_off.add_retry(id, event.id, now)
+        begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
+        return RefundRetry(id=id, event_id=event.id, asked_at=now, finished=not count, **begun)

@@ -135,8 +135,7 @@ class BookingReconciler(Reconciler):
         )
         if len(places) == PASS_MAX:
             self._gone_through[event_id] = places[-1]
-        async with self._store.transaction() as rows:
-            await rows.calling_off.settle_event(event_id, now if places or after else None)
+        await self._store.settle("events", event_id, now if places or after else None)
         await self._publisher.publish(unit.envelopes())
         self._availability.touched([event_id])
         return len(places)
@@ -146,8 +145,7 @@ class BookingReconciler(Reconciler):
         unit, places = await self._to_each(
             lambda rows: rows.calling_off.to_retry(retry_id, event_id, PASS_MAX), RetryRefunds(retry_id), now
         )
-        async with self._store.transaction() as rows:
-            await rows.calling_off.settle_retry(retry_id, now if places else None)
+        await self._store.settle("refund_retries", retry_id, now if places else None)
         await self._publisher.publish(unit.envelopes())
         return len(places)
 

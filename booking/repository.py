@@ -44,6 +44,10 @@ UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.
 """
     for table, event_id in (("events", "id"), ("refund_retries", "event_id"))
 }
+# One that another has settled meanwhile stays so: the event may have its next retry by now.
+SETTLE = {
+    table: f"UPDATE {table} SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL" for table in TAKE_DUE
+}
 
 
 class Transaction:
@@ -100,6 +104,11 @@ class Store:
         events'. To whoever comes later they are due after `again`."""
         async with self._database.connection() as connection:
             return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
+
+    async def settle(self, table: str, id: UUID, again: datetime | None) -> None:
+        """Such a row goes on at `again`; None: all is done."""
+        async with self._database.connection() as connection:
+            await connection.execute(SETTLE[table], id, again)
 
     def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
         """Remembered events have counted these moves of their seats, each with its event; says of which another
