@@ -58,17 +58,22 @@ FROM (
 ) AS b ON true
 GROUP BY r.id, r.event_id, r.asked_at
 """
-TO_CALL_OFF = """
-SELECT id, created_at FROM bookings
-WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
-AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
+# Bookings that are left of what is done to all of an event, by the table whose row ($1) says so.
+WANTED = {
+    "events": """event_id = $1
+AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))""",
+    "refund_retries": f"""event_id = (SELECT event_id FROM refund_retries WHERE id = $1)
+AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $1""",
+}
+LEFT = {
+    table: f"""
+SELECT created_at, id FROM bookings
+WHERE {wanted} AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
 ORDER BY created_at, id LIMIT $2
 """
+    for table, wanted in WANTED.items()
+}
 COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
-TO_RETRY = f"""
-SELECT created_at, id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
-ORDER BY id LIMIT $3
-"""
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
 INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
 
@@ -86,9 +91,10 @@ class CallingOffRows:
         rows = await self._connection.fetch(CALLING_OFF, wanted) if wanted else ()
         return {row["event_id"]: (_progress(row), int(row["changes"])) for row in rows}
 
-    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
-        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
-        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
+    async def left(self, table: str, id: UUID, limit: int, after: Place | None) -> list[Place]:
+        """Bookings that are still to be cancelled (by an event that was called off) or whose failed refund is still
+        to be tried again (by a retry), oldest first, after a place."""
+        rows = await self._connection.fetch(LEFT[table], id, limit, *(after or (None, UUID(int=0))))
         return [(row["created_at"], row["id"]) for row in rows]
 
     # --- failed refunds of an event, tried again
@@ -111,11 +117,6 @@ class CallingOffRows:
         if count:
             await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
         return count
-
-    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[Place]:
-        """Bookings of the event whose refund failed and that this retry has not tried again."""
-        rows = await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)
-        return [(row["created_at"], row["id"]) for row in rows]
 
 
 def _progress(row: Any) -> Progress:
