@@ -39,8 +39,7 @@ class Creation:
         """A repeated request finds its booking there: it goes the careful way, as all goes that memory refuses."""
         now = self._clock()
         unit, made = await self._from_memory(deliveries, now)
-        done = {each.entry.id for each in made.values()}
-        left = [each for each in deliveries if each.entry.id not in done]
+        left = [each for each in deliveries if made.get(each.message.booking_id) is not each]
         replies = (reply for id, each in made.items() for reply in answer(each, _new(unit, id)))
         return chain(unit.envelopes(), replies, await self._carefully(left, now) if left else ())
 
