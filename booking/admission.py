@@ -118,11 +118,8 @@ def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
 
 def asked_for(booking: Booking, request: CreateBooking) -> bool:
     """Whether `request` is the one that made `booking`."""
-    if (booking.owner, booking.event_id) != (request.owner, request.event_id):
-        return False
-    if len(booking.items) != len(request.items):
-        return False
-    return all(
+    known = (booking.owner, booking.event_id, len(booking.items))
+    return known == (request.owner, request.event_id, len(request.items)) and all(
         asked.ticket_type_id in (None, item.ticket_type_id) and asked.quantity == item.quantity
         for item, asked in zip(booking.items, request.items, strict=True)
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from operator import itemgetter
 
 from aiohttp import web
 
@@ -35,10 +36,9 @@ from common.wiring import (
     redis_context,
 )
 
-STORE = web.AppKey("store", Store)
-AVAILABILITY = web.AppKey("availability", Availability)
-QUEUE = web.AppKey("queue", Queue)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
+# What the process reads.
+SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -49,45 +49,33 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
             redis_context("booking", settings),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
-            background_context(settings),
-            consumers_context("booking", settings, lambda app: subscriptions(app, settings)),
+            booking_context(settings),
+            consumers_context("booking", settings, itemgetter(SUBSCRIPTIONS)),
         )
     )
     return app
 
 
-def subscriptions(app: web.Application, settings: BookingSettings) -> Sequence[Subscription]:
-    """What the process reads."""
-    store, availability, now = app[STORE], app[AVAILABILITY], app[CLOCK]
-    unit = partial(UnitOfWork, store, availability, app[QUEUE])
-    bookings = BookingHandlers(store, unit, app[METRICS], now, settings.hold_policy)
-    programme = ProgrammeHandlers(store, availability, now)
-    return (
-        Subscription(BOOKING_PAYMENTS, bookings.payments),
-        Subscription(BOOKING_COMMANDS, {**bookings.commands, **programme.commands}),
-        Subscription(BOOKING_QUERIES, QuestionHandlers(store, now).queries),
-    )
-
-
-def background_context(settings: BookingSettings) -> Context:
-    """STORE; AVAILABILITY, QUEUE and RECONCILER at work."""
+def booking_context(settings: BookingSettings) -> Context:
+    """SUBSCRIPTIONS; availability, the queue and RECONCILER at work."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        bus, redis, holder = app[PUBLISHER], app[REDIS], settings.instance
-        store = app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
-        availability = app[AVAILABILITY] = Availability(
+        bus, redis, metrics, now = app[PUBLISHER], app[REDIS], app[METRICS], app[CLOCK]
+        holder, policy = settings.instance, settings.hold_policy
+        store = Store(app[DATABASE], settings.memory_max, metrics)
+        availability = Availability(
             store, bus, redis, holder, settings.availability_ms, settings.availability_max_ms
         )
-        queue = app[QUEUE] = Queue(store, bus, redis, holder, settings.queue_ms)
-        reconciler = app[RECONCILER] = BookingReconciler(
-            store,
-            partial(UnitOfWork, store, availability, queue),
-            availability,
-            bus,
-            redis,
-            app[CLOCK],
-            settings.hold_policy,
-            timedelta(days=settings.operator_key_days),
+        queue = Queue(store, bus, redis, holder, settings.queue_ms)
+        unit = partial(UnitOfWork, store, availability, queue)
+        kept = timedelta(days=settings.operator_key_days)
+        reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, kept)
+        bookings = BookingHandlers(store, unit, metrics, now, policy)
+        programme = ProgrammeHandlers(store, availability, now)
+        app[SUBSCRIPTIONS] = (
+            Subscription(BOOKING_PAYMENTS, bookings.payments),
+            Subscription(BOOKING_COMMANDS, {**bookings.commands, **programme.commands}),
+            Subscription(BOOKING_QUERIES, QuestionHandlers(store, now).queries),
         )
         shutdown_s = settings.shutdown_seconds
         async with (

@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from booking.state import Booking, Bound, Item, SeatMove, Transition
+from booking.state import Booking, Bound, Cause, Item, SeatMove
 from common.contracts import resources
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
@@ -28,19 +28,15 @@ NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods",
 )  # fmt: skip
-CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | {"cause_type": "varchar", "cause_id": "varchar"}
+CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar"}
+CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
-CHANGED_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
-TRANSITION_COLUMNS = {
-    "booking_id": "uuid", "version": "int", "from_status": "varchar", "to_status": "varchar", "reason": "varchar",
-    "payment_status": "varchar", "cause_type": "varchar", "cause_id": "varchar", "at": "timestamptz",
-}  # fmt: skip
+KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
+CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
 SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
-
-
 # Of a batch, by far.
 LARGEST = 2**31 - 1
 
@@ -60,26 +56,25 @@ def _moved(place: int) -> str:
 )"""
 
 
-def _insert() -> str:
-    """New bookings, their transitions and their seats: all of them or, where what they were decided by no longer
-    holds, none; those that are there already are left out. With one of these the refusals are left out, too: seats
-    that were counted for it are not taken.
-
-    What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
-    fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
-    before so that its rows are locked after those, and one more condition at `written`."""
-    inserted = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+# New bookings, their transitions and their seats: all of them or, where what they were decided by no longer holds,
+# none; those that are there already are left out. With one of these the refusals are left out, too: seats that were
+# counted for it are not taken.
+#
+# What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
+# fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
+# before so that its rows are locked after those, and one more condition at `written`.
+_INSERTED = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
     WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
-    returned = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
-    return f"""
+_RETURNED = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
+INSERT = f"""
 WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), given AS ({inserted} AND status <> 'failed' {returned}), refused AS (
-    {inserted} AND status = 'failed'
-    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {returned}
+), given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
+    {_INSERTED} AND status = 'failed'
+    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
@@ -87,32 +82,28 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
 ), {_moved(4)}
 SELECT id, revision FROM written
 """
-
-
-def _save() -> str:
-    """Changes, their transitions and the seats that they move, of those bookings that nobody has written since they
-    were read. These are locked in their order first."""
-    return f"""
+# Changes, their transitions (of what others are told) and the seats that they move, of those bookings that nobody
+# has written since they were read. These are locked in their order first.
+SAVE = f"""
 WITH unchanged AS (
-    SELECT new.* FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
+    SELECT new.*, b.status AS status_before, b.version AS version_before
+    FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
     UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
-    RETURNING b.id, {revision("b")} AS revision
+    RETURNING b.*, {revision("b")} AS revision, status_before, version_before, cause_type, cause_id
 ), recorded AS (
-    INSERT INTO booking_transitions ({", ".join(TRANSITION_COLUMNS)})
-    SELECT t.* FROM {recordset("t", TRANSITION_COLUMNS, 2)}
-    JOIN written ON written.id = t.booking_id
-), {_moved(3)}
+    INSERT INTO booking_transitions
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, at)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, updated_at FROM written
+    WHERE version > version_before
+), {_moved(2)}
 SELECT id, revision FROM written
 """
-
-
-INSERT, SAVE = _insert(), _save()
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
-HISTORY = f"SELECT {', '.join(TRANSITION_COLUMNS)} FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
+HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
 LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 FREE_SEATS = """
 SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.starts_at > $2)
@@ -131,6 +122,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 DISPUTES = TypeAdapter(tuple[Dispute, ...])
 # Where a booking stands among all: created_at and id; an event: starts_at and id.
 Place = tuple[datetime, UUID]
+Caused = tuple[Booking, Cause]
 
 
 def booking_of(row: Any) -> Booking:
@@ -149,22 +141,16 @@ def booking_of(row: Any) -> Booking:
     return Booking(**values)
 
 
-_new, _saved = attrgetter(*NEW), attrgetter(*CHANGED_COLUMNS)
+_new, _known = attrgetter(*NEW), attrgetter(*KNOWN_COLUMNS)
 
 
-def _change(booking: Booking) -> dict[str, Any]:
+def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
     """CHANGED_COLUMNS but for what is NULL."""
-    row = {name: value for name, value in zip(CHANGED_COLUMNS, _saved(booking), strict=True) if value is not None}
+    values = (*_known(booking), *cause)
+    row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
     if not booking.disputes:
         del row["disputes"]
     return row
-
-
-def _transition(each: Transition) -> dict[str, Any]:
-    after = each.after
-    states = (each.before, after.status, after.reason, after.payment)
-    values = (after.id, after.version, *states, *each.cause, after.updated_at)
-    return dict(zip(TRANSITION_COLUMNS, values, strict=True))
 
 
 class Interfered(RuntimeError):
@@ -212,27 +198,18 @@ class BookingRows:
         """The booking's changes, oldest first."""
         return [resources.Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
 
-    async def insert(
-        self, created: Sequence[Transition], moves: Sequence[SeatMove], bounds: Sequence[Bound] = ()
-    ) -> dict[UUID, str]:
-        """Add new bookings, whose seats `moves` are; says which, with their revisions. None where a bound does not
-        hold; those that are there already are left out."""
-        if not created:
-            return {}
-        new = [dict(zip(CREATED_COLUMNS, (*_new(each.after), *each.cause), strict=True)) for each in created]
-        rows = await self._connection.fetch(INSERT, len(bounds), as_json(new), as_json(bounds), as_json(moves))
-        return {row["id"]: row["revision"] for row in rows}
-
     async def save(
-        self, changed: Sequence[Booking], transitions: Sequence[Transition], moves: Sequence[SeatMove]
+        self, changed: Sequence[Caused], moves: Sequence[SeatMove], bounds: Sequence[Bound]
     ) -> dict[UUID, str]:
-        """Write bookings that are as they were when they were read (`revision`), with their transitions and seats;
-        says which, with their new revisions. The others are left out."""
-        if not changed:
-            return {}
-        new = as_json([_change(each) for each in changed])
-        told = as_json([_transition(each) for each in transitions])
-        rows = await self._connection.fetch(SAVE, new, told, as_json(moves))
+        """Write bookings, each with its cause, and the seats that they move; says which, with their new revisions.
+        New ones (without a revision) that are there already are left out, all new ones where a bound does not hold,
+        and others that are not as they were when they were read."""
+        rows: list[asyncpg.Record] = []
+        if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
+            new = as_json([dict(zip(CREATED_COLUMNS, each, strict=True)) for each in created])
+            rows += await self._connection.fetch(INSERT, len(bounds), new, as_json(bounds), as_json(moves))
+        if known := [_change(*each) for each in changed if each[0].revision is not None]:
+            rows += await self._connection.fetch(SAVE, as_json(known), as_json(moves))
         return {row["id"]: row["revision"] for row in rows}
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:

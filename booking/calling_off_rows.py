@@ -1,6 +1,6 @@
 """The SQL of what is done to all bookings of an event: its calling off, and retries of its failed refunds."""
 
-# Statements are put together from the condition below and never from data.
+# Statements are put together from names of ours and the condition below, and never from data.
 # ruff: noqa: S608
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from booking.booking_rows import Place
 from common.contracts.resources import Progress, RefundRetry, Refunds
 
 # What has become of each booking's money is one thing: the first that fits.
-CALLING_OFF = """
+CALLING_OFF = f"""
 SELECT event_id, coalesce(sum(version), 0) AS changes,
     count(*) FILTER (WHERE status IN ('pending', 'confirmed')) AS remaining,
     count(*) FILTER (WHERE ended) AS cancelled,
-    count(*) FILTER (WHERE money = 'owed') AS owed,
-    count(*) FILTER (WHERE money = 'under_way') AS under_way,
-    count(*) FILTER (WHERE money = 'waiting') AS waiting,
-    count(*) FILTER (WHERE money = 'succeeded') AS succeeded,
-    count(*) FILTER (WHERE money = 'failed') AS failed,
-    count(*) FILTER (WHERE money = 'disputed') AS disputed
+    {", ".join(f"count(*) FILTER (WHERE money = '{name}') AS {name}" for name in Refunds.model_fields)}
 FROM (
     SELECT event_id, version, status, ended, CASE
         WHEN NOT ended OR amount_captured = 0 THEN NULL
@@ -63,22 +58,24 @@ FROM (
 ) AS b ON true
 GROUP BY r.id, r.event_id, r.asked_at
 """
-TO_CALL_OFF = """
-SELECT id, created_at FROM bookings
-WHERE event_id = $1 AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
-AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))
+# Bookings that are left of what is done to all of an event, by the table whose row ($1) says so.
+WANTED = {
+    "events": """event_id = $1
+AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))""",
+    "refund_retries": f"""event_id = (SELECT event_id FROM refund_retries WHERE id = $1)
+AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $1""",
+}
+LEFT = {
+    table: f"""
+SELECT created_at, id FROM bookings
+WHERE {wanted} AND (created_at, id) > (coalesce($3, '-infinity'::timestamptz), $4::uuid)
 ORDER BY created_at, id LIMIT $2
 """
+    for table, wanted in WANTED.items()
+}
 COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
-TO_RETRY = f"""
-SELECT created_at, id FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $2
-ORDER BY id LIMIT $3
-"""
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
 INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
-EVENT_SETTLED = "UPDATE events SET settle_after = $2 WHERE id = $1"
-# One that another has settled meanwhile stays so: the event may have its next one by now.
-RETRY_SETTLED = "UPDATE refund_retries SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL"
 
 # How far a calling off has come, and how many changes of the event's bookings that counts.
 CallingOff = tuple[Progress, int]
@@ -94,13 +91,11 @@ class CallingOffRows:
         rows = await self._connection.fetch(CALLING_OFF, wanted) if wanted else ()
         return {row["event_id"]: (_progress(row), int(row["changes"])) for row in rows}
 
-    async def to_call_off(self, event_id: UUID, limit: int, after: Place | None) -> list[Place]:
-        """Bookings of an event that was called off which are still to be cancelled, oldest first, after a place."""
-        rows = await self._connection.fetch(TO_CALL_OFF, event_id, limit, *(after or (None, UUID(int=0))))
+    async def left(self, table: str, id: UUID, limit: int, after: Place | None) -> list[Place]:
+        """Bookings that are still to be cancelled (by an event that was called off) or whose failed refund is still
+        to be tried again (by a retry), oldest first, after a place."""
+        rows = await self._connection.fetch(LEFT[table], id, limit, *(after or (None, UUID(int=0))))
         return [(row["created_at"], row["id"]) for row in rows]
-
-    async def settle_event(self, event_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(EVENT_SETTLED, event_id, again)
 
     # --- failed refunds of an event, tried again
 
@@ -115,22 +110,13 @@ class CallingOffRows:
         known = await self._connection.fetchval(OPEN_RETRY, retry_id, event_id)
         return None if known is None else (await self.retries([event_id]))[event_id]
 
-    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> None:
-        """All failed refunds of the event are to be tried again, beginning now. The event has to be locked."""
-        await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
-
-    async def count_to_retry(self, event_id: UUID) -> int:
-        """How many bookings of the event have a failed refund that can be tried again."""
+    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
+        """All failed refunds of the event that can be tried again are to be, beginning now; says how many there
+        are, and adds nothing where there are none. The event has to be locked."""
         count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
+        if count:
+            await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
         return count
-
-    async def to_retry(self, retry_id: UUID, event_id: UUID, limit: int) -> list[Place]:
-        """Bookings of the event whose refund failed and that this retry has not tried again."""
-        rows = await self._connection.fetch(TO_RETRY, event_id, retry_id, limit)
-        return [(row["created_at"], row["id"]) for row in rows]
-
-    async def settle_retry(self, retry_id: UUID, again: datetime | None) -> None:
-        await self._connection.execute(RETRY_SETTLED, retry_id, again)
 
 
 def _progress(row: Any) -> Progress:

@@ -39,10 +39,9 @@ class Creation:
         """A repeated request finds its booking there: it goes the careful way, as all goes that memory refuses."""
         now = self._clock()
         unit, made = await self._from_memory(deliveries, now)
-        done = {each.entry.id for each in made.values()}
-        left = [each for each in deliveries if each.entry.id not in done]
-        published = _published(unit, made)
-        return chain(published, await self._carefully(left, now)) if left else published
+        left = [each for each in deliveries if made.get(each.message.booking_id) is not each]
+        replies = (reply for id, each in made.items() for reply in answer(each, _new(unit, id)))
+        return chain(unit.envelopes(), replies, await self._carefully(left, now) if left else ())
 
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
@@ -108,12 +107,6 @@ class Creation:
             return IdempotencyKeyReused()
         unit.tell_again(booking.id, delivery)
         return _new(unit, booking.id) | {"created": False}
-
-
-def _published(unit: UnitOfWork, made: Mapping[UUID, Delivery]) -> Iterable[Envelope]:
-    yield from unit.envelopes()
-    for id, delivery in made.items():
-        yield from answer(delivery, _new(unit, id))
 
 
 def _new(unit: UnitOfWork, id: UUID) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def row(*when: tuple[Guard, Rule], otherwise: Rule | None = None) -> Row:
 LIVE = (Trigger.INTENT_CREATED, Trigger.DECLINED, Trigger.ACTION_REQUIRED, Trigger.PROCESSING)
 CANCEL, REFUND, RETRY_REFUNDS = Trigger.CANCEL, Trigger.REFUND, Trigger.RETRY_REFUNDS
 SUCCEEDED, CANCELED, REJECTED = Trigger.SUCCEEDED, Trigger.CANCELED, Trigger.INTENT_REJECTED
+ENDED = (CANCELLED, FAILED)
 
 # From, trigger: what becomes of it. What is not here is unexpected: unchanged and logged.
 TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
@@ -46,27 +47,20 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     ),
     (PENDING, CANCELED): row(otherwise=rules.canceled),
     (PENDING, CANCEL): row((rules.may_cancel, rules.mark_cancelling), otherwise=rules.closed),
-    (PENDING, REFUND): row(otherwise=rules.refund),
     (PENDING, Trigger.EXPIRED): row((rules.no_money_awaited, rules.mark_expiring), otherwise=rules.unchanged),
     (PENDING, Trigger.GRACE_OVER): row((rules.may_release, rules.release), otherwise=rules.unchanged),
     (CONFIRMED, SUCCEEDED): row((rules.money_right, rules.unchanged)),
     (CONFIRMED, Trigger.REFUNDED_IN_FULL): row(otherwise=rules.refunded_in_full),
     (CONFIRMED, CANCEL): row((rules.may_cancel, rules.cancel_confirmed), otherwise=rules.closed),
-    (CONFIRMED, REFUND): row(otherwise=rules.refund),
-    (CONFIRMED, RETRY_REFUNDS): row(otherwise=rules.retry_refund),
     (CANCELLED, SUCCEEDED): row((rules.seats_again, rules.confirm), otherwise=rules.give_back),
     (CANCELLED, CANCEL): row((rules.expired_unpaid, rules.no_longer_wanted), otherwise=rules.unchanged),
     (FAILED, SUCCEEDED): row(otherwise=rules.give_back),
     (FAILED, CANCEL): row(otherwise=rules.unchanged),
-    **{
-        (ended, gone): row(otherwise=rules.unchanged)
-        for ended in (CANCELLED, FAILED)
-        for gone in (CANCELED, REJECTED)
-    },
-    **{(ended, REFUND): row(otherwise=rules.refund) for ended in (CANCELLED, FAILED)},
-    **{(ended, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for ended in (CANCELLED, FAILED)},
+    **{(status, REFUND): row(otherwise=rules.refund) for status in BookingStatus},
+    **{(settled, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for settled in (CONFIRMED, *ENDED)},
+    **{(ended, gone): row(otherwise=rules.unchanged) for ended in ENDED for gone in (CANCELED, REJECTED)},
     # Of a booking that has ended the intent may still be heard of: it is to be canceled.
-    **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in (CANCELLED, FAILED) for live in LIVE},
+    **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in ENDED for live in LIVE},
 }
 # All of a booking but which report of its payment was applied last.
 _but_its_report = itemgetter(
@@ -252,11 +246,6 @@ def may_cancel(booking: Booking, reason: CancelReason, event: Event | None, now:
     if event is None or (now > event.starts_at and not event.cancel_after_start):
         return False
     return being_paid or (event.cancel_until is not None and now <= event.cancel_until)
-
-
-def takes(status: BookingStatus | None) -> bool:
-    """Whether a booking of this status takes seats away from others."""
-    return status in (PENDING, CONFIRMED)
 
 
 def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> list[SeatMove]:

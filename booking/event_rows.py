@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -52,26 +54,20 @@ ON CONFLICT (id) DO NOTHING RETURNING id
 """
 CHANGE_TICKET_TYPES = f"""
 UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
-FROM {recordset("new", TICKET_TYPE_COLUMNS)} WHERE t.id = new.id AND t.event_id = new.event_id
+FROM {recordset("new", TICKET_TYPE_COLUMNS, sought="id")} WHERE t.id = new.id AND t.event_id = new.event_id
 """
 
 
 def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
     """By what EVENTS reads of each ticket type, or of an event without any."""
-    found: dict[UUID, tuple[Any, dict[UUID, TicketType]]] = {}
-    for row in rows:
-        values = tuple(row)
-        _, ticket_types = found.setdefault(values[0], (values, {}))
-        ticket_type = TicketType(*values[len(EVENT_COLUMNS) :])
-        if ticket_type.id is not None:
-            ticket_types[ticket_type.id] = ticket_type
-    return {id: _event(values, ticket_types) for id, (values, ticket_types) in found.items()}
-
-
-def _event(row: Sequence[Any], ticket_types: dict[UUID, TicketType]) -> Event:
-    values = dict(zip(EVENT_COLUMNS, row, strict=False))
-    values["payment_methods"] = PaymentMethods(values["payment_methods"])
-    return Event(ticket_types=ticket_types, **values)
+    found: dict[UUID, Event] = {}
+    for id, of_event in groupby(map(tuple, rows), itemgetter(0)):
+        row, *more = of_event
+        values = dict(zip(EVENT_COLUMNS, row, strict=False))
+        values["payment_methods"] = PaymentMethods(values["payment_methods"])
+        ticket_types = (TicketType(*each[len(EVENT_COLUMNS) :]) for each in (row, *more))
+        found[id] = Event(ticket_types={each.id: each for each in ticket_types if each.id is not None}, **values)
+    return found
 
 
 def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:

@@ -11,19 +11,11 @@ from booking.state import Event, TicketType
 from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
 from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.messages import TicketTypeChange
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 # What the columns hold, in characters.
 TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
-
-
-class TicketTypeChange(NamedTuple):
-    """What is to be changed of a ticket type that is there, or all that a new one needs. `new`: whether one is to
-    be added; None where the id alone says so."""
-
-    id: UUID
-    values: Mapping[str, Any]
-    new: bool | None = None
 
 
 class Fault(NamedTuple):
@@ -121,10 +113,8 @@ def change(
     not set follow the start, the others must fit the new one. Raises the error that refuses it."""
     if event.called_off_at is not None:
         raise errors.Conflict
-    refuse(value_faults(values) + _of_ticket_types(each.values for each in ticket_types))
-    prices = {
-        place: each.values["unit_amount"] for place, each in enumerate(ticket_types) if "unit_amount" in each.values
-    }
+    refuse(value_faults(values) + _of_ticket_types(_sent(each) for each in ticket_types))
+    prices = {place: each.unit_amount for place, each in enumerate(ticket_types) if each.unit_amount is not None}
     after = event._replace(**values)
     moved = after.starts_at != event.starts_at
     refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
@@ -132,23 +122,27 @@ def change(
     return event if after == event else after._replace(version=event.version + 1)
 
 
+def _sent(change: TicketTypeChange) -> dict[str, Any]:
+    return change.model_dump(exclude_none=True, exclude={"id", "new"})
+
+
 def _changed_types(
     ticket_types: Mapping[UUID, TicketType], changes: Sequence[TicketTypeChange]
 ) -> Mapping[UUID, TicketType]:
     changed = dict(ticket_types)
     for each in changes:
-        old = changed.get(each.id)
+        old, sent = changed.get(each.id), _sent(each)
         if old is None:
-            if each.new is False or not all(name in each.values for name in NEW_NEEDS):
+            if each.new is False or not all(name in sent for name in NEW_NEEDS):
                 raise no_such_ticket_type(each.id)
-            changed[each.id] = TicketType(id=each.id, **each.values)
+            changed[each.id] = TicketType(id=each.id, **sent)
             continue
+        new = old._replace(**sent)
         if each.new:
             # Added before. What is changed is named: nothing is written over by what was to be added.
-            if old != old._replace(**each.values):
+            if old != new:
                 raise errors.IdempotencyKeyReused
             continue
-        new = old._replace(**each.values)
         if new.free < 0:
             raise errors.CapacityBelowSold
         if new != old:

@@ -24,7 +24,7 @@ from booking.requests import Requests, by_operator, check_version
 from booking.rules import Decision
 from booking.state import Booking, Event, Follow, HoldPolicy
 from booking.triggers import Cancel, Refund, Report
-from booking.unit_of_work import UnitOfWork
+from booking.unit_of_work import UnitOfWork, cause_of
 from common.contracts.errors import AmountMismatch, HoldfastError, NotFound
 from common.contracts.messages import (
     BookingUnknown,
@@ -111,7 +111,7 @@ class BookingHandlers:
                 if not (conflict := domain.conflicts(booking, payments[id])):
                     report = Report(payments[id], now, self._policy, seats.have(booking.items))
                     decision = domain.take_report(booking, report)
-                if again and domain.takes(decision.booking.status) and not domain.takes(booking.status):
+                if again and sum(domain.seats_moved(booking.status, decision.booking.status)) > 0:
                     seats.take(booking.items)  # the next one that wants its seats again finds these taken
                 self._change(unit, decision, newest[id])
                 if payments[id].version <= booking.payment_version:
@@ -144,16 +144,11 @@ class BookingHandlers:
         return tell(message, report.booking_id, cause=delivery)
 
     def _change(self, unit: UnitOfWork, decision: Decision, delivery: Delivery) -> None:
-        before = unit.bookings[decision.booking.id]
         if decision.unexpected:
-            self._metrics.unexpected.labels(delivery.envelope.message.type, before.status).inc()
-            log.warning(
-                "unexpected",
-                type=delivery.envelope.message.type,
-                id=delivery.envelope.id,
-                subject=str(before.id),
-                status=before.status,
-            )
+            type, id = cause_of(delivery)
+            before = unit.bookings[decision.booking.id]
+            self._metrics.unexpected.labels(type, before.status).inc()
+            log.warning("unexpected", type=type, id=id, subject=str(before.id), status=before.status)
         unit.change(decision, delivery)
 
     def _cancel(self, booking: Booking, message: CancelBooking, event: Event | None, now: datetime) -> Decision:
@@ -191,10 +186,8 @@ class BookingHandlers:
             await rows.requests.save()
         done = [unit.shown(result) for _, result in results if isinstance(result, UUID)]
         told = await placed(self._store, done)
-        as_they_are = [
-            (delivery, told[result] if isinstance(result, UUID) else result) for delivery, result in results
-        ]
-        return [*unit.envelopes(), *answers(as_they_are)]
+        shown = ((each, told[result] if isinstance(result, UUID) else result) for each, result in results)
+        return [*unit.envelopes(), *answers(shown)]
 
     def _one(
         self,

@@ -38,16 +38,13 @@ class Event(Model):
     on_sale = fields.BooleanField()
     max_per_booking = fields.IntField()
     cancel_until = fields.DatetimeField(null=True)
-    # The venue's, by its IANA name.
     time_zone = fields.CharField(max_length=64, db_default="UTC")
     sales_start = fields.DatetimeField(null=True)
-    # Null: the start, wherever it is moved to.
     sales_end = fields.DatetimeField(null=True)
     sell_after_start = fields.BooleanField(db_default=False)
     cancel_after_start = fields.BooleanField(db_default=False)
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.INSTANT.value)
     slow_payments_until = fields.DatetimeField(null=True)
-    # Called off: sales are closed for good, and every booking is cancelled.
     called_off_at = fields.DatetimeField(null=True)
     # Not null while bookings of an event that was called off are still to be cancelled.
     settle_after = fields.DatetimeField(null=True)
@@ -122,7 +119,6 @@ class Booking(Model):
     attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
     payment_version = fields.IntField(db_default=0)
-    # Of the report applied under that version: another one under the same version is known by it.
     payment_digest = fields.CharField(max_length=16, null=True)
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
@@ -131,7 +127,6 @@ class Booking(Model):
     intent_to_cancel = fields.BooleanField(db_default=False)
     refund_id = fields.UUIDField(null=True)
     refund_amount = fields.BigIntField(null=True)
-    # Null where a release that did not know of it has written the row.
     refund_whole = fields.BooleanField(null=True)
     refund_waiting = fields.CharField(max_length=255, null=True)
     refund_error = fields.CharField(max_length=255, null=True)

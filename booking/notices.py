@@ -28,6 +28,12 @@ FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "
 FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 _as_it_is = attrgetter(*FIELDS)
+# By what payment is asked for what, once there is an intent.
+ASKED_FOR: dict[Follow, type[Message]] = {
+    Follow.CANCEL_INTENT: CancelPaymentIntent,
+    Follow.SYNC: SyncPayment,
+    Follow.REFUND: RefundPayment,
+}
 
 
 def shown(booking: Booking) -> resources.Booking:
@@ -95,36 +101,22 @@ def event_changed(event: Event, calling_off: CallingOff | None = None) -> Envelo
 
 def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> Envelope:
     """The message by which `booking` asks the payment actor for `follow`."""
-    message: Message
     if follow is Follow.CREATE_INTENT:
-        message = CreatePaymentIntent(
+        intent = CreatePaymentIntent(
             booking_id=booking.id,
             event_id=booking.event_id,
             amount=booking.amount,
             currency=booking.currency,
             payment_methods=booking.payment_methods,
         )
-    elif follow is not Follow.REFUND:
-        kind = CancelPaymentIntent if follow is Follow.CANCEL_INTENT else SyncPayment
-        message = kind(booking_id=booking.id, **_known(booking))
-    else:
-        assert booking.refund_id is not None
-        message = RefundPayment(
-            booking_id=booking.id,
-            refund_id=booking.refund_id,
-            amount=booking.refund_amount,
-            whole=booking.refund_whole,
-            **_known(booking),
-        )
-    return tell(message, booking.id, cause=cause)
-
-
-def _known(booking: Booking) -> dict[str, Any]:
-    """What payment needs to find the intent again, should its row be lost."""
-    if booking.intent_id is None:
-        return {}
-    return {
-        "intent_id": booking.intent_id,
-        "booking_amount": booking.amount,
-        "booking_currency": booking.currency,
-    }
+        return tell(intent, booking.id, cause=cause)
+    values: dict[str, Any] = {"booking_id": booking.id}
+    if booking.intent_id is not None:  # by these payment finds the intent again, should its row be lost
+        values |= {
+            "intent_id": booking.intent_id,
+            "booking_amount": booking.amount,
+            "booking_currency": booking.currency,
+        }
+    if follow is Follow.REFUND:
+        values |= {"refund_id": booking.refund_id, "amount": booking.refund_amount, "whole": booking.refund_whole}
+    return tell(ASKED_FOR[follow](**values), booking.id, cause=cause)

@@ -11,18 +11,19 @@ from typing import Any
 from booking import events
 from booking.availability import Availability
 from booking.event_rows import TicketTypeIdTaken
-from booking.events import TicketTypeChange
 from booking.notices import shown_event
 from booking.repository import Store, Transaction
 from booking.requests import check_version
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
-from common.contracts.messages import CancelEvent, CreateEvent, RetryRefunds, UpdateEvent
+from common.contracts.messages import CancelEvent, CreateEvent, OperatorCommand, RetryRefunds, UpdateEvent
 from common.contracts.resources import RefundRetry, Resource
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answer
 
 # What a new event is made of, beside its id and ticket types.
+# What is done to an event, in the transaction that has locked it.
+Do = Callable[[Transaction, Any, Any], Awaitable[Resource | None]]
 TERMS = [name for name in Event._fields if name in CreateEvent.model_fields and name != "ticket_types"]
 
 
@@ -36,21 +37,19 @@ class ProgrammeHandlers:
         # Calling off stops sales at once; the reconciler then cancels the event's bookings, some at a time.
         # Failed refunds it tries again in the same way.
         self.commands: Handlers = {
-            CreateEvent: partial(self._each, self._create_once),
-            UpdateEvent: partial(self._each, partial(self._once, self._update)),
-            CancelEvent: partial(self._each, partial(self._once, self._call_off)),
-            RetryRefunds: partial(self._each, partial(self._once, self._retry_refunds)),
+            CreateEvent: partial(self._each, self._create),
+            UpdateEvent: partial(self._each, self._update),
+            CancelEvent: partial(self._each, self._call_off),
+            RetryRefunds: partial(self._each, self._retry_refunds),
         }
 
-    async def _each(
-        self, do: Callable[[Transaction, Delivery], Awaitable[Any]], deliveries: Sequence[Delivery]
-    ) -> list[Envelope]:
+    async def _each(self, do: Do, deliveries: Sequence[Delivery]) -> list[Envelope]:
         """`do` each in a transaction of its own, and answer with what it returns or raises."""
         replies: list[Envelope] = []
         for delivery in deliveries:
             try:
                 async with self._store.transaction() as rows:
-                    result = await do(rows, delivery)
+                    result = await self._once(do, rows, delivery)
             except HoldfastError as refused:
                 replies += answer(delivery, refused)
             else:
@@ -58,58 +57,50 @@ class ProgrammeHandlers:
                 replies += answer(delivery, result)
         return replies
 
-    async def _once(
-        self, do: Callable[[Transaction, Event, Any], Awaitable[Resource]], rows: Transaction, delivery: Delivery
-    ) -> Any:
-        """`do` something to an event that is there and locked; what was asked for before is answered as before."""
+    async def _once(self, do: Do, rows: Transaction, delivery: Delivery) -> Any:
+        """`do` something to an event that is there (unless it is to be created) and locked; what was asked for
+        before is answered as before."""
+        message: OperatorCommand = delivery.message
         event = await rows.events.lock(delivery.message.event_id)
-        if event is None:
+        if event is None and not isinstance(message, CreateEvent):
             raise EventNotFound
         await rows.requests.open([delivery], self._clock())
         if (answered := rows.requests.answer_to(delivery)) is not None:
             return answered
-        check_version(delivery.message, event.version)
-        result = await do(rows, event, delivery.message)
+        if event is not None and not isinstance(message, CreateEvent):
+            check_version(message, event.version)
+        result = await do(rows, event, message)
+        if result is None:  # who was creating the event at the same time has committed now
+            return await self._once(do, rows, delivery)
         rows.requests.keep(delivery, result)
         await rows.requests.save()
         return result
 
-    async def _create_once(self, rows: Transaction, delivery: Delivery) -> Any:
-        message: CreateEvent = delivery.message
-        await rows.requests.open([delivery], self._clock())
-        if (answered := rows.requests.answer_to(delivery)) is not None:
-            return answered
+    async def _create(self, rows: Transaction, known: Event | None, message: CreateEvent) -> Resource | None:
+        """None where it is there after all: somebody else has created it in this moment."""
         # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
         content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
         content_hash = hashlib.sha256(content.encode()).hexdigest()
-        event, now = _new_event(message), self._clock()
-        if len(event.ticket_types) < len(message.ticket_types):
+        ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
+        values = {name: getattr(message, name) for name in TERMS}
+        event, now = Event(id=message.event_id, ticket_types=ticket_types, **values), self._clock()
+        if len(ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
         # What was made once is answered as it was then, also when its start has come since.
-        if not await rows.events.find([event.id]):
+        if known is None:
             events.check_new(event, now)
-        try:
-            created = await rows.events.create(event, content_hash, now)
-        except TicketTypeIdTaken as taken:
-            raise Conflict(f"There is a ticket type {taken.id} already") from None
-        if not created:
-            # Who was adding it at the same time has committed now.
-            await rows.requests.open([delivery], self._clock())
-            if (answered := rows.requests.answer_to(delivery)) is not None:
-                return answered
-            if not await rows.events.created_with(message.event_id, content_hash):
-                raise IdempotencyKeyReused
-        result = shown_event((await rows.events.find([message.event_id]))[message.event_id])
-        rows.requests.keep(delivery, result)
-        await rows.requests.save()
-        return result
+            try:
+                if not await rows.events.create(event, content_hash, now):
+                    return None
+            except TicketTypeIdTaken as taken:
+                raise Conflict(f"There is a ticket type {taken.id} already") from None
+        elif not await rows.events.created_with(event.id, content_hash):
+            raise IdempotencyKeyReused
+        return shown_event((await rows.events.find([event.id]))[event.id])
 
     async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
-        changes = [
-            TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
-            for each in message.ticket_types
-        ]
-        changed = events.change(event, message.changes.model_dump(exclude_unset=True), changes, self._clock())
+        values = message.changes.model_dump(exclude_unset=True)
+        changed = events.change(event, values, message.ticket_types, self._clock())
         if changed is not event:
             try:
                 await rows.events.save(event, changed)
@@ -128,18 +119,7 @@ class ProgrammeHandlers:
         """Answered with how far it has come; asked again while it is under way, nothing is done twice."""
         if (known := await rows.calling_off.retry(event.id, message.retry_id)) is not None:
             return known
-        now, count = self._clock(), await rows.calling_off.count_to_retry(event.id)
-        if count:
-            await rows.calling_off.add_retry(message.retry_id, event.id, now)
-        return _new_retry(message, count, now)
-
-
-def _new_retry(message: RetryRefunds, count: int, now: datetime) -> RefundRetry:
-    begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
-    return RefundRetry(id=message.retry_id, event_id=message.event_id, asked_at=now, finished=not count, **begun)
-
-
-def _new_event(message: CreateEvent) -> Event:
-    ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
-    values = {name: getattr(message, name) for name in TERMS}
-    return Event(id=message.event_id, ticket_types=ticket_types, **values)
+        id, now = message.retry_id, self._clock()
+        count = await rows.calling_off.add_retry(id, event.id, now)
+        begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
+        return RefundRetry(id=id, event_id=event.id, asked_at=now, finished=not count, **begun)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -71,7 +72,8 @@ class QuestionHandlers:
                 if (booking := _seen(delivery.message, bookings)) is None:
                     replies.append((delivery, NotFound()))
                 else:
-                    replies.append((delivery, _page(await rows.bookings.history(booking.id), None)))
+                    history = await rows.bookings.history(booking.id)
+                    replies.append((delivery, _page(history, len(history), "at", lambda each: each)))
         return answers(replies)
 
     async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -80,11 +82,9 @@ class QuestionHandlers:
             message: ListBookings = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.bookings.page(message)
-            last = found[message.limit - 1] if len(found) > message.limit else None
-            place = (last.created_at, last.id) if last else None
-            listed = {each.id: each for each in found[: message.limit]}
-            told = await placed(self._store, [shown(each) for each in listed.values()])
-            replies.append((delivery, _page([_told(message, listed[id], told) for id in told], place)))
+            told = await placed(self._store, [shown(each) for each in found[: message.limit]])
+            show = partial(_told, message, told=told)
+            replies.append((delivery, _page(found, message.limit, "created_at", show)))
         return answers(replies)
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -93,10 +93,8 @@ class QuestionHandlers:
             message: ListEvents = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
-            last = found[message.limit - 1] if len(found) > message.limit else None
-            place = (last.starts_at, last.id) if last else None
             show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
-            replies.append((delivery, _page([show(each) for each in found[: message.limit]], place)))
+            replies.append((delivery, _page(found, message.limit, "starts_at", show)))
         return answers(replies)
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
@@ -128,7 +126,8 @@ def _told(
     return for_operators(told[booking.id], booking) if operator else told[booking.id]
 
 
-def _page(items: Sequence[Resource], place: tuple[datetime, UUID] | None) -> dict[str, Any]:
-    """A page, and the place of its last item where more follow."""
-    following = None if place is None else [place[0].isoformat(), str(place[1])]
-    return {"items": [item.model_dump(mode="json") for item in items], "next": following}
+def _page(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
+    """At most `limit` of these as they are shown, and where more follow the place of the last: its time and id."""
+    page = found[:limit]
+    following = [getattr(page[-1], at).isoformat(), str(page[-1].id)] if len(found) > limit else None
+    return {"items": [show(each).model_dump(mode="json") for each in page], "next": following}

@@ -61,15 +61,10 @@ SELECT place, created_at, id, total FROM (
 """
 
 
-def _sampled() -> tuple[int, ...]:
-    places = list(range(EXACT + 1))
-    while places[-1] < PLACE_MAX:
-        places.append(int(places[-1] * GROWTH))
-    return tuple(places)
-
-
 # Always the same ones, so that a place that is read off them falls as the queue moves.
-SAMPLED = _sampled()
+SAMPLED = [*range(EXACT + 1)]
+while SAMPLED[-1] < PLACE_MAX:
+    SAMPLED.append(int(SAMPLED[-1] * GROWTH))
 
 
 class Queue:

@@ -6,7 +6,7 @@ With nothing due a pass is one look at the first entry of two partial indexes.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Place
-from booking.repository import Store, Transaction
+from booking.repository import Store
 from booking.rules import Decision
 from booking.schedule import turn, waits_for
 from booking.state import Booking, Follow, HoldPolicy
@@ -30,9 +30,9 @@ from common.runtime.reconciler import Reconciler
 
 # Rows taken in one pass: about what is published in one pipeline.
 PASS_MAX = 200
-# Events whose calling off goes on in one pass.
+# Events whose calling off, or retry of failed refunds, goes on in one pass.
 EVENTS_MAX = 5
-# Whoever takes up an event that was called off has so long for one part of its bookings.
+# Whoever takes up such an event has so long for one part of its bookings.
 CALL_OFF_AGAIN = timedelta(seconds=15)
 # Operators' requests that were answered long ago: looked for so often by each process, and dropped so many at once.
 FORGET_AGAIN = timedelta(hours=1)
@@ -72,7 +72,7 @@ class BookingReconciler(Reconciler):
         self._policy = policy
         self._requests_kept = requests_kept
         self._forget_at: datetime | None = None
-        # Up to where the bookings of events that are called off have been gone through, by this process.
+        # Up to where the bookings of events have been gone through, by this process.
         self._gone_through: dict[UUID, Place] = {}
 
     async def next_due(self) -> datetime | None:
@@ -81,19 +81,16 @@ class BookingReconciler(Reconciler):
     async def run_once(self) -> float:
         now = self._clock()
         if self._forget_at is None or now >= self._forget_at:
-            forgotten = await self._store.forget_requests(now - self._requests_kept, FORGET_MAX)
+            async with self._store.reading() as rows:
+                forgotten = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
             # While there are more, a part in each pass.
             self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
 
     async def drive_due(self, now: datetime) -> None:
         bookings = await self._drive(now)
-        called_off = 0
-        for event_id in await self._store.take_due_events(now, CALL_OFF_AGAIN, EVENTS_MAX):
-            called_off += await self._call_off(event_id, now)
-        retried = 0
-        for retry_id, event_id in await self._store.take_due_retries(now, CALL_OFF_AGAIN, EVENTS_MAX):
-            retried += await self._retry_refunds(retry_id, event_id, now)
+        called_off = await self._go_on("events", lambda _: Cancel(CancelReason.EVENT_CANCELLED.value), now)
+        retried = await self._go_on("refund_retries", RetryRefunds, now)
         log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
 
     async def _drive(self, now: datetime) -> int:
@@ -124,45 +121,27 @@ class BookingReconciler(Reconciler):
         many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
         return intents, await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
 
-    async def _call_off(self, event_id: UUID, now: datetime) -> int:
-        """Cancel some bookings of an event that was called off; when a look from the first one on finds no more, it
-        is settled."""
-        # Without the place, each part would look at all bookings that the parts before it have ended.
-        after = self._gone_through.pop(event_id, None)
-        cancel = Cancel(CancelReason.EVENT_CANCELLED.value)
-        unit, places = await self._to_each(
-            lambda rows: rows.calling_off.to_call_off(event_id, PASS_MAX, after), cancel, now
-        )
-        if len(places) == PASS_MAX:
-            self._gone_through[event_id] = places[-1]
-        async with self._store.transaction() as rows:
-            await rows.calling_off.settle_event(event_id, now if places or after else None)
-        await self._publisher.publish(unit.envelopes())
-        self._availability.touched([event_id])
-        return len(places)
-
-    async def _retry_refunds(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
-        """Try some failed refunds of an event again; when none is found any more, the retry is settled."""
-        unit, places = await self._to_each(
-            lambda rows: rows.calling_off.to_retry(retry_id, event_id, PASS_MAX), RetryRefunds(retry_id), now
-        )
-        async with self._store.transaction() as rows:
-            await rows.calling_off.settle_retry(retry_id, now if places else None)
-        await self._publisher.publish(unit.envelopes())
-        return len(places)
-
-    async def _to_each(
-        self, find: Callable[[Transaction], Awaitable[list[Place]]], what: Happening, now: datetime
-    ) -> tuple[UnitOfWork, list[Place]]:
-        """`what` happens to each of these bookings, committed. After a crash whoever goes on finds those that are
-        left."""
-        unit = self._unit()
-        async with unit.careful() as rows:
-            places = await find(rows)
-            unit.take(await rows.bookings.lock([id for _, id in places]))
-            for booking in tuple(unit.bookings.values()):
-                unit.change(_once_more(domain.decide(booking, what, now, self._policy), now))
-        return unit, places
+    async def _go_on(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
+        """`what` happens to some bookings of each event that is due in `table`; when a look from the first one on
+        finds no more, it is settled. After a crash whoever goes on finds those that are left."""
+        done = 0
+        for id, event_id in await self._store.take_due(table, now, CALL_OFF_AGAIN, EVENTS_MAX):
+            # Without the place, each part would look at all bookings that the parts before it have changed.
+            after = self._gone_through.pop(id, None)
+            unit = self._unit()
+            async with unit.careful() as rows:
+                places = await rows.calling_off.left(table, id, PASS_MAX, after)
+                unit.take(await rows.bookings.lock([id for _, id in places]))
+                for booking in tuple(unit.bookings.values()):
+                    unit.change(_once_more(domain.decide(booking, what(id), now, self._policy), now))
+            if len(places) == PASS_MAX:
+                self._gone_through[id] = places[-1]
+            await self._store.settle(table, id, now if places or after else None)
+            await self._publisher.publish(unit.envelopes())
+            if table == "events":
+                self._availability.touched([event_id])
+            done += len(places)
+        return done
 
 
 def _may_be_untold(booking: Booking) -> bool:

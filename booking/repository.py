@@ -36,14 +36,18 @@ SELECT least(
 """
 
 
-def _take_due(table: str) -> str:
-    return f"""
+# What is done to all bookings of an event, some at a time, has a row that is due until it is done.
+TAKE_DUE = {
+    table: f"""
 WITH due AS (SELECT id FROM {table} WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
-UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.*
+UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.id, t.{event_id}
 """
-
-
-TAKE_DUE_EVENTS, TAKE_DUE_RETRIES = _take_due("events"), _take_due("refund_retries")
+    for table, event_id in (("events", "id"), ("refund_retries", "event_id"))
+}
+# One that another has settled meanwhile stays so: the event may have its next retry by now.
+SETTLE = {
+    table: f"UPDATE {table} SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL" for table in TAKE_DUE
+}
 
 
 class Transaction:
@@ -89,27 +93,22 @@ class Store:
             async with opening as connection:
                 yield Transaction(connection)
 
-    async def forget_requests(self, before: datetime, limit: int) -> int:
-        """Delete operators' requests that were answered before this, at most `limit`; says how many."""
-        async with self.reading() as rows:
-            return await rows.requests.forget(before, limit)
-
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""
         async with self._database.connection() as connection:
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
 
-    async def take_due_retries(self, now: datetime, again: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
-        """Retries of failed refunds that go on now, (id, event's id); to others they are due after `again`."""
+    async def take_due(self, table: str, now: datetime, again: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
+        """Of the `events` that are called off, or the `refund_retries`, those that go on now: their ids and their
+        events'. To whoever comes later they are due after `again`."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(TAKE_DUE_RETRIES, now, now + again, limit)
-        return [(row["id"], row["event_id"]) for row in rows]
+            return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
 
-    async def take_due_events(self, now: datetime, again: timedelta, limit: int) -> list[UUID]:
-        """Events whose calling off goes on now; to whoever comes later they are due after `again`."""
+    async def settle(self, table: str, id: UUID, again: datetime | None) -> None:
+        """Such a row goes on at `again`; None: all is done."""
         async with self._database.connection() as connection:
-            return [row["id"] for row in await connection.fetch(TAKE_DUE_EVENTS, now, now + again, limit)]
+            await connection.execute(SETTLE[table], id, again)
 
     def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
         """Remembered events have counted these moves of their seats, each with its event; says of which another

@@ -26,9 +26,12 @@ from common.postgres.sql import as_json, recordset
 # What makes two requests the same one, whatever their content.
 ID = {"subject": "varchar", "operation": "varchar", "key": "varchar"}
 COLUMNS = ID | {"content_hash": "varchar", "answer": "text", "answered_at": "timestamptz"}
+# LIMIT keeps each to its index, also where the statement was planned while the table was nearly empty.
 FIND = f"""
-SELECT {", ".join(COLUMNS)} FROM operator_requests
-JOIN {recordset("wanted", ID)} USING ({", ".join(ID)})
+SELECT found.* FROM {recordset("wanted", ID)} CROSS JOIN LATERAL (
+    SELECT {", ".join(COLUMNS)} FROM operator_requests r
+    WHERE {" AND ".join(f"r.{name} = wanted.{name}" for name in ID)} LIMIT 1
+) AS found
 """
 # Never over one that is there: a second one of the same id is refused, and its transaction with it.
 INSERT = f"""

@@ -15,7 +15,7 @@ from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow, Reason
 from booking.triggers import Cancel, Refund, Report, RetryRefunds
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
-from common.contracts.statuses import PaymentStatus
+from common.contracts.statuses import BookingStatus, PaymentStatus
 from common.contracts.values import PaymentState
 
 # The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
@@ -83,48 +83,49 @@ def _again_until(report: Report) -> datetime | None:
 
 
 def confirm(booking: Booking, _: object) -> Decision:
-    return Decision(_ended(booking._replace(status=CONFIRMED, reason=None, last_error=None)))
+    return Decision(_ended(booking, CONFIRMED, None, last_error=None))
 
 
 def mismatch(booking: Booking, report: Report) -> Decision:
-    return give_back(_ended(booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH)), report)
+    return give_back(_ended(booking, FAILED, Reason.PAYMENT_MISMATCH), report)
 
 
 def not_for_this(booking: Booking, report: Report) -> Decision:
     """Nobody is shown an intent for another amount: what is paid by it could only be given back. So it
     is where a booking was lost, and its id (its owner's key) has been used for another one since."""
-    after = booking._replace(status=FAILED, reason=Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE)
-    return ask_to_cancel(_ended(after._replace(last_error=None)), report)
+    after = _ended(booking, FAILED, Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE, last_error=None)
+    return ask_to_cancel(after, report)
 
 
 def cancel_and_refund(booking: Booking, report: Report) -> Decision:
-    return give_back(_ended(booking._replace(status=CANCELLED, reason=booking.closing)), report)
+    return give_back(_ended(booking, CANCELLED, booking.closing), report)
 
 
 def rejected(booking: Booking, _: object) -> Decision:
     """What Stripe says of it is for operators, not for customers: it stays with the payment."""
-    after = booking._replace(status=FAILED, reason=Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE)
-    return Decision(_ended(after._replace(last_error=None)))
+    after = _ended(booking, FAILED, Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE, last_error=None)
+    return Decision(after)
 
 
 def canceled(booking: Booking, _: object) -> Decision:
     reason = booking.closing or Reason.PAYMENT_CANCELED
-    return Decision(_ended(booking._replace(status=CANCELLED, reason=reason, payment=PaymentStatus.NONE)))
+    return Decision(_ended(booking, CANCELLED, reason, payment=PaymentStatus.NONE))
 
 
 def release(booking: Booking, time: object) -> Decision:
     """Stripe does not answer: the seats are given back, and late money finds the booking ended."""
-    after = booking._replace(status=CANCELLED, reason=booking.closing, payment=PaymentStatus.NONE)
-    return ask_to_cancel(_ended(after), time)
+    return ask_to_cancel(_ended(booking, CANCELLED, booking.closing, payment=PaymentStatus.NONE), time)
 
 
 def refunded_in_full(booking: Booking, _: object) -> Decision:
     return Decision(booking._replace(status=CANCELLED, reason=Reason.REFUNDED))
 
 
-def _ended(booking: Booking) -> Booking:
+def _ended(booking: Booking, status: BookingStatus, reason: str | None, **values: Any) -> Booking:
     """No longer pending: nothing to pay, nothing to wait for."""
-    return booking._replace(closing=None, client_secret=None, expires_at=None, hold_until=None)
+    return booking._replace(
+        status=status, reason=reason, closing=None, client_secret=None, expires_at=None, hold_until=None, **values
+    )
 
 
 # --- Requests and time --------------------------------------------------------------------------------------

@@ -17,15 +17,11 @@ WAITS: dict[Follow, Retry] = {
     Follow.SYNC: Retry(timedelta(minutes=5), timedelta(hours=1)),
     Follow.REFUND: Retry(timedelta(seconds=10), timedelta(seconds=15)),
 }
-
-
-# How far our clock and Stripe's may be apart.
-CLOCKS_APART = timedelta(minutes=5)
-
-
 # The same for an intent of a booking that has ended. Nobody waits for its seats, and while its money is on its way
 # Stripe does not cancel it: that can take days.
 ENDED_WAITS = Retry(timedelta(seconds=10), timedelta(hours=1))
+# How far our clock and Stripe's may be apart.
+CLOCKS_APART = timedelta(minutes=5)
 
 
 def waits_for(booking: Booking) -> Follow | None:

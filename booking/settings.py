@@ -19,23 +19,13 @@ class BookingSettings(ActorSettings):
     booking_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
-    # How long seats are held, counted from when the customer can pay.
     hold_seconds: int = Field(default=900, ge=1, le=86_400)
-    # How long at most, with all the time that declines leave; None is twice HOLD_SECONDS.
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
-    # How long a customer whose payment was declined has at least to try again.
     decline_seconds: int = Field(default=600, ge=0, le=86_400)
-    # How long after the end of a hold Stripe may stay silent before its seats are given back all the same.
     release_seconds: int = Field(default=300, ge=1, le=86_400)
-    # How often an event's availability is published at the most, by the whole fleet: after so long for each gateway
-    # that listens for it, but `availability_max_ms` at the longest.
     availability_ms: int = Field(default=250, ge=10, le=60_000)
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
-
-    # How often clients that wait for their intents hear of their places, at the most; told once by the whole fleet.
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
-
-    # How long an operator's request is known, so that the same one again is answered as before.
     operator_key_days: int = Field(default=30, ge=1, le=3650)
 
     @model_validator(mode="after")

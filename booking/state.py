@@ -211,14 +211,5 @@ class Bound(NamedTuple):
     below: int | None
 
 
-# What made a booking change: a message's type and id; or nothing but time.
+# What made a booking change: a message's type and id; or "time" alone, and nothing.
 Cause = tuple[str, str]
-TIME: Cause = ("time", "")
-
-
-class Transition(NamedTuple):
-    """One change of a booking: what it was before, and what it is after."""
-
-    before: BookingStatus | None
-    after: Booking
-    cause: Cause

@@ -14,13 +14,13 @@ from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
-from booking.state import TIME, Booking, Bound, Cause, Follow, Reason, SeatMove, Transition
+from booking.state import Booking, Bound, Cause, Follow, Reason, SeatMove
 from common.contracts import resources
 from common.messaging.envelope import Delivery, Envelope
 
 
 def cause_of(delivery: Delivery | None) -> Cause:
-    return TIME if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
+    return ("time", "") if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
 
 
 class UnitOfWork:
@@ -35,13 +35,13 @@ class UnitOfWork:
         self.bookings: dict[UUID, Booking] = {}
         # As they were read; new ones are not here.
         self._before: dict[UUID, Booking] = {}
-        self._transitions: list[Transition] = []
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
         # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
         self._shown: dict[UUID, resources.Booking] = {}
-        self._told_again: set[UUID] = set()
+        # Events whose availability may not have been told, and those whose calling off goes on.
+        self._events: set[UUID] = set()
         # Those that the commit has written.
         self.written: frozenset[UUID] = frozenset()
 
@@ -64,7 +64,6 @@ class UnitOfWork:
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """A booking that is not in the database yet."""
         self.bookings[booking.id] = booking
-        self._transitions.append(Transition(None, booking, cause_of(delivery)))
         follow = waits_for(booking)
         if follow is None:
             self._causes[booking.id] = delivery
@@ -73,20 +72,21 @@ class UnitOfWork:
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """What became of a booking, and what follows from it."""
+        """What became of a booking, and what follows from it. Once each: a row's change is one transition."""
         after = decision.booking
         before = self.bookings[after.id]
         self.bookings[after.id] = after
         if after.version != before.version:
             self._causes[after.id] = delivery
-            self._transitions.append(Transition(before.status, after, cause_of(delivery)))
+            if Reason.EVENT_CANCELLED in (after.reason, after.closing):
+                self._events.add(after.event_id)
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
 
     def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
         """Nothing is changed now: it was before, and a process may have ended between the commit of that and the
         news of it. Sockets that know this version already send nothing."""
         self._causes.setdefault(id, delivery)
-        self._told_again.add(id)
+        self._events.add(self.bookings[id].event_id)
 
     # --- saving
 
@@ -119,11 +119,9 @@ class UnitOfWork:
     ) -> tuple[dict[UUID, str], list[SeatMove]]:
         """Bookings, transitions and seats; the new revisions of those that were written, and what was to move."""
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
-        created = [each for each in self._transitions if each.before is None]
-        written = await transaction.bookings.insert(created, moves, bounds)
-        known = [booking for id, booking in changed.items() if id in self._before]
-        written |= await transaction.bookings.save(known, self._transitions, moves)
-        return written, moves
+        causes = self._held | self._causes
+        caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
+        return await transaction.bookings.save(caused, moves, bounds), moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)
@@ -139,19 +137,11 @@ class UnitOfWork:
         self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
         moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
-        self._availability.touched(moved | self._events_told())
+        self._availability.touched(moved | self._events)
         self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
         self._queue.told(self._causes)
         if any(queued(each) for id, each in waiting.items() if id not in self._held):
             self._queue.look()
-
-    def _events_told(self) -> set[UUID]:
-        """The events whose availability may not have been told, and those whose calling off goes on."""
-        return {
-            each.event_id
-            for each in self.bookings.values()
-            if each.id in self._told_again or Reason.EVENT_CANCELLED in (each.reason, each.closing)
-        }
 
     # --- what follows
 

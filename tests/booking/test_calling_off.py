@@ -240,7 +240,7 @@ async def test_settler_that_dies_in_a_part_leaves_it_to_another(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("booking.calling_off_rows.CallingOffRows.settle_event", killed)
+        dying.setattr("booking.repository.Store.settle", killed)
         with pytest.raises(Killed):
             await stage.settle_now()
     assert (await progress(stage, show)).cancelled == 4

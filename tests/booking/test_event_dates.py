@@ -10,9 +10,10 @@ import pytest
 
 from booking.admission import sale_closed
 from booking.domain import may_cancel
-from booking.events import TicketTypeChange, change, check_new
+from booking.events import change, check_new
 from booking.state import Event, TicketType
 from common.contracts.errors import HoldfastError, SalesEnded, SalesNotStarted
+from common.contracts.messages import TicketTypeChange
 from common.contracts.statuses import CancelReason
 from tests.booking.samples import NOW, STATES, outcome
 
@@ -233,11 +234,12 @@ def test_a_price_that_stripe_would_refuse_is_refused(
     new = event._replace(
         ticket_types={A: EVENT.ticket_types[B], B: EVENT.ticket_types[B]._replace(unit_amount=price)}
     )
-    other = TicketTypeChange(A, {"name": "Stalls"})
-    added = TicketTypeChange(UUID(int=9), {"name": "Box", "unit_amount": price, "capacity": 1})
+    other = TicketTypeChange(id=A, name="Stalls")
+    dearer = TicketTypeChange.model_construct(id=B, unit_amount=price)
+    added = TicketTypeChange.model_construct(id=UUID(int=9), name="Box", unit_amount=price, capacity=1)
 
     assert told(outcome(check_new, new, NOW)) == expected
-    assert told(outcome(change, event, {}, (other, TicketTypeChange(B, {"unit_amount": price})), NOW)) == expected
+    assert told(outcome(change, event, {}, (other, dearer), NOW)) == expected
     assert told(outcome(change, event, {}, (other, added), NOW)) == expected
 
 
@@ -246,7 +248,7 @@ def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_change
     old = EVENT._replace(currency="bgn", ticket_types={A: TicketType(A, "Stalls", 10, capacity=10)})
     cheap = old._replace(currency="eur")
 
-    for event, changes in ((old, ()), (cheap, ()), (old, (TicketTypeChange(A, {"unit_amount": 20}),))):
+    for event, changes in ((old, ()), (cheap, ()), (old, (TicketTypeChange(id=A, unit_amount=20),))):
         after = outcome(change, event, {"name": "Opera"}, changes, NOW)
         assert isinstance(after, Event)
         assert (after.name, after.version) == ("Opera", 2)

@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 
 from booking import events
-from booking.events import NEW_NEEDS, TicketTypeChange, call_off
+from booking.events import NEW_NEEDS, call_off
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, TicketTypeNotFound
 from common.contracts.limits import TICKET_TYPES_MAX
+from common.contracts.messages import TicketTypeChange
 from tests.booking.samples import NOW, outcome
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
@@ -39,7 +40,7 @@ def change(event: Event, values: dict[str, Any], ticket_types: tuple[TicketTypeC
 
 
 def changed(id: UUID, **values: Any) -> TicketTypeChange:
-    return TicketTypeChange(id, values)
+    return TicketTypeChange(id=id, **values)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
 
 def test_what_is_named_is_changed_and_never_added() -> None:
     """A gateway says which of the two is meant; whatever is sent along."""
-    named = TicketTypeChange(NEW, WHOLE, new=False)
+    named = changed(NEW, **WHOLE, new=False)
 
     refused = change(EVENT, {}, (named,))
 
@@ -138,11 +139,11 @@ def test_what_is_named_is_changed_and_never_added() -> None:
 
 def test_what_is_added_is_never_written_over() -> None:
     """The same once more is no change; another one under its id is another request."""
-    after = change(EVENT, {}, (TicketTypeChange(NEW, WHOLE, new=True),))
+    after = change(EVENT, {}, (changed(NEW, **WHOLE, new=True),))
 
     assert isinstance(after, Event)
-    assert change(after, {}, (TicketTypeChange(NEW, WHOLE, new=True),)) is after
-    other = TicketTypeChange(NEW, WHOLE | {"unit_amount": 9001}, new=True)
+    assert change(after, {}, (changed(NEW, **WHOLE, new=True),)) is after
+    other = changed(NEW, **WHOLE | {"unit_amount": 9001}, new=True)
     assert isinstance(change(after, {}, (other,)), IdempotencyKeyReused)
 
 
@@ -153,7 +154,7 @@ def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
         types = {UUID(int=100 + n): TicketType(UUID(int=100 + n), "Seats", 1, 1) for n in range(count)}
         return EVENT._replace(ticket_types=types)
 
-    one_more = (TicketTypeChange(NEW, WHOLE, new=True),)
+    one_more = (changed(NEW, **WHOLE, new=True),)
     assert isinstance(change(with_types(TICKET_TYPES_MAX - 1), {}, one_more), Event)
     for count in (TICKET_TYPES_MAX, TICKET_TYPES_MAX + 301):
         refused = change(with_types(count), {}, one_more)

@@ -124,18 +124,18 @@ async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage,
 def ways() -> Iterator[list[str]]:
     """By which way new bookings go."""
     found: list[str] = []
-    insert, lock = BookingRows.insert, EventRows.lock_sales
+    save, lock = BookingRows.save, EventRows.lock_sales
 
-    async def inserted(self: BookingRows, *args: Any) -> Any:
-        if args[0]:
+    async def saved(self: BookingRows, changed: Any, *args: Any) -> Any:
+        if any(booking.revision is None for booking, _ in changed):
             found.append("statement")
-        return await insert(self, *args)
+        return await save(self, changed, *args)
 
     async def locked(self: EventRows, *args: Any) -> Any:
         found.append("locks")
         return await lock(self, *args)
 
-    with patch.object(BookingRows, "insert", inserted), patch.object(EventRows, "lock_sales", locked):
+    with patch.object(BookingRows, "save", saved), patch.object(EventRows, "lock_sales", locked):
         yield found
 
 
@@ -249,11 +249,8 @@ async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) 
 
 async def changed(stage: Stage, event: Any, message: UpdateEvent) -> Any:
     """As the handler of UpdateEvent makes it."""
-    types = [
-        events.TicketTypeChange(each.id, each.model_dump(exclude_none=True, exclude={"id", "new"}), each.new)
-        for each in message.ticket_types
-    ]
-    return events.change(event, message.changes.model_dump(exclude_unset=True), types, stage.clock())
+    values = message.changes.model_dump(exclude_unset=True)
+    return events.change(event, values, message.ticket_types, stage.clock())
 
 
 async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_terms(stage: Stage) -> None:
