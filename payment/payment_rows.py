@@ -7,6 +7,7 @@ batch."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -106,9 +107,9 @@ INSERT = {one: _insert(one) for one in (False, True)}
 SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
 LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
 LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
-REFUNDS = f"""
-SELECT {", ".join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
-"""
+REFUNDS = (
+    f"SELECT {', '.join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
+)
 DISPUTES = f"""
 SELECT {", ".join(DISPUTE_COLUMNS)} FROM disputes
 WHERE booking_id = ANY($1::uuid[]) ORDER BY coalesce(opened_at, seen_at), id
@@ -288,15 +289,11 @@ class PaymentRows:
 
     async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
-        if not ids:
-            return frozenset()
-        return frozenset(row["id"] for row in await self._connection.fetch(KNOWN_ATTEMPTS, ids))
+        rows = await self._connection.fetch(KNOWN_ATTEMPTS, ids) if ids else ()
+        return frozenset(row["id"] for row in rows)
 
     async def add_attempts(self, attempts: Iterable[tuple[UUID, Attempt]]) -> None:
         """Keep attempts of locked payments. Raises UniqueViolationError for one that is known already."""
-        rows = [
-            (each.id, booking_id, each.error.code, each.error.decline_code, each.error.message, each.at)
-            for booking_id, each in attempts
-        ]
+        rows = [{"id": each.id, "booking_id": id, "at": each.at, **asdict(each.error)} for id, each in attempts]
         if rows:
-            await self._connection.execute(ADD_ATTEMPTS, as_json(rows, ATTEMPT_COLUMNS))
+            await self._connection.execute(ADD_ATTEMPTS, as_json(rows))
