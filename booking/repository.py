@@ -10,8 +10,7 @@ that no two wait for each other in a ring.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from booking.event_rows import EventRows
 from booking.requests import Requests
 from booking.state import Booking, Event, SeatMove
 from common.postgres.database import Database
-from common.postgres.memory import Memory, dropped_in_doubt
+from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
 
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
@@ -61,37 +60,15 @@ class Transaction:
         self.calling_off = CallingOffRows(connection)
 
 
-Opened = AbstractAsyncContextManager[Transaction]
-
-
-class Store:
-    """The database `booking`, and the rows that this process remembers of it. Raises DatabaseAway while it cannot
-    serve."""
+class Store(BaseStore[Transaction]):
+    """The database `booking`."""
 
     def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
-        self._database = database
         # Those that still wait for something.
         self.bookings = Memory[UUID, Booking]("booking", memory_max, metrics)
         # With the seats that were free when this process wrote or read them last.
         self.events = Memory[UUID, Event]("event", memory_max, metrics)
-
-    def transaction(self) -> Opened:
-        """One transaction, committed at the end of the block. No network call belongs inside."""
-        return self._opened(self._database.transaction())
-
-    def statement(self) -> Opened:
-        """For one statement that writes, in autocommit: it is committed when it returns."""
-        return self._opened(self._database.statement())
-
-    def reading(self) -> Opened:
-        """For questions: each statement sees what is committed when it runs."""
-        return self._opened(self._database.connection())
-
-    @asynccontextmanager
-    async def _opened(self, opening: AbstractAsyncContextManager[asyncpg.Connection]) -> AsyncIterator[Transaction]:
-        with dropped_in_doubt(self.bookings, self.events):
-            async with opening as connection:
-                yield Transaction(connection)
+        super().__init__(database, Transaction, self.bookings, self.events)
 
     async def next_due(self) -> datetime | None:
         """When something is due next; None when everything is settled."""

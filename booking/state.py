@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import BookingStatus, CancelReason, PaymentMethods, PaymentStatus
@@ -98,20 +98,6 @@ class Booking(NamedTuple):
     @property
     def cancelling(self) -> bool:
         return self.closing not in (None, Reason.HOLD_EXPIRED)
-
-
-_PLACES = {name: place for place, name in enumerate(Booking._fields)}
-
-
-def _replaced(booking: Booking, **fields: Any) -> Booking:
-    """As NamedTuple's own, which looks each of its fields up."""
-    values = [*booking]
-    for name, value in fields.items():
-        values[_PLACES[name]] = value
-    return Booking._make(values)
-
-
-Booking._replace = _replaced  # type: ignore[assignment, method-assign]
 
 
 class Follow(Enum):

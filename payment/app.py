@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from operator import itemgetter
 
 from aiohttp import web
 
@@ -39,8 +40,8 @@ from payment.webhook_batches import WebhookBatches
 
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
-HANDLERS = web.AppKey("handlers", PaymentHandlers)
-BATCHES = web.AppKey("batches", WebhookBatches)
+# What the process reads.
+SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -54,22 +55,11 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
             database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             stripe_context(settings),
-            handlers_context(settings),
-            reconciler_context(settings),
-            consumers_context("payment", settings, lambda app: subscriptions(app, settings)),
+            payment_context(settings),
+            consumers_context("payment", settings, itemgetter(SUBSCRIPTIONS)),
         )
     )
     return app
-
-
-def subscriptions(app: web.Application, settings: PaymentSettings) -> Sequence[Subscription]:
-    """What the process reads. Mailboxes whose messages make Stripe calls have their batches side by side."""
-    handlers = app[HANDLERS]
-    return (
-        Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
-        Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
-        Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
-    )
 
 
 def stripe_context(settings: PaymentSettings) -> Context:
@@ -97,51 +87,46 @@ def stripe_context(settings: PaymentSettings) -> Context:
     return context
 
 
-def handlers_context(settings: PaymentSettings) -> Context:
-    """HANDLERS, BATCHES and WEBHOOK."""
+def payment_context(settings: PaymentSettings) -> Context:
+    """SUBSCRIPTIONS and WEBHOOK; what is due is asked for again, and Stripe's event list is looked at."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        store, metrics = app[STORE], app[METRICS]
+        store, stripe, metrics, now = app[STORE], app[STRIPE], app[METRICS], app[CLOCK]
         asking_seconds = settings.commands_asking_seconds
-        strays = Strays(store, app[STRIPE], app[CLOCK], metrics.orphans, settings.orphan_terms, asking_seconds)
-        lost = LostRows(strays)
+        lost = LostRows(Strays(store, stripe, now, metrics.orphans, settings.orphan_terms, asking_seconds))
         app[HEALTH].notice("orphans", lost.held_back)
-        app[HANDLERS] = PaymentHandlers(
+        handlers = PaymentHandlers(
             store,
-            app[STRIPE],
-            app[CLOCK],
+            stripe,
+            now,
             lost,
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=asking_seconds,
         )
-        batches = app[BATCHES] = WebhookBatches(
-            app[HANDLERS].events.take, app[PUBLISHER], metrics, settings.batch_max
+        # Those whose messages make Stripe calls have their batches side by side.
+        app[SUBSCRIPTIONS] = (
+            Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
+            Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
+            Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
         )
+        batches = WebhookBatches(handlers.events.take, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(
             batches.apply,
             # Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres.
-            clock=app[STRIPE].clock.now,
+            clock=stripe.clock.now,
             secrets=settings.stripe_webhook_secrets,
             tolerance_s=settings.webhook_tolerance_seconds,
             livemode=settings.livemode,
         )
-        yield
-        await batches.close()
-
-    return context
-
-
-def reconciler_context(settings: PaymentSettings) -> Context:
-    """What waits in the rows is asked for again, and Stripe's event list is compared with what was received."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        reconciler = PaymentReconciler(app[STORE], app[PUBLISHER], app[CLOCK])
-        catch_up = CatchUp(app[STORE], app[STRIPE], app[BATCHES].apply, app[CLOCK], settings.event_catch_up_seconds)
-        shutdown_s = settings.shutdown_seconds
+        reconciler = PaymentReconciler(store, app[PUBLISHER], now)
+        catch_up = CatchUp(store, stripe, batches.apply, now, settings.event_catch_up_seconds)
         async with (
-            background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),
+            background(
+                app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=settings.shutdown_seconds
+            ),
             background(app, "catch-up", catch_up.run),
         ):
             yield
+        await batches.close()
 
     return context

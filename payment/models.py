@@ -1,4 +1,5 @@
-"""The tables of the database `payment`. Columns' meaning is in `state.py`; SQL is in `payment_rows.py`."""
+"""The tables of the database `payment`. Columns' meaning is in `state.py`, `refunds.py` and `disputes.py`; SQL is
+in `payment_rows.py` and `stray_rows.py`."""
 
 from __future__ import annotations
 
@@ -43,25 +44,20 @@ class Payment(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
-    # How many attempts to pay have failed, and when, at Stripe, the newest that was news when it was heard of.
     failed_attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
-    # What its disputes come to.
     dispute_status = fields.CharField(max_length=64, null=True)
     # Written by processes of the release before this one alone; goes with the next one.
     dispute_seen_at = fields.DatetimeField(null=True)
     cancel_requested = fields.BooleanField(db_default=False)
     # Not read any more: its default is for processes of the release before. The next release drops it.
     last_change = fields.CharField(max_length=16, db_default="intent")
-    # The time, at Stripe, of the newest picture of the intent that was taken over.
     seen_at = fields.DatetimeField(null=True)
-    # When Stripe was first asked for an intent under the present idempotency key.
     asked_at = fields.DatetimeField()
     key_number = fields.IntField(db_default=1)
     # Not null while Stripe has to be asked something again.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
-    # Events so far that did not say enough; not null while Stripe's own object was not looked at since.
     doubts = fields.IntField(db_default=0)
     look_after = fields.DatetimeField(null=True)
     look_attempts = fields.IntField(db_default=0)
@@ -110,7 +106,6 @@ class PaymentAttempt(Model):
     code = fields.CharField(max_length=255)
     decline_code = fields.CharField(max_length=255, null=True)
     message = fields.TextField(null=True)
-    # Stripe's time; null where it is not known.
     at = fields.DatetimeField(null=True)
 
     class Meta:
@@ -128,7 +123,6 @@ class Refund(Model):
     amount = fields.BigIntField()
     status = fields.CharField(max_length=16)
     stripe_refund_id = fields.CharField(max_length=255, null=True, unique=True)
-    # Why it failed: Stripe's failure_reason or error code, or ours.
     reason = fields.CharField(max_length=255, null=True)
     by_hand = fields.BooleanField(db_default=False)
     asked_at = fields.DatetimeField()
@@ -140,9 +134,7 @@ class Refund(Model):
     updated_at = fields.DatetimeField()
     # Of all that is left: its amount follows what is left until Stripe has made it. A part's never changes.
     whole = fields.BooleanField(db_default=False)
-    # Why it is not made yet: Stripe's pending_reason, or the code with which Stripe refused it last.
     pending_reason = fields.CharField(max_length=255, null=True)
-    # How often, and since when, Stripe has refused it though its amount fits.
     refusals = fields.IntField(db_default=0)
     refused_since = fields.DatetimeField(null=True)
 

@@ -7,6 +7,7 @@ batch."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -17,24 +18,26 @@ import orjson
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
-from common.postgres.sql import assignments, columns, is_one, parameters, revision, source
+from common.postgres.sql import as_json, assignments, columns, few, recordset, revision, values
 from payment.disputes import Dispute
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
 from payment.state import Attempt, Payment
 from payment.stray_rows import StrayRows
 
-# Columns and types, in the order in which they are passed: a payment's, and the revision that it was read in.
-SAVE_COLUMNS = columns(Payment, "refunds", "disputes")
-PAYMENT_COLUMNS = tuple(SAVE_COLUMNS)[:-1]
+# A payment's columns, and the revision that it was read in: its first fields, in their order.
+COLUMNS = columns(Payment, "refunds", "disputes")
+PAYMENT_COLUMNS = tuple(COLUMNS)[:-1]
 # A new payment has the defaults in the rest.
 NEW = (
     "booking_id", "event_id", "amount", "currency", "status", "asked_at", "created_at", "updated_at",
     "payment_methods", "cancel_requested", "drive_after", "version", "report_after",
 )  # fmt: skip
-NEW_COLUMNS = {name: SAVE_COLUMNS[name] for name in NEW}
+NEW_COLUMNS = {name: COLUMNS[name] for name in NEW}
 # What is never changed once a payment is there; event and amount only where a row without an intent was wrong.
 FIXED = ("booking_id", "created_at", "payment_methods")
+CHANGED = tuple(column for column in PAYMENT_COLUMNS if column not in FIXED)
+CHANGED_COLUMNS = {name: COLUMNS[name] for name in ("booking_id", "revision", *CHANGED)}
 REFUND_COLUMNS, DISPUTE_COLUMNS = columns(Refund), columns(Dispute)
 EVENT_COLUMNS = {
     "id": "varchar", "type": "varchar", "created": "timestamptz", "received_at": "timestamptz",
@@ -53,8 +56,9 @@ READ = f"{', '.join(PAYMENT_COLUMNS)}, {revision('payments')} AS revision"
 def _insert(one: bool) -> str:
     """New payments; those that are there already are left out. Two who insert the same ones take them in the same
     order, so that neither waits for the other in a ring."""
+    new = values("new", NEW_COLUMNS) if one else recordset("new", NEW_COLUMNS)
     return f"""
-INSERT INTO payments ({", ".join(NEW)}) SELECT * FROM {source("new", NEW_COLUMNS, one=one)} ORDER BY 1
+INSERT INTO payments ({", ".join(NEW)}) SELECT * FROM {new} ORDER BY 1
 ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, {revision("payments")} AS revision
 """
 
@@ -66,11 +70,11 @@ def _save(one: bool, events: bool) -> str:
     With `events`, each with the payment that it is of: they are stored where that is written, which it is where
     none of its events was stored before. So an event counts once: a process that is just storing the same one has
     moved nothing by it, or it moves the row. Payments that do not move are written as they are."""
+    new = values("new", CHANGED_COLUMNS) if one else recordset("new", CHANGED_COLUMNS, sought="booking_id")
+    sent = values("sent", SENT_COLUMNS, len(CHANGED_COLUMNS) + 1) if one else recordset("sent", SENT_COLUMNS, 2)
     # Looked up once: it would be for each payment.
-    sent = f"""sent AS (
-    SELECT * FROM {source("sent", SENT_COLUMNS, len(SAVE_COLUMNS) + 1, one=one)}
-), known AS MATERIALIZED (
-    SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id
+    sent = f"""sent AS (SELECT * FROM {sent}), known AS MATERIALIZED (
+    SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id WHERE {few("sent.id")}
 ), """
     stored = f""", stored AS (
     INSERT INTO stripe_events ({EVENT}) SELECT {", ".join(f"sent.{column}" for column in EVENT_COLUMNS)}
@@ -78,12 +82,12 @@ def _save(one: bool, events: bool) -> str:
 )"""
     return f"""
 WITH {sent if events else ""}unchanged AS (
-    SELECT new.* FROM {source("new", SAVE_COLUMNS, one=one)}
+    SELECT new.* FROM {new}
     JOIN payments p ON p.booking_id = new.booking_id AND new.revision = {revision("p")}
     {"WHERE NOT EXISTS (SELECT FROM known WHERE known.payment = new.booking_id)" if events else ""}
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
 ){stored if events else ""}
-UPDATE payments p SET {assignments((c for c in PAYMENT_COLUMNS if c not in FIXED), "new")}
+UPDATE payments p SET {assignments(CHANGED, "new")}
 FROM unchanged new WHERE p.booking_id = new.booking_id RETURNING p.booking_id, {revision("p")} AS revision
 """
 
@@ -92,7 +96,7 @@ def _upsert(table: str, columns: Mapping[str, str]) -> str:
     """Add or change rows. Nothing is written over what is another booking's, whose id it has."""
     changing = (column for column in columns if column not in ("id", "booking_id"))
     return f"""
-INSERT INTO {table} ({", ".join(columns)}) SELECT * FROM {source("new", columns)}
+INSERT INTO {table} ({", ".join(columns)}) SELECT * FROM {recordset("new", columns)}
 ON CONFLICT (id) DO UPDATE SET {assignments(changing, "excluded")}
 WHERE {table}.booking_id = excluded.booking_id
 """
@@ -103,22 +107,23 @@ INSERT = {one: _insert(one) for one in (False, True)}
 SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
 LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
 LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
-REFUNDS = f"""
-SELECT {", ".join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
-"""
+REFUNDS = (
+    f"SELECT {', '.join(REFUND_COLUMNS)} FROM refunds WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id"
+)
 DISPUTES = f"""
 SELECT {", ".join(DISPUTE_COLUMNS)} FROM disputes
 WHERE booking_id = ANY($1::uuid[]) ORDER BY coalesce(opened_at, seen_at), id
 """
 SAVE_REFUNDS, SAVE_DISPUTES = _upsert("refunds", REFUND_COLUMNS), _upsert("disputes", DISPUTE_COLUMNS)
 STORE_EVENTS = f"""
-INSERT INTO stripe_events ({EVENT}) SELECT * FROM {source("new", EVENT_COLUMNS)}
+INSERT INTO stripe_events ({EVENT}) SELECT * FROM {recordset("new", EVENT_COLUMNS)}
 ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id
 """
 KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = f"""
-INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {source("new", ATTEMPT_COLUMNS)}
+INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {recordset("new", ATTEMPT_COLUMNS)}
 """
+TOLD_COLUMNS = {"booking_id": "uuid", "version": "int", "conflict": "bool"}
 APPLIED_COLUMNS = (
     "version", "reported_version", "report_after", "report_attempts", "orphaned_at", "return_after",
     "return_decided", "revision",
@@ -128,12 +133,12 @@ APPLIED_COLUMNS = (
 # Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
 APPLIED = f"""
 WITH told AS (
-    SELECT id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
-    FROM unnest($1::uuid[], $2::int[], $3::bool[]) AS t (id, version, conflict) GROUP BY id
+    SELECT booking_id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
+    FROM {recordset("told", TOLD_COLUMNS, sought="booking_id")} GROUP BY booking_id
 ), locked AS (
     SELECT p.booking_id, told.version, {revision("p")} AS revision,
         told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
-    FROM payments p JOIN told ON told.id = p.booking_id
+    FROM payments p JOIN told USING (booking_id)
     WHERE told.version > p.version OR told.conflict >= p.version
         OR told.version = p.version AND p.report_after IS NOT NULL OR p.orphaned_at IS NOT NULL OR p.return_decided
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
@@ -142,7 +147,7 @@ UPDATE payments p SET
     version = CASE WHEN locked.behind THEN locked.version + 1 ELSE p.version END,
     reported_version = CASE WHEN locked.behind THEN p.reported_version
         ELSE greatest(p.reported_version, locked.version) END,
-    report_after = CASE WHEN locked.behind THEN $4 WHEN locked.version = p.version THEN NULL
+    report_after = CASE WHEN locked.behind THEN $2 WHEN locked.version = p.version THEN NULL
         ELSE p.report_after END,
     report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
     orphaned_at = NULL, return_after = NULL, return_decided = false
@@ -169,7 +174,7 @@ SELECT * FROM (
 
 def _payment(row: Any) -> Payment:
     """Of a row that was read as READ."""
-    payment = Payment(*row[: len(SAVE_COLUMNS)])
+    payment = Payment(*row[: len(COLUMNS)])
     error: Any = payment.last_error
     return payment._replace(
         status=IntentStatus(payment.status),
@@ -182,21 +187,20 @@ def _refund(row: Any) -> Refund:
     return Refund(**{**row, "status": RefundStatus(row["status"])})
 
 
-_new = attrgetter(*NEW)
-_refund_row = attrgetter(*REFUND_COLUMNS)
+_new, _saved = attrgetter(*NEW), attrgetter(*CHANGED_COLUMNS)
 
 
-def _row(payment: Payment) -> tuple[Any, ...]:
-    """SAVE_COLUMNS."""
-    row = payment[: len(SAVE_COLUMNS)]
-    if payment.last_error is None:
-        return row
-    return tuple(orjson.dumps(each).decode() if isinstance(each, PaymentError) else each for each in row)
+def _event_row(event: StripeEvent, now: datetime, payment: UUID | None = None) -> tuple[Any, ...]:
+    """SENT_COLUMNS."""
+    return event.id, event.type, event.created, now, event.object_id, event.booking_id, payment
 
 
-def _event_row(event: StripeEvent, now: datetime) -> tuple[Any, ...]:
-    """EVENT_COLUMNS."""
-    return event.id, event.type, event.created, now, event.object_id, event.booking_id
+def _parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Iterable[str]]) -> list[Any]:
+    """These tables, (rows, columns): of `one` row each by its values."""
+    if one:
+        row = [value for rows, _ in tables for value in rows[0]]
+        return [orjson.dumps(value).decode() if isinstance(value, PaymentError) else value for value in row]
+    return [as_json(rows, columns) for rows, columns in tables]
 
 
 class PaymentRows:
@@ -209,8 +213,8 @@ class PaymentRows:
 
     async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
         """Add new payments; says which, with their revisions. Those that are there already are left as they are."""
-        one = is_one(payments)
-        rows = await self._connection.fetch(INSERT[one], *parameters(one, (list(map(_new, payments)), NEW_COLUMNS)))
+        one = len(payments) == 1
+        rows = await self._connection.fetch(INSERT[one], *_parameters(one, (list(map(_new, payments)), NEW)))
         return {row["booking_id"]: row["revision"] for row in rows}
 
     async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
@@ -251,23 +255,22 @@ class PaymentRows:
         captured, when the transaction ends."""
         if not changes:
             return {}
-        tables = [([_row(new) for _, new in changes], SAVE_COLUMNS)]
+        tables = [([_saved(new) for _, new in changes], CHANGED_COLUMNS)]
         if events:
             assert now is not None
-            tables.append(([(*_event_row(event, now), id) for id, event in events], SENT_COLUMNS))
-        one = is_one(*(rows for rows, _ in tables))
-        written = await self._connection.fetch(SAVE[one, bool(events)], *parameters(one, *tables))
+            tables.append(([_event_row(event, now, id) for id, event in events], SENT_COLUMNS))
+        one = all(len(rows) == 1 for rows, _ in tables)
+        written = await self._connection.fetch(SAVE[one, bool(events)], *_parameters(one, *tables))
         refunds = [each for old, new in changes for each in new.refunds if each not in old.refunds]
         disputes = [each for old, new in changes for each in new.disputes if each not in old.disputes]
-        await self._save_all(SAVE_REFUNDS, list(map(_refund_row, refunds)), REFUND_COLUMNS)
-        await self._save_all(SAVE_DISPUTES, disputes, DISPUTE_COLUMNS)
+        await self._save_all(SAVE_REFUNDS, refunds)
+        await self._save_all(SAVE_DISPUTES, disputes)
         return {row["booking_id"]: row["revision"] for row in written}
 
-    async def _save_all(self, query: str, rows: Sequence[tuple[Any, ...]], columns: Mapping[str, str]) -> None:
-        """Add or change these, whose ids are first."""
+    async def _save_all(self, query: str, rows: Sequence[Refund] | Sequence[Dispute]) -> None:
+        """Add or change these, in the order of their ids."""
         if rows:
-            tables = parameters(False, (sorted(rows, key=lambda row: str(row[0])), columns))
-            answer = await self._connection.execute(query, *tables)
+            answer = await self._connection.execute(query, as_json(sorted(rows, key=lambda row: str(row.id))))
             if answer != f"INSERT 0 {len(rows)}":
                 raise RuntimeError(f"{answer} of {len(rows)} refunds or disputes")
 
@@ -276,25 +279,21 @@ class PaymentRows:
     ) -> list[tuple[UUID, str, bool, dict[str, Any]]]:
         """Bookings hold these versions, the third says whether as another report. Says which rows were written,
         their revisions before that, whether they were behind (and are due to be reported), and what is new."""
-        rows = await self._connection.fetch(APPLIED, *map(list, zip(*versions, strict=True)), now)
+        rows = await self._connection.fetch(APPLIED, as_json(versions, TOLD_COLUMNS), now)
         return [(*row[:3], dict(zip(APPLIED_COLUMNS, row[3:], strict=True))) for row in rows]
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Remember events; says the ids of those that were new. Here doubled webhooks end."""
-        tables = parameters(False, ([_event_row(event, now) for event in events], EVENT_COLUMNS))
-        return {row["id"] for row in await self._connection.fetch(STORE_EVENTS, *tables)}
+        new = as_json([_event_row(event, now) for event in events], SENT_COLUMNS)
+        return {row["id"] for row in await self._connection.fetch(STORE_EVENTS, new)}
 
     async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
-        if not ids:
-            return frozenset()
-        return frozenset(row["id"] for row in await self._connection.fetch(KNOWN_ATTEMPTS, ids))
+        rows = await self._connection.fetch(KNOWN_ATTEMPTS, ids) if ids else ()
+        return frozenset(row["id"] for row in rows)
 
     async def add_attempts(self, attempts: Iterable[tuple[UUID, Attempt]]) -> None:
         """Keep attempts of locked payments. Raises UniqueViolationError for one that is known already."""
-        rows = [
-            (each.id, booking_id, each.error.code, each.error.decline_code, each.error.message, each.at)
-            for booking_id, each in attempts
-        ]
+        rows = [{"id": each.id, "booking_id": id, "at": each.at, **asdict(each.error)} for id, each in attempts]
         if rows:
-            await self._connection.execute(ADD_ATTEMPTS, *parameters(False, (rows, ATTEMPT_COLUMNS)))
+            await self._connection.execute(ADD_ATTEMPTS, as_json(rows))

@@ -85,7 +85,7 @@ class StripeEvent(NamedTuple):
 
 
 def text(value: Any) -> str:
-    """Raises ValueError for anything else: Postgres' arrays would take a list apart, and shift what follows it."""
+    """Raises ValueError for anything else: Postgres would take the JSON of a list for a text."""
     if not isinstance(value, str):
         raise ValueError(f"{type(value).__name__} where a text belongs")
     return value

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from common.postgres.database import Database
-from common.postgres.memory import Memory, dropped_in_doubt
+from common.postgres.memory import BaseStore, Memory
 from common.runtime.outages import DatabaseAway
 from common.runtime.telemetry import Metrics
 from payment.payment_rows import PaymentRows
@@ -73,16 +72,15 @@ def _not_migrated() -> DatabaseAway:
     )
 
 
-class Store:
-    """The database `payment`, and the rows that this process remembers of it. Raises DatabaseAway while it cannot
-    serve."""
+class Store(BaseStore[PaymentRows]):
+    """The database `payment`."""
 
     def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
-        self._database = database
         self._installation: UUID | None = None
         # Payments that money may still come by, as they were written or read last: they have neither refunds nor
         # disputes, so that their row is all that is known of them.
         self.payments = Memory[UUID, Payment]("payments", memory_max, metrics)
+        super().__init__(database, PaymentRows, self.payments)
 
     async def installation(self) -> UUID:
         """Which Holdfast this is; read once."""
@@ -106,26 +104,6 @@ class Store:
         if kept is None:
             raise _not_migrated()
         return kept
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[PaymentRows]:
-        """One transaction, committed at the end of the block. No network call belongs inside."""
-        with dropped_in_doubt(self.payments):
-            async with self._database.transaction() as connection:
-                yield PaymentRows(connection)
-
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[PaymentRows]:
-        """For one statement that writes, in autocommit: it is committed when it returns."""
-        with dropped_in_doubt(self.payments):
-            async with self._database.statement() as connection:
-                yield PaymentRows(connection)
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[PaymentRows]:
-        """For questions: each statement sees what is committed when it runs."""
-        async with self._database.connection() as connection:
-            yield PaymentRows(connection)
 
     def remember(self, payments: Iterable[Payment]) -> None:
         """After a commit: these are as the database holds them."""

@@ -41,25 +41,16 @@ class PaymentSettings(ActorSettings):
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
     stripe_secret_key: SecretStr
-    # Several may be active at once, so that a secret can be rotated without losing a webhook.
     stripe_webhook_secrets: Annotated[CommaSeparated, Field(min_length=1, repr=False)]
-    # None is the real Stripe; the sandbox's address in development and tests.
     stripe_api_base: HttpUrl | None = None
-    # Shared by the whole fleet. None is Stripe's own default for the kind of key.
     stripe_requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
-    # Stripe calls under way at once in this process.
     stripe_concurrency: int = Field(default=64, ge=1, le=1000)
-    # One call is given up after this: its outcome is then unknown, and it is asked again.
     stripe_timeout_ms: int = Field(default=5000, ge=50)
-    # Stripe's events stay far below this; what is larger is not from Stripe.
     webhook_body_max_bytes: int = Field(default=512 * 1024, ge=1024, le=16 * 1024 * 1024)
     # How old a signature may be: https://docs.stripe.com/webhooks#replay-attacks.
     webhook_tolerance_seconds: int = Field(default=300, ge=1)
-    # How often Stripe's event list is looked at for webhooks that never came, by the fleet as a whole.
     event_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
-    # How long money that belongs to no booking waits for that to come back, before it goes back.
     orphan_grace_seconds: int = Field(default=600, ge=0, le=30 * 86_400)
-    # With more of them within that time nothing is done by itself: an operator decides.
     orphans_max: int = Field(default=20, ge=0, le=1_000_000)
 
     @property

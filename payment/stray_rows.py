@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from common.contracts.statuses import IntentStatus
-from common.postgres.sql import assignments, columns, parameters, source
+from common.postgres.sql import as_json, assignments, columns, recordset
 from payment.orphans import Stray
 from payment.refunds import RefundStatus
 
@@ -23,7 +22,7 @@ STRAY = ", ".join(COLUMNS)
 FIXED = ("intent_id", "booking_id", "found_at")
 # One that is known is looked at again: what was found may be news of it.
 ADD = f"""
-INSERT INTO stray_intents ({STRAY}) SELECT * FROM {source("new", COLUMNS)} ORDER BY 1
+INSERT INTO stray_intents ({STRAY}) SELECT * FROM {recordset("new", COLUMNS)} ORDER BY 1
 ON CONFLICT (intent_id) DO UPDATE SET drive_after = excluded.drive_after,
     return_decided = stray_intents.return_decided OR excluded.return_decided
 RETURNING xmax = 0 AS new, intent_id
@@ -37,7 +36,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 SAVE = f"""
 UPDATE stray_intents s SET {assignments((c for c in COLUMNS if c not in FIXED), "new")}
-FROM {source("new", COLUMNS)} WHERE s.intent_id = new.intent_id
+FROM {recordset("new", COLUMNS, sought="intent_id")} WHERE s.intent_id = new.intent_id
 """
 DROP = "DELETE FROM stray_intents WHERE intent_id = ANY($1::varchar[])"
 DECIDE = """
@@ -53,19 +52,12 @@ SELECT
 """
 
 
-_row = attrgetter(*COLUMNS)
-
-
 def _stray(row: Any) -> Stray:
     values = dict(row)
     values["status"] = IntentStatus(values["status"])
     if values["refund_status"] is not None:
         values["refund_status"] = RefundStatus(values["refund_status"])
     return Stray(**values)
-
-
-def _parameters(strays: Sequence[Stray]) -> list[Any]:
-    return parameters(False, (list(map(_row, strays)), COLUMNS))
 
 
 class StrayRows:
@@ -76,7 +68,7 @@ class StrayRows:
 
     async def add(self, strays: Sequence[Stray]) -> set[str]:
         """Note strays; says the intents of those that were new."""
-        rows = await self._connection.fetch(ADD, *_parameters(strays)) if strays else ()
+        rows = await self._connection.fetch(ADD, as_json(strays)) if strays else ()
         return {row["intent_id"] for row in rows if row["new"]}
 
     async def lock(self, intents: Sequence[str]) -> dict[str, Stray]:
@@ -89,7 +81,7 @@ class StrayRows:
     async def save(self, strays: Sequence[Stray]) -> None:
         """Write locked strays."""
         if strays:
-            await self._connection.execute(SAVE, *_parameters(strays))
+            await self._connection.execute(SAVE, as_json(strays))
 
     async def drop(self, intents: Sequence[str]) -> None:
         """These have their rows (again): they are no strays."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from common.contracts.messages import CancelPaymentIntent, SyncPayment
+from common.contracts.messages import CancelPaymentIntent, PaymentCommand, SyncPayment
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import domain
 from payment.asking import Whole
@@ -180,17 +180,14 @@ class UnitOfWork:
             for id, new in self.payments.items()
             if new.must_be_canceled and not self._before[id].must_be_canceled
         ]
-        cancels = [CancelPaymentIntent(booking_id=id) for id in unwanted]
-        syncs = [
+        messages: list[PaymentCommand] = [CancelPaymentIntent(booking_id=id) for id in unwanted]
+        messages += [
             SyncPayment(booking_id=id, **({"intent_id": intent} if intent else {}))
             for id, intent in self._looks.items()
         ]
         return [
             *self.reports(),
-            *(
-                tell(each, each.booking_id, traceparent=self.traces.get(each.booking_id, ""))
-                for each in (*cancels, *syncs)
-            ),
+            *(tell(each, each.booking_id, traceparent=self.traces.get(each.booking_id, "")) for each in messages),
         ]
 
     def reports(self) -> list[Envelope]:

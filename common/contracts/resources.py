@@ -40,16 +40,18 @@ class Resource(BaseModel):
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
         """As model_dump_json does, in a third of the time."""
-        return orjson.dumps(self, _set_fields if exclude_unset else _fields, orjson.OPT_UTC_Z)
+        return orjson.dumps(self, _set_fields if exclude_unset else plain, orjson.OPT_UTC_Z)
 
 
-def _fields(value: Any) -> Any:
-    """What orjson is to write in place of a model, or of an id as Postgres' driver reads it."""
-    return str(value) if isinstance(value, UUID) else value.__dict__
+def plain(value: Any) -> Any:
+    """What orjson is to write in place of a model or a NamedTuple, or of an id as Postgres' driver reads it."""
+    if isinstance(value, UUID):
+        return str(value)
+    return value.__dict__ if isinstance(value, BaseModel) else value._asdict()
 
 
 def _set_fields(value: Any) -> Any:
-    fields = _fields(value)
+    fields = plain(value)
     known = getattr(value, "model_fields_set", fields)
     return fields if len(known) == len(fields) else {name: fields[name] for name in fields if name in known}
 

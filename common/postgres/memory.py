@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+import asyncpg
+
+from common.postgres.database import Database
 from common.runtime.outages import Away
 from common.runtime.telemetry import Metrics
 
 K = TypeVar("K")
 V = TypeVar("V")
+R = TypeVar("R")
 
 
 class Memory(Generic[K, V]):
@@ -63,13 +67,37 @@ class Memory(Generic[K, V]):
         self._entries.clear()
 
 
-@contextmanager
-def dropped_in_doubt(*memories: Memory[Any, Any]) -> Iterator[None]:
-    """Drop all of these memories when the block ends without an answer: a lost connection, time that ran out, or a
-    cancellation leave it open what the database holds, or which database it is."""
-    try:
-        yield
-    except (Away, TimeoutError, asyncio.CancelledError):
-        for memory in memories:
-            memory.clear()
-        raise
+class BaseStore(Generic[R]):
+    """A database, read and written by `rows` of a connection, with what this process remembers of it. Raises
+    DatabaseAway while it cannot serve."""
+
+    def __init__(
+        self, database: Database, rows: Callable[[asyncpg.Connection], R], *memories: Memory[Any, Any]
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._memories = memories
+
+    def transaction(self) -> AbstractAsyncContextManager[R]:
+        """One transaction, committed at the end of the block. No network call belongs inside."""
+        return self._opened(self._database.transaction())
+
+    def statement(self) -> AbstractAsyncContextManager[R]:
+        """For one statement that writes, in autocommit: it is committed when it returns."""
+        return self._opened(self._database.statement())
+
+    def reading(self) -> AbstractAsyncContextManager[R]:
+        """For questions: each statement sees what is committed when it runs."""
+        return self._opened(self._database.connection())
+
+    @asynccontextmanager
+    async def _opened(self, opening: AbstractAsyncContextManager[asyncpg.Connection]) -> AsyncIterator[R]:
+        """All that is remembered is dropped when the block ends without an answer: a lost connection, time that ran
+        out, or a cancellation leave it open what the database holds, or which database it is."""
+        try:
+            async with opening as connection:
+                yield self._rows(connection)
+        except (Away, TimeoutError, asyncio.CancelledError):
+            for memory in self._memories:
+                memory.clear()
+            raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from common.postgres.database import Database
-from common.postgres.memory import Memory, dropped_in_doubt
+from common.postgres.memory import BaseStore, Memory
 from common.postgres.sql import revision
 from common.runtime.outages import DatabaseAway, RedisAway
 from common.runtime.telemetry import Metrics
@@ -16,6 +18,12 @@ from common.runtime.telemetry import Metrics
 
 def memory(entries_max: int = 3, metrics: Metrics | None = None) -> Memory[str, int]:
     return Memory("thing", entries_max, metrics or Metrics())
+
+
+def store(*memories: Memory[str, int]) -> BaseStore[None]:
+    """Of a database that does nothing."""
+    database = Mock(spec=Database, statement=nullcontext)
+    return BaseStore(database, lambda _: None, *memories)
 
 
 def test_what_was_kept_last_is_found() -> None:
@@ -60,20 +68,22 @@ def test_what_did_not_fit_is_dropped_alone() -> None:
 @pytest.mark.parametrize(
     "error", [DatabaseAway("lost"), RedisAway("lost"), TimeoutError(), asyncio.CancelledError()]
 )
-def test_all_is_dropped_when_an_outcome_is_unknown(error: BaseException) -> None:
+async def test_all_is_dropped_when_an_outcome_is_unknown(error: BaseException) -> None:
     things, others = memory(), memory()
     things.keep({"a": 1})
     others.keep({"b": 2})
-    with pytest.raises(type(error)), dropped_in_doubt(things, others):
-        raise error
+    with pytest.raises(type(error)):
+        async with store(things, others).statement():
+            raise error
     assert things.find(["a"]) == others.find(["b"]) == {}
 
 
-def test_an_error_that_says_what_happened_drops_nothing() -> None:
+async def test_an_error_that_says_what_happened_drops_nothing() -> None:
     things = memory()
     things.keep({"a": 1})
-    with pytest.raises(ValueError, match="refused"), dropped_in_doubt(things):
-        raise ValueError("refused")
+    with pytest.raises(ValueError, match="refused"):
+        async with store(things).statement():
+            raise ValueError("refused")
     assert things.find(["a"]) == {"a": 1}
 
 

@@ -224,7 +224,7 @@ async def test_a_payload_that_is_no_event_fails_alone(stage: Stage) -> None:
     ("name", "value"),
     [
         ("id", ["pi_1"]),
-        ("client_secret", ["a list of one, which Postgres' unnest would take for the one"]),
+        ("client_secret", ["a list, whose JSON Postgres would take for a text"]),
         ("amount_received", [1]),
         ("amount_received", 1.5),
         ("amount_received", True),

@@ -11,11 +11,13 @@ import pytest
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
+from payment import payment_rows, stray_rows
 from payment.payment_rows import DUE
 from payment.reconciler import PaymentReconciler
 from payment.repository import NEXT_DUE, Store
 from payment.stray_rows import TAKE_DUE
-from tests.payment.stage import Stage
+from tests.payment.stage import TABLES, Stage
+from tests.plans import parts, planned, read_tables, read_whole
 
 MANY_PAYMENTS = """
 INSERT INTO payments
@@ -40,11 +42,6 @@ LOOKS = {
     "payments": (DUE, TYPES, VALUES, {REPORTS, PAYMENTS, DOUBTS, REFUNDS}),
     "strays": (TAKE_DUE, TYPES, VALUES, {STRAYS}),
 }
-
-
-def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plan's steps, its own and those below it."""
-    return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
 
 
 async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
@@ -104,6 +101,37 @@ async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
         assert all(step["Node Type"] == "Index Scan" for step in read)
         expected += rows
         assert sum(step["Actual Rows"] * step["Actual Loops"] for step in read) == expected
+
+
+# What is saved, and the tables whose rows are found for it by their keys.
+SAVED = {
+    "batch": (payment_rows.SAVE[False, False], {"payments"}, "booking_id"),
+    "lone": (payment_rows.SAVE[True, False], {"payments"}, "booking_id"),
+    "batch with events": (payment_rows.SAVE[False, True], {"payments", "stripe_events"}, "id"),
+    "lone with events": (payment_rows.SAVE[True, True], {"payments", "stripe_events"}, "id"),
+    "reports applied": (payment_rows.APPLIED, {"payments"}, "booking_id"),
+    "strays": (stray_rows.SAVE, {"stray_intents"}, "(intent_id)::text"),
+}
+
+
+@pytest.mark.parametrize("saved", SAVED)
+async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(stage: Stage, saved: str) -> None:
+    """The plan is kept while a sale fills them."""
+    await stage.rows(f"TRUNCATE {TABLES}")
+    query, tables, key = SAVED[saved]
+    done = await planned(stage.database, query)
+    assert read_tables(done) == tables
+    assert read_whole(done, key) == []
+
+
+@pytest.mark.parametrize("saved", SAVED)
+async def test_what_is_saved_is_found_by_its_key(many: Stage, saved: str) -> None:
+    """However many payments there are; and no batch is gone through for each of its rows."""
+    query, tables, key = SAVED[saved]
+    done = await planned(many.database, query)
+    assert read_tables(done) == tables
+    assert read_whole(done, key) == []
+    assert not any(f"{key} = " in step.get("Join Filter", "") for step in done)
 
 
 class OnlyLooks(Store):

@@ -1,0 +1,40 @@
+"""How Postgres would do a statement, as it plans it for whatever parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from common.postgres.database import Database
+
+
+def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plan's steps, its own and those below it."""
+    return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
+
+
+async def planned(database: Database, query: str) -> list[dict[str, Any]]:
+    """The steps of this statement, which is not done."""
+    # A statement with parameters is explained without them only where none can be bound.
+    explained = f"""
+    CREATE OR REPLACE FUNCTION pg_temp.plan() RETURNS json LANGUAGE plpgsql AS $f$ DECLARE found json; BEGIN
+        EXECUTE $q$EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}$q$ INTO found; RETURN found;
+    END $f$"""
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(explained)
+        return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
+
+
+def read_tables(steps: list[dict[str, Any]]) -> set[str]:
+    """The tables of which rows are read."""
+    return {step["Relation Name"] for step in _scans(steps)}
+
+
+def read_whole(steps: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """The steps that go through a whole table, or all of an index, as they don't find a row by its `key`."""
+    return [step for step in _scans(steps) if f"{key} = " not in step.get("Index Cond", "")]
+
+
+def _scans(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [step for step in steps if "Relation Name" in step and "Scan" in step["Node Type"]]
