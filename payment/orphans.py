@@ -7,7 +7,6 @@ after a grace time), or there is a second intent of one booking (a stray: the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,7 +16,7 @@ from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import DRIVE_PAUSES
 from payment.pictures import StripeEvent
-from payment.refunds import Refund, RefundPicture, RefundStatus, requested
+from payment.refunds import Refund, RefundStatus, requested
 from payment.state import NO_CURRENCY, SUCCEEDED, Payment, Picture
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
@@ -70,24 +69,26 @@ class Place(Enum):
     NOWHERE = "nowhere"  # it changes nothing
 
 
-def place_of(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
-    """Where an event belongs that is not another installation's. `payment`: the row of its intent, else of its
-    booking."""
-    of_row = payment is not None and (
-        event.intent_id in (None, payment.intent_id) or (payment.intent_id is None and not payment.terminal)
-    )
-    if of_row:
-        return Place.ROW
-    if owner is not Owner.OURS or event.intent_id is None or event.booking_id is None:
-        return Place.NOWHERE
-    if harmless(event.shows):
-        return Place.NOWHERE
-    return Place.LOST if without_intent(payment) else Place.STRAY
+def place_of(intent_id: str, payment: Payment | None) -> Place:
+    """Where an intent of ours belongs. `payment`: its booking's row. One that waits for an intent may get this one;
+    one that says that there never was any has lost it."""
+    if payment is None or (payment.intent_id is None and payment.terminal):
+        return Place.LOST
+    return Place.ROW if payment.intent_id in (None, intent_id) else Place.STRAY
 
 
-def without_intent(payment: Payment | None) -> bool:
-    """There is no row, or one that says that there never was an intent."""
-    return payment is None or (payment.intent_id is None and payment.terminal)
+def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
+    """Where an event belongs. `payment`: the row of its intent, else of its booking."""
+    intent_id = event.intent_id
+    if payment is not None and intent_id is not None and payment.intent_id == intent_id:
+        return Place.ROW  # whatever its metadata says
+    if owner is Owner.FOREIGN:
+        return Place.NOWHERE
+    if intent_id is None:
+        return Place.NOWHERE if payment is None else Place.ROW
+    place = place_of(intent_id, payment)
+    ours = owner is Owner.OURS and event.booking_id is not None and not harmless(event.shows)
+    return place if place is Place.ROW or ours else Place.NOWHERE
 
 
 def lost_payment(
@@ -129,17 +130,11 @@ def reopened(old: Payment, picture: Picture) -> Payment:
 # --- A payment without a booking ----------------------------------------------------------------------------
 
 
-def orphaned(old: Payment, now: datetime, terms: OrphanTerms) -> Payment:
-    """Booking has no such booking. The first answer begins the grace time, in which it may come back."""
-    if old.orphaned_at is not None:
-        return old
-    return old._replace(orphaned_at=now, return_after=now + terms.grace)
-
-
-def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
+def settled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: bool) -> Payment:
     """The next step of an orphan: its intent is canceled at once, what it brought goes back after the grace time,
     by one refund. It is reported again when its time has come, so that a booking that is back says so."""
-    assert old.return_after is not None or old.orphaned_at is not None
+    if old.orphaned_at is None:
+        old = old._replace(orphaned_at=now, return_after=now + grace)
     waits = held_back and not old.return_decided
     own = uuid5(RETURNS, old.intent_id or str(old.booking_id))
     if not old.terminal:
@@ -212,32 +207,18 @@ def has_ended(stray: Stray) -> bool:
     return stray.status in (IntentStatus.CANCELED, SUCCEEDED)
 
 
-def own_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> RefundPicture | None:
-    """The refund of it that we made; None when Stripe shows none, or none was asked for."""
-    if stray.refund_id is None:
-        return None
-    return next((each for each in refunds if each.refund_id == stray.refund_id), None)
+def refund_of(stray: Stray, amount: int, key_number: int, now: datetime) -> Refund:
+    """The refund by which so much goes back: under one id for each intent, so that it is never made twice."""
+    refund = requested(uuid5(RETURNS, stray.intent_id), stray.booking_id, amount, now)
+    return replace(refund, key_number=key_number)
 
 
-def left_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:
-    """What of it has not been given back, and is not on its way."""
-    return stray.amount_received - sum(each.amount for each in refunds if each.status is not RefundStatus.FAILED)
-
-
-def with_refund(stray: Stray, amount: int, key_number: int) -> Stray:
-    """The stray that is to give so much back: under one id for each intent, so that it is never made twice."""
+def with_refund(stray: Stray, refund: Refund) -> Stray:
+    """The stray whose row has this refund."""
     return replace(
         stray,
-        refund_id=uuid5(RETURNS, stray.intent_id),
-        refund_amount=amount,
-        refund_status=RefundStatus.REQUESTED,
-        key_number=key_number,
+        refund_id=refund.id,
+        refund_amount=refund.amount,
+        refund_status=refund.status,
+        key_number=refund.key_number,
     )
-
-
-def refund_of(stray: Stray, now: datetime) -> Refund:
-    """The refund that the stray's row has noted."""
-    assert stray.refund_id is not None
-    assert stray.refund_amount is not None
-    refund = requested(stray.refund_id, stray.booking_id, stray.refund_amount, now)
-    return replace(refund, key_number=stray.key_number)

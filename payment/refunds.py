@@ -106,7 +106,7 @@ def refunded(refunds: Sequence[Refund]) -> int:
     return sum(refund.amount for refund in refunds if refund.status is RefundStatus.SUCCEEDED)
 
 
-def left(captured: int, refunds: Sequence[Refund]) -> int:
+def left(captured: int, refunds: Sequence[Refund | RefundPicture]) -> int:
     """What may still be given back."""
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
@@ -243,9 +243,11 @@ def take_in(
         id = of_stripe.get(picture.stripe_refund_id) or picture.refund_id
         if id is None or (id not in known and picture.booking_id != booking_id):
             id = uuid5(BY_HAND, picture.stripe_refund_id)
-        known[id] = (
-            _taken(known[id], picture, now, complete) if id in known else _found(id, booking_id, picture, now)
-        )
+        if id not in known:
+            # One of ours whose row was lost has its own id again.
+            by_hand = id != picture.refund_id
+            known[id] = replace(requested(id, booking_id, picture.amount, now), by_hand=by_hand)
+        known[id] = _taken(known[id], picture, now, complete)
     if complete:
         for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
             over = -left(captured, tuple(known.values()))
@@ -280,15 +282,3 @@ def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
         return old
     later = _WAITS.get(picture.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)
     return replace(old, pending_reason=picture.pending_reason) if later or complete else old
-
-
-def _found(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
-    return replace(
-        requested(id, booking_id, picture.amount, now),
-        status=picture.status,
-        stripe_refund_id=picture.stripe_refund_id,
-        reason=picture.reason,
-        # One of ours whose row was lost has its own id again.
-        by_hand=id != picture.refund_id,
-        pending_reason=picture.pending_reason if picture.status is RefundStatus.PENDING else None,
-    )
