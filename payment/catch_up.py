@@ -61,11 +61,6 @@ class Reach:
     every: timedelta
     depth: timedelta
 
-    def bottom(self, cursor: Cursor, until: datetime) -> datetime:
-        """Where a walk that begins at `until` has come to its end. A cursor that is ahead of Stripe's time was
-        written by our own clock."""
-        return min(cursor.looked_until or until, until) - self.depth
-
 
 class CatchUp:
     """Looks at Stripe's event list every `every_s` seconds, the fleet together. `take` has an event stored and
@@ -126,12 +121,14 @@ class CatchUp:
             page = await self._page(after, deadline)
             events: list[Json] = page.body["data"]
             until = until or page.at - WEBHOOK_UNDER_WAY
-            bottom = reach.bottom(cursor, until)
+            # A cursor that is ahead of Stripe's time was written by our own clock.
+            before = min(cursor.looked_until or until, until)
+            bottom = before - reach.depth
             # Whatever else is in a page costs nothing more: of few events each look sees all of the last minutes.
             since = min(bottom, until - DEPTH)
             listed = [event for event in events if since <= moment(event["created"]) <= until]
             missed += await self._take_in(listed, since)
-            news = news or any(moment(event["created"]) > (cursor.looked_until or until) for event in listed[:1])
+            news = news or any(moment(event["created"]) > before for event in listed[:1])
             ended = not page.body["has_more"] or moment(events[-1]["created"]) < bottom
             if ended:
                 break

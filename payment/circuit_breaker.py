@@ -48,14 +48,6 @@ class CircuitBreaker:
     def unanswered(self) -> None:
         self._silent += 1
 
-    def authorized(self) -> None:
-        """Stripe takes the key."""
-        self._gate.open()
-
-    def unauthorized(self, reason: str) -> None:
-        """Stripe refuses the key, or it is another account's."""
-        self._gate.close(reason)
-
     def ended(self) -> None:
         """A call has ended: the next probe counts from now."""
         self._next_probe = time.monotonic() + self._probe_s

@@ -71,10 +71,7 @@ class Client(stripe.StripeClient):
             self._headers[method].pop("Idempotency-Key", None)  # one that the SDK has made up
 
     async def raw_request_async(self, method_: str, url_: str, **params: Any) -> Any:
-        """A Response. Raises stripe.StripeError. `params` are those of the request, and its `idempotency_key`; who
-        wants the SDK's retries has all of it done by the SDK."""
-        if params.get("max_network_retries"):
-            return await super().raw_request_async(method_, url_, **params)
+        """A Response. Raises stripe.StripeError. `params` are those of the request, and its `idempotency_key`."""
         headers = self._headers[method_]
         if (key := params.pop("idempotency_key", None)) is not None:
             headers = {**headers, "Idempotency-Key": key}
