@@ -102,11 +102,8 @@ class LostRows:
         for event in events:
             if event.intent_id is not None and event.booking_id is not None:
                 shown = event.shows if isinstance(event.shows, Picture) else None
-                found[event.intent_id] = self._stray(event.intent_id, event.booking_id, shown, now)
+                found[event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
         return list(found.values())
-
-    def _stray(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
-        return orphans.found_stray(intent_id, booking_id, shown, now, self._strays.terms)
 
     # --- adoption
 
@@ -157,7 +154,7 @@ class LostRows:
         if old.intent_id is not None:
             if not _named_by_booking(message):
                 decided = isinstance(message, SyncPayment) and message.decided
-                stray = self._stray(picture.intent_id, old.booking_id, picture, now)
+                stray = self._strays.new(picture.intent_id, old.booking_id, picture, now)
                 return [] if orphans.harmless(picture) else [replace(stray, return_decided=decided)]
             if old.refunds:
                 log.error(
@@ -165,7 +162,7 @@ class LostRows:
                 )
                 return []
             if old.live or old.amount_captured:
-                strays = [self._stray(old.intent_id, old.booking_id, old, now)]
+                strays = [self._strays.new(old.intent_id, old.booking_id, old, now)]
         if old.intent_id is not None or old.terminal:
             unit.change(orphans.reopened(old, picture))
         unit.see_whole(old.booking_id, replace(whole, picture=picture), now)

@@ -182,15 +182,6 @@ class Stray:
     return_decided: bool = False
 
 
-def found_stray(
-    intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime, terms: OrphanTerms
-) -> Stray:
-    """A new stray, as Stripe has shown it, or its row: what tells of a refund does not say."""
-    status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
-    received = shown.amount_captured if shown else 0
-    return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
-
-
 def seen_stray(stray: Stray, picture: Picture) -> Stray:
     """The stray as Stripe shows it now."""
     return replace(stray, status=picture.status, amount_received=picture.amount_captured)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
 
 from common.contracts.messages import SyncPayment
+from common.contracts.statuses import IntentStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.runtime.backoff import Retry
 from payment import asking, orphans
@@ -39,6 +41,12 @@ class Strays:
     found: Counter
     terms: OrphanTerms
     asking_seconds: float
+
+    def new(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
+        """A stray as Stripe has shown it, or its row: what tells of a refund does not say."""
+        status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
+        received = shown.amount_captured if shown else 0
+        return Stray(intent_id, booking_id, now, now + self.terms.grace, status, received, drive_after=now)
 
     async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         """Note these, aloud where they are new."""

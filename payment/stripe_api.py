@@ -218,25 +218,27 @@ class StripeApi:
         until = min(deadline, asyncio.get_running_loop().time() + self._timeout_s)
         started, sent = time.perf_counter(), self._own_clock()
         outcome, status, request_id = "unanswered", 0, None
+        answered: bool | None = None
         try:
             async with asyncio.timeout_at(until):
                 response = await self._client.raw_request_async(request.method, request.path, **request.params)
             outcome, status, request_id = "done", response.code, response.headers.get("Request-Id")
+            answered = True
             self._gate.open()
-            self._breaker.answered()
             return self._dated(response, sent, time.perf_counter() - started)
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
+            answered = 0 < status < 500
             failure = meant(error, may_be_forbidden=request.operation == "account")
             outcome = failure.outcome
             await self._heed(failure, error)
             raise failure from error
         except (OSError, TimeoutError) as error:
-            self._breaker.unanswered()
+            answered = False
             raise Unanswered(f"{type(error).__name__}: {error}") from error
         finally:
             elapsed = time.perf_counter() - started
-            self._breaker.ended()
+            self._breaker.ended(answered)
             self.metrics.calls.labels(request.operation, outcome).inc()
             self.metrics.seconds.labels(request.operation).observe(elapsed)
             log.info(
@@ -253,10 +255,6 @@ class StripeApi:
 
     async def _heed(self, failure: Exception, error: stripe.StripeError) -> None:
         """What follows from an error for all calls."""
-        if 0 < (error.http_status or 0) < 500:
-            self._breaker.answered()
-        else:
-            self._breaker.unanswered()
         if isinstance(failure, Unauthorized):
             self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))
