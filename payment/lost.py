@@ -90,20 +90,17 @@ class LostRows:
         return {event.id for event in foreign}
 
     async def note(
-        self, transaction: PaymentRows, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
+        self, transaction: PaymentRows, events: Sequence[tuple[StripeEvent, Place]], now: datetime
     ) -> None:
         """Remember intents that no row has, in the transaction of their events: they are driven from there, until
-        the row is back (`lost`) or, where the booking is paid by another one, they have ended (`strays`)."""
-        await transaction.strays.add(self._found_by(lost, now))
-        await self._strays.add(transaction, self._found_by(strays, now))
-
-    def _found_by(self, events: Sequence[StripeEvent], now: datetime) -> list[Stray]:
-        found: dict[str, Stray] = {}
-        for event in events:
+        the row is back or, where the booking is paid by another one, they have ended."""
+        found: dict[Place, dict[str, Stray]] = {Place.LOST: {}, Place.STRAY: {}}
+        for event, place in events:
             if event.intent_id is not None and event.booking_id is not None:
                 shown = event.shows if isinstance(event.shows, Picture) else None
-                found[event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
-        return list(found.values())
+                found[place][event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
+        await transaction.strays.add(list(found[Place.LOST].values()))
+        await self._strays.add(transaction, list(found[Place.STRAY].values()))
 
     # --- adoption
 

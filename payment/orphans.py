@@ -17,7 +17,7 @@ from payment import domain
 from payment.domain import DRIVE_PAUSES
 from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus, requested
-from payment.state import NO_CURRENCY, SUCCEEDED, Payment, Picture
+from payment.state import NO_CURRENCY, Payment, Picture
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
@@ -191,11 +191,6 @@ def driven(stray: Stray, now: datetime, spread: float) -> Stray:
     """It is asked for again: the stray with its next time."""
     pause = DRIVE_PAUSES.pause(stray.drive_attempts, spread)
     return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
-
-
-def has_ended(stray: Stray) -> bool:
-    """No more money can come by it."""
-    return stray.status in (IntentStatus.CANCELED, SUCCEEDED)
 
 
 def refund_of(stray: Stray, amount: int, key_number: int, now: datetime) -> Refund:

@@ -1,10 +1,5 @@
-"""Stripe's SDK, at less cost.
-
-Around each request the SDK formats log lines, builds all headers anew, quotes every name and value (of a new intent
-some sixty, all but a few of them the same each time), comes by its own retries, and reads the answer pair by pair.
-Here a request is put together from the SDK's own parts and sent once: what is sent, and what an error means, stays
-the SDK's own.
-"""
+"""Stripe's SDK, at less cost: a request is put together from the SDK's own parts and sent once. What is sent, and
+what an error means, stays the SDK's own. The reasons are in `docs/decisions/`, 0047."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from payment.orphans import OrphanTerms, Place, Stray, place_of
 from payment.payment_rows import PaymentRows
 from payment.refunds import FOR_PEOPLE, Refund, RefundPicture, RefundStatus, left
 from payment.repository import Store
-from payment.state import Payment, Picture
+from payment.state import TERMINAL, Payment, Picture
 from payment.stripe_api import StripeApi
 
 log = structlog.get_logger()
@@ -97,11 +97,11 @@ class Strays:
         rest = left(seen.amount_received, refunds)
         # Those that others have made name none of ours.
         own = next((each for each in refunds if each.refund_id and each.refund_id == stray.refund_id), None)
-        if not orphans.has_ended(seen):
+        if seen.status not in TERMINAL:
             picture = await asking.cancel_intent(self.stripe, asked, deadline)
             seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
             # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
-            await self._save(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
+            await self._save(stray, _again(seen, now) if seen.status in TERMINAL else _later(seen, now))
         elif rest <= 0:
             await self._save(stray, _closed(seen, own.status if own else stray.refund_status))
         elif own is not None and own.status is RefundStatus.FAILED:

@@ -1,8 +1,5 @@
-"""Calls of Stripe's API.
-
-The raw requests of the official client are used: they cost less than half of what its resource objects do, and
-answers, webhooks and listed events are then all read by the same functions (`pictures.py`).
-"""
+"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013): answers, webhooks and listed events are then
+all read by the same functions (`pictures.py`)."""
 
 from __future__ import annotations
 
@@ -150,14 +147,12 @@ class StripeApi:
                 return
             after = page["data"][-1]["id"]
 
-    async def list_page(
-        self, path: str, after: str | None, *, deadline: float, limit: int = PAGE, **params: Any
-    ) -> Answer:
+    async def list_page(self, path: str, after: str | None, *, deadline: float, **params: Any) -> Answer:
         """The newest things, or those behind `after`: https://docs.stripe.com/api/pagination."""
         operation = f"list_{path.rsplit('/', 1)[-1]}"
         if after is not None:
             params["starting_after"] = after
-        return await self.ask(operation, "get", path, deadline=deadline, limit=limit, **params)
+        return await self.ask(operation, "get", path, deadline=deadline, limit=PAGE, **params)
 
     async def _compare_account(self, deadline: float) -> None:
         """Before anything else is asked: is the key still of the account that the payments are at? With another one
