@@ -127,9 +127,7 @@ class LostRows:
         unit = UnitOfWork(self._store, self._stripe.metrics)
         async with unit.careful(ids) as transaction:
             new = [
-                orphans.lost_payment(
-                    message.booking_id, whole.picture, message.booking_amount, message.booking_currency, now
-                )
+                orphans.lost_payment(message, whole.picture, now)
                 for message, whole in found
                 if message.booking_id not in unit.payments
             ]

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID, uuid5
 
+from common.contracts.messages import PaymentCommand
 from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import DRIVE_PAUSES
@@ -91,15 +92,13 @@ def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) ->
     return place if place is Place.ROW or ours else Place.NOWHERE
 
 
-def lost_payment(
-    booking_id: UUID, picture: Picture, amount: int | None, currency: str | None, now: datetime
-) -> Payment:
-    """The row that was lost, as it is before `picture` of its intent is taken over. `amount` is the booking's,
-    where it has said so."""
-    return domain.unknown(booking_id, now)._replace(
+def lost_payment(message: PaymentCommand, picture: Picture, now: datetime) -> Payment:
+    """The row that was lost, as it is before `picture` of its intent is taken over. What it costs is what the
+    booking says, where it does."""
+    return domain.unknown(message.booking_id, now)._replace(
         event_id=picture.event_id,
-        amount=picture.amount if amount is None else amount,
-        currency=currency or picture.currency or NO_CURRENCY,
+        amount=picture.amount if message.booking_amount is None else message.booking_amount,
+        currency=message.booking_currency or picture.currency or NO_CURRENCY,
     )
 
 
