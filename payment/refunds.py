@@ -169,29 +169,20 @@ def with_new_key(refund: Refund, now: datetime) -> Refund:
     return replace(refund, key_number=refund.key_number + 1, asked_at=now, drive_after=now, drive_attempts=0)
 
 
-def refused(
-    refund: Refund,
-    code: str,
-    captured: int,
-    refunds: Sequence[Refund],
-    now: datetime,
-    pause: timedelta,
-    *,
-    listed: bool,
-) -> Refund:
-    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits.
+def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: timedelta) -> Refund:
+    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits. `room`: the most
+    that it could give back; None where the list could not be read.
 
     It is asked for again after `pause`, until its time is over, which counts anew where the refusal is of another
     kind, and is over in any case twice REFUSED_FOR after the refund was made: under the next key, a whole one for
-    all that is left. Where the list could not be read (not `listed`), under the same key.
+    all that is left. Without the list under the same key.
     """
     waits_as_before = refund.pending_reason is not None and _patience(refund.pending_reason) == _patience(code)
     since = refund.refused_since if waits_as_before and refund.refused_since is not None else now
     if now - since >= _patience(code) or now - refund.created_at >= 2 * REFUSED_FOR:
         return failed(refund, code, now)
     again = refund
-    if listed:
-        room = left(captured, [each for each in refunds if each.id != refund.id])
+    if room is not None:
         again = with_new_key(replace(refund, amount=room) if refund.whole else refund, now)
     return replace(
         again,
