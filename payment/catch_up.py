@@ -1,8 +1,7 @@
 """Webhooks that never came: Stripe's event list is compared with the events that are stored.
 
-https://docs.stripe.com/webhooks/process-undelivered-events. Stripe keeps events for 30 days. The list is newest
-first, and an event may turn up in it minutes after its `created`. All times that are compared with events are
-Stripe's.
+https://docs.stripe.com/webhooks/process-undelivered-events. The list is newest first, and an event may turn up in
+it minutes after its `created`. All times that are compared with events are Stripe's.
 
 The fleet looks together, in two ways, each with a cursor in the database: often, at what came since the last look
 and a little before that; and now and then deep, at the last minutes once more, for what the list did not show yet.
@@ -26,7 +25,7 @@ from common.runtime.outages import said
 from payment.asking import side_by_side
 from payment.pictures import NEEDED_TYPES, Json, moment
 from payment.repository import Cursor, Store
-from payment.stripe_api import PAGE, Answer, StripeApi
+from payment.stripe_api import Answer, StripeApi
 from payment.stripe_errors import Refused, Unanswered
 
 # The webhook of an event that is so old has arrived, if it does at the first try: younger ones would be doubled.
@@ -61,11 +60,6 @@ class Reach:
     every: timedelta
     depth: timedelta
 
-    def bottom(self, cursor: Cursor, until: datetime) -> datetime:
-        """Where a walk that begins at `until` has come to its end. A cursor that is ahead of Stripe's time was
-        written by our own clock."""
-        return min(cursor.looked_until or until, until) - self.depth
-
 
 class CatchUp:
     """Looks at Stripe's event list every `every_s` seconds, the fleet together. `take` has an event stored and
@@ -78,14 +72,12 @@ class CatchUp:
         take: Callable[[Json], Awaitable[None]],
         clock: Callable[[], datetime],
         every_s: float,
-        page_size: int = PAGE,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._take = take
         self._clock = clock
         self._every_s = every_s
-        self._page_size = page_size
         every = timedelta(seconds=every_s)
         self._often = Reach("stripe", every, OVERLAP)
         self._deep = Reach("stripe deep", max(every, DEEP_EVERY), DEPTH)
@@ -126,12 +118,14 @@ class CatchUp:
             page = await self._page(after, deadline)
             events: list[Json] = page.body["data"]
             until = until or page.at - WEBHOOK_UNDER_WAY
-            bottom = reach.bottom(cursor, until)
+            # A cursor that is ahead of Stripe's time was written by our own clock.
+            before = min(cursor.looked_until or until, until)
+            bottom = before - reach.depth
             # Whatever else is in a page costs nothing more: of few events each look sees all of the last minutes.
             since = min(bottom, until - DEPTH)
             listed = [event for event in events if since <= moment(event["created"]) <= until]
             missed += await self._take_in(listed, since)
-            news = news or any(moment(event["created"]) > (cursor.looked_until or until) for event in listed[:1])
+            news = news or any(moment(event["created"]) > before for event in listed[:1])
             ended = not page.body["has_more"] or moment(events[-1]["created"]) < bottom
             if ended:
                 break
@@ -151,9 +145,7 @@ class CatchUp:
     async def _page(self, after: str | None, deadline: float) -> Answer:
         """The page of the list behind the event `after`; the first one where Stripe does not know it any more."""
         try:
-            return await self._stripe.list_page(
-                "/v1/events", after, limit=self._page_size, types=NEEDED_TYPES, deadline=deadline
-            )
+            return await self._stripe.list_page("/v1/events", after, types=NEEDED_TYPES, deadline=deadline)
         except Refused:
             if after is None:
                 raise
@@ -164,8 +156,6 @@ class CatchUp:
         """Take in those events that are not stored; says how many. The list is newest first."""
         events = {event["id"]: event for event in reversed(listed)}
         unknown = await self._store.unknown_events(list(events))
-        for id in self._tried.keys() & (events.keys() - unknown):
-            del self._tried[id]
         missed = [event for id, event in events.items() if id in unknown and self._tries(event)]
         await side_by_side(map(self._take, missed))
         if new := [event["id"] for event in missed if self._tried[event["id"]][1] == 1]:

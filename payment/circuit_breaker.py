@@ -41,21 +41,9 @@ class CircuitBreaker:
         self._next_probe = now + self._probe_s
         return True
 
-    def answered(self) -> None:
-        """Stripe has said something, good or bad."""
-        self._silent = 0
-
-    def unanswered(self) -> None:
-        self._silent += 1
-
-    def authorized(self) -> None:
-        """Stripe takes the key."""
-        self._gate.open()
-
-    def unauthorized(self, reason: str) -> None:
-        """Stripe refuses the key, or it is another account's."""
-        self._gate.close(reason)
-
-    def ended(self) -> None:
-        """A call has ended: the next probe counts from now."""
+    def ended(self, answered: bool | None) -> None:
+        """A call has ended, and the next probe counts from now. `answered`: Stripe has said something, good or bad;
+        None where nobody waited for that any more."""
+        if answered is not None:
+            self._silent = 0 if answered else self._silent + 1
         self._next_probe = time.monotonic() + self._probe_s

@@ -63,11 +63,7 @@ def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute
         elif (new.seen_at, _place(new.status)) > (old.seen_at, _place(old.status)):
             told = {field: value for field, value in new._asdict().items() if value is not None}
             disputes[new.id] = old._replace(**told)
-    return tuple(sorted(disputes.values(), key=_age))
-
-
-def _age(dispute: Dispute) -> tuple[datetime, str]:
-    return dispute.opened_at or dispute.seen_at, dispute.id
+    return tuple(sorted(disputes.values(), key=lambda each: (each.opened_at or each.seen_at, each.id)))
 
 
 def _place(status: str) -> int:

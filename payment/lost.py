@@ -22,7 +22,7 @@ from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, tell
 from payment import asking, orphans
 from payment.asking import Whole, side_by_side
-from payment.orphans import Owner, Place, Stray, owner_of
+from payment.orphans import Owner, Place, Stray, owner_of, place_of
 from payment.payment_rows import PaymentRows
 from payment.pictures import StripeEvent
 from payment.state import Payment, Picture
@@ -47,17 +47,16 @@ class LostRows:
 
     def judge(self, event: StripeEvent, payment: Payment | None, installation: UUID) -> Place:
         """Where an event belongs. What is another installation's, or cannot be told whose it is, is told aloud."""
-        if payment is not None and event.intent_id is not None and event.intent_id == payment.intent_id:
-            return Place.ROW
         owner = owner_of(event, installation)
+        place = orphans.place_of_event(event, payment, owner)
+        if place is not Place.NOWHERE:
+            return place
         if owner is Owner.FOREIGN:
             self._tell_of("foreign", "intent of another installation", event)
-            return Place.NOWHERE
-        place = orphans.place_of(event, payment, owner)
-        if place is Place.NOWHERE and owner is Owner.UNMARKED and not orphans.harmless(event.shows):
+        elif owner is Owner.UNMARKED and not orphans.harmless(event.shows):
             # Made before installations had ids: the booking names it where it is ours.
             self._tell_of("unmarked", "intent that no row knows", event)
-        elif place is Place.NOWHERE:
+        else:
             log.info("event of another's payment", id=event.id, type=event.type, object=event.object_id)
         return place
 
@@ -91,32 +90,25 @@ class LostRows:
         return {event.id for event in foreign}
 
     async def note(
-        self, transaction: PaymentRows, lost: Sequence[StripeEvent], strays: Sequence[StripeEvent], now: datetime
+        self, transaction: PaymentRows, events: Sequence[tuple[StripeEvent, Place]], now: datetime
     ) -> None:
         """Remember intents that no row has, in the transaction of their events: they are driven from there, until
-        the row is back (`lost`) or, where the booking is paid by another one, they have ended (`strays`)."""
-        await transaction.strays.add(self._found_by(lost, now))
-        await self._strays.add(transaction, self._found_by(strays, now))
-
-    def _found_by(self, events: Sequence[StripeEvent], now: datetime) -> list[Stray]:
-        found: dict[str, Stray] = {}
-        for event in events:
+        the row is back or, where the booking is paid by another one, they have ended."""
+        found: dict[Place, dict[str, Stray]] = {Place.LOST: {}, Place.STRAY: {}}
+        for event, place in events:
             if event.intent_id is not None and event.booking_id is not None:
                 shown = event.shows if isinstance(event.shows, Picture) else None
-                found[event.intent_id] = self._stray(event.intent_id, event.booking_id, shown, now)
-        return list(found.values())
-
-    def _stray(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
-        return orphans.found_stray(intent_id, booking_id, shown, now, self._strays.terms)
+                found[place][event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
+        await transaction.strays.add(list(found[Place.LOST].values()))
+        await self._strays.add(transaction, list(found[Place.STRAY].values()))
 
     # --- adoption
 
     async def recover(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Bring rows back from the intents that these messages name; says of which messages the row has that intent
         now. Everything that Stripe has of such an intent is taken over at once."""
-        messages: dict[UUID, PaymentCommand] = {}
-        for delivery in deliveries:
-            messages.setdefault(delivery.message.booking_id, delivery.message)
+        # The first about each booking.
+        messages = {each.message.booking_id: each.message for each in reversed(deliveries)}
         now, deadline = self._clock(), asyncio.get_running_loop().time() + self._strays.asking_seconds
         asked = [orphans.asked_for(id, str(message.intent_id), now) for id, message in messages.items()]
         wholes = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in asked)
@@ -132,12 +124,10 @@ class LostRows:
     async def _adopt(self, found: Sequence[tuple[PaymentCommand, Whole]]) -> set[tuple[UUID, str | None]]:
         now = self._clock()
         ids = [message.booking_id for message, _ in found]
-        unit = self._unit()
+        unit = UnitOfWork(self._store, self._stripe.metrics)
         async with unit.careful(ids) as transaction:
             new = [
-                orphans.lost_payment(
-                    message.booking_id, whole.picture, message.booking_amount, message.booking_currency, now
-                )
+                orphans.lost_payment(message, whole.picture, now)
                 for message, whole in found
                 if message.booking_id not in unit.payments
             ]
@@ -149,9 +139,6 @@ class LostRows:
             await transaction.strays.drop([each.intent_id for each in unit.payments.values() if each.intent_id])
         return {(id, payment.intent_id) for id, payment in unit.payments.items()}
 
-    def _unit(self) -> UnitOfWork:
-        return UnitOfWork(self._store, self._stripe.metrics)
-
     def _take(self, unit: UnitOfWork, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
         """Give the row its intent (back); says which intent is a stray then."""
         old = unit.payments[message.booking_id]
@@ -162,7 +149,7 @@ class LostRows:
         if old.intent_id is not None:
             if not _named_by_booking(message):
                 decided = isinstance(message, SyncPayment) and message.decided
-                stray = self._stray(picture.intent_id, old.booking_id, picture, now)
+                stray = self._strays.new(picture.intent_id, old.booking_id, picture, now)
                 return [] if orphans.harmless(picture) else [replace(stray, return_decided=decided)]
             if old.refunds:
                 log.error(
@@ -170,7 +157,7 @@ class LostRows:
                 )
                 return []
             if old.live or old.amount_captured:
-                strays = [self._stray(old.intent_id, old.booking_id, old, now)]
+                strays = [self._strays.new(old.intent_id, old.booking_id, old, now)]
         if old.intent_id is not None or old.terminal:
             unit.change(orphans.reopened(old, picture))
         unit.see_whole(old.booking_id, replace(whole, picture=picture), now)
@@ -190,7 +177,7 @@ class LostRows:
         if not ids:
             return
         now = self._clock()
-        unit = self._unit()
+        unit = UnitOfWork(self._store, self._stripe.metrics)
         async with unit.careful(ids) as transaction:
             for payment in tuple(unit.payments.values()):
                 unit.change(payment._replace(return_decided=True))
@@ -202,14 +189,14 @@ class LostRows:
         """Booking has no such bookings: their intents are canceled, their money goes back after a grace time."""
         causes: dict[UUID, Delivery] = {each.message.booking_id: each for each in deliveries}
         now = self._clock()
-        unit = self._unit()
+        unit = UnitOfWork(self._store, self._stripe.metrics)
         async with unit.careful(list(causes)) as transaction:
             new = [payment for payment in unit.payments.values() if payment.orphaned_at is None]
             held_back = await self._strays.too_many(transaction, len(new))
             commands: list[PaymentCommand] = []
             for payment in tuple(unit.payments.values()):
-                orphan = orphans.orphaned(payment, now, self._strays.terms)
-                unit.change(orphan := orphans.settled_orphan(orphan, now, held_back=held_back))
+                orphan = orphans.settled_orphan(payment, now, self._strays.terms.grace, held_back=held_back)
+                unit.change(orphan)
                 commands += _to_ask(orphan, before=payment)
         for payment in new:
             log.error(
@@ -248,15 +235,12 @@ def _named_by_booking(message: PaymentCommand) -> bool:
 
 def lost_ones(deliveries: Sequence[Delivery], payments: Mapping[UUID, Payment]) -> list[Delivery]:
     """The messages that name an intent which is not their row's, where that is not just about to get one."""
-    return [each for each in deliveries if _is_lost(each.message, payments.get(each.message.booking_id))]
-
-
-def _is_lost(message: PaymentCommand, payment: Payment | None) -> bool:
-    if message.intent_id is None:
-        return False
-    if payment is None or orphans.without_intent(payment):
-        return True
-    return payment.intent_id is not None and payment.intent_id != message.intent_id
+    return [
+        each
+        for each in deliveries
+        if (intent_id := each.message.intent_id) is not None
+        and place_of(intent_id, payments.get(each.message.booking_id)) is not Place.ROW
+    ]
 
 
 def _is_of(message: PaymentCommand, picture: Picture, installation: UUID) -> bool:

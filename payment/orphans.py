@@ -7,18 +7,18 @@ after a grace time), or there is a second intent of one booking (a stray: the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID, uuid5
 
+from common.contracts.messages import PaymentCommand
 from common.contracts.statuses import IntentStatus
 from payment import domain
 from payment.domain import DRIVE_PAUSES
 from payment.pictures import StripeEvent
-from payment.refunds import Refund, RefundPicture, RefundStatus, requested
-from payment.state import NO_CURRENCY, SUCCEEDED, Payment, Picture
+from payment.refunds import Refund, RefundStatus, requested
+from payment.state import NO_CURRENCY, Payment, Picture
 
 # The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
@@ -70,35 +70,35 @@ class Place(Enum):
     NOWHERE = "nowhere"  # it changes nothing
 
 
-def place_of(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
-    """Where an event belongs that is not another installation's. `payment`: the row of its intent, else of its
-    booking."""
-    of_row = payment is not None and (
-        event.intent_id in (None, payment.intent_id) or (payment.intent_id is None and not payment.terminal)
-    )
-    if of_row:
-        return Place.ROW
-    if owner is not Owner.OURS or event.intent_id is None or event.booking_id is None:
+def place_of(intent_id: str, payment: Payment | None) -> Place:
+    """Where an intent of ours belongs. `payment`: its booking's row. One that waits for an intent may get this one;
+    one that says that there never was any has lost it."""
+    if payment is None or (payment.intent_id is None and payment.terminal):
+        return Place.LOST
+    return Place.ROW if payment.intent_id in (None, intent_id) else Place.STRAY
+
+
+def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
+    """Where an event belongs. `payment`: the row of its intent, else of its booking."""
+    intent_id = event.intent_id
+    if payment is not None and intent_id is not None and payment.intent_id == intent_id:
+        return Place.ROW  # whatever its metadata says
+    if owner is Owner.FOREIGN:
         return Place.NOWHERE
-    if harmless(event.shows):
-        return Place.NOWHERE
-    return Place.LOST if without_intent(payment) else Place.STRAY
+    if intent_id is None:
+        return Place.NOWHERE if payment is None else Place.ROW
+    place = place_of(intent_id, payment)
+    ours = owner is Owner.OURS and event.booking_id is not None and not harmless(event.shows)
+    return place if place is Place.ROW or ours else Place.NOWHERE
 
 
-def without_intent(payment: Payment | None) -> bool:
-    """There is no row, or one that says that there never was an intent."""
-    return payment is None or (payment.intent_id is None and payment.terminal)
-
-
-def lost_payment(
-    booking_id: UUID, picture: Picture, amount: int | None, currency: str | None, now: datetime
-) -> Payment:
-    """The row that was lost, as it is before `picture` of its intent is taken over. `amount` is the booking's,
-    where it has said so."""
-    return domain.unknown(booking_id, now)._replace(
+def lost_payment(message: PaymentCommand, picture: Picture, now: datetime) -> Payment:
+    """The row that was lost, as it is before `picture` of its intent is taken over. What it costs is what the
+    booking says, where it does."""
+    return domain.unknown(message.booking_id, now)._replace(
         event_id=picture.event_id,
-        amount=picture.amount if amount is None else amount,
-        currency=currency or picture.currency or NO_CURRENCY,
+        amount=picture.amount if message.booking_amount is None else message.booking_amount,
+        currency=message.booking_currency or picture.currency or NO_CURRENCY,
     )
 
 
@@ -129,17 +129,11 @@ def reopened(old: Payment, picture: Picture) -> Payment:
 # --- A payment without a booking ----------------------------------------------------------------------------
 
 
-def orphaned(old: Payment, now: datetime, terms: OrphanTerms) -> Payment:
-    """Booking has no such booking. The first answer begins the grace time, in which it may come back."""
-    if old.orphaned_at is not None:
-        return old
-    return old._replace(orphaned_at=now, return_after=now + terms.grace)
-
-
-def settled_orphan(old: Payment, now: datetime, *, held_back: bool) -> Payment:
+def settled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: bool) -> Payment:
     """The next step of an orphan: its intent is canceled at once, what it brought goes back after the grace time,
     by one refund. It is reported again when its time has come, so that a booking that is back says so."""
-    assert old.return_after is not None or old.orphaned_at is not None
+    if old.orphaned_at is None:
+        old = old._replace(orphaned_at=now, return_after=now + grace)
     waits = held_back and not old.return_decided
     own = uuid5(RETURNS, old.intent_id or str(old.booking_id))
     if not old.terminal:
@@ -187,15 +181,6 @@ class Stray:
     return_decided: bool = False
 
 
-def found_stray(
-    intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime, terms: OrphanTerms
-) -> Stray:
-    """A new stray, as Stripe has shown it, or its row: what tells of a refund does not say."""
-    status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
-    received = shown.amount_captured if shown else 0
-    return Stray(intent_id, booking_id, now, now + terms.grace, status, received, drive_after=now)
-
-
 def seen_stray(stray: Stray, picture: Picture) -> Stray:
     """The stray as Stripe shows it now."""
     return replace(stray, status=picture.status, amount_received=picture.amount_captured)
@@ -207,37 +192,18 @@ def driven(stray: Stray, now: datetime, spread: float) -> Stray:
     return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
 
 
-def has_ended(stray: Stray) -> bool:
-    """No more money can come by it."""
-    return stray.status in (IntentStatus.CANCELED, SUCCEEDED)
+def refund_of(stray: Stray, amount: int, key_number: int, now: datetime) -> Refund:
+    """The refund by which so much goes back: under one id for each intent, so that it is never made twice."""
+    refund = requested(uuid5(RETURNS, stray.intent_id), stray.booking_id, amount, now)
+    return replace(refund, key_number=key_number)
 
 
-def own_refund(stray: Stray, refunds: Sequence[RefundPicture]) -> RefundPicture | None:
-    """The refund of it that we made; None when Stripe shows none, or none was asked for."""
-    if stray.refund_id is None:
-        return None
-    return next((each for each in refunds if each.refund_id == stray.refund_id), None)
-
-
-def left_of(stray: Stray, refunds: Sequence[RefundPicture]) -> int:
-    """What of it has not been given back, and is not on its way."""
-    return stray.amount_received - sum(each.amount for each in refunds if each.status is not RefundStatus.FAILED)
-
-
-def with_refund(stray: Stray, amount: int, key_number: int) -> Stray:
-    """The stray that is to give so much back: under one id for each intent, so that it is never made twice."""
+def with_refund(stray: Stray, refund: Refund) -> Stray:
+    """The stray whose row has this refund."""
     return replace(
         stray,
-        refund_id=uuid5(RETURNS, stray.intent_id),
-        refund_amount=amount,
-        refund_status=RefundStatus.REQUESTED,
-        key_number=key_number,
+        refund_id=refund.id,
+        refund_amount=refund.amount,
+        refund_status=refund.status,
+        key_number=refund.key_number,
     )
-
-
-def refund_of(stray: Stray, now: datetime) -> Refund:
-    """The refund that the stray's row has noted."""
-    assert stray.refund_id is not None
-    assert stray.refund_amount is not None
-    refund = requested(stray.refund_id, stray.booking_id, stray.refund_amount, now)
-    return replace(refund, key_number=stray.key_number)

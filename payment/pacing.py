@@ -147,7 +147,7 @@ class Pacer:
 
     async def _request(self, lane: Lane, wanted: int, *, ahead: int, pause_s: float = 0) -> tuple[int, int]:
         other = Lane.INTENTS if lane is Lane.MONEY else Lane.MONEY
-        given, again_ms = await _TAKE(
+        return await _TAKE(
             self._redis,
             bucket=self._key,
             rate=self._rate,
@@ -159,7 +159,6 @@ class Pacer:
             ahead=ahead,
             pause=pause_s * 1000,
         )
-        return given, again_ms
 
 
 def _end(turn: asyncio.Future[None], error: Exception | None = None) -> None:

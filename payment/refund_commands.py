@@ -58,8 +58,8 @@ class RefundCommands:
                 _request_refund(unit, delivery.message, now)
         if lost:
             there = [*rest, *await self._lost.recover(lost)]
-            ids = {delivery.message.booking_id for delivery in there}
-            return await self.refund(there, {id: causes[id] for id in causes if id in ids}, deadline)
+            ids = [delivery.message.booking_id for delivery in there]
+            return await self.refund(there, {id: causes[id] for id in ids}, deadline)
         named = {delivery.message.refund_id for delivery in deliveries}
         asked = _to_ask(unit, named)
         installation = await self._store.installation()
@@ -140,6 +140,5 @@ def _after(old: Refund, answer: NotMade | Nothing, payment: Payment, now: dateti
         return unanswered(old, now, DRIVE_PAUSES.pause(old.drive_attempts, random.random()))
     if answer.code is None:
         return with_new_key(old, now)
-    pause = REFUSED_PAUSES.pause(old.refusals, random.random())
-    listed = answer.pictures is not None
-    return refused(old, answer.code, payment.amount_captured, payment.refunds, now, pause, listed=listed)
+    room = None if answer.pictures is None else payment.left + old.amount
+    return refused(old, answer.code, room, now, REFUSED_PAUSES.pause(old.refusals, random.random()))

@@ -106,7 +106,7 @@ def refunded(refunds: Sequence[Refund]) -> int:
     return sum(refund.amount for refund in refunds if refund.status is RefundStatus.SUCCEEDED)
 
 
-def left(captured: int, refunds: Sequence[Refund]) -> int:
+def left(captured: int, refunds: Sequence[Refund | RefundPicture]) -> int:
     """What may still be given back."""
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
@@ -169,29 +169,20 @@ def with_new_key(refund: Refund, now: datetime) -> Refund:
     return replace(refund, key_number=refund.key_number + 1, asked_at=now, drive_after=now, drive_attempts=0)
 
 
-def refused(
-    refund: Refund,
-    code: str,
-    captured: int,
-    refunds: Sequence[Refund],
-    now: datetime,
-    pause: timedelta,
-    *,
-    listed: bool,
-) -> Refund:
-    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits.
+def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: timedelta) -> Refund:
+    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits. `room`: the most
+    that it could give back; None where the list could not be read.
 
     It is asked for again after `pause`, until its time is over, which counts anew where the refusal is of another
     kind, and is over in any case twice REFUSED_FOR after the refund was made: under the next key, a whole one for
-    all that is left. Where the list could not be read (not `listed`), under the same key.
+    all that is left. Without the list under the same key.
     """
     waits_as_before = refund.pending_reason is not None and _patience(refund.pending_reason) == _patience(code)
     since = refund.refused_since if waits_as_before and refund.refused_since is not None else now
     if now - since >= _patience(code) or now - refund.created_at >= 2 * REFUSED_FOR:
         return failed(refund, code, now)
     again = refund
-    if listed:
-        room = left(captured, [each for each in refunds if each.id != refund.id])
+    if room is not None:
         again = with_new_key(replace(refund, amount=room) if refund.whole else refund, now)
     return replace(
         again,
@@ -243,9 +234,11 @@ def take_in(
         id = of_stripe.get(picture.stripe_refund_id) or picture.refund_id
         if id is None or (id not in known and picture.booking_id != booking_id):
             id = uuid5(BY_HAND, picture.stripe_refund_id)
-        known[id] = (
-            _taken(known[id], picture, now, complete) if id in known else _found(id, booking_id, picture, now)
-        )
+        if id not in known:
+            # One of ours whose row was lost has its own id again.
+            by_hand = id != picture.refund_id
+            known[id] = replace(requested(id, booking_id, picture.amount, now), by_hand=by_hand)
+        known[id] = _taken(known[id], picture, now, complete)
     if complete:
         for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
             over = -left(captured, tuple(known.values()))
@@ -280,15 +273,3 @@ def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
         return old
     later = _WAITS.get(picture.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)
     return replace(old, pending_reason=picture.pending_reason) if later or complete else old
-
-
-def _found(id: UUID, booking_id: UUID, picture: RefundPicture, now: datetime) -> Refund:
-    return replace(
-        requested(id, booking_id, picture.amount, now),
-        status=picture.status,
-        stripe_refund_id=picture.stripe_refund_id,
-        reason=picture.reason,
-        # One of ours whose row was lost has its own id again.
-        by_hand=id != picture.refund_id,
-        pending_reason=picture.pending_reason if picture.status is RefundStatus.PENDING else None,
-    )

@@ -1,10 +1,5 @@
-"""Stripe's SDK, at less cost.
-
-Around each request the SDK formats log lines, builds all headers anew, quotes every name and value (of a new intent
-some sixty, all but a few of them the same each time), comes by its own retries, and reads the answer pair by pair.
-Here a request is put together from the SDK's own parts and sent once: what is sent, and what an error means, stays
-the SDK's own.
-"""
+"""Stripe's SDK, at less cost: a request is put together from the SDK's own parts and sent once. What is sent, and
+what an error means, stays the SDK's own. The reasons are in `docs/decisions/`, 0047."""
 
 from __future__ import annotations
 
@@ -71,10 +66,7 @@ class Client(stripe.StripeClient):
             self._headers[method].pop("Idempotency-Key", None)  # one that the SDK has made up
 
     async def raw_request_async(self, method_: str, url_: str, **params: Any) -> Any:
-        """A Response. Raises stripe.StripeError. `params` are those of the request, and its `idempotency_key`; who
-        wants the SDK's retries has all of it done by the SDK."""
-        if params.get("max_network_retries"):
-            return await super().raw_request_async(method_, url_, **params)
+        """A Response. Raises stripe.StripeError. `params` are those of the request, and its `idempotency_key`."""
         headers = self._headers[method_]
         if (key := params.pop("idempotency_key", None)) is not None:
             headers = {**headers, "Idempotency-Key": key}

@@ -9,21 +9,23 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
 
 from common.contracts.messages import SyncPayment
+from common.contracts.statuses import IntentStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.runtime.backoff import Retry
 from payment import asking, orphans
 from payment.asking import Nothing, Whole, side_by_side
 from payment.domain import DRIVE_PAUSES
-from payment.orphans import OrphanTerms, Stray
+from payment.orphans import OrphanTerms, Place, Stray, place_of
 from payment.payment_rows import PaymentRows
-from payment.refunds import FOR_PEOPLE, RefundPicture, RefundStatus
+from payment.refunds import FOR_PEOPLE, Refund, RefundPicture, RefundStatus, left
 from payment.repository import Store
-from payment.state import Payment, Picture
+from payment.state import TERMINAL, Payment, Picture
 from payment.stripe_api import StripeApi
 
 log = structlog.get_logger()
@@ -39,6 +41,12 @@ class Strays:
     found: Counter
     terms: OrphanTerms
     asking_seconds: float
+
+    def new(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
+        """A stray as Stripe has shown it, or its row: what tells of a refund does not say."""
+        status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
+        received = shown.amount_captured if shown else 0
+        return Stray(intent_id, booking_id, now, now + self.terms.grace, status, received, drive_after=now)
 
     async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         """Note these, aloud where they are new."""
@@ -64,11 +72,11 @@ class Strays:
             known = await transaction.strays.lock(sorted(causes))
             open = [stray for stray in known.values() if stray.drive_after is not None]
             rows = await transaction.load([stray.booking_id for stray in open])
-            paid_by = {id: row.intent_id for id, row in rows.items()}
-            await transaction.strays.drop([s.intent_id for s in open if paid_by.get(s.booking_id) == s.intent_id])
-            lost = [stray for stray in open if orphans.without_intent(rows.get(stray.booking_id))]
-            # A row that is about to get an intent may get this one.
-            beside = [stray for stray in open if paid_by.get(stray.booking_id) not in (None, stray.intent_id)]
+            back = {row.intent_id for row in rows.values()}
+            await transaction.strays.drop([stray.intent_id for stray in open if stray.intent_id in back])
+            places = {stray: place_of(stray.intent_id, rows.get(stray.booking_id)) for stray in open}
+            lost = [stray for stray, place in places.items() if place is Place.LOST]
+            beside = [stray for stray, place in places.items() if place is Place.STRAY]
             if beside and await self.too_many(transaction):
                 held = [stray for stray in beside if not stray.return_decided]
                 await transaction.strays.save([replace(s, drive_after=now + orphans.HELD_BACK) for s in held])
@@ -86,13 +94,15 @@ class Strays:
                 await self._save(stray, _later(stray, now))
             return
         seen, refunds = orphans.seen_stray(stray, whole.picture), whole.refunds or ()
-        own, left = orphans.own_refund(stray, refunds), orphans.left_of(seen, refunds)
-        if not orphans.has_ended(seen):
+        rest = left(seen.amount_received, refunds)
+        # Those that others have made name none of ours.
+        own = next((each for each in refunds if each.refund_id and each.refund_id == stray.refund_id), None)
+        if seen.status not in TERMINAL:
             picture = await asking.cancel_intent(self.stripe, asked, deadline)
             seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
             # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
-            await self._save(stray, _again(seen, now) if orphans.has_ended(seen) else _later(seen, now))
-        elif left <= 0:
+            await self._save(stray, _again(seen, now) if seen.status in TERMINAL else _later(seen, now))
+        elif rest <= 0:
             await self._save(stray, _closed(seen, own.status if own else stray.refund_status))
         elif own is not None and own.status is RefundStatus.FAILED:
             self._refund_failed(stray, own.reason)
@@ -101,13 +111,13 @@ class Strays:
             await self._save(stray, replace(_again(seen, now), drive_after=stray.return_after))
         else:
             # The refund and its id are in the row before Stripe is asked; one more has a key of its own.
-            wanted = orphans.with_refund(seen, left, stray.key_number + (own is not None))
+            refund = orphans.refund_of(stray, rest, stray.key_number + (own is not None), now)
+            wanted = orphans.with_refund(seen, refund)
             if await self._save(stray, wanted):  # else another has it in hand
-                await self._refund(wanted, asked, now, deadline)
+                await self._refund(wanted, asked, refund, now, deadline)
 
-    async def _refund(self, stray: Stray, asked: Payment, now: datetime, deadline: float) -> None:
+    async def _refund(self, stray: Stray, asked: Payment, refund: Refund, now: datetime, deadline: float) -> None:
         """Give back what is left of it."""
-        refund = orphans.refund_of(stray, now)
         installation = await self.store.installation()
         answer = await asking.make_refund(self.stripe, asked, refund, installation, now, deadline)
         if isinstance(answer, Nothing):

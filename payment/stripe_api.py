@@ -1,8 +1,5 @@
-"""Calls of Stripe's API.
-
-The raw requests of the official client are used: they cost less than half of what its resource objects do, and
-answers, webhooks and listed events are then all read by the same functions (`pictures.py`).
-"""
+"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013): answers, webhooks and listed events are then
+all read by the same functions (`pictures.py`)."""
 
 from __future__ import annotations
 
@@ -59,17 +56,6 @@ class StripeMetrics:
             "holdfast_stripe_turn_seconds", "Wait for the turn to call Stripe", ("lane",), buckets=LATENCY_S
         )
         self.turn_seconds = {lane: turn_seconds.labels(lane) for lane in Lane}
-        # By operation and outcome; looking labels up costs more than counting.
-        self._called: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
-
-    def called(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count one call."""
-        counted = self._called.get((operation, outcome))
-        if counted is None:
-            counted = self.calls.labels(operation, outcome), self.seconds.labels(operation)
-            self._called[operation, outcome] = counted
-        counted[0].inc()
-        counted[1].observe(seconds)
 
     def count_failed(self, refunds: Iterable[Refund]) -> None:
         """After the commit, of refunds that have just failed."""
@@ -117,9 +103,12 @@ class StripeApi:
         keep_account: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self.clock = StripeClock(clock, metrics.skew_seconds)
+        self._own_clock = clock
         self._client = client
         self._pacer = pacer
         self.metrics = metrics
+        # Closed while Stripe refuses the key, or the key is of another account.
+        self._gate = gate
         self._breaker = CircuitBreaker(gate)
         self._timeout_s = timeout_s
         self._keep_account = keep_account
@@ -137,8 +126,7 @@ class StripeApi:
         lane: Lane = Lane.MONEY,
         **params: Any,
     ) -> Answer:
-        """Ask until there is an answer that says something, or the time is over. `params` are the SDK's, with the
-        idempotency key; `operation` is what metrics call it."""
+        """Ask for what is a `Request`, until there is an answer that says something, or the time is over."""
         if self._barred != "":
             await self._compare_account(deadline)
         return await self._ask_until_answered(Request(operation, method, path, params, lane), deadline)
@@ -159,14 +147,12 @@ class StripeApi:
                 return
             after = page["data"][-1]["id"]
 
-    async def list_page(
-        self, path: str, after: str | None, *, deadline: float, limit: int = PAGE, **params: Any
-    ) -> Answer:
+    async def list_page(self, path: str, after: str | None, *, deadline: float, **params: Any) -> Answer:
         """The newest things, or those behind `after`: https://docs.stripe.com/api/pagination."""
         operation = f"list_{path.rsplit('/', 1)[-1]}"
         if after is not None:
             params["starting_after"] = after
-        return await self.ask(operation, "get", path, deadline=deadline, limit=limit, **params)
+        return await self.ask(operation, "get", path, deadline=deadline, limit=PAGE, **params)
 
     async def _compare_account(self, deadline: float) -> None:
         """Before anything else is asked: is the key still of the account that the payments are at? With another one
@@ -194,7 +180,7 @@ class StripeApi:
             return ""
         log.critical("another stripe account", own=own, kept=kept)
         reason = f"the key is of Stripe's account {own}, and the payments are at {kept}"
-        self._breaker.unauthorized(reason)
+        self._gate.close(reason)
         return reason
 
     async def _ask_until_answered(self, request: Request, deadline: float) -> Answer:
@@ -225,28 +211,31 @@ class StripeApi:
 
     async def _try(self, request: Request, deadline: float, attempt: int) -> Answer:
         until = min(deadline, asyncio.get_running_loop().time() + self._timeout_s)
-        started, sent = time.perf_counter(), self.clock.ours()
+        started, sent = time.perf_counter(), self._own_clock()
         outcome, status, request_id = "unanswered", 0, None
+        answered: bool | None = None
         try:
             async with asyncio.timeout_at(until):
                 response = await self._client.raw_request_async(request.method, request.path, **request.params)
             outcome, status, request_id = "done", response.code, response.headers.get("Request-Id")
-            self._breaker.authorized()
-            self._breaker.answered()
+            answered = True
+            self._gate.open()
             return self._dated(response, sent, time.perf_counter() - started)
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
+            answered = 0 < status < 500
             failure = meant(error, may_be_forbidden=request.operation == "account")
             outcome = failure.outcome
             await self._heed(failure, error)
             raise failure from error
         except (OSError, TimeoutError) as error:
-            self._breaker.unanswered()
+            answered = False
             raise Unanswered(f"{type(error).__name__}: {error}") from error
         finally:
             elapsed = time.perf_counter() - started
-            self._breaker.ended()
-            self.metrics.called(request.operation, outcome, elapsed)
+            self._breaker.ended(answered)
+            self.metrics.calls.labels(request.operation, outcome).inc()
+            self.metrics.seconds.labels(request.operation).observe(elapsed)
             log.info(
                 "stripe",
                 operation=request.operation,
@@ -261,15 +250,11 @@ class StripeApi:
 
     async def _heed(self, failure: Exception, error: stripe.StripeError) -> None:
         """What follows from an error for all calls."""
-        if 0 < (error.http_status or 0) < 500:
-            self._breaker.answered()
-        else:
-            self._breaker.unanswered()
         if isinstance(failure, Unauthorized):
-            self._breaker.unauthorized(f"Stripe refuses the key: {type(error).__name__}")
+            self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))
         elif not isinstance(error, stripe.PermissionError):
-            self._breaker.authorized()
+            self._gate.open()
         if isinstance(failure, Limited):
             await self._pacer.slow_down(failure.retry_after_s)
 

@@ -47,12 +47,8 @@ class StripeClock:
         ahead = 0.0 if self._bounds is None else self._bounds.middle
         return self._clock() - timedelta(seconds=ahead)
 
-    def ours(self) -> datetime:
-        """The time by our own clock: what an answer is measured from."""
-        return self._clock()
-
     def answered(self, sent: datetime, took_s: float, date: datetime) -> None:
-        """An answer with this `Date` came `took_s` after it was asked for at `sent`."""
+        """An answer with this `Date` came `took_s` after it was asked for at `sent`, by our own clock."""
         heard = time.monotonic()
         new = measured(sent, took_s, date)
         self._bounds = new if self._bounds is None else self._bounds.after(heard - self._heard).narrowed(new)

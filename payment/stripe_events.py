@@ -79,8 +79,7 @@ class StripeEvents:
         ids = [event.booking_id for event in events if event.booking_id is not None]
         intents = [event.intent_id for event in events if event.intent_id is not None]
         unit = UnitOfWork(self._store, self._metrics)
-        lost: list[StripeEvent] = []
-        strays: list[StripeEvent] = []
+        without_row: list[tuple[StripeEvent, Place]] = []
         # Payments are locked before events are stored, as the one statement does.
         async with unit.careful(ids, intents, [event.shows for event in events]) as rows:
             fresh = await rows.store_events(events, now)
@@ -92,15 +91,14 @@ class StripeEvents:
                 place = self._lost.judge(event, unit.payments.get(id) if id else None, installation)
                 if place is Place.NOWHERE or id is None:
                     continue
-                if place is Place.STRAY:
-                    strays.append(event)
-                elif place is Place.LOST:
-                    lost.append(event)
+                if place is Place.ROW:
+                    _take(unit, id, (event, trace), now)
+                    continue
+                without_row.append((event, place))
+                if place is Place.LOST:
                     unit.traces[id] = trace
                     unit.look(id, event.intent_id)
-                else:
-                    _take(unit, id, (event, trace), now)
-            await self._lost.note(rows, lost, strays, now)
+            await self._lost.note(rows, without_row, now)
         return unit.follow()
 
 

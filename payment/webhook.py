@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 import structlog
@@ -86,17 +87,13 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str], not_before_s
         except SignatureVerificationError as error:
             reason = reason or str(error).partition("(")[0].strip()
         else:
-            if _signed_at(header or "") >= not_before_s:
+            read: Any = WebhookSignature._get_timestamp_and_signatures
+            if read(header, WebhookSignature.EXPECTED_SCHEME)[0] >= not_before_s:
                 return payload
             reason = "Timestamp outside the tolerance zone"
             break
     log.warning("webhook refused", reason=reason)
     raise InvalidSignature(reason)
-
-
-def _signed_at(header: str) -> int:
-    """Unix seconds, from a header that the SDK has accepted: as it does, the first where there are several."""
-    return next(int(value) for name, _, value in (item.partition("=") for item in header.split(",")) if name == "t")
 
 
 def _event(payload: str) -> Json:

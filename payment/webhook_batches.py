@@ -129,6 +129,5 @@ def for_mailbox(event: Json, traceparent: str) -> Envelope:
     """The message that brings the event. It is about the booking, where Stripe's object names it."""
     message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
     data = event["data"]
-    thing = data.get("object") if isinstance(data, dict) else None
-    id = own_id(thing, BOOKING_ID) if isinstance(thing, dict) else None
+    id = own_id(data.get("object", {}), BOOKING_ID) if isinstance(data, dict) else None
     return tell(message, id or event["id"], traceparent=traceparent)

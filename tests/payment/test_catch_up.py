@@ -18,7 +18,6 @@ from payment.catch_up import PAGES_MAX, TRIES_MAX, CatchUp
 from payment.pictures import Json
 from payment.repository import Cursor
 from payment.sdk import open_client
-from payment.stripe_api import PAGE
 from sandbox.app import FAULTS, build_app
 from sandbox.faults import Faults, Switches
 from sandbox.settings import Settings
@@ -39,7 +38,7 @@ class Account:
 
     def __init__(self, stage: Stage, faults: Faults) -> None:
         self.stage = stage
-        self.catch_up = self.with_pages_of(PAGE)
+        self.catch_up = CatchUp(stage.store, stage.stripe, self._apply, stage.clock, 10.0)
         self._faults = faults
         self._ahead_s = 0.0
         self.lag_s = 0.0
@@ -47,10 +46,6 @@ class Account:
         self.put: Counter[str] = Counter()
         # What is taken in is stored; or lost.
         self.stored = True
-
-    def with_pages_of(self, size: int) -> CatchUp:
-        stage = self.stage
-        return CatchUp(stage.store, stage.stripe, self._apply, stage.clock, 10.0, page_size=size)
 
     async def _apply(self, event: Json) -> None:
         self.put[event["id"]] += 1
@@ -145,9 +140,9 @@ async def test_an_event_that_is_listed_late_is_found_soon_after_that(
     assert account.put[event] == 1
 
 
-async def test_a_late_event_is_found_among_many(account: Account) -> None:
+async def test_a_late_event_is_found_among_many(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a page of others have come since: a deep look finds it."""
-    account.catch_up = account.with_pages_of(4)
+    monkeypatch.setattr("payment.stripe_api.PAGE", 4)
     await account.looks(30)
     of, event = await account.disputed()
     account.list_late(3600)
@@ -159,9 +154,11 @@ async def test_a_late_event_is_found_among_many(account: Account) -> None:
     assert (await account.stage.row(of))["dispute_status"] == "needs_response"
 
 
-async def test_a_look_asks_for_few_pages_whatever_has_come(account: Account) -> None:
+async def test_a_look_asks_for_few_pages_whatever_has_come(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The next looks go on where it ended, until all was seen; and each event was taken in once."""
-    account.catch_up = account.with_pages_of(2)
+    monkeypatch.setattr("payment.stripe_api.PAGE", 2)
     await account.looks(30)
     ids = set()
     for _ in range(60):

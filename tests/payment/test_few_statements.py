@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.contracts.messages import PaymentReportApplied
+from common.contracts.messages import PaymentReportApplied, SyncPayment
 from common.contracts.statuses import IntentStatus
 from common.runtime.telemetry import Metrics
 from payment.domain import never_wanted
@@ -128,7 +128,8 @@ async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
     """All columns, also those that are left to their defaults: the second statement writes them over."""
     of, now = booking(), stage.clock()
     picture = Picture("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
-    for new in (wanted(of, now), never_wanted(uuid4(), now), lost_payment(uuid4(), picture, 5000, "eur", now)):
+    sync = SyncPayment(booking_id=uuid4(), booking_amount=5000, booking_currency="eur")
+    for new in (wanted(of, now), never_wanted(uuid4(), now), lost_payment(sync, picture, now)):
         async with stage.store.statement() as rows:
             added = await rows.insert([new])
             assert added.keys() == {new.booking_id}

@@ -340,9 +340,9 @@ def test_an_orphan_that_is_due_in_a_moment_is_reported_when_that_has_passed_by_e
     """Else a process whose clock is ahead would report it again and again until the other's has come there."""
     due = NOW + timedelta(milliseconds=1)
     old = payment(IntentStatus.SUCCEEDED, amount_captured=5000)._replace(orphaned_at=NOW, return_after=due)
-    waiting = settled_orphan(old, NOW, held_back=False)
+    waiting = settled_orphan(old, NOW, GRACE, held_back=False)
     assert waiting.report_after == NOW + CLOCKS_APART
-    later = settled_orphan(old._replace(return_after=NOW + timedelta(minutes=5)), NOW, held_back=False)
+    later = settled_orphan(old._replace(return_after=NOW + timedelta(minutes=5)), NOW, GRACE, held_back=False)
     assert later.report_after == NOW + timedelta(minutes=5)
 
 

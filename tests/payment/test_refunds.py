@@ -196,7 +196,7 @@ def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: Refu
     before = replace(refund(1, 1000, REQUESTED), whole=whole)
     if since is not None:
         before = replace(before, refused_since=NOW - since, pending_reason=code)
-    new = refused(before, code, CAPTURED, [before], NOW, MINUTE, listed=True)
+    new = refused(before, code, CAPTURED, NOW, MINUTE)
 
     assert new.status is status
     if status is FAILED:
@@ -215,17 +215,17 @@ def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() ->
         pending_reason="balance_insufficient",
         created_at=NOW - DAY,
     )
-    new = refused(waits, "charge_already_refunded", CAPTURED, [waits], NOW, MINUTE, listed=True)
+    new = refused(waits, "charge_already_refunded", CAPTURED, NOW, MINUTE)
     assert (new.status, new.refused_since) == (REQUESTED, NOW)
     old = replace(waits, created_at=NOW - 14 * DAY)
-    new = refused(old, "charge_already_refunded", CAPTURED, [old], NOW, MINUTE, listed=True)
+    new = refused(old, "charge_already_refunded", CAPTURED, NOW, MINUTE)
     assert (new.status, new.reason) == (FAILED, "charge_already_refunded")
 
 
 def test_without_stripes_list_the_key_stays() -> None:
     """What is left is not known then."""
     before = replace(refund(1, 400, REQUESTED), whole=True)
-    new = refused(before, "resource_missing", CAPTURED, [before], NOW, MINUTE, listed=False)
+    new = refused(before, "resource_missing", None, NOW, MINUTE)
 
     assert (new.key_number, new.amount, new.drive_after) == (1, 400, NOW + MINUTE)
 
@@ -235,8 +235,9 @@ def test_all_that_is_left_may_have_become_more(whole: bool, amount: int) -> None
     """One made by hand has failed meanwhile. A part stays what it is."""
     before = replace(refund(1, 400, REQUESTED), whole=whole)
     failed = replace(refund(2, 600, FAILED), by_hand=True)
+    room = left(CAPTURED, [before, failed]) + before.amount
 
-    assert refused(before, "x", CAPTURED, [before, failed], NOW, MINUTE, listed=True).amount == amount
+    assert refused(before, "x", room, NOW, MINUTE).amount == amount
 
 
 WAITS: list[tuple[str | None, str | None, str | None, str | None]] = [

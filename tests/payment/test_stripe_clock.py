@@ -54,13 +54,16 @@ class Skewed:
     def __init__(self) -> None:
         self.gauge = Gauge("skew", "", registry=CollectorRegistry())
         self.ahead_s = 0.0
-        self.clock = StripeClock(lambda: NOON + timedelta(seconds=self.ahead_s), self.gauge)
+        self.clock = StripeClock(self.ours, self.gauge)
+
+    def ours(self) -> datetime:
+        return NOON + timedelta(seconds=self.ahead_s)
 
     def told(self, ahead_s: float) -> list[str]:
         self.ahead_s = ahead_s
         with capture_logs() as logs:
             for _ in range(3):
-                self.clock.answered(self.clock.ours(), 0.1, NOON)
+                self.clock.answered(self.ours(), 0.1, NOON)
         return [line["event"] for line in logs if line["log_level"] == "warning"]
 
 
