@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import orjson
 import structlog
@@ -22,7 +21,7 @@ from gateway.queue import QUEUE_POSITIONS
 from gateway.schemas import Auth, ClientMessage, Subscription
 from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
-from gateway.websocket import Close, Frame, Socket, state_frame, text_frame, upgrade
+from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
@@ -125,7 +124,8 @@ class Session:
             else:
                 await self._subscribe(self._topic(message), message)
         except HoldfastError as error:
-            self._say({"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about})
+            told = {"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about}
+            self._hub.send(self._socket, message_frame(told))
             # Being told that there is no such thing, or to come back, is no abuse.
             return error.status in (404, 503)
         return True
@@ -189,9 +189,6 @@ class Session:
         if target.booking_id is not None:
             return booking_topic(str(target.booking_id))
         return event_topic(str(target.event_id), operators=self._identity.operator)
-
-    def _say(self, message: dict[str, Any]) -> None:
-        self._hub.send(self._socket, Frame(text_frame(orjson.dumps(message))))
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
