@@ -85,8 +85,9 @@ class KeySet:
         self._refresh = SingleFlight(self._refetch)
 
     async def find(self, token: str) -> jwt.PyJWK:
-        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set."""
-        kid = self._kid(token)
+        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set, and what
+        PyJWT raises for what is no token."""
+        kid = jwt.get_unverified_header(token).get("kid")
         if self._get(kid) is None or time.monotonic() - self._fetched_at > self._cache_s:
             await self._refresh()
         key = self._get(kid)
@@ -95,14 +96,6 @@ class KeySet:
                 raise Unavailable("The keys to check tokens with cannot be fetched")
             raise Unauthorized("The token is signed with an unknown key")
         return key
-
-    @staticmethod
-    def _kid(token: str) -> str | None:
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError) as error:
-            raise Unauthorized("The token is not valid") from error
-        return kid if isinstance(kid, str) else None
 
     def _get(self, kid: str | None) -> jwt.PyJWK | None:
         if kid is None and len(self._keys) == 1:
@@ -160,8 +153,11 @@ class Authenticator:
         known = self._known.get(digest)
         if known is not None and now < known[1]:
             return known[0]
-        key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
-        claims = self._claims(token, key)
+        try:
+            key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
+            claims = self._claims(token, key)
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Unauthorized("The token is not valid") from error
         check_times(claims, now)
         identity = _identity(claims)
         self._known[digest] = (identity, min(identity.expires_at, now + CACHE_SECONDS))
@@ -171,23 +167,20 @@ class Authenticator:
         return identity
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token,
-                key,
-                algorithms=list(self._settings.algorithms),
-                audience=self._settings.auth_audience,
-                issuer=self._settings.auth_issuer,
-                # By PyJWT these would be compared with this process' own clock; see check_times.
-                options={
-                    "require": ["exp", "iss", "aud", "sub"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-        except (jwt.PyJWTError, ValueError) as error:
-            raise Unauthorized("The token is not valid") from error
+        return jwt.decode(
+            token,
+            key,
+            algorithms=list(self._settings.algorithms),
+            audience=self._settings.auth_audience,
+            issuer=self._settings.auth_issuer,
+            # By PyJWT these would be compared with this process' own clock; see check_times.
+            options={
+                "require": ["exp", "iss", "aud", "sub"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
 
 
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
