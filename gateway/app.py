@@ -23,7 +23,7 @@ from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
 from gateway.docs import PAGES, pages
-from gateway.headers import finishing, preflight
+from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
 from gateway.limits import (
     BOOKING_SLOTS,
@@ -37,7 +37,7 @@ from gateway.limits import (
 )
 from gateway.openapi import document
 from gateway.queue import QUEUE_POSITIONS, QueuePositions
-from gateway.routes import PROCESS, register, table
+from gateway.routes import GUESTS, PROCESS, ROUTES, register
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiting import REQUESTS, WAITERS, Waiters
 
@@ -93,11 +93,11 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(
-        (preflight(settings.cors_origins),) if settings.cors_origins else (),
+        (preflight,) if settings.cors_origins else (),
         body_seconds=settings.body_seconds,
         client_max_size=settings.body_max_bytes,
     )
-    routes = table(settings)
+    routes = (GUESTS, *ROUTES) if settings.guests else ROUTES
     app[SETTINGS] = settings
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
     Gauge(
@@ -109,7 +109,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     app.cleanup_ctx.extend(
         (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
     )
-    app.on_response_prepare.append(finishing(settings.cors_origins))
+    app.on_response_prepare.append(finish)
     app.on_shutdown.append(lambda app: app[HUB].stop())
     register(app, routes)
     return app
