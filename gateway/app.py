@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
+from functools import cache
 
 import aiohttp
 from aiohttp import web
@@ -105,7 +106,8 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
-    app[PAGES] = pages(lambda: document((*routes, *PROCESS)))
+    shown: Callable[[], tuple[bytes, bytes]] = cache(lambda: pages(document((*routes, *PROCESS))))
+    app[PAGES] = shown
     app.cleanup_ctx.extend(
         (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
     )

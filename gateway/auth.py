@@ -66,18 +66,13 @@ IDENTITY = web.RequestKey("identity", Identity)
 
 
 class KeySet:
-    """The keys of an identity provider: a JSON Web Key Set (RFC 7517), followed as it rotates. Finds the key for a
-    token by its `kid`.
-
-    An unknown `kid` has the set fetched again, not oftener than the settings say. While the provider cannot be
-    reached the keys that are known go on being used.
-    """
+    """An identity provider's JSON Web Key Set (RFC 7517). An unknown `kid` has it fetched again, not oftener than
+    the settings say; while the provider cannot be reached the known keys go on being used."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: GatewaySettings) -> None:
         self._session = session
+        self._settings = settings
         self._url = str(settings.auth_jwks_url)
-        self._cache_s = settings.auth_jwks_cache_seconds
-        self._interval_s = settings.auth_jwks_interval_seconds
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
@@ -88,7 +83,7 @@ class KeySet:
         """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set, and what
         PyJWT raises for what is no token."""
         kid = jwt.get_unverified_header(token).get("kid")
-        if self._get(kid) is None or time.monotonic() - self._fetched_at > self._cache_s:
+        if self._get(kid) is None or time.monotonic() - self._fetched_at > self._settings.auth_jwks_cache_seconds:
             await self._refresh()
         key = self._get(kid)
         if key is None:
@@ -103,7 +98,7 @@ class KeySet:
         return self._keys.get(kid)
 
     async def _refetch(self) -> None:
-        if time.monotonic() - self._tried_at < self._interval_s:
+        if time.monotonic() - self._tried_at < self._settings.auth_jwks_interval_seconds:
             return
         try:
             self._keys = await self._fetch()

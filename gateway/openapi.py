@@ -130,11 +130,9 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     query = route.query.model_json_schema(ref_template=REF) if route.query is not None else {}
-    if "{id}" in route.path:
-        schema = {"type": "string", "format": "uuid"}
-        found.append({"name": "id", "in": "path", "required": True, "schema": schema})
-    if "{name}" in route.path:
-        found.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    for name, schema in (("id", {"type": "string", "format": "uuid"}), ("name", {"type": "string"})):
+        if f"{{{name}}}" in route.path:
+            found.append({"name": name, "in": "path", "required": True, "schema": schema})
     for name, schema in query.get("properties", {}).items():
         found.append({"name": name, "in": "query", "schema": _without_null(schema)})
     found += [{"name": name, "in": "header", **HEADERS[name]} for name in route.headers]
@@ -201,17 +199,14 @@ def _links(made: Route, routes: Iterable[Route]) -> dict[str, Any]:
     """By operation, what a client can do next with the id in an answer of `made`, whose path ends in the plural of
     what it makes: https://spec.openapis.org/oas/v3.1.0#link-object."""
     noun = made.path.rpartition("/")[2].removesuffix("s")
-    found = {route.view.__name__: _takes(route, noun) for route in routes}
-    return {name: {"operationId": name, **taken} for name, taken in found.items() if taken}
-
-
-def _takes(route: Route, noun: str) -> dict[str, Any]:
-    """Where `route` takes the id of a `noun`: in its path, its body or its query."""
-    if f"/{noun}s/{{id}}" in route.path:
-        return {"parameters": {"path.id": ID}}
     name = f"{noun}_id"
-    if route.body is not None and name in route.body.model_fields:
-        return {"requestBody": {name: ID}}
-    if route.query is not None and name in route.query.model_fields:
-        return {"parameters": {f"query.{name}": ID}}
-    return {}
+    found: dict[str, Any] = {}
+    for route in routes:
+        link: dict[str, Any] = {"operationId": route.view.__name__}
+        if f"/{noun}s/{{id}}" in route.path:
+            found[route.view.__name__] = link | {"parameters": {"path.id": ID}}
+        elif route.body is not None and name in route.body.model_fields:
+            found[route.view.__name__] = link | {"requestBody": {name: ID}}
+        elif route.query is not None and name in route.query.model_fields:
+            found[route.view.__name__] = link | {"parameters": {f"query.{name}": ID}}
+    return found

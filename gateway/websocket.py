@@ -111,10 +111,8 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 
 class Socket(BaseProtocol):
-    """One client's socket: what it listens to, and which versions it has been sent.
-
-    `expires_at` is in Unix seconds; `reading` is the task that receives.
-    """
+    """One client's socket: what it listens to, and which versions it has been sent. `expires_at` is in Unix
+    seconds; `reading` is the task that receives."""
 
     __slots__ = (
         "_heard_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
