@@ -38,7 +38,7 @@ from gateway.limits import (
 )
 from gateway.openapi import document
 from gateway.queue import QUEUE_POSITIONS, QueuePositions
-from gateway.routes import GUESTS, PROCESS, ROUTES, register
+from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiting import REQUESTS, WAITERS, Waiters
 
@@ -113,5 +113,9 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     app.on_response_prepare.append(finish)
     app.on_shutdown.append(lambda app: app[HUB].stop())
-    register(app, routes)
+    for route in routes:
+        if route.method == "GET":
+            app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")
+        else:
+            app.router.add_route(route.method, route.path, guarded(route))
     return app

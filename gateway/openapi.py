@@ -153,23 +153,21 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
         common.setdefault("headers", {})["Location"] = LOCATION
         common["links"] = _links(route, routes)
     for status, answer in route.answers.items():
-        response: dict[str, Any] = {"description": STATUS_TEXTS[status], **common}
+        response = found[str(status)] = {"description": STATUS_TEXTS[status], **common}
         if isinstance(answer, str):
             response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
         elif answer is not None:
             response["content"] = {JSON: {"schema": refs[answer, "serialization"]}}
-        found[str(status)] = response
     problem = {PROBLEM_JSON: {"schema": refs[(Problem, "serialization")]}}
     for status, kinds in _problems(route).items():
         if str(status) in found:
             continue
         lines = [f"`{kind.code}`: {kind.title}" for kind in kinds]
-        response = {"description": "; ".join(lines), "content": problem}
+        response = found[str(status)] = {"description": "; ".join(lines), "content": problem}
         if errors.PreconditionFailed in kinds:
             response["headers"] = {"ETag": ETAG}
         if any(kind.retryable for kind in kinds):
             response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
-        found[str(status)] = response
     return found
 
 

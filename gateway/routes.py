@@ -200,11 +200,3 @@ def guarded(route: Route) -> Handler:
         return await route.view(request)
 
     return handle
-
-
-def register(app: web.Application, routes: tuple[Route, ...]) -> None:
-    for route in routes:
-        if route.method == "GET":
-            app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")
-        else:
-            app.router.add_route(route.method, route.path, guarded(route))

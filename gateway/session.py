@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import orjson
 import structlog
@@ -170,20 +171,14 @@ class Session:
 
     async def _state(self, message: Subscription) -> Json:
         """The booking or the event, as this client may see it."""
-        identity = self._identity
-        question: GetBooking | GetEvent
-        if message.booking_id is not None:
-            question = GetBooking(booking_id=message.booking_id, owner=identity.owner)
-        else:
-            assert message.event_id is not None
-            question = GetEvent(event_id=message.event_id, operator=identity.operator)
-        state: Json = await self._app[REQUESTS].ask(
-            question,
-            message.booking_id or message.event_id,
-            timeout_s=self._app[SETTINGS].answer_seconds,
-            traceparent=self._traceparent,
-        )
-        return redacted(state) if identity.operator and message.booking_id is not None else state
+        app, identity = self._app, self._identity
+        ask = partial(app[REQUESTS].ask, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
+        if (id := message.booking_id) is not None:
+            booking: Json = await ask(GetBooking(booking_id=id, owner=identity.owner), id)
+            return redacted(booking) if identity.operator else booking
+        assert message.event_id is not None
+        event: Json = await ask(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
+        return event
 
     def _topic(self, target: Subscription) -> str:
         if target.booking_id is not None:
