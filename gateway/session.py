@@ -75,9 +75,14 @@ class Session:
     # --- who it is ----------------------------------------------------------------------------------------
 
     async def _admit(self, identity: Identity | None) -> None:
-        """Let the client hear of its bookings, or close the socket."""
+        """Let the client hear of its bookings, or close the socket. `identity`: None before there was a token."""
         try:
-            identity = identity or await self._first_message()
+            if identity is None:
+                async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
+                    message = await self._socket.receive()
+                if message is None or message.type is not WSMsgType.TEXT:
+                    raise Unauthorized
+                identity = await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
         except (Unavailable, Away):
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
@@ -85,14 +90,6 @@ class Session:
         else:
             self._identify(identity)
             self._hub.subscribe(self._socket, owner_topic(identity.subject))
-
-    async def _first_message(self) -> Identity:
-        """The identity of the first message's token. Raises TimeoutError, ValidationError or Unauthorized."""
-        async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
-            message = await self._socket.receive()
-        if message is None or message.type is not WSMsgType.TEXT:
-            raise Unauthorized
-        return await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
 
     def _identify(self, identity: Identity) -> None:
         self._identity = identity
