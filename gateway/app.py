@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
+from functools import cache
 
 import aiohttp
 from aiohttp import web
@@ -23,7 +24,7 @@ from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
 from gateway.docs import PAGES, pages
-from gateway.headers import finishing, preflight
+from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
 from gateway.limits import (
     BOOKING_SLOTS,
@@ -37,7 +38,7 @@ from gateway.limits import (
 )
 from gateway.openapi import document
 from gateway.queue import QUEUE_POSITIONS, QueuePositions
-from gateway.routes import PROCESS, register, table
+from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiting import REQUESTS, WAITERS, Waiters
 
@@ -93,11 +94,11 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
     app = new_app(
-        (preflight(settings.cors_origins),) if settings.cors_origins else (),
+        (preflight,) if settings.cors_origins else (),
         body_seconds=settings.body_seconds,
         client_max_size=settings.body_max_bytes,
     )
-    routes = table(settings)
+    routes = (GUESTS, *ROUTES) if settings.guests else ROUTES
     app[SETTINGS] = settings
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
     Gauge(
@@ -105,11 +106,16 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
-    app[PAGES] = pages(lambda: document((*routes, *PROCESS)))
+    shown: Callable[[], tuple[bytes, bytes]] = cache(lambda: pages(document((*routes, *PROCESS))))
+    app[PAGES] = shown
     app.cleanup_ctx.extend(
         (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
     )
-    app.on_response_prepare.append(finishing(settings.cors_origins))
+    app.on_response_prepare.append(finish)
     app.on_shutdown.append(lambda app: app[HUB].stop())
-    register(app, routes)
+    for route in routes:
+        if route.method == "GET":
+            app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")
+        else:
+            app.router.add_route(route.method, route.path, guarded(route))
     return app

@@ -66,18 +66,13 @@ IDENTITY = web.RequestKey("identity", Identity)
 
 
 class KeySet:
-    """The keys of an identity provider: a JSON Web Key Set (RFC 7517), followed as it rotates. Finds the key for a
-    token by its `kid`.
-
-    An unknown `kid` has the set fetched again, not oftener than the settings say. While the provider cannot be
-    reached the keys that are known go on being used.
-    """
+    """An identity provider's JSON Web Key Set (RFC 7517). An unknown `kid` has it fetched again, not oftener than
+    the settings say; while the provider cannot be reached the known keys go on being used."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: GatewaySettings) -> None:
         self._session = session
+        self._settings = settings
         self._url = str(settings.auth_jwks_url)
-        self._cache_s = settings.auth_jwks_cache_seconds
-        self._interval_s = settings.auth_jwks_interval_seconds
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
@@ -85,9 +80,10 @@ class KeySet:
         self._refresh = SingleFlight(self._refetch)
 
     async def find(self, token: str) -> jwt.PyJWK:
-        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set."""
-        kid = self._kid(token)
-        if self._get(kid) is None or time.monotonic() - self._fetched_at > self._cache_s:
+        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set, and what
+        PyJWT raises for what is no token."""
+        kid = jwt.get_unverified_header(token).get("kid")
+        if self._get(kid) is None or time.monotonic() - self._fetched_at > self._settings.auth_jwks_cache_seconds:
             await self._refresh()
         key = self._get(kid)
         if key is None:
@@ -96,21 +92,13 @@ class KeySet:
             raise Unauthorized("The token is signed with an unknown key")
         return key
 
-    @staticmethod
-    def _kid(token: str) -> str | None:
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError) as error:
-            raise Unauthorized("The token is not valid") from error
-        return kid if isinstance(kid, str) else None
-
     def _get(self, kid: str | None) -> jwt.PyJWK | None:
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(kid)
 
     async def _refetch(self) -> None:
-        if time.monotonic() - self._tried_at < self._interval_s:
+        if time.monotonic() - self._tried_at < self._settings.auth_jwks_interval_seconds:
             return
         try:
             self._keys = await self._fetch()
@@ -160,8 +148,11 @@ class Authenticator:
         known = self._known.get(digest)
         if known is not None and now < known[1]:
             return known[0]
-        key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
-        claims = self._claims(token, key)
+        try:
+            key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
+            claims = self._claims(token, key)
+        except (jwt.PyJWTError, ValueError) as error:
+            raise Unauthorized("The token is not valid") from error
         check_times(claims, now)
         identity = _identity(claims)
         self._known[digest] = (identity, min(identity.expires_at, now + CACHE_SECONDS))
@@ -171,23 +162,20 @@ class Authenticator:
         return identity
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
-        try:
-            return jwt.decode(
-                token,
-                key,
-                algorithms=list(self._settings.algorithms),
-                audience=self._settings.auth_audience,
-                issuer=self._settings.auth_issuer,
-                # By PyJWT these would be compared with this process' own clock; see check_times.
-                options={
-                    "require": ["exp", "iss", "aud", "sub"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-        except (jwt.PyJWTError, ValueError) as error:
-            raise Unauthorized("The token is not valid") from error
+        return jwt.decode(
+            token,
+            key,
+            algorithms=list(self._settings.algorithms),
+            audience=self._settings.auth_audience,
+            issuer=self._settings.auth_issuer,
+            # By PyJWT these would be compared with this process' own clock; see check_times.
+            options={
+                "require": ["exp", "iss", "aud", "sub"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+            },
+        )
 
 
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)

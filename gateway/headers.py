@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import hdrs, web
 
 from common.runtime.web import Handler
+from gateway.settings import SETTINGS
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent"
@@ -15,27 +14,23 @@ EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
 PREFLIGHT_SECONDS = "600"
 
 
-def finishing(origins: tuple[str, ...]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Adds the headers to every answer, before it leaves."""
-
-    async def finish(request: web.Request, response: web.StreamResponse) -> None:
-        headers = response.headers
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("Cache-Control", "no-store")
-        headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        if not origins:
-            return
-        headers.add(hdrs.VARY, hdrs.ORIGIN)
-        if (allowed := allowed_origin(request, origins)) is not None:
-            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed
-            headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
-
-    return finish
+async def finish(request: web.Request, response: web.StreamResponse) -> None:
+    """Adds the headers to an answer, before it leaves."""
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    if not request.app[SETTINGS].cors_origins:
+        return
+    headers.add(hdrs.VARY, hdrs.ORIGIN)
+    if (allowed := allowed_origin(request)) is not None:
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = allowed
+        headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
 
-def allowed_origin(request: web.Request, origins: tuple[str, ...]) -> str | None:
-    origin = request.headers.get(hdrs.ORIGIN)
+def allowed_origin(request: web.Request) -> str | None:
+    origin, origins = request.headers.get(hdrs.ORIGIN), request.app[SETTINGS].cors_origins
     if origin is None:
         return None
     if "*" in origins:
@@ -43,21 +38,15 @@ def allowed_origin(request: web.Request, origins: tuple[str, ...]) -> str | None
     return origin if origin in origins else None
 
 
-def preflight(origins: tuple[str, ...]) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+@web.middleware
+async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers a browser's question whether it may send a request; tokens go in a header, so no credentials."""
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asked = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-        if not (asked and allowed_origin(request, origins)):
-            return await handler(request)
-        return web.Response(
-            status=204,
-            headers={
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
-                hdrs.ACCESS_CONTROL_MAX_AGE: PREFLIGHT_SECONDS,
-            },
-        )
-
-    return middleware
+    asked = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    if not (asked and allowed_origin(request)):
+        return await handler(request)
+    headers = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: ALLOWED_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: PREFLIGHT_SECONDS,
+    }
+    return web.Response(status=204, headers=headers)

@@ -65,7 +65,7 @@ class Hub:
         self._settings = settings
         self._sockets: set[Socket] = set()
         self._topics: dict[str, set[Socket]] = {}
-        self._open = Gauge("holdfast_sockets", "Open WebSockets", registry=metrics)
+        Gauge("holdfast_sockets", "Open WebSockets", registry=metrics).set_function(lambda: len(self._sockets))
         self._closed = Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=metrics
         )
@@ -74,12 +74,10 @@ class Hub:
     def add(self, transport: asyncio.Transport) -> Socket:
         socket = Socket(transport, self._settings)
         self._sockets.add(socket)
-        self._open.set(len(self._sockets))
         return socket
 
     def remove(self, socket: Socket) -> None:
         self._sockets.discard(socket)
-        self._open.set(len(self._sockets))
         self._silence(socket)
         socket.leave()
 

@@ -161,12 +161,9 @@ class RateLimiter:
 
 def client_address(request: web.Request, trusted_proxies: int) -> str:
     """The client's address: from X-Forwarded-For as far as our own proxies wrote it."""
-    if trusted_proxies:
-        hops = [
-            hop.strip() for header in request.headers.getall("X-Forwarded-For", []) for hop in header.split(",")
-        ]
-        if hops:
-            return _network(hops[-min(trusted_proxies, len(hops))])
+    if trusted_proxies and "X-Forwarded-For" in request.headers:
+        hops = ",".join(request.headers.getall("X-Forwarded-For")).split(",")
+        return _network(hops[-min(trusted_proxies, len(hops))].strip())
     return _network(request.remote or "unknown")
 
 
@@ -184,11 +181,8 @@ def _network(address: str) -> str:
         found = ip_address(_without_port(address))
     except ValueError:
         return address
-    if isinstance(found, IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(IPv6Network((found.packed[:8] + bytes(8), 64)))
+    v4 = found if isinstance(found, IPv4Address) else found.ipv4_mapped
+    return str(v4 or IPv6Network((found.packed[:8] + bytes(8), 64)))
 
 
 BOOKING_SLOTS = web.AppKey("booking_slots", RequestSlots)

@@ -84,31 +84,27 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in (Auth, Subscription)]
     kinds.append((Problem, "serialization"))
     for route in routes:
-        kinds += [(kind, "validation") for kind in (route.body, route.query) if kind is not None]
+        if route.body is not None:
+            kinds.append((route.body, "validation"))
         kinds += [(kind, "serialization") for kind in route.answers.values() if not isinstance(kind, str | None)]
     refs, definitions = TypeAdapter.json_schemas(
         [(kind, mode, TypeAdapter(kind)) for kind, mode in dict.fromkeys(kinds)], ref_template=REF
     )
-    schemas = definitions["$defs"]
-    queries = {route.query: schemas[route.query.__name__] for route in routes if route.query is not None}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        query = queries[route.query] if route.query is not None else {}
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, refs, query)
-    for kind in queries:
-        schemas.pop(kind.__name__, None)  # described as parameters
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, refs)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Holdfast", "version": API_VERSION, "description": ABOUT},
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": definitions["$defs"],
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
-def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.view.__name__ if route.tag != "operations" else f"process_{route.view.__name__}",
         "summary": route.summary,
@@ -118,7 +114,7 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str
     if route.tag == "live":
         closes = "\n".join(f"- {int(code)}: {code.meaning}" for code in Close)
         operation["description"] = ABOUT_WEBSOCKET + closes
-    if parameters := _parameters(route, query):
+    if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = {
@@ -131,13 +127,12 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any, query: dict[str
     return operation
 
 
-def _parameters(route: Route, query: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    if "{id}" in route.path:
-        schema = {"type": "string", "format": "uuid"}
-        found.append({"name": "id", "in": "path", "required": True, "schema": schema})
-    if "{name}" in route.path:
-        found.append({"name": "name", "in": "path", "required": True, "schema": {"type": "string"}})
+    query = route.query.model_json_schema(ref_template=REF) if route.query is not None else {}
+    for name, schema in (("id", {"type": "string", "format": "uuid"}), ("name", {"type": "string"})):
+        if f"{{{name}}}" in route.path:
+            found.append({"name": name, "in": "path", "required": True, "schema": schema})
     for name, schema in query.get("properties", {}).items():
         found.append({"name": name, "in": "query", "schema": _without_null(schema)})
     found += [{"name": name, "in": "header", **HEADERS[name]} for name in route.headers]
@@ -158,52 +153,42 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
         common.setdefault("headers", {})["Location"] = LOCATION
         common["links"] = _links(route, routes)
     for status, answer in route.answers.items():
-        response: dict[str, Any] = {"description": STATUS_TEXTS[status], **common}
+        response = found[str(status)] = {"description": STATUS_TEXTS[status], **common}
         if isinstance(answer, str):
             response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
         elif answer is not None:
             response["content"] = {JSON: {"schema": refs[answer, "serialization"]}}
-        found[str(status)] = response
     problem = {PROBLEM_JSON: {"schema": refs[(Problem, "serialization")]}}
     for status, kinds in _problems(route).items():
         if str(status) in found:
             continue
         lines = [f"`{kind.code}`: {kind.title}" for kind in kinds]
-        response = {"description": "; ".join(lines), "content": problem}
+        response = found[str(status)] = {"description": "; ".join(lines), "content": problem}
         if errors.PreconditionFailed in kinds:
             response["headers"] = {"ETag": ETAG}
         if any(kind.retryable for kind in kinds):
             response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
-        found[str(status)] = response
     return found
 
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     """What the route's own errors and those that come with its nature share, by status."""
-    # Any request may come with a Content-Encoding.
-    kinds: list[type[HoldfastError]] = [*route.errors, errors.UnsupportedMediaType]
-    if route.tag != "operations":
-        kinds.append(errors.TooManyRequests)
-    if route.who is not Who.ANYONE or route.tag == "live":
-        kinds.append(errors.Unauthorized)
-    if route.tag == "live":
-        kinds += [errors.MalformedRequest, errors.Unavailable]
-    if route.who is Who.OPERATOR:
-        kinds.append(errors.Forbidden)
-    if "{" in route.path:
-        kinds.append(errors.NotFound)
-    if route.body is not None:
-        kinds += [errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge]
-    if "Idempotency-Key" in route.headers:
-        kinds.append(errors.IdempotencyKeyReused)
-    if "If-Match" in route.headers:
-        kinds += [errors.PreconditionFailed, errors.MalformedRequest]
-    if route.body is not None or route.query is not None or route.headers:
-        kinds.append(errors.InvalidRequest)
-    if route.mailboxes:
-        kinds += [errors.Unavailable, errors.Timeout]
+    live, has_body = route.tag == "live", route.body is not None
+    nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
+        (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
+        (route.tag != "operations", (errors.TooManyRequests,)),
+        (route.who is not Who.ANYONE or live, (errors.Unauthorized,)),
+        (live, (errors.MalformedRequest, errors.Unavailable)),
+        (route.who is Who.OPERATOR, (errors.Forbidden,)),
+        ("{" in route.path, (errors.NotFound,)),
+        (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),
+        ("Idempotency-Key" in route.headers, (errors.IdempotencyKeyReused,)),
+        ("If-Match" in route.headers, (errors.PreconditionFailed, errors.MalformedRequest)),
+        (has_body or route.query is not None or bool(route.headers), (errors.InvalidRequest,)),
+        (bool(route.mailboxes), (errors.Unavailable, errors.Timeout)),
+    )
     by_status: dict[int, list[type[HoldfastError]]] = {}
-    for kind in dict.fromkeys(kinds):
+    for kind in dict.fromkeys((*route.errors, *(kind for applies, kinds in nature if applies for kind in kinds))):
         by_status.setdefault(kind.status, []).append(kind)
     return dict(sorted(by_status.items()))
 
@@ -212,17 +197,14 @@ def _links(made: Route, routes: Iterable[Route]) -> dict[str, Any]:
     """By operation, what a client can do next with the id in an answer of `made`, whose path ends in the plural of
     what it makes: https://spec.openapis.org/oas/v3.1.0#link-object."""
     noun = made.path.rpartition("/")[2].removesuffix("s")
-    found = {route.view.__name__: _takes(route, noun) for route in routes}
-    return {name: {"operationId": name, **taken} for name, taken in found.items() if taken}
-
-
-def _takes(route: Route, noun: str) -> dict[str, Any]:
-    """Where `route` takes the id of a `noun`: in its path, its body or its query."""
-    if f"/{noun}s/{{id}}" in route.path:
-        return {"parameters": {"path.id": ID}}
     name = f"{noun}_id"
-    if route.body is not None and name in route.body.model_fields:
-        return {"requestBody": {name: ID}}
-    if route.query is not None and name in route.query.model_fields:
-        return {"parameters": {f"query.{name}": ID}}
-    return {}
+    found: dict[str, Any] = {}
+    for route in routes:
+        link: dict[str, Any] = {"operationId": route.view.__name__}
+        if f"/{noun}s/{{id}}" in route.path:
+            found[route.view.__name__] = link | {"parameters": {"path.id": ID}}
+        elif route.body is not None and name in route.body.model_fields:
+            found[route.view.__name__] = link | {"requestBody": {name: ID}}
+        elif route.query is not None and name in route.query.model_fields:
+            found[route.view.__name__] = link | {"parameters": {f"query.{name}": ID}}
+    return found

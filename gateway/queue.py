@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import orjson
 from aiohttp import web
 
 from common.contracts.messages import QueueMoved
 from gateway.bookings import BookingView
 from gateway.hub import Hub
-from gateway.websocket import Frame, text_frame
+from gateway.websocket import message_frame
 
 # Bookings that are followed; past it the ones longest not looked at are forgotten.
 FOLLOWED_MAX = 100_000
@@ -140,7 +139,7 @@ class QueuePositions:
             return False
         followed.position = position
         message = {"type": "queue", "booking_id": id, "queue_position": position}
-        self._hub.broadcast(followed.topic, Frame(text_frame(orjson.dumps(message))))
+        self._hub.broadcast(followed.topic, message_frame(message))
         return True
 
 

@@ -56,11 +56,8 @@ def invalid_value(where: str, name: str, message: str) -> HoldfastError:
 
 
 async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
-    """The request's body as `kind`; `empty` stands in where a body may be left out.
-
-    Raises RequestTimeout, UnsupportedMediaType, MalformedRequest (not JSON), InvalidRequest (not what is asked
-    for), or aiohttp's HTTPRequestEntityTooLarge.
-    """
+    """The request's body as `kind`; `empty` stands in where a body may be left out. Raises what `read_body` does,
+    UnsupportedMediaType, MalformedRequest (not JSON), and InvalidRequest (not what is asked for)."""
     raw = await read_body(request)
     if not raw and empty:
         raw = empty
@@ -169,10 +166,8 @@ def idempotency_key(request: web.Request) -> str | None:
 
 
 def if_match(request: web.Request) -> tuple[int, ...] | None:
-    """The versions that If-Match allows; None for any, also for `*`. Raises MalformedRequest.
-
-    The comparison is a strong one, so that a weak tag matches nothing (RFC 9110, sections 13.1.1 and 8.8.3.2).
-    """
+    """The versions that If-Match allows; None for any, also for `*`. A weak tag matches nothing (RFC 9110, sections
+    13.1.1 and 8.8.3.2). Raises MalformedRequest."""
     text = ",".join(request.headers.getall(hdrs.IF_MATCH, ["*"])).strip(" \t")
     if text == "*":
         return None
@@ -189,10 +184,8 @@ class Preference(NamedTuple):
 
 
 def preference(request: web.Request, default_s: float, most_s: float) -> Preference:
-    """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4.
-
-    What is not understood is ignored, as the RFC asks.
-    """
+    """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4. What is not
+    understood is ignored, as the RFC asks."""
     wishes = [wish.strip().lower() for header in request.headers.getall("Prefer", []) for wish in header.split(",")]
     waits = [found for wish in wishes if (found := WAIT.fullmatch(wish.split(";")[0].strip().replace('"', "")))]
     if waits:

@@ -19,14 +19,12 @@ from gateway import docs, requests, schemas, session, views, waiting
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import KINDS
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, client_address
-from gateway.settings import SETTINGS, GatewaySettings
+from gateway.settings import SETTINGS
 
 READS = (BOOKING_QUERIES,)
 WRITES = (BOOKING_COMMANDS,)
 # A new booking also joins the queue in front of Stripe.
 SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
-
-Answer = type[BaseModel] | UnionType | str | None
 
 
 class Who(StrEnum):
@@ -56,26 +54,13 @@ class Route:
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     etag: bool = False
-    answers: dict[int, Answer] = field(default_factory=dict)
+    answers: dict[int, type[BaseModel] | UnionType | str | None] = field(default_factory=dict)
     errors: tuple[type[HoldfastError], ...] = ()
 
 
 _EVENT = (errors.EventNotFound,)
 # Of a booking that has ended.
 _ENDED = (*KINDS.values(), errors.BookingCancelled)
-_CREATE = (
-    errors.EventNotFound,
-    errors.TicketTypeNotFound,
-    errors.TicketTypeRequired,
-    errors.QuantityOverLimit,
-    errors.AmountOverLimit,
-    errors.AmountUnderLimit,
-    errors.AmountOffStep,
-    errors.NotOnSale,
-    errors.SalesNotStarted,
-    errors.SalesEnded,
-    *_ENDED,
-)
 
 GUESTS = Route(
     "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
@@ -94,7 +79,12 @@ ROUTES = (
     Route(
         "POST", "/bookings", waiting.create_booking, "Book seats", "bookings", Who.BEARER,
         mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"),
-        answers={201: Booking, 200: Booking, 202: Booking | schemas.QueuedBooking}, errors=_CREATE,
+        answers={201: Booking, 200: Booking, 202: Booking | schemas.QueuedBooking},
+        errors=(
+            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.QuantityOverLimit,
+            errors.AmountOverLimit, errors.AmountUnderLimit, errors.AmountOffStep, errors.NotOnSale,
+            errors.SalesNotStarted, errors.SalesEnded, *_ENDED,
+        ),
     ),
     Route(
         "GET", "/bookings", views.list_bookings, "List one's own bookings, newest first", "bookings", Who.BEARER,
@@ -161,12 +151,8 @@ ROUTES = (
         headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
-)  # fmt: skip
-
-# `/ws` authenticates by itself: its token may also come in the first message.
-WEBSOCKET = Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None})
-
-PAGES = (
+    # It authenticates by itself: its token may also come in the first message.
+    Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None}),
     Route(
         "GET", "/openapi.json", docs.openapi_json, "This document", "operations", answers={200: "application/json"}
     ),
@@ -189,11 +175,6 @@ PROCESS = (
     ),
     Route("GET", "/metrics", telemetry.metrics, "Prometheus metrics", "operations", answers={200: "text/plain"}),
 )  # fmt: skip
-
-
-def table(settings: GatewaySettings) -> tuple[Route, ...]:
-    """The routes that this gateway serves."""
-    return (*((GUESTS,) if settings.guests else ()), *ROUTES, WEBSOCKET, *PAGES)
 
 
 def guarded(route: Route) -> Handler:
@@ -219,11 +200,3 @@ def guarded(route: Route) -> Handler:
         return await route.view(request)
 
     return handle
-
-
-def register(app: web.Application, routes: tuple[Route, ...]) -> None:
-    for route in routes:
-        if route.method == "GET":
-            app.router.add_get(route.path, guarded(route), allow_head=route is not WEBSOCKET)
-        else:
-            app.router.add_route(route.method, route.path, guarded(route))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from functools import partial
 
 import orjson
 import structlog
@@ -22,7 +22,7 @@ from gateway.queue import QUEUE_POSITIONS
 from gateway.schemas import Auth, ClientMessage, Subscription
 from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
-from gateway.websocket import Close, Frame, Socket, state_frame, text_frame, upgrade
+from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
 # Wrong messages in a row that are answered; one more and the socket is closed.
 WRONG_MAX = 20
@@ -75,9 +75,14 @@ class Session:
     # --- who it is ----------------------------------------------------------------------------------------
 
     async def _admit(self, identity: Identity | None) -> None:
-        """Let the client hear of its bookings, or close the socket."""
+        """Let the client hear of its bookings, or close the socket. `identity`: None before there was a token."""
         try:
-            identity = identity or await self._first_message()
+            if identity is None:
+                async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
+                    message = await self._socket.receive()
+                if message is None or message.type is not WSMsgType.TEXT:
+                    raise Unauthorized
+                identity = await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
         except (Unavailable, Away):
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
@@ -85,14 +90,6 @@ class Session:
         else:
             self._identify(identity)
             self._hub.subscribe(self._socket, owner_topic(identity.subject))
-
-    async def _first_message(self) -> Identity:
-        """The identity of the first message's token. Raises TimeoutError, ValidationError or Unauthorized."""
-        async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
-            message = await self._socket.receive()
-        if message is None or message.type is not WSMsgType.TEXT:
-            raise Unauthorized
-        return await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
 
     def _identify(self, identity: Identity) -> None:
         self._identity = identity
@@ -125,7 +122,8 @@ class Session:
             else:
                 await self._subscribe(self._topic(message), message)
         except HoldfastError as error:
-            self._say({"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about})
+            told = {"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about}
+            self._hub.send(self._socket, message_frame(told))
             # Being told that there is no such thing, or to come back, is no abuse.
             return error.status in (404, 503)
         return True
@@ -170,28 +168,19 @@ class Session:
 
     async def _state(self, message: Subscription) -> Json:
         """The booking or the event, as this client may see it."""
-        identity = self._identity
-        question: GetBooking | GetEvent
-        if message.booking_id is not None:
-            question = GetBooking(booking_id=message.booking_id, owner=identity.owner)
-        else:
-            assert message.event_id is not None
-            question = GetEvent(event_id=message.event_id, operator=identity.operator)
-        state: Json = await self._app[REQUESTS].ask(
-            question,
-            message.booking_id or message.event_id,
-            timeout_s=self._app[SETTINGS].answer_seconds,
-            traceparent=self._traceparent,
-        )
-        return redacted(state) if identity.operator and message.booking_id is not None else state
+        app, identity = self._app, self._identity
+        ask = partial(app[REQUESTS].ask, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
+        if (id := message.booking_id) is not None:
+            booking: Json = await ask(GetBooking(booking_id=id, owner=identity.owner), id)
+            return redacted(booking) if identity.operator else booking
+        assert message.event_id is not None
+        event: Json = await ask(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
+        return event
 
     def _topic(self, target: Subscription) -> str:
         if target.booking_id is not None:
             return booking_topic(str(target.booking_id))
         return event_topic(str(target.event_id), operators=self._identity.operator)
-
-    def _say(self, message: dict[str, Any]) -> None:
-        self._hub.send(self._socket, Frame(text_frame(orjson.dumps(message))))
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:

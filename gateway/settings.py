@@ -16,7 +16,7 @@ ASYMMETRIC = frozenset({"RS256", "ES256"})
 
 
 class GatewaySettings(ActorSettings):
-    """What the gateway reads from its environment."""
+    """What the gateway reads from its environment; see `.env.example` for the prose."""
 
     port: int = Field(default=8080, ge=0, le=65535)
 
@@ -26,7 +26,6 @@ class GatewaySettings(ActorSettings):
     auth_algorithms: CommaSeparated = ()
     auth_issuer: str = Field(default="holdfast", min_length=1)
     auth_audience: str = Field(default="holdfast", min_length=1)
-    # Guests get tokens of their own; needs the secret. Unset: on with the secret, off with a JWKS URL.
     auth_guests: bool | None = None
     auth_token_seconds: int = Field(default=86_400, ge=60, le=31_536_000)
     # How long fetched keys are trusted before they are fetched anew, and the least time between two fetches,
@@ -38,7 +37,6 @@ class GatewaySettings(ActorSettings):
 
     # The longest booking of a hundred ticket types is 9 KB; an event of a hundred is 40 KB.
     body_max_bytes: int = Field(default=65_536, ge=1024, le=10_485_760)
-    # Entries in a mailbox from which on requests that would add to it get 503 with Retry-After.
     mailbox_limit: int = Field(default=20_000, ge=1)
     # POST /bookings that are worked on at once, each until there is a booking: what one gateway and one booking
     # actor do in less than republish_ms. The others wait for their turn, so long, then get 503 with Retry-After.
@@ -48,16 +46,13 @@ class GatewaySettings(ActorSettings):
     mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
     # Requests a second of one subject (of one address before there is a token); 0 switches it off.
     rate_limit_per_second: float = Field(default=0, ge=0)
-    # How many proxies in front of us add to X-Forwarded-For: the client's address is taken from there.
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     cors_origins: CommaSeparated = ()
 
-    # How long POST /bookings waits for the booking to become payable, unless `Prefer: wait=N` says otherwise.
     wait_seconds: float = Field(default=5, ge=0)
     wait_max_seconds: float = Field(default=30, ge=0, le=300)
     # Silence after which CreateBooking is published once more: Redis may have lost it.
     republish_ms: int = Field(default=2000, ge=1)
-    # How long any other question may take.
     answer_seconds: float = Field(default=5, gt=0, le=60)
 
     ws_auth_seconds: float = Field(default=10, gt=0)
@@ -67,7 +62,6 @@ class GatewaySettings(ActorSettings):
     # Bytes that may wait for a client that does not keep up; past it the socket is closed with 1013.
     ws_queue_max_bytes: int = Field(default=262_144, ge=4096)
     ws_subscriptions_max: int = Field(default=100, ge=1)
-    # Questions for snapshots that one gateway's sockets have under way at once; the others wait in the gateway.
     ws_snapshots_max: int = Field(default=100, ge=1)
 
     @field_validator("auth_jwt_secret")

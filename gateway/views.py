@@ -53,8 +53,7 @@ KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
 
 def page(answer: Json) -> web.Response:
     following = answer.get("next")
-    cursor = None if following is None else encode_cursor(following)
-    return json_response({"items": answer["items"], "next_cursor": cursor})
+    return json_response({"items": answer["items"], "next_cursor": following and encode_cursor(following)})
 
 
 async def create_guest(request: web.Request) -> web.Response:
@@ -66,11 +65,8 @@ async def create_guest(request: web.Request) -> web.Response:
 
 
 def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
-    """What the booking process knows `request` by. `id` is the path's, `content` a JSON body that has been checked.
-    Raises InvalidRequest for a wrong Idempotency-Key.
-
-    Two bodies are the same content when they are the same JSON: neither spaces nor the order of members count.
-    """
+    """What the booking process knows `request` by. `id` is the path's, `content` a JSON body that has been checked,
+    of which neither spaces nor the order of members count. Raises InvalidRequest for a wrong Idempotency-Key."""
     resource = request.match_info.route.resource
     assert resource is not None
     path = resource.canonical.replace("{id}", str(id))
@@ -189,8 +185,7 @@ async def admin_list_bookings(request: web.Request) -> web.Response:
 
 
 async def get_booking(request: web.Request) -> web.Response:
-    id = path_id(request)
-    identity = request[IDENTITY]
+    id, identity = path_id(request), request[IDENTITY]
     return _booking(identity, await ask(request, GetBooking(booking_id=id, owner=identity.owner), id))
 
 
@@ -200,8 +195,7 @@ async def get_history(request: web.Request) -> web.Response:
 
 
 async def cancel_booking(request: web.Request) -> web.Response:
-    id = path_id(request)
-    identity = request[IDENTITY]
+    id, identity = path_id(request), request[IDENTITY]
     by = operator_request(request, id)  # a customer's key is looked at, too: a cancel is the same one without it
     message = CancelBooking(
         booking_id=id,
@@ -210,7 +204,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
         request=by if identity.operator else None,
         if_match=if_match(request),
     )
-    return _changed(identity, await ask(request, message, id))
+    return _booking(identity, await ask(request, message, id), changed=True)
 
 
 async def refund_booking(request: web.Request) -> web.Response:
@@ -224,15 +218,12 @@ async def refund_booking(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _changed(request[IDENTITY], await ask(request, message, id))
+    return _booking(request[IDENTITY], await ask(request, message, id), changed=True)
 
 
-def _changed(identity: Identity, answer: Json) -> web.Response:
-    """200 for a booking that has changed, 202 while Stripe has still to answer."""
-    return _booking(identity, answer, 202 if BookingView(answer).moving else 200)
-
-
-def _booking(identity: Identity, answer: Json, status: int = 200) -> web.Response:
-    """Operators see every booking; what it is paid with is its owner's alone."""
+def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.Response:
+    """Operators see every booking; what it is paid with is its owner's alone. 202 for one that was `changed` while
+    Stripe has still to answer."""
+    status = 202 if changed and BookingView(answer).moving else 200
     shown = redacted(answer) if identity.operator else answer
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

@@ -18,7 +18,7 @@ from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Me
 from common.messaging.registry import Registry
 from common.messaging.requests import Requests
 from common.runtime.web import TRACEPARENT, json_response
-from gateway.auth import IDENTITY, Identity
+from gateway.auth import IDENTITY
 from gateway.bookings import BookingView
 from gateway.hub import booking_topic, owner_topic
 from gateway.limits import BOOKING_SLOTS
@@ -187,14 +187,16 @@ async def ask(request: web.Request, message: Message, subject: object) -> Any:
 
 async def create_booking(request: web.Request) -> web.Response:
     """Wait for a first answer in one of the slots, then without one until there is something to pay."""
-    app, identity = request.app, request[IDENTITY]
+    app, owner = request.app, request[IDENTITY].subject
     settings, requests, traceparent = app[SETTINGS], app[REQUESTS], request[TRACEPARENT]
     key = idempotency_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
-    command = _command(identity, key, await read(request, NewBooking))
-    id = str(command.booking_id)
+    body = await read(request, NewBooking)
+    id = booking_id(owner, key)
+    items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items or ()
+    command = CreateBooking(booking_id=id, owner=owner, event_id=body.event_id, items=items)
     now = asyncio.get_running_loop().time
-    with app[WAITERS].waiter(id, identity.subject) as waiter:
+    with app[WAITERS].waiter(str(id), owner) as waiter:
         async with app[BOOKING_SLOTS]:
             payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
             first_by = min(now() + settings.republish_ms / 1000, seats_by)
@@ -210,12 +212,6 @@ async def create_booking(request: web.Request) -> web.Response:
             # reply says.
             await waiter.until(replied, now() + REPLY_SECONDS)
     return _created(request, command, waiter, prefer)
-
-
-def _command(identity: Identity, key: str | None, body: NewBooking) -> CreateBooking:
-    items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items
-    id = booking_id(identity.subject, key)
-    return CreateBooking(booking_id=id, owner=identity.subject, event_id=body.event_id, items=items or ())
 
 
 def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefer: Preference) -> web.Response:

@@ -13,8 +13,9 @@ from collections import OrderedDict
 from enum import IntEnum
 from hashlib import sha1
 from socket import SO_SNDBUF, SOL_SOCKET
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
+import orjson
 from aiohttp import EofStream, WSMessage, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader writes to; exported nowhere
 from aiohttp.base_protocol import BaseProtocol
@@ -35,7 +36,8 @@ LINGER_SECONDS = 10.0
 # A client that does not answer a ping within half of the time that it was silent before is gone.
 ANSWER_SHARE = 0.5
 NORMAL_CLOSURE = 1000
-PING_FRAME = b"\x89\x00"
+# How each kind of frame begins: final, and nothing reserved.
+TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 
 class Close(IntEnum):
@@ -71,25 +73,24 @@ class Frame(NamedTuple):
     repeats: bool = False
 
 
-def close_frame(code: int, reason: str = "") -> bytes:
-    """One close frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1. `reason`: at most 123 bytes."""
-    payload = code.to_bytes(2, "big") + reason.encode()
-    return bytes((0x88, len(payload))) + payload
-
-
-def text_frame(payload: bytes) -> bytes:
-    """One unmasked, final text frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+def framed(payload: bytes, kind: int = TEXT) -> bytes:
+    """One unmasked frame: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
     size = len(payload)
     if size < 126:
-        return bytes((0x81, size)) + payload
+        return bytes((kind, size)) + payload
     if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return bytes((kind, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((kind, 127)) + size.to_bytes(8, "big") + payload
+
+
+def message_frame(message: dict[str, Any]) -> Frame:
+    """A message that shows no state."""
+    return Frame(framed(orjson.dumps(message)))
 
 
 def state_frame(type: str, name: str, json: bytes, key: str, version: int, *, repeats: bool = False) -> Frame:
     """The message that shows a client the state of what `name` says."""
-    data = text_frame(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
+    data = framed(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
     return Frame(data, key, version, repeats)
 
 
@@ -110,10 +111,8 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 
 class Socket(BaseProtocol):
-    """One client's socket: what it listens to, and which versions it has been sent.
-
-    `expires_at` is in Unix seconds; `reading` is the task that receives.
-    """
+    """One client's socket: what it listens to, and which versions it has been sent. `expires_at` is in Unix
+    seconds; `reading` is the task that receives."""
 
     __slots__ = (
         "_heard_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
@@ -172,17 +171,14 @@ class Socket(BaseProtocol):
             except EofStream:
                 return None
             if message.type is WSMsgType.PING:
-                self._pong(message.data)
+                if self._writable:
+                    self._transport.write(framed(message.data, PONG))
             elif message.type is WSMsgType.CLOSE:
                 if not self.closing:
-                    self._transport.write(close_frame(NORMAL_CLOSURE))
+                    self._transport.write(framed(NORMAL_CLOSURE.to_bytes(2, "big"), CLOSE))
                 return None
             elif message.type is not WSMsgType.PONG:
                 return cast(WSMessage, message)
-
-    def _pong(self, payload: bytes) -> None:
-        if self._writable:
-            self._transport.write(bytes((0x8A, len(payload))) + payload)
 
     # --- to the client ------------------------------------------------------------------------------------
 
@@ -220,16 +216,17 @@ class Socket(BaseProtocol):
                 self._transport.abort()
         elif now - self._heard_at > ping_s and self._writable:
             self._pinged_at = now
-            self._transport.write(PING_FRAME)
+            self._transport.write(framed(b"", PING))
 
     # --- the end ------------------------------------------------------------------------------------------
 
     def close(self, code: Close, reason: str) -> None:
-        """Say why, and go on reading until the client has answered, or has had the time to: what is still on its
-        way from it to a closed connection would have TCP reset that, and our reason would be lost."""
+        """Say why, in at most 123 bytes, and go on reading until the client has answered, or has had the time to:
+        what is still on its way from it to a closed connection would have TCP reset that, and our reason would be
+        lost."""
         self.closing = True
         if not self._transport.is_closing():
-            self._transport.write(close_frame(code, reason))
+            self._transport.write(framed(code.to_bytes(2, "big") + reason.encode(), CLOSE))
             self._loop.call_later(CLOSE_SECONDS, self.leave)
 
     def leave(self) -> None:

@@ -19,7 +19,7 @@ from common.messaging import redis
 from common.runtime.outages import Away
 from gateway.auth import Authenticator
 from gateway.hub import HUB, owner_topic
-from gateway.websocket import Frame, text_frame
+from gateway.websocket import Frame, framed
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
@@ -401,7 +401,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
     """It can read what was written before, and learns why; others are not held up."""
     slow = await connect(gateway)
     hub = gateway.app[HUB]
-    frame = text_frame(b'"' + b"x" * 60_000 + b'"')
+    frame = framed(b'"' + b"x" * 60_000 + b'"')
     version = 0
     while hub.has(owner_topic("alice")):
         version += 1
@@ -515,6 +515,6 @@ async def test_a_gone_client_leaves_nothing_behind(gateway: Client) -> None:
 
 def test_frames_are_as_the_rfc_has_them() -> None:
     """RFC 6455, section 5.2: 7, 16 or 64 bits of length."""
-    assert text_frame(b"Hello") == b"\x81\x05Hello"
-    assert text_frame(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
-    assert text_frame(b"x" * 65_536)[:10] == b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"
+    assert framed(b"Hello") == b"\x81\x05Hello"
+    assert framed(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
+    assert framed(b"x" * 65_536)[:10] == b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"
