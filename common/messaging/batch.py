@@ -1,18 +1,41 @@
-"""A batch: entries in a consumer's hands, decoded, and what follows from them."""
+"""Batches: entries in a consumer's hands, and what becomes of them: they are attempted until they are done, or dead
+letters, or others may claim them.
+
+A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
+right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+
+import structlog
 
 from common.contracts.messages import Message
+from common.messaging.dependencies import Dependencies
 from common.messaging.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
+from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import Command
+from common.messaging.reporting import Reporter
 from common.messaging.streams import Entry
+from common.runtime.backoff import Backoff
+from common.runtime.outages import Away, RedisAway
+from common.runtime.settings import ActorSettings
+from common.runtime.telemetry import Metrics
 
 Handler = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope]]]
 Handlers = Mapping[type[Message], Handler]
+
+# If the ping succeeds but the connection breaks this many times in a row, the batch itself is the cause.
+BROKEN_MAX = 5
+
+log = structlog.get_logger()
 
 
 @dataclass(eq=False, slots=True)
@@ -48,9 +71,6 @@ class Batch:
             else:
                 self.deliveries.append(delivery)
 
-    def one_by_one(self) -> list[Batch]:
-        return [Batch(self.deadline, 1, [each]) for each in self.deliveries]
-
 
 def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[Handler, list[Delivery]]]:
     """Group deliveries by handler without changing the order of messages about one subject.
@@ -70,3 +90,132 @@ def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[H
         groups[index][1].append(delivery)
         last_of[subject] = index
     return groups
+
+
+class TooLate(Exception):
+    """Others may claim the entries by now."""
+
+
+class Worker:
+    """Handles the batches of one consumer."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        mailbox: Mailbox,
+        publisher: Publisher,
+        settings: ActorSettings,
+        metrics: Metrics,
+        dependencies: Dependencies,
+    ) -> None:
+        self.stream = mailbox.stream
+        self._handlers = handlers
+        self._mailbox = mailbox
+        self._publisher = publisher
+        self._settings = settings
+        self._report = Reporter(self.stream, metrics)
+        self.dependencies = dependencies
+
+    async def see_through(self, batch: Batch, error: Exception) -> None:
+        """Attempt `batch` again, of which an attempt ended with `error`, until it is done, or a dead letter, or
+        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
+        its own. While a dependency is away it waits, and no entry counts as failed."""
+        parts = deque([batch])
+        failed: Exception | None = error
+        backoff, broken = Backoff(), 0
+        while parts:
+            if failed is not None and await self.dependencies.are_away(failed):
+                stated = isinstance(failed, Away) and failed.stated  # then it is no entry's fault, however often
+                if stated or broken < BROKEN_MAX:
+                    broken += not stated
+                    await self.dependencies.rest(backoff)
+                    if await self.dependencies.are_back(failed):
+                        failed = await self._attempt(parts[0])
+                        continue
+                    failed = TooLate()
+            if isinstance(failed, TooLate):
+                log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
+                return
+            part = parts.popleft()
+            if failed is not None:
+                parts.extendleft(reversed(await self._failed(part, failed)))
+            backoff, broken = Backoff(), 0
+            failed = await self._attempt(parts[0]) if parts else None
+
+    async def _attempt(self, batch: Batch) -> Exception | None:
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
+        return await self.handle(batch) or await self.publish(batch)
+
+    async def handle(self, batch: Batch) -> Exception | None:
+        """The first half of an attempt: without an error, the batch has what follows."""
+        batch.started = time.perf_counter()
+        if batch.started > batch.deadline:
+            return TooLate()
+        follow: list[Iterable[Envelope]] = []
+        try:
+            await self._move_aside(batch)
+            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(batch.deliveries, self._handlers):
+                    follow.append(await handler(group))
+            batch.follow = chain.from_iterable(follow)
+        except Exception as error:
+            return error
+        return None
+
+    def prepare(self, batch: Batch) -> Exception | None:
+        """Make its step, just before that is sent: behind a full batch the database is at work on the next one."""
+        try:
+            acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
+            step, batch.news = self._publisher.commands(batch.follow)
+            batch.step = (*step, *acknowledged)
+        except Exception as error:
+            return error
+        return None
+
+    async def publish(self, batch: Batch) -> Exception | None:
+        """The second half, where no read goes with it."""
+        if (error := self.prepare(batch)) is not None:
+            return error
+        try:
+            await self._publisher.send(batch.step, batch.news)
+        except Exception as error:
+            return error
+        self.succeeded(batch)
+        return None
+
+    async def _move_aside(self, batch: Batch) -> None:
+        """What is no message goes to the dead letters at once; what another release's process may know waits for
+        it."""
+        while batch.undecodable:
+            entry, error = batch.undecodable[0]
+            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            self._report.undecodable(entry, error)
+            batch.undecodable.popleft()
+        while batch.unknown:
+            await self._mailbox.set_aside(batch.unknown[0])
+            self._report.unknown(batch.unknown.popleft())
+
+    def succeeded(self, batch: Batch) -> None:
+        self.dependencies.succeeded()
+        if batch.deliveries:
+            self._report.done(batch.deliveries, time.perf_counter() - batch.started)
+
+    async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
+        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
+        the dead letters."""
+        if batch.size > 1:
+            log.warning("batch failed", mailbox=self.stream, size=batch.size, error=repr(error))
+            return [Batch(batch.deadline, 1, [each]) for each in batch.deliveries]
+        if not batch.deliveries:
+            return []  # it could not be moved aside, and stays pending
+        (delivery,) = batch.deliveries
+        try:
+            attempts = await self._mailbox.count_failure(delivery.entry)
+            dead = attempts >= self._settings.attempts_max
+            if dead:
+                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except RedisAway as away:
+            self.dependencies.pause(away)
+        else:
+            self._report.failed(delivery, error, attempts, dead=dead)
+        return []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -144,8 +143,7 @@ class Mailbox:
         if self._reading:
             commands += self._read_commands(count, block_ms)
         if commands:
-            with suppress(Exception):  # it is raised again where the answers are awaited
-                await self._connection.send(commands, block_s=block_ms / 1000)
+            await self._connection.send(commands, block_s=block_ms / 1000)
 
     async def finish(self) -> None:
         """Wait for what became of the step. Raises the error with which it was refused, and nothing of it done, or
@@ -180,8 +178,7 @@ class Mailbox:
                     return []
                 block_ms = 0
             await self._connection.send(self._read_commands(count, block_ms), block_s=block_ms / 1000)
-        answers = await self._connection.answers(1 + self._renewing)
-        check(answers)
+        answers = check(await self._connection.answers(1 + self._renewing))
         if self._renewing:
             assert self._lease is not None
             self._lease.taken(answers[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -19,7 +19,6 @@ from common.contracts.messages import NOTIFICATIONS
 from common.messaging.publisher import Publisher
 from common.messaging.redis import Command, Script
 from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
-from common.runtime.outages import RedisAway
 
 # A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
 LISTENING_MS = 15_000
@@ -156,12 +155,10 @@ class Registry:
         have been missed. Raises RedisAway."""
         self.uncertain = False
         lost: set[str] = set()
-        for page in _pages(list(self._wanted)):
-            try:
-                added = await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
-            except RedisAway:
-                self.uncertain = True
-                raise
+        topics = list(self._wanted)
+        for begin in range(0, len(topics), PAGE):
+            page = topics[begin : begin + PAGE]
+            added = await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
             lost.update(topic.decode() for topic in added)
         return lost
 
@@ -178,7 +175,3 @@ async def listeners(redis: Redis, topics: Collection[str]) -> dict[str, int]:
         redis, prefix=LISTENERS, listening=LISTENING, unregistered=UNREGISTERED, topics=list(topics)
     )
     return {topic: number for topic, number in zip(topics, counts, strict=True) if number}
-
-
-def _pages(topics: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (topics[begin : begin + PAGE] for begin in range(0, len(topics), PAGE))

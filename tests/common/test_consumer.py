@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.contracts.messages import CancelPaymentIntent, SyncPayment
-from common.messaging import worker
+from common.messaging import batch
 from common.messaging.batch import in_order
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.streams import Entry, dead_letters
@@ -154,7 +154,7 @@ async def test_what_is_no_message_is_buried_at_once(stage: Stage, garbage: dict[
 async def test_what_is_no_message_is_buried_once_though_its_batch_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "BROKEN_MAX", 1)
+    monkeypatch.setattr(batch, "BROKEN_MAX", 1)
     sent = [sync() for _ in range(3)]
     await stage.redis.xadd(STREAM, {"hello": "world"})
     await stage.bus.publish(sent)

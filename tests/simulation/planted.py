@@ -32,8 +32,8 @@ from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
 from common.messaging import lease
+from common.messaging.batch import Worker
 from common.messaging.envelope import Delivery
-from common.messaging.worker import Worker
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
