@@ -8,6 +8,7 @@ right when a message comes late, twice or never: after any fault the same batch 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -18,11 +19,10 @@ import structlog
 
 from common.contracts.messages import Message
 from common.messaging.dependencies import Dependencies
-from common.messaging.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
+from common.messaging.envelope import NAME_SHOWN_MAX, Delivery, Envelope, Undecodable, UnknownType, decode
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
 from common.messaging.redis import Command
-from common.messaging.reporting import Reporter
 from common.messaging.streams import Entry
 from common.runtime.backoff import Backoff
 from common.runtime.outages import Away, RedisAway
@@ -96,25 +96,16 @@ class TooLate(Exception):
     """Others may claim the entries by now."""
 
 
+@dataclass(frozen=True, slots=True)
 class Worker:
-    """Handles the batches of one consumer."""
+    """Handles the batches of one consumer: with one log line for each message, and metrics."""
 
-    def __init__(
-        self,
-        handlers: Handlers,
-        mailbox: Mailbox,
-        publisher: Publisher,
-        settings: ActorSettings,
-        metrics: Metrics,
-        dependencies: Dependencies,
-    ) -> None:
-        self.stream = mailbox.stream
-        self._handlers = handlers
-        self._mailbox = mailbox
-        self._publisher = publisher
-        self._settings = settings
-        self._report = Reporter(self.stream, metrics)
-        self.dependencies = dependencies
+    handlers: Handlers
+    mailbox: Mailbox
+    publisher: Publisher
+    settings: ActorSettings
+    metrics: Metrics
+    dependencies: Dependencies
 
     async def see_through(self, batch: Batch, error: Exception) -> None:
         """Attempt `batch` again, of which an attempt ended with `error`, until it is done, or a dead letter, or
@@ -134,7 +125,7 @@ class Worker:
                         continue
                     failed = TooLate()
             if isinstance(failed, TooLate):
-                log.warning("left pending", mailbox=self.stream, size=sum(each.size for each in parts))
+                log.warning("left pending", mailbox=self.mailbox.stream, size=sum(each.size for each in parts))
                 return
             part = parts.popleft()
             if failed is not None:
@@ -154,8 +145,8 @@ class Worker:
         follow: list[Iterable[Envelope]] = []
         try:
             await self._move_aside(batch)
-            async with asyncio.timeout(self._settings.handler_timeout_ms / 1000):
-                for handler, group in in_order(batch.deliveries, self._handlers):
+            async with asyncio.timeout(self.settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(batch.deliveries, self.handlers):
                     follow.append(await handler(group))
             batch.follow = chain.from_iterable(follow)
         except Exception as error:
@@ -165,8 +156,8 @@ class Worker:
     def prepare(self, batch: Batch) -> Exception | None:
         """Make its step, just before that is sent: behind a full batch the database is at work on the next one."""
         try:
-            acknowledged = self._mailbox.acknowledgement([each.entry for each in batch.deliveries])
-            step, batch.news = self._publisher.commands(batch.follow)
+            acknowledged = self.mailbox.acknowledgement([each.entry for each in batch.deliveries])
+            step, batch.news = self.publisher.commands(batch.follow)
             batch.step = (*step, *acknowledged)
         except Exception as error:
             return error
@@ -174,48 +165,86 @@ class Worker:
 
     async def publish(self, batch: Batch) -> Exception | None:
         """The second half, where no read goes with it."""
-        if (error := self.prepare(batch)) is not None:
-            return error
-        try:
-            await self._publisher.send(batch.step, batch.news)
-        except Exception as error:
-            return error
-        self.succeeded(batch)
-        return None
+        error = self.prepare(batch)
+        if error is None:
+            try:
+                await self.publisher.send(batch.step, batch.news)
+            except Exception as refused:
+                return refused
+            self.succeeded(batch)
+        return error
 
     async def _move_aside(self, batch: Batch) -> None:
         """What is no message goes to the dead letters at once; what another release's process may know waits for
         it."""
         while batch.undecodable:
             entry, error = batch.undecodable[0]
-            await self._mailbox.bury(entry, f"undecodable: {error}", attempts=1)
-            self._report.undecodable(entry, error)
+            await self.mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            # Its type is anybody's invention: no label.
+            self._count("unknown", "undecodable")
+            shown = {"entry": entry.id.decode(), "error": str(error)}
+            log.error("message", mailbox=self.mailbox.stream, **shown, outcome="undecodable")
             batch.undecodable.popleft()
         while batch.unknown:
-            await self._mailbox.set_aside(batch.unknown[0])
-            self._report.unknown(batch.unknown.popleft())
+            entry = batch.unknown[0]
+            await self.mailbox.set_aside(entry)
+            self._count("unknown", "unknown")
+            kind = entry.fields[b"type"][:NAME_SHOWN_MAX].decode(errors="replace")
+            log.warning(
+                "message", mailbox=self.mailbox.stream, entry=entry.id.decode(), type=kind, outcome="unknown"
+            )
+            batch.unknown.popleft()
 
     def succeeded(self, batch: Batch) -> None:
         self.dependencies.succeeded()
-        if batch.deliveries:
-            self._report.done(batch.deliveries, time.perf_counter() - batch.started)
+        deliveries, seconds = batch.deliveries, time.perf_counter() - batch.started
+        if not deliveries:
+            return
+        # What is the same for all of them is worked out once.
+        self.metrics.batch_size.labels(self.mailbox.stream).observe(len(deliveries))
+        self.metrics.handler_seconds.labels(self.mailbox.stream).observe(seconds)
+        kinds = [delivery.envelope.message.type for delivery in deliveries]
+        for kind in set(kinds):
+            self._count(kind, "done", kinds.count(kind))
+        if log.is_enabled_for(logging.INFO):
+            ms = round(seconds * 1000, 2)
+            line = log.bind(mailbox=self.mailbox.stream, batch=len(deliveries), outcome="done", ms=ms)
+            for delivery in deliveries:
+                line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
     async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
         """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
         the dead letters."""
         if batch.size > 1:
-            log.warning("batch failed", mailbox=self.stream, size=batch.size, error=repr(error))
+            log.warning("batch failed", mailbox=self.mailbox.stream, size=batch.size, error=repr(error))
             return [Batch(batch.deadline, 1, [each]) for each in batch.deliveries]
         if not batch.deliveries:
             return []  # it could not be moved aside, and stays pending
         (delivery,) = batch.deliveries
         try:
-            attempts = await self._mailbox.count_failure(delivery.entry)
-            dead = attempts >= self._settings.attempts_max
+            attempts = await self.mailbox.count_failure(delivery.entry)
+            dead = attempts >= self.settings.attempts_max
             if dead:
-                await self._mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+                await self.mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
         except RedisAway as away:
             self.dependencies.pause(away)
         else:
-            self._report.failed(delivery, error, attempts, dead=dead)
+            outcome, shown = "dead" if dead else "failed", _shown(delivery.envelope)
+            self._count(shown["type"], outcome)
+            log.error(
+                "message", mailbox=self.mailbox.stream, **shown, attempt=attempts, outcome=outcome, exc_info=error
+            )
         return []
+
+    def _count(self, kind: str, outcome: str, number: int = 1) -> None:
+        self.metrics.messages.labels(self.mailbox.stream, kind, outcome).inc(number)
+
+
+def _shown(envelope: Envelope) -> dict[str, str]:
+    """What a line says of a message."""
+    return {
+        "type": envelope.message.type,
+        "subject": envelope.subject,
+        "id": envelope.id,
+        "trace": envelope.traceparent[3:35],
+    }

@@ -74,10 +74,7 @@ class _Link(asyncio.Protocol):
 
 class Connection:
     """Commands leave together, and their answers come in the same order. One that is lost is made anew by the next
-    `send`, and so is one whose user has not taken all its answers: they would be taken for others.
-
-    redis-py's own connection and parser, with the settings of the client `redis`.
-    """
+    `send`, and so is one whose user has not taken all its answers: they would be taken for others."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis

@@ -82,10 +82,10 @@ class Listener:
 
     async def _look(self, *, again: bool) -> None:
         """Renew this gateway, and find out what was missed; `again` after Redis was away."""
-        renewal = await self._registry.renew()
-        if again or not renewal.known or self._registry.uncertain:
-            await self._restore(renewal.inbox_end)
-        self._follow(renewal.notifications_end, unrouted=renewal.unrouted)
+        known, inbox_end, notifications_end, unrouted = await self._registry.renew()
+        if again or not known or self._registry.uncertain:
+            await self._restore(inbox_end)
+        self._follow(notifications_end, unrouted=unrouted)
         self._looked_at = time.monotonic()
 
     async def _restore(self, inbox_end: bytes) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -77,16 +77,6 @@ return counts
 )
 
 
-class Renewal(NamedTuple):
-    """`known`: the registry has had this gateway all the time. `unrouted`: a process of the release before
-    publishes to `notifications` alone."""
-
-    known: bool
-    inbox_end: bytes
-    notifications_end: bytes
-    unrouted: bool
-
-
 class Registry:
     """What this gateway listens for."""
 
@@ -136,8 +126,10 @@ class Registry:
             del self._wanted[topic]
             self._removed.add(topic)
 
-    async def renew(self) -> Renewal:
-        """Say that this gateway is there. Raises RedisAway."""
+    async def renew(self) -> tuple[bool, bytes, bytes, bool]:
+        """Say that this gateway is there. Answers whether the registry has had it all the time, the ends of its
+        inbox and of `notifications`, and whether a process of the release before publishes to that one alone.
+        Raises RedisAway."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -148,7 +140,7 @@ class Registry:
             lasts_ms=LISTENING_MS,
         )
         known, inbox_end, notifications_end, unrouted = (await self._tell(renewal))[-1]
-        return Renewal(bool(known), inbox_end, notifications_end, bool(unrouted))
+        return bool(known), inbox_end, notifications_end, bool(unrouted)
 
     async def restore(self) -> set[str]:
         """Register for all topics again; says for which this gateway was not registered, so that their news may
