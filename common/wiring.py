@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 
 import structlog
 from aiohttp import web
@@ -18,11 +16,12 @@ from common.messaging.redis import connect, read_clock, writable
 from common.messaging.streams import lengths
 from common.messaging.unknown import waiting
 from common.postgres.database import Database, open_database
+from common.runtime.background import background
 from common.runtime.clock import Bounds, Clock
 from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
 from common.runtime.settings import ActorSettings
-from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.supervisor import SUPERVISOR, wait_at_most
 from common.runtime.telemetry import METRICS
 
 Context = Callable[[web.Application], AsyncIterator[None]]
@@ -90,17 +89,10 @@ def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
         source, skew_max_s = "postgres" if DATABASE in app else "redis", settings.clock_skew_max_seconds
         clock = app[CLOCK] = Clock(source, read, skew_max_s=skew_max_s, offset=app[METRICS].clock_offset, own=own)
 
-        async def complaint() -> str | None:
-            return clock.complaint()
-
-        app[HEALTH].notice("clock", complaint)
-        gate = app[HEALTH].gate("clock")
-        measuring = app[SUPERVISOR].spawn("clock", clock.run(gate))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOCK_SECONDS):
-                await gate.opened.wait()
-        yield
-        await cancel(measuring)
+        app[HEALTH].notice("clock", clock.complaint)
+        async with background(app, "clock", clock.run) as gate:
+            await wait_at_most(gate.opened, CLOCK_SECONDS)
+            yield
 
     return context
 

@@ -62,13 +62,12 @@ _MINIMUM = {
     "sgd": 50, "thb": 1000, "usd": 50, "zar": 50,
 }  # fmt: skip
 _MAXIMUM_DIGITS = {"idr": 12, "cop": 10, "inr": 9}
-_MAXIMUM_DIGITS_ELSE = 8
 
 
 def _currency(code: str) -> CurrencyRules:
     exponent = 0 if code in _ZERO_DECIMAL else 3 if code in _THREE_DECIMAL else 2
     step = 100 if code in _ALWAYS_00 else 10 if code in _THREE_DECIMAL else 1
-    maximum = 10 ** _MAXIMUM_DIGITS.get(code, _MAXIMUM_DIGITS_ELSE) - 1
+    maximum = 10 ** _MAXIMUM_DIGITS.get(code, 8) - 1
     return CurrencyRules(code, exponent, _MINIMUM.get(code), maximum - maximum % step, step)
 
 

@@ -88,8 +88,3 @@ TooManyRequests = _error("too_many_requests", 429, "Too many requests", retryabl
 Unavailable = _error("unavailable", 503, "The service is busy, try again", retryable=True)
 # No answer came in time: the work may still be done (`retryable` with the same key).
 Timeout = _error("timeout", 503, "No answer in time, try again", retryable=True)
-
-
-def error_for(code: str, detail: str, extra: dict[str, Any]) -> HoldfastError:
-    """The error that a reply's `code` stands for; an unknown code (a newer peer's) is a plain HoldfastError."""
-    return ERRORS.get(code, HoldfastError)(detail, **extra)

@@ -1,18 +1,41 @@
-"""A batch: entries in a consumer's hands, decoded, and what follows from them."""
+"""Batches: entries in a consumer's hands, and what becomes of them: they are attempted until they are done, or dead
+letters, or others may claim them.
+
+A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
+right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+
+import structlog
 
 from common.contracts.messages import Message
-from common.messaging.envelope import Delivery, Envelope, Undecodable, UnknownType, decode
+from common.messaging.dependencies import Dependencies
+from common.messaging.envelope import NAME_SHOWN_MAX, Delivery, Envelope, Undecodable, UnknownType, decode
+from common.messaging.mailbox import Mailbox
+from common.messaging.publisher import Publisher
 from common.messaging.redis import Command
 from common.messaging.streams import Entry
+from common.runtime.backoff import Backoff
+from common.runtime.outages import Away, RedisAway
+from common.runtime.settings import ActorSettings
+from common.runtime.telemetry import Metrics
 
 Handler = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope]]]
 Handlers = Mapping[type[Message], Handler]
+
+# If the ping succeeds but the connection breaks this many times in a row, the batch itself is the cause.
+BROKEN_MAX = 5
+
+log = structlog.get_logger()
 
 
 @dataclass(eq=False, slots=True)
@@ -48,9 +71,6 @@ class Batch:
             else:
                 self.deliveries.append(delivery)
 
-    def one_by_one(self) -> list[Batch]:
-        return [Batch(self.deadline, 1, [each]) for each in self.deliveries]
-
 
 def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[Handler, list[Delivery]]]:
     """Group deliveries by handler without changing the order of messages about one subject.
@@ -70,3 +90,161 @@ def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[H
         groups[index][1].append(delivery)
         last_of[subject] = index
     return groups
+
+
+class TooLate(Exception):
+    """Others may claim the entries by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Handles the batches of one consumer: with one log line for each message, and metrics."""
+
+    handlers: Handlers
+    mailbox: Mailbox
+    publisher: Publisher
+    settings: ActorSettings
+    metrics: Metrics
+    dependencies: Dependencies
+
+    async def see_through(self, batch: Batch, error: Exception) -> None:
+        """Attempt `batch` again, of which an attempt ended with `error`, until it is done, or a dead letter, or
+        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
+        its own. While a dependency is away it waits, and no entry counts as failed."""
+        parts = deque([batch])
+        failed: Exception | None = error
+        backoff, broken = Backoff(), 0
+        while parts:
+            if failed is not None and await self.dependencies.are_away(failed):
+                stated = isinstance(failed, Away) and failed.stated  # then it is no entry's fault, however often
+                if stated or broken < BROKEN_MAX:
+                    broken += not stated
+                    await self.dependencies.rest(backoff)
+                    if await self.dependencies.are_back(failed):
+                        failed = await self._attempt(parts[0])
+                        continue
+                    failed = TooLate()
+            if isinstance(failed, TooLate):
+                log.warning("left pending", mailbox=self.mailbox.stream, size=sum(each.size for each in parts))
+                return
+            part = parts.popleft()
+            if failed is not None:
+                parts.extendleft(reversed(await self._failed(part, failed)))
+            backoff, broken = Backoff(), 0
+            failed = await self._attempt(parts[0]) if parts else None
+
+    async def _attempt(self, batch: Batch) -> Exception | None:
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
+        return await self.handle(batch) or await self.publish(batch)
+
+    async def handle(self, batch: Batch) -> Exception | None:
+        """The first half of an attempt: without an error, the batch has what follows."""
+        batch.started = time.perf_counter()
+        if batch.started > batch.deadline:
+            return TooLate()
+        follow: list[Iterable[Envelope]] = []
+        try:
+            await self._move_aside(batch)
+            async with asyncio.timeout(self.settings.handler_timeout_ms / 1000):
+                for handler, group in in_order(batch.deliveries, self.handlers):
+                    follow.append(await handler(group))
+            batch.follow = chain.from_iterable(follow)
+        except Exception as error:
+            return error
+        return None
+
+    def prepare(self, batch: Batch) -> Exception | None:
+        """Make its step, just before that is sent: behind a full batch the database is at work on the next one."""
+        try:
+            acknowledged = self.mailbox.acknowledgement([each.entry for each in batch.deliveries])
+            step, batch.news = self.publisher.commands(batch.follow)
+            batch.step = (*step, *acknowledged)
+        except Exception as error:
+            return error
+        return None
+
+    async def publish(self, batch: Batch) -> Exception | None:
+        """The second half, where no read goes with it."""
+        error = self.prepare(batch)
+        if error is None:
+            try:
+                await self.publisher.send(batch.step, batch.news)
+            except Exception as refused:
+                return refused
+            self.succeeded(batch)
+        return error
+
+    async def _move_aside(self, batch: Batch) -> None:
+        """What is no message goes to the dead letters at once; what another release's process may know waits for
+        it."""
+        while batch.undecodable:
+            entry, error = batch.undecodable[0]
+            await self.mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            # Its type is anybody's invention: no label.
+            self._count("unknown", "undecodable")
+            shown = {"entry": entry.id.decode(), "error": str(error)}
+            log.error("message", mailbox=self.mailbox.stream, **shown, outcome="undecodable")
+            batch.undecodable.popleft()
+        while batch.unknown:
+            entry = batch.unknown[0]
+            await self.mailbox.set_aside(entry)
+            self._count("unknown", "unknown")
+            kind = entry.fields[b"type"][:NAME_SHOWN_MAX].decode(errors="replace")
+            log.warning(
+                "message", mailbox=self.mailbox.stream, entry=entry.id.decode(), type=kind, outcome="unknown"
+            )
+            batch.unknown.popleft()
+
+    def succeeded(self, batch: Batch) -> None:
+        self.dependencies.succeeded()
+        deliveries, seconds = batch.deliveries, time.perf_counter() - batch.started
+        if not deliveries:
+            return
+        # What is the same for all of them is worked out once.
+        self.metrics.batch_size.labels(self.mailbox.stream).observe(len(deliveries))
+        self.metrics.handler_seconds.labels(self.mailbox.stream).observe(seconds)
+        kinds = [delivery.envelope.message.type for delivery in deliveries]
+        for kind in set(kinds):
+            self._count(kind, "done", kinds.count(kind))
+        if log.is_enabled_for(logging.INFO):
+            ms = round(seconds * 1000, 2)
+            line = log.bind(mailbox=self.mailbox.stream, batch=len(deliveries), outcome="done", ms=ms)
+            for delivery in deliveries:
+                line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
+
+    async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
+        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
+        the dead letters."""
+        if batch.size > 1:
+            log.warning("batch failed", mailbox=self.mailbox.stream, size=batch.size, error=repr(error))
+            return [Batch(batch.deadline, 1, [each]) for each in batch.deliveries]
+        if not batch.deliveries:
+            return []  # it could not be moved aside, and stays pending
+        (delivery,) = batch.deliveries
+        try:
+            attempts = await self.mailbox.count_failure(delivery.entry)
+            dead = attempts >= self.settings.attempts_max
+            if dead:
+                await self.mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except RedisAway as away:
+            self.dependencies.pause(away)
+        else:
+            outcome, shown = "dead" if dead else "failed", _shown(delivery.envelope)
+            self._count(shown["type"], outcome)
+            log.error(
+                "message", mailbox=self.mailbox.stream, **shown, attempt=attempts, outcome=outcome, exc_info=error
+            )
+        return []
+
+    def _count(self, kind: str, outcome: str, number: int = 1) -> None:
+        self.metrics.messages.labels(self.mailbox.stream, kind, outcome).inc(number)
+
+
+def _shown(envelope: Envelope) -> dict[str, str]:
+    """What a line says of a message."""
+    return {
+        "type": envelope.message.type,
+        "subject": envelope.subject,
+        "id": envelope.id,
+        "trace": envelope.traceparent[3:35],
+    }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, cast
 
 import hiredis
@@ -20,12 +21,13 @@ def transaction(commands: Sequence[Command]) -> Sequence[Command]:
     return commands if len(commands) < 2 else (("MULTI",), *commands, ("EXEC",))
 
 
-def check(answers: Iterable[Any]) -> None:
-    """Raises the first error among the answers to a step, or within that of its transaction."""
+def check(answers: list[Any]) -> list[Any]:
+    """The answers to a step. Raises the first error among them, or within that of its transaction."""
     for answer in answers:
         for each in answer if type(answer) is list else (answer,):
             if isinstance(each, Exception):
                 raise each
+    return answers
 
 
 class _Link(asyncio.Protocol):
@@ -72,10 +74,7 @@ class _Link(asyncio.Protocol):
 
 class Connection:
     """Commands leave together, and their answers come in the same order. One that is lost is made anew by the next
-    `send`, and so is one whose user has not taken all its answers: they would be taken for others.
-
-    redis-py's own connection and parser, with the settings of the client `redis`.
-    """
+    `send`, and so is one whose user has not taken all its answers: they would be taken for others."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
@@ -89,7 +88,8 @@ class Connection:
         self._late = False
 
     async def send(self, commands: Sequence[Command], *, block_s: float = 0.0) -> None:
-        """Raises RedisAway. A command may wait up to `block_s` seconds at the server before it is answered."""
+        """Errors are those of `answers`. A command may wait up to `block_s` seconds at the server before it is
+        answered."""
         try:
             if self._answers_left or (self._link is not None and self._link.ended):
                 await self.close()
@@ -102,11 +102,12 @@ class Connection:
                 self._give_up()
             self._link.write(commands)
         except BaseException as error:
-            await self._lose(error)
+            with suppress(Exception):
+                await self._lose(error)
 
     async def answers(self, number: int) -> list[Any]:
-        """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has raised,
-        and RedisAway when the connection is lost, and with it what it had still to bring."""
+        """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has met, and
+        RedisAway when the connection is lost, and with it what it had still to bring."""
         if self._link is None:
             raise self._lost
         try:

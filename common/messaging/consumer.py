@@ -11,11 +11,10 @@ from typing import TypeVar
 
 import structlog
 
-from common.messaging.batch import Batch, Handlers
+from common.messaging.batch import Batch, Handlers, Worker
 from common.messaging.dependencies import Dependencies
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
-from common.messaging.worker import Worker
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import Away, RedisAway
@@ -150,11 +149,28 @@ class Consumer:
     async def _exchange(
         self, handled: Batch | None, *, wait: bool, more: bool = True
     ) -> tuple[Exception | None, bool]:
-        """Send the step of `handled`, and with it the next read: what became of it, and whether there is one."""
+        """Send the step of `handled`, and with it the next read: what became of it, and whether there is one.
+        Without `wait` the read does not wait for entries."""
         error = self._worker.prepare(handled) if handled else None
         sent = None if error else handled
-        reads = await self._begin(sent, wait=wait, more=more)
-        return error or await self._finish(sent), reads
+        open_, most = self._gate.opened.is_set(), self._settings.batch_max
+        if self._concurrency is not None:
+            most = min(most, self._concurrency - self._in_hand)
+        # Something has to be seen to first, which the step must not wait for.
+        prepares = sent is not None and (not open_ or self._housekeeping_due)
+        reads = more and not prepares and not self._stopping.is_set()
+        # While paused, it is asked without waiting whether all is well again.
+        block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
+        await self._mailbox.begin(
+            sent.step if sent else (), most if reads else 0, block_ms if wait else 0, sent.news if sent else ()
+        )
+        if sent is not None:
+            try:
+                await self._mailbox.finish()
+            except Exception as refused:
+                return refused, reads
+            self._worker.succeeded(sent)
+        return error, reads
 
     async def _seen_through(self, batch: Batch | None, error: Exception | None) -> Batch | None:
         """`batch` where there was no error; else it is attempted again, and nothing of it is left to be sent."""
@@ -217,35 +233,6 @@ class Consumer:
             shown = {"messages": messages, "oldest_seconds": round(oldest_s)}
             log.error("messages that nobody knows", mailbox=self.stream, **shown)
         return bool(back.looked_at)
-
-    async def _begin(self, handled: Batch | None, *, wait: bool, more: bool = True) -> bool:
-        """Send the step of `handled`, and with it the next read; says whether there is one. Without `wait` it does
-        not wait for entries."""
-        open_, most = self._gate.opened.is_set(), self._settings.batch_max
-        if self._concurrency is not None:
-            most = min(most, self._concurrency - self._in_hand)
-        # Something has to be seen to first, which the step must not wait for.
-        prepares = handled is not None and (not open_ or self._housekeeping_due)
-        reads = more and not prepares and not self._stopping.is_set()
-        # While paused, it is asked without waiting whether all is well again.
-        block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
-        await self._mailbox.begin(
-            handled.step if handled else (),
-            most if reads else 0,
-            block_ms if wait else 0,
-            handled.news if handled else (),
-        )
-        return reads
-
-    async def _finish(self, handled: Batch | None) -> Exception | None:
-        """What became of the step of `handled`."""
-        if handled is not None:
-            try:
-                await self._mailbox.finish()
-            except Exception as error:
-                return error
-            self._worker.succeeded(handled)
-        return None
 
     async def _read(self, since: float | None = None) -> Batch | None:
         """What the read has brought: now, or since `since`."""

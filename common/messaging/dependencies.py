@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import structlog
 
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import Away, log_away, said
+from common.runtime.supervisor import wait_at_most
 
 # A dependency that has not answered after this many seconds is away.
 REACH_TIMEOUT_S = 5.0
@@ -18,19 +20,16 @@ REACH_TIMEOUT_S = 5.0
 log = structlog.get_logger()
 
 
+@dataclass(eq=False, slots=True)
 class Dependencies:
-    """Closes `gate` while something is away, or refuses work though it answers."""
+    """Closes `gate` while something is away, or refuses work though it answers. `ask` raises while something is
+    away. Work that was refused bars for `barred_s` seconds, unless some succeeds before."""
 
-    def __init__(
-        self, gate: Gate, reach: Callable[[], Awaitable[object]], stopping: asyncio.Event, barred_s: float
-    ) -> None:
-        """`reach` raises while something is away. Work that was refused bars for `barred_s` seconds, unless some
-        succeeds before."""
-        self.gate = gate
-        self._reach = reach
-        self._stopping = stopping
-        self._barred_s = barred_s
-        self._barred_until = 0.0
+    gate: Gate
+    ask: Callable[[], Awaitable[object]]
+    stopping: asyncio.Event
+    barred_s: float
+    _barred_until: float = field(default=0.0, init=False)
 
     @property
     def barred(self) -> bool:
@@ -40,7 +39,7 @@ class Dependencies:
     async def reach(self) -> None:
         """Raises what says that something is away, or TimeoutError."""
         async with asyncio.timeout(REACH_TIMEOUT_S):
-            await self._reach()
+            await self.ask()
 
     async def are_away(self, error: Exception) -> bool:
         """Whether `error` came of a dependency that is away. Any other error, and time that ran out, is judged by
@@ -74,11 +73,7 @@ class Dependencies:
         """Wait a little, but not beyond a stop; paused where there is an error."""
         if error is not None:
             self.pause(error)
-        try:
-            async with asyncio.timeout(backoff.next()):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+        await wait_at_most(self.stopping, backoff.next())
 
     async def are_back(self, error: BaseException) -> bool:
         """Wait until they answer after `error`; False where the process stops before."""
@@ -86,7 +81,7 @@ class Dependencies:
         hidden = isinstance(error, Away) and error.stated
         while not await self._answer():
             hidden = False
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 return False
             await self.rest(backoff, error)
         if not hidden:
@@ -94,8 +89,8 @@ class Dependencies:
             return True
         # Such as a command that is not permitted, or a full disk.
         self.pause(error)
-        self._barred_until = time.monotonic() + self._barred_s
-        return not self._stopping.is_set()
+        self._barred_until = time.monotonic() + self.barred_s
+        return not self.stopping.is_set()
 
     async def _answer(self) -> bool:
         try:

@@ -28,8 +28,6 @@ LOOK_S = 1.0
 # sent on at once, and a server that ends then can't forget any of it that was not read.
 ARRIVED_S = 0.1
 
-OnMissed = Callable[[Collection[str] | None], None]
-
 
 class Listener:
     """Hands replies to `requests` and news to `on_news`: the class and the data, JSON, of each.
@@ -44,7 +42,7 @@ class Listener:
         registry: Registry,
         requests: Requests,
         on_news: Callable[[type[Message], bytes], None],
-        on_missed: OnMissed,
+        on_missed: Callable[[Collection[str] | None], None],
     ) -> None:
         self._connection = Connection(redis)
         self._inbox = inbox_stream(gateway)
@@ -84,26 +82,28 @@ class Listener:
 
     async def _look(self, *, again: bool) -> None:
         """Renew this gateway, and find out what was missed; `again` after Redis was away."""
-        renewal = await self._registry.renew()
-        if not again and renewal.known and not self._registry.uncertain:
-            self._follow(renewal.notifications_end, unrouted=renewal.unrouted)
-            self._looked_at = time.monotonic()
-            return
+        known, inbox_end, notifications_end, unrouted = await self._registry.renew()
+        if again or not known or self._registry.uncertain:
+            await self._restore(inbox_end)
+        self._follow(notifications_end, unrouted=unrouted)
+        self._looked_at = time.monotonic()
+
+    async def _restore(self, inbox_end: bytes) -> None:
+        """Register for all again, and tell what may have been missed meanwhile."""
         lost = await self._registry.restore()
         server = await self._ask(("INFO", "server"))
         server = next(line for line in server.split(b"\r\n") if line.startswith(b"run_id:"))
         # Another server, or the same one started again, may lack the last moments of what was written.
         waiting = ARRIVED_S <= self._broken_at - self._read_at < ANSWER_TIMEOUT_S
         forgot = bool(self._server) and server != self._server and not waiting
-        if forgot or _order(renewal.inbox_end) < _order(self._last[self._inbox]):
+        anew = _order(inbox_end) < _order(self._last[self._inbox])
+        if forgot or anew:
             self._on_missed(None)
         elif lost and self._server:
             self._on_missed(lost)
-        if _order(renewal.inbox_end) < _order(self._last[self._inbox]):
+        if anew:
             self._last[self._inbox] = b"0-0"  # another stream, by a clock that is behind: all of it is new
         self._server, self._broken_at = server, 0.0
-        self._follow(renewal.notifications_end, unrouted=renewal.unrouted)
-        self._looked_at = time.monotonic()
 
     def _follow(self, end: bytes, *, unrouted: bool) -> None:
         """Read `notifications` as well while a process of the release before publishes there alone: from where it
@@ -141,9 +141,7 @@ class Listener:
 
     async def _ask(self, command: Command, *, block_s: float = 0.0) -> Any:
         await self._connection.send([command], block_s=block_s)
-        answers = await self._connection.answers(1)
-        check(answers)
-        return answers[0]
+        return check(await self._connection.answers(1))[0]
 
 
 def _order(id: bytes) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -81,8 +80,8 @@ return 1
 class Mailbox:
     """One consumer's view of a mailbox. Every method raises RedisAway while Redis cannot serve.
 
-    It is read over a connection of its own. `begin` sends a step, which is done as a whole or not at all, together
-    with the next read; `finish` awaits what became of the step, then `entries` what the read has brought.
+    It is read over a connection of its own. `begin` sends a step, which is done as a whole or not at all, and the
+    next read; `finish` awaits what became of the step, then `entries` what the read has brought.
     """
 
     def __init__(
@@ -128,11 +127,6 @@ class Mailbox:
 
     # --- reading, and acknowledging with the next read
 
-    async def read(self, count: int, block_ms: int) -> list[Entry]:
-        """Up to `count` entries: abandoned ones first, else new ones, waiting up to `block_ms` for them."""
-        await self.begin((), count, block_ms)
-        return await self.entries()
-
     async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
         """Send `step`, `news` beside it, and the read of up to `count` entries, waited for up to `block_ms`: 0 is
         not at all. Raises nothing: errors are those of `finish` and `entries`, and of news they are logged."""
@@ -144,8 +138,7 @@ class Mailbox:
         if self._reading:
             commands += self._read_commands(count, block_ms)
         if commands:
-            with suppress(Exception):  # it is raised again where the answers are awaited
-                await self._connection.send(commands, block_s=block_ms / 1000)
+            await self._connection.send(commands, block_s=block_ms / 1000)
 
     async def finish(self) -> None:
         """Wait for what became of the step. Raises the error with which it was refused, and nothing of it done, or
@@ -158,7 +151,8 @@ class Mailbox:
             check(answers[: self._step_answers])
 
     async def entries(self) -> list[Entry]:
-        """What the read has brought; without anything, the mailbox may have been made anew."""
+        """What the read has brought: abandoned entries first, else new ones. Without any, the mailbox may have been
+        made anew."""
         try:
             return await self._entries(*self._wanted)
         except ResponseError as error:
@@ -180,8 +174,7 @@ class Mailbox:
                     return []
                 block_ms = 0
             await self._connection.send(self._read_commands(count, block_ms), block_s=block_ms / 1000)
-        answers = await self._connection.answers(1 + self._renewing)
-        check(answers)
+        answers = check(await self._connection.answers(1 + self._renewing))
         if self._renewing:
             assert self._lease is not None
             self._lease.taken(answers[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -175,12 +174,10 @@ class Publisher:
                     size += len(commands)
             if not sending:
                 return
-            with suppress(Exception):  # it is raised again where the answers are awaited
-                await self._connection.send([*chain.from_iterable(commands for commands, _ in sending)])
+            await self._connection.send([*chain.from_iterable(commands for commands, _ in sending)])
             for commands, done in sending:
                 try:
-                    answers = await self._connection.answers(len(commands))
-                    check(answers)
+                    answers = check(await self._connection.answers(len(commands)))
                 except Exception as error:
                     if not done.done():
                         done.set_exception(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from hashlib import sha1
 from typing import Any, Generic, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -13,7 +12,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 
 from common.runtime.clock import Bounds
 from common.runtime.outages import redis_answer, redis_away
@@ -93,46 +91,35 @@ class Script(Generic[R]):
     """A Lua script as a function: its keys and arguments have names, in the source and where it is called, and its
     result is an R. The last argument may be `*name`: any number of them, a table in the source.
 
-    Sent by its hash where the server knows it: https://redis.io/docs/latest/commands/evalsha/.
+    It is sent whole: a server keeps what it has compiled, and after a failover it may be another one.
     """
 
     def __init__(self, source: str, *, keys: str, args: str = "") -> None:
         self._keys, self._args = keys.split(), [name.removeprefix("*") for name in args.split()]
         self._rest = "*" in args
-        values = [f"ARGV[{number}]" for number in range(1, len(self._args) + 1)]
-        rest = ""
+        values = [f"KEYS[{number}]" for number, _ in enumerate(self._keys, 1)]
+        values += [f"ARGV[{number}]" for number, _ in enumerate(self._args, 1)]
         if self._rest:
             # Not by unpack, which has room for some thousands only.
-            before = len(values) - 1
-            rest = f"for each = 1, #ARGV - {before} do {self._args[-1]}[each] = ARGV[each + {before}] end\n"
-            values[-1] = "{}"
-        names = ", ".join((*self._keys, *self._args))
-        values = [*(f"KEYS[{number}]" for number in range(1, len(self._keys) + 1)), *values]
-        self._source = f"local {names} = {', '.join(values)}\n{rest}{source}"
-        self._sha = sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+            before, values[-1] = len(self._args) - 1, "{}"
+            source = (
+                f"for each = 1, #ARGV - {before} do {self._args[-1]}[each] = ARGV[each + {before}] end\n{source}"
+            )
+        self._source = f"local {', '.join((*self._keys, *self._args))} = {', '.join(values)}\n{source}"
 
     def command(self, **values: Argument | Iterable[Argument]) -> Command:
-        """The script as one command among others: sent whole, as a pipeline can't ask whether it is known."""
-        return ("EVAL", self._source, *self._parameters(values))
-
-    async def __call__(self, redis: Redis, **values: Argument | Iterable[Argument]) -> R:
-        """What the script returns. A server that does not know it is sent all of it, in one step: it may be another
-        server each time."""
-        client: Any = redis
-        parameters = self._parameters(values)
-        try:
-            answer = await client.evalsha(self._sha, *parameters)
-        except NoScriptError:
-            answer = await client.eval(self._source, *parameters)
-        return cast(R, answer)
-
-    def _parameters(self, values: dict[str, Any]) -> Command:
-        given = [values.pop(name) for name in (*self._keys, *self._args)]
+        """The script as one command among others."""
+        given: list[Any] = [values.pop(name) for name in (*self._keys, *self._args)]
         if values:
             raise TypeError(f"no parameters of this script: {', '.join(values)}")
         if self._rest:
             given.extend(given.pop())
-        return (len(self._keys), *given)
+        return ("EVAL", self._source, len(self._keys), *given)
+
+    async def __call__(self, redis: Redis, **values: Argument | Iterable[Argument]) -> R:
+        """What the script returns."""
+        _, *parameters = self.command(**values)
+        return cast(R, await cast(Any, redis).eval(*parameters))
 
 
 def connect(url: str) -> Redis:

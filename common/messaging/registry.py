@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -19,7 +19,6 @@ from common.contracts.messages import NOTIFICATIONS
 from common.messaging.publisher import Publisher
 from common.messaging.redis import Command, Script
 from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
-from common.runtime.outages import RedisAway
 
 # A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
 LISTENING_MS = 15_000
@@ -78,16 +77,6 @@ return counts
 )
 
 
-class Renewal(NamedTuple):
-    """`known`: the registry has had this gateway all the time. `unrouted`: a process of the release before
-    publishes to `notifications` alone."""
-
-    known: bool
-    inbox_end: bytes
-    notifications_end: bytes
-    unrouted: bool
-
-
 class Registry:
     """What this gateway listens for."""
 
@@ -137,8 +126,10 @@ class Registry:
             del self._wanted[topic]
             self._removed.add(topic)
 
-    async def renew(self) -> Renewal:
-        """Say that this gateway is there. Raises RedisAway."""
+    async def renew(self) -> tuple[bool, bytes, bytes, bool]:
+        """Say that this gateway is there. Answers whether the registry has had it all the time, the ends of its
+        inbox and of `notifications`, and whether a process of the release before publishes to that one alone.
+        Raises RedisAway."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -149,19 +140,17 @@ class Registry:
             lasts_ms=LISTENING_MS,
         )
         known, inbox_end, notifications_end, unrouted = (await self._tell(renewal))[-1]
-        return Renewal(bool(known), inbox_end, notifications_end, bool(unrouted))
+        return bool(known), inbox_end, notifications_end, bool(unrouted)
 
     async def restore(self) -> set[str]:
         """Register for all topics again; says for which this gateway was not registered, so that their news may
         have been missed. Raises RedisAway."""
         self.uncertain = False
         lost: set[str] = set()
-        for page in _pages(list(self._wanted)):
-            try:
-                added = await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
-            except RedisAway:
-                self.uncertain = True
-                raise
+        topics = list(self._wanted)
+        for begin in range(0, len(topics), PAGE):
+            page = topics[begin : begin + PAGE]
+            added = await _REGISTER(self._redis, prefix=LISTENERS, gateway=self._gateway, topics=page)
             lost.update(topic.decode() for topic in added)
         return lost
 
@@ -178,7 +167,3 @@ async def listeners(redis: Redis, topics: Collection[str]) -> dict[str, int]:
         redis, prefix=LISTENERS, listening=LISTENING, unregistered=UNREGISTERED, topics=list(topics)
     )
     return {topic: number for topic, number in zip(topics, counts, strict=True) if number}
-
-
-def _pages(topics: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (topics[begin : begin + PAGE] for begin in range(0, len(topics), PAGE))

@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 import structlog
 
-from common.contracts.errors import HoldfastError, Timeout, Unavailable, error_for
+from common.contracts.errors import ERRORS, HoldfastError, Timeout, Unavailable
 from common.contracts.messages import Message
 from common.messaging.envelope import tell
 from common.messaging.publisher import Publisher
 from common.messaging.streams import Fields, inbox_stream
 from common.runtime.outages import RedisAway
+
+UNREACHABLE = "The message bus cannot be reached"
 
 log = structlog.get_logger()
 
@@ -47,13 +49,13 @@ class Requests:
 
         def give_up() -> None:
             if not reply.done():
-                reply.set_exception(Timeout() if sent.done() else _unavailable())
+                reply.set_exception(Timeout() if sent.done() else Unavailable(UNREACHABLE))
 
         def refuse(sent: asyncio.Future[Any]) -> None:
             if sent.cancelled():
                 reply.cancel()
             elif (error := sent.exception()) is not None and not reply.done():
-                reply.set_exception(_unavailable() if isinstance(error, RedisAway) else error)
+                reply.set_exception(Unavailable(UNREACHABLE) if isinstance(error, RedisAway) else error)
 
         def forget(reply: asyncio.Future[Any]) -> None:
             del self._asked[question.id]
@@ -81,10 +83,7 @@ class Requests:
             log.warning("undecodable", stream=self._inbox)
             return
         if (error := reply.get("error")) is not None:
-            future.set_exception(error_for(error, reply.get("detail", ""), reply.get("extra", {})))
+            kind = ERRORS.get(error, HoldfastError)  # a newer peer's code says nothing here
+            future.set_exception(kind(reply.get("detail", ""), **reply.get("extra", {})))
         else:
             future.set_result(reply.get("result"))
-
-
-def _unavailable() -> HoldfastError:
-    return Unavailable("The message bus cannot be reached")

@@ -13,7 +13,7 @@ from aiohttp import web
 from common.runtime.backoff import Backoff
 from common.runtime.health import HEALTH, Gate
 from common.runtime.outages import Away, log_away, said
-from common.runtime.supervisor import SUPERVISOR, cancel, heed_cancel
+from common.runtime.supervisor import SUPERVISOR, cancel, heed_cancel, wait_at_most
 
 log = structlog.get_logger()
 
@@ -26,11 +26,12 @@ async def background(
     *,
     stop: Callable[[], None] | None = None,
     shutdown_s: float = 0.0,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Gate]:
     """`run` as a supervised task, with a gate of its name in the process' readiness. At the end it is cancelled;
     with `stop`, it is asked to end, and cancelled when the process' stop takes longer than `shutdown_s` seconds."""
-    task = app[SUPERVISOR].spawn(name, run(app[HEALTH].gate(name)))
-    yield
+    gate = app[HEALTH].gate(name)
+    task = app[SUPERVISOR].spawn(name, run(gate))
+    yield gate
     if stop is None:
         await cancel(task)
         return
@@ -68,8 +69,4 @@ async def repeat(
                 log.info("going on", task=gate.name)
             gate.open()
             backoff.reset()
-        try:
-            async with asyncio.timeout(pause):
-                await stopping.wait()
-        except TimeoutError:
-            continue
+        await wait_at_most(stopping, pause)

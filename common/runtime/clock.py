@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -67,6 +67,7 @@ class Bounds:
 Read = Callable[[Callable[[], float]], Awaitable[Bounds]]
 
 
+@dataclass(eq=False, slots=True)
 class Clock:
     """The time of `source`; call it for the present moment.
 
@@ -74,31 +75,22 @@ class Clock:
     more than JUMP_MAX_S, which is logged as an error. `own` is this process' wall clock, in Unix seconds.
     """
 
-    def __init__(
-        self,
-        source: str,
-        read: Read,
-        *,
-        skew_max_s: float,
-        offset: Gauge,
-        own: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.source = source
-        self._read = read
-        self._skew_max_s = skew_max_s
-        self._offset = offset
-        self._own = own
-        self._monotonic = monotonic
-        self._bounds: Bounds | None = None
-        # The monotonic time to which `_bounds` belongs.
-        self._measured_s = 0.0
-        # The last time that was handed out.
-        self._last_s = 0.0
-        # Measurements in a row that cannot be true together with `_bounds`, and how many there were.
-        self._doubted: Bounds | None = None
-        self._doubts = 0
-        self._told_wrong = False
+    source: str
+    read: Read
+    _: KW_ONLY
+    skew_max_s: float
+    offset: Gauge
+    own: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    _bounds: Bounds | None = field(default=None, init=False)
+    # The monotonic time to which `_bounds` belongs.
+    _measured_s: float = field(default=0.0, init=False)
+    # The last time that was handed out.
+    _last_s: float = field(default=0.0, init=False)
+    # Measurements in a row that cannot be true together with `_bounds`, and how many there were.
+    _doubted: Bounds | None = field(default=None, init=False)
+    _doubts: int = field(default=0, init=False)
+    _told_wrong: bool = field(default=False, init=False)
 
     def __call__(self) -> datetime:
         """Raises Away before the first measurement."""
@@ -108,12 +100,12 @@ class Clock:
         """In Unix seconds. Raises Away before the first measurement."""
         if self._bounds is None:
             raise Away(f"the time is not known yet: {self.source} has not told it", stated=True)
-        self._last_s = max(self._last_s, self._monotonic() + self._bounds.middle)
+        self._last_s = max(self._last_s, self.monotonic() + self._bounds.middle)
         return self._last_s
 
-    def complaint(self) -> str | None:
+    async def complaint(self) -> str | None:
         """What is wrong with this process' own clock; None when nothing is, or it is not known yet."""
-        if self._bounds is None or abs(ahead := self._own() - self.timestamp()) <= self._skew_max_s:
+        if self._bounds is None or abs(ahead := self.own() - self.timestamp()) <= self.skew_max_s:
             return None
         where = "ahead of" if ahead > 0 else "behind"
         return f"this process' clock is {abs(ahead):.1f} s {where} that of {self.source}; it does not act by it"
@@ -140,15 +132,23 @@ class Clock:
             await asyncio.sleep(pause)
 
     async def measure(self) -> None:
-        """Ask the server once. Raises Away."""
-        self.take(await self._read(self._monotonic))
-        self._watch_own()
+        """Ask the server once, and look at the own clock. Raises Away."""
+        self.take(await self.read(self.monotonic))
+        if self._bounds is None:
+            return
+        ahead = self.own() - self.timestamp()
+        self.offset.labels(self.source).set(ahead)
+        wrong = abs(ahead) > self.skew_max_s
+        if wrong != self._told_wrong:
+            self._told_wrong = wrong
+            say, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
+            say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self.skew_max_s)
 
     def take(self, new: Bounds) -> None:
         """Take in what the server has told just now."""
         if new.high - new.low > ROUND_TRIP_MAX_S:
             return
-        now_s = self._monotonic()
+        now_s = self.monotonic()
         known = None if self._bounds is None else self._bounds.after(now_s - self._measured_s)
         if known is not None and known.gap(new) <= JUMP_MAX_S:
             new = known.narrowed(new)
@@ -162,14 +162,3 @@ class Clock:
             self._last_s = 0.0
         self._bounds, self._measured_s = new, now_s
         self._doubted, self._doubts = None, 0
-
-    def _watch_own(self) -> None:
-        if self._bounds is None:
-            return
-        ahead = self._own() - self.timestamp()
-        self._offset.labels(self.source).set(ahead)
-        wrong = abs(ahead) > self._skew_max_s
-        if wrong != self._told_wrong:
-            self._told_wrong = wrong
-            say, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
-            say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self._skew_max_s)

@@ -42,7 +42,11 @@ class Health:
         self.look = SingleFlight(self._look)
 
     async def _look(self) -> tuple[dict[str, str], dict[str, str]]:
-        return await self.problems(), await self.notices()
+        """What keeps the process from being ready, and what a person has to see to, by their names."""
+        told = await _answers(self._notices.values())
+        # Where there is an error something is away: a problem, and told as one.
+        notices = {name: text for name, text in zip(self._notices, told, strict=True) if isinstance(text, str)}
+        return await self.problems(), notices
 
     def gate(self, name: str) -> Gate:
         gate = Gate(name)
@@ -56,12 +60,6 @@ class Health:
     def notice(self, name: str, ask: Callable[[], Awaitable[str | None]]) -> None:
         """What a person has to see to, while the process itself can serve; None while there is nothing."""
         self._notices[name] = ask
-
-    async def notices(self) -> dict[str, str]:
-        """What a person has to see to, by name."""
-        told = await _answers(self._notices.values())
-        # Where there is an error something is away: a problem, and told as one.
-        return {name: text for name, text in zip(self._notices, told, strict=True) if isinstance(text, str)}
 
     async def problems(self) -> dict[str, str]:
         """What keeps the process from being ready, by name; empty when it is."""

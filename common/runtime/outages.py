@@ -75,7 +75,7 @@ _AROUND = (
     r"(?:ERR Error running script \(call to \w+\): @user_script:\d+: )?"
     r"(?:@user_script: ?\d+: )?-?(?:ERR )?"
 )
-# Another server may be the primary. A stream that was deleted under its readers is no outage (see Mailbox.read).
+# Another server may be the primary. A stream that was deleted under its readers is no outage (see Mailbox.entries).
 _ELSEWHERE = r"(?:READONLY|MASTERDOWN|UNBLOCKED(?! the stream key no longer exists))\b"
 _FOR_NOW = (
     r"(?:LOADING|OOM|MISCONF|NOREPLICAS|BUSY|CLUSTERDOWN|TRYAGAIN|INPROG)\b"
@@ -118,31 +118,22 @@ def redis_away(error: BaseException) -> RedisAway | None:
 
 # By SQLSTATE, or its class of two characters, since poolers use them too (PgBouncer mostly 08P01, others 58000 or
 # XX000): https://www.postgresql.org/docs/current/errcodes-appendix.html.
-_STATED = frozenset(
-    {
-        "25006",  # read only: a standby, after a failover
-        "53100", "53300", "53400",  # the disk is full, too many connections, another limit of the server's
-        "57P03", "57P04",  # it starts or stops; the database is gone
-    }
-)  # fmt: skip
-_STATED_BY_HAND = frozenset(
-    {
-        "28", "3D",  # who we are, which database
-        "42501",  # a permission is missing
-        # The schema is not this release's: `holdfast migrate` has still to run. Every statement of ours is fixed.
-        "3F", "42P01", "42703", "42883",
-    }
-)  # fmt: skip
-_BROKEN = frozenset(
-    {
-        "08", "57P01", "57P02", "57P05",  # the connection, or the server under it, ended
-        "25P03",  # a transaction was left idle for too long
-        "26", "42P05",  # a pooler has put us on another connection than the one that has our statements
-        "40",  # a deadlock, of which one must give way
-        "53", "58", "F0", "XX",  # out of memory; the disk or the system; its files; the server itself
-    }
-)  # fmt: skip
-_SLOW = frozenset({"57014", "55P03", "25P04"})  # a statement's, a lock's and a transaction's time ran out
+_STATES: tuple[tuple[dict[str, bool], str], ...] = (
+    ({"stated": True, "elsewhere": True}, "25006"),  # read only: a standby, after a failover
+    # The disk is full, too many connections, another limit of the server's; it starts or stops; the database is
+    # gone.
+    ({"stated": True}, "53100 53300 53400 57P03 57P04"),
+    # Who we are, which database; a permission is missing. The schema is not this release's: `holdfast migrate` has
+    # still to run. Every statement of ours is fixed.
+    ({"stated": True, "by_hand": True}, "28 3D 42501 3F 42P01 42703 42883"),
+    ({"slow": True}, "57014 55P03 25P04"),  # a statement's, a lock's and a transaction's time ran out
+    # It broke. The connection, or the server under it, ended; a transaction was left idle for too long.
+    ({}, "08 57P01 57P02 57P05 25P03"),
+    ({}, "26 42P05"),  # a pooler has put us on another connection than the one that has our statements
+    # A deadlock, of which one must give way; out of memory; the disk or the system; its files; the server itself.
+    ({}, "40 53 58 F0 XX"),
+)
+_OF_STATE = {state: means for means, states in _STATES for state in states.split()}
 
 
 def database_away(error: BaseException) -> DatabaseAway | None:
@@ -150,27 +141,15 @@ def database_away(error: BaseException) -> DatabaseAway | None:
     if isinstance(error, DatabaseAway):
         return error
     if isinstance(error, asyncpg.PostgresError):
-        return _by_state(error)
+        state = error.sqlstate or ""
+        means = _OF_STATE.get(state, _OF_STATE.get(state[:2]))
+        if means is None and isinstance(error, asyncpg.InvalidCachedStatementError):
+            means = {}  # of class 0A only this one: a migration has run, and the statement is prepared anew
+        return None if means is None else DatabaseAway(f"{said(error)} ({state})", **means)
     if isinstance(error, TimeoutError):
         return DatabaseAway(said(error), slow=True)
     # InterfaceError: the connection was lost before this statement. InternalClientError: the same, while asyncpg
     # has heard that it ends and not yet that it has ended; or the statement was planned for an older schema.
     if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
         return DatabaseAway(said(error))
-    return None
-
-
-def _by_state(error: asyncpg.PostgresError) -> DatabaseAway | None:
-    state = error.sqlstate or ""
-    keys = {state, state[:2]}
-    reason = f"{said(error)} ({state})"
-    if keys & _STATED:
-        return DatabaseAway(reason, stated=True, elsewhere=state == "25006")
-    if keys & _STATED_BY_HAND:
-        return DatabaseAway(reason, stated=True, by_hand=True)
-    if keys & _SLOW:
-        return DatabaseAway(reason, slow=True)
-    # Of class 0A only this one: a migration has run, and the statement is prepared anew.
-    if keys & _BROKEN or isinstance(error, asyncpg.InvalidCachedStatementError):
-        return DatabaseAway(reason)
     return None

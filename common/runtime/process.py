@@ -20,7 +20,7 @@ from common.runtime import logs
 from common.runtime.health import HEALTH
 from common.runtime.server import Runner, Site
 from common.runtime.settings import ProcessSettings, load
-from common.runtime.supervisor import SUPERVISOR
+from common.runtime.supervisor import SUPERVISOR, wait_at_most
 
 log = structlog.get_logger()
 
@@ -61,9 +61,7 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         await supervisor.stop.wait()
         log.info("stopping")
         app[HEALTH].draining = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(settings.drain_seconds):
-                await supervisor.at_once.wait()
+        await wait_at_most(supervisor.at_once, settings.drain_seconds)
     finally:
         await runner.cleanup()
     log.info("stopped")

@@ -156,15 +156,16 @@ class Runner(web.AppRunner):
     """Runs an application with `settings`' limits."""
 
     def __init__(self, app: web.Application, settings: ProcessSettings) -> None:
-        limits: dict[str, Any] = {
-            "keepalive_timeout": settings.idle_seconds,
-            # How long the rest of a body that was refused is read.
-            "lingering_time": min(LINGERING_SECONDS, settings.idle_seconds),
-            # Compressed bodies are refused (`web.refuse_encodings`): decompressing one costs a second for each MB.
-            "auto_decompress": False,
-        }
         self._shutdown_seconds = settings.shutdown_seconds
-        super().__init__(app, access_log=None, **limits)
+        super().__init__(
+            app,
+            access_log=None,
+            keepalive_timeout=settings.idle_seconds,
+            # How long the rest of a body that was refused is read.
+            lingering_time=min(LINGERING_SECONDS, settings.idle_seconds),
+            # Compressed bodies are refused (`web.refuse_encodings`): decompressing one costs a second for each MB.
+            auto_decompress=False,
+        )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -229,8 +230,7 @@ class Site(web.TCPSite):
 
         Connections that wait in a listening socket's queue are reset when it is closed, also where another process
         listens on the same port. So the kernel is first asked to begin no more handshakes for it; those that have
-        begun end, and are taken. A client whose handshake is not answered begins again after a second, by itself,
-        and reaches another process.
+        begun end, and are taken.
         """
         refused = [refuse_handshakes(listening) for listening in self._listening]
         if any(refused):

@@ -82,11 +82,6 @@ class Metrics:
             "holdfast_memory_reads", "Rows looked for in memory (found, missing)", ("kind", "outcome")
         )
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request."""
-        self.requests.labels(method, route, status).inc()
-        self.request_seconds.labels(route).observe(seconds)
-
     async def _expose(self) -> bytes:
         for sample in self.samplers:
             await sample()

@@ -143,20 +143,15 @@ def check_redis_url(url: str) -> str:
     if not re.fullmatch(r"/?\d{0,5}", parts.path) or not re.fullmatch(r"\d{1,5}", options.get("db", "0")):
         raise ValueError("must end in the number of a database, such as /0")
     if parts.scheme == "rediss":
-        _check_redis_tls(url)
+        arguments: dict[str, Any] = dict(parse_url(url))
+        del arguments["connection_class"]
+        try:  # redis-py reads certificates when it connects: here, before
+            SSLConnection(**arguments).ssl_context.get()
+        except Exception as error:
+            raise ValueError(f"the options of TLS are not right: {type(error).__name__}") from None
     elif any(name.startswith("ssl_") for name in options):
         raise ValueError("has options of TLS, which go with rediss://")
     return url
-
-
-def _check_redis_tls(url: str) -> None:
-    """redis-py reads certificates when it connects: here, before."""
-    options: dict[str, Any] = dict(parse_url(url))
-    del options["connection_class"]
-    try:
-        SSLConnection(**options).ssl_context.get()
-    except Exception as error:
-        raise ValueError(f"the options of TLS are not right: {type(error).__name__}") from None
 
 
 PostgresUrl = Annotated[str, AfterValidator(check_postgres_url)]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,10 +33,10 @@ QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 # What aiohttp refuses by itself; any other status is that of a request which cannot be read.
 _OF_STATUS = {404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.PayloadTooLarge}
-# Trying again can help: the client is told so.
-_AWAY: tuple[type[BaseException], ...] = (ConnectionResetError, TimeoutError, Away)
 
 log = structlog.get_logger()
+
+json_response = partial(web.json_bytes_response, dumps=orjson.dumps)
 
 
 def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.Response:
@@ -84,16 +85,6 @@ async def read_body(request: web.Request) -> bytes:
         raise errors.MalformedRequest("The body is not encoded as its headers say") from None
 
 
-def json_response(
-    body: Any,
-    *,
-    status: int = 200,
-    content_type: str = "application/json",
-    headers: dict[str, str] | None = None,
-) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type=content_type, headers=headers)
-
-
 def translate(error: web.HTTPException) -> web.Response:
     """An error of aiohttp's as a problem document."""
     allow = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
@@ -116,15 +107,17 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         # Redirects and the like are answers, not errors.
         response = error if error.status < 400 else translate(error)
-    except _AWAY as error:
+    except (ConnectionResetError, TimeoutError, Away) as error:
         failure = {"code": type(error).__name__}
         response = problem(errors.Unavailable())
     except Exception:
         log.exception("request failed", path=request.path)
         response = problem(HoldfastError("The error was logged"))
-    route = _route(request)
     elapsed = time.perf_counter() - started
-    request.app[METRICS].answered(request.method, route, response.status, elapsed)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "unknown"
+    request.app[METRICS].requests.labels(request.method, route, response.status).inc()
+    request.app[METRICS].request_seconds.labels(route).observe(elapsed)
     if request.path not in QUIET:
         log.info(
             "request",
@@ -147,11 +140,6 @@ async def end_connection(request: web.Request, response: web.StreamResponse) -> 
     if (stopping or request.content.exception() is not None) and response.status != 101:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
-
-
-def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "unknown"
 
 
 def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **kwargs: Any) -> web.Application:

@@ -9,7 +9,7 @@ from bench.profile import PARTS, REST, counted, part
 RUNS = [
     "run (uvloop/__init__.py:96)",
     "task_step (_asynciomodule.c)",
-    "Worker.handle (common/messaging/worker.py:101)",
+    "Worker.handle (common/messaging/batch.py:150)",
 ]
 
 

@@ -72,6 +72,12 @@ def fields_of(envelope: Envelope) -> dict[Any, Any]:
     return dict(zip(fields, fields, strict=True))
 
 
+async def read_entries(mailbox: Mailbox, count: int, block_ms: int) -> list[Entry]:
+    """Up to `count` entries, read as a loop does that has nothing to acknowledge."""
+    await mailbox.begin((), count, block_ms)
+    return await mailbox.entries()
+
+
 async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
     """Acknowledge and delete, as a loop does."""
     await mailbox.begin(mailbox.acknowledgement(entries), 0, 0)

@@ -137,7 +137,7 @@ async def test_odd_answers_that_do_not_agree_move_nothing() -> None:
 
 async def test_an_own_clock_that_is_wrong_is_told_once_until_it_is_right() -> None:
     server = await measured(own_ahead_s=LIMIT_S - 1)
-    assert server.clock.complaint() is None
+    assert await server.clock.complaint() is None
     with capture_logs() as logs:
         for ahead in (1200.0, 1210.0, -LIMIT_S - 1, 0.0, 0.0):
             server.own_ahead_s = ahead
@@ -149,11 +149,11 @@ async def test_an_own_clock_that_is_wrong_is_told_once_until_it_is_right() -> No
         ("own clock is right again", "info"),
     ]
     server.own_ahead_s = 1200.0
-    assert server.clock.complaint() == (
+    assert await server.clock.complaint() == (
         "this process' clock is 1200.0 s ahead of that of postgres; it does not act by it"
     )
     server.own_ahead_s = -360.0
-    assert "360.0 s behind" in str(server.clock.complaint())
+    assert "360.0 s behind" in str(await server.clock.complaint())
 
 
 async def test_the_gate_opens_with_the_first_measurement_and_stays_open() -> None:

@@ -10,12 +10,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.contracts.messages import CancelPaymentIntent, SyncPayment
-from common.messaging import worker
+from common.messaging import batch
 from common.messaging.batch import in_order
 from common.messaging.envelope import Delivery, Envelope, tell
 from common.messaging.streams import Entry, dead_letters
 from common.runtime.outages import DatabaseAway
-from tests.common.stage import STREAM, Recorder, Stage, cancel, failing, subjects, sync, until, unwritable
+from tests.common.stage import (
+    STREAM,
+    Recorder,
+    Stage,
+    cancel,
+    failing,
+    read_entries,
+    subjects,
+    sync,
+    until,
+    unwritable,
+)
 
 # A claim comes soon, and a handler has still time enough on two busy cores.
 QUICK = {"claim_idle_ms": 700, "handler_timeout_ms": 300}
@@ -154,7 +165,7 @@ async def test_what_is_no_message_is_buried_at_once(stage: Stage, garbage: dict[
 async def test_what_is_no_message_is_buried_once_though_its_batch_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "BROKEN_MAX", 1)
+    monkeypatch.setattr(batch, "BROKEN_MAX", 1)
     sent = [sync() for _ in range(3)]
     await stage.redis.xadd(STREAM, {"hello": "world"})
     await stage.bus.publish(sent)
@@ -170,7 +181,7 @@ async def test_abandoned_entries_are_taken_over(stage: Stage) -> None:
     gone = stage.mailbox("gone")
     await gone.create()
     await stage.bus.publish(sent)
-    await stage.abandon(await gone.read(10, 10), "gone")
+    await stage.abandon(await read_entries(gone, 10, 10), "gone")
     handler = Recorder()
     with capture_logs() as logs:
         async with stage.acting({SyncPayment: handler}):

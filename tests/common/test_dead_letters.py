@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from common.messaging.streams import dead_letters, replay
-from tests.common.stage import BLOCK_MS, STREAM, Stage, finish
+from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, read_entries
 
 FIELDS = {"type": "some.thing", "data": '{"a": 1}'}
 
@@ -14,7 +14,7 @@ async def buried(stage: Stage, error: str = "ValueError: no") -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
-    (entry,) = await mailbox.read(1, BLOCK_MS)
+    (entry,) = await read_entries(mailbox, 1, BLOCK_MS)
     await mailbox.count_failure(entry)
     await mailbox.bury(entry, error, attempts=5)
 
@@ -48,7 +48,7 @@ async def test_a_replayed_letter_is_as_it_was_and_starts_anew(stage: Stage) -> N
     (letter,) = await stage.entries(dead_letters(STREAM))
     assert await replay(stage.redis, STREAM, [letter.id]) == 1
     assert await stage.dead() == []
-    (entry,) = await stage.mailbox().read(10, BLOCK_MS)
+    (entry,) = await read_entries(stage.mailbox(), 10, BLOCK_MS)
     assert {key.decode(): value.decode() for key, value in entry.fields.items()} == FIELDS
     assert await stage.mailbox().count_failure(entry) == 1
 
@@ -66,9 +66,9 @@ async def test_what_another_has_finished_has_not_failed_and_is_not_buried(stage:
     slow, quick = stage.mailbox("slow"), stage.mailbox("quick")
     await slow.create()
     await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
-    (entry,) = await slow.read(1, BLOCK_MS)
+    (entry,) = await read_entries(slow, 1, BLOCK_MS)
     await stage.abandon([entry], "slow")
-    await finish(quick, await quick.read(1, BLOCK_MS))
+    await finish(quick, await read_entries(quick, 1, BLOCK_MS))
     assert await slow.count_failure(entry) == 0
     await slow.bury(entry, "too late", attempts=5)
     assert await stage.dead() == []
@@ -79,7 +79,7 @@ async def test_who_buries_what_another_has_buried_makes_no_second_letter(stage: 
     one, two = stage.mailbox("one"), stage.mailbox("two")
     await one.create()
     await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]
-    (entry,) = await one.read(1, BLOCK_MS)
+    (entry,) = await read_entries(one, 1, BLOCK_MS)
     await one.bury(entry, "first", attempts=5)
     await two.bury(entry, "second", attempts=6)
     assert [letter["dead_error"] for letter in await stage.dead()] == ["first"]

@@ -8,7 +8,7 @@ from common.messaging import lease
 from common.messaging.lease import HELP_FROM
 from common.messaging.mailbox import Mailbox
 from common.messaging.streams import Entry
-from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, until
+from tests.common.stage import BLOCK_MS, STREAM, Stage, finish, read_entries, until
 
 KEY = f"turn:{STREAM}"
 
@@ -19,7 +19,7 @@ async def add(stage: Stage, count: int) -> None:
 
 
 async def values(mailbox: Mailbox, count: int = 500) -> list[str]:
-    return [entry.fields[b"value"].decode() for entry in await mailbox.read(count, BLOCK_MS)]
+    return [entry.fields[b"value"].decode() for entry in await read_entries(mailbox, count, BLOCK_MS)]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ async def two(stage: Stage) -> tuple[Mailbox, Mailbox]:
     """The first has the turn, and the second knows."""
     first, second = stage.mailbox("first", shared=True), stage.mailbox("second", shared=True)
     await first.create()
-    assert (await first.read(1, BLOCK_MS), await second.read(1, BLOCK_MS)) == ([], [])
+    assert (await read_entries(first, 1, BLOCK_MS), await read_entries(second, 1, BLOCK_MS)) == ([], [])
     return first, second
 
 
@@ -83,7 +83,7 @@ async def test_a_mailbox_that_was_lost_is_made_anew_and_read(stage: Stage, two: 
     await stage.redis.set(KEY, "first")
     assert await values(second) == []  # no group: nothing to help with
     assert await values(first) == []  # makes it
-    entries: list[Entry] = await first.read(10, BLOCK_MS)
+    entries: list[Entry] = await read_entries(first, 10, BLOCK_MS)
     assert len(entries) == 1
     await finish(first, entries)
     assert await stage.redis.xlen(STREAM) == 0

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from common.messaging.mailbox import Mailbox
 from common.messaging.streams import lengths
-from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, finish, until
+from tests.common.stage import BLOCK_MS, GROUP, STREAM, Stage, finish, read_entries, until
 
 
 async def add(stage: Stage, *values: str) -> list[bytes]:
@@ -15,7 +15,7 @@ async def add(stage: Stage, *values: str) -> list[bytes]:
 
 
 async def read(mailbox: Mailbox, count: int = 10) -> list[str]:
-    return [entry.fields[b"value"].decode() for entry in await mailbox.read(count, BLOCK_MS)]
+    return [entry.fields[b"value"].decode() for entry in await read_entries(mailbox, count, BLOCK_MS)]
 
 
 async def test_entries_from_before_the_group_are_read(stage: Stage) -> None:
@@ -38,7 +38,7 @@ async def test_creating_again_changes_nothing(stage: Stage) -> None:
 async def test_an_empty_mailbox_is_read_for_as_long_as_was_said(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
-    reading = asyncio.create_task(mailbox.read(10, 10_000))
+    reading = asyncio.create_task(read_entries(mailbox, 10, 10_000))
     await stage.redis.xadd(STREAM, {"value": "late"})
     assert [entry.fields for entry in await reading] == [{b"value": b"late"}]
 
@@ -55,7 +55,7 @@ async def test_a_lost_group_is_made_anew_from_the_beginning(stage: Stage) -> Non
 async def test_a_group_lost_while_a_read_waits_is_made_anew(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
-    reading = asyncio.create_task(mailbox.read(10, 1000))
+    reading = asyncio.create_task(read_entries(mailbox, 10, 1000))
     await until(stage.a_read_waits)
     await stage.redis.flushdb()
     await add(stage, "after the loss")
@@ -67,11 +67,11 @@ async def test_abandoned_entries_come_before_new_ones(stage: Stage) -> None:
     dead, living = stage.mailbox("dead"), stage.mailbox("living")
     await dead.create()
     await add(stage, "abandoned")
-    await stage.abandon(await dead.read(10, BLOCK_MS), "dead")
+    await stage.abandon(await read_entries(dead, 10, BLOCK_MS), "dead")
     await add(stage, "new")
-    entries = await living.read(10, BLOCK_MS)
+    entries = await read_entries(living, 10, BLOCK_MS)
     assert [(entry.fields, entry.reclaimed) for entry in entries] == [({b"value": b"abandoned"}, True)]
-    entries = await living.read(10, BLOCK_MS)
+    entries = await read_entries(living, 10, BLOCK_MS)
     assert [(entry.fields, entry.reclaimed) for entry in entries] == [({b"value": b"new"}, False)]
     assert await stage.pending() == {"living": 2}
 
@@ -80,7 +80,7 @@ async def test_entries_in_hand_are_not_claimed_before_their_time(stage: Stage) -
     busy, other = stage.mailbox("busy"), stage.mailbox("other")
     await busy.create()
     await add(stage, "in hand")
-    await busy.read(10, BLOCK_MS)
+    await read_entries(busy, 10, BLOCK_MS)
     assert await read(other) == []
     assert await stage.pending() == {"busy": 1}
 
@@ -90,7 +90,7 @@ async def test_more_abandoned_entries_than_fit_come_one_batch_after_the_other(st
     await dead.create()
     values = [f"{number:02}" for number in range(25)]
     await add(stage, *values)
-    await stage.abandon(await dead.read(25, BLOCK_MS), "dead")
+    await stage.abandon(await read_entries(dead, 25, BLOCK_MS), "dead")
     assert [value for _ in range(3) for value in await read(living, 10)] == values
 
 
@@ -98,7 +98,7 @@ async def test_an_entry_deleted_while_pending_is_passed_over(stage: Stage) -> No
     dead, living = stage.mailbox("dead"), stage.mailbox("living")
     await dead.create()
     gone, _ = await add(stage, "gone", "there")
-    await stage.abandon(await dead.read(10, BLOCK_MS), "dead")
+    await stage.abandon(await read_entries(dead, 10, BLOCK_MS), "dead")
     await stage.redis.xdel(STREAM, gone)
     assert await read(living) == ["there"]
 
@@ -114,7 +114,7 @@ async def test_what_is_acknowledged_is_gone(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     await add(stage, "a", "b", "c")
-    entries = await mailbox.read(10, BLOCK_MS)
+    entries = await read_entries(mailbox, 10, BLOCK_MS)
     await finish(mailbox, entries[:2])
     assert await lengths(stage.redis, [STREAM, "no.such"]) == {STREAM: 1, "no.such": 0}
     assert await stage.pending() == {"one": 1}
@@ -131,10 +131,10 @@ async def test_a_success_forgets_earlier_failures(stage: Stage) -> None:
     dead, living = stage.mailbox("dead"), stage.mailbox("living")
     await dead.create()
     await add(stage, "a")
-    entries = await dead.read(10, BLOCK_MS)
+    entries = await read_entries(dead, 10, BLOCK_MS)
     assert [await dead.count_failure(entries[0]), await living.count_failure(entries[0])] == [1, 2]
     await stage.abandon(entries, "dead")
-    await finish(living, await living.read(10, BLOCK_MS))
+    await finish(living, await read_entries(living, 10, BLOCK_MS))
     assert await stage.redis.keys("attempts:*") == []
 
 
@@ -146,9 +146,9 @@ async def test_only_idle_consumers_with_nothing_pending_are_forgotten(stage: Sta
     mailboxes = {name: stage.mailbox(name) for name in ("holding", "gone", "me")}
     await mailboxes["me"].create()
     await add(stage, "a", "b", "c")
-    await mailboxes["holding"].read(1, BLOCK_MS)
+    await read_entries(mailboxes["holding"], 1, BLOCK_MS)
     for name in ("gone", "me"):
-        await finish(mailboxes[name], await mailboxes[name].read(1, BLOCK_MS))
+        await finish(mailboxes[name], await read_entries(mailboxes[name], 1, BLOCK_MS))
     assert await consumers(stage) == {"holding", "gone", "me"}
     assert await mailboxes["me"].remove_idle_consumers(3_600_000) == 0
     assert await mailboxes["me"].remove_idle_consumers(-1) == 1
@@ -160,7 +160,7 @@ async def test_a_consumer_that_was_forgotten_reads_on(stage: Stage) -> None:
     one, two = stage.mailbox("one"), stage.mailbox("two")
     await one.create()
     await add(stage, "a")
-    await finish(two, await two.read(1, BLOCK_MS))
+    await finish(two, await read_entries(two, 1, BLOCK_MS))
     assert await one.remove_idle_consumers(-1) == 1
     await add(stage, "b")
     assert await read(two) == ["b"]

@@ -47,7 +47,7 @@ from tests.common.mailbox_model import (
     consumers,
     let_grow_old,
 )
-from tests.common.stage import finish
+from tests.common.stage import finish, read_entries
 
 EXAMPLES = int(os.environ.get("HOLDFAST_EXAMPLES", "30"))
 STEPS = 40
@@ -148,7 +148,7 @@ class Consumers(RuleBasedStateMachine):
         self._read(reader, most)
 
     def _read(self, reader: Consumer, most: int) -> int:
-        entries = self.run(reader.mailbox.read(most, BLOCK_MS))
+        entries = self.run(read_entries(reader.mailbox, most, BLOCK_MS))
         if self.model.group:
             self.model.given(reader.name, entries, most)
         else:

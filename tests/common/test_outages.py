@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from common.contracts.messages import SyncPayment
+from common.messaging import batch, dependencies
 from common.messaging import consumer as module
-from common.messaging import dependencies, worker
 from common.messaging.envelope import Delivery, Envelope
 from common.postgres.database import Database
 from common.runtime.backoff import Backoff
@@ -134,7 +134,7 @@ async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
     # Back before it can be claimed from the other in its turn.
-    for each in (module, worker, dependencies):
+    for each in (module, batch, dependencies):
         monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
 
     async def act(_: Sequence[Delivery]) -> None:
@@ -176,7 +176,7 @@ async def test_a_batch_that_is_broken_off_is_tried_again_as_a_whole(stage: Stage
 
 
 async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "BROKEN_MAX", 2)
+    monkeypatch.setattr(batch, "BROKEN_MAX", 2)
     poison, good = sync(), sync()
 
     async def act(deliveries: Sequence[Delivery]) -> None:
@@ -195,8 +195,8 @@ async def test_what_a_server_states_is_no_entrys_fault_however_often(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, a missing permission: a ping shows nothing, and the loop is not ready until work succeeds."""
-    monkeypatch.setattr(worker, "BROKEN_MAX", 1)
-    for each in (module, worker, dependencies):
+    monkeypatch.setattr(batch, "BROKEN_MAX", 1)
+    for each in (module, batch, dependencies):
         monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
     open_meanwhile: list[bool] = []
     mended = False

@@ -229,7 +229,7 @@ async def test_an_outage_is_seen_inside_of_a_pipeline(redis: Redis, transaction:
     assert await redis.xlen(STREAM) == 0
 
 
-async def test_a_script_is_sent_whole_to_a_server_that_does_not_know_it(redis: Redis) -> None:
+async def test_a_script_is_sent_whole_whether_the_server_knows_it_or_not(redis: Redis) -> None:
     script = Script[list[bytes]]("return {key, first, rest[1], rest[2]}", keys="key", args="first *rest")
 
     async def run() -> list[bytes]:

@@ -17,7 +17,7 @@ import common.messaging.redis
 from common.messaging.redis import connect, writable
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
-from tests.common.stage import STREAM, FakeRedis, Stage, until
+from tests.common.stage import STREAM, FakeRedis, Stage, read_entries, until
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def test_a_pipeline_whose_answer_is_lost_is_not_sent_again() -> None:
 async def test_reads_that_wait_hold_up_nobody_else(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
-    reading = asyncio.create_task(mailbox.read(1, 10_000))
+    reading = asyncio.create_task(read_entries(mailbox, 1, 10_000))
     await until(stage.a_read_waits)
     await stage.redis.ping()
     assert not reading.done()

@@ -17,7 +17,18 @@ from common.messaging.unknown import PAGE, unknown_messages, waiting
 from common.runtime import supervisor
 from common.runtime.outages import RedisAway
 from ops.redis import RedisServer
-from tests.common.stage import BLOCK_MS, STREAM, Recorder, Stage, cancel, fields_of, finish, sync, until
+from tests.common.stage import (
+    BLOCK_MS,
+    STREAM,
+    Recorder,
+    Stage,
+    cancel,
+    fields_of,
+    finish,
+    read_entries,
+    sync,
+    until,
+)
 
 UNKNOWN = unknown_messages(STREAM)
 NEWER: Mapping[bytes, bytes] = {
@@ -128,20 +139,20 @@ async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.Monkey
     monkeypatch.setattr("common.messaging.lease.LEASE_MS", 60_000)  # never lost by being slow
     old, new = stage.mailbox("old", shared=True), stage.mailbox("new", shared=True)
     await old.create()
-    assert await old.read(1, BLOCK_MS) == []
+    assert await read_entries(old, 1, BLOCK_MS) == []
     if not at_its_start:
-        assert await new.read(1, BLOCK_MS) == []
+        assert await read_entries(new, 1, BLOCK_MS) == []
     await add(stage, NEWER, UNKNOWN)
     await old.put_back(["payment.cancel_intent"])
     taken: list[Entry] = []
 
     async def read_on() -> None:
         while True:
-            taken.extend(await old.read(1, BLOCK_MS))
+            taken.extend(await read_entries(old, 1, BLOCK_MS))
 
     reading = asyncio.create_task(read_on())
     assert (await new.put_back(["payment.of_a_newer_release"])).found == 1
-    (entry,) = await new.read(1, BLOCK_MS)
+    (entry,) = await read_entries(new, 1, BLOCK_MS)
     await supervisor.cancel(reading)
     assert (entry.fields, taken) == (NEWER, [])
     # Else its read, which Redis may still have, takes what the next test adds.
@@ -152,12 +163,12 @@ async def test_what_another_has_finished_is_not_set_aside(stage: Stage) -> None:
     slow, quick = stage.mailbox("slow"), stage.mailbox("quick")
     await slow.create()
     await add(stage, NEWER)
-    (entry,) = await slow.read(1, BLOCK_MS)
+    (entry,) = await read_entries(slow, 1, BLOCK_MS)
     await slow.set_aside(entry)
     await quick.set_aside(Entry(entry.id, entry.fields))
     assert len(await unknown(stage)) == 1
     await add(stage, NEWER)
-    (entry,) = await slow.read(1, BLOCK_MS)
+    (entry,) = await read_entries(slow, 1, BLOCK_MS)
     await finish(quick, [entry])
     await slow.set_aside(entry)
     assert len(await unknown(stage)) == 1
@@ -167,7 +178,7 @@ async def test_nothing_is_lost_where_redis_is_full(own_stage: Stage, own_redis: 
     mailbox = own_stage.mailbox()
     await mailbox.create()
     await add(own_stage, NEWER)
-    (entry,) = await mailbox.read(1, BLOCK_MS)
+    (entry,) = await read_entries(mailbox, 1, BLOCK_MS)
     await own_stage.redis.config_set("maxmemory", "1")
     for move in (mailbox.set_aside(entry), mailbox.bury(entry, "error", 1)):
         with pytest.raises(RedisAway, match="OOM"):

@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
 import booking.app
+import common.messaging.batch
 import common.messaging.consumer
 import common.messaging.dependencies
 import common.messaging.listener
-import common.messaging.worker
 import common.postgres.database
 import common.runtime.background
 import gateway.app
@@ -88,7 +88,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         common.messaging.listener,
         common.messaging.consumer,
         common.messaging.dependencies,
-        common.messaging.worker,
+        common.messaging.batch,
     ):
         monkeypatch.setattr(module, "Backoff", lambda *_, **__: Backoff(0.01, 0.05))
 

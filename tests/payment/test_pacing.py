@@ -56,9 +56,9 @@ async def test_one_question_serves_all_who_wait(redis: Redis) -> None:
     """A batch of calls costs Redis little."""
     pacer = Pacer(redis, key=KEY, per_second=10_000)
     await pacer.turn(Lane.INTENTS)
-    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    before = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
     await asyncio.gather(*take(pacer, Lane.INTENTS, 50))
-    after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    after = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
 
     assert after - before <= 3
 
@@ -68,10 +68,10 @@ async def test_calls_that_follow_one_another_ask_once(redis: Redis, monkeypatch:
     pacer = Pacer(redis, key=KEY, per_second=10_000)
 
     async def asked(turns: int) -> int:
-        before: int = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        before: int = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
         for _ in range(turns):
             await pacer.turn(Lane.INTENTS)
-        after: int = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        after: int = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
         return after - before
 
     await pacer.turn(Lane.INTENTS)

@@ -32,8 +32,8 @@ from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
 from common.messaging import lease
+from common.messaging.batch import Worker
 from common.messaging.envelope import Delivery
-from common.messaging.worker import Worker
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
@@ -53,7 +53,7 @@ def acknowledge_before_commit() -> None:
     handle = Worker.handle
 
     async def handled(self: Worker, batch: Any) -> Any:
-        await self._publisher.send(self._mailbox.acknowledgement([each.entry for each in batch.deliveries]))
+        await self.publisher.send(self.mailbox.acknowledgement([each.entry for each in batch.deliveries]))
         return await handle(self, batch)
 
     Worker.handle = handled  # type: ignore[method-assign]
@@ -186,7 +186,7 @@ def unknown_types_are_buried() -> None:
     async def move_aside(self: Worker, batch: Any) -> None:
         while batch.unknown:
             entry = batch.unknown.popleft()
-            await self._mailbox.bury(entry, "undecodable: missing or unknown", attempts=1)
+            await self.mailbox.bury(entry, "undecodable: missing or unknown", attempts=1)
 
     Worker._move_aside = move_aside  # type: ignore[method-assign]
 
@@ -224,7 +224,7 @@ def a_decline_moves_the_last_moment() -> None:
 def acts_by_its_own_clock() -> None:
     """A process does what is due by its own clock, which may be twenty minutes ahead or behind."""
     clock: Any = Clock
-    clock.timestamp = lambda self: self._own()
+    clock.timestamp = lambda self: self.own()
 
 
 def a_refusal_is_final() -> None:
