@@ -92,7 +92,8 @@ WITH unchanged AS (
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
     UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
-    RETURNING b.*, {revision("b")} AS revision, status_before, version_before, cause_type, cause_id
+    RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
+        status_before, version_before, cause_type, cause_id
 ), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, at)

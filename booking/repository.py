@@ -33,8 +33,6 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
 )
 """
-
-
 # What is done to all bookings of an event, some at a time, has a row that is due until it is done.
 TAKE_DUE = {
     table: f"""
