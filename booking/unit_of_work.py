@@ -8,7 +8,7 @@ from uuid import UUID
 
 from booking import domain
 from booking.availability import Availability
-from booking.booking_rows import expect
+from booking.booking_rows import Interfered, expect
 from booking.notices import asked, booking_changed, shown
 from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
@@ -72,11 +72,14 @@ class UnitOfWork:
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """What became of a booking, and what follows from it. Once each: a row's change is one transition."""
+        """What became of a booking, and what follows from it. Raises Interfered where it would be its second change in
+        this batch: a row's change is one transition. Its messages are handled one by one then."""
         after = decision.booking
         before = self.bookings[after.id]
         self.bookings[after.id] = after
         if after.version != before.version:
+            if before.version != self._before[after.id].version:
+                raise Interfered(f"a second change of booking {after.id} in one batch")
             self._causes[after.id] = delivery
             if Reason.EVENT_CANCELLED in (after.reason, after.closing):
                 self._events.add(after.event_id)
