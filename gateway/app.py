@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache
 
 import aiohttp
+import orjson
 from aiohttp import web
 from prometheus_client import Gauge
 
@@ -23,7 +24,7 @@ from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
-from gateway.docs import PAGES, pages
+from gateway.docs import DOCUMENT
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
 from gateway.limits import (
@@ -106,8 +107,8 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
-    shown: Callable[[], tuple[bytes, bytes]] = cache(lambda: pages(document((*routes, *PROCESS))))
-    app[PAGES] = shown
+    made: Callable[[], bytes] = cache(lambda: orjson.dumps(document((*routes, *PROCESS))))
+    app[DOCUMENT] = made
     app.cleanup_ctx.extend(
         (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
     )

@@ -157,10 +157,7 @@ ROUTES = (
         "GET", "/openapi.json", docs.openapi_json, "This document", "operations", answers={200: "application/json"}
     ),
     Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
-    Route(
-        "GET", "/assets/{name}", docs.asset, "What the page is made of", "operations",
-        answers={200: "text/css"},
-    ),
+    Route("GET", "/assets/{name}", docs.asset, "What the page is made of", "operations", answers={200: "*/*"}),
 )  # fmt: skip
 
 # Served by every process (`common.runtime.web.new_app`): listed here to be described.
