@@ -47,7 +47,7 @@ def plain(value: Any) -> Any:
     """What orjson is to write in place of a model or a NamedTuple, or of an id as Postgres' driver reads it."""
     if isinstance(value, UUID):
         return str(value)
-    return value.__dict__ if isinstance(value, BaseModel) else value._asdict()
+    return value._asdict() if isinstance(value, tuple) else value.__dict__  # type: ignore[attr-defined]
 
 
 def _set_fields(value: Any) -> Any:
