@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from booking.booking_rows import Interfered
+from booking.rules import Decision
 from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
@@ -155,3 +157,16 @@ async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -
     )
     assert (done.status, done.payment.status) == ("cancelled", "refunded")
     assert await stage.seats(show) == [(0, 0)]
+
+
+async def test_a_unit_of_work_changes_a_booking_once(stage: Stage) -> None:
+    """A second change would leave a gap in the booking's history; it is refused, and nothing is saved."""
+    booking = await stage.confirmed(await stage.show(10))
+    before, unit = await stage.row(booking), stage.unit()
+    with pytest.raises(Interfered):
+        async with unit.careful() as rows:
+            unit.take(await rows.bookings.lock([booking.id]))
+            for reason in ("by_operator", "event_cancelled"):
+                kept = unit.bookings[booking.id]
+                unit.change(Decision(kept._replace(reason=reason, version=kept.version + 1)))
+    assert await stage.row(booking) == before
