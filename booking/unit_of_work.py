@@ -72,8 +72,8 @@ class UnitOfWork:
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """What became of a booking, and what follows from it. Raises Interfered where it would be its second change in
-        this batch: a row's change is one transition. Its messages are handled one by one then."""
+        """What became of a booking, and what follows from it. Raises Interfered where it would be its second change
+        in this batch: a row's change is one transition. Its messages are handled one by one then."""
         after = decision.booking
         before = self.bookings[after.id]
         self.bookings[after.id] = after

@@ -17,6 +17,7 @@ from common.contracts.messages import (
     Reply,
     RequestPayment,
 )
+from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Stage, asked, of, report
 
@@ -160,13 +161,18 @@ async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -
 
 
 async def test_a_unit_of_work_changes_a_booking_once(stage: Stage) -> None:
-    """A second change would leave a gap in the booking's history; it is refused, and nothing is saved."""
+    """A second change would leave a gap in the booking's history: it is refused, and nothing is saved."""
     booking = await stage.confirmed(await stage.show(10))
-    before, unit = await stage.row(booking), stage.unit()
+    before = await stage.row(booking)
     with pytest.raises(Interfered):
-        async with unit.careful() as rows:
-            unit.take(await rows.bookings.lock([booking.id]))
-            for reason in ("by_operator", "event_cancelled"):
-                kept = unit.bookings[booking.id]
-                unit.change(Decision(kept._replace(reason=reason, version=kept.version + 1)))
+        await change_twice(stage, booking)
     assert await stage.row(booking) == before
+
+
+async def change_twice(stage: Stage, booking: Booking) -> None:
+    unit = stage.unit()
+    async with unit.careful() as rows:
+        unit.take(await rows.bookings.lock([booking.id]))
+        for reason in ("by_operator", "event_cancelled"):
+            kept = unit.bookings[booking.id]
+            unit.change(Decision(kept._replace(reason=reason, version=kept.version + 1)))
