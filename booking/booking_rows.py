@@ -1,7 +1,6 @@
 """The SQL of bookings, their transitions, and the seats that they take: one statement for a whole batch."""
 
 # Statements are put together from the column names below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

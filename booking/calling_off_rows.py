@@ -1,7 +1,6 @@
 """The SQL of what is done to all bookings of an event: its calling off, and retries of its failed refunds."""
 
 # Statements are put together from names of ours and the condition below, and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The SQL of events and their ticket types, and of retries of an event's failed refunds."""
 
 # Statements are put together from the column names below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

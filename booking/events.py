@@ -10,8 +10,8 @@ from uuid import UUID
 from booking.state import Event, TicketType
 from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
-from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.messages import TicketTypeChange
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 # What the columns hold, in characters.

@@ -6,7 +6,6 @@ moment has not waited: nobody is told of it before.
 """
 
 # Statements are put together from the condition below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ that no two wait for each other in a ring.
 """
 
 # Statements are put together from names of ours and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ refusal is not kept: nothing was done, and the same key is judged anew.
 """
 
 # Statements are put together from the column names below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
@@ -18,7 +17,7 @@ from common.messaging.registry import Registry
 from common.messaging.requests import Requests
 from common.runtime.health import HEALTH
 from common.runtime.outages import RedisAway
-from common.runtime.supervisor import SUPERVISOR, cancel
+from common.runtime.supervisor import SUPERVISOR, cancel, wait_at_most
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
@@ -82,9 +81,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         app[SUPERVISOR].spawn("queue", queue.run()),
         app[SUPERVISOR].spawn("sockets", hub.watch()),
     ]
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LISTENING_SECONDS):
-            await gate.opened.wait()
+    await wait_at_most(gate.opened, LISTENING_SECONDS)
     yield
     for task in tasks:
         await cancel(task)

@@ -11,7 +11,6 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.messages import ItemRequest
 from common.contracts.resources import (
     Amount,
@@ -22,6 +21,7 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import PaymentMethods
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time, TimeZone
 
 

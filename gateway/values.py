@@ -14,9 +14,9 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, With
 from pydantic_core import PydanticCustomError
 
 from common.contracts.currencies import CURRENCIES, SOURCE
-from common.contracts.limits import QUANTITY_MAX
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
 from common.contracts.statuses import PaymentMethods
+from common.contracts.values import QUANTITY_MAX
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Format characters without which some names cannot be written: joiners (Persian, emoji), direction marks, and tags

@@ -2,7 +2,6 @@
 batch."""
 
 # Statements are put together from the column names below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

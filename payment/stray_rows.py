@@ -1,7 +1,6 @@
 """The SQL of strays, and of how many orphans there are. Rows don't leave it."""
 
 # Statements are put together from the column names below and never from data.
-# ruff: noqa: S608
 
 from __future__ import annotations
 

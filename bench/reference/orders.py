@@ -145,7 +145,9 @@ async def make_payable(booking: Booking, client: stripe.StripeClient) -> Booking
     """Ask Stripe for the intent, then write it down. Raises Unavailable when Stripe does not answer well: the same
     request may be sent again, and finds the intent by its key."""
     try:
-        response = await client.raw_request_async(
+        # With the retries of the SDK, which the client of Holdfast leaves out.
+        response = await stripe.StripeClient.raw_request_async(
+            client,
             "post",
             "/v1/payment_intents",
             amount=booking.amount,

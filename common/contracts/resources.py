@@ -14,9 +14,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.limits import QUANTITY_MAX
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError
+from common.contracts.values import QUANTITY_MAX, Dispute, PaymentError
 
 CAPACITY_MAX = 10_000_000
 

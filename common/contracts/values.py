@@ -10,6 +10,11 @@ from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
 
+# Ticket types of one event, also when they are added one by one: they are read and locked together.
+TICKET_TYPES_MAX = 100
+# Seats of one booking.
+QUANTITY_MAX = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentError:

@@ -1,7 +1,5 @@
 """Pieces of set-based statements, made from column names of ours and never from data."""
 
-# ruff: noqa: S608
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping

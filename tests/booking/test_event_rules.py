@@ -12,8 +12,8 @@ from booking import events
 from booking.events import NEW_NEEDS, call_off
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, TicketTypeNotFound
-from common.contracts.limits import TICKET_TYPES_MAX
 from common.contracts.messages import TicketTypeChange
+from common.contracts.values import TICKET_TYPES_MAX
 from tests.booking.samples import NOW, outcome
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))

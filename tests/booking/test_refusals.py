@@ -11,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from common.contracts.ids import uuid7
-from common.contracts.limits import TICKET_TYPES_MAX
 from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
@@ -31,6 +30,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
+from common.contracts.values import TICKET_TYPES_MAX
 from tests.booking.stage import TABLES, Show, Stage, new_event, report
 
 START = datetime(2031, 1, 1, 20, tzinfo=UTC)

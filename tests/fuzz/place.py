@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from common.contracts.limits import QUANTITY_MAX
+from common.contracts.values import QUANTITY_MAX
 from tests.acceptance.client import Client, Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import Holdfast

@@ -8,11 +8,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from common.contracts.limits import QUANTITY_MAX, TICKET_TYPES_MAX
 from common.contracts.messages.base import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES, Message, OfBooking
 from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Resource
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import PaymentState
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
