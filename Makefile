@@ -20,16 +20,25 @@ ROUNDS ?= 1000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(STAMP) ## Install the locked dependencies, and the hook that runs `make check` before each commit
+	@.venv/bin/pre-commit install
 
 up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booking=2"
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
 	@.venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in percent; pytest's options in ARGS
+	@rm -f .coverage .coverage.*
+	@.venv/bin/coverage run -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS); tests=$$?; \
+		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
+		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 
 check: $(STAMP) ## Lint, formatting, types, and who may import whom
 	.venv/bin/ruff check .
@@ -74,7 +83,7 @@ lock: ## Resolve the dependencies anew (needs uv)
 	$(COMPILE) -c requirements.lock -o requirements.prod.lock
 
 clean: ## Delete .venv, .bench and caches; the data in .holdfast stays
-	rm -rf .venv .bench build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+	rm -rf .venv .bench .coverage .coverage.* .coverage-html build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml
