@@ -25,6 +25,8 @@ from ops.errors import StartError
 
 HOST = "127.0.0.1"
 PROBE_TIMEOUT_S = 3.0
+# A process that is asked to end at once has ended after this time, or has missed the signal.
+AT_ONCE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
 # Below the range that systems take ports of outgoing connections from: one of those could get in between.
 FREE_PORTS = range(15_000, 32_000)
@@ -140,17 +142,21 @@ class Child(ABC):
     async def _end(self, *, at_once: bool = True) -> None:
         if self._run is None:
             return
-        self._signal(self.stop_signal)
-        if at_once and self.at_once_signal != self.stop_signal:
-            # Beside the other: Python may drop a KeyboardInterrupt while it imports, and SIGTERM ends it then.
-            self._signal(self.at_once_signal)
+        number = self.at_once_signal if at_once else self.stop_signal
+        self._signal(number)
         self._signal(signal.SIGCONT)  # a paused process would not hear it
-        try:
-            async with asyncio.timeout(self.stop_seconds):
-                await self.wait()
-        except TimeoutError:
+        if at_once and not await self._ends_within(AT_ONCE_SECONDS):
+            # Python may drop a KeyboardInterrupt while it imports; the process has its own handler by now.
+            self._signal(number)
+        if not await self._ends_within(self.stop_seconds):
             self._signal(signal.SIGKILL)
             await self.wait()
+
+    async def _ends_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.wait()
+        return not self.running
 
     async def kill(self) -> None:
         """SIGKILL, and wait for its end."""
