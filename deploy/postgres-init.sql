@@ -1,3 +1,3 @@
--- Run once by the postgres image, when its volume is empty. Each actor owns one database.
+-- The postgres image runs this once, when its volume is empty. Each actor owns one database.
 CREATE DATABASE booking;
 CREATE DATABASE payment;
