@@ -50,8 +50,7 @@ def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
 
 
 def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
-    """Dates that have no effect, or less than they say. `begins_anew`: this request sets the start, to the
-    future."""
+    """Dates that have no effect, or less than they say. `begins_anew`: this request sets a start, to lie ahead."""
     found = []
     start, end = event.starts_at, event.sales_end_at
     if begins_anew and start <= now:

@@ -1,4 +1,4 @@
-"""The tables of the database `booking`. What their columns mean is in `state.py`; `repository.py` names the files with SQL.
+"""The tables of the database `booking`. `state.py` says what columns mean, `repository.py` where the SQL is.
 
 The checks are the promises that the database itself keeps: seats are never oversold, no booking waits without a
 retry time, and none is confirmed for another amount than its own.
