@@ -44,7 +44,7 @@ LEVEL_SECONDS_MIN = 2.0
 # CPU of a booking at the highest concurrency, as a multiple of a request of the raw server: the limit, what is
 # worth reaching for, and the figure of the release before on the reference machine.
 RAW_MULTIPLE_MAX, RAW_MULTIPLE_REACH, RAW_MULTIPLE_BEFORE = 48.0, 40.0, 88.7
-# The cost of a booking on one hot event over that on a hundred events: the limit, and the release before's figure.
+# The limit of a booking's cost on one hot event, over that on a hundred events; also the release before's figure.
 HOT_MAX = 1.02
 
 

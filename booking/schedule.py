@@ -55,7 +55,7 @@ def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
 
 
 def retry_time(booking: Booking, attempts: int, now: datetime, policy: HoldPolicy) -> datetime | None:
-    """The retry time of `booking`, after so many `attempts` since its change; None when it waits for nothing."""
+    """The retry time of `booking`, after `attempts` retries since its change; None when it waits for nothing."""
     follow = waits_for(booking)
     if follow is None:
         return None
