@@ -1,4 +1,4 @@
-"""`python -m bench`: measures the real processes. The JSON goes to stdout, everything for people to stderr."""
+"""`python -m bench`: measures the real processes. The JSON goes to stdout, all text for people to stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 def arguments(words: Sequence[str] | None = None) -> tuple[Plan, str | None]:
-    """What to measure, and the name to keep it under when one is given."""
+    """What to measure, and the name of the files with the results, if one is given."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures the real processes of Holdfast.")
     parser.add_argument("--times", type=float, default=1.0, help="every phase so many times as long (1)")
     parser.add_argument("--only", choices=tuple(PHASES), action="append", help="this phase alone; may be repeated")

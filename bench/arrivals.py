@@ -1,8 +1,8 @@
-"""An open loop: customers come at their times, whether or not those before them have been served.
+"""An open loop: customers come at their times, whether or not the customers before them have been served.
 
-A closed loop waits for an answer before it asks again, so a server that stalls is asked less just then, and its
-worst answers are counted once instead of often (coordinated omission). Here every latency counts from when the
-customer was to come: the wait for a busy driver or a free client is in the figure.
+A closed loop waits for an answer before it sends the next request, so it sends less to a server just while that
+stalls, and counts the worst answers once instead of often (coordinated omission). Here every latency counts from
+the time at which the customer was to come: the wait for a busy driver or a free client is part of the figure.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A customer who was to come at `due` (Unix time) and was served `late` seconds after it, which are part of the
-    sale's `payable`."""
+    """A customer who was to come at `due` (Unix time), and for whom a client was free only `late` seconds after it.
+    These seconds are part of the sale's `payable`."""
 
     due: float
     late: float
@@ -40,8 +40,8 @@ class Served:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What came in `seconds`, from the first arrival to the last notification; `cpu` goes on until nothing was left
-    to do. `lag`: how late the driver's loop was, looked at all along, in seconds."""
+    """What happened in `seconds`, from the first arrival to the last notification; `cpu` is counted until no work
+    was left. `lag`: samples of how late the driver's loop was, in seconds."""
 
     seconds: float
     cpu: Usage
@@ -59,7 +59,7 @@ class Arrived:
 
 
 def schedule(per_second: float, seconds: float, seed: int = SEED) -> Iterator[float]:
-    """When customers come who know nothing of each other: seconds from the start, in order (a Poisson process)."""
+    """When independent customers come: seconds from the start, in order (a Poisson process)."""
     gaps = random.Random(seed)
     at = gaps.expovariate(per_second)
     while at < seconds:
@@ -68,7 +68,7 @@ def schedule(per_second: float, seconds: float, seed: int = SEED) -> Iterator[fl
 
 
 class Arrivals:
-    """Lets customers come to `stage`; `clients` are those who are free."""
+    """Lets customers come to `stage`; `clients` are those that are free."""
 
     def __init__(self, stage: Stage, clients: Sequence[Client], orders: Sequence[bytes]) -> None:
         self._stage = stage
@@ -76,13 +76,13 @@ class Arrivals:
         for client in clients:
             self._free.put_nowait(client)
         self._orders = deque(orders)
-        # From the clock that measures to the one that tells the time.
+        # What is added to `time.perf_counter`, which measures, to get Unix time.
         self._epoch = time.time() - time.perf_counter()
         self._served: list[Served] = []
         self._failures: list[str] = []
 
     async def run(self, per_second: float, seconds: float) -> Arrived:
-        """Until `seconds` are over, and everybody who has come by then is served."""
+        """Until `seconds` are over, and every customer who has come by then is served."""
         self._served, self._failures = [], []
         meter, lag = self._stage.meter(), Lag()
         watching = asyncio.create_task(lag.watch(), name="lag")

@@ -1,4 +1,4 @@
-"""Whether what was measured is true: the database against what the sockets said, and seats against bookings."""
+"""Whether the figures are true: the database is compared with what sockets received, and seats with bookings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.audit.rules import judge_seats
 
 CONFIRMED = "SELECT id FROM bookings WHERE status = 'confirmed' AND created_at >= $1"
 COUNTS = "SELECT event_id, status, count(*) AS number FROM bookings WHERE event_id = ANY($1::uuid[]) GROUP BY 1, 2"
-# With payment stopped nobody answers the bookings of a drain; driving them on again would be measured, too.
+# With payment stopped nobody answers the bookings of a drain; their retries would be measured, too.
 PUT_OFF = "UPDATE bookings SET settle_after = now() + interval '1 day' WHERE settle_after IS NOT NULL"
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,10 +25,11 @@ Expected = Mapping[UUID, Mapping[str, int]]
 async def problems(
     database_url: str, sold: Iterable[str], expected: Expected, since: datetime = BEGINNING
 ) -> list[str]:
-    """Everything that is not as it must be; empty when the figures can be believed.
+    """Everything that is wrong; empty if the figures can be believed.
 
-    `sold` are the bookings that sockets said are confirmed. `expected` says for an event how many bookings of each
-    status there must be. Bookings from before `since` are not the sockets' to tell of.
+    `sold` are the bookings of which a socket was notified that they are confirmed. `expected` is, by event, how
+    many bookings of each status there must be. Bookings from before `since` are left out: no socket was notified of
+    them.
     """
     connection = await asyncpg.connect(database_url)
     try:
@@ -42,7 +43,7 @@ async def problems(
 
 
 async def put_off(database_url: str) -> None:
-    """Nothing that is in the database now is driven on again while the benchmark runs."""
+    """Delay the retries of all that is in the database now until the benchmark is over."""
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(PUT_OFF)

@@ -17,18 +17,18 @@ from bench.progress import Steps
 from bench.stage import Stage
 from common.contracts.messages import NOTIFICATIONS, PAYMENT_INTENTS
 
-# Two drains of each kind.
+# Enough for two drains of each kind.
 SECONDS = 50.0
-# What one drain begins with.
+# How many entries are in the mailbox when a drain begins.
 ENTRIES = 50_000
 REFUSALS, HOLDS = "refusals", "holds"
 CAPACITY = 10_000_000
-# What starting, auditing and stopping take of the time.
+# How much of the time starting, auditing and stopping take.
 AROUND_SECONDS = 8.0
-# A drain that is slower than this is given up, its rate is that of what was drained.
+# A drain that takes longer is stopped; its rate is that of the entries drained by then.
 DRAIN_SECONDS_MAX = 30.0
 
-# Entries a second: at least, and what the release before drained on the reference machine.
+# Entries a second: the least that is asked for, and what the release before drained on the reference machine.
 PER_SECOND_MIN = {HOLDS: (12_000.0, 7_307.0), REFUSALS: (25_000.0, 9_798.0)}
 
 
@@ -75,7 +75,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 
 async def work_off(stage: Stage, entries: int, deadline: float, share: float, steps: Steps) -> Backlog:
-    """Drains until `deadline` (monotonic), each kind at least once. The actors are stopped for good."""
+    """Drains until `deadline` (monotonic), each kind at least once. The actors stay stopped."""
     steps.begin("stopping the gateway and payment")
     (sold_out,) = await stage.events(1, 0, "Sold out")
     (rush,) = await stage.events(1, CAPACITY, "Rush")
@@ -97,7 +97,7 @@ async def work_off(stage: Stage, entries: int, deadline: float, share: float, st
 
 
 async def _reset(stage: Stage) -> None:
-    """Leave nothing of the last drain that would be worked on during the next one."""
+    """Remove what is left of the last drain, so that it causes no work during the next one."""
     await put_off(stage.stack.booking_database_url)
     await stage.redis.delete(PAYMENT_INTENTS, NOTIFICATIONS)
 
@@ -108,12 +108,12 @@ def _expected(drains: dict[str, list[Drained]], events: dict[str, UUID]) -> dict
 
 
 def handled(runs: Sequence[Drained]) -> int:
-    """How many entries were worked off in all, also outside of what was timed."""
+    """How many entries were drained in all, also those outside of the time that was measured."""
     return sum(run.enqueued - run.left for run in runs)
 
 
 def figures(runs_of: Mapping[str, Sequence[Drained]]) -> list[DrainFigures]:
-    """Of each kind that anything was drained of."""
+    """For each kind of which there was a drain."""
     drained = {kind: [run for run in runs if run.entries] for kind, runs in runs_of.items()}
     return [_figures(kind, runs) for kind, runs in drained.items() if runs]
 

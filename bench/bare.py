@@ -1,6 +1,6 @@
 """The yardstick of a socket: aiohttp's WebSocket and nothing else, on uvloop without compression.
 
-`python -m bench.bare` serves it on PORT. Sockets stay open and are told nothing.
+`python -m bench.bare` serves it on PORT. It keeps sockets open and sends nothing.
 """
 
 from __future__ import annotations

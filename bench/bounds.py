@@ -1,6 +1,6 @@
-"""What bounds the figures that have goals, and what was tried: told where a goal is missed.
+"""What bounds the figures that have goals, and what was tried: shown where a goal is missed.
 
-What was measured and not kept stands with its figures in README.md, "Tried and not kept".
+What was measured and not kept is in README.md with its figures, under "Tried and not kept".
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PROMISED = "nothing may: this is a fault"
 MACHINE = "the speed of one core, and the disk: compare with another run on the same machine"
 UNFORESEEN = "look at the profile"
 
-# By how the goal's name begins.
+# By the beginning of the goal's name.
 BOUNDS = {
     "CPU of a booking at": HOPS,
     "CPU of a confirmed booking at": HOPS,

@@ -1,4 +1,4 @@
-"""Virtual clients: each books, pays as a browser does, and hears of it on a socket that stays open."""
+"""Virtual clients: each books, pays as a browser does, and is notified of it on a socket that stays open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.stage import Stage
 
 CARD = "pm_card_visa"
 RETURN_URL = "https://tickets.example/paid"
-# Longer than anything here may take: whoever waits longer waits in vain.
+# Longer than anything here may take: after this time no answer will come.
 PATIENCE_SECONDS = 20.0
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
@@ -26,10 +26,10 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One booking that the socket said is confirmed. Times in seconds.
+    """One booking that a socket was notified of as confirmed. Times in seconds.
 
     `payable`: from POST /bookings to its 201 with a client secret. `notified`: from the payment's request to the
-    message on the socket, with the stand-in's own work between them.
+    notification on the socket, with the stand-in's own work in between.
     """
 
     booking_id: str
@@ -43,7 +43,7 @@ def order(event_id: str) -> bytes:
 
 
 class Client:
-    """One customer with a token of their own; sells one seat at a time."""
+    """One customer with a token of their own, who buys one seat at a time."""
 
     def __init__(self, stage: Stage, subject: str) -> None:
         self._session = stage.session
@@ -70,7 +70,7 @@ class Client:
             await self._socket.close()
 
     async def buy(self, body: bytes) -> Sale:
-        """Book, pay, and wait for the socket. Raises BenchError when any answer is not as it must be."""
+        """Book, pay, and wait for the notification. Raises BenchError if any answer is wrong."""
         started = time.perf_counter()
         booking = await self._book(body)
         payable = time.perf_counter() - started
@@ -101,7 +101,7 @@ class Client:
         return booking
 
     async def _pay(self, payment: dict[str, Any]) -> None:
-        """What Stripe.js sends for a card that works."""
+        """Send what Stripe.js sends for a card that works."""
         form = {"payment_method": CARD, "client_secret": payment["client_secret"], "return_url": RETURN_URL}
         url = f"{self._sandbox}/v1/payment_intents/{payment['intent_id']}/confirm"
         async with self._session.post(url, data=urlencode(form), headers=self._stripe) as response:
@@ -125,7 +125,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(stage: Stage, count: int, name: str = "bench-client") -> AsyncIterator[list[Client]]:
-    """`count` clients with open sockets; `name` makes them others than those of another name."""
+    """`count` clients with open sockets; clients of another `name` are other customers."""
     clients = [Client(stage, f"{name}-{number}") for number in range(1, count + 1)]
     try:
         await asyncio.gather(*(client.connect() for client in clients))

@@ -1,7 +1,7 @@
 """Holdfast beside the design that most teams would write (`bench/reference/`): the same journey, in one run.
 
-Slices of the two alternate on the same Postgres and Redis, once on spread events and once on one hot
-event; then many clients want few seats at once. While one is measured, the other has nothing to do.
+Slices of the two alternate on the same Postgres and Redis, first on spread events, then on one hot event; after
+that many clients want few seats at once. While one of the two is measured, the other is idle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.sides import SPREAD_EVENTS, Side, Times, in_turn, times
 from bench.stage import Stage
 
 SECONDS = 45.0
-# What starting both, warming up, the rushes, auditing and stopping take of the time.
+# How many seconds starting both, warming up, the rushes, auditing and stopping take.
 AROUND_SECONDS = 27.0
 SLICE_SECONDS_MIN = 1.5
 CONCURRENCY = 64
@@ -42,7 +42,7 @@ POINTS = 50
 @dataclass(frozen=True)
 class Rush:
     """Clients that all want a seat at once: when each had its answer, in seconds after the start and ascending, and
-    how many had which status."""
+    how many got which status."""
 
     answered: Sequence[float]
     statuses: Mapping[int, int]
@@ -63,7 +63,7 @@ class Contestant(Side):
         (event,) = await self.stage.events(1, RUSH_SEATS, f"Rush {number}")
         self.rushes.append(await rush(self.stage, event["id"], f"rush-{self.name}-{number}"))
         await self.stage.settled()
-        # The reference keeps no booking of who was refused.
+        # The reference keeps no booking for a client that was refused.
         refused = {"failed": RUSH_CLIENTS - RUSH_SEATS} if self.name == HOLDFAST else {}
         self.expected = {**self.expected, UUID(event["id"]): {"pending": RUSH_SEATS, **refused}}
 
@@ -104,7 +104,7 @@ async def _side(name: str, stage: Stage, database_url: str, stack: AsyncExitStac
 
 
 async def rush(stage: Stage, event_id: str, name: str) -> Rush:
-    """Everybody asks for a seat of the event at the same time, once."""
+    """All clients request a seat of the event at the same time, once."""
     body, url = order(event_id), f"{stage.gateway_url}/bookings"
     tokens = [stage.token(f"{name}-{number}") for number in range(RUSH_CLIENTS)]
     started = time.perf_counter()

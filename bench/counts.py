@@ -1,7 +1,7 @@
 """What a stack's servers count: SQL statements, WAL syncs, Redis' reads and commands, and wake-ups of processes.
 
-Nothing is in between: Postgres logs each statement, and counts its own syncs; Redis counts what it reads and does;
-the system counts how often each process has waited.
+Nothing is put in between: Postgres logs each statement and counts its own syncs; Redis counts its reads and
+commands; the system counts how often each process has waited.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ import psutil
 from bench.cpu import CHARGED
 from bench.stage import Stage
 
-# An entry for each statement that is executed, with its database; a transaction's begin and end are statements.
+# One log entry for each executed statement, with its database; a transaction's begin and end are statements, too.
 LOGGED = {"log_statement": "all", "log_line_prefix": "counted %d ", "log_parameter_max_length": "0"}
 # Its further lines begin with a tab.
 STATEMENT = re.compile(
     rb"^counted (booking|payment) LOG:  (?:statement|execute [^:]+): ?(.*(?:\n\t.*)*)", re.MULTILINE
 )
 STATEMENT_SHOWN = 100
-# A backend that has become idle reports what it has counted after so long at the latest (pgstat.c).
+# A backend that has become idle reports its counters after this many seconds at the latest (pgstat.c).
 REPORTED_SECONDS = 10.5
 SYNCS = """
 SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal' AND backend_type = 'client backend'
 """
-# Before PostgreSQL 18 there is one figure for all kinds of backends.
+# Before PostgreSQL 18 all kinds of backends have one figure together.
 SYNCS_17 = "SELECT wal_sync FROM pg_stat_wal"
-# What asking Redis for its counters adds to them.
+# How much reading Redis' counters adds to them.
 OWN_READS = 2
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted up to a moment, or between two; `of` is what each Redis command or statement was met."""
+    """What was counted up to a moment, or between two moments."""
 
     statements: Mapping[str, float]
     wal_syncs: float
     redis_reads: float
     redis_commands: Mapping[str, float]
-    # Of processes, by kind: how often they waited, and were woken.
+    # By kind of process: how often its processes waited and were woken.
     wakeups: Mapping[str, float]
 
     def since(self, before: Counts) -> Counts:
         return self._with(before, -1.0)
 
     def without(self, background: Counts, share: float) -> Counts:
-        """Less `share` of what was counted while nothing was asked for."""
+        """These counts less `share` of what was counted while no request came."""
         return self._with(background, -share)
 
     def each(self, number: int) -> Counts:
-        """Of one of so many."""
+        """The counts divided by `number`."""
         return Counts(
             {name: count / number for name, count in self.statements.items()},
             self.wal_syncs / number,
@@ -80,7 +80,7 @@ def _sum(one: Mapping[str, float], other: Mapping[str, float], factor: float) ->
 
 
 class Counting:
-    """Counts at `stage`. Statements are logged from `begin` on, which slows them: nothing is timed meanwhile."""
+    """Counts at `stage`. From `begin` on statements are logged, which slows them: nothing is timed meanwhile."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -98,7 +98,7 @@ class Counting:
         self._from = self._log.stat().st_size
 
     async def syncs(self) -> float:
-        """WAL syncs of Holdfast's sessions that were reported by now: see REPORTED_SECONDS."""
+        """WAL syncs of Holdfast's sessions as reported up to now: see REPORTED_SECONDS."""
         connection = await asyncpg.connect(self._stage.stack.booking_database_url.replace("/booking", "/postgres"))
         try:
             later = connection.get_server_version().major >= 18
@@ -107,7 +107,7 @@ class Counting:
             await connection.close()
 
     async def read(self) -> Counts:
-        """All but the syncs, at once."""
+        """All counts but the syncs, at once."""
         redis = self._stage.redis
         wakeups = self._wakeups()
         stats: dict[str, Any] = await redis.info("stats")

@@ -1,4 +1,4 @@
-"""CPU time of processes and all that they started, by kind of process."""
+"""CPU time of processes and of all processes that they started, by kind of process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import psutil
 
-# What a confirmed booking is charged with; the sandbox and the load driver stand for the world outside.
+# The processes whose CPU counts for a booking; the sandbox and the load driver stand for the world outside.
 CHARGED = ("gateway", "booking", "payment", "postgres", "redis")
 
 DRIVER = "driver"
@@ -19,7 +19,7 @@ Usage = dict[str, float]
 def spent(pid: int) -> float:
     """CPU seconds of a process, of its living descendants and of those that ended and were waited for.
 
-    The system counts an ended child into its parent, so that Postgres' backends stay counted after they left.
+    The system adds an ended child's CPU to its parent's, so that Postgres' backends stay counted when they end.
     """
     try:
         process = psutil.Process(pid)
@@ -38,19 +38,19 @@ def _own(process: psutil.Process) -> float:
 
 
 class Meter:
-    """Reads what each kind of process has spent; `pids` are by the names of the stack (`booking-1`, …)."""
+    """Reads the CPU time of each kind of process; `pids` are by the names of the stack (`booking-1`, …)."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = dict(pids)
 
     def read(self) -> Usage:
-        """CPU seconds up to now by kind, the load driver's own among them. Exact to a clock tick of each process,
+        """CPU seconds up to now by kind, with the load driver's own. Exact to one clock tick for each process,
         mostly 10 ms."""
         usage: defaultdict[str, float] = defaultdict(float)
         for name, pid in self._pids.items():
             usage[name.partition("-")[0]] += spent(pid)
         own = os.times()
-        usage[DRIVER] = own.user + own.system  # and not of its children, which are all the others
+        usage[DRIVER] = own.user + own.system  # without its children, which are all the other processes
         return dict(usage)
 
 

@@ -1,7 +1,7 @@
 """Very many sockets that only listen, as a process of its own: `python -m bench.crowd`.
 
-It takes one command a line on stdin, in JSON, and answers each with one line. What arrives is kept with the time at
-which the system had it for the client, and looked at later: a client library would take longer than the gateway.
+It reads one command a line from stdin, in JSON, and answers each with one line. It keeps what arrives with the time
+at which the system had it for the client, and reads it later: a client library would take longer than the gateway.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import orjson
 
 from bench.measures import percentile
 
-# Upgrades under way at once, and questions: a server is not to be flooded before it is measured.
+# Upgrades, and requests, that may be unanswered at once: a server is not to be flooded before it is measured.
 UNANSWERED_MAX = 100
 ANSWER_SECONDS = 20.0
 LINE_MAX_BYTES = 1 << 30
 CHUNK_BYTES = 65_536
 STDIN = 0
-# socket(7), not among Python's constants: what is received comes with its time, seconds and nanoseconds as longs.
+# socket(7), not among Python's constants: data comes with its time of arrival, seconds and nanoseconds as longs.
 SO_TIMESTAMPNS = 35
 TIMES_BYTES = socket.CMSG_SPACE(16)
 
@@ -42,7 +42,7 @@ def text(payload: bytes) -> bytes:
 
 
 class Crowd:
-    """The sockets by their number, and what they heard: the version of a state, and when it came, in Unix
+    """The sockets by number, and what they received: the version of a state, and its time of arrival in Unix
     microseconds."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Crowd:
         self._heard: list[tuple[int, int, int]] = []
 
     def run(self) -> None:
-        """Listen and obey until stdin ends."""
+        """Receive, and obey commands, until stdin ends."""
         while True:
             if self._listen():
                 line = sys.stdin.buffer.readline()
@@ -100,7 +100,7 @@ class Crowd:
         return {"arrivals": len(self._heard)}
 
     def take(self) -> dict[str, Any]:
-        """All that came since the last time. `late_p99`: after so many seconds it was looked at."""
+        """All that has come since the last call. `late_p99`: seconds from arrival until it was received, at p99."""
         self._read()
         answer = {"heard": self._heard, "late_p99": percentile(self._late, 0.99)}
         self._heard, self._late = [], []
@@ -117,7 +117,7 @@ class Crowd:
     # --- listening ----------------------------------------------------------------------------------------
 
     def _listen(self) -> bool:
-        """Take in what there is, or wait for something; whether there is a command."""
+        """Receive what has come, or wait for something; returns whether there is a command."""
         told = False
         for descriptor, _ in self._poll.poll(1.0, len(self._sockets) + 1):
             if descriptor == STDIN:
@@ -136,7 +136,7 @@ class Crowd:
         return told
 
     def _read(self) -> None:
-        """Look at what was taken in."""
+        """Read what was received."""
         for descriptor, at, chunk in self._chunks:
             data = self._rest.pop(descriptor, b"") + chunk
             if data.startswith(_ANSWERS[0]):

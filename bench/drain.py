@@ -1,6 +1,6 @@
-"""One booking actor works off a full mailbox: how many CreateBooking entries of one event a second.
+"""One booking actor drains a full mailbox: how many CreateBooking entries of one event it handles a second.
 
-The entries are there before the actor starts, and nobody else runs but Postgres and Redis: what is measured is
+The entries are there before the actor starts, and nothing else runs but Postgres and Redis: what is measured is
 reading, deciding, one transaction for each batch, publishing and acknowledging.
 """
 
@@ -22,14 +22,14 @@ from common.contracts.messages import BOOKING_COMMANDS, CreateBooking, ItemReque
 from common.messaging.envelope import tell
 from ops.actor import ActorProcess
 
-# XADDs in one pipeline.
+# How many XADDs one pipeline has.
 PIPELINE = 500
 POLL_SECONDS = 0.02
 SOURCE = "/bench"
 BATCH_SIZE = "holdfast_batch_size"
 HANDLER_SECONDS = "holdfast_handler_seconds"
 MAILBOX = {"mailbox": BOOKING_COMMANDS}
-# The part of a run's time that filling the mailbox takes, for the progress that is shown.
+# The share of a run's time that filling the mailbox takes, for the progress that is shown.
 FILLING = 0.3
 
 Tell = Callable[[float], None]
@@ -37,7 +37,7 @@ Tell = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Drained:
-    """`entries` were worked off in `seconds`, of `enqueued`; `left` were not when the time was over.
+    """`entries` of `enqueued` were handled in `seconds`; `left` were not when the time was over.
 
     `handler` (seconds for each batch) and `batch` (entries) are the actor's own metrics.
     """
@@ -57,7 +57,7 @@ class Drained:
 
 @dataclass(frozen=True)
 class _Look:
-    """How many entries were left at a moment, and what all had spent by then."""
+    """How many entries were left at a moment, and how much CPU all processes had used by then."""
 
     left: int
     at: float
@@ -73,8 +73,8 @@ class Drain:
         self._servers = dict(servers)
 
     async def run(self, event_id: UUID, run: str, entries: int, deadline: float, told: Tell) -> Drained:
-        """`entries` entries, as far as they are worked off before `deadline` (monotonic); the rest is thrown away.
-        `run` makes the booking ids its own. The actor is stopped at the end."""
+        """`entries` entries, as far as they are handled before `deadline` (monotonic); the rest is deleted. `run`
+        makes the booking ids different from those of other runs. The actor is stopped at the end."""
         await self._fill(event_id, run, entries, lambda share: told(share * FILLING))
         starting = asyncio.create_task(self._booking.start())
         try:
@@ -92,7 +92,7 @@ class Drain:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await self._booking.stop(at_once=True)
-        # Counted after the stop: what was under way at the deadline has been finished.
+        # Counted after the stop: the batch that was in hand at the deadline has been finished.
         left = await self._redis.xlen(BOOKING_COMMANDS)
         await self._redis.delete(BOOKING_COMMANDS)
         return Drained(
@@ -120,7 +120,7 @@ class Drain:
         deadline: float,
         told: Callable[[int], None] = lambda left: None,
     ) -> _Look:
-        """The first look at which `enough` is left, or the one at the deadline."""
+        """The first moment at which `enough` is true of what is left, or the deadline."""
         while True:
             left = int(await self._redis.xlen(BOOKING_COMMANDS))
             now = time.monotonic()

@@ -15,14 +15,14 @@ from bench.cpu import Usage, difference
 from bench.errors import BenchError
 from bench.stage import Stage
 
-# So many clients may fail before a slice is given up: one is enough for the run to count as failed.
+# A slice is given up after this many clients have failed; one failure is enough for the run to count as failed.
 FAILURES_MAX = 20
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What `concurrency` clients did in `seconds`, from the first request to the last notification; `cpu` goes on
-    until nothing was left to do."""
+    """What `concurrency` clients did in `seconds`, from the first request to the last notification; `cpu` is
+    counted until no work was left."""
 
     concurrency: int
     kind: str
@@ -60,7 +60,7 @@ class Driver:
         return done
 
     async def buy(self, clients: Sequence[Client], orders: Sequence[bytes], kind: str, seconds: float) -> Slice:
-        """As `run`, without asking the stage for anything: until the last notification, and CPU is not counted."""
+        """As `run`, but only until the last notification: it does not wait for the stage, and counts no CPU."""
         turns = count()
         tally = _Tally()
         started = time.perf_counter()

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class BenchError(Exception):
-    """Something did not go as it must in a measured run; the message is one line for a person."""
+    """Something went wrong in a measured run; the message is one line for a person."""

@@ -10,7 +10,7 @@ from bench.driver import Slice
 from bench.measures import middle, percentile
 from bench.raw import RawLoad
 
-# On a hundred events in turn, or all on one.
+# Bookings on a hundred events in turn, or all on one event.
 SPREAD, HOT = "spread", "hot"
 
 
@@ -27,7 +27,7 @@ class Ways:
     payable_p99: float | None
     notified_p50: float | None
     notified_p99: float | None
-    # Of one booking, over all slices together.
+    # Of one booking, from all slices together.
     cpu: dict[str, float]
     cpu_apart: dict[str, float]
     cpu_sum: float | None
@@ -36,7 +36,7 @@ class Ways:
 
 @dataclass(frozen=True)
 class Ratio:
-    """What a booking of one hot event costs, over one of a hundred events: medians over the pairs of slices."""
+    """The cost of a booking of one hot event over that on a hundred events: medians over the pairs of slices."""
 
     concurrency: int
     cpu: float | None
@@ -83,7 +83,7 @@ def _ways(concurrency: int, kind: str, slices: Sequence[Slice], raw: float | Non
 
 
 def ratios(slices: Sequence[Slice]) -> list[Ratio]:
-    """Of each concurrency; slices are compared with their neighbours."""
+    """By concurrency; each slice is compared with its neighbour."""
     found = []
     for concurrency in sorted({each.concurrency for each in slices}):
         hot, spread = (

@@ -1,4 +1,4 @@
-"""What a phase of the benchmark finds out, in the form in which it is judged, printed, drawn and kept."""
+"""What a phase of the benchmark has found, in the form in which it is judged, printed, drawn and kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """`figure` must be at most, or at least, `limit`; None was not measured. `before` is what the release before
-    had on the reference machine; `reach` is better than the limit, and worth trying for."""
+    """`figure` must be at most, or at least, `limit`; None: it was not measured. `before` is the figure of the
+    release before on the reference machine; `reach` is better than the limit, and worth reaching for."""
 
     name: str
     figure: float | None
@@ -56,8 +56,8 @@ class Chart:
 
 @dataclass(frozen=True)
 class Findings:
-    """`figures` are kept as JSON; `problems` are why they cannot be believed: with one, the run has failed. `notes`
-    say what was measured otherwise than is usual, or not at all, and why."""
+    """`figures` are kept as JSON; `problems` say why they cannot be believed: with one, the run has failed. `notes`
+    say what was measured differently than usual, or not at all, and why."""
 
     figures: Mapping[str, Any]
     tables: Sequence[Table] = ()
@@ -68,5 +68,5 @@ class Findings:
 
 
 def cell(value: float | None, digits: int = 1) -> str:
-    """A figure as it stands in a table."""
+    """A figure as a table shows it."""
     return "–" if value is None else f"{value:,.{digits}f}"

@@ -27,21 +27,22 @@ PROCESSES = (1, 2, 4, 8)
 CLIENTS = 64
 EVENTS = 100
 CAPACITY = 1_000_000
-# At most, over none settled and over one of each process; before on the reference machine.
+# The limits: the cost over that with no ended bookings, and over that with one of each process; each with its
+# figure of the release before on the reference machine.
 SETTLED_GROWTH, SETTLED_GROWTH_BEFORE = 1.10, 0.92
 PROCESSES_GROWTH, PROCESSES_GROWTH_BEFORE = 1.15, 1.54
 SHOWN = (*CHARGED, "sum")
-# Until every process has its connections, its statements prepared, and has met every kind of message.
+# Long enough for every process to connect, to prepare its statements, and to meet every kind of message.
 WARM_UP_SECONDS = 1.5
 SLICE_SECONDS_MIN = 2.0
-# Start, filling, more processes, audit and stop.
+# How many seconds the start, filling, adding processes, the audit and the stop take.
 AROUND_SECONDS = 95.0
 FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Place:
-    """A running stack, and what is sold there."""
+    """A running stack, and the events that are sold there."""
 
     stage: Stage
     name: str
@@ -50,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Taken:
-    """One slice at a place, with so many processes of each kind."""
+    """One slice at a place, with `processes` of each kind."""
 
     place: str
     processes: int
@@ -60,7 +61,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Cell:
-    """All slices at one place with as many processes."""
+    """All slices at one place with the same number of processes."""
 
     place: str
     processes: int
@@ -72,7 +73,7 @@ class Cell:
 
     @property
     def cpu(self) -> dict[str, float]:
-        """Of one booking in ms, by kind of process."""
+        """CPU of one booking in ms, by kind of process."""
         spent = total([slice.cpu for slice in self.slices])
         return {name: seconds / self.sales * 1000 for name, seconds in spent.items()} if self.sales else {}
 
@@ -82,7 +83,7 @@ class Cell:
 
     @property
     def ms(self) -> float | None:
-        """CPU of one booking; None when none was sold."""
+        """CPU of one booking in ms; None if none was sold."""
         return charged(self.cpu) if self.sales else None
 
 
@@ -98,7 +99,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
         steps.begin(f"writing {SETTLED:,} settled bookings", 0.35)
         await large.stop_actors()
         await fill(large.stack.booking_database_url, large.stack.payment_database_url, many.events, SETTLED)
-        # There and back again, so that whatever else changes on the machine meanwhile befalls all alike.
+        # There and back again, so that all other changes on the machine affect all places alike.
         there = [(few, 1), *((many, number) for number in PROCESSES)]
         taken: list[Taken] = []
         for place, number in [*there, *reversed(there)]:
@@ -121,7 +122,7 @@ async def _slice(place: Place, processes: int, seconds: float, turn: str) -> Tak
 
 @asynccontextmanager
 async def _anew(stage: Stage) -> AsyncIterator[Stage]:
-    """`stage` with connections that are made now: they spread over the gateways that there are now."""
+    """`stage` with new connections, which spread over the gateways that run now."""
     timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         yield Stage(stage.stack, session, stage.redis)
@@ -142,7 +143,7 @@ async def _problems(place: Place, taken: Sequence[Taken], since: datetime) -> li
 
 
 def cells(taken: Sequence[Taken]) -> list[Cell]:
-    """Slices of one place with as many processes belong together; in the order in which they came up first."""
+    """Slices of one place with the same number of processes belong together; in the order of their first slices."""
     slices: dict[tuple[str, int], list[Slice]] = {}
     for each in taken:
         slices.setdefault((each.place, each.processes), []).append(each.slice)

@@ -1,7 +1,7 @@
 """Where the time of a booking goes, hop by hop: the rows themselves say when each actor had it in hand.
 
-Every row carries the time at which it was decided on, by the clock of the machine, which is the driver's, too.
-Between two of them are the way through a mailbox, the transaction before it, and the wait for a processor.
+Every row has the time at which it was decided on, by the clock of the machine, which is also the driver's. Between
+two of these times are the way through a mailbox, the transaction before it, and the wait for a processor.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import asyncpg
 
 from bench.arrivals import Served
 
-# When the booking was made, when booking knew of its intent, and when it was confirmed.
+# When the booking was made, when booking had the report of its intent, and when the booking was confirmed.
 BOOKED = """
 SELECT booking_id, min(at) FILTER (WHERE version = 1) AS held,
     min(at) FILTER (WHERE cause_type = 'payment.intent_created') AS intent,
     min(at) FILTER (WHERE to_status = 'confirmed') AS confirmed
 FROM booking_transitions WHERE booking_id = ANY($1::uuid[]) GROUP BY booking_id
 """
-# When payment began to ask Stripe, and when it took the webhook in.
+# When payment began to ask Stripe, and when it stored the webhook.
 PAID = """
 SELECT p.booking_id, p.created_at AS asked, min(e.received_at) AS webhook
 FROM payments p JOIN stripe_events e ON e.booking_id = p.booking_id AND e.type = 'payment_intent.succeeded'
@@ -40,7 +40,7 @@ HOPS = (
 
 
 async def hops(booking_url: str, payment_url: str, served: Sequence[Served]) -> dict[str, list[float]]:
-    """Seconds of each hop, of all that were served."""
+    """The seconds of each hop, for all customers who were served."""
     ids = [UUID(each.sale.booking_id) for each in served]
     booked, paid = await _rows(booking_url, BOOKED, ids), await _rows(payment_url, PAID, ids)
     found: dict[str, list[float]] = {name: [] for name in HOPS}
@@ -50,7 +50,7 @@ async def hops(booking_url: str, payment_url: str, served: Sequence[Served]) -> 
         held, intent, confirmed = booked[id]
         asked, webhook = paid[id]
         if intent is None:
-            continue  # the payment came first
+            continue  # the payment was reported before the intent
         payable = each.due + each.sale.payable
         before = (each.due, *(moment.timestamp() for moment in (held, asked, intent)), payable)
         after = (payable, *(moment.timestamp() for moment in (webhook, confirmed)), payable + each.sale.notified)

@@ -1,7 +1,7 @@
-"""The whole way of a booking, from POST /bookings to the word on the socket, at several concurrencies.
+"""The whole way of a booking, from POST /bookings to the notification on the socket, at several concurrencies.
 
-Slices on a hundred events and on one hot event alternate, in the order A B B A, so that whatever else happens on
-the machine befalls both alike.
+Slices on a hundred events and on one hot event alternate, in the order A B B A, so that all other changes on the
+machine affect both alike.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from bench.stage import Stage
 SECONDS = 75.0
 CONCURRENCIES = (1, 16, 64)
 SPREAD_EVENTS = 100
-# More seats than can be sold in any run.
+# More seats than any run can sell.
 CAPACITY = 1_000_000
-# Short enough that noise hits neighbours alike, long enough that a slice has some hundred bookings.
+# Short enough that noise affects neighbours alike, long enough that a slice has some hundred bookings.
 SLICE_SECONDS = 2.5
 SLICE_SECONDS_MIN = 0.5
 WARM_UP_SECONDS = 1.5
 WARM_UP_CLIENTS = 16
-# The part of a level that the raw server gets.
+# The share of a level's time that the raw server gets.
 RAW_SHARE = 0.1
-# What starting, auditing and stopping take of the time.
+# How many seconds starting, auditing and stopping take.
 AROUND_SECONDS = 8.0
 LEVEL_SECONDS_MIN = 2.0
 
-# CPU of a booking at the highest concurrency, in requests of the raw server: at most, better, and what the release
-# before had on the reference machine.
+# CPU of a booking at the highest concurrency, as a multiple of a request of the raw server: the limit, what is
+# worth reaching for, and the figure of the release before on the reference machine.
 RAW_MULTIPLE_MAX, RAW_MULTIPLE_REACH, RAW_MULTIPLE_BEFORE = 48.0, 40.0, 88.7
-# What a booking on one hot event may cost, over one on a hundred events; before, too.
+# The limit of a booking's cost on one hot event, over that on a hundred events; also the release before's figure.
 HOT_MAX = 1.02
 
 
@@ -52,13 +52,13 @@ HOT_MAX = 1.02
 class Journey:
     slices: Sequence[Slice]
     raw: Sequence[RawLoad]
-    # Everything that was sold, also while warming up.
+    # All bookings that were sold, also while warming up.
     sold: Sequence[str]
 
 
 @dataclass(frozen=True)
 class _Timetable:
-    """How one concurrency's time is used: so many pairs of slices, and a slice of the raw server."""
+    """How the time of one concurrency is divided: its pairs of slices, and one slice of the raw server."""
 
     pairs: int
     slice_seconds: float
@@ -110,13 +110,13 @@ async def travel(stage: Stage, seconds: float, share: float, steps: Steps) -> Jo
 
 
 def warm_up_failures(driver: Driver) -> list[Slice]:
-    """Slices of the warm-up that must not be passed over: those with failures."""
+    """The slices of the warm-up that must not be ignored: those with failures."""
     return [slice for slice in driver.slices if slice.failures]
 
 
 @dataclass(frozen=True)
 class _Level:
-    """One concurrency: its clients, and what they do when."""
+    """One concurrency: its clients, and the slices that they run."""
 
     driver: Driver
     raw: RawServer
@@ -132,7 +132,7 @@ class _Level:
                 where = "one hot event" if kind == HOT else f"{SPREAD_EVENTS} events"
                 steps.begin(f"{concurrency} at once on {where}", step)
                 await self.driver.run(self.clients, self.orders[kind], kind, timetable.slice_seconds)
-        # The yardstick does not grow with the level: always under the same load.
+        # The yardstick does not grow with the level: it always has the same load.
         steps.begin("the raw aiohttp server", step)
         await self.raw.load(self.orders[SPREAD], max(CONCURRENCIES), timetable.raw_seconds)
 

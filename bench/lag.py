@@ -1,4 +1,4 @@
-"""How late an event loop is: what a load driver measures is only as good as its own loop."""
+"""How late an event loop is: the figures of a load driver are only as good as its own loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Lag:
         self.samples: list[float] = []
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         while True:
             due = time.perf_counter() + PERIOD_SECONDS
             await asyncio.sleep(PERIOD_SECONDS)

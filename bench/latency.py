@@ -1,5 +1,5 @@
 """How long a customer waits when the machine is half busy: an open loop at half of the highest rate of the release
-before, which is measured in the same run, and at which that release is asked, too."""
+before, which is measured in the same run. That release gets the same load."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from bench.stage import running
 
 SECONDS = 44.0
 CLIENTS = 64
-# Of the time that is left: the closed loop that finds the highest rate; the open ones share the rest.
+# The share of the time that the closed loop gets, which finds the highest rate; the open loops share the rest.
 CLOSED_SHARE = 0.25
-# Starting two services, auditing and stopping.
+# How many seconds starting two services, auditing and stopping take.
 AROUND_SECONDS = 18.0
 MEASURED_SECONDS_MIN = 4.0
 RAW_SECONDS = 1.0
 HALF = 0.5
 NOW, BEFORE = "this tree", "the release before"
 PAYABLE, TOLD = "POST /bookings payable", "paid → told"
-# At most, and what the release before had on the reference machine.
+# The limits, and the figures of the release before on the reference machine.
 P99_MS = {PAYABLE: (40.0, 127.0), TOLD: (30.0, 192.0)}
 KINDS = (*CHARGED, "sum", "sandbox", "driver")
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
@@ -78,7 +78,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 
 async def _highest_before(sides: Mapping[str, Side], seconds: float) -> float:
-    """Bookings a second that the release before sells at once, or would on this machine."""
+    """How many bookings a second the release before sells at once; where it cannot run, by its stored figures."""
     if (before := sides.get(BEFORE)) is not None:
         return (await before.slice(SPREAD, seconds)).per_second
     now = sides[NOW]
@@ -164,14 +164,14 @@ def _table(name: str, rate: float, arrived: Arrived, ms: Mapping[str, Mapping[st
 
 
 def cpu_ms(cpu: Usage, sales: int) -> dict[str, float]:
-    """Of one booking by kind of process, and the `sum` of what it is charged with; empty without any."""
+    """CPU of one booking by kind of process, and the `sum` of those that count for it; empty without bookings."""
     if not sales:
         return {}
     return {name: spent / sales * 1000 for name, spent in {**cpu, "sum": charged(cpu)}.items()}
 
 
 def milliseconds(measured: Measured) -> dict[str, list[float]]:
-    """What was measured, by the name under which it is shown. The driver's own delay is part of the latencies."""
+    """The samples by the name under which they are shown. The driver's own delay is part of the latencies."""
     arrived = measured.arrived
     seconds = {
         PAYABLE: [sale.payable for sale in arrived.sales],
@@ -190,6 +190,6 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
 
 
 def distribution(samples: Sequence[float]) -> list[tuple[float, float]]:
-    """For each percentile from 1 to 100: how long so many percent took at most."""
+    """For each percentile from 1 to 100: the longest time among that share of the samples."""
     found = ((percent, percentile(samples, percent / 100)) for percent in range(1, 101))
     return [(float(percent), value) for percent, value in found if value is not None]

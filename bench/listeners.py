@@ -1,4 +1,4 @@
-"""Ten thousand customers with sockets, the changes that they are told of, and what becomes of each."""
+"""Ten thousand customers with sockets, the changes of which they are notified, and what becomes of each change."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from common.messaging.redis import connect
 from ops.actor import CHECKOUT
 
 SOCKETS = 10_000
-# A little more than what is asked for, so that a goal can be met at all.
+# A little more than the goal asks for, so that it can be met at all.
 OWN_PER_SECOND = 10_500
 # One change of an event goes to every socket.
 EVENT_PER_SECOND = 1.05
 BEAT_SECONDS = 0.01
 REST_PER_SECOND = 200
-# Arrivals after the last change; who has heard nothing by then never will.
+# How long arrivals are awaited after the last change; what has not arrived by then never will.
 ARRIVED_SECONDS = 15.0
 POLL_SECONDS = 0.1
 FAILURES_SHOWN = 3
@@ -47,7 +47,8 @@ FAILURES_SHOWN = 3
 @dataclass(frozen=True)
 class Told:
     """What became of `sent` notifications. Times in seconds: `delays` from just before XADD to the client's socket,
-    `rest` of the requests beside, `late` (p99) of the loops that measure. `cpu`: the gateway's, for one of them."""
+    `rest` of the requests beside, `late` (p99) of the loops that measure. `cpu`: of the gateway, for one
+    notification."""
 
     sent: int
     per_second: float
@@ -64,7 +65,7 @@ class Told:
 
 @dataclass
 class Rest:
-    """GET requests, sent whether or not those before are answered."""
+    """GET requests, sent whether or not the ones before have been answered."""
 
     session: aiohttp.ClientSession
     urls: Sequence[str]
@@ -86,7 +87,7 @@ class Rest:
 
 
 class Listeners:
-    """The sockets of a child process, see bench/crowd.py."""
+    """The sockets of a child process; see bench/crowd.py."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -97,7 +98,7 @@ class Listeners:
         try:
             self._process.stdin.write(orjson.dumps({"do": command, **arguments}) + b"\n")
             line = await self._process.stdout.readline()
-        except (OSError, RuntimeError):  # uvloop's, of a pipe that is closed
+        except (OSError, RuntimeError):  # uvloop raises RuntimeError for a closed pipe
             line = b""
         if not line:
             raise BenchError("the process that listens has ended")
@@ -125,7 +126,7 @@ async def listening() -> AsyncIterator[Listeners]:
 
 
 class Customers:
-    """Ten thousand customers, each with one confirmed booking, who all look at one event."""
+    """Ten thousand customers, each with one confirmed booking, who all listen for one event."""
 
     def __init__(self, stage: Stage, listeners: Listeners) -> None:
         self._stage = stage
@@ -136,7 +137,7 @@ class Customers:
         self.tokens = [stage.token(owner) for owner in self._owners]
 
     async def warm_up(self) -> Callable[[], Rest]:
-        """An event and a booking to be read beside, both read until nothing is new to the gateway."""
+        """An event and a booking for the requests beside; both are read until the gateway has met all of it."""
         (self._event,) = await self._stage.events(1, SOCKETS, "Looked at")
         headers = {"Authorization": f"Bearer {self.tokens[0]}"}
         base, session = self._stage.gateway_url, self._stage.session
@@ -166,7 +167,7 @@ class Customers:
         return await self._tell(seconds, BEAT_SECONDS, changes, rest)
 
     async def tell_all(self, seconds: float, rest: Rest) -> Told:
-        """Changes of the event that everybody looks at."""
+        """Changes of the event for which all customers listen."""
         event = Event.model_validate(self._event)
 
         def changes(_: int, version: int) -> tuple[list[Envelope], Sequence[int]]:
@@ -186,8 +187,8 @@ class Customers:
         changes: Callable[[int, int], tuple[list[Envelope], Sequence[int]]],
         rest: Rest,
     ) -> Told:
-        """Publish as the booking actors do, with REST beside. A version is the time at which it was published: that
-        grows, and comes back from the socket."""
+        """Publish as the booking actors do, with REST requests beside. The version of a change is the time at which
+        it was published: that grows, and comes back from the socket."""
         gateway = self._stage.actor("gateway-1").pid
         redis = connect(self._stage.stack.redis_url)
         bus = Publisher(redis, source="/booking/bench")
@@ -218,7 +219,7 @@ class Customers:
         return _told(sent, got, int(seconds / every) * every, cpu, rest, late)
 
     async def _arrived(self, expected: int) -> None:
-        """Until so many notifications have come, or there is no more hope for them."""
+        """Until `expected` notifications have arrived, or ARRIVED_SECONDS are over."""
         deadline = time.monotonic() + ARRIVED_SECONDS
         while True:
             arrived = (await self._listeners.do("count"))["arrivals"]
@@ -253,7 +254,7 @@ def _told(
 
 
 async def _every(interval: float, seconds: float, act: Callable[[int], Awaitable[None]]) -> None:
-    """Call `act` with 0, 1, … at fixed times; what was late is caught up with."""
+    """Call `act` with 0, 1, … at fixed times; late calls are made up for."""
     started = time.perf_counter()
     for number in range(int(seconds / interval)):
         left = started + number * interval - time.perf_counter()

@@ -1,7 +1,7 @@
-"""What a booking asks of the servers when it is alone: statements, syncs, round trips and wake-ups, counted.
+"""What a booking costs the servers when it is alone: statements, syncs, round trips and wake-ups, counted.
 
-One client buys one seat after the other, here and at the release before. What the same processes do while nobody
-asks for anything is counted, too, and taken off.
+One client buys one seat after the other, here and at the release before. What the same processes do while no
+request comes is counted, too, and subtracted.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from bench.progress import Steps
 from bench.sides import Side, prepared
 
 SECONDS = 60.0
-# How long one side buys; the rest is for starting, for Postgres' counters to be reported, and for stopping.
+# The share of the time in which one side buys; the rest is for starting, for Postgres to report, and for stopping.
 BUYING_SHARE = 0.08
 BUYING_SECONDS_MIN = 2.0
 WARM_UP_SECONDS = 2.0
-# Sold in turn: so few that the warm up meets each of them, as the first look at an event is no booking's.
+# Sold in turn: few enough that the warm-up meets each of them, because an event is first read only once.
 EVENTS = 10
-# What is done for the last booking after its client was told.
+# How long the work for the last booking may last after its client was notified.
 AFTER_SECONDS = 1.0
 NOW, WITHOUT, BEFORE = "this tree", "with MEMORY_MAX=0", "the release before"
 STATEMENTS_MAX, SYNCS_MAX, ROUND_TRIPS_MAX = 6.0, 6.0, 9.0
-# Seldom ones are not a booking's.
+# A statement that occurs more rarely than this is no part of a booking.
 STATEMENT_MIN = 0.05
 
 
 @dataclass(frozen=True)
 class Lone:
-    """Of one booking, over so many."""
+    """The counts for one booking, averaged over `bookings`."""
 
     bookings: int
     counts: Counts
@@ -105,8 +105,8 @@ async def _counted(sides: Mapping[str, Side], seconds: float, steps: Steps) -> d
 
 
 async def _bought(side: Side, counting: Counting, seconds: float) -> tuple[int, float, Counts]:
-    """How many were sold, in how long, and what was counted meanwhile: without asking whether all is done, which
-    would be counted, too."""
+    """How many bookings were sold, in how many seconds, and what was counted meanwhile. It does not ask whether all
+    work is done, because that would be counted, too."""
     started, before = time.monotonic(), await counting.read()
     bought = await side.driver.buy(side.clients, side.orders[SPREAD][:EVENTS], SPREAD, seconds)
     await asyncio.sleep(AFTER_SECONDS)
@@ -115,7 +115,7 @@ async def _bought(side: Side, counting: Counting, seconds: float) -> tuple[int, 
 
 
 def _plain(after: Counts, before: Counts) -> Counts:
-    """Between two readings, without the readings themselves."""
+    """What was counted between two readings, without the readings themselves."""
     found = after.since(before)
     return Counts(
         found.statements, found.wal_syncs, found.redis_reads - OWN_READS, found.redis_commands, found.wakeups

@@ -1,4 +1,4 @@
-"""What the figures were measured on: enough to compare them, nothing that tells whose machine it is."""
+"""What the figures were measured on: enough to compare them, and nothing that says whose machine it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def described() -> dict[str, Any]:
 
 def profiled(configure_arguments: str | None) -> bool | None:
     """Whether the interpreter was built with profile-guided optimisation, which is worth some 5 to 15 % of CPU.
-    None where it does not say how it was built."""
+    None if it does not say how it was built."""
     return None if not configure_arguments else "--enable-optimizations" in configure_arguments
 
 

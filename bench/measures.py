@@ -1,4 +1,4 @@
-"""Figures out of samples: percentiles, medians, and what a Prometheus histogram tells."""
+"""Figures from samples: percentiles, medians, and Prometheus histograms."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def percentile(samples: Sequence[float], share: float) -> float | None:
 
 
 def middle(samples: Sequence[float | None]) -> float | None:
-    """The median of those that are there; None when there are none."""
+    """The median of the samples that are not None; None if there are none."""
     known = [sample for sample in samples if sample is not None]
     return median(known) if known else None
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """A Prometheus histogram, or how much it grew: upper bounds with how many samples are at most so large."""
+    """A Prometheus histogram, or its growth: upper bounds, each with how many samples do not exceed it."""
 
     count: float = 0.0
     total: float = 0.0
@@ -54,7 +54,7 @@ class Histogram:
 
 
 async def scrape(url: str, name: str, labels: Mapping[str, str]) -> Histogram:
-    """The histogram `name` with `labels` at the process' /metrics; an empty one when it has no samples yet."""
+    """The histogram `name` with `labels` from the process' /metrics; an empty one if it has no samples yet."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
         response.raise_for_status()
         text = await response.text()

@@ -1,6 +1,7 @@
-"""What an actor's memory gives: the same sales with MEMORY_MAX as it is by default, and with 0, in turn.
+"""What an actor's memory is worth: the same sales with the default MEMORY_MAX and with 0, in turn.
 
-With 0 every decision is read from the database first and is made under locks: the careful way alone.
+With 0 the actor first reads every decision's rows from the database, and decides under locks: the locked path
+alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bench.progress import Steps
 from bench.sides import Side, Times, in_turn, prepared, times
 
 SECONDS = 50.0
-# Starting two, warming up, auditing, stopping.
+# How many seconds starting two, warming up, auditing and stopping take.
 AROUND_SECONDS = 20.0
 CONCURRENCIES = (1, 16, 64)
 ROUNDS = 2

@@ -1,4 +1,4 @@
-"""The parts at work by themselves: Redis, Postgres, the stand-in for Stripe, and a bare aiohttp server."""
+"""The parts by themselves: Redis, Postgres, the stand-in for Stripe, and a bare aiohttp server."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from ops.redis import embedded_redis
 from payment.sdk import STRIPE_VERSION, open_client
 
 PIPELINE = 100
-# As many as Holdfast handles together.
+# As many as Holdfast handles together in one batch.
 BATCH = 256
-# Clients that want the same row: more of them only wait for each other.
+# Clients that want the same row: with more of them, they would only wait for each other.
 HOT_CLIENTS = 4
-# Requests under way at Stripe and at the raw server.
+# Requests that Stripe, and the raw server, get at once.
 CALLS = 8
 POSTS = 64
 # As large as a CreateBooking.
@@ -55,7 +55,7 @@ VALUES ('{EVENT}', 'Evening', now(), 'eur', true, 10, '', now());
 INSERT INTO ticket_types (id, event_id, position, name, unit_amount, capacity)
 VALUES ('{TICKET_TYPE}', '{EVENT}', 0, 'Seat', 2500, 2000000000)
 """
-# The rows that Holdfast writes for a new booking.
+# Writes the rows that Holdfast writes for a new booking.
 TAKE_SEATS = f"UPDATE ticket_types SET held = held + $1, version = version + 1 WHERE id = '{TICKET_TYPE}'"
 INSERT = f"""
 WITH new AS (SELECT * FROM unnest($1::uuid[]) AS new (id)), inserted AS (
@@ -74,7 +74,7 @@ COUNTS = "SELECT (SELECT sum(held) FROM ticket_types), (SELECT count(*) FROM boo
 
 @dataclass(frozen=True)
 class Sample:
-    """One round: operations in `seconds` (wall), and CPU seconds of the client and of the server."""
+    """One round: `operations` in `seconds` (wall time), and CPU seconds of the client and of the server."""
 
     operations: int
     seconds: float
@@ -82,13 +82,13 @@ class Sample:
     server: float
 
 
-# Works until the deadline (of time.perf_counter), or until nothing is left; says how many operations it did.
+# Works until the deadline (of time.perf_counter), or until nothing is left; returns how many operations it did.
 Work = Callable[[float], Awaitable[int]]
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Something to be done over and over, and the process that serves it."""
+    """Something that is done over and over, and the process that serves it."""
 
     work: Work
     pid: int
@@ -137,7 +137,7 @@ async def _xadd_pipelined(redis: Redis, until: float) -> int:
 
 
 async def _read(redis: Redis, until: float) -> int:
-    """What the others have added, until there is no more."""
+    """Reads what the other yardsticks have added, until nothing is left."""
     done = 0
     while time.perf_counter() < until:
         found: Any = await redis.xreadgroup(GROUP, "yardstick", {STREAM: ">"}, count=PIPELINE)
@@ -184,7 +184,7 @@ async def _book(connection: asyncpg.Connection, count: int, until: float) -> int
         ids = [UUID(int=random.getrandbits(128)) for _ in range(count)]
         async with connection.transaction():
             await connection.execute(INSERT, ids)
-            await connection.execute(TAKE_SEATS, count)  # last: nobody has the lock for longer than this
+            await connection.execute(TAKE_SEATS, count)  # last, so that the row's lock is held briefly
         done += count
     return done
 
@@ -217,7 +217,7 @@ async def http_part(folder: Path) -> AsyncIterator[dict[str, Yardstick]]:
 
 
 def _many(call: Callable[[], Awaitable[None]]) -> Work:
-    """CALLS at once that call over and over."""
+    """CALLS at once, each of which calls again and again."""
 
     async def client(until: float) -> int:
         done = 0
@@ -240,7 +240,7 @@ def _key() -> str:
 
 
 async def _by_sdk(client: stripe.StripeClient) -> None:
-    """As Holdfast asks."""
+    """One call as Holdfast makes it."""
     await client.raw_request_async(
         "post",
         "/v1/payment_intents",

@@ -1,7 +1,7 @@
-"""What a process' CPU of a booking goes to: the actors are looked at by a sampling profiler while they sell.
+"""What a process uses the CPU of a booking for: a sampling profiler watches the actors while they sell.
 
 py-spy (https://github.com/benfred/py-spy) reads their stacks from outside, native frames among them, so that
-nothing of theirs is changed. It holds them for each sample: shares are exact to a few hundredths, and nothing is
+nothing of theirs is changed. It stops them for each sample: shares are exact to a few hundredths, and no goal is
 judged by them.
 """
 
@@ -24,18 +24,18 @@ from bench.sides import Side, prepared
 from bench.stage import ACTORS
 
 SECONDS = 40.0
-# Starting, warming up, auditing, stopping.
+# How many seconds starting, warming up, auditing and stopping take.
 AROUND_SECONDS = 10.0
 CONCURRENCIES = (1, 64)
-# Of a level's time: first nothing is profiled, to know what a booking costs, and then each process in turn.
+# The share of a level's time before the processes are profiled in turn: it measures what a booking costs.
 UNWATCHED_SHARE = 0.25
 SECONDS_MIN = 1.0
 SAMPLES_PER_SECOND = 250
-# The profiler starts and ends beside what it is told to watch.
+# How much longer than its samples the profiler may take to start and to end.
 PROFILER_MARGIN_S = 30.0
 
-# By what stands in a frame, the first that fits: the innermost frame that fits any says what a sample belongs to.
-# Frames of the interpreter itself fit none, and count for who called it.
+# By what is in a frame, the first that fits: a sample belongs to the part of the innermost frame that fits any
+# part. Frames of the interpreter itself fit none, and count for their callers.
 PARTS: Mapping[str, Sequence[str]] = {
     "system calls": tuple(
         f"{name} (libc." for name in ("epoll_pwait", "write", "writev", "read", "sendmsg", "getpid", "getrandom")
@@ -126,7 +126,7 @@ def counted(stacks: str) -> Counter[str]:
 
 
 def part(frames: Sequence[str]) -> str:
-    """What a sample belongs to; `frames` from the outermost on."""
+    """The part that a sample belongs to; `frames` from the outermost on."""
     for frame in reversed(frames):
         for name, marks in PARTS.items():
             if any(mark in frame for mark in marks):
@@ -158,7 +158,7 @@ def _shares(samples: Counter[str]) -> dict[str, float]:
 
 
 def _table(concurrency: int, watched: Mapping[str, Counter[str]], cost: Ways) -> Table:
-    """CPU of a booking in ms by part: what the process takes of one, divided as its samples are."""
+    """CPU of a booking in ms by part: the process' share of it, divided as its samples are."""
     ms = {
         name: {kind: share * cost.cpu[name] for kind, share in _shares(samples).items()}
         for name, samples in watched.items()

@@ -1,4 +1,4 @@
-"""How far the run is, on stderr: a bar on a terminal, plain lines otherwise."""
+"""How far the run has come, on stderr: a bar on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Steps(ABC):
         self._share = 0.0
 
     def begin(self, text: str, share: float = 0.0) -> None:
-        """The step before is over, and `text` is what happens now."""
+        """The step before is over; `text` says what happens now."""
         self._done = min(self._done + self._share, 1.0)
         self._share = share
         self._show(text, self._done)
 
     def part(self, done: float) -> None:
-        """So much (0 to 1) of the present step is done."""
+        """`done` (0 to 1) of the present step is finished."""
         self._move(min(self._done + self._share * done, 1.0))
 
     def within(self, name: str, share: float) -> Steps:
-        """The steps of something that is one step of these: what it takes for the whole is `share` of it."""
+        """The steps inside of one of these steps, which has `share` of the whole."""
         self.begin(name, share)
         return _Within(self, name)
 
@@ -65,7 +65,7 @@ class _Lines(Steps):
         print(f"{self._name}: {done * 100:3.0f} %  {text}", file=sys.stderr, flush=True)
 
     def _move(self, done: float) -> None:
-        """A line for each step is enough."""
+        """Nothing: a line for each step is enough."""
 
 
 class _Bar(Steps):
@@ -94,7 +94,7 @@ def shown(name: str = "bench") -> Iterator[Steps]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A SIGTERM cancels the running task, as asyncio does with a Ctrl-C."""
+    """SIGTERM cancels the running task, as asyncio does with Ctrl-C."""
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()

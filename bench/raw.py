@@ -1,6 +1,6 @@
-"""The yardstick: an aiohttp server that does nothing but take and give JSON, as a process of its own.
+"""The yardstick: an aiohttp server that only reads and sends JSON, as a process of its own.
 
-`python -m bench.raw` serves it on PORT. What Holdfast costs is told as a multiple of what one request costs here.
+`python -m bench.raw` serves it on PORT. Holdfast's costs are stated as multiples of what one request costs here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class RawLoad:
-    """`requests` answered in `seconds` for `cpu` seconds of the server's CPU."""
+    """`requests` answered in `seconds`, for `cpu` seconds of the server's CPU."""
 
     requests: int
     seconds: float
@@ -53,7 +53,7 @@ class RawServer:
         self.loads: list[RawLoad] = []
 
     async def load(self, bodies: Sequence[bytes], concurrency: int, seconds: float) -> RawLoad:
-        """`concurrency` clients that post one body after the other."""
+        """`concurrency` clients, each of which posts one body after the other."""
         url = f"{self._process.url}/orders"
         before, started = spent(self._process.pid), time.perf_counter()
         done = 0
@@ -81,7 +81,7 @@ class RawServer:
 
 @asynccontextmanager
 async def running(folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[RawServer]:
-    """The server as a child process, stopped at the end; what it prints goes to `folder`."""
+    """The server as a child process, stopped at the end; its output goes to `folder`."""
     async with process("raw", "bench.raw", folder) as server:
         yield RawServer(server, session)
 
@@ -110,7 +110,7 @@ async def _ready(_: web.Request) -> web.Response:
 
 
 def bare(method: str, path: str, view: Handler) -> web.Application:
-    """An application with one view, and one that says it is ready."""
+    """An application with one view, and one view that answers that it is ready."""
     app = web.Application()
     app.router.add_route(method, path, view)
     app.router.add_get(READY, _ready)
@@ -118,7 +118,7 @@ def bare(method: str, path: str, view: Handler) -> web.Application:
 
 
 async def serve(app: web.Application, port: int) -> None:
-    """Until SIGTERM."""
+    """Run until SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,4 +1,4 @@
-"""What a run found out: for people as tables and as a picture, and as JSON."""
+"""What a run has found: as tables and charts for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bench import svg
 from bench.bounds import bound
 from bench.findings import Chart, Findings, Goal, Table, cell
 
-# For what is not a terminal: no column is cut off.
+# Where the output is no terminal: no column is cut off.
 WIDTH = 132
 RESULTS = Path(__file__).resolve().parent / "results"
 PROBLEMS_SHOWN = 8
-# How the interpreter was built, by what it says itself.
+# How the interpreter was built, as it says itself.
 BUILT = {
     None: "(it does not say how it was built)",
     True: "(built with profile-guided optimisation)",
@@ -34,7 +34,7 @@ MARKS = {None: ("not measured", "yellow"), True: ("met", "green"), False: ("miss
 
 @dataclass(frozen=True)
 class Report:
-    """What the phases found out, by name in the order in which they ran."""
+    """What the phases have found, by name in the order in which they ran."""
 
     machine: Mapping[str, Any]
     seconds: float
@@ -69,11 +69,11 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What was measured otherwise than is usual, or not at all."""
+        """What was measured differently than usual, or not at all."""
         return [f"{name}: {note}" for name, found in self.phases.items() for note in found.notes]
 
     def json(self) -> bytes:
-        """Rounded to what can be meant: five significant digits."""
+        """Rounded to five significant digits: no figure is more exact."""
         body = {
             "measured_at": self.measured_at,
             "machine": self.machine,
@@ -113,7 +113,7 @@ class Report:
         return svg.page("Holdfast, measured", self._headline(), self.goals, self.charts)
 
     def keep(self, name: str | None = None, folder: Path = RESULTS) -> Path:
-        """Write all three forms; says where, without the suffix. They are called by the time unless told."""
+        """Write all three files; returns their path without suffix. Without `name` they are named by the time."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / (name or self.measured_at)
         for suffix, content in (
@@ -135,7 +135,7 @@ class Report:
 
 
 def _shortened(problems: Sequence[str]) -> list[str]:
-    """What was found many times once, and not too many of them."""
+    """Each problem once, however often it was found, and not too many of them."""
     counted = [f"{text} ({count:,} times)" if count > 1 else text for text, count in Counter(problems).items()]
     left = len(counted) - PROBLEMS_SHOWN
     return [*counted[:PROBLEMS_SHOWN], *([f"and {left} more problems"] if left > 0 else [])]

@@ -1,4 +1,4 @@
-"""One run: the phases one after the other, each on a stack of its own; what one finds out, others cannot spoil."""
+"""One run: the phases one after the other, each on a stack of its own, so that none can spoil another's figures."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ PHASES: dict[str, Phase] = {
     "profile": profile,
     "soak": soak,
 }
-# Only when asked for: it takes longer than all the others.
+# Only when named: it takes longer than all the others together.
 LONG = frozenset({"soak"})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured; each phase takes `times` as long as it needs at least."""
+    """What is measured; each phase gets `times` the time that it needs at least."""
 
     phases: Sequence[str] = tuple(name for name in PHASES if name not in LONG)
     times: float = 1.0
@@ -76,7 +76,7 @@ class Plan:
 
 
 async def measure(plan: Plan, steps: Steps) -> Report:
-    """A phase that fails is a problem of the run, the others are measured all the same."""
+    """A phase that fails is a problem of the run; the other phases are measured all the same."""
     started = time.monotonic()
     steps.begin("looking at the machine")
     machine = await described()

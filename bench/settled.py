@@ -1,7 +1,7 @@
-"""Very many bookings that have ended, written straight into the tables as they look when all is done with them.
+"""Very many bookings that have ended, written straight into the tables as they are when all work on them is done.
 
-A booking's number says what has become of it: of twenty, thirteen are confirmed, three have expired unpaid, one was
-refunded in full and three came too late. Nothing is left to be done on any of them.
+A booking's number decides what has become of it: of twenty, thirteen are confirmed, three have expired unpaid, one
+was refunded in full and three came too late. No work is left for any of them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import asyncpg
 
 from bench.stage import Json
 
-# Above the time in which a reconciler drives on or Stripe's events are looked at again, and nothing is younger.
+# Longer than a row waits for its retry, or Stripe events are listed again: no booking is younger.
 YOUNGEST = "1 day"
-# Events of Stripe are forgotten after 35 days: none of these is.
+# Stripe events are deleted after 35 days: none of these is.
 OLDEST = "30 days"
 
 # $1: how many in all, $2: event ids, $3: their ticket types, $4: the price of a seat.
@@ -102,7 +102,7 @@ FROM ({NUMBERED}) AS s JOIN (VALUES
 """
 
 
-# What slows down writing very many rows at once, with how it is put back: foreign keys, then keys, then indexes.
+# What slows down writing very many rows at once, and how to restore it: foreign keys, then keys, then indexes.
 KEYS = """
 SELECT conrelid::regclass::text AS table, conname AS name, pg_get_constraintdef(oid) AS definition
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'p', 'u')
@@ -116,7 +116,7 @@ AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 
 
 async def fill(booking_url: str, payment_url: str, events: Sequence[Json], count: int) -> None:
-    """Add `count` settled bookings of `events`, and leave both databases as they are after a night's rest: clean,
+    """Add `count` bookings of `events` that have ended, and leave both databases as after a quiet night: vacuumed,
     analysed, and with a checkpoint behind them. No actor may be running: the indexes are built anew."""
     ids, ticket_types = [event["id"] for event in events], [event["ticket_types"][0]["id"] for event in events]
     values = (count, ids, ticket_types, events[0]["ticket_types"][0]["unit_amount"])
@@ -126,7 +126,7 @@ async def fill(booking_url: str, payment_url: str, events: Sequence[Json], count
 
 
 async def _fill(url: str, statements: Sequence[str], last: str, values: Sequence[Any]) -> None:
-    """`last` needs the indexes: seats are counted by it, and a trigger looks each refund's payment up."""
+    """`last` needs the indexes: it counts seats, and a trigger reads each refund's payment."""
     connection = await asyncpg.connect(url)
     try:
         async with _without_indexes(connection):
@@ -141,7 +141,7 @@ async def _fill(url: str, statements: Sequence[str], last: str, values: Sequence
 
 @asynccontextmanager
 async def _without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """To build an index over rows that are there is much faster than to bring each row into it."""
+    """Building an index over existing rows is much faster than adding each row to it."""
     keys, indexes = await connection.fetch(KEYS), await connection.fetch(INDEXES)
     for key in keys:
         await connection.execute(f'ALTER TABLE {key["table"]} DROP CONSTRAINT "{key["name"]}"')

@@ -1,6 +1,6 @@
-"""Several stages that sell the same in turn: each has its slice, in an order in which nobody is always first.
+"""Several stages that sell the same in turn: each has its slices, in an order in which none is always first.
 
-Whatever befalls the machine meanwhile befalls all alike. While one is measured, the others have nothing to do.
+Other changes on the machine affect all of them alike. While one is measured, the others are idle.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bench.measures import middle
 from bench.stage import Stage
 
 SPREAD_EVENTS = 100
-# More seats than can be sold in any run.
+# More seats than any run can sell.
 CAPACITY = 1_000_000
 WARM_UP_SECONDS = 1.0
 
 
 class Times(NamedTuple):
-    """How many times as much one side takes as another; of bookings a second, how many times as few it has."""
+    """How many times as much one side takes as another; of bookings a second, how many times as few it makes."""
 
     cpu: float | None
     per_second: float | None
@@ -34,7 +34,7 @@ class Times(NamedTuple):
 
 
 class Side:
-    """A stage with its clients, its events and what was measured of it."""
+    """A stage with its clients, its events and the figures that were measured of it."""
 
     def __init__(self, name: str, stage: Stage, clients: Sequence[Client], database_url: str) -> None:
         self.name = name
@@ -42,15 +42,15 @@ class Side:
         self.clients = clients
         self.database_url = database_url
         self.driver, self.warm_up = Driver(stage), Driver(stage)
-        # Customers who came at their own times.
+        # The customers of the open loops.
         self.arrived: list[Arrived] = []
         # What is sold, by kind: a hundred events in turn, or one hot one.
         self.orders: dict[str, list[bytes]] = {}
-        # What a booking of each status must be found of afterwards, by event, beyond what was sold in slices.
+        # By event: how many bookings of each status there must be in the end, beside those sold in slices.
         self.expected: Expected = {}
 
     async def prepare(self) -> None:
-        """Its events, and each kind of message met once."""
+        """Make its events, and let each kind of message occur once."""
         events = await self.stage.events(SPREAD_EVENTS + 1, CAPACITY, "Evening")
         hot, *spread = (order(event["id"]) for event in events)
         self.orders = {SPREAD: spread, HOT: [hot]}
@@ -58,7 +58,7 @@ class Side:
             await self.warm_up.run(self.clients, self.orders[kind], kind, WARM_UP_SECONDS / 2)
 
     async def slice(self, kind: str, seconds: float, concurrency: int | None = None) -> Slice:
-        """All its clients, or so many of them."""
+        """By all its clients, or by `concurrency` of them."""
         return await self.driver.run(self.clients[:concurrency], self.orders[kind], kind, seconds)
 
     async def arrivals(self, kind: str, per_second: float, seconds: float) -> Arrived:
@@ -91,12 +91,12 @@ async def prepared(name: str, stage: Stage, clients: int, database_url: str | No
 
 
 def in_turn(names: Sequence[str], rounds: int) -> list[str]:
-    """Each name once in each round, there and back: A B B A A B …"""
+    """Each name once in each round, forth and back: A B B A A B …"""
     return [name for number in range(rounds) for name in (names if number % 2 == 0 else list(reversed(names)))]
 
 
 def times(base: Sequence[Slice], other: Sequence[Slice]) -> Times:
-    """What `other` takes over `base`: medians over the slices, each compared with its neighbour."""
+    """The figures of `other` over those of `base`: medians over the slices, each compared with its neighbour."""
     pairs = [
         (theirs, ours)
         for one, two in zip(base, other, strict=True)

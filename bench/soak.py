@@ -1,7 +1,7 @@
-"""Whether memory stays what it is: many bookings by customers who come and go, and what each process takes.
+"""Whether memory stays what it is: many bookings by customers who come and go, and the memory of each process.
 
-Every customer has a token and a socket of its own, buys some seats and leaves, so that whatever is kept for a
-customer, a socket or a booking shows.
+Every customer has a token and a socket of its own, buys some seats and leaves, so that anything that a process
+keeps for each customer, socket or booking shows.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bench.progress import Steps
 from bench.stage import Stage, running
 from bench.start import MIB, memory
 
-# The bound in time; bookings end it earlier. TIMES=0.1 is a soak of 20,000.
+# The longest time; the number of bookings mostly ends it earlier. With TIMES=0.1 it sells 20,000.
 SECONDS = 1500.0
 BOOKINGS = 200_000
-# Until then a process may still fill what it keeps within bounds.
+# Up to this share of the bookings a process may still fill its bounded memories.
 WARM_SHARE = 0.1
 SAMPLES = 100
 CUSTOMERS = 64
@@ -35,15 +35,14 @@ EVENTS = 100
 CAPACITY = 1_000_000
 FAILURES_MAX = 20
 PER = 100_000
-# What an allocator moves by itself.
+# How much an allocator varies by itself.
 GROWTH_MAX_MB = 2.0
 JUDGED = ("gateway", "booking", "payment")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """After so many bookings: memory of each process in MB, by name, and CPU of one booking since the sample before
-    in ms."""
+    """After `bookings`: memory of each process in MB, by name, and CPU of a booking since the last sample in ms."""
 
     bookings: int
     resident: Mapping[str, float]
@@ -52,7 +51,7 @@ class Sample:
 
 
 class Course:
-    """What has happened so far of `wanted` bookings, until `until` (monotonic) at the latest."""
+    """What has happened so far of `wanted` bookings; it ends at `until` (monotonic) at the latest."""
 
     def __init__(self, wanted: int, until: float) -> None:
         self.wanted = wanted

@@ -1,4 +1,4 @@
-"""Ten thousand idle sockets of one gateway: what each takes of its memory, and how soon all of them are told."""
+"""Ten thousand idle sockets of one gateway: how much memory each takes, and how soon all are notified."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ops.actor import ActorProcess
 SECONDS = 45.0
 # A process needs some files for itself.
 FILES_MIN = SOCKETS + 500
-# Of the seconds, how long each way of telling takes; the rest is for starting, opening and stopping.
+# The share of the time for each kind of notification; the rest is for starting, opening and stopping.
 TELLING_SHARE = 0.2
 TELLING_SECONDS_MIN = 3.0
 
 OWN, EVERYBODY = "own booking", "one event"
 IDLE_SOCKET = "an idle authenticated socket, beyond the gateway's base"
 PER_SECOND_MIN = 10_000.0
-# At most, and what the release before had on the reference machine: memory of a socket, XADD to socket.
+# The limits, and the release before's figures on the reference machine: memory of a socket, and XADD to socket.
 KB_MAX = 6.1
 P99_MAX_MS = {OWN: (60.0, 157.8), EVERYBODY: (250.0, 176.1)}
 PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
@@ -34,7 +34,7 @@ PERCENTILES = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a process with `SOCKETS` sockets, beyond what it takes without any: KB a socket."""
+    """Of a process with `SOCKETS` sockets, beyond what it has without any: KB for each socket."""
 
     resident: float
     proportional: float
@@ -64,7 +64,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 
 def _allow_files() -> None:
-    """For this process and those that it starts."""
+    """Allows them for this process and for those that it starts."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < FILES_MIN:
         raise BenchError(f"{SOCKETS} sockets need {FILES_MIN} open files, and only {most} are allowed (ulimit -Hn)")

@@ -27,7 +27,7 @@ from ops.postgres import Postgres
 from ops.stack import Stack
 from ops.tokens import make_token
 
-# Nothing is limited that production limits for others' sake, and nothing runs out in the middle.
+# The limits by which production protects others are off, and nothing runs out in the middle.
 SETTINGS = {
     "LOG_LEVEL": "warning",
     "STRIPE_REQUESTS_PER_SECOND": "10000",
@@ -40,7 +40,7 @@ ONE_OF_EACH = Scale()
 ACTORS = ("gateway", "payment", "booking")
 UNIT_AMOUNT = 2500
 POLL_SECONDS = 0.01
-# Whatever is under way has ended after so long, or never will.
+# Work that is under way has ended after this time, or never will.
 SETTLED_SECONDS = 30.0
 
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class Stage:
         return child
 
     def pids(self, *kinds: str) -> dict[str, int]:
-        """Process ids by name; of all that run unless `kinds` are told."""
+        """Process ids by name; of all processes that run unless `kinds` are named."""
         return {
             name: child.pid
             for name, child in self.stack.processes.items()
@@ -84,7 +84,7 @@ class Stage:
         }
 
     def meter(self) -> Meter:
-        """Of every process that runs."""
+        """For every process that runs."""
         return Meter(self.pids())
 
     async def events(self, count: int, capacity: int, name: str) -> list[Json]:
@@ -106,8 +106,8 @@ class Stage:
             return event
 
     async def settled(self) -> None:
-        """Until every mailbox is empty and every report of a payment acknowledged: what a booking causes after its
-        client has been told is part of it."""
+        """Until every mailbox is empty and every report of a payment acknowledged: the work that a booking causes
+        after its client was notified is part of it."""
         deadline = time.monotonic() + SETTLED_SECONDS
         while True:
             left = {name: length for name, length in (await lengths(self.redis, MAILBOXES)).items() if length}
@@ -120,18 +120,18 @@ class Stage:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _reports(self) -> int:
-        """How many payments' newest state is not acknowledged by their booking."""
+        """How many payments have a newest version that their booking has not acknowledged."""
         if self.payments is None:
             self.payments = await asyncpg.connect(self.stack.payment_database_url)
         return int(await self.payments.fetchval("SELECT count(*) FROM payments WHERE report_after IS NOT NULL"))
 
     async def dead_letters(self) -> dict[str, int]:
-        """How many dead letters each mailbox has, of those that have any."""
+        """How many dead letters each mailbox has, for mailboxes with any."""
         found = await lengths(self.redis, [dead_letters(mailbox) for mailbox in MAILBOXES])
         return {name: length for name, length in found.items() if length}
 
     async def stop_actors(self) -> None:
-        """Stop all but Postgres, Redis and the sandbox, what is asked from outside first."""
+        """Stop all but Postgres, Redis and the sandbox, beginning with the processes that clients reach."""
         for kind in ACTORS:
             names = self.pids(kind)
             await asyncio.gather(*(self.stack.processes[name].stop(at_once=True) for name in names))
@@ -142,8 +142,8 @@ S = TypeVar("S", bound=Stage)
 
 @asynccontextmanager
 async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[Stage]:
-    """A stack of its own, stopped and deleted at the end, with `settings` beside SETTINGS. Nothing of the person's
-    environment points it at servers that are in use."""
+    """A stack of its own, stopped and deleted at the end, with `settings` beside SETTINGS. Nothing in the
+    environment can point it at servers that are in use."""
     folder = temporary_folder()
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     stack = Stack(folder, ports=Ports.free(), scale=scale, settings={**base, **SETTINGS, **settings})
@@ -174,7 +174,7 @@ async def opened(stack: Stack, kind: type[S]) -> AsyncIterator[S]:
 def temporary_folder() -> Path:
     """For the data of a stack."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
-    folder.chmod(0o711)  # the account that Postgres runs under passes through
+    folder.chmod(0o711)  # Postgres' account must be able to pass through
     return folder
 
 
@@ -183,8 +183,8 @@ async def remove(stack: Stack, folder: Path) -> None:
     await stack.stop()
     task = asyncio.current_task()
     if task is not None and task.cancelling():
-        # An interrupted start leaves threads at work in the folder: they are waited for. A loop has none from then
-        # on, so it is done only where the whole run ends.
+        # Threads of an interrupted start still work in the folder: wait for them. The loop can start none from then
+        # on, so this is done only where the whole run ends.
         await asyncio.get_running_loop().shutdown_default_executor()
     postgres = stack.processes.get("postgres")
     if isinstance(postgres, Postgres) and postgres.data_dir.exists():

@@ -1,4 +1,4 @@
-"""How long Holdfast takes to be there, and what it costs while nobody asks for anything."""
+"""How long Holdfast takes to be ready, and how much an idle process costs."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from ops.layout import Ports
 from ops.stack import Stack
 
 SECONDS = 24.0
-# What `holdfast up` prints when all of it serves.
+# The line that `holdfast up` prints when all processes serve.
 READY = "Up after"
 UP_TIMEOUT_SECONDS = 60.0
 # The second start and those after it are alike: the figure is their median.
 LATER_STARTS = 2
 ACTORS = ("gateway", "booking", "payment")
-# Whatever a start leaves to be done is done by then.
+# After this time all work that a start leaves is done.
 REST_SECONDS = 1.0
 IDLE_SECONDS = 4.0
 MIB = 1 << 20
 UP_SECONDS, UP_SECONDS_BEFORE = 4.0, 2.5
-# Not worse than the release before on the reference machine, as exact as its figures.
+# No worse than the release before on the reference machine, to the precision of its figures.
 READY_SECONDS, IDLE_MB = 0.96, 81.0
 
 
 @dataclass(frozen=True)
 class Idle:
     """A process that has nothing to do. Memory in bytes: all that is resident, and the part that is its own or its
-    share of what is shared (None where the system does not tell). `cpu` in seconds of CPU a second."""
+    share of what is shared (None if the system does not report it). `cpu` in seconds of CPU a second."""
 
     resident: int
     proportional: int | None
@@ -76,13 +76,13 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the person's environment points it at servers that are in use, and all ports are free ones."""
+    """Nothing in the environment points it at servers that are in use, and all ports are free ones."""
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return base | {f"{name.upper()}_PORT": "0" for name in vars(Ports())}
 
 
 async def _up(folder: Path) -> float:
-    """Seconds from the start of `holdfast up` until it says that all is there; it is stopped again."""
+    """Seconds from the start of `holdfast up` until it says that all processes serve; it is stopped again."""
     started = time.perf_counter()
     async with _holdfast_up(folder) as lines:
         async for line in lines:
@@ -93,7 +93,7 @@ async def _up(folder: Path) -> float:
 
 @asynccontextmanager
 async def _holdfast_up(folder: Path) -> AsyncIterator[AsyncIterator[str]]:
-    """What `make up` runs; gives the lines that it prints."""
+    """What `make up` runs; yields the lines that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ops", "up",
         env={**_environment(), "HOLDFAST_DATA": str(folder), "PYTHONUNBUFFERED": "1"},
@@ -139,7 +139,7 @@ async def _restarted_together(children: Sequence[Child]) -> dict[str, float]:
 
 
 async def _idle(children: Mapping[str, Child]) -> dict[str, Idle]:
-    """All of them, looked at over IDLE_SECONDS."""
+    """All of them, observed over IDLE_SECONDS."""
     before = {name: spent(child.pid) for name, child in children.items()}
     started = time.perf_counter()
     await asyncio.sleep(IDLE_SECONDS)
@@ -151,7 +151,7 @@ async def _idle(children: Mapping[str, Child]) -> dict[str, Idle]:
 
 
 def memory(pid: int) -> tuple[int, int | None]:
-    """Resident, and proportional where the system tells it: of a process with all that it started."""
+    """Resident memory and, if the system reports it, the proportional share, of a process and its children."""
     process = psutil.Process(pid)
     found = [process.memory_full_info()]
     for child in process.children(recursive=True):
@@ -197,7 +197,7 @@ def _goals(up: float, slowest: float, largest: int) -> list[Goal]:
     """Each start in seconds, the largest process in bytes."""
     return [
         Goal("`make up` again until ready", up, UP_SECONDS, False, "s", UP_SECONDS_BEFORE),
-        # On its own, as one that is started again or added; all at once is what `make up` is judged by.
+        # Started alone, as a process that is restarted or added; `make up` is judged by starting all at once.
         Goal("a process until ready: the slowest", round(slowest, 2), READY_SECONDS, False, "s", READY_SECONDS),
         Goal("an idle process: the largest", round(largest / MIB), IDLE_MB, False, "MB", IDLE_MB),
     ]

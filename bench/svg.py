@@ -1,6 +1,6 @@
-"""The results as one picture: every goal with its distance from the limit, then the charts, two abreast.
+"""The results as one picture: every goal with its distance from the limit, then the charts, in two columns.
 
-Plain SVG. Its colours follow the reader's light or dark scheme, where the viewer tells it one.
+Plain SVG. Its colours follow the reader's light or dark scheme if the viewer passes it on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from bench.findings import Chart, Goal, Series
 WIDTH = 1000
 MARGIN = 24
 GOAL_HEIGHT = 26
-# Where the bars of the goals begin and end; left of them is the name, right of them the figure.
+# Where the bars of the goals begin and end; the name is left of them, the figure right of them.
 BARS_LEFT, BARS_RIGHT = 340, 620
 # A goal is drawn as how many times better than its limit the figure is, from a quarter to four times.
 REACH = 4.0
 CHART_WIDTH, CHART_HEIGHT = 464, 280
-# Of the plot within its chart.
+# The margins of the plot within its chart.
 LEFT, TOP, RIGHT, BOTTOM = 58, 62, 12, 44
 TICKS = 5
 COLOURS = ("#3b82c4", "#d97706", "#2a9d62", "#c2477f", "#8b6fc9", "#7a8a99")
@@ -97,7 +97,7 @@ def _goals(goals: Sequence[Goal], top: float) -> list[str]:
 
 
 def _position(better: float) -> float:
-    """Where on a logarithmic scale, the limit in the middle."""
+    """The position on a logarithmic scale with the limit in the middle."""
     share = log10(min(max(better, 1 / REACH), REACH)) / log10(REACH)
     return (BARS_LEFT + BARS_RIGHT) / 2 + share * (BARS_RIGHT - BARS_LEFT) / 2
 

@@ -1,4 +1,4 @@
-"""What only several phases together tell: Holdfast's figures as multiples of what its parts cost alone."""
+"""What only several phases together show: Holdfast's figures as multiples of what its parts cost alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAINING = ("booking", "postgres", "redis")
 
 
 def together(found: Mapping[str, Findings]) -> Findings | None:
-    """From the phases of one run; None without the yardsticks, or anything to hold against them."""
+    """From the phases of one run; None without the yardsticks, or without any figure to compare with them."""
     if not (figures := found.get("yardsticks", Findings({})).figures):
         return None
     yardsticks = Yardsticks.read(figures)
@@ -56,7 +56,7 @@ def _both(rate: Rate) -> float:
 
 
 def _costs(found: Mapping[str, Findings]) -> dict[str, float]:
-    """CPU in microseconds, of all processes that a booking is charged with."""
+    """CPU in microseconds, of all processes whose CPU counts for a booking."""
     costs: dict[str, float] = {}
     ways = [each for each in _listed(found, "journey", "ways") if each["kind"] == SPREAD]
     if ways:

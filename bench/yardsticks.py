@@ -1,4 +1,5 @@
-"""What the parts can do by themselves, measured in the same run: to tell Holdfast's figures as ratios.
+"""What the parts can do by themselves, measured in the same run, so that Holdfast's figures can be stated as
+ratios.
 
 Redis by redis-py and hiredis, Postgres by asyncpg with the real tables, Stripe's SDK and bare aiohttp against the
 stand-in, and a JSON POST to a bare aiohttp server. The rounds of all of them alternate.
@@ -20,7 +21,7 @@ from bench.parts import BATCH, HOT_CLIENTS, PIPELINE, Sample, http_part, postgre
 from bench.progress import Steps
 
 SECONDS = 25.0
-# What starting and stopping the parts takes of the time.
+# How many seconds starting and stopping the parts takes.
 AROUND_SECONDS = 7.0
 ROUNDS = 3
 ROUND_SECONDS_MIN = 0.2
@@ -29,7 +30,7 @@ TITLE = "What the parts can do alone: medians over rounds"
 
 @dataclass(frozen=True)
 class Rate:
-    """How many a second, and CPU of each one in microseconds: of who asks, and of who serves."""
+    """How many a second, and CPU of each one in microseconds: of the client, and of the server."""
 
     per_second: float
     client_us: float
@@ -52,11 +53,11 @@ class Yardsticks:
 
     @classmethod
     def read(cls, figures: Mapping[str, Any]) -> Yardsticks:
-        """Out of the findings of a run."""
+        """From the findings of a run."""
         return cls(**{field.name: Rate(**figures[field.name]) for field in fields(cls)})
 
 
-# What each is called in the table.
+# The name of each in the table.
 NAMES = {
     "xadd": "XADD, one by one",
     "xadd_pipelined": f"XADD, {PIPELINE} in a pipeline",
@@ -82,7 +83,7 @@ def ratios(yardsticks: Yardsticks, drained_per_second: float) -> dict[str, float
 
 
 def rate(samples: Sequence[Sample]) -> Rate:
-    """The median rate; CPU over all rounds together, for it is counted in ticks."""
+    """The median rate; CPU over all rounds together, because it is counted in clock ticks."""
     operations = sum(sample.operations for sample in samples)
     if not operations:
         raise BenchError("a yardstick did nothing in its time")

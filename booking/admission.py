@@ -1,4 +1,4 @@
-"""Who gets seats: a request becomes a new booking, or is told why not. Pure."""
+"""Which requests get seats: each becomes a new booking or is refused with the reason. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
 from common.contracts.statuses import PaymentStatus
 
-# Times inside of texts, which are in UTC.
+# The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Seats:
-    """Free seats while a batch takes them, one booking after the other."""
+    """The free seats of a batch's ticket types, which its bookings take one after the other."""
 
     def __init__(self, free: Mapping[UUID, int]) -> None:
         self._first = free
         self._free = dict(free)
-        # Of ticket types that had too few: with so many free at first, a booking would have had its seats.
+        # By ticket type: the fewest seats that, free at first, would have sufficed for a refused booking.
         self._below: dict[UUID, int] = {}
 
     def have(self, items: Sequence[Item]) -> bool:
@@ -43,8 +43,8 @@ class Seats:
             self._free[id] -= quantity
 
     def bounds(self, terms_tokens: Mapping[UUID, UUID]) -> list[Bound]:
-        """What all that was decided here holds by: at first there were as many free, and too few where too few were
-        found, by these terms."""
+        """What all decisions made here depend on, by ticket type: its terms, at least as many seats free at the
+        beginning as were taken, and fewer than a refused booking would have needed."""
         needed = {id: first - self._free[id] for id, first in self._first.items()}
         return [
             Bound(id, terms_tokens[id], taken, self._below.get(id))
@@ -56,7 +56,7 @@ class Seats:
 def admit(
     request: CreateBooking, event: Event | None, seats: Seats, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
-    """The new booking for `request`, or why there is none. Takes its seats."""
+    """The new booking for `request`, which takes its seats, or the error that refuses the request."""
     if event is None:
         return errors.EventNotFound()
     if not request.items:
@@ -105,7 +105,7 @@ def admit(
 
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
-    """Why nothing of `event` is sold now; None while it is on sale."""
+    """The error that says why `event` is not sold now; None while it is on sale."""
     if not event.on_sale:
         return errors.NotOnSale()
     starts, end = event.sales_start, event.sales_end_at

@@ -37,12 +37,12 @@ from common.wiring import (
 )
 
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
-# What the process reads.
+# The mailboxes that the process reads, each with its handlers.
 SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
-    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
+    """The application for `settings`; it opens nothing before it starts, and only watches `own_clock`."""
     app = new_app()
     app.cleanup_ctx.extend(
         (
@@ -57,7 +57,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 
 
 def booking_context(settings: BookingSettings) -> Context:
-    """SUBSCRIPTIONS; availability, the queue and RECONCILER at work."""
+    """Sets SUBSCRIPTIONS and RECONCILER, and runs the loops of availability, of the queue and of the reconciler."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         bus, redis, metrics, now = app[PUBLISHER], app[REDIS], app[METRICS], app[CLOCK]

@@ -1,5 +1,5 @@
-"""How many seats are left, published to those who look at an event: seldom enough that a rush costs nothing.
-And to operators, how far the calling off of an event has come."""
+"""Publishes to the clients of an event how many seats are left, rarely enough that a rush costs nothing; and to
+operators, how far the cancellation of an event has come."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from common.messaging.registry import listeners
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
-# How far a calling off has come is counted over all bookings of the event: published this many times less often.
+# The progress of a cancellation is counted over all the event's bookings: published this many times less often.
 COUNTED_TIMES = 4
-# A process that publishes an event goes on doing so for this many of its pauses after the last time.
+# The lease to publish an event lasts this many pauses: more than one, so that its holder renews it in time.
 LEASE_PAUSES = 2
 
 
 class Availability:
-    """Reads events that were touched and publishes them, each by one process of the fleet.
+    """Reads changed events and publishes them, each event from one process of the fleet at a time.
 
-    What nobody listens for is forgotten: a gateway registers before it asks for a snapshot, so that has the change.
-    An event that another process publishes waits until that one's lease has expired. So what is read is at least as
-    new as the change that touched it, and EventChanged carries a version that grows with each change: of several
-    the receiver keeps the newest.
+    A change that no gateway listens for is dropped: a gateway registers before it asks for its snapshot, so that
+    the snapshot has the change. An event that another process publishes waits until that process' lease has
+    expired. So what is published is at least as new as the change, and EventChanged carries a version that grows
+    with each change: of several notifications the receiver keeps the newest.
     """
 
     def __init__(
         self, store: Store, publisher: Publisher, redis: Redis, holder: str, interval_ms: int, most_ms: int
     ) -> None:
-        """Between two times that an event is published: `interval_ms` for each gateway that listens for it, but no
-        more than `most_ms`. `holder`: this process, in leases."""
+        """The pause between two notifications of an event is `interval_ms` for each gateway that listens for it,
+        and `most_ms` at most. `holder` names this process in leases."""
         self._store = store
         self._publisher = publisher
         self._redis = redis
@@ -47,13 +47,13 @@ class Availability:
         self._news = asyncio.Event()
 
     def touched(self, event_ids: Iterable[UUID]) -> None:
-        """Call after the commit."""
+        """Mark these events as changed. Call it after the commit."""
         self._touched.update(event_ids)
         if self._touched:
             self._news.set()
 
     async def run(self, gate: Gate) -> None:
-        """Until cancelled; what cannot be published while Postgres or Redis is away is published later."""
+        """Run until cancelled; what cannot be published while Postgres or Redis is away is published later."""
 
         async def step() -> float:
             await self._news.wait()
@@ -62,8 +62,8 @@ class Availability:
         await repeat(step, gate)
 
     async def run_once(self) -> float:
-        """Publish what was touched up to now, is listened for, and is not another's to publish. Says after how many
-        seconds to do so again."""
+        """Publish the events marked up to now for which gateways listen and whose lease this process gets. Returns
+        the seconds until the next run."""
         self._news.clear()
         touched, self._touched = self._touched, set()
         pause_ms, ours = self._interval_ms, set[UUID]()
@@ -82,7 +82,7 @@ class Availability:
         return pause_ms / 1000
 
     async def _publish(self, event_ids: Collection[UUID], counted_pause_ms: int) -> bool:
-        """Whether there are some among them that are called off."""
+        """Publish these events; returns whether some of them are cancelled."""
         async with self._store.reading() as rows:
             found = await rows.events.find(event_ids)
             called_off = {id for id, event in found.items() if event.called_off_at is not None}
@@ -92,7 +92,7 @@ class Availability:
         return bool(called_off)
 
     async def _take(self, event_ids: Collection[UUID], pause_ms: int) -> set[UUID]:
-        """Those of these events that this process is to publish, at such pauses."""
+        """Take or renew these events' leases for publishing once in `pause_ms`; returns the events that it got."""
         lasts_ms = max(1, LEASE_PAUSES * pause_ms)
         leases = {id: Lease(f"availability:{id}", self._holder, lasts_ms) for id in event_ids}
         async with self._redis.pipeline(transaction=False) as commands:

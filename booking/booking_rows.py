@@ -22,7 +22,7 @@ from common.contracts.values import Dispute, PaymentError
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
 BOOKING_COLUMNS = columns(Booking, "revision")
-# A new booking has the defaults in the rest.
+# The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods",
@@ -36,12 +36,12 @@ CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
 SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
-# Of a batch, by far.
+# No batch has this many rows: the condition is always true, and makes Postgres expect few rows, as `sought` does.
 LARGEST = 2**31 - 1
 
 
 def _moved(place: int) -> str:
-    """Seats are moved for the bookings that `written` has written; ticket types are locked in their order."""
+    """Parts of a statement: they move the seats of the bookings in `written`, and lock ticket types in id order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
     FROM {recordset("m", SEAT_COLUMNS, place)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
@@ -55,13 +55,13 @@ def _moved(place: int) -> str:
 )"""
 
 
-# New bookings, their transitions and their seats: all of them or, where what they were decided by no longer holds,
-# none; those that are there already are left out. With one of these the refusals are left out, too: seats that were
-# counted for it are not taken.
+# New bookings, their transitions and their seats: all of them or, if a bound that they were decided by no longer
+# holds, none. A booking that exists already is left out. Then refused bookings are left out, too: the decision to
+# refuse them counted seats for the booking that exists, which takes none now.
 #
-# What bounds new bookings is a counter in a row, locked and judged by a part like `bounds`, of which as many must
-# fit as were asked about ($1). Another counter (of an owner, a code) is one more such part, which reads the one
-# before so that its rows are locked after those, and one more condition at `written`.
+# A bound limits a counter in a row. `bounds` locks these rows and compares them; as many must fit as were passed
+# ($1). Another counter (of an owner, a code) is one more such part and one more condition in `_INSERTED`. The new
+# part must read the part before it, so that its rows are locked after those.
 _INSERTED = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
     WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
 _RETURNED = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
@@ -81,8 +81,8 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
 ), {_moved(4)}
 SELECT id, revision FROM written
 """
-# Changes, their transitions (of what others are told) and the seats that they move, of those bookings that nobody
-# has written since they were read. These are locked in their order first.
+# Saves the changed bookings that nobody has written since they were read, their transitions (where the version
+# grew) and the seats that they move. The bookings' rows are locked in the order of their ids first.
 SAVE = f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before
@@ -110,7 +110,7 @@ SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.star
     THEN t.capacity - t.held - t.sold ELSE 0 END AS free
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
 """
-# What a list may be narrowed by: fields of ListBookings.
+# The fields of ListBookings by which a list can be filtered.
 FILTERS = {name: f"{name} =" for name in ("owner", "status", "event_id", "payment")} | {
     "created_from": "created_at >=",
     "created_before": "created_at <",
@@ -120,7 +120,7 @@ SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LI
 FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES = TypeAdapter(tuple[Dispute, ...])
-# Where a booking stands among all: created_at and id; an event: starts_at and id.
+# A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Place = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
 
@@ -145,7 +145,7 @@ _new, _known = attrgetter(*NEW), attrgetter(*KNOWN_COLUMNS)
 
 
 def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
-    """CHANGED_COLUMNS but for what is NULL."""
+    """The values of CHANGED_COLUMNS, without those that are NULL."""
     values = (*_known(booking), *cause)
     row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
     if not booking.disputes:
@@ -154,11 +154,11 @@ def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
 
 
 class Interfered(RuntimeError):
-    """What was read is not what is there: the transaction is rolled back, and its messages come again."""
+    """Rows are not as they were read: the transaction is rolled back, and its messages are handled again."""
 
 
 def expect(written: int, count: int) -> None:
-    """Raises Interfered."""
+    """Raises Interfered unless `written` is `count`."""
     if written != count:
         raise Interfered(f"{written} of {count} rows")
 
@@ -171,15 +171,15 @@ class BookingRows:
         return {row["id"]: booking_of(row) for row in await self._connection.fetch(LOAD, ids)}
 
     async def lock(self, ids: Sequence[UUID]) -> dict[UUID, Booking]:
-        """These bookings, in nobody else's hands until the transaction ends."""
+        """These bookings, their rows locked until the transaction ends."""
         return {row["id"]: booking_of(row) for row in await self._connection.fetch(LOCK, ids)}
 
     async def take_due(self, now: datetime, limit: int) -> dict[UUID, Booking]:
-        """Due bookings that nobody else has in hand, locked."""
+        """Bookings whose retry time has come, their rows locked, without those that another process has locked."""
         return {row["id"]: booking_of(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)}
 
     async def page(self, wanted: ListBookings) -> list[Booking]:
-        """Newest first, and one more than a page has where more follow."""
+        """A page of bookings, newest first, and one booking more if others follow."""
         values: list[Any] = []
         conditions = []
         for name, condition in FILTERS.items():
@@ -201,9 +201,9 @@ class BookingRows:
     async def save(
         self, changed: Sequence[Caused], moves: Sequence[SeatMove], bounds: Sequence[Bound]
     ) -> dict[UUID, str]:
-        """Write bookings, each with its cause, and the seats that they move; says which, with their new revisions.
-        New ones (without a revision) that are there already are left out, all new ones where a bound does not hold,
-        and others that are not as they were when they were read."""
+        """Write bookings, each with its cause, and the seats that they move; returns the ids of those written, with
+        their new revisions. A new booking (without a revision) is left out if it exists already, and all new ones
+        are if a bound does not hold; another booking is left out if it was written since it was read."""
         rows: list[asyncpg.Record] = []
         if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
             new = as_json([dict(zip(CREATED_COLUMNS, each, strict=True)) for each in created])
@@ -213,11 +213,11 @@ class BookingRows:
         return {row["id"]: row["revision"] for row in rows}
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:
-        """How many seats of these ticket types can be had, and stay so until the transaction ends: none of an event
-        that was called off, or that has begun and does not sell after its start."""
+        """How many seats of these ticket types can be sold, their rows locked until the transaction ends: none of
+        an event that is cancelled, or that has begun and does not sell after its start."""
         wanted = list(ids)
         if not wanted:
             return {}
         await self._connection.execute(LOCK_SEATS, wanted)
-        # Read by a statement of its own: it sees what others have committed while the lock was waited for.
+        # Read by a second statement, which sees what others committed while the first one waited for its locks.
         return {row["id"]: row["free"] for row in await self._connection.fetch(FREE_SEATS, wanted, now)}

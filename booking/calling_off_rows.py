@@ -1,4 +1,4 @@
-"""The SQL of what is done to all bookings of an event: its calling off, and retries of its failed refunds."""
+"""The SQL of what is done to all bookings of an event: its cancellation, and retries of its failed refunds."""
 
 # Statements are put together from names of ours and the condition below, and never from data.
 
@@ -14,7 +14,7 @@ import asyncpg
 from booking.booking_rows import Place
 from common.contracts.resources import Progress, RefundRetry, Refunds
 
-# What has become of each booking's money is one thing: the first that fits.
+# Each booking's money is counted once, under the first condition that fits.
 CALLING_OFF = f"""
 SELECT event_id, coalesce(sum(version), 0) AS changes,
     count(*) FILTER (WHERE status IN ('pending', 'confirmed')) AS remaining,
@@ -37,11 +37,11 @@ FROM (
 ) AS counted RIGHT JOIN unnest($1::uuid[]) AS called_off (event_id) USING (event_id)
 GROUP BY event_id
 """
-# Failed refunds that may be tried again: of what has ended all that is left, of a confirmed booking what failed.
+# Failed refunds that can be retried: all that is left of a booking that has ended, what failed of a confirmed one.
 CAN_BE_RETRIED = """payment = 'refund_failed' AND amount_captured > amount_refunded
 AND (status IN ('cancelled', 'failed') OR refund_failed_amount > 0)"""
-# Of each event the last time that its failed refunds were tried again. A booking that is not tried again yet is one
-# that it still finds; what it has tried again is one thing.
+# The last retry of each event's failed refunds. A booking that it has not retried yet is one that it can still
+# find; one that it has retried is under way, failed or, else, succeeded.
 RETRIES = f"""
 SELECT r.id, r.event_id, r.asked_at, count(b.id) AS refunds,
     count(b.id) FILTER (WHERE NOT tried) AS remaining,
@@ -57,7 +57,7 @@ FROM (
 ) AS b ON true
 GROUP BY r.id, r.event_id, r.asked_at
 """
-# Bookings that are left of what is done to all of an event, by the table whose row ($1) says so.
+# The bookings that are still to be handled for the row $1 of `events` (cancelled) or of `refund_retries`.
 WANTED = {
     "events": """event_id = $1
 AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))""",
@@ -76,7 +76,7 @@ COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
 INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
 
-# How far a calling off has come, and how many changes of the event's bookings that counts.
+# How far a cancellation has come, and the sum of its bookings' versions, which orders such snapshots.
 CallingOff = tuple[Progress, int]
 
 
@@ -85,33 +85,33 @@ class CallingOffRows:
         self._connection = connection
 
     async def progress(self, event_ids: Iterable[UUID]) -> dict[UUID, CallingOff]:
-        """Of events that are called off."""
+        """By event; all of these events must be cancelled."""
         wanted = list(event_ids)
         rows = await self._connection.fetch(CALLING_OFF, wanted) if wanted else ()
         return {row["event_id"]: (_progress(row), int(row["changes"])) for row in rows}
 
     async def left(self, table: str, id: UUID, limit: int, after: Place | None) -> list[Place]:
-        """Bookings that are still to be cancelled (by an event that was called off) or whose failed refund is still
-        to be tried again (by a retry), oldest first, after a place."""
+        """The first `limit` bookings after a position, oldest first, that are still to be cancelled (by a row of
+        `events`), or whose failed refund is still to be retried (by a row of `refund_retries`)."""
         rows = await self._connection.fetch(LEFT[table], id, limit, *(after or (None, UUID(int=0))))
         return [(row["created_at"], row["id"]) for row in rows]
 
     # --- failed refunds of an event, tried again
 
     async def retries(self, event_ids: Iterable[UUID]) -> dict[UUID, RefundRetry]:
-        """Of each of these events how the last retry of its failed refunds stands, where there was one."""
+        """By event: how the last retry of its failed refunds stands, if there was one."""
         wanted = list(event_ids)
         rows = await self._connection.fetch(RETRIES, wanted) if wanted else ()
         return {row["event_id"]: _retry(row) for row in rows}
 
     async def retry(self, event_id: UUID, retry_id: UUID) -> RefundRetry | None:
-        """How the last retry of the event's failed refunds stands, if it is this one or is under way."""
+        """How the event's last retry stands, if this one exists already or another one is under way; else None."""
         known = await self._connection.fetchval(OPEN_RETRY, retry_id, event_id)
         return None if known is None else (await self.retries([event_id]))[event_id]
 
     async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
-        """All failed refunds of the event that can be tried again are to be, beginning now; says how many there
-        are, and adds nothing where there are none. The event has to be locked."""
+        """Start a retry of all failed refunds of the event that can be retried. Returns how many there are, and
+        adds nothing if there are none. The event must be locked."""
         count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
         if count:
             await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)

@@ -1,4 +1,4 @@
-"""New bookings: seats in stream order, by one statement from memory or, where that does not fit, under locks."""
+"""New bookings get seats in stream order: by one statement from memory or, if that does not fit, under locks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from common.contracts.errors import IdempotencyKeyReused
 from common.contracts.messages import CreateBooking
 from common.messaging.envelope import Delivery, Envelope, answer, answers
 
-# After a sale that memory had wrong an event is sold under locks for a moment: where many processes sell its last
-# seats, memory would mostly be wrong again, and trying costs a round trip more.
+# After memory was wrong about an event, the event is sold under locks for this long: where many processes sell the
+# last seats, memory would mostly be wrong again, and each such try costs one round trip more.
 CAREFUL = timedelta(seconds=1)
 
 
 class Creation:
-    """The handler of CreateBooking. Places in the queue for intents are the gateway's to add: to count them here
-    would hold up a rush on its way in."""
+    """The handler of CreateBooking. It counts no queue positions, which would slow down a rush of new bookings: the
+    gateway adds them."""
 
     def __init__(
         self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], policy: HoldPolicy
@@ -32,11 +32,11 @@ class Creation:
         self._unit = unit
         self._clock = clock
         self._policy = policy
-        # Until when these events are sold under locks.
+        # By event: until when it is sold under locks.
         self._careful_until: dict[UUID, datetime] = {}
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """A repeated request finds its booking there: it goes the careful way, as all goes that memory refuses."""
+        """Create the bookings. Requests that memory refuses, or whose bookings exist, take the locked path."""
         now = self._clock()
         unit, made = await self._from_memory(deliveries, now)
         left = [each for each in deliveries if made.get(each.message.booking_id) is not each]
@@ -46,7 +46,7 @@ class Creation:
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
     ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
-        """What one statement has made, and what has asked for it."""
+        """The bookings that one statement has made, and the deliveries that asked for them."""
         unit = self._unit()
         events = await self._remembered({each.message.event_id for each in deliveries}, now)
         seats = _seats(events)
@@ -67,7 +67,7 @@ class Creation:
         return unit, {id: each for id, each in made.items() if id in unit.written}
 
     async def _remembered(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
-        """These events, but for those that are sold under locks now; none where there is no memory."""
+        """These events, without those that are sold under locks now; none if memory is off."""
         memory = self._store.events
         if not memory.entries_max:
             return {}
@@ -81,7 +81,7 @@ class Creation:
         return found
 
     async def _carefully(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
-        """Under the locks of the events' ticket types, as they are."""
+        """The locked path: decide by the events as they are, under the locks of their ticket types."""
         unit = self._unit()
         async with unit.careful() as rows:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))

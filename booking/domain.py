@@ -23,17 +23,17 @@ Row = tuple[tuple[Guard, Rule], ...]
 
 
 def row(*when: tuple[Guard, Rule], otherwise: Rule | None = None) -> Row:
-    """The first whose guard fits is what happens."""
+    """The rule of the first guard that fits applies."""
     return when if otherwise is None else (*when, (always, otherwise))
 
 
-# There is an intent, and money can still come by it.
+# The intent is live: money can still come by it.
 LIVE = (Trigger.INTENT_CREATED, Trigger.DECLINED, Trigger.ACTION_REQUIRED, Trigger.PROCESSING)
 CANCEL, REFUND, RETRY_REFUNDS = Trigger.CANCEL, Trigger.REFUND, Trigger.RETRY_REFUNDS
 SUCCEEDED, CANCELED, REJECTED = Trigger.SUCCEEDED, Trigger.CANCELED, Trigger.INTENT_REJECTED
 ENDED = (CANCELLED, FAILED)
 
-# From, trigger: what becomes of it. What is not here is unexpected: unchanged and logged.
+# By status and trigger: what happens to the booking. What is not here is unexpected: nothing changes, it is logged.
 TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     (PENDING, Trigger.INTENT_CREATED): row((rules.intent_wrong, rules.not_for_this), otherwise=rules.payable),
     (PENDING, REJECTED): row(otherwise=rules.rejected),
@@ -59,10 +59,10 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     **{(status, REFUND): row(otherwise=rules.refund) for status in BookingStatus},
     **{(settled, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for settled in (CONFIRMED, *ENDED)},
     **{(ended, gone): row(otherwise=rules.unchanged) for ended in ENDED for gone in (CANCELED, REJECTED)},
-    # Of a booking that has ended the intent may still be heard of: it is to be canceled.
+    # The intent of a booking that has ended may still be reported as live: it is to be canceled.
     **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in ENDED for live in LIVE},
 }
-# All of a booking but which report of its payment was applied last.
+# All fields of a booking but those that say which report was applied last.
 _but_its_report = itemgetter(
     *(place for place, name in enumerate(Booking._fields) if name not in ("payment_version", "payment_digest"))
 )
@@ -77,7 +77,7 @@ def _apply(booking: Booking, trigger: Trigger, carried: Happening | Report) -> D
 
 
 def _versioned(before: Booking, decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
-    """Count the change, if there is one, and set when the booking is driven again."""
+    """Count the change, if there is one, and set the booking's retry time."""
     after = decision.booking
     if _but_its_report(after) == _but_its_report(before):
         return decision
@@ -107,13 +107,13 @@ _REPORTED: dict[IntentStatus, Trigger] = {
 
 
 def trigger_of(payment: PaymentState) -> Trigger | None:
-    """What a report tells, by its state and not by its name: the newest report alone suffices."""
+    """The trigger of a report, by the payment's state and not by the type: the newest report alone suffices."""
     trigger = _REPORTED.get(payment.status)
     return Trigger.DECLINED if trigger is Trigger.INTENT_CREATED and payment.last_error else trigger
 
 
 def take_report(booking: Booking, report: Report) -> Decision:
-    """Apply the whole payment as it stands; one that is not newer than the last applied changes nothing."""
+    """Apply the whole payment. A report that is no newer than the last changes nothing, unless it `_answers`."""
     payment, trigger = report.payment, trigger_of(report.payment)
     if trigger is None or payment.version < booking.payment_version:
         return Decision(booking)
@@ -133,30 +133,30 @@ def take_report(booking: Booking, report: Report) -> Decision:
 
 
 def _answers(booking: Booking, payment: PaymentState) -> bool:
-    """An answer to a refund that was asked for twice brings nothing new but that it is known."""
+    """Whether the report shows that payment has accepted the refund owed, which may be all that is new in it."""
     return booking.refund_owed and booking.refund_id in payment.refund_ids
 
 
 def of_another_intent(booking: Booking, payment: PaymentState) -> bool:
-    """One of the databases has lost what the other goes by: a booking is paid by the intent that it was told of
-    first, and its client has the secret of that one."""
+    """Whether the report is of another intent: one of the databases has lost rows. The booking keeps the intent
+    that was reported to it first, because its client has that one's secret."""
     return None not in (booking.intent_id, payment.intent_id) and booking.intent_id != payment.intent_id
 
 
 def conflicts(booking: Booking, payment: PaymentState) -> bool:
-    """Another report was applied under this version: payment has lost it, and has counted on from before it."""
+    """Whether another report was applied with this version: payment's database has lost that one."""
     same = payment.version == booking.payment_version and not _answers(booking, payment)
     return same and booking.payment_digest not in (None, payment.digest)
 
 
 def _newer(booking: Booking, payment: PaymentState) -> datetime | None:
-    """When the payment's newest attempt failed, where the booking has not heard of it."""
+    """When the payment's newest attempt failed, if the booking does not know of it yet."""
     known, told = booking.last_attempt_at, payment.last_attempt_at
     return told if told is not None and (known is None or told > known) else None
 
 
 def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
-    """`booking` with what the report tells of its payment: only captured money says how much there is of it."""
+    """`booking` with the report's payment; the amounts, refunds and disputes only if the money was captured."""
     seen = booking._replace(
         payment_version=payment.version,
         payment_digest=payment.digest,
@@ -164,7 +164,7 @@ def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
         client_secret=payment.client_secret if booking.status is PENDING else None,
         intent_to_cancel=booking.intent_to_cancel and trigger in LIVE,
         last_error=payment.last_error if booking.status is PENDING else booking.last_error,
-        # An older database of payments, restored, knows of fewer.
+        # A payment database that was restored from a backup knows of fewer.
         attempts=max(booking.attempts, payment.attempts),
         last_attempt_at=_newer(booking, payment) or booking.last_attempt_at,
     )
@@ -181,14 +181,14 @@ def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
     )
     if booking.refund_amount is None:
         return seen
-    # What the payment has taken up, or was given back by hand in the meantime, is not owed any more.
+    # What payment has accepted, or what was refunded by hand in the meantime, is no longer owed.
     owed = min(booking.refund_amount, rules.left_of(seen))
     taken_up = booking.refund_id in payment.refund_ids or owed <= 0
     return seen._replace(refund_amount=None if taken_up else owed)
 
 
 def money_status(booking: Booking, payment: PaymentState) -> PaymentStatus:
-    """How captured money stands. A refund that is owed follows one that failed: it is the newer one."""
+    """How captured money stands. A refund that is owed comes before one that failed, because it is newer."""
     if payment.disputed:
         return PaymentStatus.DISPUTED
     if booking.refund_owed:
@@ -203,12 +203,12 @@ def money_status(booking: Booking, payment: PaymentState) -> PaymentStatus:
 
 
 def wants_seats_again(booking: Booking, payment: PaymentState) -> bool:
-    """Whether it has to be known, before `payment` is taken in, that the booking's seats are free."""
+    """Whether it must be known, before `payment` is applied, if the booking's seats are free."""
     return booking.reason == Reason.HOLD_EXPIRED and trigger_of(payment) is SUCCEEDED
 
 
 def is_special(booking: Booking, payment: PaymentState) -> bool:
-    """Whether more is to be looked at than the booking, or nothing is to be written."""
+    """Whether more than the booking must be read to apply `payment`, or nothing of it is to be written."""
     other = of_another_intent(booking, payment) or conflicts(booking, payment)
     return other or wants_seats_again(booking, payment)
 
@@ -217,7 +217,7 @@ def is_special(booking: Booking, payment: PaymentState) -> bool:
 
 
 def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
-    """What time alone makes of an unsettled booking, and the message that it waits for an answer to."""
+    """What time alone makes of a booking that waits for something, and the message that asks for it once more."""
     due = turn(booking, policy)
     if due is not None and now >= due:
         over = Trigger.EXPIRED if booking.closing is None else Trigger.GRACE_OVER
@@ -237,9 +237,9 @@ def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int
 
 
 def may_cancel(booking: Booking, reason: CancelReason, event: Event | None, now: datetime) -> bool:
-    """Whether it may be cancelled for `reason`. By its owner, when it is paid: until the event's `cancel_until`;
-    when it is paid or being paid: until its start, unless the event has `cancel_after_start`. An event that is not
-    there (a database that came back older) allows neither."""
+    """Whether the booking may be cancelled for `reason`. The event binds only owners: a paid booking until
+    `cancel_until`, a paid one or one that is being paid until the start, unless it has `cancel_after_start`.
+    Neither is allowed if the event does not exist (its database was restored from a backup)."""
     being_paid = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
     if reason is not CancelReason.BY_CUSTOMER or not (booking.status is CONFIRMED or being_paid):
         return True

@@ -1,4 +1,4 @@
-"""The SQL of events and their ticket types, and of retries of an event's failed refunds."""
+"""The SQL of events and their ticket types."""
 
 # Statements are put together from the column names below and never from data.
 
@@ -35,7 +35,7 @@ EVENT_PAGE = f"""
     ORDER BY starts_at, id LIMIT $3
 ) ORDER BY e.starts_at, e.id, t.position
 """
-# What of an event is changed, and what else a new one has.
+# The columns of an event that can change, and all that a new one has.
 CHANGED = tuple(column for column in EVENT_COLUMNS if column not in ("id", "currency"))
 NEW = (*EVENT_COLUMNS, "content_hash", "created_at")
 INSERT_EVENT = f"""
@@ -46,7 +46,7 @@ SAVE_EVENT = f"""
 UPDATE events SET settle_after = $3, {", ".join(f"{column} = ${place}" for place, column in enumerate(CHANGED, 4))}
 WHERE id = $1 AND version = $2
 """
-# Never over one that is there, at whatever event.
+# Overwrites no ticket type that exists, of this event or of another.
 ADD_TICKET_TYPES = f"""
 INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM {recordset("new", TICKET_TYPE_COLUMNS)}
 ON CONFLICT (id) DO NOTHING RETURNING id
@@ -58,7 +58,7 @@ FROM {recordset("new", TICKET_TYPE_COLUMNS, sought="id")} WHERE t.id = new.id AN
 
 
 def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
-    """By what EVENTS reads of each ticket type, or of an event without any."""
+    """Events from the rows of EVENTS: one row for each ticket type, and one for an event without any."""
     found: dict[UUID, Event] = {}
     for id, of_event in groupby(map(tuple, rows), itemgetter(0)):
         row, *more = of_event
@@ -70,13 +70,13 @@ def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
 
 
 def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
-    """TICKET_TYPE_COLUMNS of these ticket types of `event`."""
+    """These ticket types of `event` as JSON, by TICKET_TYPE_COLUMNS."""
     places = {id: place for place, id in enumerate(event.ticket_types)}
     return as_json([{**each._asdict(), "event_id": event.id, "position": places[each.id]} for each in ticket_types])
 
 
 class TicketTypeIdTaken(Exception):
-    """A ticket type that was to be added has the `id` of one that is there, at another event."""
+    """A ticket type cannot be added, because another event has one with its `id`."""
 
     def __init__(self, id: UUID) -> None:
         super().__init__(str(id))
@@ -88,13 +88,13 @@ class EventRows:
         self._connection = connection
 
     async def lock_sales(self, ids: Sequence[UUID]) -> dict[UUID, Event]:
-        """These events, with their seats in nobody else's hands. Whoever changes an event locks these, too, so
-        what is read after the lock holds until the transaction ends."""
+        """These events, with the rows of their ticket types locked. A transaction that changes an event locks these
+        rows, too, so what is read after the lock holds until the transaction ends."""
         await self._connection.execute(LOCK_TICKET_TYPES, ids)
         return events_of(await self._connection.fetch(EVENTS_BY_ID, ids))
 
     async def lock(self, id: UUID) -> Event | None:
-        """The event, to be changed; nobody else changes or sells it until the transaction ends."""
+        """The event, locked: no other transaction changes or sells it until this one ends."""
         await self._connection.execute(LOCK_EVENTS, [id])
         return (await self.lock_sales([id])).get(id)
 
@@ -102,11 +102,11 @@ class EventRows:
         return events_of(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
 
     async def page(self, after: Place, limit: int) -> list[Event]:
-        """Those behind a start and id, in that order."""
+        """The events after this position (start and id), in that order."""
         return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit)).values())
 
     async def create(self, event: Event, content_hash: str, now: datetime) -> bool:
-        """Add `event`; False when there is one of its id: whoever was adding it has committed then. Raises
+        """Add `event`; False if there is one with its id, which the transaction that added it has committed. Raises
         TicketTypeIdTaken."""
         values = (getattr(event, column) for column in EVENT_COLUMNS)
         new = await self._connection.fetchval(INSERT_EVENT, *values, content_hash, now)
@@ -115,12 +115,12 @@ class EventRows:
         return new is not None
 
     async def created_with(self, event_id: UUID, content_hash: str) -> bool:
-        """Whether the event that is there was created with this content."""
+        """Whether the event in the database was created with this content."""
         known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event_id)
         return bool(known == content_hash)
 
     async def save(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
-        """Write a locked event and those of its ticket types that are not as before. Raises TicketTypeIdTaken."""
+        """Write a locked event and those of its ticket types that have changed. Raises TicketTypeIdTaken."""
         values = (getattr(new, column) for column in CHANGED)
         answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, settle_after, *values)
         expect(int(answer.removeprefix("UPDATE ")), 1)

@@ -1,4 +1,4 @@
-"""The life of an event, pure: created, changed, called off."""
+"""The life of an event, pure: created, changed, cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.contracts.messages import TicketTypeChange
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
-# What the columns hold, in characters.
+# How many characters the columns hold.
 TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
 
 
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
 
 def refuse(faults: Sequence[Fault]) -> None:
-    """Raises InvalidRequest, which names every fault, where there are any."""
+    """Raises InvalidRequest, which names every fault, if there are any."""
     found = [
         {"loc": ["body", *fault.field], "msg": fault.text, "type": fault.rule, "limit": fault.limit}
         for fault in faults
@@ -39,8 +39,8 @@ def refuse(faults: Sequence[Fault]) -> None:
 
 
 def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
-    """What is wrong with the prices of ticket types, by their places in the request. A seat that is not free must
-    be payable alone: below Stripe's minimum every customer who wants one seat would fail."""
+    """What is wrong with the prices of ticket types, by their positions in the request. One seat that is not free
+    must be payable alone: below Stripe's minimum every payment for one seat would fail."""
     found = ((place, fault_of(price, currency)) for place, price in prices.items() if price)
     return [
         Fault(("ticket_types", place, "unit_amount"), fault.code, fault.text, fault.limit)
@@ -50,7 +50,7 @@ def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
 
 
 def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
-    """Dates that bind nothing, or less than they say. `begins_anew`: the start was set just now, and lies ahead."""
+    """Dates that have no effect, or less than they say. `begins_anew`: this request sets a start, to lie ahead."""
     found = []
     start, end = event.starts_at, event.sales_end_at
     if begins_anew and start <= now:
@@ -70,8 +70,8 @@ def date_faults(event: Event, now: datetime, begins_anew: bool) -> list[Fault]:
 
 
 def value_faults(values: Mapping[str, Any]) -> list[Fault]:
-    """Values of an event or a ticket type that cannot be kept, whoever let them pass: what the database would
-    refuse is answered."""
+    """Values of an event or of a ticket type that the database would refuse: the client gets them all in one
+    answer, also when its gateway has let them pass."""
     found = []
     for name, value in values.items():
         most = TEXT_MAX.get(name)
@@ -109,8 +109,8 @@ def check_new(event: Event, now: datetime) -> None:
 def change(
     event: Event, values: Mapping[str, Any], ticket_types: Sequence[TicketTypeChange], now: datetime
 ) -> Event:
-    """`event` with what is in `values` and `ticket_types`; prices are those of later bookings only. Dates that were
-    not set follow the start, the others must fit the new one. Raises the error that refuses it."""
+    """`event` with what is in `values` and `ticket_types`; new prices are those of later bookings only. Dates that
+    were not set follow the start, the others must fit the new start. Raises the error that refuses the change."""
     if event.called_off_at is not None:
         raise errors.Conflict
     refuse(value_faults(values) + _of_ticket_types(_sent(each) for each in ticket_types))
@@ -139,7 +139,7 @@ def _changed_types(
             continue
         new = old._replace(**sent)
         if each.new:
-            # Added before. What is changed is named: nothing is written over by what was to be added.
+            # It was added before: the same content again changes nothing, and other content overwrites nothing.
             if old != new:
                 raise errors.IdempotencyKeyReused
             continue
@@ -147,7 +147,7 @@ def _changed_types(
             raise errors.CapacityBelowSold
         if new != old:
             changed[each.id] = new._replace(version=old.version + 1)
-    # An event that has more, from before there was a limit, can be changed all the same.
+    # An event from before there was a limit may have more ticket types, and can still be changed.
     if len(changed) > max(TICKET_TYPES_MAX, len(ticket_types)):
         raise errors.TicketTypesOverLimit(f"An event has at most {TICKET_TYPES_MAX} ticket types")
     return changed
@@ -158,7 +158,7 @@ def no_such_ticket_type(id: UUID) -> errors.HoldfastError:
 
 
 def call_off(event: Event, now: datetime) -> Event:
-    """Sales stop at once; called off again, nothing changes."""
+    """Cancel the event: its sales end at once. An event that is already cancelled does not change."""
     if event.called_off_at is not None:
         return event
     return event._replace(on_sale=False, called_off_at=now, version=event.version + 1)

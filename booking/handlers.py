@@ -1,7 +1,7 @@
 """What each message does: load, decide by the rules, save, publish what follows.
 
-A handler takes all deliveries of its message in one transaction. It is right when its message comes late, twice
-or never: what is repeated changes nothing and is answered as before.
+A handler handles all deliveries of its message in one transaction. It is right when its message comes late, twice
+or never: a repeated message changes nothing and is answered as before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from common.runtime.telemetry import Metrics
 log = structlog.get_logger()
 
 
-# What becomes of a booking by a message, its event and the time.
+# What a message makes of a booking, with the booking's event and the time.
 Decide = Callable[[Booking, Any, Event | None, datetime], Decision]
 
 
@@ -72,7 +72,7 @@ class BookingHandlers:
         self.payments: Handlers = {PaymentReport: self.take_reports}
 
     async def take_reports(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Take in the newest report of each payment, and say so: the newest alone suffices."""
+        """Apply the newest report of each payment, which alone suffices, and answer PaymentReportApplied."""
         newest, now = _newest(deliveries), self._clock()
         unit = await self._take_from_memory(newest, now)
         left = {id: delivery for id, delivery in newest.items() if id not in unit.written}
@@ -80,7 +80,7 @@ class BookingHandlers:
         return chain(unit.envelopes(), applied, await self._take_carefully(left, now) if left else ())
 
     async def _take_from_memory(self, newest: dict[UUID, Delivery], now: datetime) -> UnitOfWork:
-        """What one statement has written. Left out is what changes nothing, or is not decided by its row alone."""
+        """Apply reports by one statement, but not those that change nothing or need more than the booking's row."""
         unit = self._unit()
         await unit.remember(list(newest))
         for id, booking in tuple(unit.bookings.items()):
@@ -93,13 +93,13 @@ class BookingHandlers:
         return unit
 
     async def _take_carefully(self, newest: dict[UUID, Delivery], now: datetime) -> list[Envelope]:
-        """Under the locks of the bookings."""
+        """The locked path: decide under the locks of the bookings."""
         unit, applied = self._unit(), []
         payments = {id: delivery.message.payment for id, delivery in newest.items()}
         async with unit.careful() as rows:
             unit.take(await rows.bookings.lock(list(newest)))
             again = any(domain.wants_seats_again(b, payments[id]) for id, b in unit.bookings.items())
-            # All that this batch may move, at once and in order: with two steps there could be a deadlock.
+            # All that this batch may move is locked at once and in order: locking in two steps could deadlock.
             moved = unit.bookings.values() if again else ()
             types = {item.ticket_type_id for booking in moved for item in booking.items}
             seats = Seats(await rows.bookings.lock_seats(types, now))
@@ -121,14 +121,14 @@ class BookingHandlers:
         return [*unit.envelopes(), *applied, *unknown]
 
     def _ask_for_own_intent(self, unit: UnitOfWork, booking: Booking, delivery: Delivery) -> None:
-        """Not acknowledged: payment reports again, until it goes by the intent that the booking names."""
+        """The report is not acknowledged: payment reports again, until it has adopted the intent of the booking."""
         self._metrics.orphans.labels("other_intent").inc()
         told = delivery.message.payment.intent_id
         log.error("report of another intent", booking=str(booking.id), intent=told, own=booking.intent_id)
         unit.change(Decision(booking, (Follow.SYNC,)), delivery)
 
     def _unknown(self, delivery: Delivery) -> Envelope:
-        """The answer to a report of a booking that is not there, or not any more."""
+        """The answer to a report of a booking that does not exist, or no longer exists."""
         report: PaymentReport = delivery.message
         payment = report.payment
         message = BookingUnknown(
@@ -152,22 +152,22 @@ class BookingHandlers:
         unit.change(decision, delivery)
 
     def _cancel(self, booking: Booking, message: CancelBooking, event: Event | None, now: datetime) -> Decision:
-        """By the event's policy, or by an operator."""
+        """A customer may cancel within the event's policy, an operator always."""
         allowed = domain.may_cancel(booking, message.reason, event, now)
         return domain.decide(booking, Cancel(message.reason.value, allowed), now, self._policy)
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
-        """Owe money back; `refund_id` makes it once only."""
+        """Owe money back, once for each `refund_id`."""
         return domain.decide(booking, Refund(message.refund_id, message.amount), now, self._policy)
 
     def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:
-        """Answer with the booking, which holds what there is to pay."""
+        """Answer with the booking, which has what its client needs to pay. Raises AmountMismatch."""
         if message.amount not in (None, booking.amount) or message.currency not in (None, booking.currency):
             raise AmountMismatch
         return Decision(booking)
 
     async def _each(self, decide: Decide, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        """Decide one by one in one transaction; answers with each booking as it is then, or an error."""
+        """Decide on each delivery, all in one transaction; answer with its booking as it is then, or an error."""
         results: list[tuple[Delivery, Any]] = []
         unit, now = self._unit(), self._clock()
         async with unit.careful() as rows:
@@ -196,8 +196,8 @@ class BookingHandlers:
         requests: Requests,
         decide: Callable[[Booking, Any], Decision],
     ) -> Any:
-        """The id of the booking that is to be shown when all are done; to operators what they are answered now and
-        again. Raises the error that refuses it."""
+        """The id of the booking to answer with when all are decided; for operators' requests the answer itself,
+        which is kept. Raises the error that refuses the request."""
         message = delivery.message
         booking = unit.bookings.get(message.booking_id)
         # RefundBooking has no owner: only an operator can send it.
@@ -221,8 +221,8 @@ class BookingHandlers:
 
 
 def _is_done(message: OperatorCommand, booking: Booking) -> bool:
-    """A customer's cancel that comes again after its commit: If-Match named the version before it. RFC 9110, 13.1.1
-    lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
+    """Whether a customer's cancellation was carried out before: its If-Match names the version from then. RFC 9110,
+    13.1.1 lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
     wish = message.reason if isinstance(message, CancelBooking) and message.owner is not None else None
     return wish is not None and wish in (booking.closing, booking.reason)
 

@@ -1,7 +1,7 @@
-"""The tables of the database `booking`. Columns' meaning is in `state.py`; SQL is in `repository.py`.
+"""The tables of the database `booking`. `state.py` says what columns mean, `repository.py` where the SQL is.
 
-The checks are the promises that the database itself keeps: seats are never oversold, nothing waits without a
-time at which it is driven on, and nothing is confirmed for another amount than its own.
+The checks are the promises that the database itself keeps: seats are never oversold, no booking waits without a
+retry time, and none is confirmed for another amount than its own.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Event(Model):
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.INSTANT.value)
     slow_payments_until = fields.DatetimeField(null=True)
     called_off_at = fields.DatetimeField(null=True)
-    # Not null while bookings of an event that was called off are still to be cancelled.
+    # The retry time of a cancelled event: not null while some of its bookings are still to be cancelled.
     settle_after = fields.DatetimeField(null=True)
     version = fields.IntField(db_default=1)
-    # Of the content that it was created with: the same Idempotency-Key with another content is told so.
+    # Of the content that it was created with: the same Idempotency-Key with other content is refused.
     content_hash = fields.CharField(max_length=64)
     created_at = fields.DatetimeField()
 
@@ -72,7 +72,7 @@ class Event(Model):
 
 class TicketType(Model):
     """`held` and `sold` count seats: of the pending, and of the confirmed bookings. `version` grows by one with
-    each change, so that the sum over an event orders what was seen of its availability."""
+    each change, so that the sum over an event orders snapshots of its availability."""
 
     id = fields.UUIDField(primary_key=True)
     event: fields.ForeignKeyRelation[Event] = fields.ForeignKeyField(
@@ -85,8 +85,8 @@ class TicketType(Model):
     held = fields.IntField(db_default=0)
     sold = fields.IntField(db_default=0)
     version = fields.IntField(db_default=0)
-    # Other after each change of the event's terms, by whichever process (triggers renew it): who sells from memory
-    # compares it.
+    # Triggers renew it with each change of the event's terms, whatever process makes it: a process that sells from
+    # memory compares it.
     terms_token = fields.UUIDField(db_default=SqlDefault("gen_random_uuid()"))
 
     class Meta:
@@ -114,7 +114,7 @@ class Booking(Model):
     intent_id = fields.CharField(max_length=255, null=True)
     client_secret = fields.CharField(max_length=255, null=True)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
-    # Of its charge, as the payment actor last told: for operators.
+    # Those of its charge, as payment reported them last; only operators see them.
     disputes: fields.JSONField[object] = fields.JSONField(null=True)
     attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
@@ -123,7 +123,7 @@ class Booking(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     closing = fields.CharField(max_length=32, null=True)
-    # No constraint binds it to the status yet: processes of the release before write rows and leave it as it was.
+    # No constraint ties it to the status yet: processes of the release before write rows without changing it.
     intent_to_cancel = fields.BooleanField(db_default=False)
     refund_id = fields.UUIDField(null=True)
     refund_amount = fields.BigIntField(null=True)
@@ -133,11 +133,11 @@ class Booking(Model):
     refund_failed_amount = fields.BigIntField(null=True)
     refund_failed_whole = fields.BooleanField(db_default=False)
     refund_retry_id = fields.UUIDField(null=True)
-    # Of bookings from before there was a choice: all.
+    # Bookings from before there was a choice have `all`.
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
     version = fields.IntField(db_default=1)
     expires_at = fields.DatetimeField(null=True)
-    # Once set, the database does not let it be moved.
+    # Once it is set, the database refuses to change it.
     hold_until = fields.DatetimeField(null=True)
     settle_after = fields.DatetimeField(null=True)
     settle_attempts = fields.IntField(db_default=0)
@@ -178,7 +178,7 @@ class RefundRetry(Model):
     id = fields.UUIDField(primary_key=True)
     event_id = fields.UUIDField()
     asked_at = fields.DatetimeField()
-    # Not null while bookings are still to be looked at.
+    # Its retry time: not null while some bookings may still be retried by it.
     settle_after = fields.DatetimeField(null=True)
 
     class Meta:
@@ -208,16 +208,16 @@ class BookingTransition(Model):
 class OperatorRequest(Model):
     """What an operator asked for and was answered, written with what was done.
 
-    One row for each subject, operation and key: who asks again is answered from it."""
+    One row for each subject, operation and key: a repeated request is answered from it."""
 
     id = fields.BigIntField(primary_key=True, generated=True)
     subject = fields.CharField(max_length=255)
     # Method and path, with the id in it.
     operation = fields.CharField(max_length=255)
-    # The Idempotency-Key; of a request without one its message's own id, so that what is delivered again is known.
+    # The Idempotency-Key or, of a request without one, its message's id, so that it is known when delivered again.
     key = fields.CharField(max_length=255)
     content_hash = fields.CharField(max_length=64)
-    # The JSON that was answered, as text: it is answered again as it is.
+    # The JSON of the answer, as text: a repeated request gets exactly this.
     answer = fields.TextField()
     answered_at = fields.DatetimeField()
 

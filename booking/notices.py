@@ -1,4 +1,4 @@
-"""A booking and an event as the world is told of them, and what a booking asks of the payment actor."""
+"""Bookings and events as clients and operators see them, and what a booking asks of the payment actor."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
 from common.messaging.envelope import Delivery, Envelope, tell
 
-# Of a booking's payment, what operators alone see.
+# The fields of a booking's payment that only operators see.
 FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
-# What is shown of a booking, and of an event as it is.
+# The fields of a booking, and of an event, that are shown as they are.
 FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 _as_it_is = attrgetter(*FIELDS)
-# By what payment is asked for what, once there is an intent.
+# The message that asks payment for each of these, once there is an intent.
 ASKED_FOR: dict[Follow, type[Message]] = {
     Follow.CANCEL_INTENT: CancelPaymentIntent,
     Follow.SYNC: SyncPayment,
@@ -56,18 +56,18 @@ def shown(booking: Booking) -> resources.Booking:
 
 
 def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:
-    """The news of it; `seen` where it is known already how it is shown."""
+    """The notification of it; `seen`: the booking as shown, if it has been made already."""
     return tell(BookingChanged(owner=booking.owner, booking=seen or shown(booking)), booking.id, cause=cause)
 
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
-    """The same without what it is paid with, and with its disputes and what its refund waits for or failed of."""
+    """The booking as operators see it: no client secret, but its disputes and why a refund waits or has failed."""
     return seen.redacted().with_payment(**{name: getattr(booking, name) for name in FOR_OPERATORS})
 
 
 def shown_event(event: Event) -> resources.Event:
-    """The event with what is left of it. Its version also counts its ticket types' changes, so that of two
-    pictures the one with more of them is the newer one."""
+    """The event with its free seats. Its version also counts its ticket types' changes: of two snapshots the one
+    with the higher version is the newer one."""
     values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
     values |= {
         "currency_exponent": exponent_of(event.currency),
@@ -82,8 +82,8 @@ def shown_event(event: Event) -> resources.Event:
 def operators_event(
     event: Event, calling_off: CallingOff | None = None, refund_retry: resources.RefundRetry | None = None
 ) -> resources.OperatorsEvent:
-    """The event as operators see it. With the progress of its calling off the version counts the bookings' changes,
-    too: of two pictures the one with more of them is the newer one."""
+    """The event as operators see it. With the progress of its cancellation the version counts the bookings'
+    changes, too: of two snapshots the one with the higher version is the newer one."""
     seen, (progress, changes) = shown_event(event), calling_off or (None, 0)
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
     values = seen.model_dump() | {
@@ -111,7 +111,7 @@ def asked(booking: Booking, follow: Follow, cause: Delivery | None = None) -> En
         )
         return tell(intent, booking.id, cause=cause)
     values: dict[str, Any] = {"booking_id": booking.id}
-    if booking.intent_id is not None:  # by these payment finds the intent again, should its row be lost
+    if booking.intent_id is not None:  # by these payment finds the intent again if its row is lost
         values |= {
             "intent_id": booking.intent_id,
             "booking_amount": booking.amount,

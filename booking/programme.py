@@ -1,4 +1,4 @@
-"""What operators do to events: create, change, call off."""
+"""What operators do to events: create, change, cancel, retry refunds."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from common.contracts.resources import RefundRetry, Resource
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answer
 
-# What a new event is made of, beside its id and ticket types.
-# What is done to an event, in the transaction that has locked it.
+# What a message does to an event, in the transaction that has locked it.
 Do = Callable[[Transaction, Any, Any], Awaitable[Resource | None]]
+# The fields of a new event that CreateEvent has, without its ticket types.
 TERMS = [name for name in Event._fields if name in CreateEvent.model_fields and name != "ticket_types"]
 
 
 class ProgrammeHandlers:
-    """The handlers of events. They are few and rare: each has a transaction of its own."""
+    """The handlers of events. Their messages are rare: each has a transaction of its own."""
 
     def __init__(self, store: Store, availability: Availability, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._availability = availability
         self._clock = clock
-        # Calling off stops sales at once; the reconciler then cancels the event's bookings, some at a time.
-        # Failed refunds it tries again in the same way.
+        # CancelEvent ends the sales at once; the reconciler then cancels the event's bookings, some at a time. It
+        # retries failed refunds in the same way.
         self.commands: Handlers = {
             CreateEvent: partial(self._each, self._create),
             UpdateEvent: partial(self._each, self._update),
@@ -58,8 +58,8 @@ class ProgrammeHandlers:
         return replies
 
     async def _once(self, do: Do, rows: Transaction, delivery: Delivery) -> Any:
-        """`do` something to an event that is there (unless it is to be created) and locked; what was asked for
-        before is answered as before."""
+        """`do` something to an event that exists (unless it is to be created) and is locked; a repeated request
+        gets the answer of the first one. Raises the error that refuses it."""
         message: OperatorCommand = delivery.message
         event = await rows.events.lock(delivery.message.event_id)
         if event is None and not isinstance(message, CreateEvent):
@@ -70,15 +70,15 @@ class ProgrammeHandlers:
         if event is not None and not isinstance(message, CreateEvent):
             check_version(message, event.version)
         result = await do(rows, event, message)
-        if result is None:  # who was creating the event at the same time has committed now
+        if result is None:  # another transaction has created the event meanwhile, and has committed now
             return await self._once(do, rows, delivery)
         rows.requests.keep(delivery, result)
         await rows.requests.save()
         return result
 
     async def _create(self, rows: Transaction, known: Event | None, message: CreateEvent) -> Resource | None:
-        """None where it is there after all: somebody else has created it in this moment."""
-        # As before there were rows to compare with: a gateway of that release sets all the fields that it knows.
+        """None if another transaction has created the event in the meantime."""
+        # Hashed as before there were rows of requests: gateways of such a release set all fields that they know.
         content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
         content_hash = hashlib.sha256(content.encode()).hexdigest()
         ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
@@ -86,7 +86,7 @@ class ProgrammeHandlers:
         event, now = Event(id=message.event_id, ticket_types=ticket_types, **values), self._clock()
         if len(ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
-        # What was made once is answered as it was then, also when its start has come since.
+        # An event that exists is not checked again: it may have begun since.
         if known is None:
             events.check_new(event, now)
             try:
@@ -116,7 +116,7 @@ class ProgrammeHandlers:
         return shown_event(off)
 
     async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
-        """Answered with how far it has come; asked again while it is under way, nothing is done twice."""
+        """Answer with how far the retry has come. While one is under way, a request starts no second one."""
         if (known := await rows.calling_off.retry(event.id, message.retry_id)) is not None:
             return known
         id, now = message.retry_id, self._clock()

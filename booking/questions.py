@@ -1,4 +1,4 @@
-"""The answers to questions; they read, and change nothing."""
+"""The handlers of questions, which read and change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
 
 OPERATORS_LOOK_BACK = timedelta(days=1)
-# Before every id: a place with it is before all events that start then.
+# Before every id: a position with it is before all events that start at its time.
 FIRST_ID = UUID(int=0)
 
 
@@ -103,14 +103,14 @@ class QuestionHandlers:
 
 
 def _seen(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:
-    """The booking, if it is the asker's to see: an operator (no owner) sees all."""
+    """The booking, if the one who asks may see it: an operator (no owner) sees all."""
     booking = bookings.get(message.booking_id)
     return booking if booking is not None and message.owner in (None, booking.owner) else None
 
 
 def _behind(message: ListEvents, now: datetime) -> Place:
-    """The place behind which the list goes on. Without a time or a page before it begins with what is to come; for
-    operators with what has begun a day ago, so that the events that are under way are there."""
+    """The position after which the list continues. Without a time or a page the list begins with what is to come;
+    for operators it begins a day earlier, so that it has the events that are under way."""
     starts_from = message.starts_from
     if starts_from is None and message.after is None:
         starts_from = now - OPERATORS_LOOK_BACK if message.operator else now
@@ -121,13 +121,13 @@ def _behind(message: ListEvents, now: datetime) -> Place:
 def _told(
     message: GetBooking | ListBookings, booking: Booking, told: Mapping[UUID, resources.Booking]
 ) -> resources.Booking:
-    """The booking as the asker may see it: an operator sees more, also of one owner's bookings."""
+    """The booking as the one who asks may see it: an operator sees more, also in a list of one owner's bookings."""
     operator = message.owner is None or (isinstance(message, ListBookings) and message.operator)
     return for_operators(told[booking.id], booking) if operator else told[booking.id]
 
 
 def _page(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
-    """At most `limit` of these as they are shown, and where more follow the place of the last: its time and id."""
+    """At most `limit` of these as they are shown and, if more follow, the position of the last: its time and id."""
     page = found[:limit]
     following = [getattr(page[-1], at).isoformat(), str(page[-1].id)] if len(found) > limit else None
     return {"items": [show(each).model_dump(mode="json") for each in page], "next": following}

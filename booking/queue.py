@@ -1,8 +1,8 @@
-"""The queue in front of Stripe: all that this actor knows of the bookings that wait for their intents.
+"""The queue in front of Stripe: the bookings that wait for their intents, as this actor knows them.
 
-A place is how many such bookings were asked for before. One message every so often holds the whole queue in a
-sample, however many wait in it: exact at the front, thinner and thinner behind. A booking that has its intent in a
-moment has not waited: nobody is told of it before.
+A queue position is the number of such bookings made before. One message per interval has the whole queue as a
+sample, however many bookings wait: exact at the front, sparser and sparser behind. A booking that gets its intent
+within HELD_S has not waited: its first notification is the one with the intent.
 """
 
 # Statements are put together from the condition below and never from data.
@@ -28,22 +28,22 @@ from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
-# By the name that it has had in every release.
+# The same name in every release, so that processes of two releases share one lease.
 LEASE_KEY = "booking.queue:turn"
-# For how many intervals after the last time a process goes on telling of the queue.
+# The lease lasts this many intervals: more than one, so that its holder renews it in time.
 LEASE_INTERVALS = 2
-# The first places are all told; behind them each is so many times the one before: less than a tenth is unknown.
+# The sample has all first positions; behind them each is this many times the one before: less than 10 % is unknown.
 EXACT = 32
 GROWTH = 1.1
-# More than can ever wait: gateways turn bookings away long before.
+# More than can ever wait: gateways refuse bookings long before.
 PLACE_MAX = 10_000_000
-# How many seconds the news of a new booking is held back while its intent is on its way: longer than Stripe mostly
-# takes, short enough for another socket of its owner. The client that made the booking has its reply at once.
+# How many seconds the first notification of a booking is held back while its intent is on its way: longer than
+# Stripe mostly takes, short enough for its owner's other sockets. The client that made it has its reply at once.
 HELD_S = 1.0
-# Of these, as many are told at once without keeping others waiting.
+# As many of these are read and published at once without keeping others waiting.
 TOLD_MAX = 250
 
-# The partial index `bookings_queued` holds these, in this order: no row has to be looked at.
+# The partial index `bookings_queued` has these, in this order: no row has to be read.
 QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
 PLACES = f"""
 SELECT id, place FROM (
@@ -60,52 +60,52 @@ SELECT place, created_at, id, total FROM (
 """
 
 
-# Always the same ones, so that a place that is read off them falls as the queue moves.
+# Always the same positions, so that a position estimated from them only falls as the queue moves.
 SAMPLED = [*range(EXACT + 1)]
 while SAMPLED[-1] < PLACE_MAX:
     SAMPLED.append(int(SAMPLED[-1] * GROWTH))
 
 
 class Queue:
-    """Publishes the first news of new bookings that wait for long, and, while any wait, a sample of the queue: at
-    most once in `interval_ms`, by one process of the fleet, and of an empty one once."""
+    """Publishes the first notification of new bookings that wait for HELD_S and, while any wait, a sample of the
+    queue: at most once in `interval_ms`, from one process of the fleet, and of an empty queue once."""
 
     def __init__(self, store: Store, publisher: Publisher, redis: Redis, holder: str, interval_ms: int) -> None:
-        """`holder`: this process, in its lease."""
+        """`holder` names this process in its lease."""
         self._store = store
         self._publisher = publisher
         self._redis = redis
         self._interval_s = interval_ms / 1000
         self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
-        # New bookings whose news was not published: since when, in the loop's time, and what has asked for them.
+        # New bookings whose notification is held back: since when (the loop's time), the booking, and its delivery.
         self._held: dict[UUID, tuple[float, Booking, Delivery]] = {}
-        # Some may wait: at the start those that another process has left. When places may be published again.
+        # Bookings may wait, at the start those that another process left. When a sample may be published again.
         self._looks = True
         self._places_at = 0.0
-        # The places that this process published last were not those of an empty queue.
+        # The last sample that this process published was not that of an empty queue.
         self._told = False
         self._woken = asyncio.Event()
         self._woken.set()
 
     def hold(self, made: Sequence[tuple[Booking, Delivery]]) -> None:
-        """New bookings wait for their intents; their news is held back. Call after the commit."""
+        """Hold back the notifications of new bookings that wait for their intents. Call it after the commit."""
         if made:
             since = asyncio.get_running_loop().time()
             self._held.update((booking.id, (since, booking, cause)) for booking, cause in made)
             self._woken.set()
 
     def told(self, booking_ids: Iterable[UUID]) -> None:
-        """Later news of these is published: what is held back of them is not needed any more."""
+        """Later notifications of these are published: the ones held back are no longer needed."""
         for id in booking_ids:
             self._held.pop(id, None)
 
     def look(self) -> None:
-        """Somebody waits, for whom another process may have told of the queue."""
+        """Somebody waits whose booking is not held back here: publish samples, unless another process does."""
         self._looks = True
         self._woken.set()
 
     async def run(self, gate: Gate) -> None:
-        """Until cancelled; nothing is told while Postgres or Redis is away."""
+        """Run until cancelled; nothing is published while Postgres or Redis is away."""
 
         async def step() -> float:
             await self._woken.wait()
@@ -115,12 +115,12 @@ class Queue:
         await repeat(step, gate)
 
     async def run_once(self) -> None:
-        """Tell what is to be told now. While nobody has waited for long, nothing is asked."""
+        """Publish what is due now. While no booking has waited for long, nothing is read."""
         self._woken.clear()
         try:
             self._looks = await self._tell_late_news() or self._looks
             now = asyncio.get_running_loop().time()
-            # What another process tells may be this one's to tell when that one has ended.
+            # While another process has the lease, this one asks for it again: that process may end.
             if self._looks and now >= self._places_at and await self._lease.take(self._redis):
                 self._places_at = now + self._interval_s
                 await self._tell_places()
@@ -129,7 +129,7 @@ class Queue:
                 self._woken.set()
 
     async def _tell_late_news(self) -> bool:
-        """Whether there are new bookings that have waited for so long that they are told of now."""
+        """Publish what has been held back for HELD_S of bookings that still wait; whether there was any."""
         before = asyncio.get_running_loop().time() - HELD_S
         late = [id for id, (since, *_) in self._held.items() if since <= before]
         waited = False
@@ -137,7 +137,7 @@ class Queue:
             page = late[begin : begin + TOLD_MAX]
             async with self._store.reading() as rows:
                 waits = [row["id"] for row in await rows.connection.fetch(STILL_QUEUED, page)]
-            # Of the others another process has published later news. What is shown of these has not changed.
+            # Another process has notified of the others later. What is shown of these has not changed.
             news = [booking_changed(*self._held[id][1:]) for id in waits if id in self._held]
             await self._publisher.publish(news)
             self.told(page)
@@ -156,12 +156,12 @@ class Queue:
 
 
 def queued(booking: Booking) -> bool:
-    """Whether it waits for its intent, and is still wanted."""
+    """Whether the booking waits for its intent, and is still wanted."""
     return waits_for(booking) is Follow.CREATE_INTENT
 
 
 async def placed(store: Store, bookings: Sequence[resources.Booking]) -> dict[UUID, resources.Booking]:
-    """The bookings, by id: with their places those that wait for their intents."""
+    """The bookings, by id; those that wait for their intents have their queue positions."""
     found = {each.id: each for each in bookings}
     waiting: list[tuple[datetime, UUID]] = [(each.created_at, each.id) for each in bookings if each.queued]
     if waiting:

@@ -1,6 +1,6 @@
-"""What heals lost messages and ends holds: bookings that still wait for something are driven on when due.
+"""What repairs lost messages and ends holds: bookings that wait for something are handled at their retry times.
 
-With nothing due a pass is one look at the first entry of two partial indexes.
+With nothing due a pass reads the first entry of each of three partial indexes.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from common.messaging.publisher import Publisher
 from common.messaging.streams import lengths, oldest
 from common.runtime.reconciler import Reconciler
 
-# Rows taken in one pass: about what is published in one pipeline.
+# Rows handled in one pass: about as many as are published in one pipeline.
 PASS_MAX = 200
-# Events whose calling off, or retry of failed refunds, goes on in one pass.
+# Cancelled events, and as many retries of refunds, that one pass continues: up to PASS_MAX bookings of each.
 EVENTS_MAX = 5
-# Whoever takes up such an event has so long for one part of its bookings.
+# A process that continues such an event has this long for one part of its bookings before another one may.
 CALL_OFF_AGAIN = timedelta(seconds=15)
-# Operators' requests that were answered long ago: looked for so often by each process, and dropped so many at once.
+# How often each process deletes operators' requests that were answered long ago, and how many at once.
 FORGET_AGAIN = timedelta(hours=1)
 FORGET_MAX = 1000
-# So many commands that wait for Stripe are handled soon: asking for one of them again costs little.
+# Up to this many commands that wait for Stripe are handled soon: repeating one of them costs little.
 COMMANDS_MANY = 1000
-# A booking's request enters its queue so long after the booking was changed, at the most, when nothing is wrong.
+# If nothing is wrong, a booking's request is in its mailbox at most this long after the booking was changed.
 ON_ITS_WAY = timedelta(seconds=5)
-# What nobody asked for is told once more so long after it was changed.
+# A change that no message asked for is published once more after this time.
 TOLD_AGAIN = timedelta(seconds=10)
-# And with so many drives of a booking that still waits for something.
+# And, of a booking that still waits for something, with this many of its retries.
 TOLD_AGAIN_DRIVES = 2
-# Of its pause, the most that a row is put off, so that what became due together does not stay together.
+# The longest delay of a retry, as a share of its pause, so that rows that became due together spread out.
 SPREAD = 0.1
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class BookingReconciler(Reconciler):
         self._policy = policy
         self._requests_kept = requests_kept
         self._forget_at: datetime | None = None
-        # Up to where the bookings of events have been gone through, by this process.
+        # Up to which position this process has handled the bookings of events.
         self._gone_through: dict[UUID, Place] = {}
 
     async def next_due(self) -> datetime | None:
@@ -83,7 +83,7 @@ class BookingReconciler(Reconciler):
         if self._forget_at is None or now >= self._forget_at:
             async with self._store.reading() as rows:
                 forgotten = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
-            # While there are more, a part in each pass.
+            # While there are more, each pass deletes a part.
             self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
 
@@ -104,29 +104,29 @@ class BookingReconciler(Reconciler):
                 decision = domain.drive(booking, now, self._policy)
                 if decision.booking.version != booking.version:
                     decision = _once_more(decision, now)
-                else:  # a change asks for the first time
+                else:  # a changed booking asks for the first time
                     if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
                         decision = _without(decision, Follow.CREATE_INTENT)
                     if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
                         decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
                 unit.change(_spread(decision, now, self._policy))
-        # The next times are committed: what is lost from here on comes again then.
+        # The retry times are committed: a message that is lost from here on is published again then.
         await self._publisher.publish(unit.envelopes())
         return len(unit.bookings)
 
     async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        """Since when the first of the intents has waited, and of the commands where these are many: an event that
-        is called off asks for more at once than Stripe takes in minutes."""
+        """Since when the oldest request for an intent has waited, and the oldest command if there are many:
+        cancelling an event asks for more at once than Stripe accepts in minutes."""
         intents = await oldest(self._redis, PAYMENT_INTENTS, now)
         many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
         return intents, await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
 
     async def _go_on(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
-        """`what` happens to some bookings of each event that is due in `table`; when a look from the first one on
-        finds no more, it is settled. After a crash whoever goes on finds those that are left."""
+        """`what` happens to some bookings of each event that is due in `table`. When a pass from the first booking
+        on finds none left, the row is finished. After a crash another process finds those that are left."""
         done = 0
         for id, event_id in await self._store.take_due(table, now, CALL_OFF_AGAIN, EVENTS_MAX):
-            # Without the place, each part would look at all bookings that the parts before it have changed.
+            # Without the position, each part would read all bookings that the parts before it have changed.
             after = self._gone_through.pop(id, None)
             unit = self._unit()
             async with unit.careful() as rows:
@@ -145,8 +145,8 @@ class BookingReconciler(Reconciler):
 
 
 def _may_be_untold(booking: Booking) -> bool:
-    """What time alone has changed is told again with the next drives: the process may have ended, or Redis may have
-    been away, between the commit and the news of it, and no message comes again that would bring it."""
+    """Whether a notification may be lost: the process may have ended, or Redis been away, after the commit of a
+    change by time alone, which no message causes again. It is published again with the next retries."""
     if waits_for(booking) is None:
         return True
     by_time = booking.closing is not None or booking.status is not BookingStatus.PENDING
@@ -154,8 +154,8 @@ def _may_be_untold(booking: Booking) -> bool:
 
 
 def _once_more(decision: Decision, now: datetime) -> Decision:
-    """No message comes again when a process ends between the commit of this change and the news of it: a booking
-    that is settled by it is driven once more, and told again then."""
+    """No message comes again if the process ends between the commit of this change and its notification: a booking
+    that the change finishes is handled once more, and published again then."""
     booking = decision.booking
     if booking.settle_after is not None:
         return decision
@@ -163,14 +163,14 @@ def _once_more(decision: Decision, now: datetime) -> Decision:
 
 
 def _without(decision: Decision, *queued: Follow) -> Decision:
-    """A request that is still in its queue need not be sent again: in a rush that would only make the queue longer.
-    What is older than all that waits there has been handled or lost."""
+    """A request that still waits in its mailbox need not be repeated: in a rush that would only make the mailbox
+    longer. A request that is older than all that wait there has been handled or lost."""
     follow = tuple(each for each in decision.follow if each not in queued)
     return decision._replace(follow=follow)
 
 
 def _spread(decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
-    """A pause is put off a little; the end of a hold is not, nor of Stripe's time to answer."""
+    """Delay a retry a little, but not the end of a hold, nor that of the grace time."""
     booking = decision.booking
     if booking.settle_after is None or booking.settle_after == turn(booking, policy):
         return decision

@@ -1,8 +1,8 @@
 """The database of the booking actor, and what this process remembers of it. SQL that reads and writes rows is in
 `booking_rows.py`, `event_rows.py`, `calling_off_rows.py` and `requests.py`, that of the queue in `queue.py`.
 
-Whoever locks takes events before bookings before ticket types, and each of them in the order of their ids, so
-that no two wait for each other in a ring.
+A transaction locks events before bookings before ticket types, and each of them in the order of their ids, so that
+no two transactions wait for each other.
 """
 
 # Statements are put together from names of ours and never from data.
@@ -32,7 +32,7 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
 )
 """
-# What is done to all bookings of an event, some at a time, has a row that is due until it is done.
+# What is done to all bookings of an event, some at a time, has a row with a retry time until it is finished.
 TAKE_DUE = {
     table: f"""
 WITH due AS (SELECT id FROM {table} WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
@@ -40,14 +40,14 @@ UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.
 """
     for table, event_id in (("events", "id"), ("refund_retries", "event_id"))
 }
-# One that another has settled meanwhile stays so: the event may have its next retry by now.
+# A row that another process has finished meanwhile stays finished: its event may have another retry by now.
 SETTLE = {
     table: f"UPDATE {table} SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL" for table in TAKE_DUE
 }
 
 
 class Transaction:
-    """The rows as one transaction, or one statement after another in autocommit, sees and writes them."""
+    """The rows modules over one connection: in one transaction, or in autocommit, each statement by itself."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
@@ -61,32 +61,32 @@ class Store(BaseStore[Transaction]):
     """The database `booking`."""
 
     def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
-        # Those that still wait for something.
+        # Bookings that still wait for something.
         self.bookings = Memory[UUID, Booking]("booking", memory_max, metrics)
-        # With the seats that were free when this process wrote or read them last.
+        # Events, with their seats as this process wrote or read them last.
         self.events = Memory[UUID, Event]("event", memory_max, metrics)
         super().__init__(database, Transaction, self.bookings, self.events)
 
     async def next_due(self) -> datetime | None:
-        """When something is due next; None when everything is settled."""
+        """The earliest retry time of all rows; None when everything is finished."""
         async with self._database.connection() as connection:
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
 
     async def take_due(self, table: str, now: datetime, again: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
-        """Of the `events` that are called off, or the `refund_retries`, those that go on now: their ids and their
-        events'. To whoever comes later they are due after `again`."""
+        """The cancelled `events`, or the `refund_retries`, whose retry time has come: their ids and their events'
+        ids. For other processes they are due only after `again`."""
         async with self._database.connection() as connection:
             return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
 
     async def settle(self, table: str, id: UUID, again: datetime | None) -> None:
-        """Such a row goes on at `again`; None: all is done."""
+        """Set the retry time of such a row; None: it is finished."""
         async with self._database.connection() as connection:
             await connection.execute(SETTLE[table], id, again)
 
     def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
-        """Remembered events have counted these moves of their seats, each with its event; says of which another
-        number is free."""
+        """Apply these moves of seats, each with its event, to the remembered events; returns the events whose
+        number of free seats has changed."""
         sums: dict[UUID, dict[UUID, tuple[int, int]]] = {}
         moved = set()
         for event_id, (_, type_id, held, sold) in moves:

@@ -1,7 +1,7 @@
-"""An operator's request is carried out once: what was answered is kept in the transaction that did it.
+"""An operator's request is carried out once: its answer is kept in the transaction that carried it out.
 
-The same request again (subject, operation, key) is answered from there; another content under its key is refused. A
-refusal is not kept: nothing was done, and the same key is judged anew.
+The same request again (subject, operation, key) gets that answer; other content under its key is refused. A refusal
+is not kept: nothing was done, and the same key is decided on anew.
 """
 
 # Statements are put together from the column names below and never from data.
@@ -22,21 +22,21 @@ from common.contracts.statuses import CancelReason
 from common.messaging.envelope import Delivery
 from common.postgres.sql import as_json, recordset
 
-# What makes two requests the same one, whatever their content.
+# Two requests with the same values here are the same one, whatever their content.
 ID = {"subject": "varchar", "operation": "varchar", "key": "varchar"}
 COLUMNS = ID | {"content_hash": "varchar", "answer": "text", "answered_at": "timestamptz"}
-# LIMIT keeps each to its index, also where the statement was planned while the table was nearly empty.
+# LIMIT makes each use the index, even if the statement was planned while the table was nearly empty.
 FIND = f"""
 SELECT found.* FROM {recordset("wanted", ID)} CROSS JOIN LATERAL (
     SELECT {", ".join(COLUMNS)} FROM operator_requests r
     WHERE {" AND ".join(f"r.{name} = wanted.{name}" for name in ID)} LIMIT 1
 ) AS found
 """
-# Never over one that is there: a second one of the same id is refused, and its transaction with it.
+# Overwrites no row: a second one of the same id fails, and its transaction with it.
 INSERT = f"""
 INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM {recordset("new", COLUMNS)}
 """
-# A part of a plan that locks what it finds finds other rows when it is run again: it stands by itself, run once.
+# A subquery that locks what it finds would find other rows when run again: MATERIALIZED runs it once.
 FORGET = """
 WITH old AS MATERIALIZED (
     SELECT id FROM operator_requests WHERE answered_at < $1 ORDER BY answered_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -54,7 +54,7 @@ def by_operator(message: object) -> bool:
 
 
 def id_of(delivery: Delivery) -> RequestId:
-    """Without a key of the client's the message's own id, which no key can be: what is delivered again is known."""
+    """Without an Idempotency-Key the message's id, in a form that no key has: it is known when delivered again."""
     envelope, request = delivery.envelope, delivery.message.request
     own = f"message {envelope.id}"
     if request is None:
@@ -68,13 +68,13 @@ class Requests:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self._now: datetime
-        # What they were answered, with the hash of their content; and the rows of those that are new.
+        # By request: the hash of its content, and its answer. And the rows to insert for new requests.
         self._answered: dict[RequestId, tuple[str, str]] = {}
         self._new: list[dict[str, str | datetime]] = []
 
     async def open(self, deliveries: Iterable[Delivery], now: datetime) -> None:
-        """Take these in hand. Call it when what they change is locked: whoever carries out the same request at the
-        same time has committed by then, and is found."""
+        """Read the answers of these. Call it when the rows that they change are locked: a transaction that carried
+        out the same request at the same time has committed by then, and its answer is found."""
         self._now = now
         ids = {id_of(delivery) for delivery in deliveries if by_operator(delivery.message)}
         if ids:
@@ -92,18 +92,18 @@ class Requests:
         return orjson.loads(answer)
 
     def keep(self, delivery: Delivery, answer: Resource) -> None:
-        """This is what `delivery` is answered, now and again."""
+        """Keep `answer` as the answer to `delivery` and to its repetitions."""
         id, kept = id_of(delivery), (_content_hash(delivery), answer.as_json().decode())
         self._answered[id] = kept
         self._new.append(dict(zip(COLUMNS, (*id, *kept, self._now), strict=True)))
 
     async def save(self) -> None:
-        """Raises UniqueViolationError when one of them has been answered meanwhile."""
+        """Raises UniqueViolationError if one of them has been answered in the meantime."""
         if self._new:
             await self._connection.execute(INSERT, as_json(self._new))
 
     async def forget(self, before: datetime, limit: int) -> int:
-        """Delete the oldest of those that were answered before this, at most `limit`; says how many there were."""
+        """Delete the requests that were answered before this, oldest first, at most `limit`; returns how many."""
         answer: str = await self._connection.execute(FORGET, before, limit)
         return int(answer.removeprefix("DELETE "))
 
@@ -114,6 +114,6 @@ def _content_hash(delivery: Delivery) -> str:
 
 
 def check_version(command: OperatorCommand, version: int) -> None:
-    """Raises PreconditionFailed when `command` is meant for another version than the one that is there."""
+    """Raises PreconditionFailed if `command` is meant for another version."""
     if command.if_match is not None and version not in command.if_match:
         raise PreconditionFailed(etag=entity_tag(version))

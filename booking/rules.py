@@ -1,6 +1,6 @@
 """What each row of the table makes of a booking, and the guards that say when a row fits. Pure.
 
-A rule sees the booking with what the report tells of its payment already in it (`domain.take_report`).
+A rule gets the booking with the report's payment already in it (`domain.take_report`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import BookingStatus, PaymentStatus
 from common.contracts.values import PaymentState
 
-# The namespace of refund ids that follow from the booking alone: decided again, it is the same refund.
+# The namespace of refund ids that follow from the booking alone: a repeated decision gives the same refund.
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
 
 
@@ -30,7 +30,7 @@ class Decision(NamedTuple):
     unexpected: bool = False
 
 
-# Each sees the trigger with what that carries: those of reports a Report, and so on.
+# Each gets the booking and what its trigger carries: a Report for those of reports, and so on.
 Rule = Callable[[Booking, Any], Decision]
 Guard = Callable[[Booking, Any], bool]
 
@@ -39,8 +39,8 @@ Guard = Callable[[Booking, Any], bool]
 
 
 def payable(booking: Booking, report: Report) -> Decision:
-    """The intent is there. Nothing has been tried, or something is being tried, or an attempt was declined: that is
-    shown to the client, with time to try again. A booking that is closing stays so."""
+    """The intent exists; no attempt has been made yet, one is in progress, or one was declined, which the client is
+    shown, with time to try again. A booking that is closing stays closing."""
     return _waiting(booking, report, PaymentStatus.AWAITING)
 
 
@@ -49,14 +49,14 @@ def action_required(booking: Booking, report: Report) -> Decision:
 
 
 def processing(booking: Booking, report: Report) -> Decision:
-    """The money is on its way: nothing is released, and Stripe does not cancel it, until it knows more. A booking
-    that is closing stays so: then success confirms or refunds it, and everything else ends it."""
+    """The money is on its way: no seats are released, and Stripe does not cancel the intent, until Stripe has its
+    result. A booking that is closing stays closing: success confirms or refunds it, all else ends it."""
     return Decision(_waiting(booking, report, PaymentStatus.PROCESSING).booking)
 
 
 def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decision:
-    """The hold counts from the first news of the intent: the time in the queue in front of Stripe is not the
-    customer's. Its last moment is fixed then. An intent of a booking that is closing is not wanted any more."""
+    """The hold counts from the first report of the intent: the time in the queue in front of Stripe is not the
+    customer's. Its last moment is fixed then. The intent of a booking that is closing is no longer wanted."""
     hold_until = booking.hold_until or report.now + report.policy.hold_max
     if booking.closing is not None:
         return Decision(booking._replace(payment=payment, hold_until=hold_until), (Follow.CANCEL_INTENT,))
@@ -69,11 +69,11 @@ def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decisi
 
 
 def _again_until(report: Report) -> datetime | None:
-    """Until when a new attempt that failed leaves time for another one. It counts from Stripe's time of it, so that
-    late news gives no more time than news in time; from now where that may be for the clocks alone."""
+    """Until when a new failed attempt leaves time for another one. The time counts from now, but at the latest from
+    CLOCKS_APART after the failure by Stripe's time: a late report gives no more time than one in time."""
     payment, decline = report.payment, report.policy.decline
     if payment.attempts == 0 and payment.last_error is not None:
-        return report.now + decline  # told by a process of the release before, which counts none
+        return report.now + decline  # from a process of the release before, which counts no attempts
     if report.failed_at is None:
         return None
     return min(report.failed_at + CLOCKS_APART, report.now) + decline
@@ -91,8 +91,8 @@ def mismatch(booking: Booking, report: Report) -> Decision:
 
 
 def not_for_this(booking: Booking, report: Report) -> Decision:
-    """Nobody is shown an intent for another amount: what is paid by it could only be given back. So it
-    is where a booking was lost, and its id (its owner's key) has been used for another one since."""
+    """An intent for another amount is never shown: what is paid by it could only be refunded. It appears when a
+    booking was lost, and its id (from its owner's key) has been used for another one since."""
     after = _ended(booking, FAILED, Reason.PAYMENT_MISMATCH, payment=PaymentStatus.NONE, last_error=None)
     return ask_to_cancel(after, report)
 
@@ -102,7 +102,7 @@ def cancel_and_refund(booking: Booking, report: Report) -> Decision:
 
 
 def rejected(booking: Booking, _: object) -> Decision:
-    """What Stripe says of it is for operators, not for customers: it stays with the payment."""
+    """Stripe's reason is for operators, not for customers: it stays in the payment."""
     after = _ended(booking, FAILED, Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE, last_error=None)
     return Decision(after)
 
@@ -113,7 +113,7 @@ def canceled(booking: Booking, _: object) -> Decision:
 
 
 def release(booking: Booking, time: object) -> Decision:
-    """Stripe does not answer: the seats are given back, and late money finds the booking ended."""
+    """Stripe does not answer: the seats are released, and late money finds the booking ended."""
     return ask_to_cancel(_ended(booking, CANCELLED, booking.closing, payment=PaymentStatus.NONE), time)
 
 
@@ -132,7 +132,7 @@ def _ended(booking: Booking, status: BookingStatus, reason: str | None, **values
 
 
 def mark_cancelling(booking: Booking, cancel: Cancel) -> Decision:
-    """Somebody's wish takes the place of an expired hold's end, and the first wish stays."""
+    """A request to cancel replaces an expired hold as the reason; of several requests the first one's stays."""
     closing = booking.closing if booking.cancelling else cancel.reason
     return Decision(booking._replace(closing=closing), (Follow.CANCEL_INTENT,))
 
@@ -147,7 +147,7 @@ def cancel_confirmed(booking: Booking, cancel: Cancel) -> Decision:
 
 
 def no_longer_wanted(booking: Booking, cancel: Cancel) -> Decision:
-    """Late money would bring an expired booking back; not one that somebody does not want."""
+    """Late money would confirm an expired booking, but not one that somebody has asked to cancel."""
     return Decision(booking._replace(reason=cancel.reason))
 
 
@@ -160,8 +160,8 @@ def unchanged(booking: Booking, _: object) -> Decision:
 
 
 def ask_to_cancel(booking: Booking, _: object) -> Decision:
-    """The booking has ended, and its intent lives, as far as is known. Asked until its end is heard of, or it could
-    be paid for as long as Stripe keeps it because one message was lost."""
+    """The booking has ended, and its intent may be live. Payment is asked until it reports the intent's end: else
+    the intent could be paid for as long as Stripe keeps it, because one message was lost."""
     return Decision(booking._replace(intent_to_cancel=True), (Follow.CANCEL_INTENT,))
 
 
@@ -169,8 +169,8 @@ def ask_to_cancel(booking: Booking, _: object) -> Decision:
 
 
 def refund(booking: Booking, asked: Refund) -> Decision:
-    """An operator gives money back; a whole refund ends the booking when Stripe has made it. One at a time: how
-    much of what is left another one takes is known only when it has ended. Raises the error that refuses it."""
+    """An operator refunds money; a whole refund ends the booking when Stripe has made it. One at a time: how much
+    is left for another one is known only when this one has ended. Raises the error that refuses it."""
     left = left_of(booking)
     if booking.refund_id == asked.id:
         return Decision(booking, (Follow.REFUND,) if booking.refund_owed else ())
@@ -185,8 +185,8 @@ def refund(booking: Booking, asked: Refund) -> Decision:
 
 
 def give_back(booking: Booking, trigger: object) -> Decision:
-    """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when
-    it has ended. One of ours that failed is not tried again by itself: that is for an operator to decide."""
+    """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when it
+    has ended. A refund of ours that failed is not retried by itself: an operator decides."""
     left = left_of(booking)
     payment = trigger.payment if isinstance(trigger, Report) else None
     if left <= 0 or booking.refund_owed or _under_way(booking, payment):
@@ -195,8 +195,8 @@ def give_back(booking: Booking, trigger: object) -> Decision:
 
 
 def retry_refund(booking: Booking, asked: RetryRefunds) -> Decision:
-    """What failed is tried again, for an operator who wants that of a whole event: all that is left of a booking
-    that has ended, of a confirmed one as much as failed. Once for each request, also where it fails again."""
+    """Retry what failed, when an operator wants that for a whole event: all that is left of a booking that has
+    ended, what failed of a confirmed one. Once for each request, also if it fails again."""
     if booking.refund_retry_id == asked.id:
         return Decision(booking)
     whole = booking.refund_failed_whole or booking.status in (CANCELLED, FAILED)
@@ -213,8 +213,8 @@ def _next_refund(booking: Booking) -> UUID:
 
 
 def _under_way(booking: Booking, payment: PaymentState | None) -> bool:
-    """A refund is under way; or one of ours failed, and is an operator's. A part that Stripe's own list left no
-    room for (nothing of it can be tried again) does not keep the rest from going back."""
+    """A refund is under way, or one of ours failed, which is for an operator to retry. A part that did not fit
+    beside other refunds (nothing of it can be retried) does not keep the rest from being refunded."""
     if payment is None:
         return booking.payment is PaymentStatus.REFUND_PENDING
     failed = payment.refund_failed and payment.refund_failed_amount != 0
@@ -229,7 +229,7 @@ def _owe(booking: Booking, id: UUID, amount: int, *, whole: bool) -> Decision:
 
 
 def left_of(booking: Booking) -> int:
-    """What may still be given back, as far as the booking knows."""
+    """What can still be refunded, as far as the booking knows."""
     return booking.amount_captured - booking.amount_refunded
 
 
@@ -246,8 +246,8 @@ def money_wrong(booking: Booking, report: Report) -> bool:
 
 
 def intent_wrong(booking: Booking, report: Report) -> bool:
-    """The amount that a payment was made for never changes, so that every report of it says the same; its currency
-    can be changed at Stripe, and back."""
+    """The amount of a payment never changes, so every report of it has the same; its currency can be changed at
+    Stripe, and changed back."""
     return report.payment.amount != booking.amount
 
 
@@ -260,8 +260,8 @@ def cancelling(booking: Booking, _: object) -> bool:
 
 
 def seats_again(booking: Booking, report: Report) -> bool:
-    """The first news of money that came late, while nobody else has the seats. Money that was on its way back
-    stays so, also where that failed: its owner has been told."""
+    """The first report of late money, while its seats are free. Money whose refund was begun does not buy them,
+    even if the refund failed: its owner has been notified."""
     payment = report.payment
     untouched = payment.amount_refunded == 0 and not (payment.refund_pending or payment.refund_failed)
     never_owed = booking.refund_id is None and not payment.refund_ids

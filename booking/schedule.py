@@ -1,4 +1,4 @@
-"""When an unsettled booking is driven on, and by which message. Pure."""
+"""When a booking that waits for something is handled again, and what it asks of payment then. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from booking.state import PENDING, Booking, Follow, HoldPolicy
 from common.contracts.statuses import PaymentStatus
 from common.runtime.backoff import Retry
 
-# How long a booking waits for an answer before it is driven again, by what it waits for; doubled each time
-# up to a limit: short enough for all to be well half a minute after a fault has ended. A lost webhook is found
-# by payment's own look at Stripe's event list long before SYNC, which costs a Stripe call for each booking.
+# How long a booking waits for an answer before it asks again, by what it waits for: first, and at most after
+# doubling each time. Short enough that all is well half a minute after a fault has ended. A lost webhook is found
+# by payment's catch-up long before SYNC, which costs one Stripe call for each booking.
 WAITS: dict[Follow, Retry] = {
     Follow.CREATE_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
     Follow.CANCEL_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
     Follow.SYNC: Retry(timedelta(minutes=5), timedelta(hours=1)),
     Follow.REFUND: Retry(timedelta(seconds=10), timedelta(seconds=15)),
 }
-# The same for an intent of a booking that has ended. Nobody waits for its seats, and while its money is on its way
-# Stripe does not cancel it: that can take days.
+# The same for the intent of a booking that has ended. No seats wait for it, and while its money is on its way,
+# which can take days, Stripe does not cancel it.
 ENDED_WAITS = Retry(timedelta(seconds=10), timedelta(hours=1))
 # How far our clock and Stripe's may be apart.
 CLOCKS_APART = timedelta(minutes=5)
 
 
 def waits_for(booking: Booking) -> Follow | None:
-    """The message that drives `booking` on; None when it is settled."""
+    """What `booking` asks of payment while it waits; None when it waits for nothing."""
     if booking.status is PENDING:
         if booking.closing is not None:
             return Follow.CANCEL_INTENT
@@ -36,8 +36,8 @@ def waits_for(booking: Booking) -> Follow | None:
 
 
 def awaits_money(booking: Booking) -> bool:
-    """Money is on its way, and its seats wait for it however long that takes. Not for what somebody began to pay
-    when an attempt had failed after the last moment of the hold: that could go on for ever."""
+    """Money is on its way, and the seats are kept for it, however long that takes; but not for a payment begun
+    after an attempt had failed after the hold's last moment: attempts could follow each other for ever."""
     if booking.payment is not PaymentStatus.PROCESSING:
         return False
     failed_at, until = booking.last_attempt_at, booking.hold_until
@@ -45,17 +45,17 @@ def awaits_money(booking: Booking) -> bool:
 
 
 def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
-    """When time alone changes `booking`: its hold ends, or Stripe has been silent for too long since. None when
-    nothing is held, and while money is on its way."""
+    """When time alone changes `booking`: its hold ends, or the grace time is over. None when nothing is held, and
+    while money is awaited."""
     if booking.expires_at is None or awaits_money(booking):
         return None
-    # A process of the release before may have put the end behind the last moment.
+    # A process of the release before may have set the end after the last moment.
     ends_at = min(booking.expires_at, booking.hold_until or booking.expires_at)
     return ends_at if booking.closing is None else ends_at + policy.grace
 
 
 def retry_time(booking: Booking, attempts: int, now: datetime, policy: HoldPolicy) -> datetime | None:
-    """When `booking`, driven so often since it was changed, is driven again; None when it is settled."""
+    """The retry time of `booking`, after `attempts` retries since its change; None when it waits for nothing."""
     follow = waits_for(booking)
     if follow is None:
         return None
@@ -69,6 +69,6 @@ def retry_time(booking: Booking, attempts: int, now: datetime, policy: HoldPolic
     if change is not None and change > now:
         due = min(due, change)
     elif change is not None:
-        # Noticed late, as after an outage: a hold ends at once, but Stripe has its time to answer all the same.
+        # Noticed late, as after an outage: a hold ends at once, but Stripe still has the grace time to answer.
         due = now if booking.closing is None else now + policy.grace
     return due

@@ -13,7 +13,7 @@ from common.runtime.urls import PostgresUrl
 
 
 class BookingSettings(ActorSettings):
-    """Settings of the booking process; see `.env.example` for the prose."""
+    """Settings of the booking process; `.env.example` says what they mean."""
 
     port: int = Field(default=8081, ge=0, le=65535)
     booking_database_url: PostgresUrl = Field(repr=False)

@@ -36,21 +36,21 @@ class Item(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """One booking. `closing` is the reason it will be cancelled for once Stripe has canceled its intent:
+    """One booking. `closing` is the reason for which it will be cancelled once Stripe has canceled its intent:
     `hold_expired` while expiring, another one while cancelling. `intent_to_cancel`: the booking has ended, and its
-    intent may live: payment is asked to cancel it until it reports the intent's end. `payment_digest` is of the
-    report that was applied under `payment_version`. `refund_id` is the last refund asked for;
-    `refund_amount` is set while the payment actor has not taken it up; `refund_whole`: it is for all that is left,
-    None where an earlier release has not said so. `refund_waiting` and `refund_error` are why a refund is not made
-    yet and why the last one failed, `refund_failed_amount` how much of what failed can be tried again (None: not
-    known), `refund_failed_whole` whether that is all that is left, however much that is.
-    `refund_retry_id`: the last request of an operator, for the whole event, that it was tried again by.
-    `payment_methods` is what its customer is offered, as the event was when it was booked.
+    intent may be live: payment is asked to cancel it until it reports the intent's end. `payment_digest` is of the
+    report that was applied with `payment_version`. `refund_id` is the last refund asked for; `refund_amount` is set
+    until the payment actor has accepted it; `refund_whole`: it is for all that is left, None if an earlier release
+    has not said so. `refund_waiting` and `refund_error` are why a refund is not made yet and why the last one
+    failed, `refund_failed_amount` how much of what failed can be retried (None: not known), `refund_failed_whole`
+    whether that is all that is left, whatever the amount. `refund_retry_id`: the last request to retry an event's
+    refunds by which this booking's refund was retried. `payment_methods` are those that its customer is offered,
+    from the event as it was when it was booked.
 
-    `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest that gave its customer time to
-    try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with the
-    first news of the intent (of bookings from before there was one: with the next news). `revision` is that of the
-    row as it was read, other after each write of it; None of a booking that was not read."""
+    `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest one that gave its customer time
+    to try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with
+    the first report of the intent (of bookings from before `hold_until` existed: with the next one). `revision` is
+    the row's as it was read, and differs after each write of the row; None if the booking was not read."""
 
     id: UUID
     owner: str
@@ -110,8 +110,8 @@ class Follow(Enum):
 
 
 class HoldPolicy(NamedTuple):
-    """The times that the rules go by: how long a hold lasts, and at most with all that declines leave, what a
-    decline leaves, how long an expired hold waits for Stripe before its seats are given back without an answer."""
+    """The durations that the rules use: of a hold, of a hold with all the time that declines add, of the time that
+    a decline leaves, and of the grace time, after which an expired hold's seats are released without an answer."""
 
     hold: timedelta = timedelta(minutes=15)
     hold_max: timedelta = timedelta(minutes=30)
@@ -120,8 +120,8 @@ class HoldPolicy(NamedTuple):
 
 
 class TicketType(NamedTuple):
-    """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is other after each
-    change of the event's terms; 0 where it was not read."""
+    """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is another one
+    after each change of the event's terms; 0 if it was not read."""
 
     id: UUID
     name: str
@@ -137,15 +137,15 @@ class TicketType(NamedTuple):
         return self.capacity - self.held - self.sold
 
 
-# From so long before an event slow payment methods are no longer offered, where it says nothing else: a SEPA debit
-# takes up to 14 business days to answer, the slowest of them (https://docs.stripe.com/payments/sepa-debit).
+# From this long before an event slow payment methods are no longer offered, unless the event says otherwise: SEPA
+# debits, the slowest, take up to 14 business days to answer (https://docs.stripe.com/payments/sepa-debit).
 SLOW_PAYMENTS_END = timedelta(weeks=3)
 
 
 class Event(NamedTuple):
-    """An event and its ticket types in their order. `called_off_at`: sales are closed for good. `sales_end` is None
-    where it was not set: then it follows the start. `time_zone`: the venue's, by its IANA name.
-    `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END."""
+    """An event and its ticket types in their order. `called_off_at`: when it was cancelled, and its sales ended for
+    good. `sales_end` is None if it was not set: then it follows the start. `time_zone`: the venue's, by its IANA
+    name. `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END."""
 
     id: UUID
     name: str
@@ -167,13 +167,13 @@ class Event(NamedTuple):
 
     @property
     def sales_end_at(self) -> datetime | None:
-        """From when on nothing is sold; None: there is no end."""
+        """The time from which nothing is sold; None: there is no end."""
         if self.sales_end is not None:
             return self.sales_end
         return None if self.sell_after_start else self.starts_at
 
     def methods_offered(self, now: datetime) -> PaymentMethods:
-        """What a customer who books now may pay by."""
+        """The payment methods for a customer who books now."""
         slow_until = self.slow_payments_until or self.starts_at - SLOW_PAYMENTS_END
         return self.payment_methods if now < slow_until else PaymentMethods.INSTANT
 
@@ -188,8 +188,8 @@ class SeatMove(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """What new bookings were decided by, of one ticket type: its terms, at least `needed` free seats and, where a
-    booking found too few, fewer than `below`."""
+    """What decisions about new bookings depend on, for one ticket type: its terms, at least `needed` free seats
+    and, if a booking found too few, fewer than `below`."""
 
     ticket_type_id: UUID
     terms_token: UUID
@@ -197,5 +197,5 @@ class Bound(NamedTuple):
     below: int | None
 
 
-# What made a booking change: a message's type and id; or "time" alone, and nothing.
+# What made a booking change: a message's type and id; or, if only time did, "time" and an empty text.
 Cause = tuple[str, str]

@@ -12,7 +12,7 @@ from common.contracts.values import PaymentState
 
 
 class Trigger(Enum):
-    """By its name in `docs/states.md`."""
+    """Its value is its name in `docs/states.md`."""
 
     INTENT_CREATED = "PaymentIntentCreated"
     INTENT_REJECTED = "PaymentIntentRejected"
@@ -30,8 +30,8 @@ class Trigger(Enum):
 
 
 class Report(NamedTuple):
-    """How the payment stands, as it is taken in now. `seats_free`: there are seats for a booking that has given
-    its own back. `failed_at`: when an attempt to pay failed, at Stripe, that is newer than all applied before."""
+    """How the payment stands, applied now. `seats_free`: seats are free for a booking that has released its own.
+    `failed_at`: Stripe's time of a failed attempt that is newer than all attempts applied before."""
 
     payment: PaymentState
     now: datetime
@@ -41,24 +41,24 @@ class Report(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """Somebody wants it cancelled; `allowed` says whether the event's policy lets them."""
+    """A request to cancel the booking; `allowed`: the event's policy permits it."""
 
     reason: str
     allowed: bool = True
 
 
 class Refund(NamedTuple):
-    """An operator gives money back: all that is left, or `amount` of it. `id` makes it once only."""
+    """An operator refunds all that is left, or `amount` of it; once for each `id`."""
 
     id: UUID
     amount: int | None = None
 
 
 class RetryRefunds(NamedTuple):
-    """An operator wants the event's failed refunds tried again; once for each `id`."""
+    """An operator retries an event's failed refunds; once for each `id`."""
 
     id: UUID
 
 
-# A trigger alone where nothing but time has passed: it says what is over.
+# If nothing but time has passed, a trigger alone: it says what is over.
 Happening = Cancel | Refund | RetryRefunds | Trigger

@@ -24,36 +24,36 @@ def cause_of(delivery: Delivery | None) -> Cause:
 
 
 class UnitOfWork:
-    """Bookings by id, saved either way: `careful`, in the transaction that has locked them, or by `save`, in one
-    statement that writes only what nobody else has written since. After the commit it sees to memory, availability
-    and the queue, and has what is to be published."""
+    """Bookings by id, saved in one of two ways: by `careful`, in the transaction that has locked them, or by
+    `save`, in one statement that writes only what nobody else has written since it was read. After the commit it
+    updates memory, availability and the queue, and has what is to be published."""
 
     def __init__(self, store: Store, availability: Availability, queue: Queue) -> None:
         self._store = store
         self._availability = availability
         self._queue = queue
         self.bookings: dict[UUID, Booking] = {}
-        # As they were read; new ones are not here.
+        # The bookings as they were read; new ones are not here.
         self._before: dict[UUID, Booking] = {}
         self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
-        # Of what is told of, what has brought it about; and of the new ones whose news the queue holds back.
+        # What caused the bookings' notifications, and the new bookings whose notifications the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
         self._shown: dict[UUID, resources.Booking] = {}
-        # Events whose availability may not have been told, and those whose calling off goes on.
+        # Events whose availability may not have been published, and cancelled ones whose bookings have changed.
         self._events: set[UUID] = set()
-        # Those that the commit has written.
+        # The bookings that the commit has written.
         self.written: frozenset[UUID] = frozenset()
 
     # --- what is in hand
 
     def take(self, bookings: Mapping[UUID, Booking]) -> None:
-        """Bookings as they were read."""
+        """Add bookings as they were read."""
         self.bookings.update(bookings)
         self._before.update(bookings)
 
     async def remember(self, ids: Sequence[UUID]) -> None:
-        """Take what is remembered of these, and by one statement what is not. Nothing where there is no memory."""
+        """Take these from memory and, by one statement, those that it does not have. Nothing if memory is off."""
         if not self._store.bookings.entries_max:
             return
         self.take(self._store.bookings.find(ids))
@@ -62,7 +62,7 @@ class UnitOfWork:
                 self.take(await rows.bookings.load(missing))
 
     def add(self, booking: Booking, delivery: Delivery) -> None:
-        """A booking that is not in the database yet."""
+        """Add a booking that is not in the database yet."""
         self.bookings[booking.id] = booking
         follow = waits_for(booking)
         if follow is None:
@@ -72,8 +72,8 @@ class UnitOfWork:
             self._follows.append((booking.id, follow, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """What became of a booking, and what follows from it. Raises Interfered where it would be its second change
-        in this batch: a row's change is one transition. Its messages are handled one by one then."""
+        """Apply a decision, and keep what follows from it. Raises Interfered if it is the booking's second change
+        in this batch: each change of a row is one transition. The messages are then handled one by one."""
         after = decision.booking
         before = self.bookings[after.id]
         self.bookings[after.id] = after
@@ -86,8 +86,8 @@ class UnitOfWork:
         self._follows += [(after.id, follow, delivery) for follow in decision.follow]
 
     def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
-        """Nothing is changed now: it was before, and a process may have ended between the commit of that and the
-        news of it. Sockets that know this version already send nothing."""
+        """Nothing changes now, but the process that made the change may have ended between its commit and its
+        notification, so it is published again. Sockets that know this version already send nothing."""
         self._causes.setdefault(id, delivery)
         self._events.add(self.bookings[id].event_id)
 
@@ -95,8 +95,8 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def careful(self) -> AsyncIterator[Transaction]:
-        """A transaction in which to lock, load and decide; saved and committed at the end of the block. Raises
-        Interfered when a row is other than it was read, which its lock does not allow."""
+        """The locked path: a transaction in which to lock, load and decide; saved and committed at the end of the
+        block. Raises Interfered if a row is not as it was read, which its lock does not allow."""
         async with self._store.transaction() as transaction:
             yield transaction
             changed = self._changed()
@@ -105,7 +105,7 @@ class UnitOfWork:
         self._committed(written, moves)
 
     async def save(self, bounds: Sequence[Bound] = ()) -> None:
-        """Write what has changed in one statement. What does not fit any more is dropped, here and from memory."""
+        """Write the changes in one statement. Those that no longer fit are dropped, here and from memory."""
         if changed := self._changed():
             async with self._store.statement() as transaction:
                 written, moves = await self._write(transaction, changed, bounds)
@@ -120,7 +120,7 @@ class UnitOfWork:
     async def _write(
         self, transaction: Transaction, changed: Mapping[UUID, Booking], bounds: Sequence[Bound]
     ) -> tuple[dict[UUID, str], list[SeatMove]]:
-        """Bookings, transitions and seats; the new revisions of those that were written, and what was to move."""
+        """Write bookings, transitions and seats; the new revisions of what was written, and all moves."""
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
         causes = self._held | self._causes
         caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
@@ -149,7 +149,7 @@ class UnitOfWork:
     # --- what follows
 
     def shown(self, id: UUID) -> resources.Booking:
-        """The booking as its owner may see it now; made once for all who are told."""
+        """The booking as its owner may see it now; made once for its answer and its notification."""
         booking = self.bookings[id]
         known = self._shown.get(id)
         if known is None or known.version != booking.version:
@@ -157,7 +157,7 @@ class UnitOfWork:
         return known
 
     def envelopes(self) -> Iterator[Envelope]:
-        """What is to be published after the commit: what payment is asked for first, then what has changed."""
+        """What is to be published after the commit: what payment is asked for first, then the notifications."""
         for id, follow, cause in self._follows:
             yield asked(self.bookings[id], follow, cause)
         for id, cause in self._causes.items():

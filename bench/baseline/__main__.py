@@ -1,4 +1,4 @@
-"""`python -m bench.baseline RESULT.json`: store the figures that a run has found of the release before."""
+"""`python -m bench.baseline RESULT.json`: store the figures of the release before from the JSON of a run."""
 
 from __future__ import annotations
 

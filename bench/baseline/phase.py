@@ -1,7 +1,7 @@
-"""The working tree beside the release before it, and beside a row for each request: the same sales in one run.
+"""The working tree beside the release before it, and beside a design with a row for each request: the same sales.
 
-Slices of all of them alternate at 1, 16 and 64 at once. Where the release before cannot be run, its stored figures
-are compared by what one raw POST costs on either machine.
+Slices of all three alternate at 1, 16 and 64 customers at once. Where the release before cannot be run, its stored
+figures are compared, scaled by the cost of one raw POST on either machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench.reference.stage import beside
 from bench.sides import Side, in_turn, prepared, times
 
 SECONDS = 125.0
-# Starting three services, warming up, auditing, stopping.
+# How many seconds starting three services, warming up, auditing and stopping take.
 AROUND_SECONDS = 32.0
 CONCURRENCIES = (1, 16, 64)
 ROUNDS = 4
@@ -37,14 +37,14 @@ RAW_SECONDS = 1.0
 NOW, BEFORE, REFERENCE = "now", "before", "reference"
 TITLES = {NOW: "this tree", BEFORE: "the release before", REFERENCE: "a row for each request"}
 OVER = "… of the release before"
-# CPU of a booking over the release before: at most, and better.
+# CPU of a booking as a share of the release before's: by concurrency, the limit and what is worth reaching for.
 SHARE_MAX = {64: (0.55, 0.48), 16: (0.50, 0.42), 1: (0.43, 0.34)}
 LONE_PAYABLE_MAX = 0.35
 
 
 @dataclass(frozen=True)
 class Over:
-    """What this tree takes, over the release before: CPU of a booking, and POST until payable at p50."""
+    """This tree's figures, divided by the release before's: CPU of a booking, and POST until payable (p50)."""
 
     cpu: float | None
     payable_p50: float | None
@@ -52,7 +52,7 @@ class Over:
 
 @dataclass
 class Measured:
-    """By the name of the side; `release` is None where only its stored figures are there."""
+    """By the name of the side; `release` is None if only its stored figures are there."""
 
     release: Release | None
     sides: Mapping[str, Side]
@@ -135,7 +135,7 @@ def findings(measured: Measured) -> Findings:
 
 
 def over_before(now: Side, before: Side) -> dict[int, Over]:
-    """By concurrency; each slice is compared with its neighbour."""
+    """By concurrency; each slice is compared with the neighbouring slice of the other side."""
     found = {}
     for concurrency in CONCURRENCIES:
         each = times(before.slices(SPREAD, concurrency), now.slices(SPREAD, concurrency))
@@ -144,7 +144,7 @@ def over_before(now: Side, before: Side) -> dict[int, Over]:
 
 
 def over_stored(now: Sequence[Ways], raw: float | None) -> dict[int, Over]:
-    """By concurrency. Raises BenchError when there are no figures of that release."""
+    """By concurrency, from the stored figures. Raises BenchError if there are none of that release."""
     kept = stores.read().scaled(raw) if raw else {}
     return {
         each.concurrency: Over(

@@ -1,4 +1,4 @@
-"""The release before, ready to be run: its checkout and its environment, made once and kept in `.bench/`."""
+"""The release before, ready to run: its checkout and its environment, made once and kept in `.bench/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.baseline import BASELINE, ROOT
 from bench.errors import BenchError
 
-# Not in the temporary folder: the environment takes a minute to install, and is used again.
+# Not in the temporary folder: installing the environment takes a minute, and later runs use it again.
 KEPT = ROOT / ".bench"
 LOCK = "requirements.lock"
 GIT_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Unavailable(BenchError):
 
 @dataclass(frozen=True)
 class Release:
-    """A checkout, and the interpreter of its environment. `environment` says whose that is, for people."""
+    """A checkout, and the interpreter of its environment. `environment` says in words which environment that is."""
 
     commit: str
     checkout: Path
@@ -48,7 +48,7 @@ async def prepared(commit: str = BASELINE, kept: Path = KEPT) -> Release:
     try:
         await _install(folder / "venv", checkout / LOCK)
     except Unavailable:
-        # The same libraries: the working folder is on the path before what is installed.
+        # The same libraries as here: the working folder comes before the installed packages on the path.
         if (checkout / LOCK).read_bytes() != (ROOT / LOCK).read_bytes():
             raise
         return Release(commit, checkout, Path(sys.executable), "this one, of the same locked versions")
@@ -68,11 +68,11 @@ def unpack(folder: Path, commit: str = BASELINE) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     with tarfile.open(fileobj=BytesIO(archive)) as files:
         files.extractall(draft, filter="data")
-    return draft.rename(folder)  # only a finished one gets the name under which it is looked for
+    return draft.rename(folder)  # only a finished checkout gets the name that is searched for
 
 
 async def _install(venv: Path, lock: Path) -> None:
-    """By the same interpreter as this one, so that only the code differs."""
+    """Uses the same interpreter as this one, so that only the code differs."""
     shutil.rmtree(venv, ignore_errors=True)
     await _run([sys.executable, "-m", "venv", str(venv)], INSTALL_SECONDS)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -80,7 +80,7 @@ async def _install(venv: Path, lock: Path) -> None:
 
 
 async def _run(command: list[str], seconds: float) -> None:
-    """Raises Unavailable when `command` fails, or takes longer than `seconds`."""
+    """Raises Unavailable if `command` fails, or takes longer than `seconds`."""
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

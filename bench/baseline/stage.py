@@ -1,4 +1,4 @@
-"""The release before, running: started by its own `holdfast up` on ports of its own, seen from outside."""
+"""The release before, running: started by its own `holdfast up` on its own ports, and measured from outside."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ops.stack import Stack
 # The last line that `holdfast up` prints before it serves.
 UP = "Up after"
 PORTS = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS")
-# What the servers call their processes; the actors are told by their module.
+# The kinds of the servers' processes by their names; actors are recognized by their module.
 SERVERS = {"postgres": "postgres", "redis-server": "redis"}
 
 
 class Up(Child):
-    """`holdfast up` of a release in `data_dir`. It starts and stops all that belongs to it."""
+    """`holdfast up` of a release in `data_dir`, which starts and stops all processes of the release."""
 
     ready_seconds = 90.0
     stop_seconds = 90.0
@@ -48,7 +48,7 @@ class Up(Child):
 
 
 class _Seen(Stack):
-    """The stack that another process runs in `data_dir`: where everything is, and nothing to start or stop."""
+    """The stack that another process runs in `data_dir`: its addresses; it starts and stops nothing."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         ports = read_ports(data_dir)

@@ -1,4 +1,4 @@
-"""Figures of the release before, for where it cannot be run: with what one raw POST cost on their machine."""
+"""Stored figures of the release before, for where it cannot run, with what one raw POST cost on their machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORED = Path(__file__).with_name("stored.json")
 
 @dataclass(frozen=True)
 class Level:
-    """A concurrency: CPU of a booking and POST until payable (p50) in ms, bookings a second."""
+    """At one concurrency: CPU of a booking and POST until payable (p50), both in ms, and bookings a second."""
 
     cpu_ms: float
     payable_p50_ms: float
@@ -26,14 +26,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Stored:
-    """The release `commit` on a machine on which one raw POST cost `raw_cpu_ms`; levels by their concurrency."""
+    """The release `commit` on a machine on which one raw POST costs `raw_cpu_ms`; levels by their concurrency."""
 
     commit: str
     raw_cpu_ms: float
     levels: Mapping[int, Level]
 
     def scaled(self, raw_cpu_ms: float) -> Mapping[int, Level]:
-        """As they would be on a machine on which one raw POST costs so much: everything there is bound by CPU."""
+        """The figures on a machine on which one raw POST costs `raw_cpu_ms`: all of them are bound by CPU."""
         slower = raw_cpu_ms / self.raw_cpu_ms
         return {
             concurrency: Level(each.cpu_ms * slower, each.payable_p50_ms * slower, each.per_second / slower)
@@ -42,7 +42,7 @@ class Stored:
 
 
 def read(path: Path = STORED, commit: str = BASELINE) -> Stored:
-    """Raises BenchError when the figures are missing, or another release's."""
+    """Raises BenchError if the figures are missing, or another release's."""
     try:
         kept = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -54,7 +54,7 @@ def read(path: Path = STORED, commit: str = BASELINE) -> Stored:
 
 
 def write(result: Mapping[str, Any], path: Path = STORED) -> None:
-    """Out of the JSON of a run in which the release before was measured. Raises BenchError when it was not."""
+    """From the JSON of a run in which the release before was measured. Raises BenchError if it was not."""
     found = result["phases"].get("baseline", {})
     if "before" not in found.get("ways", {}):
         raise BenchError("the release before was not measured in that run")

@@ -2,22 +2,22 @@
 
 One service in any number of processes, one database with the tables of Holdfast's two, Redis Streams between the
 webhook and the work. `POST /bookings` locks the ticket type, inserts the booking, updates the counter and commits;
-asks Stripe; and writes down the answer in a second transaction. A webhook is put on a stream, taken off it one by
-one, and applied in a transaction of its own, of which every process then hears and tells its sockets.
+asks Stripe; and writes the answer in a second transaction. A webhook is put on a stream, read from it one by one,
+and applied in a transaction of its own; then every process is notified of it, and notifies its sockets.
 
 It keeps what this design can keep: tokens and signatures are checked, the database refuses to oversell, no network
 call is made inside a transaction, an `Idempotency-Key` makes one booking, a webhook counts once, nothing is
-acknowledged before it is committed, and what a dead process had in hand is taken over. Where Holdfast has a piece
-that any design needs (tokens, bodies, signatures, Stripe's client, errors, logs), it is the very same one, so that
-what is compared is the design and not its details.
+acknowledged before it is committed, and other processes finish what a dead one had in hand. Where Holdfast has a
+piece that any design needs (tokens, bodies, signatures, Stripe's client, errors, logs), the reference uses that
+very piece, so that the designs are compared and not their details.
 
-What it leaves out of what Holdfast does:
+Of what Holdfast does, it leaves out:
 
-- holds do not expire, and nothing is cancelled or refunded: money that comes for a booking that is gone stays;
-- what a crash leaves between seats and intent waits for the client's next try; a lost webhook is not looked for;
-- Stripe is not paced: past its limit clients get 503;
-- a refused request leaves no booking behind, and no dead letter takes a message that always fails;
-- no backpressure: a rush waits in memory, and a client that does not read holds up the telling of others;
+- holds do not expire, and nothing is cancelled or refunded: money that comes for a booking that has ended stays;
+- what a crash leaves between seats and intent waits for the client's next request; a lost webhook is not found;
+- requests to Stripe have no rate limit: past Stripe's limit clients get 503;
+- a refused request leaves no booking behind, and a message that always fails does not become a dead letter;
+- no load shedding: a rush waits in memory, and a client that does not read delays the notifications of others;
 - sockets: tokens in the header only, no subscriptions, no snapshot; a notice that Redis loses is lost;
-- nothing but booking, paying and being told: no lists, no availability, no changes of events.
+- only booking, paying and being notified: no lists, no availability, no changes of events.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench.reference`: one process of it."""
+"""`python -m bench.reference`: one process of the reference."""
 
 from bench.reference.app import build_app
 from bench.reference.settings import ReferenceSettings

@@ -62,7 +62,7 @@ async def create_event(request: web.Request) -> web.Response:
 
 
 async def receive_webhook(request: web.Request) -> web.Response:
-    """Stripe is answered as soon as the event is on its stream."""
+    """Stripe gets its answer as soon as the Stripe event is on its stream."""
     settings = request.app[SETTINGS]
     header = request.headers.get("Stripe-Signature")
     not_before = time.time() - settings.webhook_tolerance_seconds
@@ -82,7 +82,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     sockets[identity.subject].add(socket)
     try:
         async for _ in socket:
-            """Nothing is asked for here."""
+            """No message of a client has a meaning here."""
     finally:
         sockets[identity.subject].discard(socket)
         if not sockets[identity.subject]:
@@ -95,7 +95,7 @@ def _json(text: str, status: int) -> web.Response:
 
 
 async def _notify(app: web.Application, booking: Booking) -> None:
-    """The client that asks is answered all the same when Redis is away."""
+    """The client gets its answer even if Redis is away."""
     text = orders.shown(booking).model_dump_json()
     with suppress(RedisAway):
         await app[STREAMS].put_notice(booking.owner, f'{{"type":"booking","booking":{text}}}')
@@ -107,7 +107,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
         tortoise_config(name, settings.database_url, settings.database_pool_size) for name in ("booking", "payment")
     )
     config["apps"] |= payments["apps"]
-    # Requests are handled in tasks that do not come from this one.
+    # Requests are handled in tasks that do not come from this one: they need the global connections.
     await Tortoise.init(config=config, _enable_global_fallback=True)
     app[HEALTH].check("database", lambda: Payment.exists(intent_id=""))
     yield

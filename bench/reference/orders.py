@@ -22,7 +22,7 @@ from payment.models import StripeEvent as StoredEvent
 from payment.pictures import Json, StripeEvent, read_event
 from payment.state import Picture
 
-# The SDK's own, with the same key: also where another request with it is under way.
+# The SDK's own retries, with the same key: also of a request while another one with that key is under way.
 NETWORK_RETRIES = 3
 
 Wanted = Sequence[tuple[TicketType, int]]
@@ -59,7 +59,7 @@ async def make_event(body: NewEvent) -> resources.Event:
 
 
 async def find(booking_id: UUID, owner: str) -> Booking:
-    """Raises NotFound, also for somebody else's."""
+    """Raises NotFound, also for another owner's booking."""
     booking = await Booking.get_or_none(id=booking_id, owner=owner)
     if booking is None:
         raise errors.NotFound
@@ -67,12 +67,12 @@ async def find(booking_id: UUID, owner: str) -> Booking:
 
 
 async def hold(booking_id: UUID, owner: str, body: NewBooking, hold_seconds: int) -> tuple[Booking, bool]:
-    """The booking with its seats, and whether it is new. Raises what the client is to hear."""
+    """The booking with its seats, and whether it is new. Raises the error that the client gets."""
     event = await Event.get_or_none(id=body.event_id)
     if event is None:
         raise errors.EventNotFound
     wanted = _wanted(event, await TicketType.filter(event_id=event.id), body)
-    # Who comes too late needs no lock to be told.
+    # A client that comes too late is refused without a lock.
     if all(_fits(each, quantity) for each, quantity in wanted):
         booking, created = await _hold(booking_id, owner, event, wanted, hold_seconds)
     else:
@@ -93,7 +93,7 @@ async def _hold(
     quantities = {each.id: quantity for each, quantity in wanted}
     async with in_transaction():
         locked = await TicketType.filter(id__in=list(quantities)).order_by("id").select_for_update()
-        # The same request may have come in twice: the second has waited for the lock.
+        # The same request may have come twice: the second has waited for the lock.
         known = await Booking.get_or_none(id=booking_id)
         if known is not None:
             return known, False
@@ -142,10 +142,10 @@ def _fits(ticket_type: TicketType, quantity: int) -> bool:
 
 
 async def make_payable(booking: Booking, client: stripe.StripeClient) -> Booking:
-    """Ask Stripe for the intent, then write it down. Raises Unavailable when Stripe does not answer well: the same
-    request may be sent again, and finds the intent by its key."""
+    """Get the intent from Stripe, then save it. Raises Unavailable if Stripe does not answer well: the same request
+    may be sent again, and finds the intent by its key."""
     try:
-        # With the retries of the SDK, which the client of Holdfast leaves out.
+        # With the SDK's retries, which Holdfast's client leaves out.
         response = await stripe.StripeClient.raw_request_async(
             client,
             "post",
@@ -178,7 +178,7 @@ async def make_payable(booking: Booking, client: stripe.StripeClient) -> Booking
 
 
 async def take_event(payload: Json) -> Booking | None:
-    """Apply a webhook; says the booking that it is about. A repeated one changes nothing."""
+    """Apply a webhook; returns the booking that it is about. A repeated one changes nothing."""
     event = read_event(payload)
     if event.booking_id is None or not isinstance(event.shows, Picture):
         return None
@@ -245,7 +245,7 @@ async def _record(booking: Booking, before: BookingStatus | None, cause: str, ca
 
 
 def _wanted(event: Event, ticket_types: Sequence[TicketType], body: NewBooking) -> Wanted:
-    """Raises what is wrong with the request."""
+    """Raises the error that says what is wrong with the request."""
     types = {each.id: each for each in ticket_types}
     if not event.on_sale:
         raise errors.NotOnSale

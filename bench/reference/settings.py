@@ -8,12 +8,12 @@ from gateway.settings import GatewaySettings
 
 
 class ReferenceSettings(GatewaySettings):
-    """The gateway's, of which tokens, Redis and HTTP are needed, with the database and Stripe."""
+    """The gateway's settings, of which it uses those of tokens, Redis and HTTP, with the database and Stripe."""
 
     database_url: str = Field(min_length=1, repr=False)
-    # Requests that wait for a lock each have a connection: more than Holdfast needs.
+    # Each request that waits for a lock has a connection: more than Holdfast needs.
     database_pool_size: int = Field(default=20, ge=2, le=100)
-    # So many messages are in hand at once, each by a consumer that takes one at a time.
+    # How many consumers a process has; each handles one message at a time.
     consumers: int = Field(default=8, ge=1, le=100)
     hold_seconds: int = Field(default=900, ge=1)
 

@@ -1,4 +1,4 @@
-"""The reference beside Holdfast: on the same Postgres and Redis, with a database and a stand-in of its own."""
+"""The reference beside Holdfast: on the same Postgres and Redis, with its own database and stand-in for Stripe."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SHARED = ("postgres", "redis")
 
 
 class ReferenceStage(Stage):
-    """What a benchmark needs of the reference, in the words that it has for Holdfast: what answers clients is a
-    gateway."""
+    """What a benchmark needs of the reference, under the names that Holdfast's stage uses: the process that answers
+    clients is a gateway."""
 
     def __init__(
         self, beside: Stage, redis: Redis, children: Mapping[str, ActorProcess], database_url: str
@@ -89,7 +89,7 @@ async def _database(stage: Stage) -> str:
     finally:
         await connection.close()
     url = postgres.url(DATABASE)
-    # One database has the tables of both. Each brings a table `installation`, which the reference has no use for.
+    # One database has the tables of both. Each brings a table `installation`, which the reference does not use.
     await migrate(url, None)
     connection = await asyncpg.connect(url)
     try:

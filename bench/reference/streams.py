@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 WEBHOOKS = "reference.webhooks"
 NOTICES = "reference.notices"
 GROUP = "reference"
-# Who reads notices is never so far behind.
+# No reader of notices is ever this far behind.
 NOTICES_MAX = 10_000
 BLOCK_MS = 1000
-# Longer than any transaction takes: whose entry is older has lost its consumer.
+# Longer than any transaction: an entry that has been pending for longer has lost its consumer.
 CLAIM_IDLE_MS = 25_000
 PAUSE_SECONDS = 1.0
 
@@ -26,14 +26,14 @@ log = structlog.get_logger()
 
 
 class Streams:
-    """`redis` has a connection for each read that waits."""
+    """`redis` has a connection for each blocking read."""
 
     def __init__(self, redis: Redis, instance: str) -> None:
         self._redis = redis
         self._instance = instance
 
     async def open(self) -> None:
-        """Make the group, unless it is there."""
+        """Make the consumer group, unless it exists."""
         try:
             await self._redis.xgroup_create(WEBHOOKS, GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -47,7 +47,7 @@ class Streams:
         await self._redis.xadd(NOTICES, {"owner": owner, "text": text}, maxlen=NOTICES_MAX, approximate=True)
 
     async def work(self, number: int, handle: Handle) -> None:
-        """Take webhooks one by one: handle, then acknowledge."""
+        """Read webhooks one by one: handle each, then acknowledge it."""
         consumer = f"{self._instance}-{number}"
         while True:
             try:
@@ -59,7 +59,7 @@ class Streams:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def take_over(self, handle: Handle) -> None:
-        """Take what others have had in hand for too long, and what has failed."""
+        """Handle the entries that other consumers have had for too long, and those that have failed."""
         while True:
             await asyncio.sleep(CLAIM_IDLE_MS / 1000)
             try:
@@ -73,7 +73,7 @@ class Streams:
             try:
                 await handle(fields[b"payload"])
             except Exception:
-                log.exception("webhook failed", id=id)  # it stays in the stream, and is taken over
+                log.exception("webhook failed", id=id)  # it stays in the stream, and is handled again
                 continue
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.xack(WEBHOOKS, GROUP, id)
@@ -81,7 +81,7 @@ class Streams:
                 await pipe.execute()
 
     async def listen(self, tell: Callable[[str, str], Awaitable[None]]) -> None:
-        """Tell every notice from now on, one by one."""
+        """Call `tell` with every notice from now on, one by one."""
         last: Any = "$"
         while True:
             try:

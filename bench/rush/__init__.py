@@ -1,4 +1,4 @@
-"""A rush: many clients for few seats, as a phase of the benchmark and, with `python -m bench.rush`, to watch."""
+"""A rush: many clients for few seats, as a phase of the benchmark and, by `python -m bench.rush`, to watch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.progress import Steps
 from bench.rush.findings import findings
 from bench.rush.sale import STEPS, Plan, play
 
-# For the goal's clients and seats; more time does not make it longer.
+# Enough for the goal's clients and seats; with more time the rush is no longer.
 SECONDS = 45.0
 
 

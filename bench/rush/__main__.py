@@ -1,4 +1,4 @@
-"""`python -m bench.rush`: a rush to watch. Leaves its figures and a picture in bench/results/."""
+"""`python -m bench.rush`: a rush to watch. Leaves its figures and charts in bench/results/."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from bench.findings import Chart, Findings, Goal, Series, Table, cell
 from bench.rush.sale import Rush
 from bench.rush.tally import Moment, milliseconds
 
-# "In seconds": every seat is somebody's so soon after the sale has begun.
+# How soon after the sale has begun every seat has an owner; "in seconds" is the goal.
 SOLD_OUT_MAX_S, SOLD_OUT_BEFORE_S = 10.0, 2.5
-# Everyone knows whether there is a seat for them. Who has one pays afterwards: intents come no faster than Stripe
-# allows.
+# How soon every client knows whether there is a seat for it. Clients with seats pay afterwards: intents come no
+# faster than Stripe allows.
 ANSWERED_MAX_S, ANSWERED_BEFORE_S = 8.0, 15.2
 
 

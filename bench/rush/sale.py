@@ -1,4 +1,4 @@
-"""One rush: many clients come within a few seconds for few seats, and what has become of everyone in the end."""
+"""One rush: many clients come within a few seconds for few seats, and what has become of each client in the end."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from bench.rush.wire import Wires
 from bench.stage import Stage
 from ops.layout import Scale
 
-# As in production: empty is the product's own default. Stripe takes 100 requests a second in live mode.
+# As in production: empty is the default. Stripe accepts 100 requests a second in live mode.
 SETTINGS = {
     "MAILBOX_LIMIT": "",
     "HOLD_SECONDS": "",
     "STRIPE_REQUESTS_PER_SECOND": "100",
     "RATE_LIMIT_PER_SECOND": "10",
 }
-# What `began` is told of.
+# How many times `began` is called.
 STEPS = 5
 TICK_SECONDS = 0.25
-# Files that a process opens beside its connections.
+# How many files a process opens beside its connections.
 OTHER_FILES = 1000
-# Whoever has no answer after so long has none.
+# A client that has no answer after this time gets none.
 PATIENCE_SECONDS = 40.0
 SEATS_NOW = "SELECT sum(held)::int AS held, sum(sold)::int AS sold FROM ticket_types WHERE event_id = $1"
 
@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rush:
-    """`lag`: how late the driver's own loop was, the 99th percentile in seconds; it is part of every latency."""
+    """`lag`: how late the driver's own loop was, in seconds at the 99th percentile; it is part of every latency."""
 
     plan: Plan
     tally: Tally
@@ -69,18 +69,18 @@ class Rush:
 
     @property
     def sold_out_after(self) -> float | None:
-        """When the last seat was given, in seconds since the sale began."""
+        """When the last seat was held, in seconds since the sale began."""
         return self._first(lambda held, sold: held + sold >= self.plan.seats)
 
     @property
     def answered_after(self) -> float | None:
-        """When the last client was told whether there is a seat for it."""
+        """When the last client knew whether there is a seat for it, in seconds since the sale began."""
         done = (each.at for each in self.tally.moments if each.came == self.plan.clients and not each.asking)
         return next(done, None)
 
     @property
     def paid_after(self) -> float | None:
-        """When the last seat was paid for."""
+        """When the last seat was paid, in seconds since the sale began."""
         return self._first(lambda _, sold: sold >= self.plan.seats)
 
     def _first(self, reached: Callable[[int, int], bool]) -> float | None:
@@ -88,17 +88,17 @@ class Rush:
 
     @property
     def unanswered(self) -> int:
-        """Clients that know neither of a confirmed booking nor that there are no seats left."""
+        """How many clients know neither of a confirmed booking nor that no seats are left."""
         return self.plan.clients - self.tally.refused - len(self.tally.confirmed)
 
     @property
     def oversold(self) -> int:
-        """By how many seats more were given than there are, at any moment that was looked at."""
+        """How many seats more were held and sold than there are, at the worst moment that was read."""
         return max((each.held + each.sold - self.plan.seats for each in self.tally.moments), default=0)
 
 
 async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
-    """`told` of the tally four times a second, `began` of what is done before and after."""
+    """Calls `told` with the tally four times a second, `began` with the name of each step before and after."""
     began("starting Holdfast")
     connections = _connections(plan.connections)
     async with stages.running(plan.scale, **SETTINGS) as stage:
@@ -131,7 +131,7 @@ async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
 
 
 def _connections(wanted: int) -> int:
-    """As many of those as a process may open here: this one, and the gateway that it starts."""
+    """How many of these connections a process may open here: this one, and the gateway that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = wanted + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
@@ -144,7 +144,7 @@ def _connections(wanted: int) -> int:
 async def _rush(
     stage: Stage, event_id: str, arrivals: Sequence[tuple[float, Visitor]], tally: Tally, lag: Lag, told: Told
 ) -> float:
-    """Until everyone has an answer; how long it took."""
+    """Until every client has an answer; returns how many seconds it took."""
     connection = await asyncpg.connect(stage.stack.booking_database_url)
     started = time.perf_counter()
 
@@ -181,7 +181,7 @@ async def _rush(
 
 
 async def _wrong(stage: Stage, event_id: str, plan: Plan, tally: Tally) -> list[str]:
-    """What is not as it must be in the end: the dead letters, and the database against what everyone was told."""
+    """What is wrong in the end: dead letters, and what the database and the clients' answers do not agree on."""
     found = [f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()]
     if tally.bad:
         found.append(f"{tally.bad} answers were 5xx and did not say when to come again")

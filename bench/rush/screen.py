@@ -1,5 +1,4 @@
-"""A rush to look at: what becomes of everyone, drawn anew four times a second; plain lines where there is no
-terminal."""
+"""A rush on the screen: what becomes of all clients, four times a second; without a terminal, as plain lines."""
 
 from __future__ import annotations
 
@@ -19,14 +18,14 @@ from bench.rush.tally import Moment, Tally
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 CHART_WIDTH = 72
-# Without a terminal, one line for so many moments.
+# Without a terminal, one line for this many moments.
 LINE_EVERY = 4
 
 Curve = Callable[[Moment], float | None]
 
 
 def spark(values: Sequence[float | None], width: int = CHART_WIDTH) -> str:
-    """The values as blocks from nothing to the largest; however many they are, at most `width` characters."""
+    """The values as blocks from nothing to the largest; at most `width` characters, whatever their number."""
     known = [value or 0.0 for value in values]
     if len(known) > width:
         edges = [round(number * len(known) / width) for number in range(width + 1)]
@@ -38,7 +37,7 @@ def spark(values: Sequence[float | None], width: int = CHART_WIDTH) -> str:
 
 
 def picture(tally: Tally) -> RenderableType:
-    """The tally as it is now, and how it has come to that."""
+    """The tally as it is now, and its course up to now."""
     moments = tally.moments
     if not moments:
         return Text("")

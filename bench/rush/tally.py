@@ -1,4 +1,4 @@
-"""What has happened so far in a rush, and how it came to that: what is shown, drawn and judged."""
+"""What has happened so far in a rush, moment by moment: what is shown, drawn and judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.measures import percentile
 @dataclass(frozen=True, slots=True)
 class Moment:
     """The state at `at` (seconds since the sale began), and what came in since the moment before: `answers` to
-    requests, `turned_away` of them to come again, and their latencies in ms."""
+    requests, `turned_away` of them with Retry-After, and their latencies in ms."""
 
     at: float
     came: int
@@ -28,11 +28,11 @@ class Moment:
 
 @dataclass
 class Tally:
-    """Counts of clients; `statuses`, `turned_away` and `bad` count answers: all, those that said when to come
-    again, and those with a 5xx that did not. `problems` says what must not be.
+    """Counts of clients. `statuses`, `turned_away` and `bad` count answers: all, those that say when to come again,
+    and those with a 5xx that do not. `problems` says what must not be.
 
-    A client *asks* from its coming until it is told that it has a seat or that there are none left. `verdicts` and
-    `sales` are how long it took, from the first request to that and to the confirmed booking, in seconds.
+    A client *asks* from its coming until it knows that it has a seat or that none are left. `verdicts` and `sales`
+    are how long it took from the first request until then, and until the confirmed booking, in seconds.
     """
 
     clients: int
@@ -64,7 +64,7 @@ class Tally:
         self.bad += status >= 500 and not come_again
 
     def look(self, at: float, held: int, sold: int) -> Moment:
-        """`held` and `sold` as the database has them now."""
+        """`held` and `sold` are the database's figures now."""
         new = self.latencies[self._counted :]
         moment = Moment(
             at=at,

@@ -1,4 +1,4 @@
-"""The clients of a rush: each comes once, asks for a seat until there is an answer, and pays when it has one."""
+"""The clients of a rush: each comes once, asks for a seat until there is an answer, and pays if it has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.clients import CARD, FORM, JSON, RETURN_URL
 from bench.rush.tally import Tally
 from bench.rush.wire import Reply, Wires, request
 
-# Whoever was turned away so often gives up: a problem of the run.
+# A client that was turned away this often gives up, which is a problem of the run.
 TRIES_MAX = 30
 BROKEN_MAX = 5
 # What a page that polls does: GET /bookings/{id} until something has changed.
@@ -28,12 +28,12 @@ Booking = dict[str, Any]
 
 
 class GaveUp(Exception):
-    """There is no answer for this client; the message says why."""
+    """This client gets no answer; the message says why."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rush is: the two servers that a browser talks to, and what each is sent."""
+    """Where the rush is: the two servers that a browser sends requests to, and what each is sent."""
 
     gateway: Wires
     stripe: Wires
@@ -57,7 +57,7 @@ class Visitor:
         started = time.perf_counter()
         try:
             booking = await self._book()
-            # Version 0 is queued: not yet a booking, and it may still find nothing left.
+            # With version 0 the request is still queued: it is no booking yet, and may still find no seats left.
             if booking["version"] == 0:
                 booking = await self._until(booking["id"], lambda booking: True)
             tally.verdicts.append(time.perf_counter() - started)
@@ -90,7 +90,7 @@ class Visitor:
         await self._until(booking["id"], lambda booking: bool(booking["status"] == "confirmed"))
 
     async def _pay(self, payment: dict[str, Any]) -> None:
-        """What Stripe.js sends for a card that works."""
+        """Send what Stripe.js sends for a card that works."""
         form = {"payment_method": CARD, "client_secret": payment["client_secret"], "return_url": RETURN_URL}
         path = f"/v1/payment_intents/{payment['intent_id']}/confirm"
         headers = {"Authorization": f"Bearer {self._place.publishable_key}", **FORM}
@@ -100,7 +100,7 @@ class Visitor:
             raise GaveUp(f"the payment: {reply.status} {reply.body[:200]!r}")
 
     async def _until(self, booking_id: str, enough: Callable[[Booking], bool]) -> Booking:
-        """Ask for the booking again and again, until it is `enough` or has failed."""
+        """Get the booking again and again, until it is `enough` or has failed."""
         headers = {"Authorization": f"Bearer {self._token}"}
         question = request("GET", self._place.gateway.host, f"/bookings/{booking_id}", headers)
         while True:
@@ -115,7 +115,7 @@ class Visitor:
                 return booking
 
     async def _insist(self, question: bytes) -> Reply:
-        """Ask; who is told to come again does so when it is told to."""
+        """Send the request; if the answer says when to come again, repeat it then."""
         broken = 0
         for _ in range(TRIES_MAX):
             started = time.perf_counter()
@@ -133,7 +133,7 @@ class Visitor:
             if not come_again:
                 return reply
             assert reply.retry_after is not None
-            # Nobody's clock is another's: within the second after.
+            # Clocks differ, so each client comes at its own time within the second after.
             await asyncio.sleep(reply.retry_after + self._chance.random())
         raise GaveUp(f"told {TRIES_MAX} times to come again")
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for very many clients in one process: keep-alive connections that cost next to nothing for a request."""
+"""HTTP/1.1 for very many clients in one process: keep-alive connections that need hardly any CPU for a request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Wire(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, question: bytes) -> Reply:
-        """Raises ConnectionError when the server hangs up first."""
+        """Raises ConnectionError if the server closes the connection first."""
         if self._transport is None:
             raise ConnectionError("the connection was closed")
         self._reply = asyncio.get_running_loop().create_future()
@@ -91,8 +91,8 @@ class _Wire(asyncio.Protocol):
 
 
 class Wires:
-    """Up to `most` connections to one server, as a load balancer in front of it keeps them: one is opened where
-    none is free."""
+    """Up to `most` connections to one server, as a load balancer in front of it keeps them: a new one is opened
+    when none is free."""
 
     def __init__(self, url: str, most: int) -> None:
         parts = urlsplit(url)
@@ -105,7 +105,7 @@ class Wires:
         self.opened = 0
 
     async def ask(self, question: bytes) -> Reply:
-        """Raises OSError when there is no connection, or it breaks before the answer."""
+        """Raises OSError if there is no connection, or it breaks before the answer."""
         async with self._room:
             wire = await self._free()
             reply = await wire.ask(question)
@@ -123,7 +123,7 @@ class Wires:
         return wire
 
     def close(self) -> None:
-        """Of connections that nobody uses."""
+        """Closes the connections that are free."""
         for wire in self._idle:
             wire.close()
         self._idle.clear()
