@@ -13,8 +13,7 @@ from uuid import UUID
 
 from common.contracts import values
 
-# In the order of a dispute's life. Of two snapshots of the same second the later status wins, in any order of
-# arrival:
+# In the order of a dispute's life: of two snapshots of the same second the later status wins, whichever came first:
 # https://docs.stripe.com/api/disputes/object#dispute_object-status.
 STATUSES = (
     "warning_needs_response",

@@ -37,8 +37,7 @@ REPORT_PAUSES = Retry(timedelta(seconds=5), timedelta(seconds=20))
 # A request that Stripe did not answer is retried in the same way. Shorter, because when Stripe comes back only one
 # request of a batch is let through to find that out, and the others wait for one more retry.
 DRIVE_PAUSES = Retry(timedelta(seconds=2), timedelta(seconds=15))
-# Pauses before Stripe's own object is asked for again: the message may wait in a long mailbox, and a fetch is
-# several calls.
+# Pauses before Stripe's own object is fetched again: the message may wait in a long mailbox; a fetch is costly.
 LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
 # Pauses before a request that Stripe refused, and may accept later, is repeated.
 REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))

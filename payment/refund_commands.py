@@ -118,8 +118,7 @@ def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> 
 
 
 def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
-    """Apply Stripe's answer about a refund; False where everything that Stripe has of its payment must be
-    fetched."""
+    """Apply Stripe's answer about a refund; False if all that Stripe has of its payment must be fetched."""
     payment = unit.payments[id]
     if isinstance(answer, RefundPicture):
         # It is ours even if its metadata does not say so.

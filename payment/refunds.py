@@ -1,8 +1,7 @@
 """The life of a refund, pure: requested → pending → succeeded or failed.
 
 A refund is a row with its own id before Stripe is called, and can fail days after Stripe made it
-(https://docs.stripe.com/refunds#failed-refunds). The sum of the refunds that have not failed never exceeds the
-amount captured.
+(https://docs.stripe.com/refunds#failed-refunds). Those that have not failed never exceed the amount captured.
 
 A refund is *whole* (all that is left) or a *part*, whose amount somebody named. The amount of a whole refund is
 lowered when less is left than was known; a part is made in its own amount or refused.
@@ -19,8 +18,7 @@ from uuid import UUID, uuid5
 # The namespace of the ids of refunds made by hand at Stripe: the same Stripe refund always gets the same id.
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
-# The first retry time, saved before a handler asks Stripe, in case its process dies: longer than a handler may
-# take.
+# The first retry time, saved before a handler asks Stripe, in case its process dies: longer than a handler takes.
 DRIVE_FIRST = timedelta(seconds=15)
 
 # Why a refund does not fit: nothing is left to refund, or less than its amount.
@@ -91,8 +89,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class RefundPicture:
-    """A snapshot of a Stripe refund. `refund_id` and `booking_id` are our ids, None where Holdfast did not make
-    it."""
+    """A snapshot of a Stripe refund. `refund_id` and `booking_id` are ours, None if Holdfast did not make it."""
 
     stripe_refund_id: str
     amount: int
