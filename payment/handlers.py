@@ -46,8 +46,7 @@ log = structlog.get_logger()
 
 
 class PaymentHandlers:
-    """The payment actor's handlers. They wait for Stripe for `*_asking_seconds`, then leave it to the retry
-    time."""
+    """The payment actor's handlers. They wait `*_asking_seconds` for Stripe, then the retry time takes over."""
 
     def __init__(
         self,
@@ -83,8 +82,7 @@ class PaymentHandlers:
         return UnitOfWork(self._store, self._stripe.metrics, causes)
 
     async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Save payments, ask Stripe to create their intents, save the results: each save of new ones is one
-        statement."""
+        """Save payments, ask Stripe to create their intents, save the results: for new ones, one statement each."""
         causes = _by_booking(deliveries)
         installation = await self._store.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)

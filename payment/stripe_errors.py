@@ -65,7 +65,7 @@ class Refused(StripeFailure):
 
 
 def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
-    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: a valid key may lack
+    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: good keys may lack
     permission."""
     said = f"{type(error).__name__}: {error}"
     body = error.json_body
