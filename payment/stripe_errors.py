@@ -65,8 +65,7 @@ class Refused(StripeFailure):
 
 
 def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
-    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: good keys may lack
-    permission."""
+    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: even with a valid key."""
     said = f"{type(error).__name__}: {error}"
     body = error.json_body
     details = body.get("error") if isinstance(body, dict) else None
