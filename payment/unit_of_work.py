@@ -46,7 +46,7 @@ class UnitOfWork:
         # Refunds that failed in this unit and that an operator must handle.
         self.failed_refunds: list[Refund] = []
 
-    # --- what is in hand
+    # --- the payments
 
     def take(self, payments: Mapping[UUID, Payment]) -> None:
         """Add payments as they were read."""

@@ -28,7 +28,7 @@ class InvalidSignature(HoldfastError):
 
 
 class BodyTooLarge(HoldfastError):
-    """400 and not 413: Stripe is told only that this is none of its events."""
+    """400 and not 413: the answer says only that this is no Stripe event."""
 
     code, status, title = "payload_too_large", 400, "The body is too large"
 
