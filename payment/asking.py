@@ -90,7 +90,8 @@ Asking = Callable[Concatenate[StripeApi, Payment, P], Awaitable[T]]
 
 
 def classified(refused: str) -> Callable[[Asking[P, T]], Asking[P, T | Nothing]]:
-    """Returns Nothing when Stripe does not answer, or refuses even to show the object (logged as `refused`)."""
+    """Makes a call return Nothing if Stripe does not answer, or refuses even to show the object, which is logged
+    as `refused`."""
 
     def decorated(ask: Asking[P, T]) -> Asking[P, T | Nothing]:
         @wraps(ask)

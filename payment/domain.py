@@ -31,18 +31,18 @@ from payment.state import (
     Source,
 )
 
-# A report that booking has not acknowledged is published again after the first time, then after a pause that
-# doubles up to the second: short enough that every booking is up to date half a minute after a fault has ended.
+# Pauses before a report that booking has not acknowledged is published again: from the first, doubling up to the
+# second. Short enough that every booking is up to date half a minute after a fault has ended.
 REPORT_PAUSES = Retry(timedelta(seconds=5), timedelta(seconds=20))
-# A request that Stripe did not answer is retried in the same way. Shorter, because when Stripe comes back only one
+# Pauses before a request that Stripe did not answer is retried. Shorter, because when Stripe comes back only one
 # request of a batch is let through to find that out, and the others wait for one more retry.
 DRIVE_PAUSES = Retry(timedelta(seconds=2), timedelta(seconds=15))
 # Pauses before Stripe's own object is fetched again: the message may wait in a long mailbox; a fetch is costly.
 LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
-# Pauses before a request that Stripe refused, and may accept later, is repeated.
+# Pauses before a request that Stripe refused, and may accept later, is retried: long, as a person may have to act.
 REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
-# How much older than its row an intent must be to be one that the row did not ask for. A row is written before its
-# intent is asked for; 10 s, because both ages are known to about one second only.
+# A row is written before its intent is asked for, so an intent that is older than its row by more than this belongs
+# to an earlier row. 10 s, because both ages are known only to about one second.
 ROW_FIRST = timedelta(seconds=10)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
 KEY_LIFE = timedelta(hours=23)

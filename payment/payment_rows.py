@@ -41,7 +41,7 @@ EVENT_COLUMNS = {
     "id": "varchar", "type": "varchar", "created": "timestamptz", "received_at": "timestamptz",
     "object_id": "varchar", "booking_id": "uuid",
 }  # fmt: skip
-# And the booking of the payment that the Stripe event is about.
+# The same with the booking of the payment that the Stripe event is about.
 SENT_COLUMNS = EVENT_COLUMNS | {"payment": "uuid"}
 ATTEMPT_COLUMNS = {
     "id": "varchar", "booking_id": "uuid", "code": "varchar", "decline_code": "varchar", "message": "text",

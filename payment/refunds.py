@@ -56,7 +56,7 @@ _WAITS = {None: 0, "charge_pending": 1, "insufficient_funds": 2, "processing": 3
 class Refund:
     """`reason` is why it failed: Stripe's failure_reason or error code, or a code of ours. `pending_reason` is why
     it has not succeeded yet: Stripe's pending_reason, or the code of Stripe's last refusal. `refusals` counts them;
-    `refused_since` is when the first of one kind came; `whole`: it is for all that is left."""
+    `refused_since` is when the first of this kind came; `whole`: it is for all that is left."""
 
     id: UUID
     booking_id: UUID

@@ -21,7 +21,7 @@ RECORDING_MS = 1000
 # A batch of payment.commands can hold three kinds (cancels, syncs and refunds), which share one handler's time.
 COMMANDS_ASKING = 3
 
-# Stripe's own secrets have 38 characters or more: `whsec_` and at least 32 random ones.
+# Stripe's own secrets have at least 38 characters: `whsec_`, and 32 random ones.
 WEBHOOK_SECRET_MIN = 32
 # The sandbox's default secret: it is public, because everybody can read it here.
 PUBLISHED_WEBHOOK_SECRETS = frozenset({"whsec_sandbox"})
