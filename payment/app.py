@@ -1,4 +1,4 @@
-"""The payment process put together: the only wiring."""
+"""The wiring of the payment process, all of it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from payment.webhook_batches import WebhookBatches
 
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
-# What the process reads.
+# The mailboxes that the process reads.
 SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
-    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
+    """The application with `settings`; it opens nothing before it starts. `own_clock` is only watched."""
     app = new_app(body_seconds=settings.body_seconds, client_max_size=settings.webhook_body_max_bytes)
 
     app.router.add_post("/payment/webhook", receive)
@@ -63,7 +63,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
 
 
 def stripe_context(settings: PaymentSettings) -> Context:
-    """STORE, and STRIPE: paced calls of Stripe's API."""
+    """Provides STORE, and STRIPE: rate-limited calls of Stripe's API."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
@@ -72,11 +72,11 @@ def stripe_context(settings: PaymentSettings) -> Context:
         base = str(settings.stripe_api_base) if settings.stripe_api_base else None
         timeout_s = settings.stripe_timeout_ms / 1000
         gate = app[HEALTH].gate("stripe")
-        gate.open()  # until Stripe says otherwise
+        gate.open()  # until Stripe refuses the key
         async with open_client(
             settings.stripe_secret_key.get_secret_value(),
             base,
-            # Both mailboxes' calls, and the look at the event list.
+            # The calls of both mailboxes, and one of the catch-up.
             concurrency=2 * settings.stripe_concurrency + 1,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
@@ -88,7 +88,7 @@ def stripe_context(settings: PaymentSettings) -> Context:
 
 
 def payment_context(settings: PaymentSettings) -> Context:
-    """SUBSCRIPTIONS and WEBHOOK; what is due is asked for again, and Stripe's event list is looked at."""
+    """Provides SUBSCRIPTIONS and WEBHOOK; runs the reconciler and the catch-up."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         store, stripe, metrics, now = app[STORE], app[STRIPE], app[METRICS], app[CLOCK]
@@ -103,7 +103,7 @@ def payment_context(settings: PaymentSettings) -> Context:
             intents_asking_seconds=settings.intents_asking_seconds,
             commands_asking_seconds=asking_seconds,
         )
-        # Those whose messages make Stripe calls have their batches side by side.
+        # Mailboxes whose messages need Stripe calls handle batches concurrently.
         app[SUBSCRIPTIONS] = (
             Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
             Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
@@ -112,7 +112,7 @@ def payment_context(settings: PaymentSettings) -> Context:
         batches = WebhookBatches(handlers.events.take, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(
             batches.apply,
-            # Signatures are dated by Stripe's clock, which may be minutes away from that of Postgres.
+            # Signatures have Stripe's time, which may differ from Postgres' by minutes.
             clock=stripe.clock.now,
             secrets=settings.stripe_webhook_secrets,
             tolerance_s=settings.webhook_tolerance_seconds,

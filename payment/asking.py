@@ -1,4 +1,4 @@
-"""What a handler asks of Stripe outside any transaction, and what may come of it."""
+"""The requests to Stripe that handlers make outside any transaction, and their results."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from payment.state import Payment, Picture, Source, numbered_key
 from payment.stripe_api import Answer, StripeApi
 from payment.stripe_errors import KeySpent, Refused, Unanswered
 
-# How far our clock and Stripe's may be apart: five minutes, and as much again to be sure.
+# The most that our clock and Stripe's may differ: 5 minutes, doubled for safety.
 CLOCKS_APART = timedelta(minutes=10)
-# By idempotency key, how far Stripe's list of intents was gone through: in a rush it is longer than what can be
-# read in the time of one message, and the next one goes on there. A new process begins anew.
+# By idempotency key, the last intent of Stripe's list that was read. In a rush the list is too long to be read in
+# the time of one message, and the next message continues there. A new process begins again.
 Walks = dict[str, str]
-# So many of them one process keeps; the oldest go first.
+# The most walks that a process keeps, so that its memory is bounded; the oldest are dropped first.
 WALKS_MAX = 10_000
 
 log = structlog.get_logger()
@@ -49,16 +49,16 @@ P = ParamSpec("P")
 
 
 class Nothing(Enum):
-    """An answer that brings nothing to take over."""
+    """An answer without a snapshot to apply."""
 
-    UNANSWERED = "unanswered"  # ask again later
-    REFUSED = "refused"  # Stripe does not show the object either: for people to see to, and asked again much later
-    NEW_KEY = "new key"  # Stripe has nothing under the spent key: ask again under another
+    UNANSWERED = "unanswered"  # retry later
+    REFUSED = "refused"  # Stripe refuses even to show the object: an operator must act; retry much later
+    NEW_KEY = "new key"  # Stripe has nothing for the spent key: retry with another one
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A payment as Stripe has it, fetched: None where there was nothing to ask for."""
+    """Everything that Stripe has of a payment, fetched. None: there was no reason to ask for these."""
 
     picture: Picture
     refunds: Sequence[RefundPicture] | None
@@ -67,7 +67,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class NotMade:
-    """Stripe has not made the refund under this key: it refused (`code`), or has nothing under the spent key.
+    """Stripe has not made the refund with this key: it refused (`code`), or has nothing for the spent key.
     `pictures` are all refunds of the intent, read after that; None where Stripe refused to list them."""
 
     pictures: Sequence[RefundPicture] | None
@@ -75,7 +75,7 @@ class NotMade:
 
 
 async def side_by_side(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """All results, in order. An error is raised when all have ended, so that none goes on unseen."""
+    """All results, in order. An error is raised only when all calls have ended, so that none runs on unobserved."""
     begun = list(calls)
     if len(begun) == 1:  # without a task of its own
         return [await begun[0]]
@@ -90,8 +90,8 @@ Asking = Callable[Concatenate[StripeApi, Payment, P], Awaitable[T]]
 
 
 def classified(refused: str) -> Callable[[Asking[P, T]], Asking[P, T | Nothing]]:
-    """Answers Nothing where Stripe does not answer, or refuses even to show what there is, which is logged as
-    `refused`."""
+    """Makes a call return Nothing if Stripe does not answer, or refuses even to show the object, which is logged
+    as `refused`."""
 
     def decorated(ask: Asking[P, T]) -> Asking[P, T | Nothing]:
         @wraps(ask)
@@ -101,7 +101,7 @@ def classified(refused: str) -> Callable[[Asking[P, T]], Asking[P, T | Nothing]]
             except (Unanswered, KeySpent):
                 return Nothing.UNANSWERED
             except Refused as refusal:
-                # Another account's key, or a ledger that has forgotten it: for people to see to.
+                # The key is of another account, or Stripe does not have the object any more: an operator must act.
                 log.error(refused, booking=str(of.booking_id), code=refusal.code, reason=refusal.message)
                 return Nothing.REFUSED
 
@@ -117,7 +117,7 @@ def classified(refused: str) -> Callable[[Asking[P, T]], Asking[P, T | Nothing]]
 async def make_intent(
     stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float, walks: Walks
 ) -> Picture | PaymentError | Nothing:
-    """Stripe's intent for the booking: the one that it has, else a new one. A PaymentError: it refuses."""
+    """Stripe's intent for the booking: the one that it has, else a new one. A PaymentError if Stripe refuses."""
     if not key_is_spent(payment, now):
         try:
             answer = await create_intent(stripe, payment, installation, deadline)
@@ -130,7 +130,7 @@ async def make_intent(
 
 
 def _metadata(payment: Payment, installation: UUID, name: str, id: UUID | None) -> dict[str, str]:
-    """By which an object is known as ours (`pictures.py`)."""
+    """The metadata by which an object is recognised as ours (`pictures.py`)."""
     return {BOOKING_ID: str(payment.booking_id), name: str(id), INSTALLATION: str(installation)}
 
 
@@ -153,12 +153,12 @@ async def create_intent(stripe: StripeApi, payment: Payment, installation: UUID,
 async def _find_intent(
     stripe: StripeApi, payment: Payment, installation: UUID, deadline: float, walks: Walks
 ) -> Picture | Nothing:
-    """The intent that an earlier request made without our hearing of it, if it did. A walk that goes on does not
-    see what was made since it began, and need not: the key is spent.
+    """The intent that an earlier request created although its answer was lost, if there is one. A walk that
+    continues does not see intents created since it began, and need not: the key is spent.
 
-    Listed, not searched for: Stripe's search lags behind (https://docs.stripe.com/search#data-freshness).
+    It reads the list, because Stripe's search lags behind (https://docs.stripe.com/search#data-freshness).
     """
-    # One that the first key made is no younger than that key's life.
+    # An intent created with this key was created during the key's life.
     first = int((payment.asked_at - CLOCKS_APART).timestamp())
     last = int((payment.asked_at + KEY_LIFE + CLOCKS_APART).timestamp())
     after = walks.pop(payment.idempotency_key, None)
@@ -166,7 +166,7 @@ async def _find_intent(
     try:
         async for page in stripe.list_all("/v1/payment_intents", created=created, after=after, deadline=deadline):
             for intent in page:
-                # One of before installations had ids names none.
+                # An intent from before installations had ids names none.
                 ours = installation_of(intent) in (None, str(installation))
                 if ours and own_id(intent, BOOKING_ID) == payment.booking_id:
                     return read_intent(intent, Source.FETCHED, None)
@@ -182,7 +182,7 @@ async def _find_intent(
 
 @classified("cancel refused")
 async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) -> Picture:
-    """The intent after it was asked to be canceled: as it is where Stripe will not. Safe to repeat by its nature:
+    """The intent after the request to cancel it, canceled or not. It is safe to repeat without an idempotency key:
     https://docs.stripe.com/api/payment_intents/cancel."""
     assert payment.intent_id is not None
     path = f"/v1/payment_intents/{payment.intent_id}/cancel"
@@ -192,7 +192,7 @@ async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) ->
     except Refused as refusal:
         if refusal.intent is not None:
             return read_intent(refusal.intent, Source.FETCHED, None, payment.version)
-    # The refusal did not show it, and what is known of it may be old.
+    # The refusal did not contain the intent, and the row may be old.
     answer = await stripe.retrieve_intent(payment.intent_id, deadline=deadline)
     return read_intent(answer.body, Source.FETCHED, answer.asked_at, payment.version)
 
@@ -205,14 +205,15 @@ async def fetch(stripe: StripeApi, payment: Payment, deadline: float) -> Whole:
     picture = read_intent(answer.body, Source.FETCHED, answer.asked_at, payment.version)
     charge = answer.body.get("latest_charge") or {}
     pictures = disputes = None
-    # Of one that has failed the charge says nothing: also where the money itself is news, or something is in
-    # doubt, as by news of a refund that came before the news of its money.
+    # A charge does not show failed refunds. So list them also when the captured money is new to us, or after a
+    # conflict, for example a Stripe event of a refund that came before the one of its payment.
     doubtful = payment.look_after is not None and picture.amount_captured > 0
     unheard = doubtful or picture.amount_captured > payment.amount_captured
     if payment.refunds or charge.get("amount_refunded") or unheard:
         pictures = await _list_refunds(stripe, payment, deadline)
     if charge.get("disputed") or payment.dispute_status is not None:
-        # All of them, as they were when the intent was asked for or later: what comes after that is younger.
+        # They get the time at which the intent was asked for: they are as they were then or later, and a Stripe
+        # event of a later change is newer.
         pages = stripe.list_all("/v1/disputes", payment_intent=payment.intent_id, deadline=deadline)
         disputes = [read_dispute(dispute, answer.asked_at) async for page in pages for dispute in page]
     return Whole(picture, pictures, disputes)
@@ -225,13 +226,13 @@ async def fetch(stripe: StripeApi, payment: Payment, deadline: float) -> Whole:
 async def make_refund(
     stripe: StripeApi, payment: Payment, refund: Refund, installation: UUID, now: datetime, deadline: float
 ) -> RefundPicture | NotMade:
-    """Stripe's refund for ours; or what Stripe has of the intent's refunds, where it has not made it."""
+    """The snapshot of our refund at Stripe; or all refunds of the intent, if Stripe has not made ours."""
     code = None
     if now - refund.asked_at < KEY_LIFE:
         try:
             return read_refund((await create_refund(stripe, payment, refund, installation, deadline)).body)
         except Refused as refusal:
-            # Stripe names no code where the amount is too large: https://docs.stripe.com/api/errors#errors-param.
+            # Stripe names no code if the amount is too large: https://docs.stripe.com/api/errors#errors-param.
             code = AMOUNT_TOO_LARGE if refusal.param == "amount" else refusal.code
             log.warning("refund refused", refund=str(refund.id), code=code, reason=refusal.message)
         except KeySpent:
@@ -242,7 +243,7 @@ async def make_refund(
         log.error("list refused", booking=str(payment.booking_id), code=refusal.code, reason=refusal.message)
         return NotMade(None, code or refusal.code)
     mine = [picture for picture in pictures if picture.refund_id == refund.id]
-    # It may have been made under an earlier key, and its answer lost.
+    # It may have been made with an earlier key whose answer was lost.
     return mine[-1] if mine else NotMade(pictures, code)
 
 
@@ -264,5 +265,5 @@ async def create_refund(
 
 async def _list_refunds(stripe: StripeApi, payment: Payment, deadline: float) -> list[RefundPicture]:
     pages = stripe.list_all("/v1/refunds", payment_intent=payment.intent_id, deadline=deadline)
-    # Oldest first: what was made by hand is added in the order in which it was made.
+    # Oldest first, so that refunds made by hand are added in the order in which they were made.
     return [read_refund(refund) async for page in pages for refund in page][::-1]

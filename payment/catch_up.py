@@ -1,12 +1,12 @@
-"""Webhooks that never came: Stripe's event list is compared with the events that are stored.
+"""The catch-up: Stripe's event list is compared with the stored events, to find those whose webhook never came.
 
-https://docs.stripe.com/webhooks/process-undelivered-events. The list is newest first, and an event may turn up in
-it minutes after its `created`. All times that are compared with events are Stripe's.
+https://docs.stripe.com/webhooks/process-undelivered-events. The list is newest first, and an event may appear in it
+minutes after its `created`. All times that are compared with events are Stripe's.
 
-The fleet looks together, in two ways, each with a cursor in the database: often, at what came since the last look
-and a little before that; and now and then deep, at the last minutes once more, for what the list did not show yet.
-A look asks for few pages. What it did not come to, the next one goes on with: the cursor moves only over what was
-seen. What is found is taken in as if its webhook had come.
+The fleet shares two kinds of look at the list, each with a cursor in the database. An ordinary look, often, reads
+the events since the last look and shortly before it; a deep look, more rarely, reads the last minutes again, for
+events that appeared late. A look reads few pages, and the next one continues where it stopped: the cursor only
+passes events that were read. An event that is missing is applied as if its webhook had come.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from payment.repository import Cursor, Store
 from payment.stripe_api import Answer, StripeApi
 from payment.stripe_errors import Refused, Unanswered
 
-# The webhook of an event that is so old has arrived, if it does at the first try: younger ones would be doubled.
+# By this age a webhook has arrived unless its first delivery failed: newer events would only be applied twice.
 WEBHOOK_UNDER_WAY = timedelta(seconds=5)
-# Of an ordinary look: what it looks at twice. The list is in order but for its youngest events.
+# How much of the last look an ordinary look reads again: only the newest events of the list are out of order.
 OVERLAP = timedelta(seconds=30)
-# Of a deep look. Stripe says nothing of how long its list may lag; what others have seen is seconds.
+# How far back a deep look reads. Stripe does not document how far its list may lag; reports are of seconds.
 DEPTH = timedelta(minutes=15)
 DEEP_EVERY = timedelta(seconds=30)
-# While webhooks arrive, the next ordinary look comes after so many periods, and no later than a deep one.
+# While webhooks arrive, the next ordinary look comes after this many periods, but no later than a deep one.
 CALM_PERIODS = 3
-# Pages of 100 events that one look asks for: with a look each 10 s it keeps up with 100 lost events a second.
+# The most pages, of 100 events, in one look: with a look every 10 s it keeps up with 100 lost events a second.
 PAGES_MAX = 10
-# An event is taken in so often by one process: after that it is one that cannot be stored.
+# How often one process tries to apply an event: after that, the event counts as one that cannot be stored.
 TRIES_MAX = 5
-# Events that could not be stored, of which a process knows how often it has tried.
+# The most events whose tries a process counts, so that its memory is bounded.
 TRIED_MAX = 10_000
-# Stripe itself forgets an event after 30 days, and sends its webhook for 3. So many are dropped in one look.
+# How long events are stored: Stripe lists an event for 30 days, and sends its webhook for 3. One look deletes at
+# most FORGET_MAX of them, so that its statement is short.
 EVENT_LIFE = timedelta(days=35)
 FORGET_MAX = 5000
-# One look is given up after this; the next one begins where it began.
+# One look is given up after this many seconds; the next one begins where it began.
 LOOK_TIMEOUT_S = 30.0
 
 log = structlog.get_logger()
@@ -54,7 +55,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """One way of looking: the name of its cursor, how often, and how far behind the end of the look before."""
+    """One kind of look: its cursor's name, its period, and how far before the end of the last look it reads."""
 
     name: str
     every: timedelta
@@ -62,8 +63,8 @@ class Reach:
 
 
 class CatchUp:
-    """Looks at Stripe's event list every `every_s` seconds, the fleet together. `take` has an event stored and
-    applied; it is in the mailbox `payment.webhooks` where it could not be."""
+    """Reads Stripe's event list every `every_s` seconds, one process of the fleet at a time. `take` stores and
+    applies a Stripe event, or puts it into the mailbox `payment.webhooks`."""
 
     def __init__(
         self,
@@ -82,11 +83,11 @@ class CatchUp:
         self._often = Reach("stripe", every, OVERLAP)
         self._deep = Reach("stripe deep", max(every, DEEP_EVERY), DEPTH)
         self._calm_every = min(CALM_PERIODS * every, self._deep.every)
-        # Events that this process has taken in and not seen stored since: when they were made, and how often.
+        # Events that this process has tried to apply and not seen stored since: their `created`, and the tries.
         self._tried: dict[str, tuple[datetime, int]] = {}
 
     async def run(self, gate: Gate) -> None:
-        """Until cancelled: stopping in the middle loses nothing, the next look begins where this one did."""
+        """Runs until cancelled. A cancelled look loses nothing: the next one begins where it began."""
         backoff = Backoff(first=0.5, most=10.0)
 
         async def step() -> float:
@@ -101,14 +102,14 @@ class CatchUp:
         await repeat(step, gate)
 
     async def look(self) -> None:
-        """Take in the events that are missing, if it is this process' turn. A deep look comes after an ordinary one
-        that has seen all there was."""
+        """Apply missing events, if a look is due and no other process has begun it. A deep look comes only after an
+        ordinary one that was complete."""
         now = self._clock()
         if await self._look(self._often, now):
             await self._look(self._deep, now)
 
     async def _look(self, reach: Reach, now: datetime) -> bool:
-        """Whether it has come to its end."""
+        """Take one look; returns whether it is complete."""
         cursor = await self._store.take_cursor(reach.name, now, reach.every)
         if cursor is None:
             return False
@@ -118,10 +119,10 @@ class CatchUp:
             page = await self._page(after, deadline)
             events: list[Json] = page.body["data"]
             until = until or page.at - WEBHOOK_UNDER_WAY
-            # A cursor that is ahead of Stripe's time was written by our own clock.
+            # A cursor ahead of Stripe's time was written from our own clock.
             before = min(cursor.looked_until or until, until)
             bottom = before - reach.depth
-            # Whatever else is in a page costs nothing more: of few events each look sees all of the last minutes.
+            # The rest of a page costs nothing more, so every look compares all of the last minutes that are in it.
             since = min(bottom, until - DEPTH)
             listed = [event for event in events if since <= moment(event["created"]) <= until]
             missed += await self._take_in(listed, since)
@@ -137,13 +138,13 @@ class CatchUp:
             await self._store.move_cursor(reach.name, cursor, Cursor(await self._end(cursor, until)), now + pause)
             await self._store.forget_events(until - EVENT_LIFE, FORGET_MAX)
         else:
-            # In the next period, also where a look of this kind is not due yet.
+            # It continues in the next period, even if a look of this kind is not due yet.
             walked = Cursor(cursor.looked_until, after, until)
             await self._store.move_cursor(reach.name, cursor, walked, now + self._often.every)
         return ended
 
     async def _page(self, after: str | None, deadline: float) -> Answer:
-        """The page of the list behind the event `after`; the first one where Stripe does not know it any more."""
+        """The page of the list after the event `after`; the first page if Stripe has deleted that event."""
         try:
             return await self._stripe.list_page("/v1/events", after, types=NEEDED_TYPES, deadline=deadline)
         except Refused:
@@ -153,7 +154,7 @@ class CatchUp:
         return await self._page(None, deadline)
 
     async def _take_in(self, listed: list[Json], since: datetime) -> int:
-        """Take in those events that are not stored; says how many. The list is newest first."""
+        """Apply the events that are not stored; returns their number. The list is newest first."""
         events = {event["id"]: event for event in reversed(listed)}
         unknown = await self._store.unknown_events(list(events))
         missed = [event for id, event in events.items() if id in unknown and self._tries(event)]
@@ -163,7 +164,7 @@ class CatchUp:
         return len(missed)
 
     def _tries(self, event: Json) -> bool:
-        """Count that an event is taken in; False where that was tried often enough."""
+        """Count a try to apply the event; False if there were TRIES_MAX before."""
         created, tries = self._tried.pop(event["id"], (moment(event["created"]), 0))
         self._tried[event["id"]] = (created, tries + 1)
         if len(self._tried) > TRIED_MAX:
@@ -173,8 +174,8 @@ class CatchUp:
         return tries < TRIES_MAX
 
     async def _end(self, cursor: Cursor, until: datetime) -> datetime:
-        """Where the cursor goes when a walk has come to its end: not over what is not stored yet and is going to be
-        tried again."""
+        """The cursor's time after a complete look: not after an event that is not stored and will be tried
+        again."""
         unknown = await self._store.unknown_events(list(self._tried))
         self._tried = {id: tried for id, tried in self._tried.items() if id in unknown}
         waiting = [created for created, tries in self._tried.values() if tries < TRIES_MAX]

@@ -1,4 +1,4 @@
-"""A circuit breaker in front of Stripe: while Stripe is away, or refuses the key, nobody waits for it in vain."""
+"""A circuit breaker in front of Stripe: while Stripe is away, or refuses the key, calls fail without waiting."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 
 from common.runtime.health import Gate
 
-# Calls in a row without any answer, after which Stripe is away.
+# Stripe counts as away after this many calls in a row without any answer.
 SILENT_MAX = 20
-# Then one call in so many seconds is let through to find out whether it is back; where it refuses the key, fewer.
+# Then one call in this many seconds, a probe, checks whether Stripe is back. Fewer while Stripe refuses the key,
+# since only an operator can change that.
 SILENT_PROBE_S = 1.0
 UNAUTHORIZED_PROBE_S = 5.0
 
 
 class CircuitBreaker:
-    """Counts calls in a row that were not answered. `gate` is closed while Stripe refuses the key."""
+    """Counts calls in a row without an answer. `gate` is closed while Stripe refuses the key."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._silent = 0
-        # By this process' monotonic clock, while it is open.
+        # By this process' monotonic clock; used while the breaker is open.
         self._next_probe = 0.0
 
     @property
@@ -42,8 +43,8 @@ class CircuitBreaker:
         return True
 
     def ended(self, answered: bool | None) -> None:
-        """A call has ended, and the next probe counts from now. `answered`: Stripe has said something, good or bad;
-        None where nobody waited for that any more."""
+        """A call has ended; the time to the next probe starts now. `answered`: whether Stripe has answered, with
+        success or an error; None if the call was cancelled."""
         if answered is not None:
             self._silent = 0 if answered else self._silent + 1
         self._next_probe = time.monotonic() + self._probe_s

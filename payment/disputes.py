@@ -1,7 +1,7 @@
-"""The disputes of a payment, pure: each is a fact of its own, and all of them together say how the payment stands.
+"""The disputes of a payment, pure: each has its own status, and all together give the payment's dispute status.
 
-A charge can be disputed several times (https://docs.stripe.com/disputes/how-disputes-work), and each dispute has a
-life of its own, so that one that is won says nothing of another that was lost.
+A charge can be disputed several times (https://docs.stripe.com/disputes/how-disputes-work), and each dispute ends
+separately: one may be won and another lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from common.contracts import values
 
-# Only what is further on replaces what is known of the same second, so that order does not matter:
+# In the order of a dispute's life: of two snapshots of the same second the later status wins, whichever came first:
 # https://docs.stripe.com/api/disputes/object#dispute_object-status.
 STATUSES = (
     "warning_needs_response",
@@ -25,13 +25,13 @@ STATUSES = (
     "won",
     "lost",
 )
-# The money stays: whatever else a dispute's status is, the bank has it back or may get it.
+# We keep the money. With any other status the bank has taken it back, or still can.
 DROPPED = frozenset({"warning_closed", "prevented", "won"})
 
 
 class Dispute(NamedTuple):
-    """A dispute as Stripe showed it, or as it is known of a payment: what an event of an older form leaves out, as
-    each leaves out the booking, is None. `seen_at` is the time of the showing. All times are Stripe's."""
+    """A dispute of a payment, or a snapshot of one, where a field that an older message leaves out is None, and so
+    is `booking_id`. `seen_at` is the time of the snapshot. All times are Stripe's."""
 
     id: str
     status: str
@@ -46,15 +46,15 @@ class Dispute(NamedTuple):
 
     @property
     def shown(self) -> values.Dispute:
-        """What of it operators are shown."""
+        """The fields that operators see."""
         return values.Dispute(
             self.id, self.status, self.amount, self.currency, self.reason, self.opened_at, self.respond_by
         )
 
 
 def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute]) -> tuple[Dispute, ...]:
-    """The disputes after Stripe has `shown` some, oldest first. Of each the younger showing wins; of two of the
-    same second the one that is further on. What it leaves out stays as it was."""
+    """The disputes after the snapshots `shown` were applied, oldest first. Of each dispute the newer snapshot wins;
+    of two of the same second, the one with the later status. A field that is None in a snapshot keeps its value."""
     disputes = {dispute.id: dispute for dispute in known}
     for new in shown:
         old = disputes.get(new.id)
@@ -67,12 +67,11 @@ def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute
 
 
 def _place(status: str) -> int:
-    # A status that Stripe adds later: nothing is known of its place.
+    # A status that Stripe adds later comes before all others.
     return STATUSES.index(status) if status in STATUSES else -1
 
 
 def summary(disputes: Sequence[Dispute]) -> str | None:
-    """The status that says most: of those that stand, open or lost, the one that is furthest on, else of the
-    others."""
+    """The latest status among disputes that are open or lost; if there are none, the latest among the others."""
     statuses = [dispute.status for dispute in disputes]
     return max([each for each in statuses if each not in DROPPED] or statuses, key=_place, default=None)

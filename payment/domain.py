@@ -1,6 +1,6 @@
-"""The rules of a payment's life, pure: what becomes of it by what Stripe shows, and what follows from both.
+"""The rules of a payment, pure: how a snapshot from Stripe, a request or the passing of time changes it.
 
-Stripe's messages come late, twice, or in any order, so a payment takes a picture of its intent over by rule only.
+Stripe's messages come late, twice, or in any order, so these rules decide whether a snapshot is applied.
 """
 
 from __future__ import annotations
@@ -31,35 +31,36 @@ from payment.state import (
     Source,
 )
 
-# A report that the booking does not acknowledge is told again after the first, doubling up to the second:
-# short enough for all to be well half a minute after a fault has ended.
+# Pauses before a report that booking has not acknowledged is published again: from the first, doubling up to the
+# second. Short enough that every booking is up to date half a minute after a fault has ended.
 REPORT_PAUSES = Retry(timedelta(seconds=5), timedelta(seconds=20))
-# What Stripe did not answer is asked again in the same way. Shorter: of a batch that is asked for when Stripe is
-# just back, a single request finds that out, and the others wait once more.
+# Pauses before a request that Stripe did not answer is retried. Shorter, because when Stripe comes back only one
+# request of a batch is let through to find that out, and the others wait for one more retry.
 DRIVE_PAUSES = Retry(timedelta(seconds=2), timedelta(seconds=15))
-# A doubt is looked into again after so long: the request may wait in a long queue, and each look costs calls.
+# Pauses before Stripe's own object is fetched again: the message may wait in a long mailbox; a fetch is costly.
 LOOK_PAUSES = Retry(timedelta(seconds=15), timedelta(minutes=5))
-# What Stripe refuses, and may allow later, is asked again after the first, doubling up to the second.
+# Pauses before a request that Stripe refused, and may accept later, is retried: long, as a person may have to act.
 REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
-# A row is there before its intent is asked for. Both ages are known to a second or so.
+# A row is written before its intent is asked for, so an intent that is older than its row by more than this belongs
+# to an earlier row. 10 s, because both ages are known only to about one second.
 ROW_FIRST = timedelta(seconds=10)
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
 KEY_LIFE = timedelta(hours=23)
 
 
 def take_over(old: Payment, picture: Picture, now: datetime) -> tuple[Payment, Doubt | None]:
-    """The payment after `picture` of its intent was seen. An attempt in it is one that was not known before.
+    """The payment after `picture`, a snapshot of its intent. An attempt in the snapshot must be a new one.
 
-    Terminal statuses never leave, and always win. Among the others Stripe's own object, fetched, wins over an
-    event; a younger event wins over an older one; of two from the same second neither is trusted. An attempt is
-    a happening and no state: it counts whatever becomes of the picture that tells of it.
+    A terminal status is final, and wins over any other. Otherwise Stripe's own object, fetched, wins over a Stripe
+    event, and a newer Stripe event over an older one; two different ones of the same second are a conflict. An
+    attempt is not a state: it is counted even if the snapshot that shows it is not applied.
     """
     if old.status is REJECTED or (old.intent_id or picture.intent_id) != picture.intent_id:
         return old, Doubt.STRAY
     if old.terminal and old.intent_id is None:
-        return old, Doubt.STRAY  # an intent turned up where none was thought to be
+        return old, Doubt.STRAY  # the payment was closed without an intent, and now there is one
     if picture.of_version not in (None, old.version) and picture.status not in TERMINAL:
-        return old, None  # an event has come in since Stripe was asked
+        return old, None  # a Stripe event has changed the payment since the intent was fetched
     new, doubt = _with_state(old, picture)
     if picture.attempt is not None:
         new = _with_attempt(old, new, picture.attempt, picture)
@@ -68,7 +69,7 @@ def take_over(old: Payment, picture: Picture, now: datetime) -> tuple[Payment, D
 
 def _with_state(old: Payment, picture: Picture) -> tuple[Payment, Doubt | None]:
     if old.terminal and old.status is not picture.status:
-        return old, None  # news is older than the end
+        return old, None  # the snapshot is older than the terminal status
     if picture.source is Source.CREATED and old.status is not CREATING:
         return old, None
     new = _with_picture(old, picture)
@@ -82,11 +83,11 @@ def _with_state(old: Payment, picture: Picture) -> tuple[Payment, Doubt | None]:
 
 
 def _with_attempt(old: Payment, new: Payment, attempt: Attempt, picture: Picture) -> Payment:
-    """`new` with one attempt more. It gives its time unless something that happened after it is known already."""
+    """`new` with one more failed attempt, and with its time unless something later is known already."""
     at = attempt.at
     left_so = picture.source is Source.FETCHED and picture.status is IntentStatus.REQUIRES_PAYMENT_METHOD
     if at is not None and left_so:
-        # The intent is as this attempt has left it: it failed after the state that was known.
+        # The fetched intent is as this attempt left it, so the attempt is later than the state that was known.
         at = max(filter(None, (at, old.seen_at)))
     late = at is None or any(at < known for known in (old.seen_at, old.last_attempt_at) if known is not None)
     counted = new._replace(failed_attempts=old.failed_attempts + 1)
@@ -94,15 +95,15 @@ def _with_attempt(old: Payment, new: Payment, attempt: Attempt, picture: Picture
 
 
 def _with_picture(old: Payment, picture: Picture) -> Payment:
-    # As it was made, an intent has no age: whatever else Stripe tells of it is younger.
+    # A CREATED snapshot gets no time, because every other snapshot of the intent is newer.
     at = None if picture.source is Source.CREATED else picture.at
     paid = picture.status is SUCCEEDED
     return old._replace(
         status=picture.status,
         intent_id=picture.intent_id,
-        # Somebody may have changed it at Stripe: then what is captured is not what the booking costs.
+        # Somebody may have changed the intent at Stripe: then the captured money is not in the booking's currency.
         currency=picture.currency or old.currency,
-        # Nothing can be paid with it any more.
+        # A terminal intent cannot be paid any more.
         client_secret=None if picture.status in TERMINAL else picture.client_secret or old.client_secret,
         charge_id=picture.charge_id or old.charge_id,
         amount_captured=max(old.amount_captured, picture.amount_captured),
@@ -112,74 +113,74 @@ def _with_picture(old: Payment, picture: Picture) -> Payment:
 
 
 def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
-    """Stripe will not make an intent of this: asking again would not help."""
+    """Stripe refuses to create the intent for good: a retry would not help."""
     if old.status is not CREATING:
         return old
     return moved(old, old._replace(status=REJECTED, last_error=error), now)
 
 
 def unanswered(old: Payment, now: datetime, pause: timedelta) -> Payment:
-    """Stripe did not say what became of the request: it is asked again, never counted as failed."""
+    """The result of the request to Stripe is unknown: it is retried after `pause`, and never counted as failed."""
     if not needs_stripe(old):
         return old
     return old._replace(drive_after=now + pause, drive_attempts=old.drive_attempts + 1)
 
 
 def with_new_key(old: Payment, now: datetime) -> Payment:
-    """The idempotency key is spent and Stripe has no intent for the booking: the next request has a new key."""
+    """The idempotency key is spent and Stripe has no intent for the booking: the next request uses a new key."""
     if old.status is not CREATING:
         return old
     return old._replace(key_number=old.key_number + 1, asked_at=now, drive_after=now)
 
 
 def cancel(old: Payment, now: datetime) -> Payment:
-    """No money shall come by it any more. Where Stripe has still to be asked, that is noted first."""
+    """The payment must not be paid any more. This is saved before Stripe is asked to cancel the intent."""
     if old.terminal or old.cancel_requested:
         return old
     return old._replace(cancel_requested=True, drive_after=now + DRIVE_FIRST, drive_attempts=0)
 
 
 def not_canceled(old: Payment, now: datetime) -> Payment:
-    """Stripe has answered, and the intent lives on: its payment is under way and cannot be canceled now."""
+    """Stripe has not canceled the intent, because a payment with it is in progress."""
     if not old.must_be_canceled:
         return old
     return moved(old, old._replace(cancel_requested=False), now)
 
 
 def never_wanted(booking_id: UUID, now: datetime) -> Payment:
-    """A booking is cancelled of which nothing was heard before: so Stripe was never asked, nor will it be."""
+    """The canceled payment of a cancelled booking that had none: Stripe is never asked for an intent."""
     nothing = unknown(booking_id, now)
     return moved(nothing, nothing._replace(status=CANCELED, cancel_requested=True), now)
 
 
 def unknown(booking_id: UUID, now: datetime) -> Payment:
-    """A payment of which nothing is known but its booking's id."""
+    """A payment of which only the booking's id is known."""
     return Payment(booking_id, None, 0, NO_CURRENCY, CREATING, asked_at=now, created_at=now, updated_at=now)
 
 
 def doubted(old: Payment, now: datetime) -> Payment:
-    """An event did not say enough: Stripe's own object has to be looked at, even if the first request is lost."""
+    """Stripe's own object must be fetched, as after a conflict: `look_after` makes sure that it is."""
     return old._replace(doubts=old.doubts + 1, look_after=now + DRIVE_FIRST, look_attempts=0)
 
 
 def found_again(row: Payment, intent: Picture, stripe_now: datetime, now: datetime) -> bool:
-    """Whether the intent that Stripe shows for a row without one is older than the row: then a database has lost
-    the row's predecessor, and events of that intent may have come while no row knew of it. Their ages are compared,
-    each by its own clock."""
+    """Whether the intent that Stripe returns for a row without one is older than the row. If so, a database has
+    lost an earlier row, and Stripe events of that intent may have been missed. Ages are compared, so that the
+    difference between Stripe's clock and ours does not matter."""
     age = stripe_now - intent.created if intent.created is not None else timedelta()
     return row.intent_id is None and age > now - row.created_at + ROW_FIRST
 
 
 def looked(old: Payment, doubts: int) -> Payment:
-    """Stripe's own object was asked for when the payment had so many `doubts`: what it says settles those, whether
-    or not anything was to be taken over."""
+    """Stripe's own object was fetched when the payment had this number of `doubts`: these need no other fetch, even
+    if the snapshot changed nothing."""
     if old.look_after is None or old.doubts != doubts:
         return old
     return old._replace(look_after=None, look_attempts=0)
 
 
 def take_disputes(old: Payment, shown: Sequence[Dispute], now: datetime) -> Payment:
-    """The payment after Stripe has shown disputes of it, each by itself."""
+    """The payment after snapshots of its disputes, `shown`, were applied."""
     disputes = taken_in(old.booking_id, old.disputes, shown)
     return moved(old, old._replace(disputes=disputes, dispute_status=summary(disputes)), now)
 
@@ -187,20 +188,20 @@ def take_disputes(old: Payment, shown: Sequence[Dispute], now: datetime) -> Paym
 def take_refunds(
     old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
 ) -> Payment:
-    """The payment after pictures of its refunds were seen. `complete`: they are all that Stripe has. Raises
-    DoesNotFit when they fit only together with others that are not seen yet."""
+    """The payment after snapshots of its refunds were applied. `complete`: they are all refunds that Stripe has.
+    Raises DoesNotFit when more would be refunded than was captured, because a snapshot is still missing."""
     refunds = take_in(old.booking_id, old.amount_captured, old.refunds, pictures, now, complete=complete)
     return _with_refunds(old, refunds, now)
 
 
 def with_request(old: Payment, id: UUID, amount: int | None, now: datetime, whole: bool | None = None) -> Payment:
-    """The payment with a new refund, as `refunds.request` makes it."""
+    """The payment with a new refund, made by `refunds.request`."""
     refund = request(id, old.booking_id, amount, old.amount_captured, old.refunds, now, whole)
     return with_refund(old, refund, now)
 
 
 def with_refund(old: Payment, refund: Refund, now: datetime) -> Payment:
-    """The payment with this refund, which it may have in another state."""
+    """The payment with this refund, which replaces the one with the same id."""
     known = {each.id: each for each in old.refunds} | {refund.id: refund}
     return _with_refunds(old, tuple(known.values()), now)
 
@@ -210,7 +211,7 @@ def _with_refunds(old: Payment, refunds: tuple[Refund, ...], now: datetime) -> P
 
 
 def driven(old: Payment, now: datetime, spread: float) -> Payment:
-    """What is due is asked for again: the payment with its next times, and those of its refunds."""
+    """The payment and its refunds with the next retry times of all that is due. `spread` is the jitter, 0 to 1."""
     pauses: dict[str, Any] = {}
     for name, retry in (("report", REPORT_PAUSES), ("drive", DRIVE_PAUSES), ("look", LOOK_PAUSES)):
         after, attempts = f"{name}_after", f"{name}_attempts"
@@ -227,12 +228,12 @@ def driven(old: Payment, now: datetime, spread: float) -> Payment:
 
 
 def is_due(after: datetime | None, now: datetime) -> bool:
-    """Whether what has this retry time is to be tried again."""
+    """Whether this retry time has come."""
     return after is not None and after <= now
 
 
 def moved(old: Payment, new: Payment, now: datetime) -> Payment:
-    """`new` with its version and its times: what the booking can see is a new version and is reported."""
+    """`new`, with the next version and a time to report it if a field that booking sees has changed."""
     if not needs_stripe(new):
         new = new._replace(drive_after=None, drive_attempts=0)
     if _visible(old) == _visible(new):
@@ -252,11 +253,11 @@ _FACTS = attrgetter(
 
 
 def needs_stripe(payment: Payment) -> bool:
-    """Stripe has to be asked for the payment to go on, and nobody else will do it."""
+    """A request to Stripe is still to be made: to create the intent, or to cancel it."""
     return payment.status is CREATING or payment.must_be_canceled
 
 
 def key_is_spent(payment: Payment, now: datetime) -> bool:
-    """Stripe may have forgotten the key: a second request under it could make a second intent. Both times are ours;
-    the hour that is left of Stripe's day is more than two of our clocks are apart."""
+    """Stripe may have forgotten the key, so a second request with it could create a second intent. Both times are
+    by our clocks; the hour by which KEY_LIFE is shorter than Stripe's day is more than our clocks can differ."""
     return now - payment.asked_at >= KEY_LIFE

@@ -1,7 +1,7 @@
 """What each message does: load, decide by the rules, ask Stripe outside any transaction, save, report.
 
-Every handler is right when its message comes late, twice or never. What Stripe does not answer stays in the
-database and is driven again (`reconciler.py`); it is no failure of the message.
+Every handler is correct when its message comes late, twice or never. A request that Stripe does not answer stays in
+the database with a retry time (`reconciler.py`); the message has not failed.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from payment.stripe_api import StripeApi
 from payment.stripe_events import StripeEvents
 from payment.unit_of_work import UnitOfWork
 
-# What came of a payment's intent.
+# The result of a request for a payment's intent, or to cancel it.
 Answer = Picture | PaymentError | Nothing
 
 log = structlog.get_logger()
 
 
 class PaymentHandlers:
-    """The payment actor's handlers. They wait for Stripe so many seconds, and leave the rest to be driven again."""
+    """The payment actor's handlers. They wait `*_asking_seconds` for Stripe, then the retry time takes over."""
 
     def __init__(
         self,
@@ -82,8 +82,7 @@ class PaymentHandlers:
         return UnitOfWork(self._store, self._stripe.metrics, causes)
 
     async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Note that intents are wanted, have Stripe make them, note what came of it. For a payment that is new each
-        note is one statement."""
+        """Save payments, ask Stripe to create their intents, save the results: for new ones, one statement each."""
         causes = _by_booking(deliveries)
         installation = await self._store.installation()
         now, deadline = self._clock(), _in(self._intents_asking_seconds)
@@ -112,8 +111,8 @@ class PaymentHandlers:
         causes: dict[UUID, Delivery],
         take: Callable[[UnitOfWork, Payment, Answer, datetime, datetime], None],
     ) -> list[Envelope]:
-        """Take over what Stripe answered of each payment: in one statement where nobody has written its row since
-        it was read, else the careful way. What was not answered is asked again."""
+        """Apply Stripe's answer to each payment: in one statement if no other process has written its row since it
+        was read, else by the locked path. A request without an answer gets a retry time."""
         now, stripe_now = self._clock(), self._stripe.clock.now()
         answered = {payment.booking_id: answer for payment, answer in zip(asked, answers, strict=True)}
 
@@ -123,7 +122,7 @@ class PaymentHandlers:
 
         unit = self._unit(causes)
         if self._store.payments.entries_max:
-            # An attempt counts once, which only the database knows.
+            # An attempt is counted once, and only the database knows whether it was counted already.
             unit.take({each.booking_id: each for each in asked if not _tells_of_attempt(answered[each.booking_id])})
             take_all(unit)
             await unit.save()
@@ -132,22 +131,21 @@ class PaymentHandlers:
             return told
         unit = self._unit(causes)
         async with unit.careful(list(rest), pictures=[answered[id] for id in rest]):
-            # Without rows that have gone since, as the database has come back older than it was: Stripe is asked of
-            # them again when they are wanted again.
+            # A row is missing if the database was restored to an earlier state: booking will ask for it again.
             take_all(unit)
         return [*told, *unit.follow()]
 
     async def cancel_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """See to it that no money comes by these payments any more; money that came before is reported."""
+        """Cancel the intents of these payments. If one was paid before, that is reported."""
         causes = _by_booking(deliveries)
         now, deadline = self._clock(), _in(self._commands_asking_seconds)
         unit = self._unit(causes)
         async with unit.careful(list(causes)) as rows:
             lost = lost_ones(deliveries, unit.payments)
             if never := causes.keys() - unit.payments.keys() - _bookings(lost):
-                # No row and no intent that the booking knows of: it was never asked for.
+                # There is no row, and the booking names no intent: none was ever asked for.
                 await rows.insert([domain.never_wanted(id, now) for id in never])
-                # Locked again: one may have been asked for in this very moment.
+                # Lock again: another process may have inserted one in between.
                 unit.take(await rows.lock(list(causes)))
             for id, payment in tuple(unit.payments.items()):
                 unit.change(domain.cancel(payment, now))
@@ -161,12 +159,12 @@ class PaymentHandlers:
         return [*told, *await self._again_when_back(lost, self.cancel_intents)]
 
     async def _again_when_back(self, lost: Sequence[Delivery], handle: Handler) -> Iterable[Envelope]:
-        """Have `handle` take the messages whose rows could be brought back; the others are sent again."""
+        """Handle the messages whose lost rows could be restored; the others are published again later."""
         back = await self._lost.recover(lost) if lost else ()
         return await handle(back) if back else ()
 
     async def sync(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Compare with Stripe's own objects, and report in any case: the booking asked."""
+        """Compare with Stripe's own objects, and report in any case, because booking asked."""
         causes = _by_booking(deliveries)
         deadline = _in(self._commands_asking_seconds)
         async with self._store.reading() as rows:
@@ -184,15 +182,15 @@ class PaymentHandlers:
             for payment, whole in zip(known, fetched, strict=True):
                 id = payment.booking_id
                 if id not in unit.payments:
-                    continue  # the database has come back older than it was
+                    continue  # the database was restored to an earlier state
                 if isinstance(whole, Whole):
                     unit.see_whole(id, whole, now)
                 if whole is not Nothing.UNANSWERED:
                     unit.change(domain.looked(unit.payments[id], payment.doubts))
             for payment in tuple(unit.payments.values()):
                 if payment.terminal and not payment.amount_captured:
-                    unit.change(domain.looked(payment, payment.doubts))  # there is nothing to be in doubt of
-        # Without an intent, being asked for it is what brings the payment on.
+                    unit.change(domain.looked(payment, payment.doubts))  # nothing was paid: nothing to fetch
+        # A payment without an intent has nothing to compare: its intent is asked for again.
         creating = [p for p in unit.payments.values() if p.status is CREATING]
         unit.report(*(causes.keys() - _bookings(lost)))
         return [
@@ -202,11 +200,11 @@ class PaymentHandlers:
         ]
 
     async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Note refunds under their ids, have Stripe make them, note what came of it."""
+        """Save the refunds with their ids, ask Stripe to make them, save the results."""
         return await self._refunds.refund(deliveries, _by_booking(deliveries), _in(self._commands_asking_seconds))
 
     async def reports_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Bookings have taken versions in: the newest one need not be reported again."""
+        """Booking has applied these versions: the newest version of a payment need not be reported again."""
         reports: list[PaymentReportApplied] = []
         for each in deliveries:
             reports += each.message.reports if isinstance(each.message, PaymentReportsApplied) else [each.message]
@@ -241,14 +239,14 @@ def _take_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, 
         unit.see(old, answer, now)
         unit.report(old.booking_id)
         if domain.found_again(old, answer, stripe_now, now):
-            # Stripe's own object is looked at, with its refunds and disputes.
+            # Fetch Stripe's own object with its refunds and disputes.
             unit.change(domain.doubted(unit.payments[old.booking_id], now))
     elif isinstance(answer, PaymentError):
         unit.change(domain.refused(old, answer, now))
     elif answer is Nothing.NEW_KEY:
         unit.change(domain.with_new_key(old, now))
     else:
-        # Much later where Stripe refuses even to show what there is.
+        # Retry much later if Stripe refuses even to show the object.
         pauses = REFUSED_PAUSES if answer is Nothing.REFUSED else DRIVE_PAUSES
         unit.change(domain.unanswered(old, now, pauses.pause(old.drive_attempts, random.random())))
 
@@ -256,7 +254,7 @@ def _take_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, 
 def _take_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
     _take_intent(unit, old, answer, now, stripe_now)
     if isinstance(answer, Picture):
-        # Where Stripe will not cancel it (money is on its way), the booking asks again.
+        # If Stripe did not cancel it (a payment is in progress), booking asks again.
         unit.change(domain.not_canceled(unit.payments[old.booking_id], now))
 
 
@@ -265,7 +263,7 @@ def _in(seconds: float) -> float:
 
 
 def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
-    """The message that brings a payment on for which Stripe has to be asked."""
+    """The message that repeats the request to Stripe which `payment` waits for."""
     if payment.status is not CREATING or payment.event_id is None:
         return tell(CancelPaymentIntent(booking_id=payment.booking_id), payment.booking_id, cause=cause)
     message = CreatePaymentIntent(
@@ -283,7 +281,7 @@ def _bookings(deliveries: Sequence[Delivery]) -> set[UUID]:
 
 
 def _by_booking(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:
-    """The first delivery about each booking: a second one in the same batch asks for the same."""
+    """The first delivery for each booking: a second one in the same batch asks for the same thing."""
     found: dict[UUID, Delivery] = {}
     for delivery in deliveries:
         found.setdefault(delivery.message.booking_id, delivery)

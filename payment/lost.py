@@ -1,4 +1,4 @@
-"""What is done about rows that a database has lost, by what Stripe has of them. The rules are in `orphans.py`."""
+"""Rows that a database has lost are restored from Stripe's objects. The rules are in `orphans.py`."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from payment.state import Payment, Picture
 from payment.strays import Strays
 from payment.unit_of_work import UnitOfWork
 
-# Of so many intents of others it is remembered that they were told of.
+# The most intents of others that are remembered as logged, so that memory is bounded.
 TOLD_MAX = 10_000
 
 log = structlog.get_logger()
 
 
 class LostRows:
-    """Adopts intents whose row is gone, and ends what belongs to no booking."""
+    """Adopts intents whose row is lost, and closes payments and intents that belong to no booking."""
 
     def __init__(self, strays: Strays) -> None:
         self._strays, self._store, self._stripe, self._clock = strays, strays.store, strays.stripe, strays.clock
         self._told: dict[str, None] = {}
         self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: strays.close}
 
-    # --- events of what no row knows
+    # --- Stripe events without a row
 
     def judge(self, event: StripeEvent, payment: Payment | None, installation: UUID) -> Place:
-        """Where an event belongs. What is another installation's, or cannot be told whose it is, is told aloud."""
+        """Where a Stripe event belongs. If it is not ours, or its owner is unknown, that is logged."""
         owner = owner_of(event, installation)
         place = orphans.place_of_event(event, payment, owner)
         if place is not Place.NOWHERE:
@@ -54,14 +54,14 @@ class LostRows:
         if owner is Owner.FOREIGN:
             self._tell_of("foreign", "intent of another installation", event)
         elif owner is Owner.UNMARKED and not orphans.harmless(event.shows):
-            # Made before installations had ids: the booking names it where it is ours.
+            # Created before installations had ids: if it is ours, a message of its booking names it.
             self._tell_of("unmarked", "intent that no row knows", event)
         else:
             log.info("event of another's payment", id=event.id, type=event.type, object=event.object_id)
         return place
 
     def _tell_of(self, kind: str, what: str, event: StripeEvent) -> None:
-        """Each intent once: an account that is shared has many events of each."""
+        """Log each intent once: with a shared account, many Stripe events of it arrive."""
         intent = event.intent_id or event.object_id or event.id
         if intent in self._told:
             return
@@ -79,8 +79,8 @@ class LostRows:
         )
 
     async def foreign_accounts(self, events: Sequence[StripeEvent]) -> set[str]:
-        """The ids of the events that are of another account: https://docs.stripe.com/connect/webhooks. Such a one
-        proves nothing, whatever its metadata says."""
+        """The ids of the Stripe events of another account: https://docs.stripe.com/connect/webhooks. They prove
+        nothing, whatever their metadata says."""
         named = [event for event in events if event.account is not None]
         own = await self._store.stripe_account() if named else None
         foreign = [event for event in named if event.account != own]
@@ -92,8 +92,8 @@ class LostRows:
     async def note(
         self, transaction: PaymentRows, events: Sequence[tuple[StripeEvent, Place]], now: datetime
     ) -> None:
-        """Remember intents that no row has, in the transaction of their events: they are driven from there, until
-        the row is back or, where the booking is paid by another one, they have ended."""
+        """Save intents that no row has, in the transaction of their Stripe events: they have retry times until the
+        row is restored or, if the booking has another intent, until they are closed."""
         found: dict[Place, dict[str, Stray]] = {Place.LOST: {}, Place.STRAY: {}}
         for event, place in events:
             if event.intent_id is not None and event.booking_id is not None:
@@ -105,9 +105,9 @@ class LostRows:
     # --- adoption
 
     async def recover(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Bring rows back from the intents that these messages name; says of which messages the row has that intent
-        now. Everything that Stripe has of such an intent is taken over at once."""
-        # The first about each booking.
+        """Restore rows from the intents that these messages name, with all that Stripe has of such an intent.
+        Returns the messages whose row now has the intent that they name."""
+        # The first for each booking.
         messages = {each.message.booking_id: each.message for each in reversed(deliveries)}
         now, deadline = self._clock(), asyncio.get_running_loop().time() + self._strays.asking_seconds
         asked = [orphans.asked_for(id, str(message.intent_id), now) for id, message in messages.items()]
@@ -140,11 +140,11 @@ class LostRows:
         return {(id, payment.intent_id) for id, payment in unit.payments.items()}
 
     def _take(self, unit: UnitOfWork, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
-        """Give the row its intent (back); says which intent is a stray then."""
+        """Put the intent into the row; returns the intent that is then a stray, if there is one."""
         old = unit.payments[message.booking_id]
         picture = whole.picture._replace(of_version=None)
         if old.intent_id == picture.intent_id:
-            return []  # somebody else was faster
+            return []  # another process was faster
         strays = []
         if old.intent_id is not None:
             if not _named_by_booking(message):
@@ -172,7 +172,7 @@ class LostRows:
         return strays
 
     async def decide(self, deliveries: Sequence[Delivery]) -> None:
-        """An operator has decided: what belongs to no booking goes back."""
+        """An operator has decided that money without a booking is refunded now: save that."""
         ids = [each.message.booking_id for each in deliveries if each.message.decided]
         if not ids:
             return
@@ -186,7 +186,7 @@ class LostRows:
     # --- payments without a booking
 
     async def take_unknown(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """Booking has no such bookings: their intents are canceled, their money goes back after a grace time."""
+        """Booking has no such bookings: their intents are canceled, their money is refunded after a grace time."""
         causes: dict[UUID, Delivery] = {each.message.booking_id: each for each in deliveries}
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics)
@@ -209,7 +209,7 @@ class LostRows:
         return [tell(command, command.booking_id, cause=causes[command.booking_id]) for command in commands]
 
     async def held_back(self) -> str | None:
-        """For operators: there are too many orphans for anything to be done by itself. None when all is well."""
+        """A notice for operators if there are too many orphans to act without an operator; else None."""
         async with self._store.reading() as rows:
             count = await rows.strays.count(self._clock() - self._strays.terms.grace)
         most = self._strays.terms.most
@@ -217,7 +217,7 @@ class LostRows:
 
 
 def _to_ask(orphan: Payment, before: Payment) -> list[PaymentCommand]:
-    """What of an orphan is to be asked of Stripe now: it is in its row, and driven from there if this is lost."""
+    """The commands for what Stripe must now do about an orphan. Its row has retry times in case they are lost."""
     id = orphan.booking_id
     new = [refund for refund in orphan.refunds if before.refund(refund.id) is None]
     for refund in new:
@@ -229,12 +229,12 @@ def _to_ask(orphan: Payment, before: Payment) -> list[PaymentCommand]:
 
 
 def _named_by_booking(message: PaymentCommand) -> bool:
-    """Only the booking says what it costs; what payment has seen at Stripe, and repair, name the intent alone."""
+    """The message is from booking: those of payment itself and of `holdfast repair` have no amount."""
     return message.booking_amount is not None
 
 
 def lost_ones(deliveries: Sequence[Delivery], payments: Mapping[UUID, Payment]) -> list[Delivery]:
-    """The messages that name an intent which is not their row's, where that is not just about to get one."""
+    """The messages that name an intent which their booking's row does not have and does not wait for."""
     return [
         each
         for each in deliveries
@@ -244,7 +244,7 @@ def lost_ones(deliveries: Sequence[Delivery], payments: Mapping[UUID, Payment]) 
 
 
 def _is_of(message: PaymentCommand, picture: Picture, installation: UUID) -> bool:
-    """The intent is the one that was made for this booking, by us."""
+    """We have created this intent for this booking."""
     owner = owner_of(picture, installation)
     decided = isinstance(message, SyncPayment) and message.decided
     known = owner is Owner.UNMARKED and (decided or _named_by_booking(message))

@@ -1,4 +1,4 @@
-"""Which of Stripe's payment methods a customer is offered, as parameters of the request for an intent. Pure."""
+"""Which of Stripe's payment methods a customer can use, as parameters of the request for an intent. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from common.contracts.statuses import PaymentMethods
 
-# The methods of which Stripe tells at once whether they have succeeded: the page of each says "immediate
-# notification", as https://docs.stripe.com/payments/payment-methods#payment-notification means it. What is not in
-# this list (bank debits, bank transfers, vouchers, and what Stripe adds later) may be `processing` for days.
-# Stripe's own SDK for Android marks the same ones, as far as it knows them, as not settled later (2026-11).
+# The methods for which Stripe reports at once whether the payment succeeded: the page of each says "immediate
+# notification" (https://docs.stripe.com/payments/payment-methods#payment-notification). Methods not in this list
+# (bank debits, bank transfers, vouchers, and those that Stripe adds later) may be `processing` for days.
+# Stripe's SDK for Android marks the same methods, as far as it has them, as not settled later (2026-11).
 # `card` includes Apple Pay and Google Pay.
 INSTANT: Final = (
     "affirm",
@@ -40,11 +40,11 @@ INSTANT: Final = (
 
 
 def offered(methods: PaymentMethods) -> Mapping[str, Any]:
-    """The parameters that say which methods an intent takes. A customer cannot change them: whoever pays has the
-    publishable key alone, and Stripe refuses a method that its intent does not take.
+    """The parameters that set which methods an intent accepts. A customer cannot change them: the browser has only
+    the publishable key, and Stripe refuses a method that the intent does not accept.
 
-    Stripe drops what the account, the currency or the amount does not allow from the list, and takes it together
-    with no other parameter of this kind: https://docs.stripe.com/api/payment_intents/create,
+    Stripe drops the methods that the account, the currency or the amount does not allow, and refuses the list
+    together with another parameter of this kind: https://docs.stripe.com/api/payment_intents/create,
     https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter.
     """
     if methods is PaymentMethods.INSTANT:

@@ -1,5 +1,5 @@
-"""The tables of the database `payment`. Columns' meaning is in `state.py`, `refunds.py` and `disputes.py`; SQL is
-in `payment_rows.py` and `stray_rows.py`."""
+"""The tables of the database `payment`. What the columns mean is in `state.py`, `refunds.py` and `disputes.py`; the
+SQL is in `payment_rows.py` and `stray_rows.py`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
 
 
 class Installation(Model):
-    """Which Holdfast this is, and with which account at Stripe: one row, written by `holdfast migrate`."""
+    """This Holdfast's id and its account at Stripe: one row, written by `holdfast migrate`."""
 
     name = fields.CharField(max_length=16, primary_key=True)
     id = fields.UUIDField()
-    # The account that the key belonged to when payment first asked for it.
+    # The account to which the secret key belonged at the first call.
     stripe_account = fields.CharField(max_length=255, null=True)
 
     class Meta:
@@ -28,14 +28,14 @@ class Installation(Model):
 
 
 class Payment(Model):
-    """One payment for each booking: what is known of Stripe's PaymentIntent, and what the booking knows."""
+    """One payment for each booking: the state of Stripe's PaymentIntent, and which version booking has applied."""
 
     booking_id = fields.UUIDField(primary_key=True)
-    # None where a booking was cancelled before anything else was heard of it.
+    # Null if the booking was cancelled before its intent was asked for.
     event_id = fields.UUIDField(null=True)
     amount = fields.BigIntField()
     currency = fields.CharField(max_length=3)
-    # A part of the request for the intent: sent again it has to be the same. Before there was a choice: all.
+    # Part of the request for the intent: a retry must send the same. Rows from before this column: all.
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
     status = fields.CharField(max_length=32)
     intent_id = fields.CharField(max_length=255, null=True, unique=True)
@@ -47,15 +47,15 @@ class Payment(Model):
     failed_attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
     dispute_status = fields.CharField(max_length=64, null=True)
-    # Written by processes of the release before this one alone; goes with the next one.
+    # Only processes of the release before this one write it; the next release drops it.
     dispute_seen_at = fields.DatetimeField(null=True)
     cancel_requested = fields.BooleanField(db_default=False)
-    # Not read any more: its default is for processes of the release before. The next release drops it.
+    # Not read any more; the default is for processes of the release before. The next release drops it.
     last_change = fields.CharField(max_length=16, db_default="intent")
     seen_at = fields.DatetimeField(null=True)
     asked_at = fields.DatetimeField()
     key_number = fields.IntField(db_default=1)
-    # Not null while Stripe has to be asked something again.
+    # Not null while a request to Stripe has no result yet.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
     doubts = fields.IntField(db_default=0)
@@ -63,14 +63,14 @@ class Payment(Model):
     look_attempts = fields.IntField(db_default=0)
     version = fields.IntField(db_default=0)
     reported_version = fields.IntField(db_default=0)
-    # Not null while the booking has not acknowledged the newest version.
+    # Not null while booking has not acknowledged the newest version.
     report_after = fields.DatetimeField(null=True)
     report_attempts = fields.IntField(db_default=0)
-    # When booking first answered that it has no such booking; None once it has it again.
+    # When booking first answered that it has no such booking; null once it has it again.
     orphaned_at = fields.DatetimeField(null=True)
-    # Not null while money of an orphan has still to go back: then, if booking does not know it by then.
+    # When the money of an orphan is refunded, unless its booking is back by then. Null otherwise.
     return_after = fields.DatetimeField(null=True)
-    # An operator has decided: it goes back without further waiting, however many orphans there are.
+    # An operator has decided: the money is refunded at once, however many orphans there are.
     return_decided = fields.BooleanField(db_default=False)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
@@ -96,8 +96,7 @@ class Payment(Model):
 
 
 class PaymentAttempt(Model):
-    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's. Their payment
-    counts them."""
+    """An attempt to pay that failed. Its id is the id of its charge, or else of its Stripe event."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -114,7 +113,7 @@ class PaymentAttempt(Model):
 
 
 class Refund(Model):
-    """Money given back. The row and its id are there before Stripe is asked."""
+    """A refund. The row and its id are saved before Stripe is asked."""
 
     id = fields.UUIDField(primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -127,12 +126,12 @@ class Refund(Model):
     by_hand = fields.BooleanField(db_default=False)
     asked_at = fields.DatetimeField()
     key_number = fields.IntField(db_default=1)
-    # Not null while Stripe has not made it.
+    # Not null while Stripe has not made the refund.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
-    # Of all that is left: its amount follows what is left until Stripe has made it. A part's never changes.
+    # A refund of all that is left: its amount follows what is left until Stripe has made it. A part's does not.
     whole = fields.BooleanField(db_default=False)
     pending_reason = fields.CharField(max_length=255, null=True)
     refusals = fields.IntField(db_default=0)
@@ -150,7 +149,7 @@ class Refund(Model):
 
 
 class Dispute(Model):
-    """A dispute of the payment's charge, as Stripe has it; its id is Stripe's. Times are Stripe's."""
+    """A dispute of the payment's charge, as Stripe shows it, with Stripe's id and times."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -171,23 +170,23 @@ class Dispute(Model):
 
 
 class StrayIntent(Model):
-    """An intent of ours beside the one that its booking is paid by: it is canceled, or its money goes back."""
+    """An intent of ours that its booking does not know: it is canceled, or its money is refunded."""
 
     intent_id = fields.CharField(max_length=255, primary_key=True)
     booking_id = fields.UUIDField()
     found_at = fields.DatetimeField()
-    # Its money goes back then; at once where an operator has decided so.
+    # When its money is refunded; at once if an operator has decided so.
     return_after = fields.DatetimeField()
     return_decided = fields.BooleanField(db_default=False)
-    # As Stripe last showed it.
+    # From the last snapshot.
     status = fields.CharField(max_length=32)
     amount_received = fields.BigIntField(db_default=0)
-    # Our refund of what it brought: its id is here before Stripe is asked.
+    # Our refund of that amount: its id is saved before Stripe is asked.
     refund_id = fields.UUIDField(null=True)
     refund_amount = fields.BigIntField(null=True)
     refund_status = fields.CharField(max_length=16, null=True)
     key_number = fields.IntField(db_default=1)
-    # Not null while something has still to be done.
+    # Not null while the stray is not closed.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
 
@@ -206,7 +205,7 @@ class StrayIntent(Model):
 
 
 class StripeEvent(Model):
-    """A webhook event that was taken in. Its id makes it count once."""
+    """A Stripe event that was applied. Its id, the primary key, makes sure that it is applied once."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     type = fields.CharField(max_length=255)
@@ -221,13 +220,13 @@ class StripeEvent(Model):
 
 
 class EventCursor(Model):
-    """Up to when Stripe's event list has been compared with `stripe_events`, and when it is looked at next."""
+    """Up to what time Stripe's event list was compared with `stripe_events`, and when that happens next."""
 
     name = fields.CharField(max_length=32, primary_key=True)
-    # By Stripe's time; when it is looked at next is by ours.
+    # `looked_until` is Stripe's time, `next_look_at` is ours.
     looked_until = fields.DatetimeField()
     next_look_at = fields.DatetimeField()
-    # A walk through the list that has not come to its end: the last event it has seen, and up to where it looks.
+    # A walk through the list that is not complete: the last event read, and the time up to which it reads.
     walked_to = fields.CharField(max_length=255, null=True)
     walk_until = fields.DatetimeField(null=True)
 

@@ -1,8 +1,8 @@
-"""What Stripe has of us and a database has lost, pure: whose it is, and what becomes of it.
+"""Rules for Stripe's objects whose rows a database has lost, pure: whose they are, and what happens to them.
 
-A database may come back older than it was (a failover with lag, a restored dump). Then Stripe shows an intent of
-ours that has no row (it is adopted), reports go to a booking that is not there (an orphan: its money goes back
-after a grace time), or there is a second intent of one booking (a stray: the same).
+A database may be restored to an earlier state (a failover with lag, a restored dump). Then an intent of ours has no
+row (it is adopted), a payment has no booking (an orphan: its money is refunded after a grace time), or a booking
+has a second intent (a stray intent: the same).
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus, requested
 from payment.state import NO_CURRENCY, Payment, Picture
 
-# The namespace of refunds of what belongs to no booking: one for each intent, whoever asks for it and how often.
+# The namespace of the ids of refunds that belong to no booking: however often requested, one for each intent.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
-# Two processes differ in what time it is: what is due soon for one is asked for again when it is due for all.
+# The most that the clocks of two processes differ: an orphan is handled again only when it is due by all of them.
 CLOCKS_APART = timedelta(seconds=1)
-# While there are too many orphans they are looked at again so often: an operator may have raised the limit.
+# The pause between checks while there are too many orphans: short enough for an operator who has raised the limit.
 HELD_BACK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanTerms:
-    """`grace`: how long money of an orphan waits for its booking to come back. `most`: so many orphans within that
-    time may be found; with more nothing is done by itself."""
+    """`grace`: how long the money of an orphan is kept, in case its booking comes back. `most`: if more orphans
+    than this are found within that time, nothing is done without an operator."""
 
     grace: timedelta = timedelta(minutes=10)
     most: int = 20
 
 
 class Owner(Enum):
-    """Whose an object at Stripe is, as its metadata says."""
+    """Whose an object at Stripe is, according to its metadata."""
 
     OURS = "ours"
     FOREIGN = "foreign"  # another installation's: never touched
-    UNMARKED = "unmarked"  # of a booking, and made before installations had ids: ours only where a row knows it
+    UNMARKED = "unmarked"  # of a booking, from before installations had ids: ours only if a row has it
     NOBODYS = "nobody's"  # other business of the account
 
 
 def owner_of(thing: StripeEvent | Picture, installation: UUID) -> Owner:
-    """By the metadata alone. What a row of ours knows by its intent is ours, whatever this says."""
+    """By the metadata alone. An object whose intent is in one of our rows is ours, whatever this returns."""
     if thing.installation is not None:
         return Owner.OURS if thing.installation == str(installation) else Owner.FOREIGN
     return Owner.UNMARKED if thing.booking_id is not None else Owner.NOBODYS
 
 
 def harmless(shown: object) -> bool:
-    """It is an intent by which no money came, and none can."""
+    """It is an intent that was not paid and cannot be paid."""
     return isinstance(shown, Picture) and shown.status is IntentStatus.CANCELED and not shown.amount_captured
 
 
@@ -62,24 +62,24 @@ def harmless(shown: object) -> bool:
 
 
 class Place(Enum):
-    """Where what Stripe shows belongs."""
+    """Where a snapshot belongs."""
 
     ROW = "row"  # to the payment's row
-    LOST = "lost"  # to a row that is not there
-    STRAY = "stray"  # beside the intent that the row has
+    LOST = "lost"  # to a row that is lost
+    STRAY = "stray"  # the row has another intent
     NOWHERE = "nowhere"  # it changes nothing
 
 
 def place_of(intent_id: str, payment: Payment | None) -> Place:
-    """Where an intent of ours belongs. `payment`: its booking's row. One that waits for an intent may get this one;
-    one that says that there never was any has lost it."""
+    """Where an intent of ours belongs. `payment`: its booking's row. A row that waits for an intent can get this
+    one; a terminal row without an intent has lost it."""
     if payment is None or (payment.intent_id is None and payment.terminal):
         return Place.LOST
     return Place.ROW if payment.intent_id in (None, intent_id) else Place.STRAY
 
 
 def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
-    """Where an event belongs. `payment`: the row of its intent, else of its booking."""
+    """Where a Stripe event belongs. `payment`: the row of its intent, else of its booking."""
     intent_id = event.intent_id
     if payment is not None and intent_id is not None and payment.intent_id == intent_id:
         return Place.ROW  # whatever its metadata says
@@ -93,8 +93,8 @@ def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) ->
 
 
 def lost_payment(message: PaymentCommand, picture: Picture, now: datetime) -> Payment:
-    """The row that was lost, as it is before `picture` of its intent is taken over. What it costs is what the
-    booking says, where it does."""
+    """The row that was lost, as it is before the snapshot `picture` is applied. Its amount and currency are the
+    booking's, if the message has them."""
     return domain.unknown(message.booking_id, now)._replace(
         event_id=picture.event_id,
         amount=picture.amount if message.booking_amount is None else message.booking_amount,
@@ -103,13 +103,13 @@ def lost_payment(message: PaymentCommand, picture: Picture, now: datetime) -> Pa
 
 
 def asked_for(booking_id: UUID, intent_id: str, now: datetime) -> Payment:
-    """As much of a payment as is needed to ask Stripe for its intent."""
+    """A payment with just enough fields to ask Stripe about its intent."""
     return domain.unknown(booking_id, now)._replace(intent_id=intent_id)
 
 
 def reopened(old: Payment, picture: Picture) -> Payment:
-    """The row of another intent, or of none, before `picture` is taken over in its stead. That its intent was to be
-    canceled was said of the other one: whoever hears of this one says so anew, and it is driven then."""
+    """The row, of another intent or of none, made ready for the snapshot `picture` of this one. The request to
+    cancel was for the other intent: booking repeats it when it gets the report of this one."""
     return old._replace(
         cancel_requested=False,
         drive_after=None,
@@ -130,8 +130,8 @@ def reopened(old: Payment, picture: Picture) -> Payment:
 
 
 def settled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: bool) -> Payment:
-    """The next step of an orphan: its intent is canceled at once, what it brought goes back after the grace time,
-    by one refund. It is reported again when its time has come, so that a booking that is back says so."""
+    """The orphan after its next step: its intent is canceled at once; its money is refunded after the grace time,
+    by one refund. It is reported again at that time, so that booking can answer that it has the booking again."""
     if old.orphaned_at is None:
         old = old._replace(orphaned_at=now, return_after=now + grace)
     waits = held_back and not old.return_decided
@@ -153,7 +153,7 @@ def _reported_again(payment: Payment, at: datetime) -> Payment:
 
 
 def _done(payment: Payment) -> Payment:
-    """Nobody waits for its reports: the next change of it is reported again."""
+    """The orphan, not reported again until it changes: no booking waits for its reports."""
     return payment._replace(
         return_after=None, report_after=None, report_attempts=0, reported_version=payment.version
     )
@@ -164,7 +164,7 @@ def _done(payment: Payment) -> Payment:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """An intent of ours by which its booking is not paid. The columns' meaning is in `models.py`."""
+    """An intent of ours that its booking does not know. What the columns mean is in `models.py`."""
 
     intent_id: str
     booking_id: UUID
@@ -182,24 +182,24 @@ class Stray:
 
 
 def seen_stray(stray: Stray, picture: Picture) -> Stray:
-    """The stray as Stripe shows it now."""
+    """The stray after this snapshot."""
     return replace(stray, status=picture.status, amount_received=picture.amount_captured)
 
 
 def driven(stray: Stray, now: datetime, spread: float) -> Stray:
-    """It is asked for again: the stray with its next time."""
+    """The stray with its next retry time; `spread` is the jitter, 0 to 1."""
     pause = DRIVE_PAUSES.pause(stray.drive_attempts, spread)
     return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
 
 
 def refund_of(stray: Stray, amount: int, key_number: int, now: datetime) -> Refund:
-    """The refund by which so much goes back: under one id for each intent, so that it is never made twice."""
+    """The refund of `amount`, with one id for each intent, so that it is never made twice."""
     refund = requested(uuid5(RETURNS, stray.intent_id), stray.booking_id, amount, now)
     return replace(refund, key_number=key_number)
 
 
 def with_refund(stray: Stray, refund: Refund) -> Stray:
-    """The stray whose row has this refund."""
+    """The stray with this refund in its row."""
     return replace(
         stray,
         refund_id=refund.id,

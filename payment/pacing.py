@@ -1,8 +1,9 @@
-"""Turns for Stripe calls, shared by the whole fleet: a token bucket in Redis with two lanes.
+"""The rate limit of Stripe calls for the whole fleet: a token bucket in Redis with two lanes. One call takes one
+token, which the code calls a turn.
 
-Cancels, refunds and questions about money go by one lane, new intents by the other. Either may use the whole
-rate while the other is idle; when both want turns, each gets its share of the rate, so that money is never
-stuck behind a rush of bookings, nor bookings behind a thousand refunds.
+Cancels, refunds and questions about money use one lane, new intents the other. Either can use the whole rate while
+the other is idle; when both want tokens, each gets its share of the rate. So money never waits behind a rush of
+bookings, nor bookings behind a thousand refunds.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ class Lane(StrEnum):
     INTENTS = "intents"
 
 
-# Of the rate, when both lanes want turns.
+# Each lane's share of the rate when both want tokens: half, so that neither starves the other.
 SHARE = 0.5
-# Turns that may be taken at once after a pause, in seconds' worth of the rate.
+# The size of the bucket, in seconds at the full rate: the calls of any second exceed the rate by a tenth at most.
 BURST_S = 0.1
-# The most turns one call takes: others of the fleet want some, too.
+# The most tokens of one request to Redis, so that the other processes get some, too.
 TURNS_MAX = 50
-# Turns taken beyond those that somebody waits for, while the other lane wants none, and how long they may be kept:
-# calls that follow one another ask Redis every fifth time. They count as taken, so that the fleet keeps to its
-# rate; a process is ahead of it by so many calls at most.
+# Tokens that a process takes beyond those it needs now, while the other lane is idle, and how many seconds it may
+# keep them: sequential calls then ask Redis every fifth time only. Redis counts them as used, so that the fleet
+# keeps to its rate; a process is ahead of the rate by this number of calls at most.
 AHEAD = 4
 AHEAD_S = 0.5
-# Whoever has no turn by its deadline is told so at most so much later; meanwhile Redis is asked so often.
+# How late, in seconds, a call without a token may notice that its deadline has passed: Redis is asked at least that
+# often, which costs five requests a second.
 LATE_S = 0.2
 
-# `rate` is in turns a second, `burst` in turns, `wanted` the turns wanted, `ahead` those that would be kept, and
-# `pause` the milliseconds for which the whole fleet is to pause first (Stripe said Retry-After), or 0.
-# Answers the turns given, and the milliseconds after which to ask again.
+# `rate` is in tokens a second, `burst` and `wanted` in tokens, `ahead` is the number to keep beyond those, `pause`
+# is for how many milliseconds the whole fleet must pause first (Stripe's Retry-After), or 0. Returns the number of
+# tokens given, and after how many milliseconds to ask again.
 _TAKE = Script[tuple[int, int]](
     """
 local now = redis.call('TIME')
@@ -85,21 +87,21 @@ return {given, math.ceil(again)}
 
 
 class Pacer:
-    """Gives this process its turns. One question to Redis serves all who wait in a lane."""
+    """Gives this process its tokens. One request to Redis serves all calls that wait in a lane."""
 
     def __init__(self, redis: Redis, *, key: str, per_second: float) -> None:
         self._redis = redis
         self._key = key
         self._rate = per_second
         self._burst = max(1.0, per_second * BURST_S)
-        # Who waits for a turn, and until when (the loop's time), in their order.
+        # The calls that wait for a token, in their order, with their deadlines (the loop's time).
         self._waiting: dict[Lane, OrderedDict[asyncio.Future[None], float]] = {lane: OrderedDict() for lane in Lane}
         self._asking: dict[Lane, asyncio.Task[None]] = {}
-        # Turns that nobody has used yet, and until when they may be used.
+        # Tokens that are not used yet, and until when they may be used.
         self._kept: dict[Lane, tuple[int, float]] = dict.fromkeys(Lane, (0, 0.0))
 
     async def turn(self, lane: Lane, deadline: float = inf) -> None:
-        """Wait for a turn. Raises TimeoutError when there is none by `deadline`, and RedisAway."""
+        """Wait for a token. Raises TimeoutError when there is none by `deadline`, and RedisAway."""
         loop = asyncio.get_running_loop()
         kept, until = self._kept[lane]
         if kept and loop.time() < until:
@@ -116,12 +118,12 @@ class Pacer:
             self._waiting[lane].pop(turn, None)
 
     async def slow_down(self, seconds: float) -> None:
-        """Nobody in the fleet calls Stripe for so long, but for the calls that other processes are ahead."""
+        """No process calls Stripe for `seconds`, except with tokens that another process has kept."""
         self._kept = dict.fromkeys(Lane, (0, 0.0))
         await self._request(Lane.MONEY, 0, ahead=0, pause_s=seconds)
 
     async def close(self) -> None:
-        """Ask for no more turns."""
+        """Stop asking Redis for tokens."""
         for task in self._asking.values():
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
@@ -136,7 +138,7 @@ class Pacer:
                     given -= 1
                 self._kept[lane] = (given, time() + AHEAD_S)
                 if waiting and again_ms:
-                    # One timer for all: one for each would cost more than all else that a turn does.
+                    # One timer for all calls: one for each would cost more than everything else here.
                     await asyncio.sleep(min(again_ms / 1000, LATE_S))
                     for turn in [turn for turn, deadline in waiting.items() if deadline <= time()]:
                         del waiting[turn]
@@ -163,7 +165,7 @@ class Pacer:
 
 def _end(turn: asyncio.Future[None], error: Exception | None = None) -> None:
     if turn.done():
-        return  # gave up meanwhile
+        return  # its call was cancelled
     if error is None:
         turn.set_result(None)
     else:

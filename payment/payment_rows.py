@@ -1,7 +1,6 @@
-"""The SQL of payments, with their refunds, disputes, failed attempts and Stripe events: one statement for a whole
-batch."""
+"""The SQL of payments, refunds, disputes, failed attempts and Stripe events: one statement for a whole batch."""
 
-# Statements are put together from the column names below and never from data.
+# Statements are built from the column names below, never from data.
 
 from __future__ import annotations
 
@@ -24,16 +23,16 @@ from payment.refunds import Refund, RefundStatus
 from payment.state import Attempt, Payment
 from payment.stray_rows import StrayRows
 
-# A payment's columns, and the revision that it was read in: its first fields, in their order.
+# A payment's columns, then the revision that was read: the first fields of Payment, in their order.
 COLUMNS = columns(Payment, "refunds", "disputes")
 PAYMENT_COLUMNS = tuple(COLUMNS)[:-1]
-# A new payment has the defaults in the rest.
+# A new payment has the defaults in the other columns.
 NEW = (
     "booking_id", "event_id", "amount", "currency", "status", "asked_at", "created_at", "updated_at",
     "payment_methods", "cancel_requested", "drive_after", "version", "report_after",
 )  # fmt: skip
 NEW_COLUMNS = {name: COLUMNS[name] for name in NEW}
-# What is never changed once a payment is there; event and amount only where a row without an intent was wrong.
+# Columns that never change. Event and amount change only if a row without an intent was wrong.
 FIXED = ("booking_id", "created_at", "payment_methods")
 CHANGED = tuple(column for column in PAYMENT_COLUMNS if column not in FIXED)
 CHANGED_COLUMNS = {name: COLUMNS[name] for name in ("booking_id", "revision", *CHANGED)}
@@ -42,7 +41,7 @@ EVENT_COLUMNS = {
     "id": "varchar", "type": "varchar", "created": "timestamptz", "received_at": "timestamptz",
     "object_id": "varchar", "booking_id": "uuid",
 }  # fmt: skip
-# With the payment that the event is of.
+# The same with the booking of the payment that the Stripe event is about.
 SENT_COLUMNS = EVENT_COLUMNS | {"payment": "uuid"}
 ATTEMPT_COLUMNS = {
     "id": "varchar", "booking_id": "uuid", "code": "varchar", "decline_code": "varchar", "message": "text",
@@ -53,8 +52,7 @@ READ = f"{', '.join(PAYMENT_COLUMNS)}, {revision('payments')} AS revision"
 
 
 def _insert(one: bool) -> str:
-    """New payments; those that are there already are left out. Two who insert the same ones take them in the same
-    order, so that neither waits for the other in a ring."""
+    """Insert payments that do not exist yet. All processes insert in the same order, so that none deadlock."""
     new = values("new", NEW_COLUMNS) if one else recordset("new", NEW_COLUMNS)
     return f"""
 INSERT INTO payments ({", ".join(NEW)}) SELECT * FROM {new} ORDER BY 1
@@ -63,15 +61,16 @@ ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, {revision("payments")}
 
 
 def _save(one: bool, events: bool) -> str:
-    """Payments as they are now, of those that nobody has written since they were read: these are locked first, in
-    the order in which everybody locks them.
+    """Update the payments that no process has written since they were read. They are locked first, in the order in
+    which every process locks them.
 
-    With `events`, each with the payment that it is of: they are stored where that is written, which it is where
-    none of its events was stored before. So an event counts once: a process that is just storing the same one has
-    moved nothing by it, or it moves the row. Payments that do not move are written as they are."""
+    With `events`, a payment is written only if none of its Stripe events was stored before, and its events are
+    stored only if it is written. So each is applied once: if another process stores the same one at this moment,
+    either it changes the row, so that this statement cannot, or it applies nothing. A row that no event changes is
+    written as it is."""
     new = values("new", CHANGED_COLUMNS) if one else recordset("new", CHANGED_COLUMNS, sought="booking_id")
     sent = values("sent", SENT_COLUMNS, len(CHANGED_COLUMNS) + 1) if one else recordset("sent", SENT_COLUMNS, 2)
-    # Looked up once: it would be for each payment.
+    # MATERIALIZED, so that this is read once and not for each payment.
     sent = f"""sent AS (SELECT * FROM {sent}), known AS MATERIALIZED (
     SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id WHERE {few("sent.id")}
 ), """
@@ -92,7 +91,7 @@ FROM unchanged new WHERE p.booking_id = new.booking_id RETURNING p.booking_id, {
 
 
 def _upsert(table: str, columns: Mapping[str, str]) -> str:
-    """Add or change rows. Nothing is written over what is another booking's, whose id it has."""
+    """Insert or update rows. A row with the same id that belongs to another booking is not overwritten."""
     changing = (column for column in columns if column not in ("id", "booking_id"))
     return f"""
 INSERT INTO {table} ({", ".join(columns)}) SELECT * FROM {recordset("new", columns)}
@@ -101,7 +100,7 @@ WHERE {table}.booking_id = excluded.booking_id
 """
 
 
-# For batches, and for one row alone.
+# By whether there is only one row.
 INSERT = {one: _insert(one) for one in (False, True)}
 SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
 LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
@@ -127,9 +126,9 @@ APPLIED_COLUMNS = (
     "version", "reported_version", "report_after", "report_attempts", "orphaned_at", "return_after",
     "return_decided", "revision",
 )  # fmt: skip
-# A version above ours, or another report under ours, was lost here: we count on above it. A booking that answers is
-# there: its payment is no orphan (any more).
-# Rows are locked in the order in which everybody locks them, so that no two wait for each other in a ring.
+# If booking has a version above ours, or other contents for ours, this database has lost it: the next version is
+# above it. A payment whose booking answers is no orphan (any more). Rows are locked in the order in which every
+# process locks them, so that none deadlock.
 APPLIED = f"""
 WITH told AS (
     SELECT booking_id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
@@ -154,7 +153,7 @@ FROM locked WHERE p.booking_id = locked.booking_id
 RETURNING p.booking_id, locked.revision, locked.behind,
     {", ".join(f"p.{column}" for column in APPLIED_COLUMNS[:-1])}, {revision("p")}
 """
-# What a payment waits for: its tables, and the column of the retry time, which has an index of its own.
+# What a payment can wait for: the tables, and the column with the retry time, which has its own index.
 WAITS = (
     ("payments p", "p.report_after"),
     ("payments p", "p.drive_after"),
@@ -172,7 +171,7 @@ SELECT * FROM (
 
 
 def _payment(row: Any) -> Payment:
-    """Of a row that was read as READ."""
+    """The payment from a row with the columns of READ."""
     payment = Payment(*row[: len(COLUMNS)])
     error: Any = payment.last_error
     return payment._replace(
@@ -190,12 +189,12 @@ _new, _saved = attrgetter(*NEW), attrgetter(*CHANGED_COLUMNS)
 
 
 def _event_row(event: StripeEvent, now: datetime, payment: UUID | None = None) -> tuple[Any, ...]:
-    """SENT_COLUMNS."""
+    """The values of SENT_COLUMNS."""
     return event.id, event.type, event.created, now, event.object_id, event.booking_id, payment
 
 
 def _parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Iterable[str]]) -> list[Any]:
-    """These tables, (rows, columns): of `one` row each by its values."""
+    """The query's parameters for these tables of (rows, columns): with `one` row in each, its values."""
     if one:
         row = [value for rows, _ in tables for value in rows[0]]
         return [orjson.dumps(value).decode() if isinstance(value, PaymentError) else value for value in row]
@@ -203,15 +202,14 @@ def _parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Iterable[st
 
 
 class PaymentRows:
-    """The rows as one transaction, or one statement after another in autocommit, sees and writes them: payments are
-    read with their refunds and disputes."""
+    """Reads and writes rows, in one transaction or in autocommit. Payments are read with refunds and disputes."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self.strays = StrayRows(connection)
 
     async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
-        """Add new payments; says which, with their revisions. Those that are there already are left as they are."""
+        """Insert the payments that do not exist yet; returns their revisions."""
         one = len(payments) == 1
         rows = await self._connection.fetch(INSERT[one], *_parameters(one, (list(map(_new, payments)), NEW)))
         return {row["booking_id"]: row["revision"] for row in rows}
@@ -220,17 +218,17 @@ class PaymentRows:
         return await self._whole(await self._connection.fetch(LOAD, ids))
 
     async def lock(self, ids: Sequence[UUID], intents: Sequence[str] = ()) -> dict[UUID, Payment]:
-        """The payments of these bookings and these intents, in nobody else's hands until the transaction ends."""
+        """The payments of these bookings and these intents, locked until the transaction ends."""
         return await self._whole(await self._connection.fetch(LOCK, ids, intents))
 
     async def take_due(self, now: datetime, limit: int) -> list[Payment]:
-        """Payments that wait for something which is due, and that nobody else has in hand, locked: at most `limit`
-        of those that wait for the same."""
+        """Payments with a retry time that has come and that no other process has locked, now locked: at most
+        `limit` for each kind of retry time."""
         due = await self._connection.fetch(DUE, now, limit)
         return list((await self.lock([row["booking_id"] for row in due])).values())
 
     async def _whole(self, rows: Sequence[Any]) -> dict[UUID, Payment]:
-        """With their refunds and disputes: only of captured money there are refunds."""
+        """The payments with their refunds and disputes. Only a captured payment has refunds."""
         payments = {row["booking_id"]: _payment(row) for row in rows}
         captured = [id for id, payment in payments.items() if payment.amount_captured]
         disputed = [id for id, payment in payments.items() if payment.dispute_status is not None]
@@ -248,10 +246,10 @@ class PaymentRows:
         events: Sequence[tuple[UUID, StripeEvent]] = (),
         now: datetime | None = None,
     ) -> dict[UUID, str]:
-        """Write (old, new) pairs of payments that are as they were when they were read (`revision`), and store
-        events, each with the payment that it is of; says which were written, with their new revisions. The others
-        are left out. Refunds and disputes need their payment locked. The database refuses more refunds than was
-        captured, when the transaction ends."""
+        """Write the (old, new) pairs whose rows have not changed since they were read (`revision`), and store
+        `events`, each with the booking of its payment. Returns the new revisions of the payments that were written.
+        A change of refunds or disputes needs the payment locked. At the end of the transaction the database refuses
+        refunds of more than was captured."""
         if not changes:
             return {}
         tables = [([_saved(new) for _, new in changes], CHANGED_COLUMNS)]
@@ -267,7 +265,7 @@ class PaymentRows:
         return {row["booking_id"]: row["revision"] for row in written}
 
     async def _save_all(self, query: str, rows: Sequence[Refund] | Sequence[Dispute]) -> None:
-        """Add or change these, in the order of their ids."""
+        """Insert or update these, in the order of their ids."""
         if rows:
             answer = await self._connection.execute(query, as_json(sorted(rows, key=lambda row: str(row.id))))
             if answer != f"INSERT 0 {len(rows)}":
@@ -276,23 +274,23 @@ class PaymentRows:
     async def applied(
         self, versions: Sequence[tuple[UUID, int, bool]], now: datetime
     ) -> list[tuple[UUID, str, bool, dict[str, Any]]]:
-        """Bookings hold these versions, the third says whether as another report. Says which rows were written,
-        their revisions before that, whether they were behind (and are due to be reported), and what is new."""
+        """Booking has applied these versions (the third field: with other contents). Returns for each row written:
+        its booking, its revision before, whether it was behind (and will be reported), and its new values."""
         rows = await self._connection.fetch(APPLIED, as_json(versions, TOLD_COLUMNS), now)
         return [(*row[:3], dict(zip(APPLIED_COLUMNS, row[3:], strict=True))) for row in rows]
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
-        """Remember events; says the ids of those that were new. Here doubled webhooks end."""
+        """Store Stripe events; returns the ids of those that were new, so that a repeated webhook has no effect."""
         new = as_json([_event_row(event, now) for event in events], SENT_COLUMNS)
         return {row["id"] for row in await self._connection.fetch(STORE_EVENTS, new)}
 
     async def known_attempts(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of `ids` that are kept. Nobody else adds one while its payment is locked."""
+        """Those of `ids` that are saved. No other process can add one while its payment is locked."""
         rows = await self._connection.fetch(KNOWN_ATTEMPTS, ids) if ids else ()
         return frozenset(row["id"] for row in rows)
 
     async def add_attempts(self, attempts: Iterable[tuple[UUID, Attempt]]) -> None:
-        """Keep attempts of locked payments. Raises UniqueViolationError for one that is known already."""
+        """Save attempts of locked payments. Raises UniqueViolationError for one that is saved already."""
         rows = [{"id": each.id, "booking_id": id, "at": each.at, **asdict(each.error)} for id, each in attempts]
         if rows:
             await self._connection.execute(ADD_ATTEMPTS, as_json(rows))

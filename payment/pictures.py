@@ -1,4 +1,4 @@
-"""Stripe's JSON, read: pictures of intents, refunds and disputes, and the events that carry them. Pure."""
+"""Stripe's JSON is read: snapshots of intents, refunds and disputes, and the Stripe events with them. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from payment.disputes import Dispute
 from payment.refunds import RefundPicture, RefundStatus
 from payment.state import TERMINAL, Attempt, Picture, Source
 
-# Of an intent by which nothing can be paid any more. A list: what is compared may be anything.
+# Statuses of an intent that cannot be paid any more. A list, because it may be compared with an unhashable value.
 SPENT = [status.value for status in TERMINAL]
-# The metadata by which an object at Stripe names what it is for.
+# The metadata with our ids in an object at Stripe.
 BOOKING_ID, EVENT_ID, REFUND_ID = "booking_id", "event_id", "refund_id"
-# Which Holdfast made it: what several of them have at one account of Stripe's is told apart by it.
+# The installation that created the object: several Holdfasts may share one account at Stripe.
 INSTALLATION = "holdfast_installation"
 
 # https://docs.stripe.com/api/refunds/object#refund_object-status
@@ -30,7 +30,7 @@ REFUND_STATUSES = {
     "canceled": RefundStatus.FAILED,
 }
 
-# The events that can move a payment: https://docs.stripe.com/api/events/types.
+# The Stripe events that can change a payment: https://docs.stripe.com/api/events/types.
 CREATED_TYPE = "payment_intent.created"
 FAILED_TYPE = "payment_intent.payment_failed"
 EVENT_TYPES = frozenset(
@@ -54,7 +54,7 @@ EVENT_TYPES = frozenset(
         "charge.dispute.funds_withdrawn",
     }
 )
-# What Stripe's webhook endpoint is to be set up for: that an intent was created is known without being told.
+# The types for which a webhook endpoint must be set up at Stripe. Payment knows itself that an intent was created.
 NEEDED_TYPES = tuple(sorted(EVENT_TYPES - {CREATED_TYPE}))
 
 Json = Mapping[str, Any]
@@ -63,13 +63,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChargeRefunded:
-    """A charge says how much of it was given back, but not by which refunds."""
+    """The sum that was refunded of a charge; the charge does not list its refunds."""
 
     amount_refunded: int
 
 
 class StripeEvent(NamedTuple):
-    """An event, and what it shows; `shows` is None where Holdfast has no use for it."""
+    """A Stripe event. `shows` is its snapshot, None if Holdfast does not use it."""
 
     id: str
     type: str
@@ -78,14 +78,14 @@ class StripeEvent(NamedTuple):
     booking_id: UUID | None
     intent_id: str | None
     shows: Picture | RefundPicture | Dispute | ChargeRefunded | None
-    # Whose it is, as its object says: see `orphans.owner_of`.
+    # The installation in its object's metadata: see `orphans.owner_of`.
     installation: str | None = None
-    # The connected account that it is of; Stripe leaves it out for the own account's events.
+    # The connected account that it belongs to; Stripe leaves it out for events of one's own account.
     account: str | None = None
 
 
 def text(value: Any) -> str:
-    """Raises ValueError for anything else: Postgres would take the JSON of a list for a text."""
+    """The value if it is a text, else raises ValueError: Postgres would save a list's JSON as a text."""
     if not isinstance(value, str):
         raise ValueError(f"{type(value).__name__} where a text belongs")
     return value
@@ -96,24 +96,24 @@ def optional(read: Callable[[Any], T], value: Any) -> T | None:
 
 
 def whole(value: Any) -> int:
-    """Raises ValueError for anything but a whole number."""
+    """The value if it is a whole number, else raises ValueError."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{type(value).__name__} where a whole number belongs")
     return value
 
 
 def moment(seconds: int) -> datetime:
-    """Stripe's timestamps are Unix seconds."""
+    """The time of one of Stripe's timestamps, which are Unix seconds."""
     return datetime.fromtimestamp(whole(seconds), UTC)
 
 
 def id_of(value: Any) -> str | None:
-    """The id of a field that may be expanded."""
+    """The id in a field that holds an id, or the whole object if it was expanded."""
     return optional(text, value["id"] if isinstance(value, Mapping) else value)
 
 
 def own_id(thing: Json, key: str) -> UUID | None:
-    """The id in the metadata of what we made; None where it is missing or somebody else's."""
+    """The id in the metadata of an object that we made; None if it is missing or is not an id of ours."""
     try:
         return UUID(thing.get("metadata", {})[key])
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -121,7 +121,7 @@ def own_id(thing: Json, key: str) -> UUID | None:
 
 
 def installation_of(thing: Json) -> str | None:
-    """The installation that the metadata names; None where it names none, as before there was any."""
+    """The installation in the metadata; None if there is none, as in objects from before installations had ids."""
     metadata = thing.get("metadata")
     return optional(text, metadata.get(INSTALLATION)) if isinstance(metadata, Mapping) else None
 
@@ -139,9 +139,9 @@ def read_error(error: Json | None) -> PaymentError | None:
 def _read_attempt(
     intent: Json, error: PaymentError | None, at: datetime | None, event_id: str | None
 ) -> Attempt | None:
-    """The attempt that `error` is about; `event_id` of the event that tells that it failed, `at` when, where known.
+    """The attempt that `error` is about. `event_id`: the Stripe event that reports the failure, with its time `at`.
 
-    Its charge names it, also where it is shown again later. One without a charge is named by its own event alone.
+    Its id is its charge's, which is the same whenever it is shown; without a charge, the id of its event.
     """
     shown = intent.get("last_payment_error") or {}
     charge_id = optional(text, shown.get("charge"))
@@ -149,7 +149,7 @@ def _read_attempt(
     if error is None or id is None:
         return None
     if event_id is None:
-        # No event of it: its charge says when it was made, where it is shown whole.
+        # No event of the failure: the time is that of its charge, if the charge is expanded.
         latest = intent.get("latest_charge")
         at = moment(latest["created"]) if isinstance(latest, Mapping) and latest.get("id") == charge_id else None
     return Attempt(id, error, at)
@@ -162,8 +162,8 @@ def read_intent(
     of_version: int | None = None,
     failed_event: str | None = None,
 ) -> Picture:
-    """https://docs.stripe.com/api/payment_intents/object; `failed_event`: the id of the event that tells that an
-    attempt failed, where it comes with one. Raises KeyError, ValueError for what is none."""
+    """https://docs.stripe.com/api/payment_intents/object. `failed_event`: the id of the Stripe event that reports a
+    failed attempt, if the intent comes from one. Raises KeyError, ValueError if it is no intent."""
     error = read_error(intent.get("last_payment_error"))
     return Picture(
         intent_id=text(intent["id"]),
@@ -190,7 +190,7 @@ def read_refund(refund: Json) -> RefundPicture:
     return RefundPicture(
         stripe_refund_id=text(refund["id"]),
         amount=whole(refund["amount"]),
-        # A status that Stripe adds later is one that is not final.
+        # A status that Stripe adds later counts as not final.
         status=REFUND_STATUSES.get(refund["status"], RefundStatus.PENDING),
         reason=optional(text, refund.get("failure_reason")),
         refund_id=own_id(refund, REFUND_ID),
@@ -211,14 +211,14 @@ def read_dispute(dispute: Json, at: datetime) -> Dispute:
         currency=optional(text, dispute.get("currency")),
         reason=optional(text, dispute.get("reason")),
         opened_at=optional(moment, dispute.get("created")),
-        # Zero or null where no answer is possible.
+        # Zero or null if no answer is possible.
         respond_by=optional(moment, details.get("due_by") or None),
     )
 
 
 def without_spent_secret(event: Json) -> Json:
-    """The event, but for a client secret by which nothing can be paid any more: where it is kept, as a dead letter
-    is, the secret would outlive its payment."""
+    """The Stripe event without the client secret of an intent that cannot be paid any more: a stored event, as in a
+    dead letter, must not keep a secret longer than its payment needs it."""
     data = event["data"]
     thing = data.get("object") if isinstance(data, Mapping) else None
     if not isinstance(thing, Mapping) or "client_secret" not in thing or thing.get("status") not in SPENT:
@@ -228,7 +228,7 @@ def without_spent_secret(event: Json) -> Json:
 
 
 def read_event(event: Json) -> StripeEvent:
-    """https://docs.stripe.com/api/events/object. Raises KeyError, ValueError for what is none."""
+    """https://docs.stripe.com/api/events/object. Raises KeyError, ValueError if it is no Stripe event."""
     kind = text(event["type"])
     created = moment(event["created"])
     thing: Json = event["data"]["object"]

@@ -1,6 +1,6 @@
-"""What heals lost messages: payments, refunds and strays that still wait for something are driven again when due.
+"""Recovery from lost messages: payments, refunds and strays whose retry time has come are handled again.
 
-With nothing due a pass is one look at the first entry of five partial indexes.
+When nothing is due, a pass reads only the first entry of five partial indexes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from payment.reports import report
 from payment.repository import Store
 from payment.state import Payment
 
-# Rows that wait for the same, taken in one pass: about what is published in one pipeline.
+# The most rows of each kind in one pass: about as many as the messages that one Redis pipeline publishes.
 PASS_MAX = 200
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class PaymentReconciler(Reconciler):
             await rows.save([(payment, domain.driven(payment, now, random.random())) for payment in payments])
             strays = await rows.strays.take_due(now, PASS_MAX)
             await rows.strays.save([orphans.driven(stray, now, random.random()) for stray in strays])
-        # The next times are committed: what is lost from here on comes again then.
+        # The next retry times are committed: a message that is lost from here on is published again then.
         self._store.payments.drop(payment.booking_id for payment in payments)
         messages = [
             *(envelope for payment in payments for envelope in _asked_again(payment, now)),
@@ -57,7 +57,7 @@ class PaymentReconciler(Reconciler):
 
 
 def _asked_again(payment: Payment, now: datetime) -> Iterator[Envelope]:
-    """The messages for what is due of a payment."""
+    """The messages for everything that is due in a payment."""
     id = payment.booking_id
     if is_due(payment.report_after, now):
         yield from report(payment)

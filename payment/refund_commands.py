@@ -1,7 +1,7 @@
-"""RefundPayment: note refunds under their ids, have Stripe make them, note what came of it.
+"""RefundPayment: save the refunds with their ids, ask Stripe to make them, save the results.
 
-A refusal may only show that what is known is old. So after each refusal all refunds that Stripe has of the intent
-are taken in, and what is left then decides (`refunds.py`); what Stripe may allow later is asked for again.
+A refusal may only mean that our rows are old. So after each refusal all refunds that Stripe has of the intent are
+applied, and what is then left decides (`refunds.py`); a refund that Stripe may accept later is retried.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from payment.state import Payment
 from payment.stripe_api import StripeApi
 from payment.unit_of_work import UnitOfWork
 
-# How often Stripe is asked in one go: after a refusal once more for what is left, and again when that changed, too.
-# After that the row is driven on.
+# Requests to Stripe for one refund in one batch: the first, one more for what is left after a refusal, and one in
+# case that changed, too. After that the retry time in the row takes over.
 ROUNDS_MAX = 3
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ class RefundCommands:
     async def refund(
         self, deliveries: Sequence[Delivery], causes: dict[UUID, Delivery], deadline: float
     ) -> Iterable[Envelope]:
-        """Reports of all payments that were asked about. `causes`: the first delivery about each booking."""
+        """The reports of all payments in the batch. `causes`: the first delivery for each booking."""
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics, causes)
         async with unit.careful(list(causes)):
@@ -72,7 +72,7 @@ class RefundCommands:
                 for payment, refund in asked
             )
             unit, asked = await self._note(asked, answers, causes, in_doubt)
-        # What Stripe refuses for good may have a cause that is not known yet, as a dispute has.
+        # A refusal for good may have a cause that is not known yet, such as a dispute.
         for id in in_doubt:
             unit.look(id)
         unit.report(*causes)
@@ -81,7 +81,7 @@ class RefundCommands:
     async def _note(
         self, asked: Sequence[Asked], answers: Sequence[Answer], causes: dict[UUID, Delivery], in_doubt: set[UUID]
     ) -> tuple[UnitOfWork, list[Asked]]:
-        """Take over what Stripe answered; says which refunds are to be asked for again at once."""
+        """Apply Stripe's answers. Returns the refunds that Stripe must be asked for again at once."""
         now = self._clock()
         again: set[UUID] = set()
         unit = UnitOfWork(self._store, self._stripe.metrics, causes)
@@ -89,7 +89,7 @@ class RefundCommands:
             for (payment, refund), answer in zip(asked, answers, strict=True):
                 id = payment.booking_id
                 if id not in unit.payments or unit.payments[id].refund(refund.id) is None:
-                    continue  # the database has come back older than it was: it is asked for again
+                    continue  # the database was restored to an earlier state: the refund is requested again
                 if not _take(unit, id, refund, answer, now):
                     in_doubt.add(id)
                 new = unit.payments[id].refund(refund.id)
@@ -100,7 +100,7 @@ class RefundCommands:
 
 
 def _to_ask(unit: UnitOfWork, named: set[UUID], *, only_named: bool = False) -> list[Asked]:
-    """The refunds that Stripe has still to make: one that it has refused before only when it is named."""
+    """The refunds that Stripe has not made yet; one that it has refused before only if it is named."""
     return [
         (payment, refund)
         for payment in unit.payments.values()
@@ -118,10 +118,10 @@ def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> 
 
 
 def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
-    """Take over what Stripe answered of a refund; False where its payment should be looked at as a whole."""
+    """Apply Stripe's answer about a refund; False if all that Stripe has of its payment must be fetched."""
     payment = unit.payments[id]
     if isinstance(answer, RefundPicture):
-        # It is ours whether its metadata says so or not.
+        # It is ours even if its metadata does not say so.
         return unit.see_refunds(payment, [replace(answer, refund_id=asked.id)], now)
     if isinstance(answer, NotMade) and answer.pictures is not None:
         if not unit.see_refunds(payment, answer.pictures, now, complete=True):
@@ -129,13 +129,13 @@ def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: dateti
         payment = unit.payments[id]
     old = payment.refund(asked.id)
     if old is None or not old.unmade or old.key_number != asked.key_number:
-        return True  # a webhook was faster; or this is known, and the next key is in use
+        return True  # a webhook came first; or the answer is to an old key
     unit.change(domain.with_refund(payment, _after(old, answer, payment, now), now))
     return True
 
 
 def _after(old: Refund, answer: NotMade | Nothing, payment: Payment, now: datetime) -> Refund:
-    """The refund that Stripe did not make, though by Stripe's list it fits; or of which it said nothing."""
+    """The refund after an answer without a snapshot: Stripe did not make it although it fits, or did not answer."""
     if isinstance(answer, Nothing):
         return unanswered(old, now, DRIVE_PAUSES.pause(old.drive_attempts, random.random()))
     if answer.code is None:

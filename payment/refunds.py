@@ -1,11 +1,10 @@
 """The life of a refund, pure: requested → pending → succeeded or failed.
 
-A refund is a row with its own id before Stripe is called, and can fail days after it was made
-(https://docs.stripe.com/refunds#failed-refunds). The sum of those that have not failed never exceeds what
-was captured.
+A refund is a row with its own id before Stripe is called, and can fail days after Stripe made it
+(https://docs.stripe.com/refunds#failed-refunds). Those that have not failed never exceed the amount captured.
 
-A refund is *whole* (all that is left) or a *part* of an amount that somebody named. A whole one is asked for in
-another amount when less is left than was known; a part is made in its own amount or refused.
+A refund is *whole* (all that is left) or a *part*, whose amount somebody named. The amount of a whole refund is
+lowered when less is left than was known; a part is made in its own amount or refused.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-# The namespace of ids of refunds that were made by hand at Stripe: seen again, it is the same refund.
+# The namespace of the ids of refunds made by hand at Stripe: the same Stripe refund always gets the same id.
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
-# Before a handler asks Stripe it leaves this behind, for the case that it dies: longer than it may take.
+# The first retry time, saved before a handler asks Stripe, in case its process dies: longer than a handler takes.
 DRIVE_FIRST = timedelta(seconds=15)
 
-# Why a refund does not fit: there is nothing to give back any more, or less than it asks for.
+# Why a refund does not fit: nothing is left to refund, or less than its amount.
 NOTHING_LEFT, AMOUNT_TOO_LARGE = "nothing_left", "amount_too_large"
-# `superseded` is what rows of earlier releases say for the same.
+# `superseded` has the same meaning in rows of earlier releases.
 DO_NOT_FIT = frozenset({NOTHING_LEFT, AMOUNT_TOO_LARGE, "superseded"})
 
-# Refusals of a refund that would fit (https://docs.stripe.com/error-codes): these only a person can cure.
+# Refusals of a refund that would fit (https://docs.stripe.com/error-codes). Only a person can resolve these.
 FOR_PEOPLE = frozenset({"charge_disputed", "refund_disputed_payment", "charge_not_refundable"})
-# These contradict Stripe's own list of refunds, which was read after the refusal: not believed at once.
+# These contradict Stripe's list of refunds, which is read after the refusal: the refund is retried for 15 minutes.
 CONTRADICTIONS = frozenset({"charge_already_refunded", AMOUNT_TOO_LARGE})
 CONTRADICTED_FOR = timedelta(minutes=15)
-# Every other refusal may pass, as one for want of balance does (Stripe names no code for it): so long it is tried
-# again.
+# Any other refusal may be temporary, as when the account's balance is too low (Stripe names no code for that), so
+# the refund is retried for a week.
 REFUSED_FOR = timedelta(days=7)
 
 
@@ -44,20 +43,20 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
 
 
-# Neither made nor failed yet.
+# Neither succeeded nor failed yet.
 OPEN = frozenset({RefundStatus.REQUESTED, RefundStatus.PENDING})
 
-# Stripe moves a refund forward only; a picture from behind is an old one.
+# Stripe moves a refund forward only; a snapshot with an earlier status is an old one.
 _ORDER = {status: place for place, status in enumerate(RefundStatus)}
-# What a pending refund waits for, in the order in which it does (`pending_reason` of Stripe's refund).
+# What a pending refund waits for, first to last (`pending_reason` of Stripe's refund).
 _WAITS = {None: 0, "charge_pending": 1, "insufficient_funds": 2, "processing": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`reason` says why it failed: Stripe's failure_reason or error code, or one of ours. `pending_reason` says why
-    it is not made yet: Stripe's pending_reason, or the code with which Stripe refused it last. `refusals` counts
-    these since `refused_since`; `whole`: it is for all that is left."""
+    """`reason` is why it failed: Stripe's failure_reason or error code, or a code of ours. `pending_reason` is why
+    it has not succeeded yet: Stripe's pending_reason, or the code of Stripe's last refusal. `refusals` counts them;
+    `refused_since` is when the first of this kind came; `whole`: it is for all that is left."""
 
     id: UUID
     booking_id: UUID
@@ -79,18 +78,18 @@ class Refund:
 
     @property
     def unmade(self) -> bool:
-        """Stripe has still to make it."""
+        """Stripe has not made it yet."""
         return self.status is RefundStatus.REQUESTED
 
     @property
     def told(self) -> tuple[object, ...]:
-        """What of it the booking is told."""
+        """The fields that a report is published for."""
         return self.id, self.status, self.amount, self.pending_reason, self.reason
 
 
 @dataclass(frozen=True, slots=True)
 class RefundPicture:
-    """A refund as Stripe showed it; `refund_id` is ours, where it was made by us, for `booking_id`."""
+    """A snapshot of a Stripe refund. `refund_id` and `booking_id` are ours, None if Holdfast did not make it."""
 
     stripe_refund_id: str
     amount: int
@@ -102,12 +101,12 @@ class RefundPicture:
 
 
 def refunded(refunds: Sequence[Refund]) -> int:
-    """What was given back and has arrived, as far as is known."""
+    """The amount of the refunds that have succeeded."""
     return sum(refund.amount for refund in refunds if refund.status is RefundStatus.SUCCEEDED)
 
 
 def left(captured: int, refunds: Sequence[Refund | RefundPicture]) -> int:
-    """What may still be given back."""
+    """The amount that can still be refunded."""
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
 
@@ -115,7 +114,7 @@ def left(captured: int, refunds: Sequence[Refund | RefundPicture]) -> int:
 
 
 def requested(id: UUID, booking_id: UUID, amount: int, now: datetime) -> Refund:
-    """A refund that Stripe has still to make, and was not asked for yet."""
+    """A refund that Stripe was not asked for yet."""
     status = RefundStatus.REQUESTED
     return Refund(id, booking_id, amount, status, asked_at=now, created_at=now, updated_at=now)
 
@@ -129,9 +128,9 @@ def request(
     now: datetime,
     whole: bool | None = None,
 ) -> Refund:
-    """A new refund: a part of `amount`, or all that is left. It has failed at once when so much is not left.
+    """A new refund: a part of `amount`, or all that is left. It fails at once when less than its amount is left.
 
-    `whole` is None from a sender that does not know of it: then an amount that is all that is left means all of it.
+    `whole` is None from a sender of an earlier release: then the refund is whole if `amount` is all that is left.
     """
     rest = left(captured, refunds)
     if whole is None:
@@ -142,7 +141,7 @@ def request(
 
 
 def _misfit(refund: Refund, room: int, now: datetime) -> Refund:
-    """A refund that asks for more than there is room for: a whole one for what there is, under the next key."""
+    """A refund of more than `room`: a whole one is lowered to it and gets the next key, any other one fails."""
     if room <= 0:
         return failed(refund, NOTHING_LEFT, now)
     if not refund.whole:
@@ -151,7 +150,7 @@ def _misfit(refund: Refund, room: int, now: datetime) -> Refund:
 
 
 def failed(refund: Refund, reason: str, now: datetime) -> Refund:
-    """The refund will not be made."""
+    """The refund, failed for `reason`."""
     return replace(
         refund,
         status=RefundStatus.FAILED,
@@ -164,18 +163,18 @@ def failed(refund: Refund, reason: str, now: datetime) -> Refund:
 
 
 def with_new_key(refund: Refund, now: datetime) -> Refund:
-    """The same refund, asked for under the next key. Only where Stripe's list was read and the key before can make
-    nothing any more: Stripe has refused it, has forgotten it, or cannot give as much as it asks for."""
+    """The same refund with the next idempotency key. Only after Stripe's list was read, and when the key before can
+    make no refund any more: Stripe has refused it, has forgotten it, or has less left than it asks for."""
     return replace(refund, key_number=refund.key_number + 1, asked_at=now, drive_after=now, drive_attempts=0)
 
 
 def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: timedelta) -> Refund:
-    """A requested refund that Stripe refused though, by Stripe's list of refunds, its amount fits. `room`: the most
-    that it could give back; None where the list could not be read.
+    """A requested refund that Stripe refused although, by Stripe's list of refunds, its amount fits. `room`: the
+    most that it could refund; None where the list could not be read.
 
-    It is asked for again after `pause`, until its time is over, which counts anew where the refusal is of another
-    kind, and is over in any case twice REFUSED_FOR after the refund was made: under the next key, a whole one for
-    all that is left. Without the list under the same key.
+    It is retried after `pause`: with the next key, and a whole one for all that is left; without the list, with the
+    same key. It fails when the time for this kind of refusal is over (a refusal of another kind starts it again),
+    and at the latest at 2 * REFUSED_FOR after it was created.
     """
     waits_as_before = refund.pending_reason is not None and _patience(refund.pending_reason) == _patience(code)
     since = refund.refused_since if waits_as_before and refund.refused_since is not None else now
@@ -196,7 +195,7 @@ def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: t
 
 
 def unanswered(refund: Refund, now: datetime, pause: timedelta) -> Refund:
-    """Stripe did not say what became of it: it is asked for again, never counted as failed."""
+    """The result of the request to Stripe is unknown: it is retried after `pause`, and never counted as failed."""
     return replace(refund, drive_after=now + pause, drive_attempts=refund.drive_attempts + 1)
 
 
@@ -210,7 +209,7 @@ def _patience(code: str) -> timedelta:
 
 
 class DoesNotFit(Exception):
-    """More would be given back than was captured: something else has happened that is not known yet."""
+    """More would be refunded than was captured, so something is not known yet."""
 
 
 def take_in(
@@ -222,11 +221,11 @@ def take_in(
     *,
     complete: bool = False,
 ) -> tuple[Refund, ...]:
-    """The refunds after `pictures` were seen; those made by hand are added.
+    """The refunds after snapshots (`pictures`) were applied; those made by hand are added.
 
-    What Stripe shows is a fact. When `pictures` are all that Stripe has (`complete`), a refund that was only
-    requested gives way where both do not fit: a whole one is lowered to what is left, a part is refused. Raises
-    DoesNotFit when the facts do not fit one another, or a requested refund: then they must be seen all at once.
+    What Stripe shows is a fact. When `pictures` are all that Stripe has (`complete`), a refund that is only
+    requested is changed if it does not fit beside them: a whole one is lowered to what is left, a part fails.
+    Raises DoesNotFit when all together are still more than was captured: then all of Stripe's refunds must be read.
     """
     known = {refund.id: refund for refund in refunds}
     of_stripe = {refund.stripe_refund_id: refund.id for refund in refunds if refund.stripe_refund_id}
@@ -235,7 +234,7 @@ def take_in(
         if id is None or (id not in known and picture.booking_id != booking_id):
             id = uuid5(BY_HAND, picture.stripe_refund_id)
         if id not in known:
-            # One of ours whose row was lost has its own id again.
+            # A refund of ours whose row was lost gets its own id again.
             by_hand = id != picture.refund_id
             known[id] = replace(requested(id, booking_id, picture.amount, now), by_hand=by_hand)
         known[id] = _taken(known[id], picture, now, complete)
@@ -255,7 +254,7 @@ def _taken(old: Refund, picture: RefundPicture, now: datetime, complete: bool) -
     pending = picture.status is RefundStatus.PENDING
     return replace(
         old,
-        # A whole one may have been lowered while an earlier request for more was on its way.
+        # A whole refund may have been lowered while an earlier request for more was in flight.
         amount=picture.amount,
         status=picture.status,
         stripe_refund_id=picture.stripe_refund_id,
@@ -268,7 +267,7 @@ def _taken(old: Refund, picture: RefundPicture, now: datetime, complete: bool) -
 
 
 def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
-    """A pending refund may wait for something else; what an event says of it may be old."""
+    """The refund with what it waits for now. A snapshot from a Stripe event may be old; a complete list is not."""
     if old.status is not RefundStatus.PENDING or picture.status is not RefundStatus.PENDING:
         return old
     later = _WAITS.get(picture.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)

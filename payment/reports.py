@@ -1,4 +1,4 @@
-"""A payment as the booking is told of it: the whole of it, whatever has changed."""
+"""The report of a payment to booking: always all of it, whatever has changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from payment.state import CREATING, Payment
 
 
 def report(payment: Payment, traceparent: str = "") -> list[Envelope]:
-    """The message that tells how `payment` stands; none while there is nothing to tell."""
+    """The message with the state of `payment`; none before Stripe has answered the request for its intent."""
     if payment.status is CREATING:
         return []
     message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment))
@@ -47,10 +47,10 @@ def _state(payment: Payment) -> PaymentState:
 
 
 def failures(captured: int, refunds: Sequence[Refund]) -> tuple[Refund, ...]:
-    """The refunds that failed and that nothing has made good, oldest first: none when nothing is left.
+    """The failed refunds that no later refund replaces, oldest first; none when nothing is left to refund.
 
-    One that the bank or Stripe failed is made good by a later one of at least its amount; a part that did not fit
-    by any later one. A whole one that found nothing left has not failed: others have given back what it was for.
+    One that the bank or Stripe failed is replaced by a later one of at least its amount; a part that did not fit,
+    by any later one. A whole refund that found nothing left does not count: other refunds returned the money.
     """
     if not refunds or left(captured, refunds) <= 0:
         return ()
@@ -70,8 +70,8 @@ def _makes_good(later: Refund, failed: Refund) -> bool:
 
 
 def to_give_again(captured: int, refunds: Sequence[Refund]) -> int:
-    """What of the refunds that failed can be tried again: all that is left when a whole one failed; nothing of a
-    part that did not fit, which would not fit again."""
+    """The amount of the failed refunds that can be tried again: all that is left when a whole one failed; nothing
+    for a part that did not fit, because it would not fit again."""
     rest = left(captured, refunds)
     again = [refund for refund in failures(captured, refunds) if refund.reason not in DO_NOT_FIT]
     if any(refund.whole for refund in again):

@@ -1,4 +1,4 @@
-"""The database of the payment actor, and what this process remembers of it. SQL that reads and writes rows is in
+"""The store of the payment actor: its database and this process' memory of it. The SQL of rows is in
 `payment_rows.py` and `stray_rows.py`."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEEP_ACCOUNT = """
 UPDATE installation SET stripe_account = coalesce(stripe_account, $1) RETURNING stripe_account
 """
 KNOWN_EVENTS = "SELECT id FROM stripe_events WHERE id = ANY($1::varchar[])"
-# Each is the first entry of a partial index: nothing is scanned when nothing is due.
+# Each minimum is the first entry of a partial index, so nothing is scanned when nothing is due.
 NEXT_DUE = """
 SELECT least(
     (SELECT min(report_after) FROM payments WHERE report_after IS NOT NULL),
@@ -29,14 +29,14 @@ SELECT least(
     (SELECT min(drive_after) FROM stray_intents WHERE drive_after IS NOT NULL)
 )
 """
-# From the newest event that is stored, all in Stripe's time; the epoch stands for never.
+# A new cursor starts at the newest Stripe event that is stored, by Stripe's time; the epoch means never.
 CURSOR_START = """
 INSERT INTO event_cursor (name, looked_until, next_look_at)
 SELECT $2::varchar, coalesce((SELECT max(created) FROM stripe_events), 'epoch'), $1::timestamptz
 WHERE NOT EXISTS (SELECT FROM event_cursor WHERE name = $2::varchar) ON CONFLICT (name) DO NOTHING
 """
-# While webhooks arrive the next look is up to three periods away. What is further away was written by a process
-# whose clock was wrong.
+# While webhooks arrive, the next catch-up is up to three periods away. A time more than four periods away was
+# written by a process whose clock was wrong.
 CURSOR_TAKE = """
 UPDATE event_cursor SET next_look_at = $1::timestamptz + $3::interval
 WHERE name = $2 AND (next_look_at <= $1 OR next_look_at > $1::timestamptz + 4 * $3::interval)
@@ -45,7 +45,7 @@ RETURNING nullif(looked_until, 'epoch') AS looked_until, walked_to, walk_until
 FORGET_EVENTS = """
 DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE created < $1 ORDER BY created LIMIT $2)
 """
-# Whoever was slower than another one changes nothing.
+# A process that is slower than another one changes nothing.
 CURSOR_MOVE = """
 UPDATE event_cursor
 SET looked_until = coalesce($4::timestamptz, looked_until), walked_to = $5::varchar, walk_until = $6::timestamptz,
@@ -57,8 +57,8 @@ WHERE name = $1 AND nullif(looked_until, 'epoch') IS NOT DISTINCT FROM $2::times
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Up to where Stripe's event list is known, in Stripe's time; None: it was never looked at. Of a walk that has
-    not come to its end, the last event it has seen and up to where it looks."""
+    """Up to what time Stripe's event list was read, by Stripe's time; None: it was never read. For a walk that is
+    not complete: the last event that it has read, and the time up to which it reads."""
 
     looked_until: datetime | None
     walked_to: str | None = None
@@ -66,7 +66,7 @@ class Cursor:
 
 
 def _not_migrated() -> DatabaseAway:
-    """Until it has the database counts as away: nothing is lost by waiting."""
+    """The database counts as away until it has an installation id: nothing is lost by waiting."""
     return DatabaseAway(
         "the database payment has no installation id: run holdfast migrate", stated=True, by_hand=True
     )
@@ -77,13 +77,13 @@ class Store(BaseStore[PaymentRows]):
 
     def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
         self._installation: UUID | None = None
-        # Payments that money may still come by, as they were written or read last: they have neither refunds nor
-        # disputes, so that their row is all that is known of them.
+        # Payments that can still be paid, as they were last written or read. They have neither refunds nor
+        # disputes, so their row is the whole payment.
         self.payments = Memory[UUID, Payment]("payments", memory_max, metrics)
         super().__init__(database, PaymentRows, self.payments)
 
     async def installation(self) -> UUID:
-        """Which Holdfast this is; read once."""
+        """This Holdfast's id; read once."""
         if self._installation is None:
             async with self._database.connection() as connection:
                 self._installation = await connection.fetchval("SELECT id FROM installation")
@@ -98,7 +98,7 @@ class Store(BaseStore[PaymentRows]):
             return account
 
     async def keep_account(self, own: str) -> str:
-        """The account that is kept: `own` where there was none yet."""
+        """The account in the database; `own` is saved if there was none yet."""
         async with self._database.connection() as connection:
             kept: str | None = await connection.fetchval(KEEP_ACCOUNT, own)
         if kept is None:
@@ -106,14 +106,14 @@ class Store(BaseStore[PaymentRows]):
         return kept
 
     def remember(self, payments: Iterable[Payment]) -> None:
-        """After a commit: these are as the database holds them."""
+        """Put these into memory after a commit, when they are as in the database."""
         known = {each.booking_id: each for each in payments}
         self.payments.drop(known)
         self.payments.keep({id: each for id, each in known.items() if each.unpaid and not each.terminal})
 
     async def applied(self, versions: Sequence[tuple[UUID, int, bool]], now: datetime) -> set[UUID]:
-        """The bookings hold these versions, the third says whether as another report: the newest need not be
-        reported again. Says which payments were behind; these are due to be reported under a higher version."""
+        """Save that booking has applied these versions (the third field: with other contents), so that the newest
+        is not reported again. Returns the payments that were behind, which are due with a higher version."""
         async with self.statement() as rows:
             applied = await rows.applied(versions, now)
         known = self.payments.find(id for id, *_ in applied)
@@ -128,31 +128,31 @@ class Store(BaseStore[PaymentRows]):
         return {id for id, _, behind, _ in applied if behind}
 
     async def next_due(self) -> datetime | None:
-        """When something is due next; None when everything is settled."""
+        """The next retry time of all rows; None when nothing waits."""
         async with self._database.connection() as connection:
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
 
     async def take_cursor(self, name: str, now: datetime, every: timedelta) -> Cursor | None:
-        """Where the look `name` goes on, for the first process of the fleet that asks in a period; else None."""
+        """The cursor `name`, for the first process of the fleet that asks in a period of `every`; else None."""
         async with self._database.connection() as connection:
             await connection.execute(CURSOR_START, now, name)
             row = await connection.fetchrow(CURSOR_TAKE, now, name, every)
             return None if row is None else Cursor(**row)
 
     async def move_cursor(self, name: str, old: Cursor, new: Cursor, again: datetime) -> None:
-        """Note how far the look has come that began at `old`, and when the next one is due."""
+        """Save how far the catch-up that began at `old` has read, and when the next one is due (`again`)."""
         values = (old.looked_until, old.walked_to, new.looked_until, new.walked_to, new.walk_until)
         async with self._database.connection() as connection:
             await connection.execute(CURSOR_MOVE, name, *values, again)
 
     async def forget_events(self, before: datetime, limit: int) -> None:
-        """Drop the oldest of the events from `before`, at most so many."""
+        """Delete the oldest `limit` Stripe events from before `before`."""
         async with self._database.connection() as connection:
             await connection.execute(FORGET_EVENTS, before, limit)
 
     async def unknown_events(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that have not been taken in."""
+        """Those of `ids` that are not stored."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(KNOWN_EVENTS, ids)
         return set(ids) - {row["id"] for row in rows}

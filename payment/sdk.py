@@ -1,5 +1,5 @@
-"""Stripe's SDK, at less cost: a request is put together from the SDK's own parts and sent once. What is sent, and
-what an error means, stays the SDK's own. The reasons are in `docs/decisions/`, 0047."""
+"""Stripe's SDK at less cost: requests are built from the SDK's own parts, and each is sent once. Their contents,
+and what an error means, are the SDK's. The reasons are in `docs/decisions/`, 0047."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import orjson
 import stripe
 import stripe._encode
 
-# The version whose shapes `pictures.py` reads.
+# The version of Stripe's API whose objects `pictures.py` reads.
 STRIPE_VERSION: Final = "2026-10-28.endive"
 REAL_STRIPE: Final = "https://api.stripe.com"
-# More than there are parameters that repeat; ids, of which each comes once or twice, pass through.
+# Encoded parameters that are cached: more than those that repeat. Ids, each used once or twice, do not stay long.
 PARAMETERS_MAX = 2048
 
 
 @asynccontextmanager
 async def open_client(key: str, base: str | None, *, concurrency: int) -> AsyncIterator[Client]:
-    """Stripe's client over a session of its own, with as many kept connections as calls may be under way. A request
-    has no time of its own: who makes it bounds it."""
+    """Stripe's client with its own session, which keeps up to `concurrency` connections open. A request has no
+    timeout of its own: the caller sets one."""
     stripe.enable_telemetry = False  # a header that costs more than the rest of the call, for Stripe's statistics
     authorities = ssl.create_default_context(cafile=stripe.ca_bundle_path)
     async with aiohttp.ClientSession(
@@ -37,7 +37,7 @@ async def open_client(key: str, base: str | None, *, concurrency: int) -> AsyncI
 
 
 class Response(NamedTuple):
-    """An answer that is no error; as the SDK's own."""
+    """A successful answer, with the same fields as the SDK's."""
 
     data: Any
     code: int
@@ -45,10 +45,10 @@ class Response(NamedTuple):
 
 
 class Client(stripe.StripeClient):
-    """Stripe's client, whose raw requests are made of what they need alone."""
+    """Stripe's client, whose raw requests do only the necessary work."""
 
     def __init__(self, key: str, base: str, session: aiohttp.ClientSession) -> None:
-        # Retries are ours: they are paced, and know what may be asked again.
+        # Retries are ours: they keep to the rate limit, and repeat only what is safe to repeat.
         super().__init__(
             key,
             stripe_version=STRIPE_VERSION,
@@ -59,14 +59,14 @@ class Client(stripe.StripeClient):
         self._base, self._session = base, session
         requestor: Any = self._requestor
         self._interpret = requestor._interpret_response
-        # All requests have one secret key and one version.
+        # All requests have the same secret key and version.
         self._headers: dict[str, dict[str, str]] = {}
         for method in ("get", "post"):
             self._headers[method] = requestor.request_headers(method, "V1", requestor._options.to_dict())
-            self._headers[method].pop("Idempotency-Key", None)  # one that the SDK has made up
+            self._headers[method].pop("Idempotency-Key", None)  # the SDK has generated one
 
     async def raw_request_async(self, method_: str, url_: str, **params: Any) -> Any:
-        """A Response. Raises stripe.StripeError. `params` are those of the request, and its `idempotency_key`."""
+        """Returns a Response; raises stripe.StripeError. `params` are the request's, and its `idempotency_key`."""
         headers = self._headers[method_]
         if (key := params.pop("idempotency_key", None)) is not None:
             headers = {**headers, "Idempotency-Key": key}
@@ -83,11 +83,11 @@ class Client(stripe.StripeClient):
         if 200 <= code < 300:
             with suppress(ValueError):
                 return Response(orjson.loads(body), code, response.headers)
-        return self._interpret(body, code, response.headers, "V1")  # raises what the error is
+        return self._interpret(body, code, response.headers, "V1")  # raises the error
 
 
 def form(params: Mapping[str, Any]) -> str:
-    """What the SDK makes of the same parameters: texts, numbers, tuples, and dictionaries of these."""
+    """The parameters (texts, numbers, tuples, dictionaries of these) encoded as the SDK encodes them."""
     parts: list[str] = []
     for name, value in params.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the payment process reads from its environment."""
+"""The settings of the payment process, read from environment variables."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from payment.orphans import OrphanTerms
 # Stripe's default limits: https://docs.stripe.com/rate-limits.
 LIVE_REQUESTS_PER_SECOND = 100.0
 TEST_REQUESTS_PER_SECOND = 25.0
-# What a handler still needs after its Stripe calls: the transaction that records their answers.
+# The time that a handler keeps for the transaction that saves the answers of its Stripe calls.
 RECORDING_MS = 1000
-# A batch of payment.commands may hold cancels, syncs and refunds: they share one handler's time.
+# A batch of payment.commands can hold three kinds (cancels, syncs and refunds), which share one handler's time.
 COMMANDS_ASKING = 3
 
-# Stripe's own are 38 characters or longer: `whsec_`, and what makes them unguessable.
+# Stripe's own secrets have at least 38 characters: `whsec_`, and 32 random ones.
 WEBHOOK_SECRET_MIN = 32
-# What signs the sandbox's webhooks where nothing else is said: everybody can read it here.
+# The sandbox's default secret: it is public, because everybody can read it here.
 PUBLISHED_WEBHOOK_SECRETS = frozenset({"whsec_sandbox"})
 REAL_STRIPE_HOST = "api.stripe.com"
 
@@ -32,10 +32,10 @@ LIVE_KEYS = ("sk_live_", "rk_live_")
 
 
 class PaymentSettings(ActorSettings):
-    """Settings of the payment process; see `.env.example` for the prose."""
+    """Settings of the payment process; `.env.example` explains them."""
 
     port: int = Field(default=8082, ge=0, le=65535)
-    # Room for a Stripe call that is given up, and for a second one.
+    # Time for one Stripe call that times out (5 s), for a second one, and for saving.
     handler_timeout_ms: int = Field(default=12_000, ge=10)
     payment_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
@@ -47,7 +47,7 @@ class PaymentSettings(ActorSettings):
     stripe_concurrency: int = Field(default=64, ge=1, le=1000)
     stripe_timeout_ms: int = Field(default=5000, ge=50)
     webhook_body_max_bytes: int = Field(default=512 * 1024, ge=1024, le=16 * 1024 * 1024)
-    # How old a signature may be: https://docs.stripe.com/webhooks#replay-attacks.
+    # The greatest age of a signature; Stripe's own default: https://docs.stripe.com/webhooks#replay-attacks.
     webhook_tolerance_seconds: int = Field(default=300, ge=1)
     event_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
     orphan_grace_seconds: int = Field(default=600, ge=0, le=30 * 86_400)
@@ -68,18 +68,18 @@ class PaymentSettings(ActorSettings):
 
     @property
     def stripe_slots(self) -> int:
-        """Entries with a Stripe call that are taken in hand at once: no more than what gets its turn within a
-        second, so that none waits in vain while it is kept from another process."""
+        """How many entries that need a Stripe call are handled at once: no more than get a token within a second,
+        so that none waits here that another process could handle."""
         return min(self.stripe_concurrency, ceil(self.requests_per_second))
 
     @property
     def intents_asking_seconds(self) -> float:
-        """How long new intents may wait for turns and answers of Stripe, before they are driven again."""
+        """How long a batch of new intents waits for tokens and Stripe's answers; then its retry times take over."""
         return (self.handler_timeout_ms - RECORDING_MS) / 1000
 
     @property
     def commands_asking_seconds(self) -> float:
-        """The same of each kind of command."""
+        """The same for each kind of command."""
         return (self.handler_timeout_ms / COMMANDS_ASKING - RECORDING_MS) / 1000
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class PaymentSettings(ActorSettings):
     def _webhooks_cannot_be_forged(self) -> Self:
         stand_in = self.stripe_api_base is not None and self.stripe_api_base.host != REAL_STRIPE_HOST
         if stand_in and not self.livemode:
-            return self  # its webhooks move no real money
+            return self  # a forged webhook of a stand-in moves no real money
         for secret in self.stripe_webhook_secrets:
             if secret in PUBLISHED_WEBHOOK_SECRETS:
                 raise ValueError(

@@ -20,14 +20,14 @@ CREATING, CANCELED = IntentStatus.CREATING, IntentStatus.CANCELED
 SUCCEEDED, REJECTED = IntentStatus.SUCCEEDED, IntentStatus.REJECTED
 TERMINAL = frozenset({SUCCEEDED, CANCELED, REJECTED})
 
-# ISO 4217's code for "no currency": of a booking that was cancelled before its price was heard of.
+# ISO 4217's code for "no currency": of a booking that was cancelled before payment received its price.
 NO_CURRENCY = "xxx"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt to pay that failed. `id` is its charge's; of one that made no charge, as where the customer did
-    not pass 3-D Secure, that of the Stripe event that told of it. `at`: Stripe's time, where it is known."""
+    """An attempt to pay that failed. `id` is the id of its charge, or of the Stripe event that showed it where
+    there is no charge (the customer did not pass 3-D Secure). `at` is Stripe's time, None where it is not known."""
 
     id: str
     error: PaymentError
@@ -35,10 +35,10 @@ class Attempt:
 
 
 class Payment(NamedTuple):
-    """One payment, with its refunds and disputes, each oldest first. Amounts in the minor unit. `seen_at` is
-    Stripe's time of the picture last taken over; `asked_at` when Stripe was first asked for an intent under key
-    `key_number`. `last_attempt_at` is Stripe's time of the newest of the `failed_attempts` that was news when it
-    was heard of. `revision` is its row's, as it was read or written last."""
+    """One payment, with its refunds and disputes, each oldest first. Amounts are in the minor unit. `seen_at` is
+    Stripe's time of the last snapshot applied; `asked_at` is when Stripe was first asked for an intent under key
+    `key_number`. `last_attempt_at` is Stripe's time of the newest of the `failed_attempts` that was later than all
+    that was known when it was counted. `revision` is the row's, as it was last read or written."""
 
     booking_id: UUID
     event_id: UUID | None
@@ -57,14 +57,14 @@ class Payment(NamedTuple):
     last_error: PaymentError | None = None
     failed_attempts: int = 0
     last_attempt_at: datetime | None = None
-    # What its disputes come to: `payment.disputes.summary`.
+    # The status of all its disputes together: `payment.disputes.summary`.
     dispute_status: str | None = None
     cancel_requested: bool = False
     seen_at: datetime | None = None
     key_number: int = 1
     drive_after: datetime | None = None
     drive_attempts: int = 0
-    # Events so far that did not say enough; `look_after` while Stripe's own object has not been looked at since.
+    # Reasons so far to fetch Stripe's own object; `look_after` is set until it is fetched after the last of them.
     doubts: int = 0
     look_after: datetime | None = None
     look_attempts: int = 0
@@ -75,23 +75,23 @@ class Payment(NamedTuple):
     orphaned_at: datetime | None = None
     return_after: datetime | None = None
     return_decided: bool = False
-    # So far its row's columns.
+    # The fields above are the row's columns.
     revision: str = ""
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
 
     @property
     def left(self) -> int:
-        """What may still be given back."""
+        """The amount that can still be refunded."""
         return left(self.amount_captured, self.refunds)
 
     def refund(self, id: UUID) -> Refund | None:
-        """The refund of this id, if it has one."""
+        """The refund with this id, or None."""
         return next((refund for refund in self.refunds if refund.id == id), None)
 
     @property
     def unpaid(self) -> bool:
-        """Nothing was captured: it has neither refunds nor disputes."""
+        """Nothing was captured, so there are neither refunds nor disputes."""
         return self.amount_captured == 0 and self.dispute_status is None
 
     @property
@@ -100,7 +100,7 @@ class Payment(NamedTuple):
 
     @property
     def live(self) -> bool:
-        """There is an intent, and money can still come by it."""
+        """There is an intent that can still be paid."""
         return self.intent_id is not None and not self.terminal
 
     @property
@@ -113,12 +113,12 @@ class Payment(NamedTuple):
 
     @property
     def disputed(self) -> bool:
-        """A bank has, or may get, the money back."""
+        """A bank has taken the money back, or still can."""
         return self.dispute_status is not None and self.dispute_status not in DROPPED
 
 
 def numbered_key(id: UUID, number: int) -> str:
-    """Stripe's idempotency key for what has `id`; another number where the first key is spent."""
+    """Stripe's idempotency key for the payment or refund with `id`. When a key is spent, `number` grows by one."""
     return str(id) if number == 1 else f"{id}-{number}"
 
 
@@ -126,8 +126,8 @@ def numbered_key(id: UUID, number: int) -> str:
 
 
 class Source(Enum):
-    """Where a picture is from. CREATED shows an intent as it was made, however late it arrives: Stripe answers
-    a repeated idempotency key with the first answer."""
+    """How a snapshot was received. CREATED shows the intent as it was made, even when it arrives late: Stripe
+    answers a repeated idempotency key with the first answer."""
 
     CREATED = "created"
     EVENT = "event"
@@ -135,9 +135,9 @@ class Source(Enum):
 
 
 class Picture(NamedTuple):
-    """A PaymentIntent as Stripe showed it. `at` is Stripe's time, to the second; `attempt` what `last_error` is
-    about, where it can be told from others; `of_version` the payment's version when a fetched one was asked for.
-    The last four are what it says of itself: what it is to bring, and the ids in its metadata."""
+    """A snapshot of a PaymentIntent. `at` is Stripe's time, to the second; `attempt` the one that `last_error` is
+    about, where it can be identified; `of_version` the payment's version when the intent was fetched; `amount` what
+    the intent asks for. `booking_id`, `event_id` and `installation` are from its metadata."""
 
     intent_id: str
     status: IntentStatus
@@ -159,7 +159,7 @@ class Picture(NamedTuple):
 
 
 class Doubt(Enum):
-    """Why a picture was not simply taken over."""
+    """A conflict: why a snapshot was not applied."""
 
-    AMBIGUOUS = "ambiguous"  # as old as the one we have, and different: Stripe's own object decides
+    AMBIGUOUS = "ambiguous"  # of the same second as the row's, and different: Stripe's own object decides
     STRAY = "stray"  # of another intent than the payment's

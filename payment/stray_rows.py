@@ -1,6 +1,6 @@
-"""The SQL of strays, and of how many orphans there are. Rows don't leave it."""
+"""The SQL of stray intents and of the number of orphans. Rows do not leave it."""
 
-# Statements are put together from the column names below and never from data.
+# Statements are built from the column names below, never from data.
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from payment.refunds import RefundStatus
 COLUMNS = columns(Stray)
 STRAY = ", ".join(COLUMNS)
 FIXED = ("intent_id", "booking_id", "found_at")
-# One that is known is looked at again: what was found may be news of it.
+# A stray that is known already becomes due: it may have changed at Stripe.
 ADD = f"""
 INSERT INTO stray_intents ({STRAY}) SELECT * FROM {recordset("new", COLUMNS)} ORDER BY 1
 ON CONFLICT (intent_id) DO UPDATE SET drive_after = excluded.drive_after,
@@ -42,7 +42,7 @@ DECIDE = """
 UPDATE stray_intents SET return_decided = true, drive_after = $2
 WHERE booking_id = ANY($1::uuid[]) AND drive_after IS NOT NULL
 """
-# Found since then, or still waiting, and not decided by an operator.
+# Found since the time $1, or still waiting; without those that an operator has decided about.
 COUNT = """
 SELECT
     (SELECT count(*) FROM payments WHERE orphaned_at IS NOT NULL AND NOT return_decided
@@ -60,13 +60,13 @@ def _stray(row: Any) -> Stray:
 
 
 class StrayRows:
-    """Within one transaction."""
+    """The rows of stray intents within one transaction."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def add(self, strays: Sequence[Stray]) -> set[str]:
-        """Note strays; says the intents of those that were new."""
+        """Save strays; returns the intents of those that were new."""
         rows = await self._connection.fetch(ADD, as_json(strays)) if strays else ()
         return {row["intent_id"] for row in rows if row["new"]}
 
@@ -74,25 +74,25 @@ class StrayRows:
         return {row["intent_id"]: _stray(row) for row in await self._connection.fetch(LOCK, intents)}
 
     async def take_due(self, now: datetime, limit: int) -> list[Stray]:
-        """Due strays that nobody else has in hand, locked."""
+        """Strays that are due and that no other process has locked, now locked."""
         return [_stray(row) for row in await self._connection.fetch(TAKE_DUE, now, limit)]
 
     async def save(self, strays: Sequence[Stray]) -> None:
-        """Write locked strays."""
+        """Update locked strays."""
         if strays:
             await self._connection.execute(SAVE, as_json(strays))
 
     async def drop(self, intents: Sequence[str]) -> None:
-        """These have their rows (again): they are no strays."""
+        """Delete these: a payment's row has the intent (again), so it is no stray."""
         if intents:
             await self._connection.execute(DROP, intents)
 
     async def decide(self, bookings: Sequence[UUID], now: datetime) -> None:
-        """An operator has decided of these bookings' strays."""
+        """An operator has decided about the strays of these bookings: they are due now."""
         if bookings:
             await self._connection.execute(DECIDE, bookings, now)
 
     async def count(self, since: datetime) -> int:
-        """Orphans and strays that were found since, or that wait for something."""
+        """The number of orphans and strays that were found after `since`, or that still wait for something."""
         number: int = await self._connection.fetchval(COUNT, since)
         return number

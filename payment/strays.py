@@ -1,5 +1,4 @@
-"""What becomes of intents of ours by which their bookings are not paid: each is canceled, or what it has brought
-goes back. The rules are in `orphans.py`."""
+"""Stray intents are closed: each is canceled, or its money is refunded. The rules are in `orphans.py`."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Strays:
-    """Notes strays, and closes them."""
+    """Saves stray intents, and closes them."""
 
     store: Store
     stripe: StripeApi
@@ -43,13 +42,13 @@ class Strays:
     asking_seconds: float
 
     def new(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
-        """A stray as Stripe has shown it, or its row: what tells of a refund does not say."""
+        """A stray with the state that a snapshot or its row shows; a Stripe event of a refund shows none."""
         status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
         received = shown.amount_captured if shown else 0
         return Stray(intent_id, booking_id, now, now + self.terms.grace, status, received, drive_after=now)
 
     async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
-        """Note these, aloud where they are new."""
+        """Save these; an error is logged for each new one."""
         new = await transaction.strays.add(strays)
         for stray in strays:
             if stray.intent_id in new:
@@ -57,7 +56,7 @@ class Strays:
                 _error("stray intent", stray, status=stray.status, received=stray.amount_received)
 
     async def too_many(self, transaction: PaymentRows, more: int = 0) -> bool:
-        """With `more` of them there are too many strays and orphans for anything to be done by itself."""
+        """There are, with `more` new ones, too many strays and orphans to act without an operator."""
         count = await transaction.strays.count(self.clock() - self.terms.grace) + more
         if count <= self.terms.most:
             return False
@@ -65,7 +64,8 @@ class Strays:
         return True
 
     async def close(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        """The handler of CloseStrayIntent: one step for each. A booking's row that is gone is looked for."""
+        """The handler of CloseStrayIntent: one step for each. If the booking's payment row is lost, a SyncPayment
+        is published, which restores it."""
         now, deadline = self.clock(), asyncio.get_running_loop().time() + self.asking_seconds
         causes = {each.message.intent_id: each for each in deliveries}
         async with self.store.transaction() as transaction:
@@ -86,7 +86,7 @@ class Strays:
         return [tell(sync, sync.booking_id, cause=causes[sync.intent_id]) for sync in syncs]
 
     async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
-        """The next step, by what Stripe has of it; what it does not answer is asked again."""
+        """The next step, decided by what Stripe has of the intent; if Stripe does not answer, it is retried."""
         asked = orphans.asked_for(stray.booking_id, stray.intent_id, now)
         whole = await asking.fetch(self.stripe, asked, deadline)
         if not isinstance(whole, Whole):
@@ -95,12 +95,12 @@ class Strays:
             return
         seen, refunds = orphans.seen_stray(stray, whole.picture), whole.refunds or ()
         rest = left(seen.amount_received, refunds)
-        # Those that others have made name none of ours.
+        # Refunds made by hand have no id of ours.
         own = next((each for each in refunds if each.refund_id and each.refund_id == stray.refund_id), None)
         if seen.status not in TERMINAL:
             picture = await asking.cancel_intent(self.stripe, asked, deadline)
             seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
-            # Canceled or paid after all: the next look decides. Else it lives on, as while money is on its way.
+            # If it is now canceled or paid, the next step decides. Else a payment may be in progress: check later.
             await self._save(stray, _again(seen, now) if seen.status in TERMINAL else _later(seen, now))
         elif rest <= 0:
             await self._save(stray, _closed(seen, own.status if own else stray.refund_status))
@@ -110,18 +110,18 @@ class Strays:
         elif now < stray.return_after and not stray.return_decided:
             await self._save(stray, replace(_again(seen, now), drive_after=stray.return_after))
         else:
-            # The refund and its id are in the row before Stripe is asked; one more has a key of its own.
+            # The refund and its id are saved before Stripe is asked; a second refund gets a key of its own.
             refund = orphans.refund_of(stray, rest, stray.key_number + (own is not None), now)
             wanted = orphans.with_refund(seen, refund)
-            if await self._save(stray, wanted):  # else another has it in hand
+            if await self._save(stray, wanted):  # else another process is handling it
                 await self._refund(wanted, asked, refund, now, deadline)
 
     async def _refund(self, stray: Stray, asked: Payment, refund: Refund, now: datetime, deadline: float) -> None:
-        """Give back what is left of it."""
+        """Ask Stripe for the refund, and save the result."""
         installation = await self.store.installation()
         answer = await asking.make_refund(self.stripe, asked, refund, installation, now, deadline)
         if isinstance(answer, Nothing):
-            return  # driven again, under the same key
+            return  # retried with the same key
         if isinstance(answer, RefundPicture):
             _error("money of a stray intent goes back", stray, amount=answer.amount)
             after = replace(_again(stray, now), refund_status=answer.status)
@@ -131,19 +131,18 @@ class Strays:
         else:
             if answer.code is not None:
                 _error("refund refused", stray, code=answer.code)
-            # A first answer is kept under its key, refusals too: the next look decides by Stripe's list.
+            # Stripe repeats a key's first answer, also a refusal: so the next step reads the list, with a new key.
             after = _later(stray, now) if answer.code else _again(stray, now)
             after = replace(after, key_number=stray.key_number + 1)
         await self._save(stray, after)
 
     def _refund_failed(self, stray: Stray, code: str | None) -> None:
-        """It is a person's now."""
+        """Count and log it: an operator must act now."""
         self.stripe.metrics.failed_refunds.labels(code or "unknown").inc()
         _error("refund failed", stray, code=code, stray=True)
 
     async def _save(self, before: Stray, after: Stray) -> bool:
-        """False when the row is not any more as it was before: somebody else has gone on with it, or has news of it
-        that has to be looked at."""
+        """False if the row is not as `before`: another process was faster, or a Stripe event made it due."""
         async with self.store.transaction() as transaction:
             now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
             if now is None or replace(now, return_decided=before.return_decided) != before:
@@ -157,7 +156,7 @@ def _error(event: str, stray: Stray, /, **more: Any) -> None:
 
 
 def _again(stray: Stray, now: datetime) -> Stray:
-    """At once: something has changed at Stripe."""
+    """The stray, due at once: something has changed at Stripe."""
     return replace(stray, drive_after=now, drive_attempts=0)
 
 

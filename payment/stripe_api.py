@@ -1,5 +1,5 @@
-"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013): answers, webhooks and listed events are then
-all read by the same functions (`pictures.py`)."""
+"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013), so that the same functions (`pictures.py`) read
+answers, webhooks and listed Stripe events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from payment.refunds import Refund
 from payment.stripe_clock import StripeClock
 from payment.stripe_errors import Limited, Refused, Unanswered, Unauthorized, meant
 
-# A request that Stripe did not answer well is sent so often in one go; after that state drives it again.
+# Attempts per call, with pauses of at most 1.4 s in all; after that the retry time in the row takes over.
 TRIES_MAX = 4
 PAGE = 100
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class StripeMetrics:
-    """Stripe calls by operation and outcome (done, refused, unanswered, limited, spent, barred)."""
+    """The metrics of Stripe calls. Outcomes: done, refused, unanswered, limited, spent, barred."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
@@ -58,14 +58,14 @@ class StripeMetrics:
         self.turn_seconds = {lane: turn_seconds.labels(lane) for lane in Lane}
 
     def count_failed(self, refunds: Iterable[Refund]) -> None:
-        """After the commit, of refunds that have just failed."""
+        """Count refunds that have just failed, after the commit."""
         for refund in refunds:
             self.failed_refunds.labels(refund.reason or "unknown").inc()
 
 
 class Answer(NamedTuple):
-    """What Stripe answered, and when by its clock. It read what it shows between `asked_at` and `at`: what has
-    happened since `asked_at` may not be in it."""
+    """Stripe's answer, with two times by its clock. Stripe read the objects between `asked_at` and `at`, so a
+    change after `asked_at` may not be in it."""
 
     body: Json
     at: datetime
@@ -73,8 +73,7 @@ class Answer(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is asked of Stripe: `params` are the SDK's, with the idempotency key. `operation` is what metrics call
-    it."""
+    """A request to Stripe. `params` are the SDK's, with the idempotency key; `operation` is its name in metrics."""
 
     operation: str
     method: str
@@ -84,12 +83,12 @@ class Request(NamedTuple):
 
 
 class StripeApi:
-    """Paced, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
+    """Rate-limited, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
 
-    Each raises Unanswered, Refused and, where a key is given, KeySpent; and RedisAway while turns cannot be had.
-    With `keep_account`, which says which account the payments are at (its argument where they are at none yet), the
-    key's account is compared before the first call: with another one every call is Unanswered, and raises database
-    errors while that cannot be known.
+    Each call raises Unanswered, Refused and, with an idempotency key, KeySpent; and RedisAway while there are no
+    tokens because Redis is away. `keep_account` returns the account of the payments (its argument if there is none
+    yet). With it, the account of the secret key is compared before the first call: if it is another one, every call
+    raises Unanswered; while the database cannot answer, its errors are raised.
     """
 
     def __init__(
@@ -107,13 +106,13 @@ class StripeApi:
         self._client = client
         self._pacer = pacer
         self.metrics = metrics
-        # Closed while Stripe refuses the key, or the key is of another account.
+        # Closed while Stripe refuses the secret key, or the key belongs to another account.
         self._gate = gate
         self._breaker = CircuitBreaker(gate)
         self._timeout_s = timeout_s
         self._keep_account = keep_account
         self._comparing = asyncio.Lock()
-        # Why nothing may be asked, or "" where all may be; None while the account is not compared yet.
+        # Why no call is allowed; "" if calls are allowed; None while the account is not compared yet.
         self._barred = None if keep_account else ""
 
     async def ask(
@@ -126,7 +125,7 @@ class StripeApi:
         lane: Lane = Lane.MONEY,
         **params: Any,
     ) -> Answer:
-        """Ask for what is a `Request`, until there is an answer that says something, or the time is over."""
+        """Send a `Request` until Stripe answers it, or attempts or time run out."""
         if self._barred != "":
             await self._compare_account(deadline)
         return await self._ask_until_answered(Request(operation, method, path, params, lane), deadline)
@@ -139,7 +138,8 @@ class StripeApi:
     async def list_all(
         self, path: str, *, deadline: float, after: str | None = None, **params: Any
     ) -> AsyncIterator[list[Json]]:
-        """Page after page, newest first, from behind `after` on: https://docs.stripe.com/api/pagination."""
+        """Page after page, newest first, starting after the object `after`:
+        https://docs.stripe.com/api/pagination."""
         while True:
             page = (await self.list_page(path, after, deadline=deadline, **params)).body
             yield page["data"]
@@ -148,14 +148,14 @@ class StripeApi:
             after = page["data"][-1]["id"]
 
     async def list_page(self, path: str, after: str | None, *, deadline: float, **params: Any) -> Answer:
-        """The newest things, or those behind `after`: https://docs.stripe.com/api/pagination."""
+        """One page: the newest objects, or those after `after`: https://docs.stripe.com/api/pagination."""
         operation = f"list_{path.rsplit('/', 1)[-1]}"
         if after is not None:
             params["starting_after"] = after
         return await self.ask(operation, "get", path, deadline=deadline, limit=PAGE, **params)
 
     async def _compare_account(self, deadline: float) -> None:
-        """Before anything else is asked: is the key still of the account that the payments are at? With another one
+        """Before the first call, check that the secret key belongs to the account of the payments. With another one
         every intent would be missing, and every refund refused."""
         try:
             async with asyncio.timeout_at(deadline), self._comparing:
@@ -167,12 +167,12 @@ class StripeApi:
             raise Unanswered(self._barred)
 
     async def _other_account(self, deadline: float) -> str:
-        """Whose account the key is of, and whose the payments are; empty where that is the same."""
+        """The reason, with both accounts, if the key does not belong to the account of the payments; else ""."""
         assert self._keep_account is not None
         try:
             answer = await self._ask_until_answered(Request("account", "get", "/v1/account", {}), deadline)
         except Refused as refusal:
-            # A restricted key need not be allowed to read it.
+            # A restricted key may not be allowed to read it.
             log.warning("stripe account not known", reason=refusal.message)
             return ""
         own = str(answer.body["id"])
@@ -249,7 +249,7 @@ class StripeApi:
             )
 
     async def _heed(self, failure: Exception, error: stripe.StripeError) -> None:
-        """What follows from an error for all calls."""
+        """Apply what an error means for all later calls: a key that is refused, or a rate that is too high."""
         if isinstance(failure, Unauthorized):
             self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))
@@ -259,8 +259,7 @@ class StripeApi:
             await self._pacer.slow_down(failure.retry_after_s)
 
     def _dated(self, response: Any, sent: datetime, took_s: float) -> Answer:
-        """The answer, dated by Stripe's own clock, to the second: as its events are; where it does not say, by what
-        is known of that clock."""
+        """The answer with Stripe's time, to the second, as its events have; without a `Date`, with our estimate."""
         try:
             date = _date(response.headers["Date"])
         except (KeyError, ValueError):
@@ -270,10 +269,10 @@ class StripeApi:
         return Answer(response.data, date, asked_at(date, took_s))
 
 
-# Many answers have the same second.
+# Cached, because many answers have the same second.
 _date = lru_cache(maxsize=16)(parsedate_to_datetime)
 
 
 def asked_at(date: datetime, took_s: float) -> datetime:
-    """By Stripe's clock, in whole seconds as its events are: no later than when the question was asked."""
+    """When the request was sent, or earlier: by Stripe's clock, in whole seconds as the times of Stripe events."""
     return (date - timedelta(seconds=took_s)).replace(microsecond=0)

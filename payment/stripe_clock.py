@@ -1,6 +1,6 @@
-"""Stripe's time, as far as its answers tell: each says by its `Date`, to the second, when it was given.
+"""Stripe's time, estimated from the `Date` of its answers, which is exact to the second.
 
-What Stripe dates (events, intents) is compared with this and never with our own clock, which may be minutes away.
+Times of Stripe's objects and events are compared with it, never with our own clock, which may differ by minutes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from prometheus_client import Gauge
 
 from common.runtime.clock import Bounds
 
-# A synchronised clock is within milliseconds. Signatures of webhooks are refused at WEBHOOK_TOLERANCE_SECONDS
-# (300): this is told long before that.
+# The skew in seconds above which a warning is logged: a synchronised clock is within milliseconds, and signatures
+# of webhooks are refused only at WEBHOOK_TOLERANCE_SECONDS (300).
 LOUD_S = 10.0
 # `Date` has whole seconds.
 DATE_STEP_S = 1.0
@@ -24,14 +24,13 @@ log = structlog.get_logger()
 
 
 def measured(sent: datetime, took_s: float, date: datetime) -> Bounds:
-    """How far our clock is ahead of Stripe's, from one answer: Stripe's showed `date` at some moment between our
-    asking and our hearing of it."""
+    """How far our clock is ahead of Stripe's, which showed `date` at some moment between request and answer."""
     sent_ahead = (sent - date).total_seconds()
     return Bounds(sent_ahead - DATE_STEP_S, sent_ahead + took_s)
 
 
 class StripeClock:
-    """Measures Stripe's clock against `clock`, our own, shows the skew, and tells once when it becomes large."""
+    """Compares Stripe's clock with `clock`, our own; sets the skew metric, and logs once when it becomes large."""
 
     def __init__(self, clock: Callable[[], datetime], skew_seconds: Gauge) -> None:
         self._clock = clock
@@ -39,7 +38,7 @@ class StripeClock:
         self._bounds: Bounds | None = None
         # The monotonic time of the last answer.
         self._heard = 0.0
-        # The skew that was warned of; None while it is small.
+        # The skew of the last warning; None while the skew is small.
         self._told: float | None = None
 
     def now(self) -> datetime:
@@ -48,7 +47,7 @@ class StripeClock:
         return self._clock() - timedelta(seconds=ahead)
 
     def answered(self, sent: datetime, took_s: float, date: datetime) -> None:
-        """An answer with this `Date` came `took_s` after it was asked for at `sent`, by our own clock."""
+        """An answer with this `Date` came `took_s` seconds after its request, sent at `sent` by our clock."""
         heard = time.monotonic()
         new = measured(sent, took_s, date)
         self._bounds = new if self._bounds is None else self._bounds.after(heard - self._heard).narrowed(new)

@@ -1,4 +1,4 @@
-"""What Stripe's errors mean: nothing known, a spent key, or a refusal. Pure."""
+"""What Stripe's errors mean: an unknown result, a spent key, or a refusal. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import structlog
 
 from payment.pictures import Json
 
-# Where Stripe says 429 without saying for how long.
+# The pause after a 429 without Retry-After, as Stripe's limits are per second; and the longest pause accepted.
 RETRY_AFTER_S = 1.0
 RETRY_AFTER_MAX_S = 60.0
 
@@ -15,17 +15,17 @@ log = structlog.get_logger()
 
 
 class StripeFailure(Exception):
-    """A call that brought no answer to take over. `outcome` is what metrics and logs call it."""
+    """A call without a usable answer. `outcome` is its name in metrics and logs."""
 
     outcome = "unanswered"
 
 
 class Unanswered(StripeFailure):
-    """Stripe did not say what became of the request: it may have been done. Ask again."""
+    """The result is unknown: Stripe may have done what was asked. Retry."""
 
 
 class Limited(Unanswered):
-    """Too many requests: nothing was done. Nobody is to ask for `retry_after_s`."""
+    """Too many requests: nothing was done. The whole fleet must pause for `retry_after_s` seconds."""
 
     outcome = "limited"
 
@@ -35,23 +35,23 @@ class Limited(Unanswered):
 
 
 class Unauthorized(Unanswered):
-    """Stripe refuses the key: nothing was done."""
+    """Stripe refuses the secret key: nothing was done."""
 
     outcome = "barred"
 
 
 class KeySpent(StripeFailure):
-    """The idempotency key can bring no good answer any more: its first answer was an error, or for other
-    parameters. What came of it must be looked up before another key is used."""
+    """The idempotency key can give no good answer any more: its first answer was an error, or was for other
+    parameters. Read what it has created, if anything, before another key is used."""
 
     outcome = "spent"
 
 
 class Refused(StripeFailure):
-    """The request is wrong, or the object's state does not allow it: asking the same again would not help.
+    """The request is wrong, or the object's state does not allow it: a retry would not help.
 
-    `code` is Stripe's error code; where it names none (as for want of balance), the code of its message or the kind
-    of the error. `param` is the parameter that it is about.
+    `code` is Stripe's error code; if there is none (as when the balance is too low), the code of its message or the
+    class of the error. `param` is the parameter that it is about.
     """
 
     outcome = "refused"
@@ -61,12 +61,11 @@ class Refused(StripeFailure):
         self.code = code
         self.message = message
         self.param = param
-        self.intent = intent  # as it is, where Stripe showed it
+        self.intent = intent  # as it is now, if the error contains it
 
 
 def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
-    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: of a request that a good key
-    need not be allowed to make."""
+    """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: even with a valid key."""
     said = f"{type(error).__name__}: {error}"
     body = error.json_body
     details = body.get("error") if isinstance(body, dict) else None
@@ -76,7 +75,7 @@ def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> Strip
     if isinstance(error, stripe.AuthenticationError) or (forbidden and not may_be_forbidden):
         return Unauthorized(said)
     if details.get("code") == "lock_timeout":
-        # 429, but of one object alone: https://docs.stripe.com/rate-limits#object-lock-timeouts
+        # 429, but for one object only: https://docs.stripe.com/rate-limits#object-lock-timeouts
         return Unanswered(said)
     if isinstance(error, stripe.RateLimitError):
         return Limited(said, _seconds(headers.get("retry-after")))

@@ -1,4 +1,4 @@
-"""What Stripe's events do: each counts once, and moves its payment in the same transaction."""
+"""Stripe events are applied: each is stored once, and changes its payment in the same transaction."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from payment.state import Doubt, Payment, Picture
 from payment.stripe_api import StripeMetrics
 from payment.unit_of_work import UnitOfWork
 
-# An event with the trace of what brought it.
+# A Stripe event with the trace (`traceparent`) of the webhook or message that it came by.
 Received = tuple[StripeEvent, str]
 
 
 class StripeEvents:
-    """Takes Stripe's events in, from the mailbox and from where webhooks arrive. An event of a payment that is not
-    paid yet moves it in one statement, decided from memory; everything else goes the careful way."""
+    """Applies Stripe events from the mailbox and from webhooks. A Stripe event of a payment that is not paid yet is
+    applied from memory, with one statement; every other one by the locked path."""
 
     def __init__(self, store: Store, metrics: StripeMetrics, clock: Callable[[], datetime], lost: LostRows) -> None:
         self._store = store
@@ -41,8 +41,8 @@ class StripeEvents:
         )
 
     async def take(self, events: Sequence[tuple[Json, str]]) -> list[Envelope]:
-        """Store events, move their payments; says what is to be published then. Raises KeyError, ValueError for
-        what is no event."""
+        """Store Stripe events and change their payments; returns what to publish. Raises KeyError, ValueError for
+        anything that is not a Stripe event."""
         read = [(read_event(json), trace) for json, trace in events]
         foreign = await self._lost.foreign_accounts([event for event, _ in read])
         received = {each[0].id: each for each in read if each[0].id not in foreign}
@@ -51,8 +51,7 @@ class StripeEvents:
         return [*told, *await self._take_carefully(list(received.values()), installation)] if received else told
 
     async def _take_from_memory(self, received: dict[str, Received]) -> list[Envelope]:
-        """Those that move payments which are not paid yet, where all events of a payment are of that kind. They are
-        taken out of `received`."""
+        """Apply the Stripe events of unpaid payments whose events are all simple; removes them from `received`."""
         groups: dict[UUID | None, list[Received]] = {}
         for each in received.values():
             groups.setdefault(each[0].booking_id, []).append(each)
@@ -80,7 +79,7 @@ class StripeEvents:
         intents = [event.intent_id for event in events if event.intent_id is not None]
         unit = UnitOfWork(self._store, self._metrics)
         without_row: list[tuple[StripeEvent, Place]] = []
-        # Payments are locked before events are stored, as the one statement does.
+        # Payments are locked before events are stored, in the same order as in the one statement (`_save`).
         async with unit.careful(ids, intents, [event.shows for event in events]) as rows:
             fresh = await rows.store_events(events, now)
             of_intent = {p.intent_id: id for id, p in unit.payments.items() if p.intent_id}
@@ -103,23 +102,23 @@ class StripeEvents:
 
 
 def _take(unit: UnitOfWork, id: UUID, received: Received, now: datetime) -> None:
-    """Move the payment by its event. Where that does not say enough, Stripe's own object decides: never in a
-    webhook's way."""
+    """Apply the Stripe event to the payment. If it does not contain enough, a SyncPayment is published to fetch
+    Stripe's own object, so that the webhook does not wait for it."""
     event, unit.traces[id] = received
     before = unit.payments[id]
     enough = _take_event(unit, before, event, now)
     after = unit.payments[id]
-    # A row that has forgotten its intent, as nobody pays what was not told: disputes, which name no booking, may
-    # have come before it was known whose they were.
+    # Nobody can pay an intent that was not reported yet, so the row has lost its intent. Disputes name no booking:
+    # some may have come before and found no payment.
     first_heard_paid = before.intent_id is None and after.amount_captured > 0
     if not enough or first_heard_paid:
         unit.look(id)
-        # The request to look may be lost: it is made again until Stripe's own object was seen.
+        # The message may be lost: the retry time repeats it until Stripe's own object was fetched.
         unit.change(domain.doubted(after, now))
 
 
 def _is_simple(received: Received) -> bool:
-    """It shows an intent and tells of no attempt, which counts once: that only the database knows."""
+    """It shows an intent and no failed attempt: only the database knows whether an attempt was counted already."""
     shows = received[0].shows
     return isinstance(shows, Picture) and shows.attempt is None
 
@@ -129,23 +128,23 @@ def _oldest_first(received: Iterable[Received]) -> list[Received]:
 
 
 def _take_event(unit: UnitOfWork, payment: Payment, event: StripeEvent, now: datetime) -> bool:
-    """False where Stripe's own object has to be looked at."""
+    """False if Stripe's own object must be fetched."""
     shows = event.shows
     if isinstance(shows, Picture):
         return unit.see(payment, shows, now) is not Doubt.AMBIGUOUS
     if payment.terminal and not payment.amount_captured:
-        return True  # none of it was ever captured: money that was only held, or of a stray intent
+        return True  # nothing was captured: the money was only authorised, or belongs to a stray intent
     if payment.intent_id is not None and event.intent_id not in (None, payment.intent_id):
         return True  # of a stray intent
     if isinstance(shows, RefundPicture):
-        # Of a payment that is not known to be paid, refunds are not known either: an older picture, of one that has
-        # failed since, would be taken for news.
+        # While the payment is not known to be paid, none of its refunds is known: an old snapshot, of a refund that
+        # has failed since, would be applied as if it were new.
         return bool(payment.amount_captured) and unit.see_refunds(payment, [shows], now)
     if isinstance(shows, Dispute):
         unit.change(domain.take_disputes(payment, [shows], now))
         return True
     if isinstance(shows, ChargeRefunded):
-        # The refund's own event says more; without it the sum would not be explained. Less is an older sum.
+        # The refund's own event shows more. If this sum is larger than the known refunds, one of them is missing.
         made = sum(refund.amount for refund in payment.refunds if refund.stripe_refund_id is not None)
         return shows.amount_refunded <= made or shows.amount_refunded == payment.amount_captured - payment.left
     return True

@@ -1,4 +1,4 @@
-"""The payments that a batch has in hand: changed in memory by the rules, saved at once, with what follows."""
+"""The payments of one batch: changed in memory by the rules, saved together, with the messages that follow."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ log = structlog.get_logger()
 
 
 class UnitOfWork:
-    """Payments by booking, saved either way: `careful`, in the transaction that has locked them, or by `save`, in
-    one statement that writes only what nobody else has written since. After the commit it sees to memory and to
-    refunds that failed, and has what is to be published."""
+    """Payments by booking, saved in one of two ways: `careful`, the locked path, in the transaction that has locked
+    them; or `save`, one statement that writes only rows that no other process has written since. After the commit
+    it updates the memory, logs refunds that failed, and returns the messages to publish."""
 
     def __init__(self, store: Store, metrics: StripeMetrics, causes: Mapping[UUID, Delivery] | None = None) -> None:
         self._store = store
         self._metrics = metrics
         self.payments: dict[UUID, Payment] = {}
-        # As they were read.
+        # The payments as they were read.
         self._before: dict[UUID, Payment] = {}
         self._attempts: dict[str, tuple[UUID, Attempt]] = {}
         self._known_attempts: frozenset[str] = frozenset()
-        # By booking, the trace of what has brought it here.
+        # By booking, the trace (`traceparent`) of the message that is its cause.
         self.traces = {id: cause.envelope.traceparent for id, cause in (causes or {}).items()}
-        # Bookings that are answered whether or not anything has changed.
+        # Bookings whose payments are reported whether or not anything has changed.
         self._asked: set[UUID] = set()
-        # Payments that are to be compared with Stripe's own objects, by the intent where their row has lost it.
+        # Payments to compare with Stripe's own objects; with the id of the intent if their row has lost it.
         self._looks: dict[UUID, str | None] = {}
-        # Those that failed in this unit, for a person to see to.
+        # Refunds that failed in this unit and that an operator must handle.
         self.failed_refunds: list[Refund] = []
 
-    # --- what is in hand
+    # --- the payments
 
     def take(self, payments: Mapping[UUID, Payment]) -> None:
-        """Payments as they were read."""
+        """Add payments as they were read."""
         self.payments.update(payments)
         self._before.update(payments)
 
     async def remember(self, ids: Collection[UUID]) -> None:
-        """Take what is remembered of these, and by one statement what is not, where nothing was captured of it."""
+        """Add these payments from memory; read the others in one statement, and add those that are unpaid."""
         self.take(self._store.payments.find(ids))
         if missing := [id for id in ids if id not in self.payments]:
             async with self._store.reading() as rows:
@@ -65,16 +65,15 @@ class UnitOfWork:
         self.payments[payment.booking_id] = payment
 
     def report(self, *ids: UUID) -> None:
-        """Have these reported also where nothing is changed now: it may have been before, by a process that has
-        ended between the commit and the report."""
+        """Report these even if nothing changes now: a process may have changed them and ended before its report."""
         self._asked.update(ids)
 
     def look(self, id: UUID, intent_id: str | None = None) -> None:
-        """Have the payment compared with Stripe's own objects."""
+        """Publish a SyncPayment after the commit, to compare the payment with Stripe's own objects."""
         self._looks[id] = intent_id or self._looks.get(id)
 
     def see(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
-        """Take a picture of the payment's intent over by rule, and keep the attempt that it tells of, once."""
+        """Apply a snapshot of the payment's intent by the rules, and save the attempt in it, once."""
         attempt = picture.attempt
         if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
             picture = picture._replace(attempt=None)
@@ -89,8 +88,8 @@ class UnitOfWork:
     def see_refunds(
         self, old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
     ) -> bool:
-        """Take pictures of refunds over; False when they fit only together with others not seen yet. `complete`:
-        they are all that Stripe has."""
+        """Apply snapshots of refunds; False if more would be refunded than was captured, so that all must be
+        fetched. `complete`: they are all that Stripe has."""
         try:
             self.change(domain.take_refunds(old, pictures, now, complete=complete))
         except DoesNotFit:
@@ -98,9 +97,9 @@ class UnitOfWork:
         return True
 
     def see_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
-        """Take everything over that Stripe has of the payment."""
+        """Apply everything that Stripe has of the payment."""
         if self.see(self.payments[id], whole.picture, now) is Doubt.STRAY:
-            return  # the row has another intent by now: what was fetched is not its own
+            return  # the row has another intent by now than the one that was fetched
         if whole.refunds is not None and not self.see_refunds(self.payments[id], whole.refunds, now, complete=True):
             log.error("refunds over what was captured", booking=str(id))
         if whole.disputes is not None:
@@ -112,9 +111,9 @@ class UnitOfWork:
     async def careful(
         self, ids: Sequence[UUID], intents: Sequence[str] = (), pictures: Iterable[object] = ()
     ) -> AsyncIterator[PaymentRows]:
-        """A transaction with the payments of these bookings and intents locked; those that are not there are left
-        out. They are saved and committed at the end of the block. `pictures` are going to be seen: which of their
-        attempts are known stays so while the payments are locked."""
+        """The locked path: a transaction that locks the payments of these bookings and intents, if they exist, and
+        saves and commits them at the end of the block. `pictures` are the snapshots that the block will apply:
+        which of their attempts are saved already cannot change while the payments are locked."""
         async with self._store.transaction() as rows:
             self.take(await rows.lock(ids, intents))
             told = [each.attempt.id for each in pictures if isinstance(each, Picture) and each.attempt is not None]
@@ -128,8 +127,9 @@ class UnitOfWork:
         self._committed(revisions)
 
     async def save(self, events: Sequence[tuple[UUID, StripeEvent]] = (), now: datetime | None = None) -> None:
-        """Write what has changed, and `events` with the payment that each is of, in one statement. What does not
-        fit any more is dropped, here and from memory. Nothing of it may have refunds, disputes or attempts."""
+        """Save in one statement the payments that have changed, and `events`, each with the booking of its payment.
+        A payment whose row has changed meanwhile is not saved, and is removed here and from memory. None of these
+        payments may have refunds, disputes or new attempts."""
         wanted = {id for id, old in self._before.items() if self.payments[id] != old}.union(id for id, _ in events)
         revisions: dict[UUID, str] = {}
         if wanted:
@@ -152,8 +152,8 @@ class UnitOfWork:
         self._metrics.count_failed(self.failed_refunds)
 
     def _failed(self, id: UUID) -> list[Refund]:
-        """The refunds that have just failed. One is loud where somebody has to see to it: not where the money went
-        back another way."""
+        """The refunds that have just failed and that an operator must handle. The others are only logged as
+        warnings: their money went back by another refund."""
         payment, before = self.payments[id], self._before[id].refunds
         known = {refund.id for refund in before if refund.status is RefundStatus.FAILED}
         new = [each for each in payment.refunds if each.status is RefundStatus.FAILED and each.id not in known]
@@ -173,8 +173,8 @@ class UnitOfWork:
     # --- what follows
 
     def follow(self) -> list[Envelope]:
-        """What is to be published after the commit: reports, which intents have come to be there and are not wanted
-        any more, and what is to be compared with Stripe."""
+        """The messages to publish after the commit: reports, cancels of intents that must not be paid, and
+        SyncPayment for payments to compare with Stripe."""
         unwanted = [
             id
             for id, new in self.payments.items()
@@ -191,7 +191,7 @@ class UnitOfWork:
         ]
 
     def reports(self) -> list[Envelope]:
-        """Of what has a new version, and of what is reported in any case."""
+        """The reports of payments with a new version, and of those that are reported in any case."""
         return [
             envelope
             for id, new in self.payments.items()

@@ -1,6 +1,6 @@
-"""`POST /payment/webhook`: check the signature over the raw bytes, have the event applied, answer.
+"""`POST /payment/webhook`: check the signature over the raw bytes, apply the Stripe event, answer.
 
-https://docs.stripe.com/webhooks: Stripe is answered when the event cannot be lost any more.
+https://docs.stripe.com/webhooks. Stripe gets its answer only when the event cannot be lost any more.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class InvalidSignature(HoldfastError):
 
 
 class BodyTooLarge(HoldfastError):
-    """400 and not 413: Stripe is told only that this is none of its events."""
+    """400 and not 413: the answer says only that this is no Stripe event."""
 
     code, status, title = "payload_too_large", 400, "The body is too large"
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The endpoint. `apply` stores an event, of a trace, or raises RedisAway. Any of `secrets` may have signed, by
-    `clock` not too long ago; an event of the other mode than `livemode` is ignored."""
+    """The endpoint. `apply` stores a Stripe event, with its trace, or raises RedisAway. The signature must be by
+    any of `secrets` and, by `clock`, at most `tolerance_s` seconds old. An event of the other mode is ignored."""
 
     apply: Callable[[Json, str], Awaitable[None]]
     clock: Callable[[], datetime]
@@ -53,7 +53,7 @@ class Webhook:
         payload = verify(body, request.headers.get("Stripe-Signature"), self.secrets, not_before_s)
         event = _event(payload)
         if event["type"] not in EVENT_TYPES:
-            return json_response({"received": True})  # of no use to Holdfast
+            return json_response({"received": True})  # Holdfast does not use this type
         if event.get("livemode", False) is not self.livemode:
             log.info("event of the other mode", id=event["id"], type=event["type"])
             return json_response({"received": True})
@@ -72,14 +72,14 @@ async def receive(request: web.Request) -> web.StreamResponse:
 
 
 def verify(body: bytes, header: str | None, secrets: Sequence[str], not_before_s: float) -> str:
-    """The body as text. Raises InvalidSignature unless one of `secrets` signed it, not before `not_before_s` (Unix
-    seconds): https://docs.stripe.com/webhooks#replay-attacks. Stripe's SDK would go by this process' own clock."""
+    """The body as text. Raises InvalidSignature unless one of `secrets` signed it at `not_before_s` (Unix seconds)
+    or later: https://docs.stripe.com/webhooks#replay-attacks. Stripe's SDK would use this process' own clock."""
     try:
         payload = body.decode()
     except UnicodeDecodeError:
         raise MalformedRequest("The body is not UTF-8") from None
     if header is not None and not header.isascii():
-        header = None  # no hexadecimal number, which the SDK cannot compare with one
+        header = None  # the SDK can compare only ASCII text
     reason = ""
     for secret in secrets:
         try:

@@ -1,8 +1,8 @@
-"""Stripe events are applied where they arrive: those that arrive while one batch is written make the next one.
+"""Stripe events are applied in the process where they arrive: those that arrive during one batch make the next one.
 
-No timer: a lone event waits for nobody. The webhook is answered after the commit; what follows from it is published
-beside the answer. The mailbox `payment.webhooks` takes what cannot be applied here: all of it while Postgres is
-away, and an event that fails on its own, which is counted and buried there.
+There is no timer, so a single event never waits. The webhook is answered after the commit; the messages that follow
+are published at the same time. An event that cannot be applied here goes to the mailbox `payment.webhooks`: all of
+them while Postgres is away, and one that fails alone, whose failures are counted there until it is a dead letter.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from common.runtime.outages import Away, log_away, said
 from common.runtime.telemetry import Metrics
 from payment.pictures import BOOKING_ID, Json, own_id, without_spent_secret
 
-# One batch is given up after this many seconds. Stripe counts a webhook as failed that is not answered soon, and
-# names no time (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
+# One batch is given up after this many seconds. Stripe expects a quick answer, and names no time
+# (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
 BATCH_SECONDS = 5.0
-# After a batch met an outage, events go to the mailbox without another attempt for this many seconds.
+# After an outage, events go directly to the mailbox for this many seconds: each attempt may cost BATCH_SECONDS.
 OUTAGE_SECONDS = 1.0
-# Events that wait for the batch in hand, in full batches; more of them go to the mailbox.
+# The most Stripe events that wait for the current batch, in full batches; more go to the mailbox.
 WAITING_BATCHES = 4
 
-# Of events, each with its trace (`traceparent`).
+# Applies Stripe events, each with its trace (`traceparent`), and returns the messages to publish.
 TakeEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
 
 log = structlog.get_logger()
 
 
 class _Received(NamedTuple):
-    """An event, its trace, and the future that its webhook's answer waits for: whether it was committed."""
+    """A Stripe event, its trace, and the future that its webhook waits for: whether the event was committed."""
 
     event: Json
     traceparent: str
@@ -46,7 +46,7 @@ class _Received(NamedTuple):
 
 
 class WebhookBatches:
-    """Applies events in batches of at most `batch_max`, one batch after the other, as the mailbox' handler does."""
+    """Applies Stripe events in batches of at most `batch_max`, one after another, as the mailbox' handler does."""
 
     def __init__(self, take_events: TakeEvents, publisher: Publisher, metrics: Metrics, batch_max: int) -> None:
         self._take_events = take_events
@@ -58,12 +58,12 @@ class WebhookBatches:
         self._waiting: deque[_Received] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._outage_until = 0.0
-        # Kept here, as the event loop keeps nothing alive.
+        # Kept here, because the event loop holds only weak references to tasks.
         self._begun: set[asyncio.Future[Any]] = set()
 
     async def apply(self, event: Json, traceparent: str = "") -> None:
-        """Have a genuine event stored and applied. Returns when it is committed, or in the mailbox: there this
-        process' loop tries again, or another's. Raises RedisAway when neither can be done now."""
+        """Store and apply a genuine Stripe event. Returns when it is committed, or is in the mailbox, where a
+        consumer will retry. Raises RedisAway when neither is possible now."""
         if not self._outage and len(self._waiting) < WAITING_BATCHES * self._batch_max:
             received = _Received(event, traceparent, asyncio.get_running_loop().create_future())
             self._waiting.append(received)
@@ -75,7 +75,7 @@ class WebhookBatches:
         await self._publisher.publish([for_mailbox(event, traceparent)])
 
     async def close(self) -> None:
-        """Wait for all that was begun. No event may come any more."""
+        """Wait for everything that was begun. No event may come any more."""
         while self._begun:
             await asyncio.wait(self._begun)
 
@@ -103,13 +103,13 @@ class WebhookBatches:
             log_away("webhooks to the mailbox", error, events=len(batch))
             self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
         except Exception as error:
-            if len(batch) > 1:  # one of them alone may be the cause
+            if len(batch) > 1:  # one event alone may be the cause
                 for each in batch:
                     await self._write([each])
                 return
             log.warning("webhook to the mailbox", id=batch[0].event["id"], error=said(error))
         for each in batch:
-            if not each.committed.done():  # else its client has gone
+            if not each.committed.done():  # else Stripe has closed the connection
                 each.committed.set_result(follow is not None)
         if follow is not None:
             seconds = time.perf_counter() - started
@@ -121,12 +121,12 @@ class WebhookBatches:
             step, news = self._publisher.commands(follow)
             if step or news:
                 published = self._publisher.enqueue([*step, *news])
-                published.add_done_callback(lost)  # and published again: the rows have times for that
+                published.add_done_callback(lost)  # logged if lost; the rows have retry times, so it is repeated
                 self._keep(published)
 
 
 def for_mailbox(event: Json, traceparent: str) -> Envelope:
-    """The message that brings the event. It is about the booking, where Stripe's object names it."""
+    """The message with the Stripe event. Its subject is the booking that Stripe's object names, else the event."""
     message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
     data = event["data"]
     id = own_id(data.get("object", {}), BOOKING_ID) if isinstance(data, dict) else None

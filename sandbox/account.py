@@ -1,4 +1,4 @@
-"""The account: every piece of work on it goes through here, and what follows from it starts after the commit."""
+"""The account: all work on it passes through here, and its webhooks and moves start after the commit."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Account:
         settle_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` says the seconds since the epoch."""
+        """`clock` returns seconds since the epoch."""
         self.ledger = ledger
         self.webhooks = webhooks
         self._faults = faults
@@ -41,7 +41,7 @@ class Account:
         return self._clock() + self._faults.switches.clock_ahead_seconds
 
     def resume(self) -> None:
-        """Take up the moves that an earlier process left."""
+        """Schedule the moves that an earlier process has not made."""
         for seq, name, object_id, due in self.ledger.read("SELECT seq, name, object, due FROM moves ORDER BY seq"):
             self.moves.add(due, Move(seq, name, object_id, due))
 
@@ -53,7 +53,7 @@ class Account:
         idempotency_key: str | None = None,
         publishable: bool = False,
     ) -> Work:
-        """A piece of work that begins now. `origin` is where the caller reached the stand-in."""
+        """A piece of work that begins now. `origin` is the address at which the caller reached the stand-in."""
         switches = self._faults.switches
         return Work(
             ledger=self.ledger,
@@ -70,7 +70,7 @@ class Account:
         )
 
     def do(self, work: Work, step: Callable[[Work], Outcome]) -> Outcome:
-        """All that `step` writes stays, or, when it raises, none of it but what its error keeps.
+        """Run `step`. If it raises, nothing of what it wrote is kept, unless the error says so (`keeps_work`).
 
         Raises:
             ApiError: as `step` does.
@@ -89,7 +89,7 @@ class Account:
         raise kept
 
     async def release(self, work: Work) -> None:
-        """Wait for the commit, then let the webhooks and moves of this work begin."""
+        """Wait for the commit, then start the webhooks and moves of this work."""
         await self.ledger.committed()
         if work.deliveries:
             self.webhooks.hand_over(work.deliveries)
@@ -97,7 +97,7 @@ class Account:
             self.moves.add(move.due, move)
 
     async def perform(self, step: Callable[[Work], Outcome], *, origin: str | None = None) -> Outcome:
-        """Work that no API request asked for: the stand-in's own, or somebody's in its control.
+        """Work without an API request: a move, or a request to `/_sandbox`.
 
         Raises:
             ApiError: as `step` does.

@@ -52,11 +52,11 @@ class Reply(NamedTuple):
     body: bytes
     headers: dict[str, str] = {}  # noqa: RUF012 - never written to
     code: str | None = None
-    """Of an error, for the log."""
+    """The error's code, for the log."""
 
 
 class Unanswered(Exception):
-    """The connection is to be cut without an answer."""
+    """The connection must be closed without an answer."""
 
 
 class Api:
@@ -71,7 +71,7 @@ class Api:
         self._idempotency.forget(int(time.time()))
 
     async def answer(self, request: web.Request, operation: Operation | None) -> web.StreamResponse:
-        """One request; without an operation, because there is none for its path, the refusal of it."""
+        """The answer to one request. If there is no operation for its path, it is a refusal."""
         started = time.perf_counter()
         request_id = new_id("req")
         try:
@@ -137,7 +137,7 @@ class Api:
         return reply
 
     def _once(self, work: Work, call: "_Call", made: Attempt | None, fault: Fault, request_id: str) -> Reply:
-        """Do it, unless it has been done under the same idempotency key."""
+        """Perform the operation, unless its idempotency key already has an answer."""
         if made is None:
             return self._perform(work, call, fault, request_id)
         kept = self._idempotency.find(made, work.now)
@@ -151,7 +151,7 @@ class Api:
 
     def _perform(self, work: Work, call: "_Call", fault: Fault, request_id: str) -> Reply:
         try:
-            # What only reads needs no savepoint, and leaves nothing to be committed.
+            # A read needs no savepoint and no commit.
             body = call.run(work) if call.operation.method == "GET" else self._account.do(work, call.run)
         except RefusedError:
             raise
@@ -163,7 +163,7 @@ class Api:
 
 
 class _Call(NamedTuple):
-    """An operation with what it was asked."""
+    """An operation with its parameters, as they were sent, and with the ids in its path."""
 
     operation: Operation
     raw: dict[str, Raw]
@@ -186,7 +186,7 @@ class _Call(NamedTuple):
 
 
 async def _read(request: web.Request) -> list[tuple[str, str]]:
-    """The parameters, of the query and of the body.
+    """The parameters of the query and of the body.
 
     Raises:
         ParameterError: the body is not a form.
@@ -246,6 +246,6 @@ def endpoint(operation: Operation | None, find: Callable[[web.Request], Api]) ->
 
 
 async def preflight(request: web.Request) -> web.StreamResponse:
-    """A browser asks whether it may call from another origin: it may."""
+    """The answer to a browser's preflight request: calls from every origin are allowed."""
     asked = request.headers.get("Access-Control-Request-Headers", "")
     return web.Response(status=204, headers=PREFLIGHT | ({"Access-Control-Allow-Headers": asked} if asked else {}))

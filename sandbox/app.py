@@ -26,7 +26,7 @@ WEBHOOKS = web.AppKey("webhooks", Webhooks)
 ACCOUNT = web.AppKey("account", Account)
 API = web.AppKey("api", Api)
 FAULTS = web.AppKey("faults", Faults)
-"""The parts, for those that have the application in hand."""
+"""The parts of the application, for its handlers and for tests."""
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -98,5 +98,5 @@ async def _account(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _cut_off(app: web.Application) -> None:
-    """Requests that hang on purpose must not hold up the end."""
+    """Requests that hang on purpose must not delay the shutdown."""
     app[FAULTS].close()

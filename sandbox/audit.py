@@ -1,4 +1,4 @@
-"""A summary of the ledger: what was asked for, taken, given back and disputed, payment by payment."""
+"""A summary of the ledger: the amounts requested, captured, refunded and disputed, payment by payment."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ FROM objects WHERE kind = 'refund' GROUP BY 1, 2
 def summary(ledger: Ledger) -> dict[str, Any]:
     """Every intent with its charges and refunds, oldest first, and the totals of each currency.
 
-    `amount_refunded` counts what has succeeded and what is pending; `refunds` counts by status.
+    `amount_refunded` is the sum of succeeded and pending refunds; `refunds` has their number by status.
     """
     charges = {intent: figures for intent, *figures in ledger.read(CHARGES)}
     refunds: dict[str, dict[str, list[int]]] = {}

@@ -1,4 +1,4 @@
-"""Charges: the attempts to take an intent's money, and what they leave on the account's balance."""
+"""Charges: the attempts to pay an intent, and their entries on the account's balance."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LIST = Schema(
 )
 
 FEE_PERCENT, FEE_FIXED = 2.9, 30
-"""Stripe's standard price for a domestic card; other prices make no difference to the shapes."""
+"""Stripe's standard price for a domestic card; the amount makes no difference to the objects' fields."""
 
 AVAILABLE_SECONDS = 2 * 24 * 3600
 
@@ -48,7 +48,7 @@ def retrieve_balance_transaction(work: Work, params: dict[str, Any], transaction
 
 
 def succeed(work: Work, charge: Object, *, capture: bool) -> None:
-    """The money is taken, or, when it is not to be captured yet, held."""
+    """The charge has succeeded: the money is captured, or only authorised without `capture`."""
     charge |= {"status": "succeeded", "paid": True, "outcome": APPROVED}
     if capture:
         take(work, charge, charge["amount"])
@@ -56,7 +56,7 @@ def succeed(work: Work, charge: Object, *, capture: bool) -> None:
 
 
 def take(work: Work, charge: Object, amount: int) -> None:
-    """Capture an amount of a held charge. The rest is let go, which is no refund since 2025-03-31.basil:
+    """Capture an amount of an authorised charge. The rest is released, which is no refund since 2025-03-31.basil:
     https://docs.stripe.com/changelog/basil/2025-03-31/remove-refund-from-partial-capture-and-payment-cancellation-flow
     """
     charge |= {"captured": True, "amount_captured": amount}
@@ -65,7 +65,7 @@ def take(work: Work, charge: Object, amount: int) -> None:
 
 
 def fail(charge: Object, error: Object) -> None:
-    """The attempt failed with this error."""
+    """The attempt has failed with this error."""
     decline_code = error.get("decline_code")
     blocked = decline_code == "fraudulent"
     charge |= {
@@ -87,7 +87,7 @@ def fail(charge: Object, error: Object) -> None:
 
 
 def announce(work: Work, charge: Object, *, settles_later: bool) -> None:
-    """Tell of a charge that succeeded, and of the dispute that its test number brings about.
+    """Emit the events of a charge that succeeded, and schedule the dispute that its test number causes.
 
     With `capture_method=automatic_async` the balance transaction comes in a later `charge.updated`.
     """
@@ -101,7 +101,7 @@ def announce(work: Work, charge: Object, *, settles_later: bool) -> None:
 
 
 def book(work: Work, source: Object, amount: int, *, fee: int = 0, reason: str | None = None) -> str:
-    """Book what a charge, refund or dispute brings or costs on the balance; the id of the entry."""
+    """Add the amount of a charge, refund or dispute to the balance; returns the id of the entry."""
     kind = reason or ("payment" if source["id"].startswith("py") else source["object"])
     details = {"amount": fee, "application": None, "currency": source["currency"],
                "description": "Stripe processing fees", "type": "stripe_fee"}  # fmt: skip

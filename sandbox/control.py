@@ -1,6 +1,6 @@
-"""What the stand-in can be told beside the API: faults, webhooks, and what banks and customers do.
+"""Control of the stand-in beside the API: faults, webhooks, and the actions of banks and customers.
 
-All under `/_sandbox`, in JSON, without a key: whoever reaches the port may.
+All paths are under `/_sandbox`, with JSON, and need no key: anybody who can reach the port can use them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ Model = TypeVar("Model")
 
 
 class EndpointWanted(BaseModel):
-    """An endpoint that events are to go to."""
+    """An endpoint to which events must be sent."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,7 +31,7 @@ class EndpointWanted(BaseModel):
 
 
 class RefundWanted(BaseModel):
-    """A refund by hand; without an amount, of all that is left."""
+    """A refund by hand; without `amount`, of all that is left."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,17 +47,17 @@ class DisputeWanted(BaseModel):
     reason: str = "fraudulent"
     inquiry: bool = False
     amount: int | None = Field(default=None, ge=1)
-    """Of a part; without it, of all that no open dispute is about."""
+    """The amount to dispute; without it, all that no open dispute is about."""
 
 
 class CaptureWanted(BaseModel):
-    """A capture by hand of money that is held; without an amount, of all of it."""
+    """A capture by hand of authorised money; without `amount`, of all of it."""
 
     model_config = ConfigDict(extra="forbid")
 
     amount: int | None = Field(default=None, ge=1)
     rest_as_refund: bool = False
-    """Tell of the rest by `charge.refunded`, as an account does whose events are of an older version."""
+    """Emit `charge.refunded` for the rest, as for an account whose events have an older version."""
 
 
 SWITCHES = TypeAdapter(Switches)
@@ -68,33 +68,33 @@ CAPTURE = TypeAdapter(CaptureWanted)
 
 
 class Control:
-    """One hand on the switches."""
+    """The handlers of the paths under `/_sandbox`."""
 
     def __init__(self, account: Account, faults: Faults) -> None:
         self._account = account
         self._faults = faults
 
     async def health(self, request: web.Request) -> Object:
-        """200 once the ledger is open and requests are answered."""
+        """200 as soon as the ledger is open and requests are answered."""
         self._account.ledger.read("SELECT 1").fetchone()
         return {"status": "ok"}
 
     async def show_faults(self, request: web.Request) -> Object:
-        """The switches, and how often each has struck."""
+        """The switches, and how often each was applied."""
         return {"switches": self._faults.switches.model_dump(), "done": self._faults.done}
 
     async def set_faults(self, request: web.Request) -> Object:
-        """These switches instead of all earlier ones."""
+        """Replace all earlier switches."""
         self._faults.set(await _body(request, SWITCHES))
         return await self.show_faults(request)
 
     async def reset_faults(self, request: web.Request) -> Object:
-        """All switches off."""
+        """Turn all switches off."""
         self._faults.set(ALL_OFF)
         return await self.show_faults(request)
 
     async def show_webhooks(self, request: web.Request) -> Object:
-        """The endpoints, and how many deliveries are in which status."""
+        """The endpoints, and the number of deliveries in each status."""
         webhooks = self._account.webhooks
         rows = self._account.ledger.read("SELECT status, count(*) FROM deliveries GROUP BY status")
         shown = [
@@ -104,7 +104,7 @@ class Control:
         return {"paused": webhooks.paused, "endpoints": shown, "deliveries": dict(rows.fetchall())}
 
     async def set_endpoints(self, request: web.Request) -> Object:
-        """Send all later events to these endpoints."""
+        """Send later events to these endpoints."""
         wanted = await _body(request, ENDPOINTS)
         endpoints = [
             Endpoint(position, each.url, each.secret, frozenset(each.enabled_events))
@@ -114,7 +114,7 @@ class Control:
         return await self.show_webhooks(request)
 
     async def pause(self, request: web.Request) -> Object:
-        """Send no webhooks until told to go on; they wait in the ledger."""
+        """Send no webhooks until `resume`; they wait in the ledger."""
         self._account.webhooks.pause(True)
         return await self.show_webhooks(request)
 
@@ -124,7 +124,7 @@ class Control:
         return await self.show_webhooks(request)
 
     async def redeliver(self, request: web.Request) -> Object:
-        """Send an event once more to every endpoint that takes its type, as the dashboard's button does."""
+        """Send an event again to every endpoint that receives its type, as the dashboard's button does."""
         event_id = request.match_info["event"]
 
         def step(work: Work) -> Object:
@@ -143,7 +143,7 @@ class Control:
         return await self._account.perform(step)
 
     async def settle_payment(self, request: web.Request) -> Object:
-        """The bank has decided on a payment that is processing."""
+        """The bank has decided about a payment that is processing."""
         succeeded = request.match_info["outcome"] == "succeed"
 
         def step(work: Work) -> Object:
@@ -153,7 +153,7 @@ class Control:
         return await self._account.perform(step)
 
     async def capture(self, request: web.Request) -> Object:
-        """Capture held money by hand, as in the dashboard."""
+        """Capture authorised money by hand, as in the dashboard."""
         wanted, intent = await _body(request, CAPTURE), request.match_info["intent"]
         params = {} if wanted.amount is None else {"amount_to_capture": wanted.amount}
         return await self._account.perform(
@@ -172,7 +172,7 @@ class Control:
         return await self._account.perform(lambda work: decide(work, request.match_info["refund"]))
 
     async def dispute(self, request: web.Request) -> Object:
-        """The customer disputes a payment with the bank."""
+        """The customer disputes a payment at the bank."""
         wanted = await _body(request, DISPUTE)
         if wanted.reason not in disputes.REASONS:
             raise RefusedError(400, f"A dispute's reason is one of {', '.join(disputes.REASONS)}.", param="reason")
@@ -194,13 +194,13 @@ class Control:
         )
 
     async def ledger(self, request: web.Request) -> Object:
-        """All payments with what was taken and given back, for audits."""
+        """All payments with the amounts captured and refunded, for audits."""
         await self._account.ledger.committed()
         return audit.summary(self._account.ledger)
 
 
 def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Control]) -> None:
-    """Put the control under `/_sandbox`."""
+    """Add the paths under `/_sandbox`."""
 
     def route(method: str, path: str, act: Callable[[Control, web.Request], Awaitable[Object]]) -> None:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -230,10 +230,10 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Control]
 
 
 async def _body(request: web.Request, adapter: TypeAdapter[Model]) -> Model:
-    """The body of the request, an empty one standing for `{}`.
+    """The body of the request; an empty one is read as `{}`.
 
     Raises:
-        RefusedError: 400, it is not what the adapter wants.
+        RefusedError: 400, the body does not fit the adapter's type.
     """
     raw = await request.read()
     try:

@@ -1,4 +1,4 @@
-"""Currencies, and the amounts that Stripe takes in them.
+"""Currencies, and the amounts that Stripe accepts in them.
 
 https://docs.stripe.com/currencies, read on 2026-11-28
 """
@@ -21,7 +21,7 @@ WITH_THOUSANDTHS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 STEP = {"isk": 100, "ugx": 100} | dict.fromkeys(WITH_THOUSANDTHS, 10)
-"""Amounts are multiples of it: the decimals of ISK and UGX are always 00, the last of three is always 0."""
+"""Amounts are multiples of this: the decimals of ISK and UGX are always 00, the last of three is always 0."""
 
 LEAST_AMOUNT = {
     "usd": 50, "aed": 200, "ars": 50, "aud": 50, "brl": 50, "cad": 50, "chf": 50, "cop": 50, "czk": 1500,
@@ -29,15 +29,15 @@ LEAST_AMOUNT = {
     "krw": 50, "mxn": 1000, "myr": 200, "nok": 300, "nzd": 50, "php": 50, "pln": 200, "ron": 200, "rub": 50,
     "sek": 300, "sgd": 50, "thb": 1000, "zar": 50,
 }  # fmt: skip
-"""Of the currencies for which the page has a minimum."""
+"""The minimum amounts that the page names."""
 
 LEAST_CONVERTED = {"bhd": 190, "jod": 360, "omr": 200, "qar": 182, "sar": 188}
-"""In other currencies Stripe compares what an amount is in the currency that the account settles in: here the
-dollar, half of which is the minimum. The stand-in knows the rates that never change, and takes any amount else."""
+"""In other currencies the minimum is 50 cents in the account's settlement currency, here the US dollar. The
+stand-in knows it for currencies with a fixed rate, and accepts any amount in the rest."""
 
 LARGEST_AMOUNT = {"idr": 999_999_999_999, "cop": 9_999_999_999, "inr": 999_999_999}
 LARGEST_AMOUNT_ELSE = 99_999_999
-"""Eight digits, in the currency's smallest unit. Cards could take more; other methods of payment cannot."""
+"""Eight digits, in the currency's smallest unit. Cards accept more; other payment methods do not."""
 
 
 def read_currency(currency: str) -> str:
@@ -55,7 +55,7 @@ def read_currency(currency: str) -> str:
 
 
 def check_amount(amount: int, currency: str) -> None:
-    """Refuse what is too little or too much to be charged, or no amount of the currency.
+    """Refuse an amount that is too small or too large to be charged, or is not possible in the currency.
 
     Raises:
         ParameterError: with the code `amount_too_small` or `amount_too_large`; without one for a wrong step.
@@ -75,7 +75,7 @@ def check_amount(amount: int, currency: str) -> None:
 
 
 def check_step(amount: int, currency: str) -> None:
-    """Refuse fractions that cannot be charged, nor given back.
+    """Refuse fractions that can neither be charged nor refunded.
 
     Raises:
         ParameterError: `amount` is no multiple of the currency's step.

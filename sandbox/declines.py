@@ -1,4 +1,4 @@
-"""What the issuer's decline codes mean, and the errors that come of them.
+"""The issuers' decline codes, and the errors that they cause.
 
 https://docs.stripe.com/declines/codes
 """
@@ -9,7 +9,7 @@ from sandbox.objects import Object
 
 
 class Decline(NamedTuple):
-    """The error code and message of a declined card, and Stripe's advice on trying again."""
+    """The error code and message of a declined card, and Stripe's advice about a retry."""
 
     code: str
     message: str
@@ -54,7 +54,7 @@ AUTHENTICATION_FAILED = (
 
 
 def card_declined(decline_code: str, charge: Object, method: Object) -> Object:
-    """The error of a declined card, as `last_payment_error` and as the answer's error hold it."""
+    """The error of a declined card, for `last_payment_error` and for the answer."""
     decline = CARD_DECLINES[decline_code]
     return _error(decline.code, decline.message, "card_error", method) | {
         "advice_code": decline.advice_code,
@@ -64,7 +64,7 @@ def card_declined(decline_code: str, charge: Object, method: Object) -> Object:
 
 
 def bank_failed(failure_code: str, charge: Object, method: Object) -> Object:
-    """The error of a bank debit that did not come through."""
+    """The error of a bank debit that failed."""
     message = BANK_FAILURES[failure_code]
     return _error(failure_code, message, "invalid_request_error", method) | {"charge": charge["id"]}
 

@@ -1,4 +1,4 @@
-"""Disputes: opened by test cards or by hand, answered with evidence, won or lost.
+"""Disputes are opened by test cards or by hand, answered with evidence, won or lost.
 
 https://docs.stripe.com/disputes and https://docs.stripe.com/testing#disputes
 """
@@ -31,7 +31,7 @@ UPDATE = Schema(
 LIST = Schema({**PAGE_READERS, "charge": string(), "payment_intent": string()})
 
 FEE = 1500
-"""https://stripe.com/pricing: of the account's country; another fee makes no difference to the shapes."""
+"""https://stripe.com/pricing, for the account's country; the amount makes no difference to the objects' fields."""
 
 _REASONS = (
     "bank_cannot_process check_returned credit_not_processed customer_initiated debit_not_authorized duplicate "
@@ -43,7 +43,7 @@ REASONS = tuple(_REASONS.split())
 OPEN = ("needs_response", "under_review", "warning_needs_response", "warning_under_review")
 
 WINNING, LOSING = "winning_evidence", "losing_evidence"
-"""https://docs.stripe.com/testing#evidence: what `uncategorized_text` decides a test dispute with."""
+"""https://docs.stripe.com/testing#evidence: the values of `uncategorized_text` that decide a test dispute."""
 
 
 def retrieve(work: Work, params: dict[str, Any], dispute: str) -> Object:
@@ -81,12 +81,12 @@ def update(work: Work, params: dict[str, Any], dispute: str) -> Object:
 
 
 def accept(work: Work, params: dict[str, Any], dispute: str) -> Object:
-    """`POST /v1/disputes/{id}/close`: the account does not contest it, which loses it."""
+    """`POST /v1/disputes/{id}/close`: the account does not contest the dispute, and loses it."""
     return close(work, dispute, won=False)
 
 
 def open_by_number(work: Work, charge: str) -> Object:
-    """The dispute that the charge's test number brings about."""
+    """Open the dispute that the charge's test number causes."""
     behaviour = behaviour_of(work.get("charge", charge)["payment_method_details"])
     assert behaviour.dispute is not None
     return open_dispute(work, charge, behaviour.dispute, inquiry=behaviour.inquiry)
@@ -95,11 +95,11 @@ def open_by_number(work: Work, charge: str) -> Object:
 def open_dispute(
     work: Work, charge: str, reason: str, *, inquiry: bool = False, amount: int | None = None
 ) -> Object:
-    """The customer disputes the charge, or an amount of it, with the bank; an inquiry leaves the money where it is
-    for now. There may be several: after another has ended, or of what the open ones leave.
+    """The customer disputes the charge, or an amount of it, at the bank; an inquiry does not move the money yet. A
+    charge can have several disputes: one after another, or of different parts.
 
     Raises:
-        ApiError: nothing was captured, or so much is disputed already.
+        ApiError: nothing was captured, or less than the amount is undisputed.
     """
     found = work.get("charge", charge)
     if not found["captured"] or not found["paid"]:
@@ -125,7 +125,7 @@ def close(work: Work, dispute: str, *, won: bool) -> Object:
     """The bank has decided; an inquiry ends without a winner.
 
     Raises:
-        ApiError: it is closed already.
+        ApiError: the dispute is closed already.
     """
     found = work.get("dispute", dispute)
     _check_open(found)

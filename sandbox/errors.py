@@ -11,11 +11,11 @@ ErrorType = Literal["api_error", "card_error", "idempotency_error", "invalid_req
 
 
 class ApiError(Exception):
-    """An answer that is an error. An idempotency key keeps it, because the operation had begun."""
+    """An error as an answer. An idempotency key keeps it, because the operation had begun."""
 
     kept = True
     keeps_work = False
-    """Whether what the operation wrote before this was raised stays written, as with a declined card."""
+    """Whether the changes that the operation made before this error are kept, as with a declined card."""
 
     def __init__(
         self,
@@ -43,26 +43,26 @@ class ApiError(Exception):
         return code
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON body; `request_log_url` names the request it answers."""
+        """The JSON body; its `request_log_url` contains the request's id."""
         log_url = f"https://dashboard.stripe.com/test/logs/{request_id}?t={int(time.time())}"
         return {"error": self.error | {"request_log_url": log_url}}
 
 
 class RefusedError(ApiError):
-    """Refused before the operation began: an idempotency key keeps nothing of it."""
+    """Refused before the operation began: an idempotency key does not keep this answer."""
 
     kept = False
 
 
 class ParameterError(RefusedError):
-    """A parameter that Stripe would not take; 400."""
+    """A parameter that Stripe does not accept; 400."""
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(400, message, param=param, code=code)
 
 
 class CardError(ApiError):
-    """A payment attempt that the card's issuer declined; 402. The failed attempt stays on record."""
+    """A payment attempt that the card's issuer declined; 402. The failed attempt is kept."""
 
     keeps_work = True
 
@@ -72,15 +72,15 @@ class CardError(ApiError):
 
 
 def missing_parameter(path: str) -> ParameterError:
-    """400 for a parameter that has to be there."""
+    """400 for a required parameter that is missing."""
     return ParameterError(f"Missing required param: {path}.", path, "parameter_missing")
 
 
 def missing_object(kind: str, object_id: str, param: str = "id", status: int = 404) -> ApiError:
-    """For an id that names nothing: 404 where it is in the URL, 400 where it is a parameter."""
+    """The error for an unknown id: 404 if it is in the URL, 400 if it is a parameter."""
     return ApiError(status, f"No such {kind}: '{object_id}'", code="resource_missing", param=param)
 
 
 def unexpected_state(message: str, intent: dict[str, Any]) -> ApiError:
-    """400 for what the intent's present status does not allow; the error carries the intent."""
+    """400 for a request that the intent's status does not allow; the error contains the intent."""
     return ApiError(400, message, code="payment_intent_unexpected_state", payment_intent=intent)

@@ -50,7 +50,7 @@ def list_events(work: Work, params: dict[str, Any]) -> Object:
     if "delivery_success" in params:
         query.where(f"id {'NOT IN' if params['delivery_success'] else 'IN'} ({UNDELIVERED})")
     if work.event_lag_seconds:
-        # Which are late is the same each time.
+        # The same events are late in every list.
         late = f"seq * 7919 % 1000 < {work.event_lag_share * 1000:.0f}"
         query.where(f"NOT ({late} AND created > ?)", work.time - work.event_lag_seconds)
     page = query.page(work, params)
@@ -59,7 +59,7 @@ def list_events(work: Work, params: dict[str, Any]) -> Object:
 
 
 def _count_webhooks(work: Work, events: list[Object]) -> None:
-    """`pending_webhooks` says how many deliveries have not been taken yet."""
+    """Set `pending_webhooks`: the number of deliveries that no endpoint has accepted yet."""
     marks = ", ".join("?" * len(events))
     rows = work.ledger.read(
         f"SELECT event, count(*) FROM deliveries WHERE event IN ({marks}) AND status != 'delivered' GROUP BY event",  # noqa: S608 - marks only

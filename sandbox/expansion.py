@@ -1,4 +1,4 @@
-"""`expand[]`: ids in an answer replaced by the objects they name.
+"""`expand[]`: ids in an answer are replaced by their objects.
 
 https://docs.stripe.com/api/expanding_objects
 """
@@ -44,19 +44,19 @@ EXPANDABLE: dict[str, dict[str, str | None]] = {
     "payment_method": {"customer": None},
     "refunds": {"data": "refund"},
 }
-"""What of each kind can be expanded, and into what kind; None where the field is always null here."""
+"""For each kind the fields that can be expanded, and the kind of their objects; None if a field is always null."""
 
 SOURCES = {"ch": "charge", "py": "charge", "re": "refund", "pyr": "refund", "dp": "dispute"}
-"""What a balance transaction came of, by the prefix of its id."""
+"""The kind of a balance transaction's source, by the prefix of the source's id."""
 
 REFUNDS_MAX = 10
 
 
 def check(paths: list[str], kind: str, *, listed: bool) -> None:
-    """Refuse before the work what could not be expanded after it.
+    """Refuse, before the work, paths that cannot be expanded.
 
     Raises:
-        ParameterError: a path names what is no expandable field, or goes too deep.
+        ParameterError: a path has a field that cannot be expanded, or too many levels.
     """
     for path in paths:
         parts = path.split(".")
@@ -77,7 +77,7 @@ def check(paths: list[str], kind: str, *, listed: bool) -> None:
 
 
 def expand(work: Work, body: Object, paths: list[str], *, listed: bool) -> None:
-    """Put the objects in place, in the answer alone."""
+    """Put the objects into the answer; the ledger is not changed."""
     for path in paths:
         parts = path.split(".")
         for obj in body["data"] if listed else [body]:

@@ -12,7 +12,7 @@ from sandbox.errors import ApiError, RefusedError
 
 
 class Count(BaseModel):
-    """So many times, then no more."""
+    """This number of times, then no more."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,27 +23,27 @@ PendingReason = Literal["processing", "insufficient_funds", "charge_pending"]
 """https://docs.stripe.com/api/refunds/object#refund_object-pending_reason"""
 
 Chance = Annotated[float, Field(ge=0, le=1)] | Count
-"""How often a fault happens: a share of all, or the next so many."""
+"""How often a fault happens: as a share, or the next `count` times."""
 
 
 class WebhookSwitches(BaseModel):
-    """Faults of deliveries. Without `types`, of all events."""
+    """Faults of webhook deliveries, of events of these `types`; without `types`, of all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     types: list[str] = []
     drop: Chance = 0.0
-    """Never sent, as if the endpoint had taken and lost it."""
+    """The delivery is never sent, as if the endpoint had accepted and lost it."""
     double: Chance = 0.0
     delay: Chance = 0.0
     delay_ms: float = Field(default=0, ge=0, le=3_600_000)
     reorder: Chance = 0.0
     reorder_window_ms: float = Field(default=500, ge=0, le=3_600_000)
-    """What is reordered is held back for a random part of this time, so that later ones overtake it."""
+    """A reordered delivery is delayed by a random part of this time, so that later ones overtake it."""
 
 
 class Switches(BaseModel):
-    """All faults. Those of requests strike what `methods` and `paths` name; without them, all under `/v1`."""
+    """All faults. Those of requests apply to these `methods` and `paths`; without them, to all under `/v1`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,34 +53,34 @@ class Switches(BaseModel):
     """Patterns such as `/v1/payment_intents` or `/v1/payment_intents/*`."""
     latency_ms: float = Field(default=0, ge=0, le=600_000)
     latency_jitter_ms: float = Field(default=0, ge=0, le=600_000)
-    """A random part of this comes on top."""
+    """A random part of this is added to `latency_ms`."""
     error_before: Chance = 0.0
-    """Answered `error_status` without doing anything; an idempotency key keeps nothing of it."""
+    """The work is not done and the answer is `error_status`; an idempotency key does not keep it."""
     error_after: Chance = 0.0
-    """Done, and then answered `error_status`, which the idempotency key keeps and repeats."""
+    """The work is done and the answer is `error_status`, which the idempotency key keeps and repeats."""
     error_status: int = Field(default=500, ge=500, le=599)
     timeout_after: Chance = 0.0
-    """Done, and then not answered: after `hang_seconds` the connection is cut."""
+    """The work is done and never answered: after `hang_seconds` the connection is closed."""
     hang_seconds: float = Field(default=120, ge=0, le=3600)
     limit: Chance = 0.0
-    """Answered 429 with `Retry-After: retry_after_seconds`, without doing anything."""
+    """The work is not done and the answer is 429 with `Retry-After: retry_after_seconds`."""
     retry_after_seconds: float = Field(default=1, ge=0, le=3600)
     refund_refused: Chance = 0.0
-    """Of `POST /v1/refunds`: refused for want of balance, which the idempotency key keeps and repeats."""
+    """`POST /v1/refunds` is refused because the balance is too low; the idempotency key keeps and repeats that."""
     refund_pending: Chance = 0.0
-    """Of `POST /v1/refunds`: made, and pending for `refund_pending_reason` until somebody moves it."""
+    """A new refund is pending, with `refund_pending_reason`, until `/_sandbox/refunds/{id}/succeed` or `/fail`."""
     refund_pending_reason: PendingReason = "insufficient_funds"
     clock_ahead_seconds: float = Field(default=0, ge=-86_400, le=86_400)
-    """The clock of the stand-in, by which it dates what it makes, answers and signs, is so far ahead."""
+    """The stand-in's clock, which it uses to date objects, to answer and to sign, is ahead by this."""
     event_lag_seconds: float = Field(default=0, ge=0, le=86_400)
-    """Events turn up in `/v1/events` so long after they were created."""
+    """Events appear in `/v1/events` this long after they were created."""
     event_lag_share: float = Field(default=1, ge=0, le=1)
-    """Only this share of them; the others are listed at once."""
+    """The share of events that appear late; the others are listed at once."""
     webhooks: WebhookSwitches = WebhookSwitches()
 
 
 class Fault(NamedTuple):
-    """What is to go wrong with one request."""
+    """The faults of one request."""
 
     latency_seconds: float = 0
     limited: bool = False
@@ -92,7 +92,7 @@ class Fault(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What is to go wrong with one delivery."""
+    """The faults of one delivery."""
 
     dropped: bool = False
     doubled: bool = False
@@ -106,16 +106,16 @@ ALL_OFF = Switches()
 
 
 class Faults:
-    """The switches as they stand, and what they have done."""
+    """The current switches, and how often each was applied."""
 
     def __init__(self) -> None:
         self._closing = asyncio.Event()
         self.set(ALL_OFF)
 
     def set(self, switches: Switches) -> None:
-        """Use these instead of all earlier ones, with their seed and counts from the beginning.
+        """Replace all earlier switches. Random numbers start again with the new seed, and counts at zero.
 
-        Requests that wait because of the earlier ones wait no longer.
+        Requests that wait because of earlier switches continue at once.
         """
         self._closing.set()
         self._closing = asyncio.Event()
@@ -124,11 +124,11 @@ class Faults:
         self._random = random.Random(switches.seed)
 
     def close(self) -> None:
-        """Let no request wait any longer."""
+        """Let all requests that wait continue at once."""
         self._closing.set()
 
     def of_request(self, method: str, path: str) -> Fault:
-        """The fault of the request that has just come."""
+        """The fault of a request that has just arrived."""
         on = self.switches
         if on is ALL_OFF:
             return NO_FAULT
@@ -150,7 +150,7 @@ class Faults:
         )
 
     def _of_refund(self) -> dict[str, Any]:
-        """What Stripe's balance makes of a refund."""
+        """Faults of a refund that depend on the account's balance."""
         on = self.switches
         if self._strikes("refund_refused", on.refund_refused):
             return {"refund_refused": True}
@@ -158,7 +158,7 @@ class Faults:
         return {"refund_pending": on.refund_pending_reason} if pending else {}
 
     def of_delivery(self, event_type: str) -> Fate:
-        """The fate of the delivery that is about to be sent for the first time."""
+        """The faults of a delivery that will be sent for the first time."""
         on = self.switches.webhooks
         if self.switches is ALL_OFF or (on.types and event_type not in on.types):
             return NO_FATE
@@ -177,10 +177,10 @@ class Faults:
         return strikes
 
     async def delay(self, fault: Fault) -> None:
-        """Let the request wait for its time.
+        """Wait for the request's latency.
 
         Raises:
-            RefusedError: it is to fail before any work.
+            RefusedError: the request must fail before any work.
         """
         if fault.latency_seconds:
             await self._wait(fault.latency_seconds)
@@ -188,22 +188,22 @@ class Faults:
             raise RefusedError(self.switches.error_status, BROKEN, type="api_error")
 
     async def hang(self) -> None:
-        """Wait as long as a request hangs."""
+        """Wait for `hang_seconds`."""
         await self._wait(self.switches.hang_seconds)
 
     async def _wait(self, seconds: float) -> None:
-        """So long, but not beyond the switches that are on now."""
+        """Wait, but only until other switches are set."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
 
     def limited(self) -> RefusedError:
-        """The answer to a request beyond the limit."""
+        """The answer to a request over the limit."""
         seconds = self.switches.retry_after_seconds
         return rate_limited({"Retry-After": f"{seconds:g}"})
 
     def broken_after(self) -> ApiError:
-        """The answer in spite of the work."""
+        """The error that is answered although the work is done."""
         return ApiError(self.switches.error_status, BROKEN, type="api_error")
 
 

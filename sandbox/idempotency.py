@@ -1,4 +1,4 @@
-"""Idempotency keys: the first answer is kept, and given again for the same request.
+"""Idempotency keys: the first answer is saved, and returned again for the same request.
 
 https://docs.stripe.com/api/idempotent_requests
 """
@@ -19,7 +19,7 @@ KEPT_SECONDS = 24 * 3600
 
 
 class Kept(NamedTuple):
-    """The answer that a key was given first, and the id of the request that it answered."""
+    """The first answer for a key, and the id of the request that got it."""
 
     request_id: str
     status: int
@@ -35,7 +35,7 @@ class Attempt(NamedTuple):
 
 
 def attempt(key: str, path: str, raw: dict[str, Raw]) -> Attempt:
-    """What tells this request from another with the same key.
+    """The request's key, with its path and a hash of its parameters, to detect another request with the same key.
 
     Raises:
         ParameterError: the key is empty or too long.
@@ -55,10 +55,10 @@ class IdempotencyKeys:
 
     @contextmanager
     def under_way(self, made: Attempt | None) -> Iterator[None]:
-        """Nobody else may use the key inside.
+        """No other request may use the key inside this block.
 
         Raises:
-            RefusedError: 409, somebody does.
+            RefusedError: 409, another request is using it.
         """
         if made is None:
             yield
@@ -79,10 +79,10 @@ class IdempotencyKeys:
             self._under_way.discard(made.key)
 
     def find(self, made: Attempt, now: int) -> Kept | None:
-        """The answer that the key was given before.
+        """The saved answer for the key, or None.
 
         Raises:
-            RefusedError: 400, it was used for something else.
+            RefusedError: 400, the key was used for another request.
         """
         row = self._ledger.read(
             "SELECT path, fingerprint, request, status, body FROM idempotency_keys WHERE key = ? AND created > ?",
@@ -98,7 +98,7 @@ class IdempotencyKeys:
         return Kept(request_id, status, body)
 
     def keep(self, made: Attempt, kept: Kept, now: int) -> None:
-        """Remember the answer, in the transaction of the work that it is about."""
+        """Save the answer, in the same transaction as the work."""
         self._ledger.write(
             "INSERT OR REPLACE INTO idempotency_keys (key, path, fingerprint, created, request, status, body) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -106,7 +106,7 @@ class IdempotencyKeys:
         )
 
     def forget(self, now: int) -> None:
-        """Drop the keys that are too old to be answered."""
+        """Delete keys that are older than KEPT_SECONDS."""
         self._ledger.write("DELETE FROM idempotency_keys WHERE created <= ?", (now - KEPT_SECONDS,))
 
 

@@ -1,11 +1,11 @@
-"""Object ids in Stripe's manner: a prefix, then 24 letters and digits."""
+"""Object ids in Stripe's format: a prefix, then 24 letters and digits."""
 
 import secrets
 import time
 
 
 def new_id(prefix: str) -> str:
-    """An id that sorts by its time of making, so that the ledger's indexes grow at one end only."""
+    """An id that sorts by the time when it was made, so that the ledger's indexes grow at one end only."""
     return f"{prefix}_{time.time_ns() // 1000:013x}{secrets.token_hex(6)[:11]}"
 
 

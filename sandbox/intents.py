@@ -1,4 +1,4 @@
-"""Payment intents: made, read, changed, listed. `payments.py` takes their money."""
+"""Payment intents are created, read, updated and listed. How they are paid is in `payments.py`."""
 
 import hmac
 from typing import Any
@@ -94,7 +94,7 @@ BROWSER: dict[str, Reader] = {
     "client_context": any_hash,
     "client_attribution_metadata": any_hash,
 }
-"""What Stripe.js sends besides, with the publishable key."""
+"""What Stripe.js sends in addition, with the publishable key."""
 BROWSER_CONFIRM = Schema({**PAYING, **BROWSER, "payment_method_data": hash_of(payment_methods.BROWSER_DATA)})
 RETRIEVE = Schema({"expand": array(string()), "client_secret": string()})
 BROWSER_RETRIEVE = Schema({**RETRIEVE.readers, "is_stripe_sdk": boolean})
@@ -113,10 +113,10 @@ CHANGEABLE = ("requires_payment_method", "requires_confirmation", "requires_acti
 
 
 def load(work: Work, intent: str, params: dict[str, Any]) -> Object:
-    """The intent that the URL names; the client secret has to fit where one is sent or needed.
+    """The intent in the URL. The client secret is checked if it is sent, and required with the publishable key.
 
     Raises:
-        ApiError: 404 unknown; 400 for a secret that is missing or of another intent.
+        ApiError: 404, the intent is unknown; 400, the secret is missing or is another intent's.
     """
     found = work.get("payment_intent", intent, "intent")
     secret = params.get("client_secret")
@@ -129,7 +129,7 @@ def load(work: Work, intent: str, params: dict[str, Any]) -> Object:
 
 
 def visible(work: Work, intent: Object) -> Object:
-    """The intent as the caller may see it."""
+    """The intent with the fields that the caller may see."""
     if not work.publishable:
         return intent
     return {name: intent[name] for name in CLIENT_FIELDS}
@@ -229,7 +229,7 @@ def _describe(intent: Object, params: dict[str, Any]) -> None:
 
 
 def merged(old: dict[str, str], new: dict[str, str] | None) -> dict[str, str]:
-    """Metadata after an update: keys add up, an empty value removes its key, None removes all."""
+    """Metadata after an update: keys are added or replaced, an empty value removes its key, None removes all."""
     if new is None:
         return {}
     return {key: value for key, value in (old | new).items() if value != ""}

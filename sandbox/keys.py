@@ -1,4 +1,4 @@
-"""API keys: who calls, and whether with the secret key or with the publishable one of a browser.
+"""API keys: whether a caller has the secret key, or only the publishable key, as a browser has.
 
 https://docs.stripe.com/keys
 """
@@ -22,11 +22,11 @@ NOT_IN_BROWSERS = (
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="Stripe"'}
 
 SHOWN = 4
-"""Characters of a wrong key that its refusal repeats."""
+"""How many last characters of a wrong key the error shows."""
 
 
 class Keys:
-    """The keys that are accepted: one, or, where it is empty, every one of its kind in test mode."""
+    """The keys that are accepted: of each kind one, or, if it is empty, every test key of that kind."""
 
     def __init__(self, secret: str, publishable: str) -> None:
         self._secret = secret
@@ -36,7 +36,7 @@ class Keys:
         """Whether the caller has only the publishable key. Stripe.js sends it as the parameter `key`.
 
         Raises:
-            RefusedError: 401, there is no key, or a wrong one.
+            RefusedError: 401, the key is missing or wrong.
         """
         key = _read(authorization) if authorization is not None else form.get("key")
         if not key:
@@ -50,7 +50,7 @@ class Keys:
 
 
 def secret_needed() -> RefusedError:
-    """403: a browser may not do this."""
+    """403: this needs the secret key."""
     return RefusedError(403, NOT_IN_BROWSERS, code="secret_key_required")
 
 

@@ -1,8 +1,8 @@
-"""Everything that the stand-in remembers, in one SQLite file.
+"""Everything that the stand-in stores, in one SQLite file.
 
-One connection, used on the event loop alone: a piece of work is a few synchronous statements in a savepoint,
-so no two interleave. Transactions are committed for a group of requests at once, and a response leaves only
-after `committed()`. Journal WAL with synchronous NORMAL survives a killed process.
+There is one connection, used only on the event loop: a piece of work is a few synchronous statements in a
+savepoint, so no two interleave. One commit serves a group of requests, and a response is sent only after
+`committed()`. The journal mode WAL with synchronous NORMAL survives a killed process.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 COMMIT_DELAY_SECONDS = 0.001
-"""How long a transaction stays open for others to join: short beside a request, long beside a statement."""
+"""How long a transaction stays open for other requests: short compared to a request, long to a statement."""
 
 WAL_PAGES = 8000
-"""Pages of 4 KiB in the journal before SQLite copies it back, which stops the loop for some milliseconds."""
+"""How many pages of 4 KiB the journal has before SQLite copies it back, which blocks the loop for milliseconds."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -86,7 +86,7 @@ class Ledger:
     """The connection, the group commit, and the objects. Other tables belong to the modules that use them."""
 
     def __init__(self, path: str) -> None:
-        """Open the file, making it and its folder when they are not there.
+        """Open the file; create it and its folder if they do not exist.
 
         Raises:
             sqlite3.Error: the file is not a database or cannot be written.
@@ -101,24 +101,24 @@ class Ledger:
         self._commit: asyncio.Future[None] | None = None
 
     def close(self) -> None:
-        """Commit what is open and close the file."""
+        """Commit the open transaction and close the file."""
         self._end_transaction()
         self._connection.close()
 
     # --- transactions
 
     def write(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something, in the transaction that the group shares."""
+        """Run a statement that writes, in the shared transaction."""
         self._begin()
         return self._connection.execute(sql, values)
 
     def read(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Run a query; it sees what is written and not yet committed."""
+        """Run a query; it sees changes that are not committed yet."""
         return self._connection.execute(sql, values)
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """All that is written inside stays, or, when an exception leaves the block, none of it."""
+        """A block whose changes are rolled back if it raises."""
         self._begin()
         self._connection.execute("SAVEPOINT work")
         try:
@@ -130,7 +130,7 @@ class Ledger:
             self._connection.execute("RELEASE work")
 
     async def committed(self) -> None:
-        """Wait until all that has been written so far is in the file."""
+        """Wait until everything written so far is committed."""
         if self._commit is not None:
             await asyncio.shield(self._commit)
 
@@ -170,7 +170,7 @@ class Ledger:
         )
 
     def update(self, obj: dict[str, Any]) -> None:
-        """Replace an object by its newer picture."""
+        """Replace an object by its newer state."""
         self.write("UPDATE objects SET body = ? WHERE id = ?", (orjson.dumps(obj).decode(), obj["id"]))
 
     def find(self, kind: str, object_id: str) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ class Query:
 
         Raises:
             ParameterError: both cursors were given.
-            ApiError: 400, the cursor names nothing.
+            ApiError: 400, there is no object with the cursor's id.
         """
         self._created(params.get("created", {}))
         backwards = self._cursor(work, params)
@@ -83,9 +83,9 @@ class Query:
 
 
 def list_of(kind: str, url: str, params: dict[str, Any]) -> Query:
-    """A list of the objects of one kind, narrowed to an intent or a charge where asked."""
+    """A list of the objects of one kind; with such a parameter, only those of one intent or charge."""
     query = Query("objects", kind, url)
-    # The plus keeps SQLite from walking through all of the kind where the index of the payment finds a few.
+    # The plus makes SQLite use the index of the intent or charge, and not read all objects of the kind.
     narrowed = "payment_intent" in params or "charge" in params
     query.where("+kind = ?" if narrowed else "kind = ?", kind)
     if "payment_intent" in params:

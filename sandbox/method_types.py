@@ -1,6 +1,6 @@
-"""Which payment methods an intent takes: the parameters that choose them, and what is left of them here.
+"""Which payment methods an intent accepts: the parameters that choose them, and those of them that exist here.
 
-https://docs.stripe.com/api/payment_intents/create. Since 2026-09-30.endive `payment_method_types` is only read:
+https://docs.stripe.com/api/payment_intents/create. Since 2026-09-30.endive `payment_method_types` is read-only:
 https://docs.stripe.com/changelog/endive/2026-09-30/removes-the-payment-method-types-parameter-from-payment-intents-and-setup-intents
 """
 
@@ -43,7 +43,7 @@ AUTOMATIC, WRITTEN = "automatic_payment_methods", "payment_method_types"
 
 
 def _no_longer(raw: Raw, path: str) -> None:
-    """Raises ParameterError: the parameter is gone."""
+    """Raises ParameterError: the parameter is no longer supported."""
     message = (
         "The parameter payment_method_types is no longer supported on this API version. Use dynamic payment "
         "methods, allowed_payment_method_types or excluded_payment_method_types instead."
@@ -56,15 +56,15 @@ PARAMETERS: dict[str, Reader] = {
     EXCLUDED: array(one_of(*EXCLUDABLE), longest=len(EXCLUDABLE)),
     WRITTEN: _no_longer,
 }
-"""Only with the secret key: whoever pays does not choose what may be paid by."""
+"""Only with the secret key: a customer does not choose which methods the intent accepts."""
 
 
 def choose(intent: Object, params: dict[str, Any]) -> None:
-    """Put on the intent which methods it takes, as the parameters say; without any, what it took before or, where
-    it is new, all of its currency.
+    """Set the methods that the intent accepts, from the parameters. Without parameters they stay as they were; a
+    new intent accepts all methods of its currency.
 
     Raises:
-        ParameterError: two of them exclude each other, or nothing is left.
+        ParameterError: two parameters exclude each other, or no method is left.
     """
     _check_alone(params)
     if ALLOWED in params:

@@ -1,4 +1,4 @@
-"""What the stand-in does of its own accord: bank debits, late refunds and disputes, each at its time."""
+"""Moves, which the stand-in makes without a request: bank debits, late refunds and disputes, each at its time."""
 
 from collections.abc import Callable
 
@@ -35,9 +35,9 @@ async def make_moves(account: Account) -> None:
 
 
 async def make(account: Account, move: Move) -> None:
-    """Make one move, once: what it changes and that it is made are written together.
+    """Make one move, once: its changes, and that it was made, are written together.
 
-    What cannot be done any more, because somebody has been faster, is left.
+    A move that is no longer possible, because another change came first, is dropped.
     """
 
     def step(work: Work) -> None:
@@ -52,5 +52,5 @@ async def make(account: Account, move: Move) -> None:
     try:
         await account.perform(step)
     except Exception:
-        # A mistake in one move must not keep the others from being made; it is made again after a restart.
+        # An error in one move must not stop the others; this one is tried again after a restart.
         log.exception("move failed", move=move.name, object=move.object_id)

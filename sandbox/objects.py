@@ -1,6 +1,6 @@
-"""The shapes of Stripe's objects: every field that the SDK's resource classes declare as always present.
+"""The fields of Stripe's objects: all that the SDK's resource classes declare as always present.
 
-Optional fields that Stripe answers with null are here as None; those that it leaves out are left out.
+Optional fields that Stripe returns as null are None here; those that it leaves out are left out.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.identifiers import new_client_secret, new_id
 
 API_VERSION = "2026-10-28.endive"
-"""The version whose shapes these are; also the account's default version, which its events carry."""
+"""The API version of these objects; also the account's default version, which its events have."""
 
 Object = dict[str, Any]
 
@@ -58,7 +58,7 @@ EVIDENCE: Object = dict.fromkeys(
 
 
 def payment_intent(amount: int, currency: str, created: int) -> Object:
-    """A new intent, with nothing said but what it is for."""
+    """A new intent of this amount, with defaults for everything else."""
     intent_id = new_id("pi")
     return {
         "id": intent_id,
@@ -107,7 +107,7 @@ def payment_intent(amount: int, currency: str, created: int) -> Object:
 
 
 def charge(intent: Object, method: Object, created: int) -> Object:
-    """A new attempt to charge the intent's amount, whose outcome is not yet known."""
+    """A new attempt to charge the intent's amount, without a result yet."""
     return {
         "id": new_id("ch" if method["type"] == "card" else "py"),
         "object": "charge",
@@ -183,7 +183,7 @@ def _method_details(method: Object, amount: int) -> Object:
 
 
 def refund(charge: Object, amount: int, reason: str | None, metadata: dict[str, str], created: int) -> Object:
-    """A new refund of a part or the whole of a charge."""
+    """A new refund of a part of a charge or of all of it."""
     refund_id = new_id("re" if charge["id"].startswith("ch_") else "pyr")
     return {
         "id": refund_id,
@@ -219,7 +219,7 @@ def _refund_destination(charge: Object) -> Object:
 
 
 def dispute(charge: Object, amount: int, reason: str, status: str, created: int) -> Object:
-    """A new dispute of a part or the whole of a charge."""
+    """A new dispute of a part of a charge or of all of it."""
     details = charge["payment_method_details"]
     brand = details["card"]["brand"] if details["type"] == "card" else None
     case_type = "inquiry" if status.startswith("warning_") else "chargeback"
@@ -271,5 +271,5 @@ def payment_method(kind: str, details: Object, billing_details: Object, created:
 
 
 def page(data: list[Object], url: str, has_more: bool) -> Object:
-    """A page of a list."""
+    """One page of a list."""
     return {"object": "list", "data": data, "has_more": has_more, "url": url}

@@ -1,4 +1,4 @@
-"""What the API can do: for each method and path its parameters and its function. The one list of them."""
+"""The API's operations: for each method and path its parameters and its function. The only list of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Operation:
     method: str
     path: str
     kind: str
-    """What it answers with; of a list, what is in it."""
+    """The kind of object in the answer; for a list, of its elements."""
     run: Callable[..., Object]
     schema: Schema = READ
     browser: Schema | None = None
-    """The parameters that a browser may send with the publishable key; without them, it may not call this."""
+    """The parameters that a browser may send with the publishable key; None if it may not call this."""
     listed: bool = False
 
 
@@ -80,4 +80,4 @@ OPERATIONS = (
 )
 
 NOT_MODELLED = ("/v1/payment_intents/search", "/v1/charges/search")
-"""Paths that would otherwise be taken for an object's id."""
+"""Paths whose last part would otherwise be read as an object's id."""

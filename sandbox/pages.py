@@ -55,10 +55,10 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Account]
 
 
 async def show_challenge(account: Account, request: web.Request) -> web.StreamResponse:
-    """Ask the customer.
+    """The page of the 3D Secure challenge.
 
     Raises:
-        ApiError: 404 unknown, or another's client secret.
+        ApiError: 404, the intent is unknown, or the client secret is not its own.
     """
     intent = _load(account.work(), request)
     if intent["status"] != "requires_action":
@@ -67,10 +67,10 @@ async def show_challenge(account: Account, request: web.Request) -> web.StreamRe
 
 
 async def answer_challenge(account: Account, request: web.Request) -> web.StreamResponse:
-    """The form field `outcome` is `passed` or `failed`. A browser goes on to the shop; others get the intent.
+    """The form field `outcome` is `passed` or `failed`. A browser is redirected to the shop; others get the intent.
 
     Raises:
-        ApiError: 402 authenticated and then declined, and the caller is no browser; 400 there is no challenge.
+        ApiError: 402, passed, but then declined, and the caller is no browser; 400, there is no challenge.
     """
     outcome = (await request.post()).get("outcome")
     if outcome not in OUTCOMES:
@@ -104,7 +104,7 @@ async def answer_challenge(account: Account, request: web.Request) -> web.Stream
 
 
 async def show_receipt(account: Account, request: web.Request) -> web.StreamResponse:
-    """What was paid.
+    """The receipt of a charge.
 
     Raises:
         ApiError: 404, there is no such charge.

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl
 from sandbox.errors import ParameterError
 
 Raw = str | dict[str, "Raw"]
-"""A parameter as it came: text, or a hash of parameters. An array is a hash whose keys are its indexes."""
+"""A parameter as it was sent: text, or a hash of parameters. An array is a hash whose keys are its indexes."""
 
 FIELDS_MAX = 1000
-"""Parameters in one request; far above what the largest call of Stripe's has."""
+"""The most parameters in one request: far more than the largest of Stripe's calls has."""
 
 NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 PART = re.compile(r"\[([^\[\]]*)\]")
@@ -19,7 +19,7 @@ def pairs_of(text: str) -> list[tuple[str, str]]:
     """The names and values of a query string or form body, in their order.
 
     Raises:
-        ParameterError: it is not a form, or there are too many of them.
+        ParameterError: it is not a form, or has too many parameters.
     """
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
@@ -28,7 +28,7 @@ def pairs_of(text: str) -> list[tuple[str, str]]:
 
 
 def nested(pairs: list[tuple[str, str]]) -> dict[str, Raw]:
-    """Unfold the brackets in the names.
+    """Parameters nested as the brackets in their names say.
 
     Raises:
         ParameterError: a name is malformed, or is a value in one place and a hash in another.

@@ -1,4 +1,4 @@
-"""Payment methods: the documented test names, and methods made from test numbers."""
+"""Payment methods: those with the documented test names, and those made from test numbers."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -87,7 +87,7 @@ STATISTICS = dict.fromkeys(
     ),
     anything,
 )
-"""What Stripe.js tells besides; nothing follows from it here."""
+"""What Stripe.js sends in addition; the stand-in ignores it."""
 BROWSER_DATA = Schema({**METHOD_DATA.readers, **STATISTICS}, METHOD_DATA.required)
 BROWSER_CREATE = Schema({**METHOD_CREATE.readers, **STATISTICS}, METHOD_DATA.required)
 
@@ -96,7 +96,7 @@ def create(work: Work, params: dict[str, Any]) -> Object:
     """`POST /v1/payment_methods`, and `payment_method_data` on a confirmation.
 
     Raises:
-        ApiError: 402 for a card number, month, year or CVC that cannot be right.
+        ApiError: 402, the card number, month, year or CVC is impossible.
         ParameterError: the hash named by `type` is missing.
     """
     kind: str = params["type"]
@@ -118,10 +118,10 @@ def create(work: Work, params: dict[str, Any]) -> Object:
 
 
 def resolve(work: Work, method_id: str) -> Object:
-    """The payment method of this id; a documented test name makes a new one, as at Stripe.
+    """The payment method with this id; a documented test name makes a new one, as at Stripe.
 
     Raises:
-        ApiError: 404, there is none of that id.
+        ApiError: 400, there is none with that id.
     """
     behaviour = BY_NAME.get(method_id)
     if behaviour is not None:

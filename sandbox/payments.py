@@ -57,10 +57,10 @@ METHOD_NEEDED = (
 
 
 def attach(work: Work, intent: Object, params: dict[str, Any]) -> None:
-    """Put the payment method that the parameters name on the intent.
+    """Attach the payment method in the parameters to the intent.
 
     Raises:
-        ApiError: the method is unknown, or of a kind that the intent does not take.
+        ApiError: the method is unknown, or of a kind that the intent does not accept.
     """
     if "payment_method_data" in params:
         method = payment_methods.create(work, params["payment_method_data"])
@@ -78,11 +78,11 @@ def attach(work: Work, intent: Object, params: dict[str, Any]) -> None:
 
 
 def confirm(work: Work, intent: Object, params: dict[str, Any]) -> Object:
-    """Try to take the money. The intent's status afterwards says what came of it.
+    """Try to collect the money. The intent's status is the result.
 
     Raises:
-        CardError: the card was declined; the attempt stays on record.
-        ApiError: the intent's status, or what it lacks, does not allow it.
+        CardError: the card was declined; the attempt is kept.
+        ApiError: the intent's status does not allow it, or a payment method is missing.
     """
     _check_confirmable(intent)
     attach(work, intent, params)
@@ -105,8 +105,8 @@ def authenticate(work: Work, intent: Object, *, passed: bool) -> Object:
     """The customer has passed the 3D Secure challenge, or failed it.
 
     Raises:
-        CardError: authenticated, and then declined.
-        ApiError: there is no challenge open.
+        CardError: passed, but then declined.
+        ApiError: there is no open challenge.
     """
     if intent["status"] != "requires_action":
         raise unexpected_state(f"This PaymentIntent has a status of {intent['status']}.", intent)
@@ -119,7 +119,7 @@ def authenticate(work: Work, intent: Object, *, passed: bool) -> Object:
 
 
 def cancel(work: Work, params: dict[str, Any], intent: str) -> Object:
-    """`POST /v1/payment_intents/{id}/cancel`: money that was held is given back."""
+    """`POST /v1/payment_intents/{id}/cancel`: authorised money is released."""
     found = work.get("payment_intent", intent, "intent")
     if found["status"] not in CANCELABLE:
         raise unexpected_state(
@@ -143,9 +143,9 @@ def cancel(work: Work, params: dict[str, Any], intent: str) -> Object:
 
 
 def capture(work: Work, params: dict[str, Any], intent: str, *, rest_as_refund: bool = False) -> Object:
-    """`POST /v1/payment_intents/{id}/capture`: take the held money, or a part of it.
+    """`POST /v1/payment_intents/{id}/capture`: capture the authorised money, or a part of it.
 
-    `rest_as_refund`: tell of the rest as an account does whose events are of a version before 2025-03-31.basil.
+    `rest_as_refund`: emit `charge.refunded` for the rest, as Stripe did before version 2025-03-31.basil.
     """
     found = work.get("payment_intent", intent, "intent")
     if found["status"] != "requires_capture":
@@ -169,10 +169,10 @@ def capture(work: Work, params: dict[str, Any], intent: str, *, rest_as_refund: 
 
 
 def settle(work: Work, intent: Object, *, succeeded: bool) -> Object:
-    """A payment in processing has come through, or not.
+    """A payment that was processing has succeeded or failed.
 
     Raises:
-        ApiError: it is not in processing.
+        ApiError: it is not processing.
     """
     if intent["status"] != "processing":
         raise unexpected_state(f"This PaymentIntent has a status of {intent['status']}.", intent)
@@ -217,7 +217,7 @@ def _check_return_url(intent: Object, params: dict[str, Any]) -> None:
 
 
 def _challenge(work: Work, intent: Object, params: dict[str, Any]) -> Object:
-    """Where the customer proves who they are: the stand-in's own page."""
+    """The `next_action` that leads the customer to the stand-in's page for 3D Secure."""
     url = f"{work.origin}/_sandbox/challenges/{intent['id']}?client_secret={intent['client_secret']}"
     if params.get("use_stripe_sdk") or "return_url" not in params:
         return {
@@ -272,7 +272,7 @@ def _decline(work: Work, intent: Object, method: Object, decline_code: str) -> O
 
 
 def _fail(work: Work, intent: Object, error: Object) -> None:
-    """Back to asking for a payment method; the customer can try again."""
+    """The intent requires a payment method again, so that the customer can retry."""
     intent |= {
         "status": "requires_payment_method",
         "payment_method": None,
@@ -291,7 +291,7 @@ def _succeed(work: Work, intent: Object, amount: int) -> None:
 
 def _release(work: Work, intent: Object) -> None:
     charge = work.get("charge", intent["latest_charge"])
-    # Held money that is let go is no refund, and there is no event of its charge: see `charges.take`.
+    # Released money is no refund, and there is no event of its charge: see `charges.take`.
     if charge["status"] == "pending":
         charge |= {"status": "failed", "failure_message": "The payment was canceled."}
         work.ledger.update(charge)

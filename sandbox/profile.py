@@ -1,4 +1,4 @@
-"""What the account says of itself: `GET /v1/account` and `GET /v1/balance`."""
+"""The account itself: `GET /v1/account` and `GET /v1/balance`."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def retrieve(work: Work, params: dict[str, Any]) -> Object:
 
 
 def balance(work: Work, params: dict[str, Any]) -> Object:
-    """`GET /v1/balance`: nothing is paid out here, and what is on it becomes available with time."""
+    """`GET /v1/balance`: there are no payouts here, and pending money becomes available with time."""
     entries = work.ledger.read(
         "SELECT json_extract(body, '$.currency'), json_extract(body, '$.available_on') <= ?, "
         "sum(json_extract(body, '$.net')) FROM objects WHERE kind = 'balance_transaction' GROUP BY 1, 2",

@@ -6,7 +6,7 @@ from sandbox.faults import rate_limited
 
 
 class RateLimit:
-    """A bucket that holds one second's requests; 0 a second is no limit."""
+    """A token bucket that holds the requests of one second; 0 a second is no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
@@ -18,7 +18,7 @@ class RateLimit:
         """Count a request.
 
         Raises:
-            RefusedError: 429, there have been too many.
+            RefusedError: 429, there were too many.
         """
         if not self._per_second:
             return

@@ -1,4 +1,4 @@
-"""Refunds: made at once for most cards, later for bank debits, and failing days later for one test card.
+"""Refunds: they succeed at once for most cards, later for bank debits, and fail later for one test card.
 
 https://docs.stripe.com/refunds and https://docs.stripe.com/api/refunds
 """
@@ -70,7 +70,7 @@ def retrieve(work: Work, params: dict[str, Any], refund: str) -> Object:
 
 
 def update(work: Work, params: dict[str, Any], refund: str) -> Object:
-    """`POST /v1/refunds/{id}`: metadata alone can be changed."""
+    """`POST /v1/refunds/{id}`: only metadata can be changed."""
     found = work.get("refund", refund)
     if "metadata" in params:
         previous = {"metadata": found["metadata"]}
@@ -81,7 +81,7 @@ def update(work: Work, params: dict[str, Any], refund: str) -> Object:
 
 
 def cancel(work: Work, params: dict[str, Any], refund: str) -> Object:
-    """`POST /v1/refunds/{id}/cancel`: only where the customer has to act first, which no refund here waits for."""
+    """`POST /v1/refunds/{id}/cancel`: always refused, because no refund here is in `requires_action`."""
     found = work.get("refund", refund)
     message = (
         f"You cannot cancel this refund because it has a status of {found['status']}. Only refunds with one of the "
@@ -113,7 +113,7 @@ def succeed(work: Work, refund: str) -> Object:
 
 
 def fail(work: Work, refund: str) -> Object:
-    """A refund could not be made, also after it had been told to have succeeded: its money is on the balance again.
+    """A refund has failed, which may also happen after it succeeded: its money is on the balance again.
 
     Raises:
         ApiError: it has failed already.
@@ -136,7 +136,7 @@ def fail(work: Work, refund: str) -> Object:
 
 
 def _charge_of(work: Work, params: dict[str, Any]) -> Object:
-    """The charge to refund: named, or the one of the intent named."""
+    """The charge to refund: the one in the parameters, or the one of the intent in the parameters."""
     charge_id, intent_id = params.get("charge"), params.get("payment_intent")
     if charge_id is not None and intent_id is not None:
         message = "You may only specify one of these parameters: charge, payment_intent."
@@ -180,7 +180,7 @@ def _amount_of(work: Work, charge: Object, params: dict[str, Any]) -> int:
         raise ApiError(400, message, param="amount")
     check_step(amount, charge["currency"])
     if work.refund_refused:
-        # Stripe mostly makes a refund that is pending; where it refuses, it says so in the message's code.
+        # Stripe usually makes the refund, which is then pending; a refusal has this `message_code`.
         message = "Insufficient funds in your Stripe balance to refund this amount."
         raise ApiError(400, message, message_code="insufficient_balance_for_refund")
     return amount
@@ -193,7 +193,7 @@ def _take_back(work: Work, refund: Object) -> None:
 
 
 def _give_back(work: Work, charge: Object, amount: int) -> None:
-    """The charge counts a refund from its making on, also a pending one."""
+    """Add a new refund to the charge's `amount_refunded`, even if it is pending."""
     previous = {"amount_refunded": charge["amount_refunded"]}
     charge["amount_refunded"] += amount
     if charge["amount_refunded"] == charge["amount_captured"]:
@@ -204,6 +204,6 @@ def _give_back(work: Work, charge: Object, amount: int) -> None:
 
 
 def _tell_update(work: Work, refund: Object, previous: Object) -> None:
-    """`charge.refund.updated` is what older integrations listen to."""
+    """Emit the update under both types: older integrations use `charge.refund.updated`."""
     work.emit("refund.updated", refund, previous)
     work.emit("charge.refund.updated", refund, previous)

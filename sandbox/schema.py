@@ -1,4 +1,4 @@
-"""What a parameter may be. Each reader takes the raw parameter and its name, and returns the value it means.
+"""What a parameter may be. Each reader gets the raw parameter and its name, and returns its value.
 
 The messages and codes are those of Stripe's own parameter checks.
 """
@@ -24,16 +24,16 @@ METADATA_VALUE_MAX = 500
 
 @dataclass(frozen=True)
 class Schema:
-    """The parameters of an operation; every other one is refused as unknown."""
+    """The parameters of an operation; any other parameter is refused as unknown."""
 
     readers: Mapping[str, Reader] = field(default_factory=dict)
     required: tuple[str, ...] = ()
 
     def read(self, raw: dict[str, Raw], prefix: str = "") -> dict[str, Any]:
-        """The values of those parameters that were sent.
+        """The values of the parameters that were sent.
 
         Raises:
-            ParameterError: one is unknown, missing, or not of its type.
+            ParameterError: a parameter is unknown, missing, or not of its type.
         """
         values: dict[str, Any] = {}
         for name, value in raw.items():
@@ -65,7 +65,7 @@ def text(raw: Raw, path: str) -> str:
 
 
 def string(*, longest: int = STRING_MAX, clearable: bool = False) -> Reader:
-    """A string of at most `longest` characters; when `clearable`, an empty one unsets and is None."""
+    """A string of at most `longest` characters; if `clearable`, an empty one is None, which unsets the field."""
 
     def read(raw: Raw, path: str) -> str | None:
         if clearable and raw == "":
@@ -119,7 +119,7 @@ def one_of(*choices: str) -> Reader:
 
 
 def either(*readers: Reader) -> Reader:
-    """What the first reader that takes it makes of it."""
+    """The value from the first reader that accepts the parameter."""
 
     def read(raw: Raw, path: str) -> Any:
         for reader in readers[:-1]:
@@ -147,7 +147,7 @@ def array(element: Reader, *, longest: int = 100) -> Reader:
 
 
 def hash_of(schema: Schema) -> Reader:
-    """A hash with parameters of its own."""
+    """A hash with its own schema."""
 
     def read(raw: Raw, path: str) -> dict[str, Any]:
         if not isinstance(raw, dict):
@@ -158,19 +158,19 @@ def hash_of(schema: Schema) -> Reader:
 
 
 def any_hash(raw: Raw, path: str) -> dict[str, Raw]:
-    """A hash whose content has no meaning here and is taken as it is."""
+    """A hash with any content, which the stand-in does not interpret."""
     if not isinstance(raw, dict):
         raise ParameterError("Invalid object", path)
     return raw
 
 
 def anything(raw: Raw, path: str) -> Raw:
-    """What has no meaning here, whatever it is."""
+    """Anything; the stand-in does not interpret it."""
     return raw
 
 
 def metadata(raw: Raw, path: str) -> dict[str, str] | None:
-    """Keys and strings; an empty string unsets its key, and None, for an empty `metadata`, all of them."""
+    """Keys and strings; an empty string unsets its key. None, for an empty `metadata`, unsets all of them."""
     if raw == "":
         return None
     if not isinstance(raw, dict):
@@ -192,7 +192,7 @@ def metadata(raw: Raw, path: str) -> dict[str, str] | None:
 
 
 def not_modelled(raw: Raw, path: str) -> None:
-    """Stripe knows this parameter and the stand-in does not: said aloud, so that no test rests on it.
+    """A parameter that Stripe has and the stand-in has not. It is refused, so that no test depends on it.
 
     Raises:
         ParameterError: always.

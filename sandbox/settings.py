@@ -25,19 +25,19 @@ class Settings(BaseSettings):
     """The one publishable key that is accepted; when empty, every `pk_test_` key is."""
 
     sandbox_webhook_url: str = ""
-    """Where events go, several separated by commas. When set, it replaces what the ledger remembers."""
+    """The URLs of the webhook endpoints, separated by commas. When set, they replace those in the ledger."""
 
     sandbox_webhook_events: str = "*"
-    """The event types that are sent there, separated by commas, as an endpoint at Stripe is set up for some."""
+    """The event types that the endpoints receive, separated by commas; `*` is all."""
 
     sandbox_webhook_secret: str = "whsec_sandbox"  # noqa: S105 - of the stand-in, known to all
-    """Signs the webhooks, as each endpoint's signing secret does at Stripe."""
+    """Signs the webhooks: the signing secret of all these endpoints."""
 
     sandbox_webhook_retry_seconds: float = Field(default=5.0, gt=0)
-    """The wait before the first retry of a delivery; it doubles with each further one, up to an hour."""
+    """The pause before the first retry of a delivery; it doubles with each retry, up to an hour."""
 
     sandbox_settle_seconds: float = Field(default=2.0, ge=0)
-    """How long the asynchronous test payment methods take: bank debits, and refunds that settle later."""
+    """How long bank debits are processing, and how long a test refund that succeeds or fails later takes."""
 
     sandbox_rate_limit: float = Field(default=0.0, ge=0)
     """Requests a second before 429; 0 is no limit. Stripe's own default in test mode is 25."""

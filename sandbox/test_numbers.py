@@ -1,7 +1,7 @@
 """The documented test numbers and their names, and how each behaves.
 
 https://docs.stripe.com/testing and https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment.
-A payment method's fingerprint stands for its number, so that a charge alone tells how its refund will go.
+A payment method's fingerprint identifies its number, so that a charge alone shows how its refund behaves.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ from sandbox.objects import Object
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What becomes of payments and refunds with one test number."""
+    """How payments and refunds with one test number behave."""
 
     kind: Literal["card", "us_bank_account", "sepa_debit"]
     number: str
     brand: str = "visa"
     funding: str = "credit"
     authenticate: bool = False
-    """3D Secure is asked for first."""
+    """The payment requires 3D Secure first."""
     decline: str | None = None
-    """The issuer's decline code; for a bank debit the failure comes after a time of processing."""
+    """The issuer's decline code; a bank debit is processing first, and fails later."""
     endless: bool = False
-    """The payment stays in processing until somebody moves it."""
+    """The payment stays in processing until `/_sandbox` moves it."""
     dispute: str | None = None
     """The reason of the dispute that follows the payment."""
     inquiry: bool = False
-    """The dispute is only an inquiry, which takes no money back."""
+    """The dispute is only an inquiry, which does not move the money."""
     refund: Literal["succeeds", "succeeds_later", "fails_later"] = "succeeds"
 
     @property
@@ -39,7 +39,7 @@ class Behaviour:
 
     @property
     def delayed(self) -> bool:
-        """Whether the payment is processing for a time before its outcome is known."""
+        """Whether the payment is processing for a time before its result is known."""
         return self.kind != "card"
 
 
@@ -102,7 +102,7 @@ METHODS: dict[str, Behaviour] = {
     "pm_usBankAccount_dispute": _us_bank("000555555559", dispute="debit_not_authorized"),
     "pm_usBankAccount_processing": _us_bank("000000000009", endless=True),
     "pm_usBankAccount_weeklyLimitExceeded": _us_bank("000777777771", decline="charge_exceeds_weekly_limit"),
-    # SEPA test accounts are documented by their numbers alone; these names are the sandbox's own.
+    # Stripe documents SEPA test accounts only by their numbers; these names are the sandbox's own.
     "pm_sepaDebit_success": _sepa("AT611904300234573201", refund="succeeds_later"),
     "pm_sepaDebit_failed": _sepa("AT861904300235473202", decline="generic_could_not_process"),
     "pm_sepaDebit_processing": _sepa("AT321904300235473204", endless=True),
@@ -111,7 +111,7 @@ METHODS: dict[str, Behaviour] = {
 
 
 def _aliases() -> Iterator[tuple[str, Behaviour]]:
-    """The declines go by names with and without `visa`; Stripe has documented both."""
+    """All names, where the declines have one with and one without `visa`; Stripe has documented both."""
     for name, behaviour in METHODS.items():
         yield name, behaviour
         if name.startswith("pm_card_visa_chargeDeclined"):
@@ -125,7 +125,7 @@ BY_NUMBER = {behaviour.number: behaviour for behaviour in METHODS.values()}
 BY_FINGERPRINT = {behaviour.fingerprint: behaviour for behaviour in METHODS.values()}
 
 KINDS_OF_CURRENCY = {"usd": ["card", "us_bank_account"], "eur": ["card", "sepa_debit"]}
-"""What `automatic_payment_methods` offers; cards alone for every other currency."""
+"""What `automatic_payment_methods` offers; for every other currency, only cards."""
 
 
 def behaviour_of(details: Object) -> Behaviour:

@@ -1,4 +1,4 @@
-"""Things to do at their time."""
+"""Items that become due at a time."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Timetable(Generic[Item]):
-    """A heap by due time. Whoever waits is woken by what changes; nothing polls."""
+    """A heap by due time. A task that waits is woken by each change; nothing polls."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Item]] = []
@@ -22,18 +22,18 @@ class Timetable(Generic[Item]):
         return len(self._heap)
 
     def add(self, due: float, item: Item) -> None:
-        """Put an item in, to be taken once `due`, in seconds since the epoch, has come."""
+        """Add an item that is due at `due`, in seconds since the epoch."""
         self._added += 1
         heapq.heappush(self._heap, (due, self._added, item))
         self._changed.set()
 
     def pause(self, paused: bool) -> None:
-        """Hand nothing out while paused."""
+        """Return no item while paused."""
         self._paused = paused
         self._changed.set()
 
     async def take(self) -> Item:
-        """Wait for the next item that is due, and take it out."""
+        """Wait for the next item that is due, remove it and return it."""
         while True:
             wait = None
             if self._heap and not self._paused:

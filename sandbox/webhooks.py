@@ -1,4 +1,4 @@
-"""Events on their way to the endpoints: signed, several at once, tried again until they are taken.
+"""Events are sent to the endpoints: signed, several at once, and again until an endpoint accepts them.
 
 https://docs.stripe.com/webhooks
 """
@@ -18,14 +18,14 @@ from sandbox.timetable import Timetable
 from sandbox.work import Delivery, Endpoint
 
 UNDER_WAY_MAX = 32
-"""Deliveries to one endpoint at once; like Stripe's they come in no order."""
+"""The most deliveries to one endpoint at once; like Stripe's, they have no order."""
 
 TIMEOUT_SECONDS = 20.0
-"""How long an endpoint may take to answer."""
+"""How many seconds an endpoint has to answer."""
 
 RETRY_SECONDS_MAX = 3600.0
 GIVE_UP_SECONDS = 3 * 24 * 3600.0
-"""https://docs.stripe.com/webhooks#retries: up to three days."""
+"""https://docs.stripe.com/webhooks#retries: Stripe retries for up to three days."""
 
 HEADERS = {
     "Accept": "*/*; q=0.5, application/xml",
@@ -44,7 +44,7 @@ def signature(payload: bytes, secret: str, timestamp: int) -> str:
 
 
 class Webhooks:
-    """The lines to all endpoints. Deliveries are in the ledger until they are done, so a restart goes on."""
+    """Sends to all endpoints. Deliveries are in the ledger until they are done, so a restart continues them."""
 
     def __init__(
         self, ledger: Ledger, faults: Faults, session: aiohttp.ClientSession, retry_seconds: float
@@ -58,7 +58,7 @@ class Webhooks:
         self.paused = False
 
     async def point(self, endpoints: Sequence[Endpoint]) -> None:
-        """Send to these endpoints from now on; what waits for another position stays in the ledger."""
+        """Send to these endpoints from now on; deliveries for any other position stay in the ledger."""
         with self._ledger.atomic():
             self._ledger.write("DELETE FROM endpoints")
             for endpoint in endpoints:
@@ -72,7 +72,7 @@ class Webhooks:
         self.start()
 
     def start(self) -> None:
-        """Begin with the endpoints that the ledger knows, and with what an earlier process left undelivered."""
+        """Start with the endpoints in the ledger, and with the deliveries that an earlier process has left."""
         rows = self._ledger.read("SELECT position, url, secret, enabled_events FROM endpoints ORDER BY position")
         self.endpoints = tuple(
             Endpoint(position, url, secret, frozenset(events.split(","))) for position, url, secret, events in rows
@@ -89,7 +89,7 @@ class Webhooks:
             self._add(due, Delivery(*fields))
 
     async def stop(self) -> None:
-        """Break off what is under way; the ledger keeps it as not yet delivered."""
+        """Cancel the deliveries in progress; in the ledger they are still pending."""
         lines = list(self._lines.values())
         self._lines.clear()
         for line in lines:
@@ -103,7 +103,7 @@ class Webhooks:
             line.waiting.pause(paused)
 
     def hand_over(self, deliveries: Sequence[Delivery]) -> None:
-        """Send these, which are committed, as the faults allow."""
+        """Send these deliveries, which are committed, with their faults applied."""
         now = time.time()
         for delivery in deliveries:
             fate = self._faults.of_delivery(delivery.type)
@@ -162,13 +162,13 @@ class _Line:
             else:
                 self._again(delivery, status, error)
         except Exception:
-            # A mistake in one delivery must not keep the others from being made; a restart tries it again.
+            # An error in one delivery must not stop the others; this one is tried again after a restart.
             log.exception("webhook failed", endpoint=self.endpoint.url, webhook=delivery.event)
         finally:
             self._free.release()
 
     async def _post(self, event_id: str) -> tuple[int | None, str | None]:
-        """The endpoint's status, and what is wrong with its answer, or with there being none."""
+        """The endpoint's HTTP status, None without an answer; and the error, None if it has accepted the event."""
         row = self._ledger.read("SELECT body FROM events WHERE id = ?", (event_id,)).fetchone()
         payload = row[0].encode()
         signed_at = int(time.time() + self._faults.switches.clock_ahead_seconds)

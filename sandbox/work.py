@@ -1,4 +1,4 @@
-"""One piece of work on the account: what it reads and writes, and what is to follow once it is committed."""
+"""One piece of work on the account: its reads and writes, and the deliveries and moves that follow the commit."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sandbox.objects import API_VERSION, Object
 
 
 class Endpoint(NamedTuple):
-    """Where events are sent. `enabled_events` holds event types, or `*` for all."""
+    """A URL that events are sent to. `enabled_events` holds event types, or `*` for all."""
 
     position: int
     url: str
@@ -34,7 +34,7 @@ class Delivery(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Something that the stand-in does later of its own accord, such as settling a bank debit."""
+    """Something that the stand-in does later without a request, such as ending a bank debit."""
 
     seq: int
     name: str
@@ -44,7 +44,7 @@ class Move(NamedTuple):
 
 @dataclass
 class Work:
-    """Passed to every operation. Events and moves start only after the commit."""
+    """Passed to every operation. Its webhooks and moves start only after the commit."""
 
     ledger: Ledger
     endpoints: tuple[Endpoint, ...]
@@ -54,7 +54,7 @@ class Work:
     """Scheme, host and port that the caller used, for links in answers."""
     settle_seconds: float
     ahead_seconds: float = 0
-    """How far the account's clock is ahead of this machine's, by which things are done later."""
+    """How far the account's clock is ahead of this machine's, by which due times are stored."""
     event_lag_seconds: float = 0
     event_lag_share: float = 1
     request_id: str | None = None
@@ -62,9 +62,9 @@ class Work:
     publishable: bool = False
     """Whether the caller holds only the publishable key."""
     refund_refused: bool = False
-    """The account's balance does not suffice for a refund: it is refused."""
+    """Refuse the refund, because the account's balance is too low."""
     refund_pending: str | None = None
-    """Why a refund that is made stays pending until somebody moves it."""
+    """The pending_reason of a refund that stays pending until `/_sandbox` moves it; None: it does not."""
     deliveries: list[Delivery] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class Work:
         return int(self.time)
 
     def get(self, kind: str, object_id: str, param: str = "id") -> Object:
-        """The object that the URL names.
+        """The object of this kind and id.
 
         Raises:
             ApiError: 404, there is none.
@@ -84,7 +84,7 @@ class Work:
         return found
 
     def emit(self, event_type: str, obj: Object, previous: Object | None = None) -> None:
-        """Record an event with a snapshot of the object; `previous` holds the changed fields' old values."""
+        """Store an event with a snapshot of the object; `previous` has the old values of the changed fields."""
         event_id = new_id("evt")
         endpoints = [endpoint for endpoint in self.endpoints if endpoint.takes(event_type)]
         data = {"object": obj} if previous is None else {"object": obj, "previous_attributes": previous}
@@ -107,7 +107,7 @@ class Work:
             self.send(event_id, event_type, endpoint)
 
     def send(self, event_id: str, event_type: str, endpoint: Endpoint) -> None:
-        """Queue a delivery of a recorded event."""
+        """Add a delivery of a stored event."""
         row = self.ledger.write(
             "INSERT INTO deliveries (event, endpoint, status, due) VALUES (?, ?, 'pending', ?)",
             (event_id, endpoint.position, self.time - self.ahead_seconds),
@@ -116,13 +116,13 @@ class Work:
         self.deliveries.append(Delivery(row.lastrowid, event_id, event_type, endpoint.position))
 
     def later(self, name: str, object_id: str, seconds: float) -> None:
-        """Have the move of this name made on an object after some seconds, also across a restart."""
+        """Schedule the move of this name on an object after `seconds`; a restart does not lose it."""
         due = self.time - self.ahead_seconds + seconds
         row = self.ledger.write("INSERT INTO moves (name, object, due) VALUES (?, ?, ?)", (name, object_id, due))
         assert row.lastrowid is not None
         self.moves.append(Move(row.lastrowid, name, object_id, due))
 
     def forget(self) -> None:
-        """Drop what was to follow, because what was written has been rolled back."""
+        """Drop the deliveries and moves, because the work was rolled back."""
         self.deliveries.clear()
         self.moves.clear()
