@@ -140,8 +140,8 @@ class Hub:
                     socket.look(ping_s)
 
     def renew(self, missed: Collection[str] | None = None) -> None:
-        """Close the sockets of the topics published as `missed`, or all, as notifications may have been missed: their
-        clients connect again. It is spread over time, so that not all come back at once."""
+        """Close the sockets of the topics published as `missed`, or all: they may have missed notifications, and
+        their clients connect again. It is spread over time, so that not all come back at once."""
         sockets = self._sockets
         if missed is not None:
             lost = [each for topic, each in self._topics.items() if published_as(topic) in missed]

@@ -26,7 +26,7 @@ WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
 RESAMPLE_MAX_SECONDS = 1.0
 # Retry-After of a refused request is drawn from this range, in seconds, so that clients do not all return at once.
 RETRY_AFTER_SECONDS = (1, 5)
-# Subjects and addresses whose requests are counted; beyond it the one with the oldest request is forgotten.
+# Subjects and addresses whose requests are counted; beyond it the one longest without a request is forgotten.
 BUCKETS_MAX = 100_000
 # A client may send at once what its rate allows in this many seconds, as a page does when it opens.
 BURST_SECONDS = 2.0
@@ -56,8 +56,8 @@ class LoadShedder:
         self._lengths: Mapping[str, int] = {}
 
     def check(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
-        """Raises Unavailable, for too long mailboxes with Retry-After, for a request that would add to `mailboxes`.
-        `share`: the part of the limit up to which this kind of client may fill them."""
+        """Raises Unavailable, with Retry-After, unless a request may add to `mailboxes` now. `share`: the part of
+        the limit up to which this kind of client may fill them."""
         if self.listening.reason is not None or self._sampling.reason is not None:
             raise Unavailable("The message bus cannot be reached")
         for mailbox in mailboxes:

@@ -1,4 +1,4 @@
-"""What clients send and get, beyond `common/contracts/resources.py`: models that validate and make the OpenAPI."""
+"""What clients send and get, beyond `common/contracts/resources.py`: models that validate and describe it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time,
 
 
 class Body(BaseModel):
-    """What a client sends: nothing unknown, and no value of another type than the one asked for."""
+    """What a client sends: without unknown fields, and with values of exactly the declared types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-# What is said of these of an event holds for what operators send as well.
+# These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = (
     "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
@@ -53,7 +53,7 @@ class NewBookingItem(ItemRequest):
 class NewBooking(Body):
     """Either `items`, or `quantity` alone where the event has one ticket type."""
 
-    # JSON Schema cannot say `_one_form` by the fields alone.
+    # The rule of `_one_form` for JSON Schema, which the fields alone cannot express.
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
@@ -114,7 +114,7 @@ class NewEvent(Body):
 
 
 def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
-    """A field that may be left out, which is not the same as null: `model_fields_set` says which were sent."""
+    """A field that may be left out, which is not the same as null: `model_fields_set` has what was sent."""
     return Field(default_factory=factory, **about)
 
 
@@ -207,7 +207,7 @@ class GuestToken(Resource):
 
 @cache
 def page_of(kind: type[Resource]) -> type[Resource]:
-    """A list of `kind`, under a name of its own in the OpenAPI document."""
+    """The model of a page of `kind`, with a name of its own in the OpenAPI document."""
     return create_model(f"{kind.__name__}Page", __base__=Page[kind])  # type: ignore[valid-type]
 
 
