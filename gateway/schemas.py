@@ -119,7 +119,7 @@ def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
 
 
 class TicketTypePatch(Body):
-    """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
+    """With `id`: changes the fields that are sent. Without: adds a ticket type, which needs all other fields."""
 
     id: Id = left_out()
     name: Label = left_out()
@@ -135,8 +135,8 @@ class TicketTypePatch(Body):
 
 
 class EventPatch(Body):
-    """What is sent changes, the rest stays. A `sales_end` that was not set follows a moved start; a date that was
-    set and does not fit the new start is refused, unless another is sent along."""
+    """Changes the fields that are sent. A `sales_end` that was not set follows the start when that moves; a date
+    that was set and does not fit the new start is refused, unless the request also sends another."""
 
     name: Label = left_out()
     starts_at: Time = left_out(description="When it is another than before: in the future")
@@ -161,7 +161,7 @@ class EventPatch(Body):
 
 
 class NewRefund(Body):
-    """All that is left is given back when there is no `amount`."""
+    """Without `amount`, everything that is left is refunded."""
 
     amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = None
 
@@ -174,7 +174,7 @@ class QueuedPayment(Resource):
 
 
 class QueuedBooking(Resource):
-    """A booking that is asked for and not yet answered for: it may still turn out sold out.
+    """A booking that was requested, and that is not made yet: it may still be refused, as when seats are sold out.
 
     Read it again at `Location`, or send the same request with the same Idempotency-Key.
     """
@@ -240,7 +240,7 @@ class HealthState(Resource):
 
 
 class Auth(Body):
-    """The first message where there was no Authorization header; later ones renew the token."""
+    """The first message, if there was no Authorization header; later ones renew the token."""
 
     type: Literal["auth"]
     token: str
