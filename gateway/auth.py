@@ -25,7 +25,7 @@ from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
 OPERATOR_SCOPE = "holdfast:operator"
-SUBJECT_MAX = 255
+SUBJECT_MAX = 255  # as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 GUEST = "guest_"
 # An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
 LEEWAY_S = 5

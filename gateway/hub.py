@@ -21,9 +21,9 @@ from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
 
 # Sockets whose clients must connect again are closed over at least this time, at this rate, over at most this time.
 RENEW_SECONDS = 2.0
-RENEWED_PER_SECOND = 1000
-RENEW_MAX_SECONDS = 30.0
-# How often all sockets are checked for silence and for expired tokens.
+RENEWED_PER_SECOND = 1000  # each client that returns reads its snapshots again
+RENEW_MAX_SECONDS = 30.0  # until its socket is closed a client may show an old state
+# How often all sockets are checked for silence and expired tokens: the most that a token is accepted for too long.
 LOOK_SECONDS = 1.0
 
 log = structlog.get_logger()

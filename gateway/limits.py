@@ -27,7 +27,7 @@ RESAMPLE_MAX_SECONDS = 1.0
 # Retry-After of a refused request is drawn from this range, in seconds, so that clients do not all return at once.
 RETRY_AFTER_SECONDS = (1, 5)
 # Subjects and addresses whose requests are counted; beyond it the one longest without a request is forgotten.
-BUCKETS_MAX = 100_000
+BUCKETS_MAX = 100_000  # of a few hundred bytes each
 # A client may send at once what its rate allows in this many seconds, as a page does when it opens.
 BURST_SECONDS = 2.0
 # All guests of one address together have the rate of this many: a household, an office, a café.

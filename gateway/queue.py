@@ -21,14 +21,14 @@ from gateway.hub import Hub
 from gateway.websocket import message_frame
 
 # Bookings whose positions are followed; beyond it the one that was checked longest ago is forgotten.
-FOLLOWED_MAX = 100_000
+FOLLOWED_MAX = 100_000  # of a few hundred bytes each
 # For each sample: how many bookings are checked, and how many positions are sent. The others follow with the next
 # sample, so that ten thousand sockets cost a few milliseconds of each second.
 LOOKED_AT_MAX = 10_000
 SENT_MAX = 2_000
 # After this many bookings other tasks run, so that requests and replies do not wait.
 AT_ONCE = 100
-# After this many intervals without a new sample, the queue of the last one no longer exists.
+# One sample may be late; after this many intervals without a new one, the last one is not used any more.
 FRESH_INTERVALS = 3
 
 

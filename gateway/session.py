@@ -24,7 +24,7 @@ from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
 from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
-# This many wrong messages in a row are answered; one more, and the socket is closed.
+# This many wrong messages in a row are answered, so that a developer sees the errors; one more closes the socket.
 WRONG_MAX = 20
 # A snapshot that a newer notification overtakes is read again: this many times in all, then it is refused.
 SNAPSHOT_TRIES = 5

@@ -28,7 +28,7 @@ from gateway.settings import GatewaySettings
 KERNEL_BUFFER_BYTES = 65_536
 # Bytes of a client's messages that may wait to be handled: at twice as many aiohttp stops reading from it.
 RECEIVED_MAX_BYTES = 65_536
-# Topics whose last version one socket remembers; beyond it the one longest without a frame is forgotten.
+# Topics whose last version a socket remembers, ten times WS_SUBSCRIPTIONS_MAX; the oldest is forgotten first.
 SEEN_MAX = 1000
 # How long a client may take to answer a close frame; then, to read what was written before it.
 CLOSE_SECONDS = 2.0

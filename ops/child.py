@@ -24,7 +24,7 @@ from common.runtime.backoff import Backoff
 from ops.errors import StartError
 
 HOST = "127.0.0.1"
-PROBE_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 3.0  # longer than /health/ready, whose checks may take 2 s (CHECK_TIMEOUT_S)
 # A process that has not ended this long after the signal to end at once has missed it, and gets it again.
 AT_ONCE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1  # prctl(2)

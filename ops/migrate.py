@@ -17,7 +17,7 @@ from ops.installation import AS_IT_IS, Choice, settle_installation
 
 # The key of the advisory lock; any number that no other program in the database uses: "holdfast" in ASCII.
 LOCK = 0x686F6C6466617374
-LOCK_TIMEOUT_S = 120
+LOCK_TIMEOUT_S = 120  # for the migrations of another command
 # Errors that are printed in one line: of Postgres, asyncpg and Tortoise, and of a wrong URL.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, BaseORMException, ValueError)
 

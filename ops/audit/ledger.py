@@ -33,7 +33,7 @@ TIMEOUT_S = 20.0
 CONCURRENCY = 4
 # An audit as a whole has no deadline, so this is longer than any; each call has its own, TIMEOUT_S.
 FOREVER_S = 7 * 86_400
-# How far Stripe's clock may be behind ours.
+# How far Stripe's clock may be behind ours: far more than it is, as this costs only a few more objects.
 SKEW = timedelta(minutes=10)
 PAGE = 1000  # ids in one query of the file
 GONE = "resource_missing"
