@@ -42,10 +42,10 @@ from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiting import REQUESTS, WAITERS, Waiters
 
-# Of one subject's sockets, the questions for snapshots that are under way at once.
+# How many snapshots the sockets of one subject may read at once: a tenth of what all may (WS_SNAPSHOTS_MAX).
 SNAPSHOTS_EACH = 10
-# Connections are taken once answers come in. Where Redis is away they are taken all the same after this time:
-# clients hear when to come back, and health says why.
+# The process accepts connections once it receives replies. While Redis is away, it accepts them after this time all
+# the same: clients are answered with Retry-After, and /health/ready names the reason.
 LISTENING_SECONDS = 1.0
 
 
@@ -58,7 +58,7 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _listening(app: web.Application) -> AsyncIterator[None]:
-    """Replies and notifications come in, and the load shedder knows how much work is waiting."""
+    """Receives replies and notifications, and samples the mailboxes' lengths for the load shedder."""
     settings, redis, bus, health = app[SETTINGS], app[REDIS], app[PUBLISHER], app[HEALTH]
     gate = health.gate("notifications")
     requests = app[REQUESTS] = Requests(bus, settings.instance)
@@ -90,7 +90,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
 
 
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
-    """The application of `settings`; nothing is opened before it starts. It does not act by `own_clock`."""
+    """The application of `settings`; nothing is opened before it starts. `own_clock` is only watched: see Clock."""
     app = new_app(
         (preflight,) if settings.cors_origins else (),
         body_seconds=settings.body_seconds,

@@ -1,4 +1,4 @@
-"""Who is asking: JSON Web Tokens (RFC 7519), checked against keys and algorithms from the settings alone."""
+"""Which client asks: JSON Web Tokens (RFC 7519), checked against keys and algorithms from the settings alone."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
 OPERATOR_SCOPE = "holdfast:operator"
-SUBJECT_MAX = 255
+SUBJECT_MAX = 255  # as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 GUEST = "guest_"
-# Clocks of an identity provider and ours may differ by so much.
+# An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
 LEEWAY_S = 5
-# A token that was verified is believed for so long without another look at its signature.
+# A verified token is accepted for this long without checking its signature again: not once with each request.
 CACHE_SECONDS = 60.0
-CACHE_MAX = 10_000
-FETCH_TIMEOUT_S = 5.0
-# Key sets are a few kilobytes; whatever sends more is not one.
+CACHE_MAX = 10_000  # tokens, of some hundred bytes each
+FETCH_TIMEOUT_S = 5.0  # requests wait meanwhile: as long as for an actor's answer (ANSWER_SECONDS)
+# Key sets have a few kilobytes; a longer answer is something else.
 KEY_SET_MAX_BYTES = 262_144
 
 log = structlog.get_logger()
 
-# PyJWT looks with each token whether the shared secret is a public key: more than a quarter of what a token costs.
+# PyJWT checks with each token that the secret is no public key: more than a quarter of the CPU time of a token.
 _HS256 = jwt.get_algorithm_by_name("HS256")
 _HS256.prepare_key = cache(_HS256.prepare_key)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token stands for. `expires_at` is in Unix seconds."""
+    """The subject that a token stands for, and what it may do. `expires_at` is in Unix seconds."""
 
     subject: str
     operator: bool
@@ -53,12 +53,12 @@ class Identity:
 
     @property
     def guest(self) -> bool:
-        """Anybody can be as many of these as they like."""
+        """Anybody can get any number of such subjects (POST /auth/guest)."""
         return self.subject.startswith(GUEST)
 
     @property
     def owner(self) -> str | None:
-        """Whose bookings this one may see: their own, or anybody's (None) for an operator."""
+        """The owner whose bookings this subject may see: itself; None for an operator, who may see all."""
         return None if self.operator else self.subject
 
 
@@ -66,8 +66,8 @@ IDENTITY = web.RequestKey("identity", Identity)
 
 
 class KeySet:
-    """An identity provider's JSON Web Key Set (RFC 7517). An unknown `kid` has it fetched again, not oftener than
-    the settings say; while the provider cannot be reached the known keys go on being used."""
+    """An identity provider's JSON Web Key Set (RFC 7517). It is fetched again when it is old or a `kid` is unknown,
+    at intervals that the settings bound; while the provider cannot be reached the known keys remain in use."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: GatewaySettings) -> None:
         self._session = session
@@ -76,12 +76,12 @@ class KeySet:
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
-        # Fetches the set once for all who wait for it.
+        # One fetch serves all requests that wait for it.
         self._refresh = SingleFlight(self._refetch)
 
     async def find(self, token: str) -> jwt.PyJWK:
-        """Raises Unauthorized when no key of the set can have signed `token`, Unavailable without a set, and what
-        PyJWT raises for what is no token."""
+        """The key that `token` names. Raises Unauthorized when the set does not have it, Unavailable without a set,
+        and PyJWT's errors when `token` is none."""
         kid = jwt.get_unverified_header(token).get("kid")
         if self._get(kid) is None or time.monotonic() - self._fetched_at > self._settings.auth_jwks_cache_seconds:
             await self._refresh()
@@ -125,10 +125,10 @@ class KeySet:
 
 
 class Authenticator:
-    """Turns bearer tokens into identities."""
+    """Reads identities from bearer tokens."""
 
     def __init__(self, settings: GatewaySettings, clock: Callable[[], float], keys: KeySet | None = None) -> None:
-        """`clock` says the time, in Unix seconds. Without `keys` tokens are signed with the shared secret."""
+        """`clock` returns the time, in Unix seconds. Without `keys` tokens are signed with the shared secret."""
         self._settings = settings
         self._keys = keys
         self._clock = clock
@@ -142,7 +142,7 @@ class Authenticator:
         return await self.identify(token.strip())
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthorized for a token that is not valid now; Away where the time is not known."""
+        """Raises Unauthorized for a token that is not valid now; Away while the time is not known."""
         now = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
@@ -168,7 +168,7 @@ class Authenticator:
             algorithms=list(self._settings.algorithms),
             audience=self._settings.auth_audience,
             issuer=self._settings.auth_issuer,
-            # By PyJWT these would be compared with this process' own clock; see check_times.
+            # PyJWT would compare the times with this process' own clock: check_times does it with `clock`.
             options={
                 "require": ["exp", "iss", "aud", "sub"],
                 "verify_exp": False,
@@ -182,7 +182,7 @@ AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 
 
 def check_times(claims: Mapping[str, Any], now: float) -> None:
-    """Raises Unauthorized unless `now`, Unix seconds, is within the token's time:
+    """Raises Unauthorized unless the token is valid at `now`, in Unix seconds:
     https://www.rfc-editor.org/rfc/rfc7519#section-4.1.4."""
     if _seconds(claims["exp"]) <= now - LEEWAY_S:
         raise Unauthorized("The token has expired")
@@ -203,11 +203,11 @@ def _seconds(value: Any) -> float:
 
 def _identity(claims: dict[str, Any]) -> Identity:
     subject = claims["sub"]
-    # Printable also means: no NUL, which Postgres cannot store, and no half of a surrogate pair.
+    # A printable subject has no NUL, which Postgres cannot store, and no half of a surrogate pair.
     if not (0 < len(subject) <= SUBJECT_MAX and subject.isprintable()):
         raise Unauthorized(f"The token's subject must be 1 to {SUBJECT_MAX} printable characters")
     scope = claims.get("scope")
-    # By spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
+    # Scopes are separated by spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
     scopes = scope.split(" ") if isinstance(scope, str) else ()
     return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
 

@@ -1,4 +1,4 @@
-"""A booking as the gateway sees it: read as far as it is needed, and handed on as the booking actor sent it."""
+"""A booking at the gateway, which reads the fields that it needs and passes on the JSON of the booking actor."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from common.contracts.errors import (
 from common.contracts.resources import Booking, is_payable, is_undecided
 from common.contracts.statuses import BookingStatus, PaymentStatus
 
-# By the reasons of `booking.state.Reason`; of any other (somebody wanted it cancelled, or gave the money back), and
-# of one that a later release adds, `reason` says what it was.
+# The errors by reasons of `booking.state.Reason`. For other reasons (cancelled on request, refunded), and for those
+# that a later release adds, the error is BookingCancelled, whose `reason` names it.
 KINDS: dict[str | None, type[HoldfastError]] = {
     kind.code: kind
     for kind in (EventCancelled, HoldExpired, PaymentCanceled, PaymentMismatch, PaymentRejected, SoldOut)
 }
 ENDED = (BookingStatus.CANCELLED, BookingStatus.FAILED)
-# These ends somebody has asked for: a client that repeats the request that made the booking is shown it as it is.
+# Cancellations on request: a client that repeats the request that made the booking then gets the booking.
 WANTED = ("by_customer", "by_operator")
 
 Json = dict[str, Any]
 
 
 def redacted(booking: Json) -> Json:
-    """The booking as operators may see it, by the rule of the contract; the booking actor sends them no secret, but
-    one of the release before does."""
+    """The booking as operators may see it, by the rule of `resources.Booking`. The booking actor sends operators no
+    client secret, but one of the release before does."""
     return Booking.model_validate(booking).redacted().model_dump(mode="json")
 
 
@@ -44,7 +44,7 @@ class BookingView:
     __slots__ = ("_encoded", "closing", "fields", "id", "payment", "reason", "status", "version")
 
     def __init__(self, fields: Json) -> None:
-        """`fields`: the JSON of a `resources.Booking`. Raises KeyError for what is none."""
+        """`fields`: the JSON of a `resources.Booking`. Raises KeyError when a field is missing."""
         self.fields = fields
         self.id: str = fields["id"]
         self.version: int = fields["version"]
@@ -56,14 +56,14 @@ class BookingView:
 
     @property
     def json(self) -> bytes:
-        """Encoded once for all of its readers."""
+        """Encoded once, for all answers and sockets."""
         if self._encoded is None:
             self._encoded = orjson.dumps(self.fields)
         return self._encoded
 
     @property
     def undecided(self) -> bool:
-        """Pending, and the client can do nothing yet: its intent is being made."""
+        """Pending, and the client can do nothing yet, as the intent is being made."""
         return is_undecided(self.status, self.payment["status"])
 
     @property
@@ -73,32 +73,32 @@ class BookingView:
 
     @property
     def payable(self) -> bool:
-        """The owner can pay, and here is what to pay by."""
+        """The owner can pay, and the booking has the intent and the client secret to pay with."""
         shown = self.payment.get("intent_id") is not None and self.payment.get("client_secret") is not None
         return shown and is_payable(self.status, self.payment["status"], self.closing)
 
     @property
     def moving(self) -> bool:
-        """Stripe has still to answer."""
+        """Pending, or a refund is on its way: Stripe has not answered yet."""
         return self.status == BookingStatus.PENDING or self.payment["status"] == PaymentStatus.REFUND_PENDING
 
     def at_position(self, position: int | None) -> BookingView:
-        """The same, with its position in that queue where it is known."""
+        """The same booking, with its queue position if that is known."""
         if position is None:
             return self
         return BookingView({**self.fields, "payment": {**self.payment, "queue_position": position}})
 
     def problem(self) -> HoldfastError | None:
-        """The problem that tells how the booking ended; None while it has not, and once it is confirmed."""
+        """The error that says how the booking ended; None for a pending or confirmed booking."""
         if self.status not in ENDED:
             return None
         return KINDS.get(self.reason, BookingCancelled)(booking_id=self.id, reason=self.reason)
 
     def refuse_ended(self, *, created: bool) -> None:
-        """Raises what POST /bookings answers with instead of a booking that has ended.
+        """Raises the error that POST /bookings answers with instead of a booking that has ended.
 
-        The request that `created` it has got nothing. One that repeats it is shown what somebody has asked for, and
-        a booking with money in it, since that says what becomes of the money.
+        The request that `created` the booking always gets the error. A repeated request gets the booking if it was
+        cancelled on request, or if money was paid for it, as the booking shows what becomes of the money.
         """
         problem = self.problem()
         shown = self.payment["status"] != PaymentStatus.NONE or self.reason in WANTED

@@ -1,4 +1,4 @@
-"""What the booking actors publish to this gateway: handed to waiting requests and to sockets."""
+"""Hands the notifications that the booking actors publish to waiting requests and to sockets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Called with each notification in the order in which they came. What is in it is decoded once, and only what
-    somebody listens to is encoded again."""
+    """Called with each notification, in the order in which they came. Decodes it once, and encodes it again only
+    where a socket listens to its topic."""
 
     def __init__(self, hub: Hub, waiters: Waiters, queue: QueuePositions) -> None:
         self._hub = hub
@@ -36,7 +36,7 @@ class Dispatcher:
             elif kind is QueueMoved:
                 self._queue.moved(QueueMoved.of_json(data))
         except (KeyError, TypeError, ValueError) as error:
-            # Not the error's text: it may quote what is in the data.
+            # The error's text is not logged, as it may quote the data.
             log.warning("undecodable", message=kind.__name__, error=type(error).__name__)
 
     def _booking_changed(self, owner: str, booking: Json, **_: Any) -> None:
@@ -51,10 +51,10 @@ class Dispatcher:
             self._hub.broadcast(key, state_frame("booking", "booking", json, key, news.version))
 
     def _event_changed(self, event: Json, operators: Json | None = None, **_: Any) -> None:
-        # A booking actor of an older release says nothing of what operators see.
+        # A booking actor of an older release does not send what operators see.
         for seen, by_operators in ((event, False), (operators or event, True)):
             topic = event_topic(event["id"], operators=by_operators)
             if self._hub.has(topic):
-                # An event's version may count its descriptions while its availability moves on.
+                # Two states of an event may have the same version (docs/websocket.md): the later one is sent, too.
                 json, version = orjson.dumps(seen), seen["version"]
                 self._hub.broadcast(topic, state_frame("event", "event", json, topic, version, repeats=True))

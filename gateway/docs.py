@@ -1,4 +1,4 @@
-"""`/openapi.json`, and `/docs`: the same as a page, by the Swagger UI in `assets/`, without the internet."""
+"""`/openapi.json`, and `/docs`: the same as a page, shown by the Swagger UI in `assets/`, without the internet."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from common.contracts.errors import NotFound
 
 ASSETS = Path(__file__).parent / "assets"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-# What `assets/` has, and nothing from elsewhere; no script or style within the page.
+# The page may load what `assets/` has, and nothing from elsewhere; it has no script or style within it.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 CACHE = "public, max-age=300"
 
-# Makes the document as JSON: it takes a tenth of a second, in a thread, when somebody first asks.
+# Makes the document, as JSON: with the first request, in a thread, as it takes a tenth of a second.
 DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("document")
 
 
 @cache
 def assets() -> dict[str, tuple[bytes, str]]:
-    """What each file holds, and its media type."""
+    """The content and the media type of each file, by its name."""
     found = (path for path in ASSETS.iterdir() if path.suffix in KINDS)
     return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in found}
 

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, errors too, and CORS: https://fetch.spec.whatwg.org/#http-cors-protocol."""
+"""Headers that every answer has, errors too, and CORS: https://fetch.spec.whatwg.org/#http-cors-protocol."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gateway.settings import SETTINGS
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent"
 EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
-# Browsers ask again after this: https://fetch.spec.whatwg.org/#http-access-control-max-age caps it anyway.
+# Browsers repeat a preflight after this many seconds: https://fetch.spec.whatwg.org/#http-access-control-max-age.
 PREFLIGHT_SECONDS = "600"
 
 
 async def finish(request: web.Request, response: web.StreamResponse) -> None:
-    """Adds the headers to an answer, before it leaves."""
+    """Adds the headers to an answer before it is sent."""
     headers = response.headers
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Cache-Control", "no-store")
@@ -40,7 +40,7 @@ def allowed_origin(request: web.Request) -> str | None:
 
 @web.middleware
 async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers a browser's question whether it may send a request; tokens go in a header, so no credentials."""
+    """Answers a browser that asks whether it may send a request. No cookies are allowed: tokens are in a header."""
     asked = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
     if not (asked and allowed_origin(request)):
         return await handler(request)

@@ -1,8 +1,8 @@
-"""The WebSocket hub: carries frames to sockets by topic. Knows no domain beyond topic, version and frame.
+"""The WebSocket hub: sends frames to sockets by topic. It knows nothing of the domain but topic, version and frame.
 
-A frame is built once for all of its sockets and written straight to their transports: there is no queue for each
-socket, the transport's buffer is the queue. A socket whose buffer is over the limit is closed with 1013, and the
-client comes back and takes a snapshot.
+A frame is built once for all of its sockets and written straight to their transports. A socket has no queue but its
+transport's buffer. When that is over the limit, the hub closes the socket with 1013, and the client connects again
+and gets a snapshot.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from common.messaging.registry import Registry
 from gateway.settings import GatewaySettings
 from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
 
-# Over how long sockets are closed that have to come back: at the least, how many of them a second, and at the most.
+# Sockets whose clients must connect again are closed over at least this time, at this rate, over at most this time.
 RENEW_SECONDS = 2.0
-RENEWED_PER_SECOND = 1000
-RENEW_MAX_SECONDS = 30.0
-# How often all sockets are looked at: who is silent, and whose time is over.
+RENEWED_PER_SECOND = 1000  # each client that returns reads its snapshots again
+RENEW_MAX_SECONDS = 30.0  # until its socket is closed a client may show an old state
+# How often all sockets are checked for silence and expired tokens: the most that a token is accepted for too long.
 LOOK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
-# Topics are those under which news is published (see common/messaging/registry.py), and, with this before an
-# event's, what operators see of it.
+# Topics are those under which notifications are published (see common/messaging/registry.py). An event's topic with
+# this in front is for what operators see of the event.
 OPERATORS = "operators' "
 
 
@@ -39,12 +39,12 @@ def owner_topic(owner: str) -> str:
 
 
 def booking_topic(booking_id: str) -> str:
-    """For operators: without the client secret."""
+    """For operators, who see the booking without its client secret."""
     return f"booking:{booking_id}"
 
 
 def event_topic(event_id: str, *, operators: bool = False) -> str:
-    """For operators: with what is held and sold, and the progress of a calling off."""
+    """For `operators`: with held and sold seats and, when the event is cancelled, its progress."""
     return f"{OPERATORS if operators else ''}event:{event_id}"
 
 
@@ -58,8 +58,8 @@ class Hub:
     def __init__(
         self, settings: GatewaySettings, metrics: CollectorRegistry, registry: Registry, clock: Callable[[], float]
     ) -> None:
-        """`registry`: where this process says what it listens for. `clock` says the time, in Unix seconds: it is
-        asked once there is a socket with a token."""
+        """`registry`: where this process registers the topics that it listens for. `clock` returns the time, in
+        Unix seconds, and is called only while there is a socket with a token."""
         self._clock = clock
         self._registry = registry
         self._settings = settings
@@ -87,8 +87,8 @@ class Hub:
         socket.topics.add(topic)
         if topic not in self._topics:
             self._topics[topic] = set()
-            # It arrives before what is asked from now on. One that does not is noticed within a second, and then
-            # its sockets are closed.
+            # Redis receives the registration before any call that is sent from now on. If it does not, the listener
+            # notices within a second, and the topic's sockets are closed.
             self._registry.add(published_as(topic))
         self._topics[topic].add(socket)
 
@@ -102,22 +102,22 @@ class Hub:
                 self._registry.remove(published_as(topic))
 
     def has(self, topic: str) -> bool:
-        """Whether anybody listens: a frame that nobody gets need not be built."""
+        """Whether a socket listens to `topic`; if none does, no frame need be built."""
         return topic in self._topics
 
     def broadcast(self, topic: str, frame: Frame) -> None:
-        """Send `frame` to all who listen to `topic` and have not seen its version."""
+        """Send `frame` to all sockets that listen to `topic` and have not been sent its version."""
         for socket in tuple(self._topics.get(topic, ())):
             if socket.wants(frame):
                 self.send(socket, frame)
 
     def send(self, socket: Socket, frame: Frame) -> None:
-        """Send to one socket; one that does not keep up is closed."""
+        """Send `frame` to one socket, or close it if its client does not keep up."""
         if not socket.send(frame):
             self.close(socket, Close.TRY_AGAIN_LATER)
 
     def close(self, socket: Socket, code: Close, reason: str = "") -> None:
-        """Close `socket`; it gets nothing more."""
+        """Close `socket`; nothing more is sent to it."""
         if socket.closing or socket not in self._sockets:
             return
         self._closed.labels(int(code)).inc()
@@ -129,7 +129,7 @@ class Hub:
             self.unsubscribe(socket, topic)
 
     async def watch(self) -> None:
-        """Ping those who are silent, and close those whose time is over, until cancelled."""
+        """Ping silent clients, and close sockets whose token has expired, until cancelled."""
         ping_s = self._settings.ws_ping_seconds
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, ping_s / 2))
@@ -140,8 +140,8 @@ class Hub:
                     socket.look(ping_s)
 
     def renew(self, missed: Collection[str] | None = None) -> None:
-        """Have clients connect again, as changes may have been missed that no socket was sent: of the topics that
-        are published as `missed`, or of any. Spread by their number, so that they do not come back all at once."""
+        """Close the sockets of the topics published as `missed`, or all: they may have missed notifications, and
+        their clients connect again. It is spread over time, so that not all come back at once."""
         sockets = self._sockets
         if missed is not None:
             lost = [each for topic, each in self._topics.items() if published_as(topic) in missed]
@@ -153,7 +153,7 @@ class Hub:
             loop.call_later(random.random() * spread_s, self.close, socket, Close.TRY_AGAIN_LATER)
 
     async def stop(self) -> None:
-        """Send every client elsewhere."""
+        """Close every socket, so that its client connects to another process."""
         self.stopped = True
         for socket in tuple(self._sockets):
             self.close(socket, Close.GOING_AWAY)

@@ -1,4 +1,4 @@
-"""Limits: load shedding by the mailboxes' lengths, slots for requests at once, and rates of clients."""
+"""Limits: load shedding by the mailboxes' lengths, slots for requests under way, and rate limits of clients."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from gateway.auth import Identity
 from gateway.settings import GatewaySettings
 
 WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)
-# The longest pause before an unreachable Redis is asked again.
+# The longest pause before an unreachable Redis is tried again: requests are refused meanwhile.
 RESAMPLE_MAX_SECONDS = 1.0
-# Refused clients come back spread over this many seconds.
+# Retry-After of a refused request is drawn from this range, in seconds, so that clients do not all return at once.
 RETRY_AFTER_SECONDS = (1, 5)
-# Subjects and addresses whose requests are counted; past it the one longest silent is forgotten.
-BUCKETS_MAX = 100_000
-# A client may save up this many seconds' worth of requests.
+# Subjects and addresses whose requests are counted; beyond it the one longest without a request is forgotten.
+BUCKETS_MAX = 100_000  # of a few hundred bytes each
+# A client may send at once what its rate allows in this many seconds, as a page does when it opens.
 BURST_SECONDS = 2.0
-# The rates of this many may be used by all guests of one address: a household, an office, a café.
+# All guests of one address together have the rate of this many: a household, an office, a café.
 GUESTS_PER_ADDRESS = 20
 
 
 def crowded() -> HoldfastError:
-    """Too much is waiting; refused clients come back spread over a few seconds."""
+    """The error for a request that finds too many others waiting."""
     return Unavailable("Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_SECONDS))
 
 
@@ -45,8 +45,8 @@ class LoadShedder:
     def __init__(
         self, bus: Publisher, listening: Gate, sampling: Gate, awaited: Mapping[str, int], settings: GatewaySettings
     ) -> None:
-        """`listening` is open while replies come in; `sampling` while the mailboxes' lengths are known. `awaited`:
-        this process' own questions without an answer, by mailbox, which are known before the next sample."""
+        """`listening` is open while this process receives replies, `sampling` while the mailboxes' lengths are
+        known. `awaited`: this process' own calls without a reply, by mailbox; no sample is needed for them."""
         self.listening = listening
         self._bus = bus
         self._sampling = sampling
@@ -56,8 +56,8 @@ class LoadShedder:
         self._lengths: Mapping[str, int] = {}
 
     def check(self, mailboxes: Sequence[str], share: float = 1.0) -> None:
-        """Raises Unavailable, with when to come back, for a request that would add to `mailboxes`. `share`: the
-        part of the limit up to which this kind of client may fill them."""
+        """Raises Unavailable, with Retry-After, unless a request may add to `mailboxes` now. `share`: the part of
+        the limit up to which this kind of client may fill them."""
         if self.listening.reason is not None or self._sampling.reason is not None:
             raise Unavailable("The message bus cannot be reached")
         for mailbox in mailboxes:
@@ -75,20 +75,19 @@ class LoadShedder:
 
 
 class RequestSlots:
-    """At most `most` requests are worked on at once; the others wait in the order in which they came.
+    """At most `most` requests are under way at once; the others wait for a slot in the order in which they came.
 
-    All at once would make all of them late: in a rush each would wait for the others' work, until it is published a
-    second time and then given up. A request that waits here costs next to nothing.
+    Without slots all of them would be late: in a rush each would wait for the work of the others, be published a
+    second time, and then time out. A request that waits here costs almost nothing.
     """
 
     def __init__(self, most: int, patience_seconds: float) -> None:
         self._free = asyncio.Semaphore(most)
         self._patience_seconds = patience_seconds
-        # Requests that wait for a slot.
-        self.waiting = 0
+        self.waiting = 0  # requests without a slot
 
     async def __aenter__(self) -> None:
-        """Raises Unavailable, with when to come back, when no slot is free in time."""
+        """Raises Unavailable, with Retry-After, when no slot is free within `patience_seconds`."""
         if not self._free.locked():
             await self._free.acquire()
             return
@@ -108,26 +107,27 @@ class RequestSlots:
 class SubjectSlots:
     """RequestSlots of which one subject has at most `each`.
 
-    Thousands of sockets that come back at once ask a few at a time, and no client's sockets keep another's waiting.
+    When thousands of sockets come back at once, only some read their snapshots at a time, and the sockets of one
+    client do not keep those of another waiting.
     """
 
     def __init__(self, most: int, each: int, patience_seconds: float) -> None:
         self._all = RequestSlots(most, patience_seconds)
         self._each = each
         self._patience_seconds = patience_seconds
-        # Of each subject that asks or waits.
+        # The slots of each subject that has a request under way or waiting.
         self._subjects: WeakValueDictionary[str, RequestSlots] = WeakValueDictionary()
 
     @asynccontextmanager
     async def slot(self, subject: str) -> AsyncIterator[None]:
-        """Raises Unavailable, with when to come back, when no slot is free in time."""
+        """Raises Unavailable, with Retry-After, when no slot is free within `patience_seconds`."""
         own = self._subjects.setdefault(subject, RequestSlots(self._each, self._patience_seconds))
         async with own, self._all:
             yield
 
 
 class RateLimiter:
-    """A token bucket for each subject or address, in this process alone: a bound, not an accounting."""
+    """A token bucket for each subject or address, in this process alone: each gateway of a fleet has its own."""
 
     def __init__(self, per_second: float) -> None:
         self.limits = per_second > 0
@@ -136,21 +136,21 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def charge(self, identity: Identity, address: str) -> None:
-        """Take one request of `identity`'s. Raises TooManyRequests. Guests of one address also have a bound
-        together: a new guest costs one request, and would else bring a whole rate of its own."""
+        """Count one request of `identity`. Raises TooManyRequests. Guests of one address also share a bucket, as a
+        client could otherwise get a new rate with each new guest token."""
         self.take(identity.subject)
         if identity.guest:
             self.take(f"guests {address}", GUESTS_PER_ADDRESS)
 
     def take(self, key: str, times: float = 1.0) -> None:
-        """Raises TooManyRequests, with when to come back. `times`: of the rate, for a bucket that many share."""
+        """Raises TooManyRequests, with Retry-After. `times`: the multiple of the rate that a shared bucket has."""
         if not self.limits:
             return
         now = time.monotonic()
         burst, rate = self._burst * times, self._rate * times
         tokens, at = self._buckets.get(key, (burst, now))
         tokens = min(burst, tokens + (now - at) * rate)
-        # A refused request costs nothing: a client that waits as it was asked to is let in.
+        # A refused request uses no token: a client that waits for Retry-After is let in.
         self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > BUCKETS_MAX:
@@ -160,7 +160,7 @@ class RateLimiter:
 
 
 def client_address(request: web.Request, trusted_proxies: int) -> str:
-    """The client's address: from X-Forwarded-For as far as our own proxies wrote it."""
+    """The client's address: X-Forwarded-For is believed as far as our own `trusted_proxies` proxies wrote it."""
     if trusted_proxies and "X-Forwarded-For" in request.headers:
         hops = ",".join(request.headers.getall("X-Forwarded-For")).split(",")
         return _network(hops[-min(trusted_proxies, len(hops))].strip())
@@ -176,7 +176,7 @@ def _without_port(address: str) -> str:
 
 
 def _network(address: str) -> str:
-    """What one client has: an IPv4 address, of IPv6 a network of 2**64 (https://www.rfc-editor.org/rfc/rfc6177)."""
+    """What one client has: an IPv4 address, or an IPv6 /64 network (https://www.rfc-editor.org/rfc/rfc6177)."""
     try:
         found = ip_address(_without_port(address))
     except ValueError:

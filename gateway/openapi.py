@@ -15,12 +15,12 @@ from gateway.routes import Route, Who
 from gateway.schemas import Auth, Problem, Subscription
 from gateway.websocket import Close
 
-# What a client has just made, by its id in the answer.
+# The id, in an answer, of what the request has made.
 ID = "$response.body#/id"
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
-# What gateway/requests.py reads, in the form in which a client writes it.
+# The values that gateway/requests.py accepts, as clients write them.
 IF_MATCH = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
@@ -53,7 +53,7 @@ STATUS_TEXTS = {
     202: "Taken on; the rest comes later, over the WebSocket or by reading again",
     503: "Not ready",
 }
-# Of the interface, not of the program: it changes when clients have to.
+# The version of the interface, not of the program: it changes when clients must change.
 API_VERSION = "1.0.0"
 ABOUT = """\
 Sells seats for events and takes the money through Stripe.
@@ -80,7 +80,7 @@ Close codes:
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """The whole document."""
+    """The whole document, for these routes."""
     kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in (Auth, Subscription)]
     kinds.append((Problem, "serialization"))
     for route in routes:
@@ -140,7 +140,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter is there or not; it is never null."""
+    """A query parameter may be left out, and is never null."""
     schema = {key: value for key, value in schema.items() if key != "default" or value is not None}
     options = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
     return {**options[0], **schema} if options else schema
@@ -172,7 +172,7 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
 
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
-    """What the route's own errors and those that come with its nature share, by status."""
+    """By status, the route's own errors and those that follow from its other fields."""
     live, has_body = route.tag == "live", route.body is not None
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
@@ -194,8 +194,8 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
 
 
 def _links(made: Route, routes: Iterable[Route]) -> dict[str, Any]:
-    """By operation, what a client can do next with the id in an answer of `made`, whose path ends in the plural of
-    what it makes: https://spec.openapis.org/oas/v3.1.0#link-object."""
+    """By operation, what a client can do next with the id in an answer of `made`. The path of `made` ends in the
+    plural of what it makes. https://spec.openapis.org/oas/v3.1.0#link-object"""
     noun = made.path.rpartition("/")[2].removesuffix("s")
     name = f"{noun}_id"
     found: dict[str, Any] = {}

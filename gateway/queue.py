@@ -1,7 +1,7 @@
-"""A booking's position in the queue in front of Stripe: all that the gateway knows of it is here.
+"""Queue positions: how many bookings wait in front of one for their intents. All that the gateway knows is here.
 
-The booking actors publish a sample of the queue every so often. Owners' sockets are sent the positions of their
-bookings as they fall, and answers are given the newest.
+While bookings wait, the booking actors publish a sample of the queue about once a second (QUEUE_MS). Sockets of an
+owner are sent the positions of their bookings as they fall, and answers contain the newest.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from gateway.bookings import BookingView
 from gateway.hub import Hub
 from gateway.websocket import message_frame
 
-# Bookings that are followed; past it the ones longest not looked at are forgotten.
-FOLLOWED_MAX = 100_000
-# For each sample: how many bookings are looked at, and how many positions are sent. The others follow with the next
-# one, so that ten thousand sockets take a few milliseconds of each second.
+# Bookings whose positions are followed; beyond it the one that was checked longest ago is forgotten.
+FOLLOWED_MAX = 100_000  # of a few hundred bytes each
+# For each sample: how many bookings are checked, and how many positions are sent. The others follow with the next
+# sample, so that ten thousand sockets cost a few milliseconds of each second.
 LOOKED_AT_MAX = 10_000
 SENT_MAX = 2_000
-# After this many other tasks run: requests, replies, changes.
+# After this many bookings other tasks run, so that requests and replies do not wait.
 AT_ONCE = 100
-# A sample that no other has followed for this many intervals is of a queue that is gone.
+# One sample may be late; after this many intervals without a new one, the last one is not used any more.
 FRESH_INTERVALS = 3
 
 
 class QueueSample:
-    """The queue at one moment: some bookings of it, with their positions."""
+    """The queue at one moment: some of its bookings, with their positions."""
 
     def __init__(self, moved: QueueMoved) -> None:
         self._keys = [(created_at, id) for _, created_at, id in moved.places]
         self._positions = [position for position, _, _ in moved.places]
 
     def position(self, created_at: datetime, id: UUID) -> int | None:
-        """How many are before this booking: exact at the front; behind it as if all between two of the sample had
-        come evenly. None for one that has left the queue, or has come to it since."""
+        """How many bookings are before this one: exact at the front, behind that estimated as if the bookings
+        between two of the sample had come evenly. None if it has left the queue, or came after the sample."""
         key = (created_at, id)
         at = bisect_right(self._keys, key) - 1
         if at < 0:
@@ -55,7 +55,7 @@ class QueueSample:
 
 
 def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple[datetime, UUID]) -> float:
-    """How far `key` is on its way from `low` to `high`; bookings of one batch have one time."""
+    """How far `key` lies between `low` (0) and `high` (1): by the time or, in one batch, by the id."""
     length = high[0] - low[0]
     if length > timedelta():
         return (key[0] - low[0]) / length
@@ -64,7 +64,7 @@ def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple
 
 @dataclass(slots=True)
 class Followed:
-    """A booking whose owner listens. `position`: the lowest that was sent or shown, None before the first."""
+    """A waiting booking whose owner has a socket. `position`: the lowest sent or shown, None before the first."""
 
     topic: str
     created_at: datetime
@@ -72,7 +72,7 @@ class Followed:
 
 
 class QueuePositions:
-    """The bookings of those who listen, and the newest sample of the queue that they wait in."""
+    """The waiting bookings whose owners have sockets, and the newest sample of the queue."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -82,7 +82,7 @@ class QueuePositions:
         self._news = asyncio.Event()
 
     def hear(self, topic: str, booking: BookingView) -> None:
-        """Follow the booking for those who listen to `topic` while it waits for its intent."""
+        """Follow the booking while it waits for its intent and a socket listens to `topic`."""
         if not booking.queued:
             self._followed.pop(booking.id, None)
         elif self._hub.has(topic):
@@ -100,7 +100,7 @@ class QueuePositions:
             self._news.set()
 
     def position(self, booking: BookingView) -> int | None:
-        """The booking's position, as far as it is known now."""
+        """The booking's position, if it waits and its position is known."""
         if not booking.queued:
             return None
         known: int | None = booking.payment.get("queue_position")
@@ -117,7 +117,7 @@ class QueuePositions:
             await self.send()
 
     async def send(self) -> None:
-        """Send the newest sample's positions to those who listen, as far as its bounds go."""
+        """Send positions by the newest sample, for up to LOOKED_AT_MAX bookings and at most SENT_MAX."""
         sent = 0
         for looked_at in range(1, min(len(self._followed), LOOKED_AT_MAX) + 1):
             if not self._followed or sent >= SENT_MAX:
@@ -129,7 +129,7 @@ class QueuePositions:
                 await asyncio.sleep(0)
 
     def _send(self, id: str, followed: Followed) -> bool:
-        """Whether a position was sent: one that is known, and lower than the one before."""
+        """Send the position if it is known and lower than the last one; returns whether it was sent."""
         if not self._hub.has(followed.topic):
             del self._followed[id]
             return False

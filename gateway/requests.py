@@ -1,4 +1,4 @@
-"""Reading requests: bodies, query parameters, path ids and headers, with what is wrong with them, precisely."""
+"""Reads requests: bodies, query parameters, path ids and headers. Errors name each wrong value."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Id, Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-# RFC 9110, section 8.8.3, and lists of them; bytes over 0x7F arrive as whatever they decode to.
+# RFC 9110, section 8.8.3: a tag, and a list of tags. Bytes over 0x7F arrive decoded, as any characters.
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"')
 TAGS = re.compile(rf"[, \t]*(?:{TAG.pattern}(?:[, \t]+|$))+")
-# The tags that are given out here: of any other one no version can be the present one.
+# The tags that this interface gives out: any other tag matches no version.
 OWN_TAG = re.compile(r'"(0|[1-9]\d{0,9})"')
 WAIT = re.compile(r"wait=(\d{1,9})")
-CURSOR_MAX = 256
+CURSOR_MAX = 256  # characters: ours have about 100
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def invalid(error: ValidationError, where: str) -> HoldfastError:
-    """The problem with every wrong value in it."""
+    """The InvalidRequest that lists every wrong value."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    # A list with a wrong item is also said to be too short: only what is wrong by itself is told.
+    # pydantic also calls a list with a wrong item too short: only the innermost errors are reported.
     inner = {one["loc"][:depth] for one in found for depth in range(len(one["loc"]))}
     errors = [
         {"loc": [where, *one["loc"]], "msg": one["msg"], "type": one["type"]}
@@ -56,8 +56,8 @@ def invalid_value(where: str, name: str, message: str) -> HoldfastError:
 
 
 async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
-    """The request's body as `kind`; `empty` stands in where a body may be left out. Raises what `read_body` does,
-    UnsupportedMediaType, MalformedRequest (not JSON), and InvalidRequest (not what is asked for)."""
+    """The request's body as `kind`; `empty` replaces a body that may be left out. Raises the errors of `read_body`,
+    UnsupportedMediaType, MalformedRequest (not JSON), and InvalidRequest (values that `kind` refuses)."""
     raw = await read_body(request)
     if not raw and empty:
         raw = empty
@@ -76,7 +76,7 @@ async def read(request: web.Request, kind: type[M], *, empty: bytes = b"") -> M:
 
 
 def encode_cursor(position: list[Any]) -> str:
-    """A place in a list, opaque to clients."""
+    """The cursor of a position in a list; opaque to clients."""
     return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
 
 
@@ -131,7 +131,7 @@ class AdminBookingsQuery(BookingsQuery):
 
 
 def query(request: web.Request, kind: type[M]) -> M:
-    """The query parameters as `kind`. Raises InvalidRequest, also for unknown and repeated ones."""
+    """The query parameters as `kind`. Raises InvalidRequest, also for unknown and repeated parameters."""
     found = request.query
     for name, value in found.items():
         if len(found.getall(name)) > 1:
@@ -148,7 +148,7 @@ def query(request: web.Request, kind: type[M]) -> M:
 
 
 def path_id(request: web.Request) -> UUID:
-    """The `{id}` of the path. Raises NotFound for what cannot be an id."""
+    """The `{id}` of the path. Raises NotFound if it is no UUID."""
     text = request.match_info["id"]
     if not UUID_TEXT.fullmatch(text):
         raise NotFound
@@ -156,7 +156,7 @@ def path_id(request: web.Request) -> UUID:
 
 
 def idempotency_key(request: web.Request) -> str | None:
-    """The Idempotency-Key: 1 to 255 visible ASCII characters, once. Raises InvalidRequest."""
+    """The Idempotency-Key, if the client sent one. Raises InvalidRequest unless it is one valid value."""
     keys = request.headers.getall("Idempotency-Key", [])
     if not keys:
         return None
@@ -166,8 +166,8 @@ def idempotency_key(request: web.Request) -> str | None:
 
 
 def if_match(request: web.Request) -> tuple[int, ...] | None:
-    """The versions that If-Match allows; None for any, also for `*`. A weak tag matches nothing (RFC 9110, sections
-    13.1.1 and 8.8.3.2). Raises MalformedRequest."""
+    """The versions that If-Match allows; None for any version (no If-Match, or `*`). A weak tag matches no version
+    (RFC 9110, sections 13.1.1 and 8.8.3.2). Raises MalformedRequest."""
     text = ",".join(request.headers.getall(hdrs.IF_MATCH, ["*"])).strip(" \t")
     if text == "*":
         return None
@@ -177,15 +177,15 @@ def if_match(request: web.Request) -> tuple[int, ...] | None:
 
 
 class Preference(NamedTuple):
-    """How long the client wants to wait, and what of its wishes was followed."""
+    """How long the request waits, in seconds, and which of the client's preferences that follows."""
 
     wait_s: float
     applied: str | None
 
 
 def preference(request: web.Request, default_s: float, most_s: float) -> Preference:
-    """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4. What is not
-    understood is ignored, as the RFC asks."""
+    """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4. Other preferences are
+    ignored, as the RFC asks."""
     wishes = [wish.strip().lower() for header in request.headers.getall("Prefer", []) for wish in header.split(",")]
     waits = [found for wish in wishes if (found := WAIT.fullmatch(wish.split(";")[0].strip().replace('"', "")))]
     if waits:

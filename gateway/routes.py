@@ -1,4 +1,4 @@
-"""Every route of the gateway in one table: what serves it, who may use it, and what OpenAPI says of it."""
+"""Every route of the gateway in one table: which view serves it, who may use it, how OpenAPI describes it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Who(StrEnum):
 class Route:
     """One method of one path.
 
-    `answers`: what comes with each status that is no error: a model, one of several, a media type, or nothing.
-    `mailboxes`: those that a request adds to; over their limit it is turned away. `etag`: what is answered has one.
-    `errors`: beside those that come with the rest, as with an id in the path, or a header (see openapi.py).
+    `answers`: the body of each status that is no error: a model, one of several, a media type, or nothing.
+    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `etag`: answers
+    have an ETag. `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
     """
 
     method: str
@@ -59,7 +59,7 @@ class Route:
 
 
 _EVENT = (errors.EventNotFound,)
-# Of a booking that has ended.
+# The errors for a booking that has ended.
 _ENDED = (*KINDS.values(), errors.BookingCancelled)
 
 GUESTS = Route(
@@ -151,7 +151,7 @@ ROUTES = (
         headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
-    # It authenticates by itself: its token may also come in the first message.
+    # The view authenticates, as the token may also come in the first message.
     Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None}),
     Route(
         "GET", "/openapi.json", docs.openapi_json, "This document", "operations", answers={200: "application/json"}
@@ -160,7 +160,7 @@ ROUTES = (
     Route("GET", "/assets/{name}", docs.asset, "What the page is made of", "operations", answers={200: "*/*"}),
 )  # fmt: skip
 
-# Served by every process (`common.runtime.web.new_app`): listed here to be described.
+# Every process serves these (`common.runtime.web.new_app`): they are listed here for the OpenAPI document.
 PROCESS = (
     Route(
         "GET", "/health/live", health.live, "Whether the process runs", "operations",
@@ -175,7 +175,7 @@ PROCESS = (
 
 
 def guarded(route: Route) -> Handler:
-    """The route's view, reached only by those who may, as often as they may, when there is room for its work."""
+    """The route's view behind its rate limit, the check of the token and scope, and load shedding."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         app = request.app
@@ -187,7 +187,7 @@ def guarded(route: Route) -> Handler:
             try:
                 identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
             except Unauthorized:
-                limiter.take(address)  # no subject that could be bounded
+                limiter.take(address)  # there is no subject whose rate could be limited
                 raise
             limiter.charge(identity, address)
             if route.who is Who.OPERATOR and not identity.operator:

@@ -1,4 +1,4 @@
-"""What clients send and get, beyond `common/contracts/resources.py`: models that validate and make the OpenAPI."""
+"""What clients send and get, beyond `common/contracts/resources.py`: models that validate and describe it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time,
 
 
 class Body(BaseModel):
-    """What a client sends: nothing unknown, and no value of another type than the one asked for."""
+    """What a client sends: without unknown fields, and with values of exactly the declared types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-# What is said of these of an event holds for what operators send as well.
+# These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = (
     "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
@@ -53,7 +53,7 @@ class NewBookingItem(ItemRequest):
 class NewBooking(Body):
     """Either `items`, or `quantity` alone where the event has one ticket type."""
 
-    # JSON Schema cannot say `_one_form` by the fields alone.
+    # The rule of `_one_form` for JSON Schema, which the fields alone cannot express.
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
@@ -114,12 +114,12 @@ class NewEvent(Body):
 
 
 def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
-    """A field that may be left out, which is not the same as null: `model_fields_set` says which were sent."""
+    """A field that may be left out, which is not the same as null: `model_fields_set` has what was sent."""
     return Field(default_factory=factory, **about)
 
 
 class TicketTypePatch(Body):
-    """With `id`: what is sent changes. Without: a new ticket type, which needs all the rest."""
+    """With `id`: changes the fields that are sent. Without: adds a ticket type, which needs all other fields."""
 
     id: Id = left_out()
     name: Label = left_out()
@@ -135,8 +135,8 @@ class TicketTypePatch(Body):
 
 
 class EventPatch(Body):
-    """What is sent changes, the rest stays. A `sales_end` that was not set follows a moved start; a date that was
-    set and does not fit the new start is refused, unless another is sent along."""
+    """Changes the fields that are sent. A `sales_end` that was not set follows the start when that moves; a date
+    that was set and does not fit the new start is refused, unless the request also sends another."""
 
     name: Label = left_out()
     starts_at: Time = left_out(description="When it is another than before: in the future")
@@ -161,7 +161,7 @@ class EventPatch(Body):
 
 
 class NewRefund(Body):
-    """All that is left is given back when there is no `amount`."""
+    """Without `amount`, everything that is left is refunded."""
 
     amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = None
 
@@ -174,7 +174,7 @@ class QueuedPayment(Resource):
 
 
 class QueuedBooking(Resource):
-    """A booking that is asked for and not yet answered for: it may still turn out sold out.
+    """A booking that was requested, and that is not made yet: it may still be refused, as when seats are sold out.
 
     Read it again at `Location`, or send the same request with the same Idempotency-Key.
     """
@@ -207,7 +207,7 @@ class GuestToken(Resource):
 
 @cache
 def page_of(kind: type[Resource]) -> type[Resource]:
-    """A list of `kind`, under a name of its own in the OpenAPI document."""
+    """The model of a page of `kind`, with a name of its own in the OpenAPI document."""
     return create_model(f"{kind.__name__}Page", __base__=Page[kind])  # type: ignore[valid-type]
 
 
@@ -240,7 +240,7 @@ class HealthState(Resource):
 
 
 class Auth(Body):
-    """The first message where there was no Authorization header; later ones renew the token."""
+    """The first message, if there was no Authorization header; later ones renew the token."""
 
     type: Literal["auth"]
     token: str

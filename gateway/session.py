@@ -24,11 +24,11 @@ from gateway.settings import SETTINGS
 from gateway.waiting import REQUESTS
 from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
-# Wrong messages in a row that are answered; one more and the socket is closed.
+# This many wrong messages in a row are answered, so that a developer sees the errors; one more closes the socket.
 WRONG_MAX = 20
-# A change can overtake a snapshot so often before we say that we cannot give one.
+# A snapshot that a newer notification overtakes is read again: this many times in all, then it is refused.
 SNAPSHOT_TRIES = 5
-# Of MAILBOX_LIMIT, what sockets may fill with their questions: the rest is for requests.
+# The part of MAILBOX_LIMIT that calls of sockets may fill: the rest is for requests.
 SOCKETS_SHARE = 0.5
 
 CLIENT_MESSAGE: TypeAdapter[Auth | Subscription] = TypeAdapter(ClientMessage)
@@ -37,24 +37,24 @@ log = structlog.get_logger()
 
 
 class Session:
-    """What one socket is allowed and has asked for."""
+    """One socket's identity and subscriptions, and what its messages do."""
 
     __slots__ = ("_address", "_app", "_hub", "_identity", "_socket", "_subscriptions", "_traceparent")
 
-    # Since it was admitted.
+    # Set once `_admit` has accepted a token.
     _identity: Identity
 
     def __init__(self, app: web.Application, socket: Socket, traceparent: str, address: str) -> None:
-        """`address`: the client's, for the limit that guests of one address share."""
+        """`address`: the client's, for the rate limit that guests of one address share."""
         self._app = app
         self._hub = app[HUB]
         self._socket = socket
         self._traceparent = traceparent
         self._address = address
-        self._subscriptions: frozenset[str] = frozenset()  # mostly none: an empty set takes 216 bytes
+        self._subscriptions: frozenset[str] = frozenset()  # mostly empty: an empty set takes 216 bytes
 
     async def run(self, identity: Identity | None) -> None:
-        """Until the client or we close the socket."""
+        """Handle the client's messages until it or the gateway closes the socket."""
         try:
             await self._admit(identity)
             wrong = 0
@@ -72,10 +72,10 @@ class Session:
         finally:
             self._hub.remove(self._socket)
 
-    # --- who it is ----------------------------------------------------------------------------------------
+    # --- its identity -------------------------------------------------------------------------------------
 
     async def _admit(self, identity: Identity | None) -> None:
-        """Let the client hear of its bookings, or close the socket. `identity`: None before there was a token."""
+        """Subscribe the client to its own bookings, or close the socket. `identity`: None if no token came yet."""
         try:
             if identity is None:
                 async with asyncio.timeout(self._app[SETTINGS].ws_auth_seconds):
@@ -101,10 +101,10 @@ class Session:
             raise Forbidden("A socket stays with its subject and scope: open another")
         self._identify(identity)
 
-    # --- what it wants ------------------------------------------------------------------------------------
+    # --- its subscriptions --------------------------------------------------------------------------------
 
     async def _take(self, text: str) -> bool:
-        """Do what the message says; False when it was refused, of which the client is told."""
+        """Do what the message asks for, or send the error; returns whether the message was right."""
         about: dict[str, str] = {}
         try:
             self._app[RATE_LIMITER].charge(self._identity, self._address)
@@ -124,7 +124,7 @@ class Session:
         except HoldfastError as error:
             told = {"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about}
             self._hub.send(self._socket, message_frame(told))
-            # Being told that there is no such thing, or to come back, is no abuse.
+            # A message is not wrong when its target does not exist, or when the client must try again.
             return error.status in (404, 503)
         return True
 
@@ -133,11 +133,11 @@ class Session:
         self._hub.unsubscribe(self._socket, target)
 
     async def _subscribe(self, target: str, message: Subscription) -> None:
-        """Listen first, then answer with the present state: nothing falls in between."""
+        """Subscribe first, then read the snapshot, so that no change is missed in between."""
         new = target not in self._subscriptions
         if new and len(self._subscriptions) >= self._app[SETTINGS].ws_subscriptions_max:
             raise InvalidRequest(f"A socket has at most {self._app[SETTINGS].ws_subscriptions_max} subscriptions")
-        # An owner hears of all their bookings anyway; an operator of any, without the client secret.
+        # An owner is sent all of its own bookings anyway; an operator subscribes to any, without the client secret.
         if message.event_id is not None or self._identity.operator:
             self._hub.subscribe(self._socket, target)
         self._subscriptions |= {target}
@@ -149,25 +149,25 @@ class Session:
             raise
 
     async def _snapshot(self, key: str, message: Subscription) -> None:
-        """Raises NotFound for what is not there, or not this client's to see."""
+        """Send the snapshot of topic `key`. Raises NotFound if it does not exist for this client."""
         name = "event" if message.booking_id is None else "booking"
         for _ in range(SNAPSHOT_TRIES):
             async with self._app[SNAPSHOT_SLOTS].slot(self._identity.subject):
-                # Half of the room is for requests, whatever sockets ask.
+                # Sockets fill only their share of a mailbox, so that requests still have room.
                 self._app[LOAD_SHEDDER].check((BOOKING_QUERIES,), SOCKETS_SHARE)
                 state = await self._state(message)
             if state["version"] >= self._socket.last_seen(key):
                 json = orjson.dumps(state)
                 self._hub.send(self._socket, state_frame("snapshot", name, json, key, state["version"]))
                 if name == "booking" and not self._identity.operator:
-                    # The owner hears of its position in the queue from now on.
+                    # From now on the owner is sent the booking's queue position.
                     self._app[QUEUE_POSITIONS].hear(owner_topic(self._identity.subject), BookingView(state))
                 return
-            # A newer change went out while the answer was on its way: ask again.
+            # The socket was sent a newer version while the reply was on its way: read the snapshot again.
         raise Unavailable("The state changes too fast, try again")
 
     async def _state(self, message: Subscription) -> Json:
-        """The booking or the event, as this client may see it."""
+        """The booking or event as it is now and as this client may see it."""
         app, identity = self._app, self._identity
         ask = partial(app[REQUESTS].ask, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
         if (id := message.booking_id) is not None:
@@ -187,10 +187,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     app = request.app
     if app[HUB].stopped:
         raise Unavailable("This process stops: connect again, and reach another")
-    # A wrong token in the header is answered before there is a socket.
+    # A wrong token in the header is answered by HTTP, before the upgrade.
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
     response = await upgrade(request)
-    if request.transport is not None:  # else gone already
+    if request.transport is not None:  # else the client is gone already
         address = client_address(request, app[SETTINGS].trusted_proxies)
         socket = app[HUB].add(request.transport)
         socket.take_over(request)

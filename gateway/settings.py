@@ -16,11 +16,11 @@ ASYMMETRIC = frozenset({"RS256", "ES256"})
 
 
 class GatewaySettings(ActorSettings):
-    """What the gateway reads from its environment; see `.env.example` for the prose."""
+    """What the gateway reads from its environment; `.env.example` describes each setting."""
 
     port: int = Field(default=8080, ge=0, le=65535)
 
-    # Tokens: exactly one of the secret and the JWKS URL. The algorithms come from here, never from a token.
+    # For tokens: either the secret or the JWKS URL. The algorithms come from here, never from a token.
     auth_jwt_secret: SecretStr | None = None
     auth_jwks_url: HttpUrl | None = None
     auth_algorithms: CommaSeparated = ()
@@ -28,38 +28,38 @@ class GatewaySettings(ActorSettings):
     auth_audience: str = Field(default="holdfast", min_length=1)
     auth_guests: bool | None = None
     auth_token_seconds: int = Field(default=86_400, ge=60, le=31_536_000)
-    # How long fetched keys are trusted before they are fetched anew, and the least time between two fetches,
-    # so that tokens with made-up key ids cannot make us flood the identity provider.
+    # How long fetched keys are used before they are fetched again, and the least time between two fetches, so that
+    # tokens with made-up key ids do not flood the identity provider with fetches.
     auth_jwks_cache_seconds: float = Field(default=300, gt=0)
     auth_jwks_interval_seconds: float = Field(default=10, ge=0)
 
     stripe_publishable_key: str | None = Field(default=None, pattern="^pk_(test|live)_")
 
-    # The longest booking of a hundred ticket types is 9 KB; an event of a hundred is 40 KB.
+    # A booking of a hundred ticket types has at most 9 KB, an event of a hundred 40 KB.
     body_max_bytes: int = Field(default=65_536, ge=1024, le=10_485_760)
     mailbox_limit: int = Field(default=20_000, ge=1)
-    # POST /bookings that are worked on at once, each until there is a booking: what one gateway and one booking
-    # actor do in less than republish_ms. The others wait for their turn, so long, then get 503 with Retry-After.
+    # Booking slots: POST /bookings under way at once, each until there is a booking. As many as one gateway and one
+    # booking actor finish within republish_ms. Others wait this many seconds, then get 503 with Retry-After.
     placing_max: int = Field(default=500, ge=1)
     placing_patience_seconds: float = Field(default=20, gt=0, le=300)
-    # How old the known mailbox lengths may be: in this time a rush can go over the limit.
+    # How old the known mailbox lengths may be: meanwhile a rush can exceed mailbox_limit.
     mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
-    # Requests a second of one subject (of one address before there is a token); 0 switches it off.
+    # Requests a second of one subject (of one address where there is no token); 0: no limit.
     rate_limit_per_second: float = Field(default=0, ge=0)
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     cors_origins: CommaSeparated = ()
 
     wait_seconds: float = Field(default=5, ge=0)
     wait_max_seconds: float = Field(default=30, ge=0, le=300)
-    # Silence after which CreateBooking is published once more: Redis may have lost it.
+    # Without a reply in this time CreateBooking is published once more, as Redis may have lost it.
     republish_ms: int = Field(default=2000, ge=1)
     answer_seconds: float = Field(default=5, gt=0, le=60)
 
     ws_auth_seconds: float = Field(default=10, gt=0)
     ws_ping_seconds: float = Field(default=25, gt=0)
-    # The longest message is `auth`, with a token that also has to fit into a header elsewhere.
+    # The longest message is `auth`, whose token must also fit into a header (8 KB in aiohttp).
     ws_message_max_bytes: int = Field(default=16_384, ge=1024)
-    # Bytes that may wait for a client that does not keep up; past it the socket is closed with 1013.
+    # Bytes that may wait for a client that does not keep up; beyond that the socket is closed with 1013.
     ws_queue_max_bytes: int = Field(default=262_144, ge=4096)
     ws_subscriptions_max: int = Field(default=100, ge=1)
     ws_snapshots_max: int = Field(default=100, ge=1)

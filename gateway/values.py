@@ -1,4 +1,4 @@
-"""The values that clients send: what each may be, and what is said of one that is not."""
+"""The values that clients send: the rule of each kind of value, and the error text when it is broken."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from common.contracts.statuses import PaymentMethods
 from common.contracts.values import QUANTITY_MAX
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Format characters without which some names cannot be written: joiners (Persian, emoji), direction marks, and tags
-# that make flags. Others change how the text around them reads.
+# Format characters that some names need: joiners (Persian, emoji), direction marks, and tags that make flags. Other
+# format characters are refused, as they change how the text around them is shown.
 FORMAT_CHARACTERS = frozenset("\u200c\u200d\u200e\u200f\u061c") | frozenset(map(chr, range(0xE0020, 0xE0080)))
-# Of a category that is seen, and yet drawn as nothing: fillers of Hangul, and Braille without a dot.
+# Characters of a visible category that are drawn as nothing: Hangul fillers, and Braille without a dot.
 BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-# https://www.unicode.org/reports/tr44/#General_Category_Values: letters, numbers, punctuation and symbols are seen;
-# marks only on one of these.
+# https://www.unicode.org/reports/tr44/#General_Category_Values: letters, numbers, punctuation and symbols are
+# visible; a mark is so only on one of these.
 VISIBLE = frozenset("LNPS")
 
 
 @cache
 def _time_zones() -> frozenset[str]:
-    """The names of IANA's time zones, out of the package from which `zoneinfo` reads them: the same on every
-    machine, and without names such as `localtime`. `Factory` says that no zone was chosen."""
+    """The names of IANA's time zones, from the package `tzdata`: the same on every machine, and without names such
+    as `localtime`. `Factory` means that no zone was chosen."""
     names = resources.files("tzdata").joinpath("zones").read_text().split()
     return frozenset(names) - {"Factory"}
 
@@ -71,7 +71,7 @@ def _canonical_id(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    # A time begins with a year and a hyphen; numbers, also in a string, would be read as Unix seconds.
+    # A time begins with a year and a hyphen. pydantic would read a number, also in a string, as Unix seconds.
     if not isinstance(value, str) or value[4:5] != "-":
         raise ValueError("must be an RFC 3339 time such as 2030-01-31T20:00:00Z")
     return value
@@ -83,12 +83,12 @@ def _in_range(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-# Lax only so far as that it reads a string, which is all that `_text` lets through.
+# Not strict, so that a string is read; `_text` refuses everything else.
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
 Label = Annotated[
     Name,
     AfterValidator(_one_visible_line),
-    # Postgres cannot store NUL; the rest of the rule has no form in JSON Schema.
+    # The pattern is the part of the rule that JSON Schema can express.
     WithJsonSchema(
         {
             "type": "string",
@@ -100,7 +100,7 @@ Label = Annotated[
         mode="validation",
     ),
 ]
-# The form of RFC 9562, section 4, alone: pydantic reads braces, `urn:uuid:` and hexadecimal digits in a row, too.
+# Only the form of RFC 9562, section 4: pydantic also reads braces, `urn:uuid:` and 32 digits without hyphens.
 Id = Annotated[UUID, Field(strict=False), BeforeValidator(_canonical_id)]
 TimeZone = Annotated[
     str,
@@ -112,7 +112,7 @@ SoldIn = Annotated[
     Field(description=f"One that Stripe takes: {SOURCE}", json_schema_extra={"enum": sorted(CURRENCIES)}),
     AfterValidator(_sold_in),
 ]
-# Lax only so far as that it reads a string.
+# Not strict, so that a string is read.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]

@@ -1,4 +1,4 @@
-"""The REST of the gateway: each view turns a request into one question at most, and its answer into a response."""
+"""The gateway's REST views: each makes at most one call to the booking actor, and a response from its reply."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from gateway.schemas import EventPatch, NewEvent, NewRefund
 from gateway.settings import SETTINGS
 from gateway.waiting import ask
 
-# The namespace of ids that an operator's Idempotency-Key makes; changing it would make things a second time.
+# The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
 KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
 
 
@@ -61,12 +61,12 @@ async def create_guest(request: web.Request) -> web.Response:
     return json_response(guest.model_dump(mode="json"), status=201)
 
 
-# --- what makes an operator's request the same one again --------------------------------------------------
+# --- how a repeated request of an operator is recognised --------------------------------------------------
 
 
 def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
-    """What the booking process knows `request` by. `id` is the path's, `content` a JSON body that has been checked,
-    of which neither spaces nor the order of members count. Raises InvalidRequest for a wrong Idempotency-Key."""
+    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content` a
+    valid JSON body: its spaces and the order of its members do not count. Raises InvalidRequest for a wrong key."""
     resource = request.match_info.route.resource
     assert resource is not None
     path = resource.canonical.replace("{id}", str(id))
@@ -80,8 +80,8 @@ def operator_request(request: web.Request, id: UUID | None = None, content: byte
 
 
 def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
-    """A new id; with an Idempotency-Key always the same one for this subject, key and `purpose`, which says the
-    operation. That a key means one content only is for the booking process to see to: it has the row."""
+    """A new id; with an Idempotency-Key always the same id for this subject, key and `purpose` (the operation). The
+    booking actor, which has the row of the key, refuses other content under the same key."""
     return uuid7() if by.key is None else uuid5(KEYED, f"{purpose}\0{by.subject}\0{by.key}")
 
 
@@ -108,9 +108,9 @@ async def admin_get_event(request: web.Request) -> web.Response:
 
 
 def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
-    """The ETag is of the event's terms: how many seats are left moves all the time."""
+    """The ETag is that of the event's terms, as the number of free seats changes all the time."""
     version = answer.get("terms_version")
-    if version is not None:  # None from a booking process of the release before
+    if version is not None:  # None from a booking actor of the release before
         headers[hdrs.ETAG] = entity_tag(version)
     return json_response(answer, status=status, headers=headers)
 
@@ -120,7 +120,7 @@ async def create_event(request: web.Request) -> web.Response:
     by = operator_request(request, content=await read_body(request))
     event_id = keyed_id(by, "event")
     ticket_types = tuple(
-        # Of the event's id, which comes of all that makes it the same request.
+        # With a key, made from the event's id, which is the same for a repeated request.
         NewTicketType(id=uuid7() if by.key is None else uuid5(event_id, f"{by.key}\0{number}"), **each.model_dump())
         for number, each in enumerate(body.ticket_types)
     )
@@ -196,7 +196,7 @@ async def get_history(request: web.Request) -> web.Response:
 
 async def cancel_booking(request: web.Request) -> web.Response:
     id, identity = path_id(request), request[IDENTITY]
-    by = operator_request(request, id)  # a customer's key is looked at, too: a cancel is the same one without it
+    by = operator_request(request, id)  # also checks a customer's Idempotency-Key, which a cancel does not need
     message = CancelBooking(
         booking_id=id,
         owner=identity.owner,
@@ -222,8 +222,8 @@ async def refund_booking(request: web.Request) -> web.Response:
 
 
 def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.Response:
-    """Operators see every booking; what it is paid with is its owner's alone. 202 for one that was `changed` while
-    Stripe has still to answer."""
+    """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
+    Stripe has not answered yet."""
     status = 202 if changed and BookingView(answer).moving else 200
     shown = redacted(answer) if identity.operator else answer
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

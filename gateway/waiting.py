@@ -1,4 +1,4 @@
-"""Requests that wait for a booking: to be created, and to become payable. They wait for news, and never poll."""
+"""Requests that wait for a booking to exist and to become payable. They wait for notifications, and never poll."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from gateway.requests import Preference, idempotency_key, preference, read
 from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking
 from gateway.settings import SETTINGS
 
-# The seats' transaction is quick: also a client that asked not to wait gets the real booking if it exists by then.
+# Seats are held quickly: a client that asked not to wait gets the real booking, too, if it exists by then.
 SEATS_SECONDS = 1.0
-# A reply that has not come this long after news of the booking is lost.
+# A reply that has not come this long after a notification of the booking is lost.
 REPLY_SECONDS = 1.0
 
 
 class Waiter:
-    """What one request has heard of the booking that it waits for."""
+    """One request that waits for notifications of its booking, and the newest that it has received."""
 
     def __init__(self, owner: str, topic: str) -> None:
-        """`topic`: under which it hears of the booking."""
+        """`topic`: that under which this process receives notifications of the booking."""
         self.owner = owner
         self.topic = topic
-        # The newest version.
+        # The newest version received.
         self.booking: BookingView | None = None
-        # Whether the booking actor has replied, and whether by this request there is a booking that was not before.
+        # Whether the booking actor has replied, and whether this request created the booking.
         self.replied = False
         self.created = True
         self._error: BaseException | None = None
-        # What the request waits for now, and what wakes it.
+        # What the request waits for now, the future that ends the wait, and its calls.
         self._condition: Callable[[Waiter], bool] = known
         self._heard: asyncio.Future[None] | None = None
         self._asked: list[asyncio.Future[Any]] = []
@@ -65,8 +65,8 @@ class Waiter:
             self._heard.set_result(None)
 
     async def until(self, condition: Callable[[Waiter], bool], deadline: float) -> None:
-        """Wait for `condition` up to `deadline`, in the loop's time. Raises what the request is refused with: a
-        reused key always, any other error unless there is a booking."""
+        """Wait for `condition` until `deadline`, in the loop's time. Raises the error that the call ended
+        with: IdempotencyKeyReused always, any other one only while no booking is known."""
         loop = asyncio.get_running_loop()
         if self._refusal is None and not condition(self) and loop.time() < deadline:
             self._condition, self._heard = condition, loop.create_future()
@@ -84,9 +84,9 @@ class Waiter:
         return self._error if final else None
 
     def ask(self, requests: Requests, command: CreateBooking, traceparent: str) -> None:
-        """Publish `command`, and go on: the reply is heard like news."""
+        """Publish `command` and return: the reply is handled like a notification when it comes."""
         reply = requests.ask(command, command.booking_id, traceparent=traceparent)
-        # That a repeat finds the booking there does not make the client's request a repeated one.
+        # Only the first reply says whether the client's request created the booking: a repetition finds it there.
         reply.add_done_callback(partial(self._hear_reply, first=not self._asked))
         self._asked.append(reply)
 
@@ -104,13 +104,13 @@ class Waiter:
         self._look()
 
     def ask_for(self, requests: Requests, booking_id: UUID) -> None:
-        """Ask how the booking stands, and go on: the answer is heard like news."""
+        """Ask for the booking's state and return: the reply is handled like a notification when it comes."""
         state = requests.ask(GetBooking(booking_id=booking_id, owner=self.owner), booking_id)
         state.add_done_callback(self._hear_state)
         self._asked.append(state)
 
     def _hear_state(self, state: asyncio.Future[Any]) -> None:
-        # One that is not there yet is heard of by the reply to the request that makes it.
+        # If the booking does not exist yet, the reply to the command that creates it will bring it.
         if not state.cancelled() and state.exception() is None:
             self.hear(BookingView(state.result()))
 
@@ -124,7 +124,7 @@ def known(waiter: Waiter) -> bool:
 
 
 def decided(waiter: Waiter) -> bool:
-    """The client can go on: there is something to pay, or nothing more to wait for."""
+    """The client can act: there is an intent to pay, or the booking does not wait for one."""
     return waiter.booking is not None and not waiter.booking.undecided
 
 
@@ -133,7 +133,7 @@ def replied(waiter: Waiter) -> bool:
 
 
 class Waiters:
-    """The requests of this process that wait, by booking."""
+    """The waiting requests of this process, by booking."""
 
     def __init__(self, registry: Registry, requests: Requests) -> None:
         self._registry = registry
@@ -142,8 +142,8 @@ class Waiters:
 
     @contextmanager
     def waiter(self, booking_id: str, owner: str) -> Iterator[Waiter]:
-        """One that hears of every change of the booking by what is asked from now on, if it is `owner`'s."""
-        # Where the owner has a socket, this process hears of all the owner's bookings anyway.
+        """A waiter that receives every later change of the booking, if `owner` owns it."""
+        # If the owner has a socket here, this process already listens for all bookings of the owner.
         topic = owner_topic(owner)
         if not self._registry.has(topic):
             topic = booking_topic(booking_id)
@@ -165,7 +165,7 @@ class Waiters:
                 waiter.hear(booking)
 
     def ask_again(self, missed: Collection[str] | None) -> None:
-        """News may have been missed, of these topics or of any: no other will come of what has been decided."""
+        """Ask for the bookings of these topics, or of all: their last notification may have been missed."""
         for id, waiters in self._waiters.items():
             for waiter in waiters:
                 if missed is None or waiter.topic in missed:
@@ -177,7 +177,7 @@ WAITERS = web.AppKey("waiters", Waiters)
 
 
 async def ask(request: web.Request, message: Message, subject: object) -> Any:
-    """The answer to `message`, as JSON. Raises the error that it is answered with, Timeout or Unavailable."""
+    """The result of the call `message`, as decoded JSON. Raises the error in the reply, Timeout, or Unavailable."""
     timeout_s = request.app[SETTINGS].answer_seconds
     return await request.app[REQUESTS].ask(message, subject, timeout_s=timeout_s, traceparent=request[TRACEPARENT])
 
@@ -186,7 +186,7 @@ async def ask(request: web.Request, message: Message, subject: object) -> Any:
 
 
 async def create_booking(request: web.Request) -> web.Response:
-    """Wait for a first answer in one of the slots, then without one until there is something to pay."""
+    """Wait in a booking slot until there is a booking, up to republish_ms; then without one until it is payable."""
     app, owner = request.app, request[IDENTITY].subject
     settings, requests, traceparent = app[SETTINGS], app[REQUESTS], request[TRACEPARENT]
     key = idempotency_key(request)
@@ -203,13 +203,13 @@ async def create_booking(request: web.Request) -> web.Response:
             waiter.ask(requests, command, traceparent)
             await waiter.until(known, first_by)
         if waiter.booking is None and first_by < seats_by:
-            # Redis may have lost it. Both are answered alike, and the first reply is still good.
+            # Redis may have lost the first command. If not, both get the same reply, and either one suffices.
             waiter.ask(requests, command, traceparent)
             await waiter.until(known, seats_by)
         await waiter.until(decided, payable_by)
         if waiter.booking is not None:
-            # News of it may come first; whether it was there before, and is what this request asked for, only the
-            # reply says.
+            # A notification may come first, but only the reply says whether this request created the booking, and
+            # whether it belongs to another request under the same key.
             await waiter.until(replied, now() + REPLY_SECONDS)
     return _created(request, command, waiter, prefer)
 
@@ -233,7 +233,7 @@ def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefe
 
 
 async def create_payment_intent(request: web.Request) -> web.Response:
-    """The intent belongs to the booking: asking again gives the same one."""
+    """Answers with the booking's intent: a repeated request gets the same one."""
     app, owner = request.app, request[IDENTITY].subject
     settings = app[SETTINGS]
     body = await read(request, NewPaymentIntent)
@@ -248,7 +248,7 @@ async def create_payment_intent(request: web.Request) -> web.Response:
 
 
 def _intent(booking: BookingView, app: web.Application) -> PaymentIntent:
-    """What the client pays by. Raises Timeout where it is still being made, and what says why there is nothing."""
+    """What the client pays with. Raises Timeout while it is made, NothingToPay, or why the booking has ended."""
     if booking.undecided:
         position = app[QUEUE_POSITIONS].position(booking)
         extra = {} if position is None else {"queue_position": position}
@@ -257,7 +257,7 @@ def _intent(booking: BookingView, app: web.Application) -> PaymentIntent:
         raise problem
     payment, fields = booking.payment, booking.fields
     if not booking.payable:
-        # Paid already, money on its way, or about to be cancelled.
+        # It is paid, its money is on its way, or it is about to be cancelled.
         raise NothingToPay(booking_status=booking.status, payment_status=payment["status"], closing=booking.closing)
     return PaymentIntent(
         booking_id=booking.id,

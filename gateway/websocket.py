@@ -1,8 +1,8 @@
-"""One client's WebSocket: RFC 6455's frames, and the connection that they travel on.
+"""One client's WebSocket: RFC 6455's frames, and the connection that carries them.
 
-The connection is taken over from aiohttp once it is upgraded. aiohttp's own WebSocketResponse lives inside of its
-request's handler, and keeps the request with its headers, its parser, two tasks and a dozen coroutines: most of the
-memory of a client that mostly listens.
+Once upgraded, the connection is taken over from aiohttp. Its own WebSocketResponse stays in the handler of its
+request, and keeps the request with its headers, its parser, two tasks and a dozen coroutines: most of the memory of
+a client that mostly listens.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from aiohttp.http import WS_KEY, WebSocketReader
 from common.contracts.errors import MalformedRequest
 from gateway.settings import GatewaySettings
 
-# What the kernel may hold for one socket beyond our own queue: without a bound Linux lets it grow to megabytes.
+# Bytes that the kernel may hold for one socket beyond our own queue: Linux by itself lets them grow to megabytes.
 KERNEL_BUFFER_BYTES = 65_536
-# Messages of a client that wait for those before them; past it nothing more is read from it.
+# Bytes of a client's messages that may wait to be handled: at twice as many aiohttp stops reading from it.
 RECEIVED_MAX_BYTES = 65_536
-# Things whose last version one socket remembers; past it the ones longest silent are forgotten.
+# Topics whose last version a socket remembers, ten times WS_SUBSCRIPTIONS_MAX; the oldest is forgotten first.
 SEEN_MAX = 1000
-# How long a client may take to answer a close frame, and to read what was written before it.
+# How long a client may take to answer a close frame; then, to read what was written before it.
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 10.0
-# A client that does not answer a ping within half of the time that it was silent before is gone.
+# A client is gone if it does not answer a ping within half of the silence that led to the ping.
 ANSWER_SHARE = 0.5
 NORMAL_CLOSURE = 1000
-# How each kind of frame begins: final, and nothing reserved.
+# The first byte of each kind of frame: the final frame of its message, without reserved bits.
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 
 class Close(IntEnum):
-    """Why a socket was closed, as the client sees it: RFC 6455, section 7.4, and 4401 of our own."""
+    """Why a socket was closed, as the client sees it: codes of RFC 6455, section 7.4, and our own 4401."""
 
     meaning: str
 
@@ -64,8 +64,8 @@ class Close(IntEnum):
 
 
 class Frame(NamedTuple):
-    """Ready to be written. It may show the state of the thing `key`, a topic, at `version`: `repeats` says whether
-    another state of the same version may follow (its version counts something else)."""
+    """Bytes ready to be sent. With a `key`, a topic, they show its state at `version`; `repeats`: another state of
+    the same version may follow."""
 
     data: bytes
     key: str | None = None
@@ -84,21 +84,21 @@ def framed(payload: bytes, kind: int = TEXT) -> bytes:
 
 
 def message_frame(message: dict[str, Any]) -> Frame:
-    """A message that shows no state."""
+    """The frame of a message that shows no state."""
     return Frame(framed(orjson.dumps(message)))
 
 
 def state_frame(type: str, name: str, json: bytes, key: str, version: int, *, repeats: bool = False) -> Frame:
-    """The message that shows a client the state of what `name` says."""
+    """The frame of a message that shows `json`, the state of the booking or event that `name` says."""
     data = framed(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
     return Frame(data, key, version, repeats)
 
 
 async def upgrade(request: web.Request) -> web.StreamResponse:
-    """Answer that the connection is a WebSocket from now on. Raises MalformedRequest where it was not asked for."""
+    """Answer that the connection is a WebSocket from now on. Raises MalformedRequest unless that was requested."""
     try:
         asked = web.WebSocketResponse(compress=False).can_prepare(request).ok
-    except ValueError:  # aiohttp's, of a header that is not ASCII
+    except ValueError:  # raised by aiohttp for a header that is not ASCII
         asked = False
     if not asked:
         raise MalformedRequest("The headers do not ask for a WebSocket")
@@ -111,8 +111,8 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 
 class Socket(BaseProtocol):
-    """One client's socket: what it listens to, and which versions it has been sent. `expires_at` is in Unix
-    seconds; `reading` is the task that receives."""
+    """One client's socket: the topics that it listens to, and the versions that it has been sent. `expires_at` is
+    in Unix seconds; `reading` is the task that receives."""
 
     __slots__ = (
         "_heard_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
@@ -144,14 +144,14 @@ class Socket(BaseProtocol):
     # --- from the client ----------------------------------------------------------------------------------
 
     def take_over(self, request: web.Request) -> None:
-        """Go on with the upgraded connection; for aiohttp it is as though it was lost."""
+        """Use the upgraded connection from now on; to aiohttp's handler it looks lost."""
         handler = request.protocol
         handler.transport = None  # or it would be closed
         handler.connection_lost(None)
         self._transport.set_protocol(self)
         if not self._transport.is_closing():
             self._transport.resume_reading()
-        handler.set_parser(self._reader)  # which is given what came right behind the request
+        handler.set_parser(self._reader)  # gets the bytes that came right after the request
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -163,8 +163,8 @@ class Socket(BaseProtocol):
         self._received.feed_eof()
 
     async def receive(self) -> WSMessage | None:
-        """The next text or binary message; None when the client is gone. Raises WebSocketError for what is no
-        WebSocket: then nothing more can be received."""
+        """The next text or binary message; None when the client is gone. Raises WebSocketError for bytes that break
+        the protocol: then nothing more can be received."""
         while True:
             try:
                 message = await self._received.read()
@@ -187,7 +187,7 @@ class Socket(BaseProtocol):
         return not self._transport.is_closing() and self._transport.get_write_buffer_size() <= self._queue_max
 
     def send(self, frame: Frame) -> bool:
-        """Write `frame`, and remember its version; False when the client does not keep up, or is gone."""
+        """Write `frame` and remember its version. Returns False if the client does not keep up or is gone."""
         if self.closing or not self._writable:
             return False
         self._transport.write(frame.data)
@@ -204,12 +204,12 @@ class Socket(BaseProtocol):
         return -1 if key is None or self._seen is None else self._seen.get(key, -1)
 
     def wants(self, frame: Frame) -> bool:
-        """Whether `frame` is news after what this socket was sent."""
+        """Whether `frame` shows a newer state than this socket was sent."""
         seen = self.last_seen(frame.key)
         return frame.version > seen or (frame.version == seen and frame.repeats)
 
     def look(self, ping_s: float) -> None:
-        """Ping the client when nothing came from it for `ping_s` seconds; end the connection if no answer comes."""
+        """Ping a client that sent nothing for `ping_s` seconds; end the connection if it did not answer in time."""
         now = self._loop.time()
         if self._pinged_at is not None:
             if now - self._pinged_at > ping_s * ANSWER_SHARE:
@@ -221,22 +221,22 @@ class Socket(BaseProtocol):
     # --- the end ------------------------------------------------------------------------------------------
 
     def close(self, code: Close, reason: str) -> None:
-        """Say why, in at most 123 bytes, and go on reading until the client has answered, or has had the time to:
-        what is still on its way from it to a closed connection would have TCP reset that, and our reason would be
-        lost."""
+        """Send a close frame with `reason`, at most 123 bytes, and read until the client has answered, for up to
+        CLOSE_SECONDS. If the connection were closed at once, bytes that the client still sends would make TCP
+        reset it, and the reason would be lost."""
         self.closing = True
         if not self._transport.is_closing():
             self._transport.write(framed(code.to_bytes(2, "big") + reason.encode(), CLOSE))
             self._loop.call_later(CLOSE_SECONDS, self.leave)
 
     def leave(self) -> None:
-        """End the connection. A client that has not read by then what is on its way to it is cut off."""
+        """End the connection. A client that has not read all within LINGER_SECONDS is cut off."""
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def drop(self) -> asyncio.Task[None]:
-        """End the connection at once, and what is done for its client."""
+        """End the connection at once, and the task that handles its messages, which is returned."""
         self._transport.abort()
         self.reading.cancel()
         return self.reading

@@ -1,10 +1,10 @@
-"""Whom PostgreSQL runs as when we are root, and where that account can reach its files.
+"""The account that PostgreSQL runs as when Holdfast is started by root, and where that account can reach its files.
 
-PostgreSQL refuses to run as root. So root runs it as `postgres`, or `nobody` where there is no such account.
-That account must reach its program and its data: a checkout under a 0700 folder (/root, a temporary folder) is
-out of its reach, and opening such a folder to everybody is not ours to do. What it cannot reach is kept under
-/var/lib/holdfast, where only root can put things. A user namespace would need neither, but containers often
-forbid making one.
+PostgreSQL refuses to run as root. So root runs it as `postgres`, or as `nobody` if there is no such account. That
+account must reach its program and its data. It cannot reach a checkout under a 0700 folder (/root, a temporary
+folder), and Holdfast must not open such a folder to everybody. So what the account cannot reach is kept under
+/var/lib/holdfast, where only root can write. A user namespace would need neither, but containers often forbid
+making one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Account:
     gid: int
 
     def reaches(self, folder: Path) -> bool:
-        """Whether this account can enter `folder`: asked of the kernel, which also knows of ACLs."""
+        """Whether this account can enter `folder`: the kernel decides, so that access control lists count, too."""
         return self._can(["test", "-x", str(folder)])
 
     def executes(self, program: Path) -> bool:
@@ -49,9 +49,9 @@ class Account:
 
 
 def server_account(cluster: Path) -> Account | None:
-    """Who runs PostgreSQL on `cluster`; None for ourselves, when we are not root.
+    """The account that runs PostgreSQL on `cluster`; None for our own, when we are not root.
 
-    The owner of a cluster that is there stays its owner. Raises StartError when there is no fitting account.
+    An existing cluster keeps its owner. Raises StartError when no account fits.
     """
     if os.geteuid() != 0:
         return None
@@ -69,7 +69,7 @@ def server_account(cluster: Path) -> Account | None:
 
 
 def private_place() -> Path:
-    """A new folder that every account can pass through and only root can write to."""
+    """A new folder that every account can enter and only root can write to."""
     place = STATE / secrets.token_hex(8)
     _open_folder(STATE)
     _open_folder(place)
@@ -77,7 +77,7 @@ def private_place() -> Path:
 
 
 def reachable_copy(source: Path, version: str, parts: list[str]) -> Path:
-    """A copy of `parts` of `source`, readable by all; made once for each `version`."""
+    """A copy of `parts` of `source` that every account can read; made once for each `version`."""
     copy = STATE / f"postgresql-{version}"
     if not copy.exists():
         draft = private_place()

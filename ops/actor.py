@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 class ActorProcess(Child):
     """`module` on `port`; ready when it listens and `health` answers 200."""
 
-    at_once_signal = signal.SIGINT  # it does not drain
+    at_once_signal = signal.SIGINT  # the process stops without draining
 
     def __init__(
         self, name: str, module: str, port: int, log: Path, environment: Mapping[str, str], health: str
@@ -28,11 +28,11 @@ class ActorProcess(Child):
         super().__init__(name, log)
         self.port = port
         self.environment = environment
-        # Where its code is; of another release, when one is replaced by the other.
+        # The folder of its code; another one for a process of another release.
         self.checkout = CHECKOUT
         self._module = module
         self._health = health
-        # It drains, then finishes what is under way; only what takes longer than it may is killed.
+        # It drains, then finishes its work; it is killed if that takes 5 seconds longer than the settings allow.
         drain, shutdown = (
             environment.get(name.upper(), ProcessSettings.model_fields[name].default)
             for name in ("drain_seconds", "shutdown_seconds")
@@ -45,7 +45,7 @@ class ActorProcess(Child):
 
     def launch(self) -> Launch:
         environment = {**self.environment, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        # The working folder is on the path of `-m`: an install that is not editable works, too.
+        # `-m` also looks in the working folder, so that an install that is not editable works, too.
         return Launch([sys.executable, "-m", self._module], environment, self.checkout)
 
     async def problem(self) -> str | None:
@@ -55,8 +55,8 @@ class ActorProcess(Child):
                     return f"{answer.status}: {(await answer.text())[:200]}"
         except (OSError, aiohttp.ClientError) as error:
             return str(error)
-        # Several instances may share the port, so the answer can be another's: this one must listen itself. Looked
-        # at last: the system lists all connections of the machine for it.
+        # Several instances may share the port, so the answer can be another's: this one must listen itself. This is
+        # checked last, as the system lists all connections of the machine for it.
         return None if self._listens() else "it does not listen yet"
 
     def _listens(self) -> bool:
@@ -68,6 +68,6 @@ class ActorProcess(Child):
 
 
 def inherited(settings: Mapping[str, str]) -> dict[str, str]:
-    """The person's environment without what only tells `holdfast` itself where things are."""
+    """The environment of `holdfast`, without the variables that are meant for itself alone."""
     own = {"HOST", "PORT", "REUSE_PORT", "INSTANCE", "HOLDFAST_DATA"}
     return {"PATH": os.defpath} | {name: value for name, value in settings.items() if name not in own}

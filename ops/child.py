@@ -1,4 +1,4 @@
-"""A server or actor as a child process: started until it is ready, stopped, killed, paused, looked after."""
+"""A server or actor as a child process: started until it is ready, stopped, killed, paused, resumed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from common.runtime.backoff import Backoff
 from ops.errors import StartError
 
 HOST = "127.0.0.1"
-PROBE_TIMEOUT_S = 3.0
-# A process that is asked to end at once has ended after this time, or has missed the signal.
+PROBE_TIMEOUT_S = 3.0  # longer than /health/ready, whose checks may take 2 s (CHECK_TIMEOUT_S)
+# A process that has not ended this long after the signal to end at once has missed it, and gets it again.
 AT_ONCE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
-# Below the range that systems take ports of outgoing connections from: one of those could get in between.
+# Below the ports that systems give to outgoing connections: one of those could take the port before the server.
 FREE_PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
+    """A TCP port of the loopback interface on which no process listens now."""
     while not _can_bind(port := random.choice(FREE_PORTS)):
         pass
     return port
@@ -50,14 +50,14 @@ def _can_bind(port: int) -> bool:
 
 
 def ensure_free(port: int, name: str, setting: str) -> None:
-    """Raises StartError when `port` cannot be listened on; `setting` is the variable that moves it."""
+    """Raises StartError when `port` is in use; `setting` is the variable that chooses another."""
     if not _can_bind(port):
         raise StartError(f"port {port} for {name} is in use: free it, or set {setting} to another port")
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What is executed. `user` and `group` are ids, for a server that refuses to run as root."""
+    """What to execute. `user` and `group` are ids, for a server that refuses to run as root."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -68,15 +68,15 @@ class Launch:
 
 @dataclass
 class _Run:
-    """One life of the process. A thread of its own waits for its end, so that no event loop is needed to
-    reap it and every loop can await it."""
+    """One run of the process. A thread of its own waits for its end, so that no event loop is needed to reap it,
+    and every loop can await it."""
 
     process: subprocess.Popen[bytes]
     log_start: int
     exited: Future[int] = field(default_factory=Future)
 
     def __post_init__(self) -> None:
-        self.exited.set_running_or_notify_cancel()  # a waiter that is cancelled does not cancel the rest
+        self.exited.set_running_or_notify_cancel()  # a cancelled waiter does not cancel the others
         threading.Thread(target=self._reap, name=f"reap-{self.process.pid}", daemon=True).start()
 
     def _reap(self) -> None:
@@ -84,13 +84,13 @@ class _Run:
 
 
 class Child(ABC):
-    """One process that we start. `name` is for people, `log` takes all that it prints; `wanted` says that it
-    should be running: who finds it ended though wanted may start it again."""
+    """One process that Holdfast starts. `name` is for people; `log` gets all that the process prints; `wanted` says
+    that it should run, so that it may be started again if it has ended."""
 
     ready_seconds = 30.0
     stop_seconds = 30.0
     stop_signal = signal.SIGTERM
-    # Where nobody takes over from it.
+    # For `stop(at_once=True)`.
     at_once_signal = signal.SIGTERM
 
     def __init__(self, name: str, log: Path) -> None:
@@ -105,7 +105,7 @@ class Child(ABC):
 
     @abstractmethod
     async def problem(self) -> str | None:
-        """Why it cannot serve yet; None when it can. Does not raise for what is merely not there yet."""
+        """Why it cannot serve yet; None when it can. Does not raise while the process still starts."""
 
     @property
     def running(self) -> bool:
@@ -113,12 +113,12 @@ class Child(ABC):
 
     @property
     def pid(self) -> int:
-        """The process id of the present or last life. Raises StartError before the first."""
+        """The process id of the present or last run. Raises StartError before the first."""
         return self._life().process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the last life ended (negative: the signal); None while it runs or before it did."""
+        """How the last run ended (negative: the signal); None while the process runs or before it did."""
         return self._run.exited.result() if self._run and self._run.exited.done() else None
 
     async def start(self) -> None:
@@ -134,8 +134,8 @@ class Child(ABC):
             raise
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Ask it to leave, and wait; kill it when it takes longer than `stop_seconds`. `at_once`: nobody takes over
-        from it, so it need not go on serving for a while."""
+        """Ask it to end, and wait; kill it when that takes longer than `stop_seconds`. `at_once`: no other process
+        replaces it, so that it need not serve until clients have moved to another."""
         self.wanted = False
         await self._end(at_once=at_once)
 
@@ -144,9 +144,9 @@ class Child(ABC):
             return
         number = self.at_once_signal if at_once else self.stop_signal
         self._signal(number)
-        self._signal(signal.SIGCONT)  # a paused process would not hear it
+        self._signal(signal.SIGCONT)  # a paused process would not get the signal
         if at_once and not await self._ends_within(AT_ONCE_SECONDS):
-            # Python may drop a KeyboardInterrupt while it imports; the process has its own handler by now.
+            # Python may lose a KeyboardInterrupt while it imports; by now the process has its own handler.
             self._signal(number)
         if not await self._ends_within(self.stop_seconds):
             self._signal(signal.SIGKILL)
@@ -170,14 +170,14 @@ class Child(ABC):
         return await asyncio.wrap_future(self._life().exited)
 
     def pause(self) -> None:
-        """SIGSTOP to it and all its descendants: connections stay open, and nobody answers."""
+        """SIGSTOP to it and all its descendants: their connections stay open, and they do not answer."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
 
     def last_words(self) -> str:
-        """The last line that this life printed."""
+        """The last line that this run printed."""
         run = self._life()
         with self.log.open("rb") as log:
             log.seek(run.log_start)
@@ -204,9 +204,9 @@ class Child(ABC):
                 user=launch.user,
                 group=launch.group,
                 extra_groups=None if launch.user is None else [],
-                # Ctrl-C reaches the terminal's whole process group: ours stop in order instead.
+                # Ctrl-C goes to the terminal's whole process group: ours are in another, and are stopped in order.
                 start_new_session=True,
-                preexec_fn=_in_child(self.at_once_signal),  # noqa: PLW1509  system calls alone, nothing that locks
+                preexec_fn=_in_child(self.at_once_signal),  # noqa: PLW1509  only system calls, no locks
             )
             return _Run(process, log_start)
 
@@ -248,10 +248,10 @@ class Child(ABC):
 
 
 def _in_child(number: int) -> Callable[[], None]:
-    """What the child does before it executes its program. The signals that end it do so from its first moment on: a
-    shell that runs a command in the background has it, and its children, ignore SIGINT. On Linux the child gets
-    `number` when the thread that started it is gone, so that even a killed `holdfast up` leaves nothing behind;
-    elsewhere there is no such call."""
+    """What the child does before it executes its program. It lets the signals that end it do so again: a shell that
+    runs a command in the background makes it, and its children, ignore SIGINT. On Linux the child gets the signal
+    `number` when the thread that started it has ended, so that even a killed `holdfast up` leaves no process; other
+    systems have no such call."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def prepare() -> None:

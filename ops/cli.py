@@ -36,7 +36,7 @@ def _port(name: str, help: str) -> Any:
 
 
 def _check_url(name: str, url: str) -> None:
-    """Ends the command with 2 and one line for a URL that leads to no Postgres."""
+    """Ends the command with exit code 2 and one line if `url` is no URL of a Postgres database."""
     try:
         check_postgres_url(url)
     except ValueError as error:
@@ -89,7 +89,7 @@ def up(
     REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in the environment replace what is
     embedded; every other setting of the processes is handed on to them. A process that ends is started again.
     """
-    # Not at the top: production images have neither the embedded servers nor what looks after processes.
+    # Imported here, as production images have neither the embedded servers nor psutil.
     from ops.stack import Stack
     from ops.up import Up
 

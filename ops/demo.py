@@ -1,4 +1,4 @@
-"""The demo event: something to book right after the first start, made through the gateway's own interface."""
+"""The demo event, which can be booked right after the first start; it is made through the gateway."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def demo_event(now: datetime) -> dict[str, Any]:
 
 
 async def ensure_event(gateway_url: str, operator_token: str) -> dict[str, Any]:
-    """The first event there is; the demo event when there is none. Raises StartError when the gateway refuses."""
+    """The first event, or a new demo event if there is none. Raises StartError when the gateway refuses."""
     headers = {"Authorization": f"Bearer {operator_token}"}
     try:
         async with aiohttp.ClientSession(gateway_url, timeout=TIMEOUT, headers=headers) as session:

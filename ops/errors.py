@@ -1,4 +1,4 @@
-"""The one error that the `holdfast` command tells a person about."""
+"""The one error that the `holdfast` command prints."""
 
 
 class StartError(Exception):

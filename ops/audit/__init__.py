@@ -1,5 +1,5 @@
-"""`holdfast audit`: compares bookings, seats, payments, refunds and Stripe's own ledger; says what does not match.
+"""`holdfast audit` compares bookings, seats, payments, refunds and Stripe's ledger; it prints what does not match.
 
-`facts.py` is what was read, `rules.py` judges it (pure), `databases.py` and `ledger.py` read it, `look.py` reads
-again what looked wrong, `report.py` says what was found.
+`databases.py` and `ledger.py` read, `facts.py` holds what was read, `rules.py` and `money.py` judge it (pure),
+`look.py` reads again what looked wrong, `report.py` prints the findings.
 """

@@ -1,4 +1,4 @@
-"""`holdfast audit`: find the books, look, say what was found."""
+"""`holdfast audit`: find the databases and Stripe, compare them, print the findings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ops.audit.places import Places, find_places
 async def run(
     data_dir: Path, environment: Mapping[str, str], since: datetime | None, settle_s: float, *, as_json: bool
 ) -> int:
-    """Print what an audit finds; says the exit code. Raises CannotLook when a database or Stripe is away."""
+    """Print what an audit finds; returns the exit code. Raises CannotLook when a database or Stripe is away."""
     quiet()
     places = find_places(data_dir, environment)
     outcome = await examine(places, since, settle_s)
@@ -39,7 +39,7 @@ async def run(
 
 
 def quiet() -> None:
-    """A line for each call of Stripe is for payment's log; what went wrong is told once, as the error."""
+    """Log nothing: lines on calls to Stripe are for payment's log, and a failure is printed once, as the error."""
     structlog.configure(processors=[_drop], wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 

@@ -1,6 +1,6 @@
-"""Reads bookings, seats, payments and refunds, page by page: what is kept of a million of them is one page.
+"""Reads bookings, seats, payments and refunds page by page: of a million rows, one page is in memory.
 
-Each page is a short transaction of its own, so that an audit of hours keeps no old rows from being cleaned up.
+Each page is a short transaction of its own, so that an audit of hours does not keep VACUUM from removing old rows.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from common.runtime.urls import postgres_options
 from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
-# Rows in memory at once, and in one question to a database.
+# Rows in memory at once, and in one query.
 PAGE = 1000
 CONNECT_TIMEOUT_S = 10
-# The sums over all bookings take seconds for a million of them; nothing else comes near.
+# The longest query sums up all bookings: seconds for a million of them, so that this is for far more.
 STATEMENT_TIMEOUT_S = 600
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
@@ -52,7 +52,7 @@ SELECT booking_id::text, id::text, amount, status, stripe_refund_id AS stripe_id
 FROM refunds
 WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
 """
-# One statement sees counters and bookings of one moment: no difference is ever only work under way.
+# One statement sees counters and bookings at one moment, so that a difference is never work under way.
 SEATS = """
 SELECT coalesce(t.id, b.id)::text AS id, t.capacity, coalesce(t.held, 0) AS held, coalesce(t.sold, 0) AS sold,
     coalesce(b.held, 0)::bigint AS booked_held, coalesce(b.sold, 0)::bigint AS booked_sold
@@ -65,25 +65,25 @@ FULL JOIN (
     WHERE status IN ('pending', 'confirmed') AND {part} GROUP BY 1
 ) b ON b.id = t.id
 """
-# Of the events for which somebody has booked since.
+# The ticket types of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 NOBODY = UUID(int=0)
 
 
 class CannotLook(StartError):
-    """A database or Stripe is away: what it would have said is not known."""
+    """A database or Stripe is away, so that the audit cannot compare it."""
 
 
 @dataclass(frozen=True)
 class Databases:
-    """Both databases, for reading alone."""
+    """Connections to both databases, only for reading."""
 
     booking: asyncpg.Connection
     payment: asyncpg.Connection
 
     async def clock(self) -> Callable[[], datetime]:
-        """Says the time of the booking database: rows are dated by that, and this machine's clock may be wrong."""
+        """A clock that returns the booking database's time, as its rows have; this machine's may be wrong."""
         async with _reading(self.booking, "booking"):
             sent = time.monotonic()
             told: datetime = await self.booking.fetchval("SELECT clock_timestamp()")
@@ -94,7 +94,7 @@ class Databases:
         return read_seats(self.booking, since)
 
     async def bookings(self, since: datetime | None) -> AsyncIterator[list[Case]]:
-        """Every booking (made since), in pages, each with its payment and refunds."""
+        """Every booking (made since), in pages, each as a case with its payment and refunds."""
         condition, order = "id > $1", "id"
         last: tuple[Any, ...] = (NOBODY,)
         if since is not None:
@@ -109,7 +109,7 @@ class Databases:
             yield await self._cases([booking.id for booking in found], {each.id: each for each in found})
 
     async def payments_alone(self, since: datetime | None) -> AsyncIterator[list[str]]:
-        """The bookings, in pages, that payment has something of and booking does not."""
+        """In pages, the ids that have a payment (made since) but no booking."""
         query = f"""SELECT booking_id::text AS id, created_at FROM payments
             WHERE booking_id > $1 AND created_at >= $2 ORDER BY booking_id LIMIT {PAGE}"""
         last = str(NOBODY)
@@ -126,7 +126,7 @@ class Databases:
                 yield sorted(strays)
 
     async def cases(self, ids: Sequence[str]) -> list[Case]:
-        """What is known of these bookings now; of each there is a case, an empty one if need be."""
+        """A case for each of these bookings, as it is now; an empty case if neither database has it."""
         query = f"SELECT {BOOKING_COLUMNS} FROM bookings WHERE id = ANY($1::uuid[])"
         found = await self._bookings(query, list(ids))
         return await self._cases(ids, {booking.id: booking for booking in found})
@@ -140,7 +140,7 @@ class Databases:
         return [_booking(row, tuple(changes[row["id"]])) for row in rows]
 
     async def _cases(self, ids: Sequence[str], bookings: dict[str, Booking]) -> list[Case]:
-        """With what payment knows: read after the bookings, so that it is never behind what they say of it."""
+        """Add what payment knows: read after the bookings, so that it is never older than what they say of it."""
         query = f"SELECT {PAYMENT_COLUMNS} FROM payments WHERE booking_id = ANY($1::uuid[])"
         async with _reading(self.payment, "payment"):
             payments = {row["booking_id"]: Payment(**row) for row in await self.payment.fetch(query, list(ids))}
@@ -155,20 +155,20 @@ class Databases:
         ]
 
     async def orphans(self) -> list[str]:
-        """The bookings of payments and strays that wait for time or for an operator, undecided."""
+        """The bookings of orphans and strays that still wait: for ORPHAN_GRACE_SECONDS, or for an operator."""
         async with _reading(self.payment, "payment"):
             rows = await self.payment.fetch(ORPHANS)
         return [row["booking_id"] for row in rows]
 
     async def installation(self) -> str | None:
-        """The id by which our objects at Stripe are marked; None where there is none yet."""
+        """The installation id in the metadata of our objects at Stripe; None if there is none yet."""
         async with _reading(self.payment, "payment"):
             found = await self.payment.fetchval("SELECT id::text FROM installation")
         return None if found is None else str(found)
 
 
 async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> AsyncIterator[Seats]:
-    """Every ticket type, or those of the events that were booked for since. Raises CannotLook."""
+    """Every ticket type, or those of events with bookings made since. Raises CannotLook."""
     query, values = SEATS.format(part="true"), []
     if since is not None:
         query, values = SEATS.format(part=RECENT_EVENTS), [since]
@@ -186,7 +186,7 @@ def _booking(row: asyncpg.Record, changes: tuple[Change, ...]) -> Booking:
 
 @asynccontextmanager
 async def _reading(connection: asyncpg.Connection, name: str) -> AsyncIterator[None]:
-    """One moment of one database. Raises CannotLook."""
+    """A transaction that sees one moment of one database. Raises CannotLook."""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield

@@ -1,6 +1,6 @@
 """What the audit compares, as it was read: one case for each booking, one row for each ticket type. Frozen.
 
-Amounts are in the minor unit. Ids that are UUIDs in our databases are texts here, as they are at Stripe.
+Amounts are in the currency's minor unit. Our databases' UUIDs are texts here, as Stripe has them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """A ticket type's counters, and the sums over its bookings; `capacity` is None where there is no such type."""
+    """A ticket type's counters, and the sums over its bookings; `capacity` is None if there is no such type."""
 
     id: str
     capacity: int | None
@@ -81,13 +81,13 @@ class Payment:
 
     @property
     def reported(self) -> bool:
-        """The booking has acknowledged the newest version."""
+        """Whether booking has acknowledged the newest version."""
         return self.report_after is None and self.reported_version == self.version
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund as payment has it; `pending_reason` says what it waits for, or why Stripe refuses it for now."""
+    """A refund in payment's database; `pending_reason`: what it waits for, or why Stripe refuses it for now."""
 
     id: str
     amount: int
@@ -99,7 +99,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A payment intent at Stripe; `booking_id` is what its metadata names."""
+    """A payment intent at Stripe; `booking_id` is the one in its metadata."""
 
     id: str
     booking_id: str | None
@@ -111,7 +111,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class StripeRefund:
-    """A refund at Stripe; `refund_id` is what its metadata names, None where it was made by hand."""
+    """A refund at Stripe; `refund_id` is the one in its metadata, None if the refund was made by hand."""
 
     id: str
     intent_id: str
@@ -122,7 +122,7 @@ class StripeRefund:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """An intent beside the payment's, that payment knows of; driven on at `drive_after` until it has ended."""
+    """A stray intent that payment knows; until it has ended, its retry time is `drive_after`."""
 
     intent_id: str
     drive_after: datetime | None = None
@@ -130,7 +130,7 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that is known of one booking, from three sources that were not read at the same moment."""
+    """All that is known of one booking, from three sources that were read at different moments."""
 
     id: str
     booking: Booking | None = None
@@ -143,7 +143,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not match. Seen twice under the same rule and id, it is true."""
+    """Something that does not match. If two looks find it under the same rule and id, it is a mismatch."""
 
     rule: str
     id: str
@@ -156,7 +156,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What does not match in one case, and the kinds of work that are merely under way."""
+    """What does not match in one case, and the kinds of work under way in it."""
 
     findings: tuple[Finding, ...] = ()
     under_way: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class UnderWay:
-    """How many bookings have one kind of work under way, and a few of them."""
+    """How many bookings have one kind of work under way, with a few of their ids."""
 
     examples_max: int = 5
     count: int = 0

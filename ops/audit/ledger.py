@@ -1,7 +1,7 @@
-"""Stripe's ledger, paged through its API and put down in a temporary file, so that any booking's part is at hand.
+"""Stripe's ledger: read through its API and kept in a temporary file, which is searched for each booking's part.
 
-Stripe lists newest first and not by booking, so the lists are read once, whole. SQLite's nameless database is a
-file that nobody else sees and that is gone when it is closed; in memory there is a page of it.
+Stripe's lists begin with the newest object and cannot be read by booking, so they are read once and completely. The
+file is an SQLite database without a name: no other process sees it, and it is deleted when it is closed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from payment.stripe_api import StripeApi, StripeMetrics
 from payment.stripe_errors import Refused, StripeFailure
 
 TIMEOUT_S = 20.0
-# Calls under way at once when single bookings are looked at again: far below Stripe's limits, which payment needs.
+# Calls under way at once when single bookings are read again: far below Stripe's limits, which payment needs.
 CONCURRENCY = 4
-# An audit takes as long as it takes; each call is given up by itself.
+# An audit as a whole has no deadline, so this is longer than any; each call has its own, TIMEOUT_S.
 FOREVER_S = 7 * 86_400
-# How far Stripe's clock may be behind ours.
+# How far Stripe's clock may be behind ours: far more than it is, as this costs only a few more objects.
 SKEW = timedelta(minutes=10)
-PAGE = 1000
+PAGE = 1000  # ids in one query of the file
 GONE = "resource_missing"
 
 TABLES = """
@@ -54,22 +54,22 @@ REFUND_COLUMNS = "id, intent_id, refund_id, amount, status"
 
 
 class Ledger:
-    """What Stripe has. Methods that ask Stripe raise CannotLook."""
+    """Stripe's intents and refunds. Methods that call Stripe raise CannotLook."""
 
     def __init__(self, stripe: StripeApi, gate: Gate) -> None:
         self._stripe = stripe
         self._gate = gate
-        # What names another one is somebody else's, whatever booking it names.
+        # Ours. An intent that names another installation is not ours, whatever booking it names.
         self.installation: str | None = None
         self._kept = sqlite3.connect("", isolation_level=None)
-        # Nothing of it has to survive: no journal, and no wait for the disk.
+        # Nothing in it must survive a crash, so it has no journal and does not wait for the disk.
         self._kept.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {TABLES}")
 
     def close(self) -> None:
         self._kept.close()
 
     async def read(self, since: datetime | None) -> None:
-        """All intents and refunds (made since). The refunds first: then each one's intent is in the other list."""
+        """Read all refunds, then all intents (made since): so the intent of each refund is in the second list."""
         narrowed: dict[str, Any] = {}
         if since is not None:
             narrowed = {"created": {"gte": int((since - SKEW).timestamp())}}
@@ -79,7 +79,7 @@ class Ledger:
             self._put("intents", ((*self._columns_of_intent(each), 0) for each in page), 7)
 
     def complete(self, cases: Sequence[Case]) -> Iterator[Case]:
-        """The cases with what Stripe has of them: what names the booking, and what payment names."""
+        """Add to the cases what Stripe has: intents that name the booking or that payment names; their refunds."""
         ids = [case.id for case in cases]
         named = {case.payment.intent_id: case.id for case in cases if case.payment and case.payment.intent_id}
         found: dict[str, dict[str, Intent]] = defaultdict(dict)
@@ -98,7 +98,7 @@ class Ledger:
             yield replace(case, intents=intents, stripe_refunds=given)
 
     def left_over(self) -> Iterator[list[str]]:
-        """In pages, the bookings that Stripe's objects name and that have not come by yet."""
+        """In pages, the bookings that intents at Stripe name and that were not in any case yet."""
         query = f"""SELECT DISTINCT booking_id FROM intents WHERE matched = 0 AND booking_id > ?
             ORDER BY booking_id LIMIT {PAGE}"""
         last = ""
@@ -107,7 +107,7 @@ class Ledger:
             yield [id for (id,) in rows]
 
     def counts(self) -> dict[str, int]:
-        """How many objects were read; strangers are intents that are not Holdfast's."""
+        """How many objects were read; intents of others are those that name no booking of ours."""
         strangers = "SELECT count(*) FROM intents WHERE matched = 0 AND booking_id IS NULL"
         queries = {
             "intents": "SELECT count(*) FROM intents",
@@ -117,7 +117,7 @@ class Ledger:
         return {name: self._kept.execute(query).fetchone()[0] for name, query in queries.items()}
 
     async def again(self, cases: Sequence[Case]) -> list[Case]:
-        """The cases with what Stripe says of them now."""
+        """Add to the cases what Stripe has of them now."""
         turns = asyncio.Semaphore(CONCURRENCY)
 
         async def one(case: Case) -> Case:
@@ -172,7 +172,7 @@ class Ledger:
             yield page
 
     def _put(self, table: str, rows: Iterable[tuple[Any, ...]], width: int) -> None:
-        # New objects push others to the next page, where they come again.
+        # While pages are read, new objects move others to the next page: these are read twice, and replaced.
         places = ", ".join("?" * width)
         self._kept.execute("BEGIN")
         self._kept.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)
@@ -207,7 +207,7 @@ def _deadline() -> float:
 
 @contextmanager
 def _answered(gate: Gate) -> Iterator[None]:
-    """What Stripe does not answer, or refuses, is something that the audit cannot look at."""
+    """Raises CannotLook when Stripe does not answer or refuses a call."""
     try:
         yield
     except StripeFailure as error:
@@ -216,8 +216,8 @@ def _answered(gate: Gate) -> Iterator[None]:
 
 
 class _Patience(Pacer):
-    """An audit is in no hurry: it asks one thing after the other, and when Stripe says to wait it waits alone,
-    without taking turns from the fleet."""
+    """The audit does not use the fleet's rate limit: it makes few calls at a time, and when Stripe asks it to wait
+    it waits alone."""
 
     def __init__(self) -> None:
         self._not_before = 0.0
@@ -231,7 +231,7 @@ class _Patience(Pacer):
 
 @asynccontextmanager
 async def open_ledger(key: str, base: str | None) -> AsyncIterator[Ledger]:
-    """Stripe's ledger by its API at `base`; None is the real one."""
+    """Stripe's ledger, read through the API at `base`; None: the real Stripe."""
     gate = Gate("stripe")
     gate.open()
     async with open_client(key, base, concurrency=CONCURRENCY) as client:

@@ -1,5 +1,5 @@
-"""Looks at everything once, and again at what looked wrong: in a running system a difference may be nothing but
-work under way, as no two of the three sources are read at the same moment."""
+"""Checks everything once, then again the bookings that looked wrong: in a running system a difference may be work
+under way, as no two of the three sources are read at the same moment."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ops.audit.facts import Case, Finding, UnderWay, tally
 from ops.audit.ledger import Ledger
 from ops.audit.rules import judge, judge_seats
 
-# So many bookings that looked wrong are remembered and looked at again.
+# How many bookings that looked wrong are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
-# The first pause before looking again; doubled each time.
+# The first pause before the next check; each further one is twice as long.
 FIRST_PAUSE_S = 2.0
 
 
 @dataclass
 class Outcome:
-    """What an audit has found. `once` was seen in the last look alone and may be work under way; `unseen` bookings
-    looked wrong and were too many to be looked at again."""
+    """What an audit has found. `once`: found in the last look only, so it may be work under way. `unseen`: how many
+    bookings looked wrong and were not checked again, as they were too many."""
 
     since: datetime | None
     settle_s: float
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class Audit:
-    """One audit. `wait` takes seconds; `clock` is the time by which rows are overdue."""
+    """One audit. `wait` sleeps for seconds; `clock` returns the time, by which rows are overdue."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Audit:
         return outcome
 
     async def _seats(self) -> None:
-        """Counters and bookings are of one moment: what does not match here is no work under way."""
+        """Check the counters: read at one moment with the bookings, so that no difference is work under way."""
         looked_at = 0
         async for row in self._databases.seats(self.outcome.since):
             looked_at += 1
@@ -87,7 +87,7 @@ class Audit:
         looked_at |= {"bookings": 0, "payments": 0, "refunds": 0}
         async for page in self._databases.bookings(since):
             self._take(page)
-        # What is left at Stripe belongs to bookings made meanwhile or before, or to none.
+        # Stripe's other intents belong to bookings made meanwhile, to bookings made before `since`, or to none.
         for ids in self._ledger.left_over():
             cases = await self._databases.cases(ids)
             self._take([case for case in cases if not _older(case, since)])
@@ -110,8 +110,8 @@ class Audit:
                 outcome.unseen += 1
 
     async def _settle(self) -> set[tuple[str, str]]:
-        """Look again at what looked wrong, until nothing does or the time is over; says what did the time before.
-        Without any time one look has to do."""
+        """Check again what looked wrong, until nothing does or the time is over. Returns the keys of what was found
+        in the look before the last one; if there is no time to look again, of the only look."""
         before = _keys(self._suspects)
         for pause in pauses(self.outcome.settle_s):
             if not self._suspects:
@@ -133,10 +133,10 @@ class Audit:
 
 
 def pauses(settle_s: float) -> Iterator[float]:
-    """Growing pauses that make up `settle_s` together: most of what is under way is done soon."""
+    """Growing pauses, `settle_s` in all: they begin short, as most of what is under way is done soon."""
     pause = FIRST_PAUSE_S
     while settle_s > 0:
-        # Not one short pause at the end, for a look that would tell nothing new.
+        # The last pause is not a short one, after which a look would find nothing new.
         pause = settle_s if settle_s < 2 * pause else pause
         yield pause
         settle_s -= pause
@@ -149,5 +149,5 @@ def _keys(suspects: dict[str, tuple[Finding, ...]]) -> set[tuple[str, str]]:
 
 
 def _older(case: Case, since: datetime | None) -> bool:
-    """Made before what is looked at; Stripe's list begins a little earlier."""
+    """Whether the booking was made before `since`: the list of Stripe begins a little earlier."""
     return since is not None and case.booking is not None and case.booking.created_at < since

@@ -1,4 +1,4 @@
-"""How much work waits in the mailboxes, how much was buried or set aside: told beside, never a mismatch."""
+"""How many entries wait, are dead letters, or are of unknown types: printed with the audit, never a mismatch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.runtime.outages import RedisAway
 
 @dataclass(frozen=True)
 class Mailboxes:
-    """Entries by mailbox; `away` says why they are not known."""
+    """Numbers of entries by mailbox; `away` says why they are not known."""
 
     lengths: Mapping[str, int] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Promise 3, money is matched: the rules that compare with Stripe's own ledger. Pure."""
+"""Promise 3, money is matched: the rules that compare our rows with Stripe's own ledger. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from datetime import datetime, timedelta
 from ops.audit.facts import Booking, Case, Intent, Payment, Refund
 from payment.pictures import REFUND_STATUSES
 
-# Of a refund at Stripe: nothing was given back. https://docs.stripe.com/api/refunds/object#refund_object-status
+# States of a refund that gave nothing back: https://docs.stripe.com/api/refunds/object#refund_object-status.
 VOID = ("failed", "canceled")
-# Reconcilers look every two seconds at the most, and push the time on when they take a row: who is so late was
-# forgotten, or nobody is there to drive it.
+# A reconciler reads due rows at least every two seconds, and moves the retry time forward when it handles a row. A
+# row that is overdue by this much was forgotten, or no reconciler runs.
 STUCK = timedelta(minutes=2)
-# Of a payment: no (more) money comes by its intent.
+# States of a payment, or of an intent, through which no (more) money can come.
 ENDED = ("succeeded", "canceled", "rejected")
 
 
 def open_intent(payment: Payment) -> bool:
-    """Payment knows of an intent by which money can still come."""
+    """Whether payment knows an intent through which money can still come."""
     return payment.intent_id is not None and payment.status not in ENDED
 
 
 def may_pay(case: Case) -> bool:
-    """There is an intent at Stripe by which money can still come."""
+    """Whether there is an intent at Stripe through which money can still come."""
     return any(intent.status not in ENDED for intent in case.intents)
 
 
 def own(case: Case, now: datetime) -> Case:
-    """The case without intents beside the payment's that have ended and whose money is back, or that payment knows
-    of and is about to end; and without their refunds."""
+    """The case without these intents and their refunds: other intents than the payment's whose money was given
+    back, and stray intents that payment is about to end."""
     known = case.payment.intent_id if case.payment is not None else None
     driven = {
         stray.intent_id
@@ -56,7 +56,7 @@ def _is_back(case: Case, each: Intent) -> bool:
 
 
 def intent(case: Case, _: datetime) -> Iterator[str]:
-    """Payment's row and Stripe's intent tell the same, and each has the other."""
+    """Payment's row and Stripe's intent agree, and neither exists without the other."""
     payment = case.payment
     if case.booking is None and payment is None:
         yield from (
@@ -74,14 +74,14 @@ def intent(case: Case, _: datetime) -> Iterator[str]:
 
 
 def _to_be_found(payment: Payment | None, each: Intent) -> bool:
-    """Stripe made it, and its answer is still to be recorded, as payment asks again under the same key; or it harms
-    nobody."""
+    """Whether an intent unknown to payment is no mismatch: payment has not recorded Stripe's answer yet and will
+    repeat the call under the same idempotency key, or the intent is harmless."""
     asking = payment is not None and payment.status == "creating" and payment.drive_after is not None
     return (asking and not each.received) or _harmless(each)
 
 
 def _harmless(each: Intent) -> bool:
-    """It was never paid, and no longer can be."""
+    """Whether the intent was never paid, and can no longer be."""
     return each.status == "canceled" and not each.received
 
 
@@ -90,16 +90,16 @@ def _same(payment: Payment, each: Intent, booking_id: str) -> Iterator[str]:
         yield f"intent {each.id} is at Stripe for booking {each.booking_id}"
     pairs = [("status", payment.status, each.status), ("captured", payment.amount_captured, each.received)]
     if not _harmless(each):
-        # Where a database has lost a booking and its key was used again, this is the intent of the first one.
+        # If a database lost a booking and its key was used again, this may be the first booking's intent.
         pairs += [("amount", payment.amount, each.amount), ("currency", payment.currency, each.currency)]
     yield from (f"payment: {name} {ours}; Stripe: {theirs}" for name, ours, theirs in pairs if ours != theirs)
 
 
 def captured(case: Case, _: datetime) -> Iterator[str]:
-    """Captured money belongs to one confirmed booking of that amount, or goes back."""
+    """Captured money belongs to one confirmed booking of that amount, or is given back."""
     booking = case.booking
     if booking is None:
-        return  # `intent` tells of money for no booking
+        return  # `intent` reports money for no booking
     paid = [each for each in case.intents if each.received]
     if len(paid) > 1:
         yield f"paid {len(paid)} times: {', '.join(each.id for each in paid)}"
@@ -110,7 +110,7 @@ def captured(case: Case, _: datetime) -> Iterator[str]:
     if booking.status == "confirmed":
         yield from _confirmed(booking, case, paid)
     elif booking.status != "pending" and back < total and not _will_be_given_back(case):
-        # A pending booking hears of its money yet: `intent` and `summary` say when it does not.
+        # A pending booking still gets the report of its money; if it does not, `intent` or `summary` says so.
         yield f"{booking.status}, captured {total}, given back or owed {back}: {total - back} kept"
 
 
@@ -127,8 +127,8 @@ def _confirmed(booking: Booking, case: Case, paid: list[Intent]) -> Iterator[str
 
 
 def _will_be_given_back(case: Case) -> bool:
-    """The booking has still to hear of the money, a part is owed or on its way and the rest is owed when that has
-    ended, or the bank has taken it back."""
+    """Whether the money will go back or is back: the booking has not had the report of it yet; or a part is owed or
+    on its way, and the rest is owed once that has ended; or the bank has taken it back."""
     booking, payment = case.booking, case.payment
     if booking is not None and booking.refund_amount is not None:
         return True
@@ -138,7 +138,7 @@ def _will_be_given_back(case: Case) -> bool:
 
 
 def given_back(case: Case) -> int:
-    """What Stripe has given back or is giving back, what it is still to be asked for, and what payment is."""
+    """What Stripe gave or gives back, plus what payment has yet to ask Stripe for, and booking of payment."""
     at_stripe = {refund.refund_id for refund in case.stripe_refunds}
     stripe_ids = {refund.id for refund in case.stripe_refunds}
     total = sum(refund.amount for refund in case.stripe_refunds if refund.status not in VOID)
@@ -155,25 +155,25 @@ def given_back(case: Case) -> int:
 
 
 def one_intent(case: Case, _: datetime) -> Iterator[str]:
-    """At most one intent of a booking by which money can come, or has come."""
+    """A booking has at most one intent through which money can come or has come."""
     live = [f"{each.id} {each.status}" for each in case.intents if each.status != "canceled"]
     if len(live) > 1:
         yield f"{len(live)} live intents: {', '.join(live)}"
 
 
 def refunds_once(case: Case, _: datetime) -> Iterator[str]:
-    """Each refund of ours was made once."""
+    """Each of our refunds was made at most once."""
     made = Counter(refund.refund_id for refund in case.stripe_refunds if refund.refund_id is not None)
     yield from (f"refund {id}: made {count} times" for id, count in made.items() if count > 1)
 
 
 def refunds(case: Case, _: datetime) -> Iterator[str]:
-    """Payment's refunds and Stripe's are the same ones, and payment's sum is right."""
+    """Payment and Stripe have the same refunds, and payment's sum is right."""
     at_stripe = {refund.id: refund for refund in case.stripe_refunds}
     known = {refund.stripe_id for refund in case.refunds}
     asked = {refund.id for refund in case.refunds if refund.status == "requested"}
     for theirs in case.stripe_refunds:
-        # One that is asked for is asked for again under the same key, and its answer recorded then.
+        # Payment repeats the call for a requested refund under the same key, and then records the answer.
         if theirs.id not in known and theirs.refund_id not in asked:
             yield f"{theirs.id}, {theirs.status}, of {theirs.amount} at Stripe: unknown to payment"
     for refund in case.refunds:

@@ -1,4 +1,4 @@
-"""Where the books are: what the environment says, else the local stack's."""
+"""Where the databases, Stripe and Redis are: from the environment, else those of the local stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDED = ("BOOKING_DATABASE_URL", "PAYMENT_DATABASE_URL", "STRIPE_SECRET_KEY")
 
 @dataclass(frozen=True)
 class Places:
-    """`stripe_base` is None for the real Stripe, `redis_url` where it is not known."""
+    """`stripe_base` is None for the real Stripe, `redis_url` if it is not known."""
 
     booking_url: str
     payment_url: str
@@ -27,7 +27,7 @@ class Places:
 
 
 def find_places(data_dir: Path, environment: Mapping[str, str]) -> Places:
-    """Raises CannotLook where something is named nowhere."""
+    """Raises CannotLook when neither the environment nor a local stack says where one of them is."""
     local = _Local(data_dir)
     key, base = environment.get("STRIPE_SECRET_KEY"), environment.get("STRIPE_API_BASE")
     try:
@@ -51,7 +51,7 @@ class _Local:
         self.ports = read_ports(data_dir)
 
     def database_url(self, name: str) -> str:
-        # Not at the top: production images have no embedded server.
+        # Imported here, as production images do not have the embedded server.
         try:
             from ops.postgres import Postgres
         except ImportError as error:

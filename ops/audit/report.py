@@ -1,4 +1,4 @@
-"""Says what an audit has found: a table on a terminal, lines elsewhere, or JSON."""
+"""Prints what an audit has found: tables on a terminal, plain lines elsewhere, or JSON."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ops.audit.look import Outcome
 from ops.audit.mailboxes import Mailboxes
 
 CLEAN, MISMATCH, CANNOT_LOOK = 0, 1, 2
-# Lines of one list; the rest is counted. JSON has all of them.
+# Lines of one list that are printed; the others are counted. JSON has all of them.
 LINES_MAX = 200
 
 
 def exit_code(outcome: Outcome) -> int:
-    """Not to have looked again at what looked wrong is no clean bill, and no proof."""
+    """Bookings that looked wrong and were not checked again are neither clean nor proven wrong: CANNOT_LOOK."""
     if outcome.mismatches:
         return MISMATCH
     return CANNOT_LOOK if outcome.unseen else CLEAN
 
 
 def as_json(outcome: Outcome, mailboxes: Mailboxes | None) -> str:
-    """One JSON object; its fields only ever grow."""
+    """One JSON object. Fields are only ever added to it."""
 
     def told(findings: list[Finding]) -> list[dict[str, str]]:
         return [{"rule": each.rule, "id": each.id, "text": each.text} for each in findings]
@@ -55,7 +55,7 @@ def as_json(outcome: Outcome, mailboxes: Mailboxes | None) -> str:
 
 
 def lines(outcome: Outcome, mailboxes: Mailboxes | None) -> Iterator[str]:
-    """Plain lines, each beginning with what it tells of: for logs, `grep` and `cut`."""
+    """Plain lines that begin with their kind, with tabs between fields: for logs, `grep` and `cut`."""
     for name, findings in (("mismatch", outcome.mismatches), ("seen once", outcome.once)):
         yield from (f"{name}\t{each.rule}\t{each.id}\t{each.text}" for each in findings[:LINES_MAX])
         if len(findings) > LINES_MAX:

@@ -1,7 +1,7 @@
-"""What must hold of a booking, its payment and Stripe's ledger, and what is only under way. Pure.
+"""What must hold for a booking, its payment and Stripe's ledger, and what is only work under way. Pure.
 
-Each rule looks at one case and says what does not match. Where the difference has somebody who is sure to take it
-away (a report not yet acknowledged, a row that is driven again in time), it is under way and not a finding.
+Each rule checks one case and says what does not match. A difference that a process is sure to remove (a report not
+yet acknowledged, a row whose retry time is not long past) is work under way and not a finding.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
 from ops.audit.money import STUCK
 from payment.disputes import DROPPED
 
-# What a pending booking says of its payment, by the intent's status.
+# The payment status that a pending booking shows, by the intent's status.
 WAITING = {
     "creating": "creating",
     "requires_payment_method": "awaiting",
@@ -25,19 +25,19 @@ WAITING = {
 }
 
 
-# Of a refund that Stripe has not made, or refuses for now: the account's balance does not suffice.
+# Why Stripe has not made a refund, or refuses it for now: the account's balance does not suffice.
 WANTS_BALANCE = ("insufficient_funds", "insufficient_balance_for_refund", "balance_insufficient")
 
 
 def judge(case: Case, now: datetime) -> Verdict:
-    """Everything that is not as promised in one booking, and what is under way in it."""
+    """Everything in one case that breaks a promise, and the work under way in it."""
     whole, case = case, money.own(case, now)
     findings = [Finding(rule, case.id, text) for rule, check in RULES.items() for text in check(case, now)]
     return Verdict(tuple(findings), tuple(under_way(whole)))
 
 
 def judge_seats(row: Seats) -> list[Finding]:
-    """Promise 1: held and sold are the sums over the bookings, and never more than there are."""
+    """Promise 1: held and sold are the sums over the bookings, and never exceed the capacity."""
     found = []
     if row.capacity is None:
         told = f"{row.booked_held} held and {row.booked_sold} sold by bookings, and there is no such ticket type"
@@ -52,7 +52,7 @@ def judge_seats(row: Seats) -> list[Finding]:
 
 
 def under_way(case: Case) -> Iterator[str]:
-    """The kinds of work that are still to be done in a case, each with somebody to do it."""
+    """The kinds of work that the actors still have to do in a case."""
     booking, payment = case.booking, case.payment
     if booking is not None and booking.status == "pending":
         yield "closing" if booking.closing is not None else "hold"
@@ -87,7 +87,7 @@ def items(case: Case, _: datetime) -> Iterator[str]:
 
 
 def history(case: Case, _: datetime) -> Iterator[str]:
-    """Each version has one row, each row begins where the last one ended, and the last is what the booking is."""
+    """Each version has one row; each begins as the one before ended, and the last one ends as the booking is."""
     booking = case.booking
     if booking is None:
         return
@@ -105,11 +105,11 @@ def history(case: Case, _: datetime) -> Iterator[str]:
 
 
 def driven(case: Case, now: datetime) -> Iterator[str]:
-    """Promise 2: what still waits for something carries the time at which it is driven on, and is driven then."""
+    """Promise 2: a row that waits for something has a retry time, and is handled at that time."""
     booking, payment = case.booking, case.payment
     if booking is not None:
         what = f"{booking.status}, payment {booking.payment}, refund owed {booking.refund_amount or 0}"
-        # Settled ones are driven where they are to be told once more.
+        # A booking that waits for nothing has a retry time if its notification must be published again.
         yield from _in_time(what, booking.unsettled or booking.settle_after is not None, booking.settle_after, now)
     if payment is not None:
         told = f"payment's version {payment.version}, acknowledged {payment.reported_version}"
@@ -131,7 +131,7 @@ def _in_time(what: str, waits: bool, due: datetime | None, now: datetime) -> Ite
 
 
 def _ended_orphan(case: Case, payment: Payment, now: datetime) -> bool:
-    """A payment without a booking: its money is back or will be by itself, or there never was any."""
+    """Whether an orphan needs nothing more: its money is back or will go back by itself, or there was none."""
     if payment.return_after is not None:
         return now - payment.return_after <= STUCK
     back = sum(refund.amount for refund in case.refunds if refund.status != "failed")
@@ -139,19 +139,19 @@ def _ended_orphan(case: Case, payment: Payment, now: datetime) -> bool:
 
 
 def payment_row(case: Case, now: datetime) -> Iterator[str]:
-    """The booking says of its payment what payment says."""
+    """The booking and payment agree on the payment."""
     booking, payment = case.booking, case.payment
     if booking is None:
         if payment is not None and not _ended_orphan(case, payment, now):
             yield "payment has it, and there is no such booking"
         return
     if payment is None:
-        # Where there never was an intent, the row that is gone told of nothing; if it is wanted, it is asked for.
+        # If there never was an intent, a lost row held nothing, and booking will ask for an intent if it wants one.
         if booking.intent_id is not None or booking.amount_captured:
             yield f"intent {booking.intent_id}, captured {booking.amount_captured}, and payment has nothing of it"
         return
     if not payment.reported:
-        return  # under way, and `driven` says when it takes too long
+        return  # under way, and `driven` reports it when it takes too long
     pairs = (
         ("intent", booking.intent_id, payment.intent_id),
         ("captured", booking.amount_captured, payment.amount_captured),
@@ -165,9 +165,9 @@ def payment_row(case: Case, now: datetime) -> Iterator[str]:
 
 
 def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...]:
-    """What the booking may say of its payment."""
+    """The payment statuses that the booking may show."""
     if payment.status != "succeeded":
-        # A pending booking ends with its intent.
+        # A pending booking ends when its intent does.
         waiting = WAITING.get(payment.status, "ended")
         return (waiting,) if booking.status == "pending" else ("none",)
     if booking.status == "pending":
@@ -187,7 +187,7 @@ def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...
     return tuple(allowed)
 
 
-# By the name that a finding carries, in the order in which they are said.
+# The rules by the names that findings have, in the order in which they are checked.
 RULES: dict[str, Callable[[Case, datetime], Iterator[str]]] = {
     "items": items,
     "history": history,

@@ -1,5 +1,4 @@
-"""`holdfast repair`: after a database has lost something, bring both databases and Stripe to tell the same again.
+"""`holdfast repair`: after a database has lost something, makes both databases and Stripe agree again.
 
-`plan.py` says what is to be done about what an audit has found (pure), `acting.py` does it, `command.py` asks
-first.
+`plan.py` decides what to do about the findings of an audit (pure), `command.py` asks the person, `acting.py` acts.
 """

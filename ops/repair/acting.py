@@ -1,4 +1,4 @@
-"""Does what a plan says: asks the payment actor by messages, at a pace that leaves it to its work; counts seats."""
+"""Does what a plan says: sends the payment actor commands, few at a time so that its work goes on; counts seats."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from common.runtime.outages import Away
 from ops.errors import StartError
 from ops.repair.plan import Act, Kind
 
-# Published at once; the next ones follow when no more wait than this, however slow Stripe is.
+# Commands published at once. The next ones follow when no more than WAITING_MAX wait, however slow Stripe is.
 CHUNK = 50
 WAITING_MAX = 100
 LOOK_S = 0.25
-# With nothing taken from the mailbox for so long nobody is there to do it.
+# If the mailbox has not become shorter for this long, no payment process reads it.
 IDLE_MAX_S = 60.0
 
 LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = $1 FOR NO KEY UPDATE"
-# A statement of its own: it sees what was committed while the lock was waited for.
+# A statement of its own, so that it sees what was committed while LOCK_SEATS waited for the lock.
 COUNT_SEATS = """
 UPDATE ticket_types t SET held = b.held, sold = b.sold, version = t.version + 1
 FROM (
@@ -41,7 +41,7 @@ FROM (
 
 
 def message_of(act: Act) -> SyncPayment:
-    """Decided: a person has seen the plan and said yes."""
+    """The command for `act`. It is `decided`, as a person has seen the plan and said yes."""
     values: dict[str, Any] = {"booking_id": UUID(act.id), "decided": True}
     if act.intent_id is not None:
         values["intent_id"] = act.intent_id
@@ -51,8 +51,8 @@ def message_of(act: Act) -> SyncPayment:
 
 
 async def ask_payment(redis_url: str, acts: Sequence[Act], done: Callable[[int], None]) -> None:
-    """Publish what payment is to look at, part by part; `done` hears how many. Raises StartError when Redis is
-    away, or nobody takes anything."""
+    """Publish the commands for payment, CHUNK at a time, and call `done` with the number of each. Raises StartError
+    when Redis is away, or when no payment process reads."""
     redis = connect(redis_url)
     bus = Publisher(redis, source="/holdfast/repair")
     try:
@@ -82,7 +82,7 @@ async def _room(redis: Redis) -> None:
 
 
 async def count_seats(connection: asyncpg.Connection, acts: Sequence[Act]) -> list[str]:
-    """Set the counters of ticket types to the sums over their bookings; says which the database refuses."""
+    """Set the counters of ticket types to the sums over their bookings; returns which ones the database refuses."""
     refused = []
     for act in acts:
         if act.kind is not Kind.SEATS:

@@ -1,4 +1,4 @@
-"""`holdfast repair`: look, say what would be done, ask, do it, look again."""
+"""`holdfast repair`: audit, print what would be done, ask, do it, audit again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ops.repair.acting import ask_payment, count_seats
 from ops.repair.plan import Act, Kind, of_findings
 
 CLEAN, NOT_CLEAN, CANNOT_LOOK = 0, 1, 2
-# One round may bring to light what the next one mends, such as an adopted payment without a booking.
+# One round may find what only the next one repairs, such as an adopted payment without a booking.
 ROUNDS_MAX = 5
 SHOWN_MAX = 20
-# What is wrong at the first look may be work under way: it has so long to end.
+# What the first look finds may be work under way: this is how long it has to end.
 FIRST_LOOK_S = 4.0
 
 
@@ -36,7 +36,7 @@ async def run(
     yes: bool,
     ask: Callable[[str], bool],
 ) -> int:
-    """Says the exit code: 0 only when an audit at the end is clean. Raises StartError when something is away."""
+    """Returns the exit code: 0 only when an audit at the end is clean. Raises StartError when a server is away."""
     quiet()
     places = find_places(data_dir, environment)
     console = Console(highlight=False, soft_wrap=True)
@@ -50,7 +50,7 @@ async def run(
         if not yes and not ask("Do this?"):
             console.print("nothing was done")
             return NOT_CLEAN
-        yes = True  # what follows from it is decided, too
+        yes = True  # the answer also holds for what the next rounds find
         await act(console, places, acts)
         with console.status("Waiting for what follows, and looking again …"):
             outcome, acts = await look(places, since, settle_s)
@@ -60,7 +60,7 @@ async def run(
 
 
 async def look(places: Places, since: datetime | None, settle_s: float) -> tuple[Outcome, list[Act]]:
-    """What does not match, and what is to be done about it."""
+    """What does not match, and what to do about it."""
     async with (
         open_databases(places.booking_url, places.payment_url) as databases,
         open_ledger(places.stripe_key, places.stripe_base) as ledger,
@@ -71,8 +71,8 @@ async def look(places: Places, since: datetime | None, settle_s: float) -> tuple
 
 
 async def plan(databases: Databases, ledger: Ledger, outcome: Outcome) -> list[Act]:
-    """What is to be done about what an audit has found. What waits for its booking is added to its mismatches: it
-    would go back by itself in time, unless there is too much of it, and here it is decided."""
+    """What to do about the findings of an audit. Orphans that still wait for their bookings are added to its
+    mismatches: their money would go back later by itself, unless there are too many; here it is decided now."""
     waiting = [Finding("orphan", id, "waits for its booking to come back") for id in await databases.orphans()]
     outcome.mismatches += waiting
     return of_findings(outcome.mismatches, await _cases(databases, ledger, outcome))
@@ -87,7 +87,7 @@ async def _cases(databases: Databases, ledger: Ledger, outcome: Outcome) -> list
 
 
 async def act(console: Console, places: Places, acts: list[Act]) -> None:
-    """Do it, with progress."""
+    """Do all `acts`, and print the progress."""
     async with open_databases(places.booking_url, places.payment_url) as databases:
         for refused in await count_seats(databases.booking, acts):
             console.print(refused, style="red")

@@ -1,8 +1,8 @@
-"""What is to be done about what an audit has found. Pure.
+"""What to do about the findings of an audit. Pure.
 
-The actors have the rules; they are only asked to look. A payment that is compared with Stripe's own object is
-brought up to date, or adopted where its row is gone, and reported in any case; booking answers with the version
-that it holds, and payment goes above it. Seats are counted anew in the database.
+The actors have the rules; a repair only makes them compare. Payment compares a payment with Stripe's own object,
+updates it, or adopts it if its row is lost, and reports it in any case. Booking answers with the version that it
+has, and payment reports with a higher one. Seats are counted again in the database.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ops.audit.facts import Case, Finding
 
 
 class Kind(Enum):
-    """What an act does, as it is told to a person."""
+    """What an act does, in the words that are printed."""
 
     COMPARE = "compare a payment with Stripe, and report it again"
     ADOPT = "adopt an intent whose payment is lost"
@@ -26,7 +26,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing to do. `id` is the booking's, or the ticket type's; amount and currency are the booking's, where
+    """One thing to do. `id` is that of a booking or a ticket type; amount and currency are those of the booking, if
     there is one that names the intent."""
 
     kind: Kind
@@ -37,14 +37,14 @@ class Act:
 
 
 def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Act]:
-    """What is to be done: of cases for bookings, of the findings for seats."""
+    """What to do: by the cases for bookings, by the findings for seats."""
     seats = dict.fromkeys(finding.id for finding in findings if finding.rule == "seats")
     acts = [Act(Kind.SEATS, id) for id in seats]
     return [*acts, *(act for case in cases for act in of_case(case))]
 
 
 def of_case(case: Case) -> Iterator[Act]:
-    """Its payment is compared by the intent that the booking names, else by its own row; then each other intent."""
+    """Compare the payment, by the intent that the booking names, else by its own row; then each other intent."""
     booking, payment = case.booking, case.payment
     named = booking.intent_id if booking is not None else None
     row = payment.intent_id if payment is not None else None
