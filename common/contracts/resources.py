@@ -249,8 +249,7 @@ class RefundRetry(Resource):
 
 
 class OperatorsEvent(Event):
-    """An event as operators see it. While its cancellation shows progress, `version` counts bookings' changes
-    too."""
+    """An event as operators see it. With a cancellation's progress, `version` also counts its bookings' changes."""
 
     ticket_types: tuple[OperatorsTicketType, ...]
     progress: Progress | None = Field(
