@@ -12,8 +12,7 @@ ANSWER_S = 20.0
 
 
 class Clients:
-    """Each request is sent once. `answers` counts the answers by status; `unanswered` has the errors of the
-    others."""
+    """Each request is sent once. `answers` counts the answers by status; `unanswered` has the other errors."""
 
     def __init__(self, url: str, path: str = "/health/live") -> None:
         parts = urlsplit(url)

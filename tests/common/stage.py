@@ -1,5 +1,4 @@
-"""Shared by the tests of `common`: an actor whose handlers a test defines, and functions that wait for
-something."""
+"""Shared by the tests of `common`: an actor whose handlers a test defines, and ways to wait for a condition."""
 
 from __future__ import annotations
 

@@ -103,8 +103,7 @@ async def test_a_publish_and_the_next_read_are_one_send(
 async def test_a_process_that_ends_at_any_point_loses_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, full: bool, points: int, concurrency: int | None
 ) -> None:
-    """Whether it ends before or after something is sent, answered or handled: another finishes what it had in
-    hand."""
+    """Whether it ends before or after something is sent, answered or handled: another process does its work."""
     send, answers = Connection.send, Connection.answers
     point, last, running = 0, -1, asyncio.create_task(asyncio.sleep(0))
 

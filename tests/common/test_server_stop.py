@@ -1,5 +1,4 @@
-"""A server that stops answers all requests that have reached it, ends every connection, and is delayed by no
-client."""
+"""A server that stops answers all requests that have reached it, ends every connection, and is delayed by none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""To stop means: read no more, finish what was read, acknowledge it, end. An actor that fails never ends
+"""To stop means: read no more, finish what was read, acknowledge it, end. A failure never ends an actor
 silently."""
 
 from __future__ import annotations
