@@ -264,7 +264,7 @@ async def run_all(consumers: Iterable[Consumer]) -> None:
 
 
 async def uncancelled(work: Awaitable[T]) -> T:
-    """Awaits `work`. If something that it awaited was cancelled, raises RuntimeError: a task group would take the
+    """Awaits `work`. Raises RuntimeError if something that it awaited was cancelled: a task group would take the
     CancelledError for a normal end."""
     try:
         return await work
