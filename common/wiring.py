@@ -31,15 +31,15 @@ PUBLISHER = web.AppKey("publisher", Publisher)
 DATABASE = web.AppKey("database", Database)
 CLOCK = web.AppKey("clock", Clock)
 
-# At the start the time is waited for so long. Where its server is away the process starts all the same, and what
-# acts by time does not.
+# At the start the process waits this many seconds for the time. During an outage of the time's server it starts all
+# the same, and what acts by time does not run.
 CLOCK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
 def redis_context(process: str, settings: ActorSettings) -> Context:
-    """REDIS and PUBLISHER. Redis may be away: each use then raises RedisAway."""
+    """REDIS and PUBLISHER. The process starts also during an outage of Redis: each use then raises RedisAway."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
@@ -78,7 +78,7 @@ def database_context(name: str, settings: ActorSettings, dsn: str, pool_size: in
 
 def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
     """CLOCK, measured: the time of the database, or of Redis where the process has none. `own`: this process' own
-    wall clock, which is only watched."""
+    wall clock, which is only compared."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async def read(monotonic: Callable[[], float]) -> Bounds:
@@ -100,8 +100,8 @@ def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
 def consumers_context(
     process: str, settings: ActorSettings, subscriptions: Callable[[web.Application], Sequence[Subscription]]
 ) -> Context:
-    """The process' consumers, which do not wait for one another; at the end they finish and acknowledge what they
-    took."""
+    """The process' consumers, none of which waits for another; at the end they finish and acknowledge what they
+    read."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async def reachable() -> None:
@@ -134,7 +134,7 @@ def consumers_context(
                 consumer.stop()
 
         task = app[SUPERVISOR].spawn("consumers", run_all(consumers))
-        app.on_shutdown.append(stop)  # while clients have their answers
+        app.on_shutdown.append(stop)  # while clients still get their answers
         yield
         await stop()
         await app[SUPERVISOR].finish(task, settings.shutdown_seconds)

@@ -1,10 +1,9 @@
-"""What Stripe takes in each currency, and the one rule function that says what is wrong with an amount.
+"""Which amounts Stripe accepts in each currency, and the one rule function that finds what is wrong with one.
 
-Source: https://docs.stripe.com/currencies, read on 2026-11-28 as it was worded in September
-2026:
+Source: https://docs.stripe.com/currencies, read on 2026-11-28 as of September 2026:
 
-- *Which currencies exist:* "Supported presentment currencies". Which of them an account may take depends on its
-  country; what an account may not take, Stripe refuses.
+- *Which currencies exist:* "Supported presentment currencies". Which of them an account may charge depends on
+  its country; Stripe refuses the others.
 - *Exponent:* two decimals unless "Zero-decimal currencies" lists it. The three-decimal currencies are offered to
   accounts of some countries (`?presentment-currency=AE#three-decimal`): amounts are in thousandths, and the last
   digit must be 0.
@@ -13,8 +12,8 @@ Source: https://docs.stripe.com/currencies, read on 2026-11-28 as it was worded 
 - *Minimum:* "Minimum charge amount by currency". It holds where an account settles in that currency. For every
   other currency the page states none: Stripe converts the amount into the currency that the account settles in and
   compares there, which cannot be known beforehand, so `minimum` is None and Stripe decides.
-- *Maximum:* "Maximum charge amounts". Cards take up to 12 digits, other payment methods 12 for IDR, 10 for COP, 9
-  for INR and 8 for all others. The method is chosen when a customer pays: the limit is what every method can take.
+- *Maximum:* "Maximum charge amounts". Cards allow up to 12 digits, other payment methods 12 for IDR, 10 for COP, 9
+  for INR and 8 for all others. The method is chosen when a customer pays: the limit is what every method allows.
 
 The stand-in for Stripe has a table of its own, from the same page.
 """
@@ -29,16 +28,16 @@ SOURCE = "https://docs.stripe.com/currencies"
 
 
 class CurrencyRules(NamedTuple):
-    """One currency as Stripe's API counts it; amounts are in its minor unit."""
+    """One currency in Stripe's API; amounts are in its minor unit."""
 
     code: str
     # An amount divided by 10**exponent is in the main unit.
     exponent: int
-    # The least amount that is charged; None: Stripe states none for this currency.
+    # The smallest amount that Stripe charges; None: Stripe states none for this currency.
     minimum: int | None
-    # The largest amount that is charged, whatever the payment method.
+    # The largest amount that every payment method accepts.
     maximum: int
-    # Every amount is a multiple of it.
+    # Every amount is a multiple of this.
     step: int
 
 
@@ -73,7 +72,7 @@ def _currency(code: str) -> CurrencyRules:
 
 CURRENCIES: Mapping[str, CurrencyRules] = MappingProxyType({code: _currency(code) for code in _CODES.split()})
 
-# Of any currency: the bound of a field whose currency is not known where it is read.
+# The largest in any currency: the limit of a field that is read without its currency.
 LARGEST_AMOUNT = max(currency.maximum for currency in CURRENCIES.values())
 
 
@@ -86,16 +85,16 @@ class AmountFault(NamedTuple):
 
 
 def exponent_of(code: str) -> int | None:
-    """How many decimals amounts in this currency have; None when it is not in the table."""
+    """How many decimals amounts in this currency have; None for a currency that the table does not have."""
     currency = CURRENCIES.get(code)
     return None if currency is None else currency.exponent
 
 
 def fault_of(amount: int, code: str) -> AmountFault | None:
-    """What is wrong with one charge of `amount`, which is more than 0, in the currency `code`; None: nothing is.
+    """What is wrong with one charge of `amount` (more than 0) in the currency `code`; None when nothing is.
 
-    Of a currency that is not in the table only the largest amount of any is a limit: events that were made before
-    their currency was checked, or while Stripe took it, go on, and Stripe decides.
+    In a currency that the table does not have only LARGEST_AMOUNT limits it: events that were made before their
+    currency was checked, or while Stripe accepted it, stay on sale, and Stripe decides.
     """
     currency = CURRENCIES.get(code)
     if amount > (limit := LARGEST_AMOUNT if currency is None else currency.maximum):
@@ -111,7 +110,7 @@ def fault_of(amount: int, code: str) -> AmountFault | None:
 
 
 def part_fault_of(amount: int, code: str) -> AmountFault | None:
-    """What is wrong with `amount` as a part of a charge, such as a refund: only the step binds a part."""
+    """What is wrong with `amount` as a part of a charge, such as a refund: it must be a multiple of the step."""
     currency = CURRENCIES.get(code)
     if currency is None or amount % currency.step == 0:
         return None

@@ -1,4 +1,4 @@
-"""The one tree of errors: each has a stable code and says whether trying again can help."""
+"""The one tree of errors: each has a stable code and says whether a retry can help."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any, ClassVar, cast
 
 
 class HoldfastError(Exception):
-    """Something that a caller is told about, in RFC 9457 terms.
+    """An error that is a caller's answer, in RFC 9457 terms.
 
-    `code` is stable and part of the API, `status` is its HTTP status, `retryable` says whether the same
-    request can succeed later. `extra` are further members of the problem document.
+    `code` is stable and part of the API, `status` is its HTTP status, `retryable` says whether the same request can
+    succeed later. `extra` are further members of the problem document.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -27,7 +27,7 @@ class ConfigurationError(Exception):
     """A setting is missing or wrong; the message names the environment variable."""
 
 
-# By their codes: all that may travel in a reply.
+# By their codes: all errors that a reply may have.
 ERRORS = {HoldfastError.code: HoldfastError}
 
 
@@ -39,7 +39,7 @@ def _error(code: str, status: int, title: str, *, retryable: bool = False) -> ty
     return kind
 
 
-# What is wrong with the request, whatever it asks for.
+# The request itself is wrong, whatever it asks for.
 InvalidRequest = _error("invalid_request", 422, "The request is not valid")
 MalformedRequest = _error("malformed_request", 400, "The request cannot be read")
 Unauthorized = _error("unauthorized", 401, "A valid bearer token is needed")
@@ -63,7 +63,7 @@ SalesNotStarted = _error("sales_not_started", 409, "The sale of the event has no
 SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 
-# Bookings that have ended, and what they ended by.
+# The booking has ended: the reason.
 PaymentRejected = _error("payment_rejected", 409, "The payment was refused: the booking has failed")
 PaymentMismatch = _error("payment_mismatch", 409, "Another amount was paid than was due: it goes back")
 PaymentCanceled = _error("payment_canceled", 409, "The payment was canceled at Stripe: the booking has ended")
@@ -71,9 +71,9 @@ HoldExpired = _error("hold_expired", 409, "The seats were not paid in time: the 
 EventCancelled = _error("event_cancelled", 409, "The event is called off: the booking has ended")
 BookingCancelled = _error("booking_cancelled", 409, "The booking is cancelled")
 
-# What the present state, or an earlier request, does not allow.
+# The present state, or an earlier request, does not allow it.
 IdempotencyKeyReused = _error("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request")
-# `etag` in `extra` is the present entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1.
+# `etag` in `extra` is the current entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1.
 PreconditionFailed = _error("precondition_failed", 412, "It has changed since the version that If-Match names")
 TicketTypesOverLimit = _error("ticket_types_over_limit", 422, "More ticket types than one event may have")
 NothingToPay = _error("nothing_to_pay", 409, "There is nothing to pay")
@@ -83,8 +83,8 @@ CancellationClosed = _error("cancellation_closed", 409, "The booking can no long
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
 Conflict = _error("conflict", 409, "The present state does not allow this")
 
-# Trying again can help.
+# A retry can help.
 TooManyRequests = _error("too_many_requests", 429, "Too many requests", retryable=True)
 Unavailable = _error("unavailable", 503, "The service is busy, try again", retryable=True)
-# No answer came in time: the work may still be done (`retryable` with the same key).
+# No reply came in time: the work may still be done (retry it with the same key).
 Timeout = _error("timeout", 503, "No answer in time, try again", retryable=True)

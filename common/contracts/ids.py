@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 for what is new (sortable by time), UUIDv5 for what must come out the same again; traces."""
+"""Identifiers: UUIDv7 for new things (sortable by time), UUIDv5 for what must get the same id again; trace ids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID, uuid5
 
-# The namespace of booking ids; changing it would let an old Idempotency-Key book a second time.
+# The namespace of booking ids. If it changed, an old Idempotency-Key would book a second time.
 BOOKINGS = UUID("5b0bd8a4-5a3c-5a53-9d0f-0d9a1f0f6c11")
 
 
-# Seeded once by the system, whose own source costs a call for each id.
+# Seeded once from the system's random source, which costs a system call for each id.
 _random = random.Random(os.urandom(32))
 
 
@@ -26,14 +26,14 @@ def uuid7() -> UUID:
 
 
 def id_and_time() -> tuple[str, str]:
-    """Of a new message: a UUIDv7, which must differ and need not be unguessable, and an RFC 3339 time, as text."""
+    """Id and time of a new message as text: a UUIDv7 (unique, but it may be guessed) and an RFC 3339 time."""
     begin, at = _of_millisecond(time.time_ns() // 1_000_000)
     return f"{begin}-{_random.getrandbits(48):012x}", at
 
 
 @lru_cache(maxsize=1)
 def _of_millisecond(number: int) -> tuple[str, str]:
-    """What is the same for all that are made in it, as those of one batch mostly are."""
+    """The part that all ids of one millisecond share, and its time: the messages of a batch mostly share one."""
     drawn = _random.getrandbits(26)
     begin = f"{number >> 16:08x}-{number & 0xFFFF:04x}-7{drawn >> 14:03x}-{0x8000 | drawn & 0x3FFF:04x}"
     return begin, datetime.fromtimestamp(number / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,6 @@
 """What clients see: bookings, events and payments, as `docs/` and the OpenAPI document describe them.
 
-The same models travel inside messages, so that what is told over REST, over the WebSocket and between
-the actors is one thing.
+Messages carry the same models, so that REST, the WebSocket and the actors all say the same.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ class Resource(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
-        """As model_dump_json does, in a third of the time."""
+        """The same as model_dump_json, in a third of the time."""
         return orjson.dumps(self, _set_fields if exclude_unset else plain, orjson.OPT_UTC_Z)
 
 
 def plain(value: Any) -> Any:
-    """What orjson is to write in place of a model or a NamedTuple, or of an id as Postgres' driver reads it."""
+    """What orjson writes for a model, a NamedTuple, or an id as asyncpg reads it."""
     if isinstance(value, UUID):
         return str(value)
     return value._asdict() if isinstance(value, tuple) else value.__dict__  # type: ignore[attr-defined]
@@ -64,12 +63,12 @@ PAYABLE = frozenset({PaymentStatus.AWAITING, PaymentStatus.ACTION_REQUIRED})
 
 
 def is_payable(status: str, payment: str, closing: str | None) -> bool:
-    """Whether the owner of such a booking can pay it now, and so is shown the client secret."""
+    """Whether the owner of such a booking can pay it now, and therefore sees the client secret."""
     return status == BookingStatus.PENDING and payment in PAYABLE and closing is None
 
 
 def is_undecided(status: str, payment: str) -> bool:
-    """Whether such a booking is pending, and its client can do nothing yet: its intent is being made."""
+    """Whether such a booking is pending and its client can do nothing yet, because its intent is not there."""
     return status == BookingStatus.PENDING and payment == PaymentStatus.CREATING
 
 
@@ -136,15 +135,15 @@ class Booking(Resource):
 
     @property
     def queued(self) -> bool:
-        """Undecided, and still wanted: it has a place in the queue in front of Stripe."""
+        """Undecided, and not to be cancelled: it has a queue position in front of Stripe."""
         return is_undecided(self.status, self.payment.status) and self.closing is None
 
     def redacted(self) -> Booking:
-        """The same for others than its owner: without what it is paid with."""
+        """The booking for everybody but its owner: without the client secret."""
         return self.with_payment(client_secret=None)
 
     def with_payment(self, **fields: Any) -> Booking:
-        """The same, with these fields of its payment."""
+        """This booking, with these fields of its payment replaced."""
         return self.model_copy(update={"payment": self.payment.model_copy(update=fields)})
 
 
@@ -205,14 +204,14 @@ class Event(Resource):
 
 
 class OperatorsTicketType(TicketType):
-    """Beside what is free: `held` by pending bookings, `sold` to confirmed ones."""
+    """Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones."""
 
     held: int
     sold: int
 
 
 class Refunds(Resource):
-    """Bookings that were paid and are cancelled, by what becomes of their money."""
+    """Bookings that were paid and are cancelled, counted by the state of their refunds."""
 
     owed: int = Field(description="Not taken up by the payment actor yet")
     under_way: int = Field(description="Taken up; Stripe has still to answer")
@@ -227,7 +226,7 @@ class Refunds(Resource):
 
 
 class Progress(Resource):
-    """How far the calling off of an event has come."""
+    """How far the cancellation of an event has come."""
 
     bookings: int = Field(description="To be ended: those that are cancelled for it, and those still to be")
     cancelled: int
@@ -236,7 +235,7 @@ class Progress(Resource):
 
 
 class RefundRetry(Resource):
-    """How far an operator's request to try all failed refunds of an event again has come."""
+    """How far an operator's request to retry all failed refunds of an event has come."""
 
     id: UUID
     event_id: UUID
@@ -250,7 +249,7 @@ class RefundRetry(Resource):
 
 
 class OperatorsEvent(Event):
-    """An event as operators see it. While it is called off its version also counts its bookings' changes."""
+    """An event as operators see it. With a cancellation's progress, `version` also counts its bookings' changes."""
 
     ticket_types: tuple[OperatorsTicketType, ...]
     progress: Progress | None = Field(

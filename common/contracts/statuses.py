@@ -1,4 +1,4 @@
-"""The statuses that travel between the actors and to clients. Standard library only: `domain.py` uses them."""
+"""The statuses that messages carry and clients see. Standard library only: `domain.py` uses them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class PaymentStatus(StrEnum):
 
 
 class IntentStatus(StrEnum):
-    """Stripe's PaymentIntent statuses (https://docs.stripe.com/payments/paymentintents/lifecycle), with
-    `creating` before there is one and `rejected` where Stripe refused to make one."""
+    """Stripe's PaymentIntent statuses (https://docs.stripe.com/payments/paymentintents/lifecycle), with `creating`
+    before there is an intent and `rejected` where Stripe refused to create one."""
 
     CREATING = "creating"
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"

@@ -1,4 +1,4 @@
-"""Values that the actors' rules share with the contracts. Frozen, standard library only, which pydantic reads."""
+"""Values that the actors' rules and the contracts share. Frozen, standard library only; pydantic can read them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
 
-# Ticket types of one event, also when they are added one by one: they are read and locked together.
+# The most ticket types of one event, also when they are added one by one: they are read and locked together.
 TICKET_TYPES_MAX = 100
-# Seats of one booking.
+# The most seats of one booking.
 QUANTITY_MAX = 1000
 
 
@@ -45,15 +45,15 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class PaymentState:
-    """The whole payment as it stands. The newest `version` alone suffices; an older one is ignored. Amounts are in
-    the minor unit.
+    """The whole payment, as it is reported: the newest `version` suffices, and an older one is ignored. Amounts are
+    in the minor unit.
 
-    `refund_waiting` and `refund_error` are why a refund that is under way is not made yet, and why the last one
-    failed: Stripe's reasons, or ours. `refund_failed_amount`: how much of what failed can be tried again, None from
-    a sender that does not know it; `refund_failed_whole`: it is all that is left, however much that is. `disputes`:
-    each of the charge, None from a process that does not know of them. `attempts` to pay have failed;
-    `last_attempt_at` is Stripe's time of the newest that was news: when it is later than the one before, the
-    customer has time to try again, counted from it.
+    `refund_waiting` and `refund_error` say why a refund under way is not made yet, and why the last refund failed,
+    in Stripe's words or ours. `refund_failed_amount` is how much of the failed refunds can be retried, None from a
+    sender that does not know it; `refund_failed_whole`: it is all that is left, whatever the amount. `disputes` are
+    all of the charge's, None from a process that does not know of them. `attempts` counts the failed attempts to
+    pay; `last_attempt_at` is Stripe's time of the newest one, unless a later state was known before: when it is
+    later than the one before, the customer has time to try again, counted from it.
     """
 
     version: int
@@ -79,10 +79,10 @@ class PaymentState:
 
     @property
     def digest(self) -> str:
-        """Of all that is reported but the version, by which another report under the same version is known. It is
-        kept in rows that other releases compare with: what it is made of never changes. The client secret says
-        nothing of how a payment stands, nor does the order of refunds, nor whether a process of an earlier release
-        leaves out what is none."""
+        """A hash of all that is reported but the version, which detects another report under the same version. Rows
+        keep it and other releases compare it: what it is made of never changes. It omits what does not change how a
+        payment stands: the client secret, the order of refunds, and whether a process of an earlier release omits
+        an empty value."""
         error = self.last_error
         if error is not None:
             words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"

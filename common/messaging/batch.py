@@ -1,8 +1,8 @@
-"""Batches: entries in a consumer's hands, and what becomes of them: they are attempted until they are done, or dead
-letters, or others may claim them.
+"""Batches: the entries that a consumer handles together, retried until they are done, are dead letters, or may be
+claimed by others.
 
-A handler takes all deliveries of its message type at once, commits, and returns what to publish. It must be
-right when a message comes late, twice or never: after any fault the same batch is simply handled again.
+A handler handles all deliveries of its message type at once, commits, and returns what to publish. It must be right
+when a message comes late, twice or never: after any fault the same batch is handled again.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Entries of one mailbox, `size` of them whatever became of them. No attempt may begin after `deadline`."""
+    """Entries of one mailbox; `size` counts all that were read. No attempt may begin after `deadline`."""
 
     deadline: float
     size: int
     deliveries: list[Delivery] = field(default_factory=list)
     undecodable: deque[tuple[Entry, Undecodable]] = field(default_factory=deque)
     unknown: deque[Entry] = field(default_factory=deque)
-    # There are more entries behind it.
+    # The mailbox has more entries behind this batch.
     full: bool = False
-    # When the last attempt began.
+    # When the last attempt began, by `time.perf_counter`.
     started: float = 0.0
-    # What follows from it; and that with its acknowledgement, to be sent as one step.
+    # What follows from the batch; and `step`, which publishes that and acknowledges the batch in one transaction.
     follow: Iterable[Envelope] = ()
     step: Sequence[Command] = ()
-    # What is sent beside it, and may fail alone.
+    # Notifications: sent with the step, but they may fail alone.
     news: Sequence[Command] = ()
 
     def decode(self, stream: str, entries: Sequence[Entry], handlers: Handlers) -> None:
@@ -62,7 +62,7 @@ class Batch:
             try:
                 delivery = decode(stream, entry)
                 if type(delivery.envelope.message) not in handlers:
-                    # A newer release may have moved it here.
+                    # This process knows the type in another mailbox: a newer release may have moved it here.
                     raise UnknownType(f"{delivery.envelope.message.type} is not known in this mailbox")
             except UnknownType:
                 self.unknown.append(entry)
@@ -75,7 +75,7 @@ class Batch:
 def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[Handler, list[Delivery]]]:
     """Group deliveries by handler without changing the order of messages about one subject.
 
-    Deliveries of one handler keep their order too: seats are given in stream order.
+    Deliveries of one handler keep their order too: seats are sold in stream order.
     """
     groups: list[tuple[Handler, list[Delivery]]] = []
     last_of: dict[str, int] = {}
@@ -93,12 +93,12 @@ def in_order(deliveries: Sequence[Delivery], handlers: Handlers) -> list[tuple[H
 
 
 class TooLate(Exception):
-    """Others may claim the entries by now."""
+    """The deadline has passed: other consumers may claim the entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Handles the batches of one consumer: with one log line for each message, and metrics."""
+    """Handles the batches of one consumer, with metrics and one log line for each message."""
 
     handlers: Handlers
     mailbox: Mailbox
@@ -108,15 +108,15 @@ class Worker:
     dependencies: Dependencies
 
     async def see_through(self, batch: Batch, error: Exception) -> None:
-        """Attempt `batch` again, of which an attempt ended with `error`, until it is done, or a dead letter, or
-        others may claim it. One poison entry harms nobody else: of a batch that failed each entry is attempted on
-        its own. While a dependency is away it waits, and no entry counts as failed."""
+        """Retry `batch`, an attempt of which ended with `error`, until it is done, is a dead letter, or may be
+        claimed by others. One poison entry harms no other: after a batch has failed, each entry is attempted on its
+        own. During an outage it waits, and no entry counts as failed."""
         parts = deque([batch])
         failed: Exception | None = error
         backoff, broken = Backoff(), 0
         while parts:
             if failed is not None and await self.dependencies.are_away(failed):
-                stated = isinstance(failed, Away) and failed.stated  # then it is no entry's fault, however often
+                stated = isinstance(failed, Away) and failed.stated  # then no entry is the cause, however often
                 if stated or broken < BROKEN_MAX:
                     broken += not stated
                     await self.dependencies.rest(backoff)
@@ -134,11 +134,11 @@ class Worker:
             failed = await self._attempt(parts[0]) if parts else None
 
     async def _attempt(self, batch: Batch) -> Exception | None:
-        """Handle, then publish and acknowledge in one step: a crash in between only repeats."""
+        """Handle, then publish and acknowledge in one step: a crash in between only repeats the batch."""
         return await self.handle(batch) or await self.publish(batch)
 
     async def handle(self, batch: Batch) -> Exception | None:
-        """The first half of an attempt: without an error, the batch has what follows."""
+        """The first half of an attempt. When no error is returned, `batch.follow` is set."""
         batch.started = time.perf_counter()
         if batch.started > batch.deadline:
             return TooLate()
@@ -154,7 +154,8 @@ class Worker:
         return None
 
     def prepare(self, batch: Batch) -> Exception | None:
-        """Make its step, just before that is sent: behind a full batch the database is at work on the next one."""
+        """Make the batch's step just before it is sent: behind a full batch Postgres handles the next one
+        meanwhile."""
         try:
             acknowledged = self.mailbox.acknowledgement([each.entry for each in batch.deliveries])
             step, batch.news = self.publisher.commands(batch.follow)
@@ -164,7 +165,7 @@ class Worker:
         return None
 
     async def publish(self, batch: Batch) -> Exception | None:
-        """The second half, where no read goes with it."""
+        """The second half of an attempt, when no read follows it."""
         error = self.prepare(batch)
         if error is None:
             try:
@@ -175,12 +176,11 @@ class Worker:
         return error
 
     async def _move_aside(self, batch: Batch) -> None:
-        """What is no message goes to the dead letters at once; what another release's process may know waits for
-        it."""
+        """Undecodable entries become dead letters; unknown messages are kept for another release's process."""
         while batch.undecodable:
             entry, error = batch.undecodable[0]
             await self.mailbox.bury(entry, f"undecodable: {error}", attempts=1)
-            # Its type is anybody's invention: no label.
+            # A wrong entry's type can be any text: it is no label.
             self._count("unknown", "undecodable")
             shown = {"entry": entry.id.decode(), "error": str(error)}
             log.error("message", mailbox=self.mailbox.stream, **shown, outcome="undecodable")
@@ -200,7 +200,7 @@ class Worker:
         deliveries, seconds = batch.deliveries, time.perf_counter() - batch.started
         if not deliveries:
             return
-        # What is the same for all of them is worked out once.
+        # What all of them share is computed once.
         self.metrics.batch_size.labels(self.mailbox.stream).observe(len(deliveries))
         self.metrics.handler_seconds.labels(self.mailbox.stream).observe(seconds)
         kinds = [delivery.envelope.message.type for delivery in deliveries]
@@ -213,13 +213,13 @@ class Worker:
                 line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
     async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
-        """What is to be attempted instead. A failure of an entry on its own is counted; after too many it goes to
-        the dead letters."""
+        """The parts to attempt instead. A failure of an entry on its own is counted; after `attempts_max` of them
+        the entry becomes a dead letter."""
         if batch.size > 1:
             log.warning("batch failed", mailbox=self.mailbox.stream, size=batch.size, error=repr(error))
             return [Batch(batch.deadline, 1, [each]) for each in batch.deliveries]
         if not batch.deliveries:
-            return []  # it could not be moved aside, and stays pending
+            return []  # an entry that could not be moved aside stays pending
         (delivery,) = batch.deliveries
         try:
             attempts = await self.mailbox.count_failure(delivery.entry)
@@ -241,7 +241,7 @@ class Worker:
 
 
 def _shown(envelope: Envelope) -> dict[str, str]:
-    """What a line says of a message."""
+    """The fields of a log line that name the message."""
     return {
         "type": envelope.message.type,
         "subject": envelope.subject,

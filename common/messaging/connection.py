@@ -1,4 +1,4 @@
-"""A connection to Redis for one user alone: no pool, pipeline, retry or timer stands between it and the socket."""
+"""A Redis connection with one user: between it and the socket there is no pool, pipeline, retry or timer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from common.runtime.outages import RedisAway, redis_away
 
 
 def transaction(commands: Sequence[Command]) -> Sequence[Command]:
-    """The commands so that all of them are done or none: https://redis.io/docs/latest/commands/multi/."""
+    """These commands so that Redis runs all of them or none: https://redis.io/docs/latest/commands/multi/."""
     return commands if len(commands) < 2 else (("MULTI",), *commands, ("EXEC",))
 
 
 def check(answers: list[Any]) -> list[Any]:
-    """The answers to a step. Raises the first error among them, or within that of its transaction."""
+    """Returns the answers to a step. Raises the first error among them, or within the answer of its transaction."""
     for answer in answers:
         for each in answer if type(answer) is list else (answer,):
             if isinstance(each, Exception):
@@ -31,8 +31,8 @@ def check(answers: list[Any]) -> list[Any]:
 
 
 class _Link(asyncio.Protocol):
-    """A connection of redis-py's: once it is there commands are written to its transport, and its parser is fed by
-    it. Its own ways, and the streams in between, take several times as long as all that is done here."""
+    """redis-py opens the connection; after that commands are written to its transport, and data goes straight to
+    its parser. redis-py's own reading and writing, over asyncio streams, takes several times as long."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -46,7 +46,7 @@ class _Link(asyncio.Protocol):
         self.transport.set_protocol(self)
 
     def write(self, commands: Sequence[Command]) -> None:
-        """It is not waited until they have left: whoever sends them waits for their answers."""
+        """Does not wait until the commands are sent: the caller waits for their answers."""
         self.transport.write(b"".join([hiredis.pack_command(cast(Any, command)) for command in commands]))
 
     def data_received(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class _Link(asyncio.Protocol):
         self.data_received(b"")
 
     async def answers(self, number: int) -> list[Any]:
-        """The next ones as they came, errors among them."""
+        """The next `number` answers as they came, with errors among them."""
         answers: list[Any] = []
         while len(answers) < number:
             if (answer := self._reader.gets()) is not NOT_ENOUGH_DATA:
@@ -73,23 +73,22 @@ class _Link(asyncio.Protocol):
 
 
 class Connection:
-    """Commands leave together, and their answers come in the same order. One that is lost is made anew by the next
-    `send`, and so is one whose user has not taken all its answers: they would be taken for others."""
+    """Sends commands together; their answers come in the same order. A lost connection is replaced by the next
+    `send`, and so is one whose user has not read all answers: the next user would get them."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
         self._link: _Link | None = None
         self._answers_left = 0
-        # With what the last one was lost.
+        # The error by which the last connection was lost.
         self._lost: Exception = RedisAway("there was none yet")
-        # When answers that have not come are given up, and the timer that looks: one for many sends.
+        # When answers that have not come are given up, and the timer that checks it: one for many sends.
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
 
     async def send(self, commands: Sequence[Command], *, block_s: float = 0.0) -> None:
-        """Errors are those of `answers`. A command may wait up to `block_s` seconds at the server before it is
-        answered."""
+        """Raises nothing: `answers` raises the errors. A command may wait up to `block_s` seconds at the server."""
         try:
             if self._answers_left or (self._link is not None and self._link.ended):
                 await self.close()
@@ -106,8 +105,8 @@ class Connection:
                 await self._lose(error)
 
     async def answers(self, number: int) -> list[Any]:
-        """The next `number` answers; errors that Redis has answered are among them. Raises what `send` has met, and
-        RedisAway when the connection is lost, and with it what it had still to bring."""
+        """The next `number` answers, with the errors that Redis answered among them. Raises the error of `send`,
+        and RedisAway when the connection is lost with answers outstanding."""
         if self._link is None:
             raise self._lost
         try:
@@ -122,7 +121,7 @@ class Connection:
         return answers
 
     async def close(self) -> None:
-        """What is still to be answered is given up."""
+        """Close the connection; outstanding answers are given up."""
         link, self._link = self._link, None
         self._answers_left = 0
         if self._timer is not None:
@@ -140,7 +139,7 @@ class Connection:
         raise error if away is None else away from error
 
     def _give_up(self) -> None:
-        """When it is time; looks again when it may be."""
+        """Close the connection when its answers are overdue; otherwise check again when they would be."""
         left_s, self._timer = self._due - time.monotonic(), None
         if left_s > 0 and self._answers_left:
             self._timer = asyncio.get_running_loop().call_later(left_s, self._give_up)

@@ -1,4 +1,4 @@
-"""The consumer of one mailbox: read a batch, handle it, publish what follows, acknowledge. Knows no domain."""
+"""The consumer of one mailbox: reads a batch, handles it, publishes what follows, acknowledges. Knows no domain."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from common.runtime.supervisor import heed_cancel
 from common.runtime.telemetry import Metrics
 
 # A consumer whose work was refused is not ready until some of it succeeds, or nothing has been refused for this
-# many times the idle time after which entries are claimed again.
+# many times CLAIM_IDLE_MS, after which its entries are claimed again.
 BARRED_CLAIMS = 2
-# How often idle consumers are looked for, and messages that this process knows and another did not.
+# Seconds between searches for idle consumers, and for unknown messages whose type this process knows.
 HOUSEKEEPING_S = 60.0
-# The same, while there are more unknown messages than one step looks at.
+# The same, while there are more unknown messages than one search reads.
 PAGE_S = 0.5
-# An upgrade takes minutes: after this nobody seems to come who knows a message.
+# An upgrade takes minutes: an unknown message older than this is logged as an error.
 UNKNOWN_LATE_S = 600.0
 
-# With concurrency, a lone batch is waited for this long before others are read. Calls to a slow party take longer.
+# With concurrency: seconds to wait for a batch that is alone in hand. Calls to Stripe take longer.
 QUICK_S = 0.02
 
 T = TypeVar("T")
@@ -41,10 +41,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a process reads from the mailbox `stream`, and the handlers of what comes in.
+    """Which mailbox (`stream`) a process reads, and the handlers of its messages.
 
-    With `concurrency`, up to that many entries are in hand at once, and their handlers run side by side (for calls
-    to a slow party); without, one batch is handled after the other.
+    Without `concurrency` batches are handled one after the other. With it, up to that many entries are in hand at
+    once, and their batches are handled side by side (for calls to a slow server).
     """
 
     stream: str
@@ -66,7 +66,7 @@ class Consumer:
         *,
         reachable: Callable[[], Awaitable[object]],
     ) -> None:
-        """`reachable` raises while something that handlers need is away. `gate` is closed while nothing is read."""
+        """`reachable` raises during an outage of what handlers need. `gate` is closed while nothing is read."""
         self.stream = subscription.stream
         self._handlers = subscription.handlers
         self._concurrency = subscription.concurrency
@@ -79,20 +79,20 @@ class Consumer:
         self._worker = Worker(subscription.handlers, mailbox, publisher, settings, metrics, self._dependencies)
         self._backoff = Backoff()
         self._housekeeping = 0.0
-        # An attempt that starts within this time after a batch was read ends before its entries can be claimed.
+        # An attempt that begins within this time after a batch was read ends before its entries can be claimed.
         self._budget_s = (settings.claim_idle_ms - settings.handler_timeout_ms) / 1000
-        # With concurrency: the entries in hand, and that there are fewer than before.
+        # With concurrency: how many entries are in hand, and an event that is set when there are fewer.
         self._in_hand = 0
         self._less = asyncio.Event()
-        # The lone one of which the loop still waits to hear.
+        # The batch that is alone in hand, while the loop waits for it.
         self._awaited: Batch | None = None
 
     def stop(self) -> None:
-        """Read no more; `run` returns when what was read is done."""
+        """Read no more; `run` returns when all that was read is done."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`. Cancelled, it drops what is in hand: that stays pending and is taken over by others."""
+        """Run until `stop`. When cancelled, drop what is in hand: that stays pending, and others claim it."""
         try:
             async with asyncio.TaskGroup() as group:
                 await self._run(group)
@@ -101,8 +101,8 @@ class Consumer:
             await self._mailbox.close()
 
     async def _run(self, group: asyncio.TaskGroup) -> None:
-        batch: Batch | None = None  # to be handled
-        handled: Batch | None = None  # what follows from it leaves with the next read
+        batch: Batch | None = None  # read, and not handled yet
+        handled: Batch | None = None  # handled: what follows from it leaves with the next read
         while batch or handled or not self._stopping.is_set():
             heed_cancel()
             if batch is None:
@@ -120,7 +120,7 @@ class Consumer:
             await self._mailbox.leave()
 
     async def _publish_and_read(self, handled: Batch | None) -> Batch | None:
-        """What follows from a batch leaves in one round trip with the next read."""
+        """The exchange: publish what follows from `handled`, acknowledge it and read the next batch, together."""
         if handled is None and not await self._prepare():
             return None
         while self._concurrency is not None and self._in_hand >= self._concurrency:
@@ -129,12 +129,12 @@ class Consumer:
         begun = time.perf_counter()
         error, reads = await self._exchange(handled, wait=True)
         await self._seen_through(handled, error)
-        # Where the step took long to see through, the entries may have been there since it was sent.
+        # When the step needed retries, the entries may have been here since it was sent.
         return await self._read(begun if error else None) if reads else None
 
     async def _read_while_handling(self, batch: Batch, handled: Batch | None) -> tuple[Batch | None, Batch | None]:
-        """Behind a full batch there are more entries: they are read and decoded while it is handled, and before
-        that what follows from the last one is sent."""
+        """A full batch has more entries behind it: they are read and decoded while it is handled, after what
+        follows from the batch before it was sent."""
         async with asyncio.TaskGroup() as group:
             receiving = group.create_task(self._receive(handled, more=batch.full))
             error = await self._worker.handle(batch)
@@ -149,17 +149,17 @@ class Consumer:
     async def _exchange(
         self, handled: Batch | None, *, wait: bool, more: bool = True
     ) -> tuple[Exception | None, bool]:
-        """Send the step of `handled`, and with it the next read: what became of it, and whether there is one.
+        """Send the step of `handled`, and the next read with it: the step's error, and whether a read was sent.
         Without `wait` the read does not wait for entries."""
         error = self._worker.prepare(handled) if handled else None
         sent = None if error else handled
         open_, most = self._gate.opened.is_set(), self._settings.batch_max
         if self._concurrency is not None:
             most = min(most, self._concurrency - self._in_hand)
-        # Something has to be seen to first, which the step must not wait for.
+        # Something must be done before the next read, which the step must not wait for.
         prepares = sent is not None and (not open_ or self._housekeeping_due)
         reads = more and not prepares and not self._stopping.is_set()
-        # While paused, it is asked without waiting whether all is well again.
+        # While paused, a read without waiting checks whether Redis serves again.
         block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
         await self._mailbox.begin(
             sent.step if sent else (), most if reads else 0, block_ms if wait else 0, sent.news if sent else ()
@@ -173,7 +173,7 @@ class Consumer:
         return error, reads
 
     async def _seen_through(self, batch: Batch | None, error: Exception | None) -> Batch | None:
-        """`batch` where there was no error; else it is attempted again, and nothing of it is left to be sent."""
+        """Returns `batch` when there was no error; otherwise retries it, and then nothing of it is left to send."""
         if error is None or batch is None:
             return batch
         await self._worker.see_through(batch, error)
@@ -182,8 +182,8 @@ class Consumer:
     # --- with concurrency
 
     async def _handle_beside(self, batch: Batch, group: asyncio.TaskGroup) -> Batch | None:
-        """Handle it beside what else is in hand. A lone one that is soon handled is returned: what follows from it
-        leaves with the next read."""
+        """Handle it beside what else is in hand. A batch that is alone and soon handled is returned: what follows
+        from it leaves with the next read."""
         self._awaited = None if self._in_hand else batch
         self._in_hand += batch.size
         task = group.create_task(uncancelled(self._in_background(batch)), name=f"batch {self.stream}")
@@ -205,7 +205,7 @@ class Consumer:
             self._less.set()
 
     async def _prepare(self) -> bool:
-        """What comes before a read that follows nothing. False, after a pause, while a dependency is away."""
+        """What precedes a read that does not follow a step. False, after a pause, during an outage."""
         try:
             if not self._gate.opened.is_set():
                 await self._dependencies.reach()
@@ -224,7 +224,7 @@ class Consumer:
         return time.monotonic() >= self._housekeeping
 
     async def _put_back(self) -> bool:
-        """Put messages back that a process set aside which did not know them; says whether there are more."""
+        """Put unknown messages back whose type this process knows; returns whether there are more to check."""
         back = await self._mailbox.put_back([name for kind in self._handlers for name in kind.types])
         if back.found:
             log.info("unknown messages put back", mailbox=self.stream, messages=back.found)
@@ -235,7 +235,7 @@ class Consumer:
         return bool(back.looked_at)
 
     async def _read(self, since: float | None = None) -> Batch | None:
-        """What the read has brought: now, or since `since`."""
+        """The batch that a read brought, which came now, or at `since`."""
         opened = self._gate.opened.is_set()
         try:
             entries = await self._mailbox.entries()
@@ -264,8 +264,8 @@ async def run_all(consumers: Iterable[Consumer]) -> None:
 
 
 async def uncancelled(work: Awaitable[T]) -> T:
-    """`work`, of which something may have been cancelled that it awaits: a group would take that for an end as it
-    should be. Raises RuntimeError then."""
+    """Awaits `work`. Raises RuntimeError if something that it awaited was cancelled: a task group would take the
+    CancelledError for a normal end."""
     try:
         return await work
     except asyncio.CancelledError as cancelled:

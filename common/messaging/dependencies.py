@@ -1,4 +1,4 @@
-"""Whether what a consumer's handlers need is there, and with that whether the consumer is ready."""
+"""Whether what a consumer's handlers need can serve, and therefore whether the consumer is ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.runtime.health import Gate
 from common.runtime.outages import Away, log_away, said
 from common.runtime.supervisor import wait_at_most
 
-# A dependency that has not answered after this many seconds is away.
+# A dependency that has not answered after this many seconds counts as away.
 REACH_TIMEOUT_S = 5.0
 
 log = structlog.get_logger()
@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 @dataclass(eq=False, slots=True)
 class Dependencies:
-    """Closes `gate` while something is away, or refuses work though it answers. `ask` raises while something is
-    away. Work that was refused bars for `barred_s` seconds, unless some succeeds before."""
+    """Closes `gate` during an outage, and while dependencies answer but refuse work. `ask` raises during an outage.
+    Refused work keeps the gate closed for `barred_s` seconds, unless some work succeeds before."""
 
     gate: Gate
     ask: Callable[[], Awaitable[object]]
@@ -33,17 +33,16 @@ class Dependencies:
 
     @property
     def barred(self) -> bool:
-        """All answers, and work was refused all the same."""
+        """All dependencies answer, but work was refused."""
         return time.monotonic() < self._barred_until
 
     async def reach(self) -> None:
-        """Raises what says that something is away, or TimeoutError."""
+        """Raises the error of an outage, or TimeoutError."""
         async with asyncio.timeout(REACH_TIMEOUT_S):
             await self.ask()
 
     async def are_away(self, error: Exception) -> bool:
-        """Whether `error` came of a dependency that is away. Any other error, and time that ran out, is judged by
-        whether they answer."""
+        """Whether `error` comes from an outage. After a time limit, and any other error, a ping decides that."""
         if isinstance(error, Away) and not error.slow:
             return True
         if await self._answer():
@@ -57,7 +56,7 @@ class Dependencies:
         self.gate.close(said(error))
 
     def open(self) -> None:
-        """All answers; where work is barred, that is not enough."""
+        """All answer now; while work is barred the gate stays closed."""
         if self.barred:
             return
         if self.gate.reason is not None:
@@ -70,13 +69,13 @@ class Dependencies:
             self.open()
 
     async def rest(self, backoff: Backoff, error: BaseException | None = None) -> None:
-        """Wait a little, but not beyond a stop; paused where there is an error."""
+        """Pause before a retry, or until a stop; with `error`, close the gate first."""
         if error is not None:
             self.pause(error)
         await wait_at_most(self.stopping, backoff.next())
 
     async def are_back(self, error: BaseException) -> bool:
-        """Wait until they answer after `error`; False where the process stops before."""
+        """Wait until they answer after `error`; False when the process stops before."""
         backoff = Backoff(first=0.1)
         hidden = isinstance(error, Away) and error.stated
         while not await self._answer():
@@ -87,7 +86,7 @@ class Dependencies:
         if not hidden:
             self.open()
             return True
-        # Such as a command that is not permitted, or a full disk.
+        # They answer, but refuse work: for a command that is not permitted, or because a disk is full.
         self.pause(error)
         self._barred_until = time.monotonic() + self.barred_s
         return not self.stopping.is_set()

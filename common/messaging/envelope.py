@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 attributes around a message, as the fields of one stream entry."""
+"""Envelopes: a message with its CloudEvents 1.0 attributes, as the fields of one stream entry."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from common.contracts.ids import id_and_time, new_traceparent
 from common.contracts.messages import TYPES, Message, Reply
 from common.messaging.streams import Entry
 
-# Characters of a type's name that are shown where it is unknown.
+# How many characters of an unknown type's name are shown.
 NAME_SHOWN_MAX = 100
 
 
 class Undecodable(Exception):
-    """An entry is not a message of ours."""
+    """An entry that is no message of ours."""
 
 
 class UnknownType(Undecodable):
-    """A message that this process does not know, and another release's may."""
+    """A message whose type this process does not know, though another release may."""
 
 
 class Envelope(NamedTuple):
-    """One message on its way to `stream`. `subject` is what it is about, mostly a booking id.
+    """One message for `stream`. `subject` is what it is about, mostly a booking id.
 
-    `traceparent` is W3C trace context: it goes from the client's request through every message it causes.
-    `replyto` and `correlationid` are set where an answer is awaited.
+    `traceparent` is W3C trace context: it goes from the client's request through every message that follows from
+    it. `replyto` and `correlationid` are set when a reply is awaited.
     """
 
     message: Message
@@ -42,7 +42,7 @@ class Envelope(NamedTuple):
 
     # fmt: off
     def fields(self, source: str) -> tuple[str | bytes, ...]:
-        """The stream entry's fields: names and values in turn."""
+        """The stream entry's fields, names and values alternating."""
         return (
             "specversion", "1.0", "id", self.id, "source", source, "type", self.message.type, "time", self.time,
             "subject", self.subject, "traceparent", self.traceparent,
@@ -54,19 +54,19 @@ class Envelope(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A message in its receiver's hands."""
+    """A message as a handler receives it."""
 
     entry: Entry
     envelope: Envelope
 
     @property
     def message(self) -> Any:
-        """The message; a handler knows its type from the table that it is called by."""
+        """The message. Its type is known to the handler, which is called for one type only."""
         return self.envelope.message
 
 
 def decode(stream: str, entry: Entry) -> Delivery:
-    """Read an entry. Raises UnknownType, or Undecodable for missing attributes or wrong data."""
+    """Decode an entry. Raises UnknownType, or Undecodable for missing attributes or wrong data."""
     fields, get = entry.fields, entry.fields.get
     try:
         kind = TYPES.get(name := fields[b"type"].decode())
@@ -92,7 +92,7 @@ def decode(stream: str, entry: Entry) -> Delivery:
 
 
 def _explained(invalid: ValidationError) -> str:
-    """What is wrong where, without the values: among them are client secrets."""
+    """What is wrong where, without the values: they may be client secrets."""
     return "; ".join(
         f"{'.'.join(map(str, ('data', *error['loc'])))}: {error['msg']}"
         for error in invalid.errors(include_input=False, include_url=False, include_context=False)
@@ -100,7 +100,7 @@ def _explained(invalid: ValidationError) -> str:
 
 
 def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:
-    """Address `message` to its own stream, as part of the trace of what caused it."""
+    """Put `message` into an envelope for its own stream, in the trace of what caused it."""
     if cause is not None:
         traceparent = cause.envelope.traceparent
     id, time = id_and_time()
@@ -108,7 +108,7 @@ def tell(message: Message, subject: object, *, cause: Delivery | None = None, tr
 
 
 def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Iterable[Envelope]:
-    """The reply to `delivery`: nothing where none is awaited."""
+    """The reply to `delivery`; none where none is awaited."""
     asked = delivery.envelope
     if not asked.replyto:
         return ()

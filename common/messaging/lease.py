@@ -1,6 +1,6 @@
-"""Leases in Redis: what one of many processes does alone, for as long as it renews.
+"""Leases in Redis: what lets one of many processes do something alone for as long as it renews.
 
-Only a hint: two that hold one for a moment are as right as ever. A lease whose holder dies expires.
+A lease is only a hint: two holders for a moment are still correct. A lease whose holder dies expires.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from redis.asyncio import Redis
 
 from common.messaging.redis import Argument, Command, Script
 
-# A holder that comes by more often renews no sooner.
+# A holder renews at most once in this many seconds.
 RENEW_S = 0.5
 
-# The reader's lease. Redis gives each entry to the consumer that has waited longest: eight that wait take one entry
-# each where one would take eight, and eight transactions cost about eight times as much as one. So one reads, and
-# the others look now and then: they help when more waits than a good batch, and take over when the lease expires.
-# Longer than a blocking read, short enough that nobody notices a dead holder.
+# The reader's lease. Redis gives each entry to the consumer that has waited longest: eight waiting consumers read
+# one entry each where one would read eight, and eight transactions cost about eight times as much as one. So one
+# consumer reads. The others poll: they help when more entries wait than a good batch has, and read when the lease
+# expires. LEASE_MS is longer than a blocking read, and short enough that nobody notices a dead holder.
 LEASE_MS = 1500
 WAIT_MAX_MS = 500
-# How often each of the others looks, on average, in seconds: the more there are, the sooner one does.
+# Seconds between the polls of each of the others, on average: the more there are, the sooner one polls.
 LOOK_S = 0.8
-# Entries that nobody has read yet from which on all read: about half of the largest batch.
+# From this many unread entries on all consumers read: about half of the largest batch.
 HELP_FROM = 128
-# After this a holder from whom the lease was seized has learned of it, and its last read is over.
+# After this many seconds a holder whose lease was seized knows it, and its last read is over.
 SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
 
-# Takes a lease that is free or the holder's own, and renews it.
+# Acquires a lease that is free, or renews the holder's own.
 _TAKE = Script[int](
     """
 local current = redis.call('GET', key)
@@ -45,8 +45,8 @@ _RELEASE = Script[int](
     keys="key",
     args="holder",
 )
-# Takes it like that, and answers -1; where another has it, how many entries nobody has read yet. Acknowledged ones
-# are deleted, so these are all but the pending ones. Without a group there is nothing to help with.
+# Acquires or renews it, and returns -1; when another holds it, returns how many entries are unread. Acknowledged
+# ones are deleted, so these are all but the pending ones. Without a group there is nothing to help with.
 _LOOK = Script[int](
     """
 local current = redis.call('GET', key)
@@ -64,16 +64,16 @@ return redis.call('XLEN', stream) - pending[1]
 
 
 class Lease:
-    """The lease `key`, as `holder` has it or not. It expires `lasts_ms` after it was taken or renewed."""
+    """The lease `key`, which `holder` may hold. It expires `lasts_ms` after it was acquired or renewed."""
 
     def __init__(self, key: str, holder: str, lasts_ms: int) -> None:
         self._key = key
         self._holder = holder
         self._lasts_ms = lasts_ms
         self._terms: dict[str, Argument] = {"key": key, "holder": holder, "lasts_ms": lasts_ms}
-        # Whether it was ours when that was asked last.
+        # Whether `holder` held it at the last check.
         self.held = False
-        # Takes or renews it, as one command among others; its answer goes to `taken`.
+        # Acquires or renews it, as one command among others; pass its answer to `taken`.
         self.take_command: Command = _TAKE.command(**self._terms)
         self._renewed_at = 0.0
 
@@ -82,23 +82,23 @@ class Lease:
         return time.monotonic() - self._renewed_at > RENEW_S
 
     def taken(self, answer: int) -> bool:
-        """Whether it is ours, by the answer to `take_command`."""
+        """Whether it is held, by the answer to `take_command`."""
         self.held = answer == 1
         if self.held:
             self._renewed_at = time.monotonic()
         return self.held
 
     async def take(self, redis: Redis) -> bool:
-        """Take or renew it; says whether it is ours. Raises RedisAway."""
+        """Acquire or renew it; returns whether it is held. Raises RedisAway."""
         return self.taken(await _TAKE(redis, **self._terms))
 
     async def seize(self, redis: Redis) -> None:
-        """Take it from any other holder, who learns of it when renewing."""
+        """Acquire it even if another holds it, who notices at the next renewal."""
         await redis.set(self._key, self._holder, px=self._lasts_ms)
         self.taken(1)
 
     async def release(self, redis: Redis) -> None:
-        """Let another have it, if it is ours."""
+        """Give it up, if it is held."""
         self.held = False
         await _RELEASE(redis, key=self._key, holder=self._holder)
 
@@ -107,16 +107,15 @@ class ReaderLease(Lease):
     """The lease of the one consumer that reads the mailbox `stream` alone while it keeps up."""
 
     def __init__(self, stream: str, group: str, consumer: str) -> None:
-        # By the name that it has had in every release.
+        # The key has this name in every release.
         super().__init__(f"turn:{stream}", consumer, LEASE_MS)
         self._stream = stream
         self._group = group
-        # One that starts reads at once, and learns by that whether another does.
+        # A consumer that starts reads at once; the renewal with that read shows whether another holds the lease.
         self.held = True
 
     async def may_help(self, redis: Redis, most_s: float) -> bool:
-        """Without the lease: wait a little, `most_s` seconds at the most, then say whether more waits than its
-        holder can read."""
-        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # not all look at once
+        """Without the lease: wait a little, at most `most_s` seconds; return whether its holder cannot keep up."""
+        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # so that not all poll at once
         unread = await _LOOK(redis, stream=self._stream, group=self._group, **self._terms)
         return not self.taken(int(unread < 0)) and unread >= HELP_FROM

@@ -1,4 +1,5 @@
-"""A gateway's inbox: one stream with its replies and the news that it listens for, read by one blocking read."""
+"""A gateway's inbox: one stream, read by one blocking read, with its replies and the notifications it listens
+for."""
 
 from __future__ import annotations
 
@@ -20,19 +21,19 @@ from common.runtime.health import Gate
 from common.runtime.outages import RedisAway, log_away, said
 from common.runtime.supervisor import heed_cancel
 
-# Read, and worked off, at once: more would keep requests waiting meanwhile.
+# The most entries of one read: requests wait while they are processed.
 READ_MAX = 250
-# How often a gateway renews itself, and checks whether it has missed news.
+# Seconds between two renewals of a gateway, each with a check whether it has missed notifications.
 LOOK_S = 1.0
-# A read that has waited for this many seconds has arrived at the server: what came into the inbox after that was
-# sent on at once, and a server that ends then can't forget any of it that was not read.
+# A read that has waited for this many seconds has reached the server. From then on the server sends new entries at
+# once, so that a server that ends then cannot lose an entry that was not read.
 ARRIVED_S = 0.1
 
 
 class Listener:
-    """Hands replies to `requests` and news to `on_news`: the class and the data, JSON, of each.
+    """Passes replies to `requests`, and each notification's class and JSON data to `on_news`.
 
-    `on_missed` is called soon after news may have been missed, with its topics, or with None where it may be any.
+    `on_missed` is called soon after notifications may have been missed: with their topics, or None for any topic.
     """
 
     def __init__(
@@ -50,16 +51,16 @@ class Listener:
         self._requests = requests
         self._on_news = on_news
         self._on_missed = on_missed
-        # The last entry that was read of each stream. Of `notifications` that is where it ended at the last look at
-        # which no process of the release before published there; it is read while one does.
+        # The last entry that was read of each stream. For `notifications`: its end at the last check at which no
+        # process of the previous release published there; the stream is read while one does.
         self._last = {self._inbox: b"0-0", NOTIFICATIONS: b""}
         self._unrouted = False
-        # The server's process, while it is known to be the one that everything was registered at.
+        # The run id of the server that has all registrations, once it is known.
         self._server = b""
         self._read_at = self._broken_at = self._looked_at = 0.0
 
     async def run(self, gate: Gate, *, block_ms: int) -> None:
-        """Until cancelled; goes on where it was when Redis comes back. `gate` is closed meanwhile."""
+        """Read until cancelled; continue after an outage where it stopped, with `gate` closed meanwhile."""
         backoff = Backoff()
         try:
             while True:
@@ -67,7 +68,7 @@ class Listener:
                 try:
                     if gate.reason is not None or time.monotonic() - self._looked_at >= LOOK_S:
                         await self._look(again=gate.reason is not None)
-                    # While Redis was away, it is asked without waiting whether all is well again.
+                    # After an outage, a read without waiting checks whether Redis serves again.
                     await self._read(block_ms if gate.reason is None else 1)
                     gate.open()
                     backoff.reset()
@@ -81,7 +82,7 @@ class Listener:
             await self._connection.close()
 
     async def _look(self, *, again: bool) -> None:
-        """Renew this gateway, and find out what was missed; `again` after Redis was away."""
+        """Renew this gateway, and find out what was missed; `again` after an outage."""
         known, inbox_end, notifications_end, unrouted = await self._registry.renew()
         if again or not known or self._registry.uncertain:
             await self._restore(inbox_end)
@@ -89,11 +90,11 @@ class Listener:
         self._looked_at = time.monotonic()
 
     async def _restore(self, inbox_end: bytes) -> None:
-        """Register for all again, and tell what may have been missed meanwhile."""
+        """Register for all topics again, and report which notifications may have been missed meanwhile."""
         lost = await self._registry.restore()
         server = await self._ask(("INFO", "server"))
         server = next(line for line in server.split(b"\r\n") if line.startswith(b"run_id:"))
-        # Another server, or the same one started again, may lack the last moments of what was written.
+        # Another server, or the same one restarted, may lack the last moments of what was written.
         waiting = ARRIVED_S <= self._broken_at - self._read_at < ANSWER_TIMEOUT_S
         forgot = bool(self._server) and server != self._server and not waiting
         anew = _order(inbox_end) < _order(self._last[self._inbox])
@@ -102,12 +103,12 @@ class Listener:
         elif lost and self._server:
             self._on_missed(lost)
         if anew:
-            self._last[self._inbox] = b"0-0"  # another stream, by a clock that is behind: all of it is new
+            self._last[self._inbox] = b"0-0"  # a new stream, by a clock that is behind: all of it is unread
         self._server, self._broken_at = server, 0.0
 
     def _follow(self, end: bytes, *, unrouted: bool) -> None:
-        """Read `notifications` as well while a process of the release before publishes there alone: from where it
-        ended before that was known."""
+        """Read `notifications` too, from its last known end, while a process of the previous release publishes only
+        there."""
         if not unrouted or not self._last[NOTIFICATIONS] or _order(end) < _order(self._last[NOTIFICATIONS]):
             self._last[NOTIFICATIONS] = end
         self._unrouted = unrouted
@@ -128,7 +129,7 @@ class Listener:
                 self._take(dict(zip(parts[::2], parts[1::2], strict=True)))
 
     async def _trimmed(self, stream: str) -> bool:
-        """Whether the stream was trimmed past what was read: only a gateway that is far behind can be overtaken."""
+        """Whether the stream was trimmed past the last entry read: that only happens to a gateway far behind."""
         first, last = await self._ask(("XRANGE", stream, "-", "+", "COUNT", 1)), self._last[stream]
         return last != b"0-0" and bool(first) and _order(first[0][0]) > _order(last)
 
@@ -136,7 +137,7 @@ class Listener:
         kind = TYPES.get(fields.get(b"type", b"").decode(errors="replace"))
         if kind is Reply:
             self._requests.resolve(fields)
-        elif kind is not None:  # else news of a newer release, for those that know it
+        elif kind is not None:  # otherwise a notification of a newer release, for gateways that know it
             self._on_news(kind, fields.get(b"data", b""))
 
     async def _ask(self, command: Command, *, block_s: float = 0.0) -> Any:

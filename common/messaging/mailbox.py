@@ -1,7 +1,7 @@
-"""Redis Streams as mailboxes: one stream, one consumer group, many consumers. Knows nothing of what is sent.
+"""Redis Streams as mailboxes: one stream, one consumer group, many consumers. Knows nothing of the messages.
 
-A mailbox holds outstanding work only: an entry is acknowledged and deleted in one step, so XLEN is the
-work that is left. Nothing unacknowledged is ever trimmed.
+A mailbox has unfinished work only: an entry is acknowledged and deleted in one step, so XLEN is the work that is
+left. Unacknowledged entries are never trimmed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from common.messaging.streams import Entry, Fields, dead_letters
 from common.messaging.unknown import PutBack, put_back, unknown_messages
 from common.runtime.outages import said
 
-# Characters of an error that are kept with a dead letter.
+# Characters of an error that a dead letter keeps.
 DEAD_ERROR_MAX = 2000
 # The failure counts of a mailbox are dropped after this long without a new failure.
 ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
@@ -31,8 +31,8 @@ ATTEMPTS_TTL_MS = 7 * 24 * 3_600_000
 log = structlog.get_logger()
 
 
-# A consumer is removed only in the same step in which it is seen to have nothing pending: DELCONSUMER
-# drops pending entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
+# A consumer is removed only in the same step that finds it without pending entries: DELCONSUMER drops pending
+# entries (https://redis.io/docs/latest/commands/xgroup-delconsumer/).
 _REMOVE_IDLE = Script[int](
     """
 local removed = 0
@@ -52,7 +52,7 @@ return removed
     args="group idle_ms this_one",
 )
 # Both act only if the entry still exists. A slow consumer may find that another has finished or dead-lettered it:
-# that is not a failure, and no dead letter a second time.
+# that is not a failure, and makes no second dead letter.
 _COUNT_FAILURE = Script[int](
     """
 if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
@@ -62,7 +62,7 @@ return redis.call('HINCRBY', attempts, id, 1)
     keys="stream attempts",
     args="id ttl_ms",
 )
-# What cannot be added is not deleted either: a script is not undone.
+# The entry is added first, because a script is not undone: an entry that cannot be added is not deleted either.
 _MOVE = Script[int](
     """
 if #redis.call('XRANGE', stream, id, id) == 0 then return 0 end
@@ -78,10 +78,10 @@ return 1
 
 
 class Mailbox:
-    """One consumer's view of a mailbox. Every method raises RedisAway while Redis cannot serve.
+    """One consumer's view of a mailbox. Every method raises RedisAway during an outage.
 
-    It is read over a connection of its own. `begin` sends a step, which is done as a whole or not at all, and the
-    next read; `finish` awaits what became of the step, then `entries` what the read has brought.
+    It is read over a connection of its own. `begin` sends a step, which Redis runs as a whole or not at all, and
+    the next read; `finish` waits for the result of the step, then `entries` returns what the read brought.
     """
 
     def __init__(
@@ -94,31 +94,31 @@ class Mailbox:
         claim_idle_ms: int,
         shared: bool = False,
     ) -> None:
-        """With `shared`, its consumers leave new entries to one of them while that one keeps up."""
+        """With `shared`, one of its consumers reads alone while it keeps up (see lease.py)."""
         self.stream = stream
-        # How often entries have failed on their own.
+        # The key that counts failures of entries that were attempted on their own.
         self._attempts = f"attempts:{stream}"
         self._redis: Any = redis
         self._connection = Connection(redis)
         self._group = group
         self._consumer = consumer
         self._claim_idle_ms = claim_idle_ms
-        # Looking for abandoned entries costs a round trip: a dozen looks in each idle time cost next to nothing,
-        # and whoever was killed is waited for little longer than that.
+        # A search for abandoned entries costs a round trip: a dozen of them in each idle time cost next to nothing,
+        # and the entries of a killed consumer wait little longer than that.
         self._claim_every_s = claim_idle_ms / 12_000
         self._next_claim = 0.0
         self._cursor: bytes | str = "0-0"
         self._lease = ReaderLease(stream, group, consumer) if shared else None
-        # The unknown message that was looked at last; empty: begin with the first.
+        # The last unknown message that was checked; empty: begin with the first.
         self._looked_at = b""
-        # What was begun: how many answers the step and its news have, how many entries are wanted and how long they
-        # are waited for, and whether the read was sent with the step, and the renewal of the lease with the read.
+        # What `begin` has sent: how many answers the step and its notifications have, the wanted number of entries
+        # and the wait for them in ms, whether a read went with the step, and whether the read renews the lease.
         self._step_answers = self._news_answers = 0
         self._wanted = (0, 0)
         self._reading = self._renewing = False
 
     async def create(self) -> None:
-        """Make the group from the stream's very beginning, and the stream; existing ones are left as they are."""
+        """Create the group, from the stream's first entry on, and the stream; existing ones stay as they are."""
         try:
             await self._redis.xgroup_create(self.stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
@@ -128,8 +128,8 @@ class Mailbox:
     # --- reading, and acknowledging with the next read
 
     async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
-        """Send `step`, `news` beside it, and the read of up to `count` entries, waited for up to `block_ms`: 0 is
-        not at all. Raises nothing: errors are those of `finish` and `entries`, and of news they are logged."""
+        """Send `step`, `news` beside it, and a read of up to `count` entries that waits up to `block_ms` (0: not at
+        all). Raises nothing: `finish` and `entries` raise the errors; those of notifications are logged."""
         commands = [*transaction(step), *news]
         self._step_answers, self._news_answers = len(commands) - len(news), len(news)
         self._wanted = count, block_ms
@@ -141,8 +141,8 @@ class Mailbox:
             await self._connection.send(commands, block_s=block_ms / 1000)
 
     async def finish(self) -> None:
-        """Wait for what became of the step. Raises the error with which it was refused, and nothing of it done, or
-        RedisAway where that is not known."""
+        """Wait for the result of the step. Raises the error with which Redis refused it, so that nothing of it was
+        done, or RedisAway when the result is not known."""
         if number := self._step_answers + self._news_answers:
             answers = await self._connection.answers(number)
             for answer in answers[self._step_answers :]:
@@ -151,12 +151,12 @@ class Mailbox:
             check(answers[: self._step_answers])
 
     async def entries(self) -> list[Entry]:
-        """What the read has brought: abandoned entries first, else new ones. Without any, the mailbox may have been
-        made anew."""
+        """What the read brought: abandoned entries first, otherwise new ones. An empty list, too, when the group
+        had to be created again."""
         try:
             return await self._entries(*self._wanted)
         except ResponseError as error:
-            # The stream is gone (FLUSHALL, failover): make it anew, and what is in it is read again.
+            # The stream is gone (FLUSHALL, failover): with the new group all that is in it is read again.
             if not str(error).startswith(("NOGROUP", "UNBLOCKED the stream key")):
                 raise
             await self.create()
@@ -169,7 +169,7 @@ class Mailbox:
             if time.monotonic() >= self._next_claim and (claimed := await self._claim(count)):
                 return claimed
             if self._lease is not None and not self._lease.held:
-                # While something is in hand, nobody helps.
+                # While a batch is in hand, this consumer does not help.
                 if not block_ms or not await self._lease.may_help(self._redis, block_ms / 1000):
                     return []
                 block_ms = 0
@@ -185,7 +185,7 @@ class Mailbox:
         ]
 
     def _read_commands(self, count: int, block_ms: int) -> list[Command]:
-        """The read; the holder renews its lease with it."""
+        """The commands of a read; the holder of the lease renews it with them."""
         commands: list[Command] = []
         if self._lease is not None and self._lease.held:
             block_ms = min(block_ms, WAIT_MAX_MS)
@@ -198,12 +198,12 @@ class Mailbox:
         return commands
 
     async def leave(self) -> None:
-        """Read no more: whoever else is there has the lease."""
+        """Read no more, and release the lease for another consumer."""
         if self._lease is not None and self._lease.held:
             await self._lease.release(self._redis)
 
     async def close(self) -> None:
-        """What was begun is given up: entries on their way stay pending."""
+        """Close the connection: entries on their way stay pending."""
         await self._connection.close()
 
     async def _claim(self, count: int) -> list[Entry]:
@@ -218,12 +218,11 @@ class Mailbox:
         self._cursor = answer[0]
         if self._cursor == b"0-0":
             self._next_claim = time.monotonic() + self._claim_every_s
-        # Redis 6.2 names entries that were deleted while pending as nil.
+        # Redis 6.2 returns nil for entries that were deleted while pending.
         return [Entry(id, fields, reclaimed=True) for id, fields in answer[1] if id is not None]
 
     def acknowledgement(self, entries: Sequence[Entry]) -> list[Command]:
-        """The commands that acknowledge and delete `entries`, to be part of a step; entries that are gone already
-        are passed over."""
+        """The commands of a step that acknowledge and delete `entries`; those that are gone are ignored."""
         if not entries:
             return []
         ids = [entry.id for entry in entries]
@@ -235,13 +234,13 @@ class Mailbox:
     # --- what fails, and what nobody here knows
 
     async def count_failure(self, entry: Entry) -> int:
-        """How often `entry` has now failed on its own, in whichever consumer's hands; 0 when it is gone."""
+        """How often `entry` has now failed on its own, with any consumer; 0 when it no longer exists."""
         return await _COUNT_FAILURE(
             self._redis, stream=self.stream, attempts=self._attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
         )
 
     async def bury(self, entry: Entry, error: str, attempts: int) -> None:
-        """Move `entry` to the dead letters, with the reason, in one step; not when it is gone."""
+        """Make `entry` a dead letter with the reason, in one step; not when it no longer exists."""
         letter = {
             **entry.fields,
             b"dead_entry": entry.id,
@@ -252,11 +251,11 @@ class Mailbox:
         await self._move(entry.id, dead_letters(self.stream), letter)
 
     async def set_aside(self, entry: Entry) -> None:
-        """Move `entry`, whose type is not known here, as it is to the unknown messages (see unknown.py)."""
+        """Move `entry`, whose type is not known here, to the unknown messages unchanged (see unknown.py)."""
         await self._move(entry.id, unknown_messages(self.stream), entry.fields)
 
     async def _move(self, id: bytes, stream: str, fields: Fields) -> None:
-        """In one step; not when it is gone."""
+        """In one step; not when the entry no longer exists."""
         await _MOVE(
             self._redis,
             stream=self.stream,
@@ -269,11 +268,11 @@ class Mailbox:
 
     async def put_back(self, types: Collection[str]) -> PutBack:
         """Put unknown messages of `types` back, a bounded number of them."""
-        # Asked: at its start a consumer only takes itself for the holder.
+        # The lease is checked in Redis, because a consumer that has just started only assumes that it holds it.
         another_reads = self._lease is not None and not await self._lease.take(self._redis)
         back = await put_back(self._redis, self.stream, types, self._looked_at, move=not another_reads)
         if another_reads and back.found:
-            # Else the one that reads, and does not know these messages, would move them again.
+            # Otherwise the reader, which does not know these messages, would move them aside again.
             assert self._lease is not None
             await self._lease.seize(self._redis)
             await asyncio.sleep(SEIZED_S)
@@ -282,7 +281,7 @@ class Mailbox:
         return back
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:
-        """Forget consumers that have nothing pending and were not heard of for `idle_ms`; says how many."""
+        """Remove consumers that have nothing pending and were idle for `idle_ms`; returns how many."""
         return await _REMOVE_IDLE(
             self._redis, stream=self.stream, group=self._group, idle_ms=idle_ms, this_one=self._consumer
         )

@@ -1,4 +1,4 @@
-"""What a handler or a view needs to tell others something: `publish` returns when Redis has it."""
+"""What handlers and views publish with: `publish` returns when Redis has the messages."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ from common.messaging.redis import ANSWER_TIMEOUT_S, Argument, Command, Script
 from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
 from common.runtime.outages import said
 
-# News and replies are hints about what is in the database: these only bound Redis' memory.
+# Notifications and replies are hints about what is in the database: these limits only bound Redis' memory.
 NOTIFICATIONS_MAXLEN = 100_000
 INBOX_MAXLEN = 50_000
 INBOX_TTL_S = 120
-# How long gateways read `notifications` after a process of the release before has published there, and how long one
-# of these gateways is taken to listen after it has asked.
+# How many milliseconds gateways read `notifications` after a process of the previous release has published there,
+# and how many a gateway of that release counts as listening after a call.
 UNROUTED_MS = 60_000
-# Commands that are sent together: more would only hold up the publisher of the first of them.
+# The most commands sent together: more would only delay the publisher of the first of them.
 SEND_MAX = 500
-# How long patient messages are kept, so that many of them leave together: shorter than their retry time.
+# How many seconds patient messages wait, so that many leave together: shorter than their retry time.
 KEPT_S = 0.5
-# Of these, as many are handled at once without keeping others waiting.
+# The most of them in one message: they are handled at once without keeping others waiting.
 TOGETHER_MAX = 250
 
-# Writes each piece of news to the inboxes of the gateways that listen for one of its topics, once. Of each, `items`
-# has the number of its topics, these, the number of its fields' parts, and these. For gateways of the release
-# before it goes to `notifications`, too, until the next release: the data is at hand here, so that it costs one
-# command more.
+# Writes each notification once to the inbox of each gateway that listens for one of its topics. `items` has for
+# each the number of its topics, the topics, the number of its fields' parts, and these. Until the next release it
+# is also written to `notifications`, for gateways of the previous release, which costs only one command more.
 _TELL = Script[int](
     f"""
 local foreign = redis.call('GET', '{ROUTED_LAST}')
@@ -74,8 +73,7 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """Sends messages, over a connection of its own; what is published while others are under way leaves together
-    after them."""
+    """Publishes messages over a connection of its own; those published during a send leave together after it."""
 
     def __init__(self, redis: Redis, *, source: str) -> None:
         """`source` is this process, as messages name it."""
@@ -83,20 +81,20 @@ class Publisher:
         self._source = source
         self._waiting: deque[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
-        # Patient messages, which leave a little later.
+        # Patient messages, which leave up to KEPT_S later.
         self._kept: list[Envelope] = []
         self._leaving: asyncio.TimerHandle | None = None
 
     async def publish(self, envelopes: Iterable[Envelope]) -> None:
-        """Returns when Redis has all of them. Raises RedisAway: some may be there then. Patient ones leave a little
-        later, and are lost when they cannot."""
+        """Returns when Redis has all of them. Raises RedisAway, and then some may be there. Patient ones leave a
+        little later, and are lost if Redis cannot be reached then."""
         step, news = self.commands(envelopes)
         if step or news:
             await self.enqueue([*step, *news])
 
     def commands(self, envelopes: Iterable[Envelope]) -> tuple[list[Command], list[Command]]:
-        """What publishes these messages, but for those that leave a little later; and, apart, what publishes
-        the news among them."""
+        """The commands that publish these messages, without patient ones, which leave later; and, separately, those
+        that publish the notifications among them."""
         now: list[Envelope] = []
         for envelope in envelopes:
             (self._kept if envelope.message.patient else now).append(envelope)
@@ -120,22 +118,22 @@ class Publisher:
                 commands.append(("XADD", stream, "*", *fields))
         if any(not stream.startswith(inbox_stream("")) for stream in replies):
             commands.append(("SET", UNREGISTERED, 1, "PX", UNROUTED_MS))
-        # A gateway that is gone leaves nothing behind for long.
+        # The inbox of a gateway that no longer exists soon expires.
         commands += (("EXPIRE", stream, INBOX_TTL_S) for stream in replies)
         if not news:
             return commands, []
         return commands, [_TELL.command(inbox_max=INBOX_MAXLEN, notifications_max=NOTIFICATIONS_MAXLEN, items=news)]
 
     async def send(self, step: Sequence[Command], news: Sequence[Command] = ()) -> None:
-        """Returns when all of `step` is done, in one transaction. Raises the error with which it was refused, or
-        RedisAway when it is not known whether it was done. `news` is sent beside it, and its errors are logged."""
+        """Returns when Redis has run all of `step`, in one transaction. Raises the error with which Redis refused
+        it, or RedisAway when the result is not known. `news` is sent beside it, and its errors are logged."""
         if news:
             self.enqueue(news).add_done_callback(lost)
         if step:
             await self.enqueue(transaction(step))
 
     def enqueue(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """The answers, when Redis has done all of them; what is enqueued before arrives before."""
+        """A future of the answers, done when Redis has run all commands; what is enqueued first arrives first."""
         done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((commands, done))
         if self._flushing is None or self._flushing.done():
@@ -153,7 +151,7 @@ class Publisher:
         return leaving
 
     async def flush(self) -> None:
-        """Let all leave now that was to leave later."""
+        """Send all patient messages now."""
         if self._leaving is not None:
             self._leaving.cancel()
             if leaving := self._let_leave():
@@ -169,7 +167,7 @@ class Publisher:
             size = 0
             while self._waiting and size < SEND_MAX:
                 commands, done = self._waiting.popleft()
-                if not done.done():  # its publisher has not given up
+                if not done.done():  # its publisher still waits
                     sending.append((commands, done))
                     size += len(commands)
             if not sending:
@@ -187,7 +185,7 @@ class Publisher:
 
 
 def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
-    """Not too many at a time, and fewer where their kind has one message for many, in the name of the first."""
+    """Pages of at most TOGETHER_MAX; one message may say many, and is published in the first one's envelope."""
     kinds: dict[type[Message], list[Envelope]] = {}
     for each in envelopes:
         kinds.setdefault(type(each.message), []).append(each)
@@ -195,11 +193,11 @@ def _together(envelopes: Iterable[Envelope]) -> Iterable[list[Envelope]]:
         for begin in range(0, len(some), TOGETHER_MAX):
             page = some[begin : begin + TOGETHER_MAX]
             messages = kind.together([each.message for each in page])
-            # As many as there were, or fewer.
+            # There may be fewer messages than envelopes.
             yield [each._replace(message=message) for each, message in zip(page, messages, strict=False)]
 
 
 def lost(sent: asyncio.Future[Any]) -> None:
-    """Log that hints were lost: what they say is in the database."""
+    """Log that hints were lost: the database has what they say."""
     if not sent.cancelled() and (error := sent.exception()) is not None:
         log.warning("not published", error=said(error))

@@ -1,4 +1,4 @@
-"""Connections to Redis. What they raise while it is away is RedisAway (see outages.py), whatever redis-py says."""
+"""Connections to Redis. During an outage they raise RedisAway (see outages.py), whatever redis-py raises."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from common.runtime.outages import redis_answer, redis_away
 
 CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
-# What a connection tells the server of itself: redis-py would read its own version from the disk for each one.
+# What a connection tells the server about its client: redis-py would read its version from the disk for each one.
 DRIVER = DriverInfo()
 
 Argument = str | bytes | int | float
-# A Redis command and its arguments.
+# A Redis command with its arguments.
 Command = tuple[Argument, ...]
 R = TypeVar("R")
 
 
 def _parse_error(text: str) -> Exception:
-    """Judged by the answer as it came: a pipeline changes an error's text, and quotes the command in it."""
+    """Classified by the unchanged answer: a pipeline changes an error's text, and quotes the command in it."""
     return redis_answer(text) or cast(Any, DefaultParser).parse_error(text)
 
 
@@ -36,8 +36,8 @@ _Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_
 
 
 class _Sending(AbstractConnection):
-    """One that was lost a moment ago, and does not know it yet, is lost like any other: uvloop has an error of its
-    own for it."""
+    """When a connection was just lost and this is not known yet, uvloop raises an error of its own: here it becomes
+    a ConnectionError like any other."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         try:
@@ -55,7 +55,7 @@ class _Connection(_Sending, Connection):
 
 
 async def _raise_translated(error: Exception, pool: ConnectionPool) -> None:
-    """Raises RedisAway for an outage. Where another server may be the primary now, connections are made anew."""
+    """Raises RedisAway for an outage. When another server may be the primary now, idle connections are closed."""
     away = redis_away(error)
     if away is None:
         return
@@ -74,7 +74,7 @@ class _Pipeline(Pipeline):
 
 
 class _Client(Redis):
-    """A client that raises RedisAway for each outage."""
+    """A client that raises RedisAway for every outage."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
@@ -88,10 +88,10 @@ class _Client(Redis):
 
 
 class Script(Generic[R]):
-    """A Lua script as a function: its keys and arguments have names, in the source and where it is called, and its
-    result is an R. The last argument may be `*name`: any number of them, a table in the source.
+    """A Lua script as a function: its keys and arguments have names, in the source and in the call, and its result
+    is an R. The last argument may be `*name`: any number of values, a table in the source.
 
-    It is sent whole: a server keeps what it has compiled, and after a failover it may be another one.
+    The whole source is sent: a server caches what it has compiled, and after a failover it may be another server.
     """
 
     def __init__(self, source: str, *, keys: str, args: str = "") -> None:
@@ -100,7 +100,7 @@ class Script(Generic[R]):
         values = [f"KEYS[{number}]" for number, _ in enumerate(self._keys, 1)]
         values += [f"ARGV[{number}]" for number, _ in enumerate(self._args, 1)]
         if self._rest:
-            # Not by unpack, which has room for some thousands only.
+            # Not by unpack, which is limited to some thousands of values.
             before, values[-1] = len(self._args) - 1, "{}"
             source = (
                 f"for each = 1, #ARGV - {before} do {self._args[-1]}[each] = ARGV[each + {before}] end\n{source}"
@@ -117,7 +117,7 @@ class Script(Generic[R]):
         return ("EVAL", self._source, len(self._keys), *given)
 
     async def __call__(self, redis: Redis, **values: Argument | Iterable[Argument]) -> R:
-        """What the script returns."""
+        """Runs the script and returns its result."""
         _, *parameters = self.command(**values)
         return cast(R, await cast(Any, redis).eval(*parameters))
 
@@ -125,7 +125,7 @@ class Script(Generic[R]):
 def connect(url: str) -> Redis:
     """A client for `url`.
 
-    redis-py's own retries are off: a lost answer would double an XADD, or hide what XREADGROUP took.
+    redis-py's own retries are off: after a lost answer they would double an XADD, or hide what XREADGROUP has read.
     """
     client = _Client.from_url(
         url,
@@ -139,13 +139,14 @@ def connect(url: str) -> Redis:
         parser_class=_Parser,
         connection_class=_Connection,
     )
-    if client.connection_pool.connection_class is SSLConnection:  # rediss:// has its own
+    if client.connection_pool.connection_class is SSLConnection:  # rediss:// sets its own class
         client.connection_pool.connection_class = _TlsConnection
     return client
 
 
 async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:
-    """How far the server's clock is ahead: https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
+    """How many seconds the server's clock is ahead of the monotonic one:
+    https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
     sent = monotonic()
     seconds, microseconds = await cast(Any, redis).time()
     server = seconds + microseconds / 1e6
@@ -153,6 +154,6 @@ async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:
 
 
 async def writable(redis: Redis) -> None:
-    """Raises RedisAway unless Redis answers and takes writes: one that is full or a replica answers a PING all the
-    same. Changes nothing: there is no such stream, and NOMKSTREAM makes none."""
+    """Raises RedisAway unless Redis answers and accepts writes: one that is full, or a replica, still answers a
+    PING. Changes nothing: the stream does not exist, and NOMKSTREAM does not create it."""
     await redis.xadd("probe", {"": ""}, nomkstream=True)

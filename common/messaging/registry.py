@@ -1,7 +1,7 @@
-"""Which gateways listen for what: news is written to the inboxes of those that do, and to no other.
+"""Which gateways listen for what: a notification is written to the inboxes of those gateways only.
 
-A gateway renews itself, not each of its registrations: those of a gateway that has expired are removed when they
-are met. To register again says which had been lost meanwhile, and with that of what news may have been missed.
+A gateway renews itself, not each of its registrations: those of an expired gateway are removed when they are found.
+When a gateway registers again, it learns which registrations were lost, and with them perhaps notifications.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import Command, Script
 from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_NOT, UNREGISTERED, inbox_stream
 
-# A gateway that has not renewed itself for this long listens no more. Longer than a pause that nobody notices.
+# A gateway that has not renewed itself for this many milliseconds is expired: longer than a pause nobody notices.
 LISTENING_MS = 15_000
-# Registrations that are renewed, or removed, in one step.
+# How many registrations one step renews or removes.
 PAGE = 500
 
-# Renews a gateway. Answers whether it was known, the end of its inbox, the end of `notifications`, and whether a
-# process of the release before has published there, which no inbox has.
+# Renews a gateway. Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a
+# process of the previous release has published there, which reaches no inbox.
 _RENEW = Script[tuple[int, bytes, bytes, int]](
     """
 local function ends(stream)
@@ -44,7 +44,7 @@ return {known, ends(inbox), newest, unrouted}
     keys="listening inbox notifications routed_last not_routed",
     args="token lasts_ms",
 )
-# Registers for each topic; answers those for which the gateway was not registered.
+# Registers for each topic; returns those for which the gateway was not registered.
 _REGISTER = Script[list[bytes]](
     """
 local added = {}
@@ -56,7 +56,7 @@ return added
     keys="prefix",
     args="gateway *topics",
 )
-# Counts the gateways that listen for each topic; registrations of gateways that have expired are removed.
+# Counts the gateways that listen for each topic, and removes registrations of expired gateways.
 _COUNT = Script[list[int]](
     """
 local counts = {}
@@ -84,17 +84,17 @@ class Registry:
         self._redis = redis
         self._publisher = publisher
         self._gateway = gateway
-        # Another one after a restart under the same name.
+        # Different after a restart under the same name.
         self._token = str(uuid4())
-        # How many in this process want each topic.
+        # How many listeners in this process want each topic.
         self._wanted: Counter[str] = Counter()
         self._removed: set[str] = set()
-        # Some registration may not have arrived.
+        # Whether some registration may not have arrived.
         self.uncertain = False
 
     def add(self, topic: str) -> asyncio.Future[list[Any]] | None:
-        """Listen for `topic`. The future is done when Redis has it; None where it has it already, or is being told.
-        What is published after this call by the same publisher arrives after it."""
+        """Listen for `topic`. The future is done when Redis has the registration; None where it has it already, or
+        it is on its way. What the same publisher publishes after this call arrives after it."""
         self._wanted[topic] += 1
         self._removed.discard(topic)
         if self._wanted[topic] > 1:
@@ -102,7 +102,7 @@ class Registry:
         return self._tell(("SADD", LISTENERS + topic, self._gateway))
 
     def _tell(self, command: Command) -> asyncio.Future[list[Any]]:
-        """Send `command`, and before it that nobody wants what was removed: its news would be read for nothing."""
+        """Send `command`, and before it the removals: notifications of those topics would be read for nothing."""
         removed = {self._removed.pop() for _ in range(min(PAGE, len(self._removed)))}
         told = self._publisher.enqueue(
             [*(("SREM", LISTENERS + topic, self._gateway) for topic in removed), command]
@@ -120,16 +120,15 @@ class Registry:
         return topic in self._wanted
 
     def remove(self, topic: str) -> None:
-        """One fewer wants `topic`; Redis is told of it with the next addition, or renewal."""
+        """One listener fewer wants `topic`; the removal is sent with the next addition or renewal."""
         self._wanted[topic] -= 1
         if self._wanted[topic] <= 0:
             del self._wanted[topic]
             self._removed.add(topic)
 
     async def renew(self) -> tuple[bool, bytes, bytes, bool]:
-        """Say that this gateway is there. Answers whether the registry has had it all the time, the ends of its
-        inbox and of `notifications`, and whether a process of the release before publishes to that one alone.
-        Raises RedisAway."""
+        """Renew this gateway. Returns whether the registry has had it all the time, the ends of its inbox and of
+        `notifications`, and whether a process of the previous release publishes only there. Raises RedisAway."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -143,8 +142,8 @@ class Registry:
         return bool(known), inbox_end, notifications_end, bool(unrouted)
 
     async def restore(self) -> set[str]:
-        """Register for all topics again; says for which this gateway was not registered, so that their news may
-        have been missed. Raises RedisAway."""
+        """Register for all topics again; returns those for which this gateway was not registered, whose
+        notifications it may have missed. Raises RedisAway."""
         self.uncertain = False
         lost: set[str] = set()
         topics = list(self._wanted)
@@ -155,12 +154,12 @@ class Registry:
         return lost
 
     async def leave(self) -> None:
-        """Listen no more."""
+        """Stop listening, and delete the inbox."""
         await self._redis.delete(LISTENING + self._gateway, inbox_stream(self._gateway))
 
 
 async def listeners(redis: Redis, topics: Collection[str]) -> dict[str, int]:
-    """How many gateways listen for each of these topics; those that nobody listens for are left out."""
+    """How many gateways listen for each of these topics; topics without any are left out."""
     if not topics:
         return {}
     counts = await _COUNT(

@@ -1,4 +1,4 @@
-"""Messages whose replies a gateway waits for."""
+"""Calls: messages whose sender, a gateway, waits for the reply."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ log = structlog.get_logger()
 
 
 class Requests:
-    """Asks, and hands replies to those who asked."""
+    """Sends calls, and passes each reply to its caller."""
 
     def __init__(self, publisher: Publisher, gateway: str) -> None:
-        """Replies come to the inbox of `gateway`, see listener.py."""
+        """Replies arrive in the inbox of `gateway`, see listener.py."""
         self._publisher = publisher
         self._inbox = inbox_stream(gateway)
         self._asked: dict[str, asyncio.Future[Any]] = {}
-        # Questions that await their reply, by mailbox.
+        # How many calls wait for their reply, by mailbox.
         self.awaited: Counter[str] = Counter()
 
     def ask(
         self, message: Message, subject: object, *, timeout_s: float | None = None, traceparent: str = ""
     ) -> asyncio.Future[Any]:
-        """The reply's result; to cancel it is to give up.
+        """A future of the reply's result; cancel it to give up.
 
-        Raises the HoldfastError that the reply stands for, Timeout when none comes within `timeout_s` seconds
-        (the work may still be done), Unavailable when the question cannot be sent, or not within that time.
+        Raises the HoldfastError that the reply names, Timeout when no reply comes within `timeout_s` seconds (the
+        work may still be done), Unavailable when the call cannot be sent, or not within that time.
         """
         loop = asyncio.get_running_loop()
         question = tell(message, subject, traceparent=traceparent)
@@ -64,7 +64,7 @@ class Requests:
             if timer is not None:
                 timer.cancel()
             if not reply.cancelled():
-                reply.exception()  # retrieved, also where nobody waits for it any more
+                reply.exception()  # marks the error as retrieved, also when nobody waits for it any more
 
         timer = None if timeout_s is None else loop.call_later(timeout_s, give_up)
         sent = self._publisher.enqueue(commands)
@@ -73,17 +73,17 @@ class Requests:
         return reply
 
     def resolve(self, fields: Fields) -> None:
-        """Hand a reply to its asker. Its `result` is JSON, which is passed on or read there."""
+        """Pass a reply to its caller. Its `result` is a JSON value, which the caller passes on or validates."""
         future = self._asked.get(fields.get(b"correlationid", b"").decode())
         if future is None or future.done():
-            return  # the asker gave up
+            return  # the caller gave up
         try:
             reply = dict(orjson.loads(fields[b"data"]))
         except (KeyError, TypeError, ValueError):
             log.warning("undecodable", stream=self._inbox)
             return
         if (error := reply.get("error")) is not None:
-            kind = ERRORS.get(error, HoldfastError)  # a newer peer's code says nothing here
+            kind = ERRORS.get(error, HoldfastError)  # the code of a newer release may be unknown here
             future.set_exception(kind(reply.get("detail", ""), **reply.get("extra", {})))
         else:
             future.set_result(reply.get("result"))

@@ -1,4 +1,4 @@
-"""Redis streams from the outside: what one entry is, how much waits in a mailbox, and its dead letters."""
+"""Redis streams from the outside: one entry, the length of a mailbox, and its dead letters."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from redis.asyncio import Redis
 
 Fields = dict[bytes, bytes]
 
-# What gateways listen for (see registry.py): by topic, the gateways; by gateway, that it is there.
+# The keys of the registry (see registry.py): a set of gateways for each topic, and a key for each living gateway.
 LISTENERS = "listeners:"
 LISTENING = "listening:"
-# The last entry of `notifications` that a process has added which routes news, and, for a while, that there were
-# others in between.
+# The last entry of `notifications` added by a process that also writes to inboxes; and a key that exists for a
+# while after other processes have added entries.
 ROUTED_LAST = "notifications:routed"
 ROUTED_NOT = "notifications:unrouted"
-# For a while after a gateway of the release before has asked: it listens to `notifications`, and is not registered.
-# The next release drops these three with that stream.
+# Exists for a while after a call of a gateway of the previous release, which reads `notifications` and is not
+# registered. The next release drops these three keys together with that stream.
 UNREGISTERED = "notifications:read"
 
 
 class Entry(NamedTuple):
-    """One stream entry as Redis gave it. `reclaimed`: another consumer had it before."""
+    """One stream entry as Redis returned it. `reclaimed`: another consumer had it before."""
 
     id: bytes
     fields: Fields
@@ -31,17 +31,17 @@ class Entry(NamedTuple):
 
 
 def dead_letters(stream: str) -> str:
-    """The stream that keeps what `stream`'s consumers could not handle."""
+    """The stream that keeps the entries that `stream`'s consumers could not handle."""
     return f"dead:{stream}"
 
 
 def inbox_stream(gateway: str) -> str:
-    """Where a gateway reads its replies and its news."""
+    """The stream from which a gateway reads its replies and notifications."""
     return f"inbox:{gateway}"
 
 
 async def replay(redis: Redis, stream: str, ids: Sequence[bytes | str]) -> int:
-    """Put dead letters of `stream` back at its end as they were; says how many there were."""
+    """Put dead letters of `stream` back at its end unchanged; returns how many were found."""
     replayed = 0
     for id in ids:
         for found, letter in cast(Any, await redis.xrange(dead_letters(stream), id, id)):
@@ -55,7 +55,7 @@ async def replay(redis: Redis, stream: str, ids: Sequence[bytes | str]) -> int:
 
 
 async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:
-    """How many entries each stream has: for a mailbox, its outstanding work."""
+    """How many entries each stream has: for a mailbox, its unfinished work."""
     async with redis.pipeline(transaction=False) as pipe:
         for stream in streams:
             pipe.xlen(stream)
@@ -63,8 +63,8 @@ async def lengths(redis: Redis, streams: Sequence[str]) -> Mapping[str, int]:
 
 
 async def oldest(redis: Redis, stream: str, now: datetime) -> datetime | None:
-    """When, by the clock that says `now`, the first of the entries that are left in `stream` was added; None when
-    it is empty. Entries are dated by Redis' clock: how old one is, is asked of that clock, too."""
+    """When the first entry left in `stream` was added, by the clock that says `now`; None when it is empty. Entries
+    are dated by Redis' clock, so their age is computed by that clock too."""
     first = cast(Any, await redis.xrange(stream, count=1))
     if not first:
         return None

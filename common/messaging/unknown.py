@@ -1,8 +1,8 @@
-"""Messages of a type that a process does not know: kept beside their mailbox for a process that does.
+"""Unknown messages: of a type that a process does not know, kept beside their mailbox for a process that does.
 
-The first messages of a type that a release adds may reach processes of the release before. They are moved to
-`unknown:{mailbox}` as they are, where they are in nobody's way: no work, no claim, no failure. Each process puts
-back what it knows, and nothing else, so that old and new processes bear each other for as long as both run.
+The first messages of a type that a release adds may reach processes of the previous release. They are moved to
+`unknown:{mailbox}` unchanged, where they are no work, no claim and no failure. Each process puts back only what it
+knows, so that old and new processes can run side by side as long as needed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 
 from common.messaging.redis import Script
 
-# Entries that one step looks at.
+# How many entries one step checks.
 PAGE = 100
 
-# Moves the known ones of a page that begins at `begin`, or only counts them. Answers how many there are; the last
-# entry that was looked at, or nothing at the end; and what is left: how many, the first of them, and the time.
+# Moves the known ones of a page that begins at `begin`, or only counts them. Returns how many there are; the last
+# entry that was checked, or nothing at the end; and what is left: its number, its first entry, and the time.
 _PUT_BACK = Script[tuple[int, bytes, int, list[Any], tuple[bytes, bytes]]](
     """
 local known = {}
@@ -48,19 +48,19 @@ return {found, looked_at, redis.call('XLEN', unknown), first, redis.call('TIME')
 
 
 def unknown_messages(stream: str) -> str:
-    """The stream that keeps those of the mailbox `stream`."""
+    """The stream of the mailbox `stream`'s unknown messages."""
     return f"unknown:{stream}"
 
 
 class Waiting(NamedTuple):
-    """How many there are, and since how many seconds the first of them."""
+    """How many there are, and the age of the first in seconds."""
 
     messages: int
     oldest_s: float
 
 
 class PutBack(NamedTuple):
-    """`found` messages are known; `looked_at` is the last that was looked at, empty when there are no more."""
+    """`found` messages are known; `looked_at` is the last that was checked, empty when there are no more."""
 
     found: int
     looked_at: bytes
@@ -70,7 +70,7 @@ class PutBack(NamedTuple):
 async def put_back(
     redis: Redis, stream: str, types: Collection[str], after: bytes = b"", *, move: bool = True
 ) -> PutBack:
-    """Move messages of `types` to the end of their mailbox, in one step; looks at PAGE of them, those `after`.
+    """Move messages of `types` to the end of their mailbox, in one step that checks PAGE of them, from `after` on.
     Without `move` they are only counted."""
     found, looked_at, length, first, now = await _PUT_BACK(
         redis,
@@ -85,7 +85,7 @@ async def put_back(
 
 
 def _waiting(length: int, first: Sequence[Any], now: tuple[Any, Any]) -> Waiting:
-    """By the first entry, if any, and Redis' time."""
+    """From the first entry, if any, and Redis' time."""
     seconds = int(now[0]) + int(now[1]) / 1e6
     return Waiting(length, max(0.0, seconds - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0)
 

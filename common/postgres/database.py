@@ -13,45 +13,45 @@ from common.runtime.clock import Bounds
 from common.runtime.outages import DatabaseAway, database_away, said
 from common.runtime.urls import postgres_options
 
-# Longer than any statement of ours takes; a lock that is not had by then is given up and tried again.
+# Longer than any statement of ours takes; a lock that is not granted by then is given up, and the work is retried.
 STATEMENT_TIMEOUT_MS = 8000
-# A server that is frozen or cut off cancels nothing: a little later we no longer wait for its answer.
+# A server that is frozen or cut off cancels no statement: a second later the client stops waiting for its answer.
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
-# A process of ours that is frozen in the middle of a transaction must not keep everybody from its rows: it ends
-# after so long, or after a handler's own time where that is shorter, before what others do has failed too often.
+# A process of ours that freezes in a transaction must not block others from its rows: Postgres ends it after this
+# time, or a handler's own time limit where that is shorter, before the others' work has failed too often.
 IDLE_IN_TRANSACTION_MS = 15_000
-# A statement is planned once for each connection. One planned while its table was nearly empty goes on reading the
-# whole table until Postgres has looked at that again: too late for the first sale of a new database. Every
-# statement of ours has its index, and none is worth compiling. Nor is any worth planning anew for its parameters,
-# as Postgres does where it takes that for cheaper: it was a quarter of Postgres' CPU of a booking.
+# A statement is planned once for each connection. One that was planned while its table was nearly empty continues
+# to read the whole table until Postgres has analyzed it again: too late for the first sale of a new database. Every
+# statement of ours has its index, and none is worth compiling, or planning again for its parameters, which Postgres
+# does where it estimates that to be cheaper: that was a quarter of Postgres' CPU time for a booking.
 PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
 CONNECT_TIMEOUT_S = 5
-# How long a connection may take to become usable again after an error; then it is thrown away.
+# How many seconds a connection may take to become usable again after an error; otherwise it is closed.
 RESET_TIMEOUT_S = 1.0
-# How long connections may take to end at a stop.
+# How many seconds connections may take to end at a stop.
 CLOSE_TIMEOUT_S = 10
 
-# What asyncpg raises, by its own classes: outages.py says what it means.
+# asyncpg's own classes; outages.py says what each means.
 _DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
-    """Comes back to the pool as it is: an open transaction is still rolled back, but nothing of ours changes a
-    session (SET, LISTEN, advisory locks, cursors WITH HOLD), and undoing that costs a round trip each time."""
+    """Returns to the pool without a reset: an open transaction is still rolled back, but nothing of ours changes a
+    session (SET, LISTEN, advisory locks, cursors WITH HOLD), and a reset would cost a round trip each time."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 class Database:
-    """Connections of `pool`, and what their errors mean."""
+    """The connections of `pool`, with their errors translated."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        # The one that was used last is kept: the pool's way to hand one out and take it back costs as much as a
-        # statement. Something is asked every few seconds, so that this one does not grow old; all others may.
+        # The connection that was used last: to return it to the pool and acquire it again costs as much as a
+        # statement. A query uses it every few seconds, so it is never idle for long; the pool closes idle ones.
         self._kept: asyncpg.Connection | None = None
-        # How many wait for one of the pool's.
+        # How many tasks wait for a connection of the pool.
         self._waiting = 0
 
     async def _acquire(self) -> asyncpg.Connection:
@@ -67,13 +67,13 @@ class Database:
             self._waiting -= 1
 
     async def _put_back(self, connection: asyncpg.Connection) -> None:
-        # Whatever was done is done: a connection that cannot be reset is closed, and no more than that.
+        # The work is done by now: a connection that cannot be reset is closed, and its error ignored.
         with suppress(*_DRIVER_ERRORS):
             await self._pool.release(connection, timeout=RESET_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Wait a while for connections to come back, and end all."""
-        self._waiting += 1  # none is kept from now on
+        """Wait up to CLOSE_TIMEOUT_S for connections in use, and close all."""
+        self._waiting += 1  # so that no connection is kept from now on
         if self._kept is not None:
             await self._put_back(self._kept)
         try:
@@ -84,7 +84,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One connection in autocommit. Raises DatabaseAway when there is none to be had, or it breaks."""
+        """One connection in autocommit. Raises DatabaseAway when none can be had, or when it breaks."""
         connection: asyncpg.Connection | None = None
         well = False
         try:
@@ -93,19 +93,19 @@ class Database:
             well = not (self._waiting or self._kept or _is_closed(connection) or connection.is_in_transaction())
         except Exception as error:
             if isinstance(error, asyncpg.PostgresError):
-                # It quotes the row that was refused, secrets and all: that belongs in no log and no dead letter.
+                # It quotes the refused row with its secrets, which must not reach a log or a dead letter.
                 error.detail = None
             away = database_away(error)
             if connection is None and away is not None and away.slow:
-                # Nothing was asked yet: no request of ours is what takes too long.
+                # No statement was sent yet: no request of ours is what takes too long.
                 away = DatabaseAway(said(error))
             if away is None and connection is None and isinstance(error, asyncpg.PostgresError):
-                # Whatever it says, it does not let us in.
+                # Whatever its code, the server refuses the connection.
                 away = DatabaseAway(said(error), stated=True, by_hand=True)
             if away is None:
                 raise
             if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):
-                # It can do nothing any more, or leads to a standby: nobody is to get it from the pool again.
+                # It is unusable now, or leads to a standby: the pool must not hand it out again.
                 _end(connection)
             raise away from (None if away is error else error)
         finally:
@@ -114,12 +114,12 @@ class Database:
             elif connection is not None:
                 await self._put_back(connection)
 
-    # For one statement that writes: it is committed when it returns.
+    # For one statement that writes: it is committed when the statement returns.
     statement = connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
-        """One transaction, read committed: committed at the end of the block, rolled back by an error."""
+        """One transaction, READ COMMITTED: committed at the end of the block, rolled back by an error."""
         async with self.connection() as connection:
             transaction = connection.transaction()
             try:
@@ -131,14 +131,14 @@ class Database:
             await transaction.commit()
 
     async def read_clock(self, monotonic: Callable[[], float]) -> Bounds:
-        """How far the server's clock is ahead. Raises DatabaseAway."""
+        """How many seconds the server's clock is ahead of the monotonic one. Raises DatabaseAway."""
         async with self.connection() as connection:
             sent = monotonic()
             server = (await connection.fetchval("SELECT clock_timestamp()")).timestamp()
             return Bounds(server - monotonic(), server - sent)
 
     async def ping(self) -> None:
-        """Raises DatabaseAway when the database cannot be reached, or takes no writes."""
+        """Raises DatabaseAway when the database cannot be reached, or accepts no writes."""
         async with self.connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
@@ -147,18 +147,18 @@ class Database:
 def _is_closed(connection: asyncpg.Connection) -> bool:
     try:
         return bool(connection.is_closed())
-    except asyncpg.InterfaceError:  # it has ended, and the pool has taken it back
+    except asyncpg.InterfaceError:  # the connection has ended, and the pool has it back
         return True
 
 
 def _end(connection: asyncpg.Connection) -> None:
-    with suppress(asyncpg.InterfaceError):  # it is back in the pool, as a lost one
+    with suppress(asyncpg.InterfaceError):  # the pool has it back as a lost one
         connection.terminate()
 
 
 async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
-    """Roll back. A server that doesn't answer does it by itself once the connection is gone: what matters to
-    the caller is the error that led here, and that it doesn't wait for long."""
+    """Roll back, with a time limit. A server that does not answer rolls back by itself once the connection is
+    closed; the caller needs the error that led here, and soon."""
     try:
         async with asyncio.timeout(RESET_TIMEOUT_S):
             await transaction.rollback()
@@ -170,8 +170,8 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
 async def open_database(
     dsn: str, pool_size: int, *, handler_timeout_ms: int = IDLE_IN_TRANSACTION_MS
 ) -> AsyncIterator[Database]:
-    """Postgres may be away: the pool connects when a connection is first needed, and keeps none for its own sake.
-    Raises ValueError for a wrong URL (see urls.py)."""
+    """Starts also during an outage of Postgres: the pool connects when a connection is first needed. Raises
+    ValueError for a wrong URL (see urls.py)."""
     options = postgres_options(dsn)
     settings = {
         "statement_timeout": str(STATEMENT_TIMEOUT_MS),

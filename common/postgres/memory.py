@@ -1,7 +1,7 @@
-"""Rows as this process wrote or read them last, so that it can decide without asking for them.
+"""Rows as this process wrote or read them last, so that it can decide without reading them again.
 
-Memory proposes, Postgres decides: what was decided from it is saved by a statement that compares each row's
-revision (`sql.revision`), and what does not fit is dropped here and handled again from what the database holds.
+Memory proposes, Postgres decides: a decision from memory is saved by a statement that compares each row's revision
+(`sql.revision`). A row whose revision differs is dropped here and handled again from what the database holds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class Memory(Generic[K, V]):
-    """At most `entries_max` rows of one kind; the least recently used go first. With 0 nothing is remembered."""
+    """At most `entries_max` rows of one kind; the least recently used are dropped first. With 0 none is kept."""
 
     def __init__(self, kind: str, entries_max: int, metrics: Metrics) -> None:
         self.entries_max = entries_max
@@ -35,7 +35,7 @@ class Memory(Generic[K, V]):
         metrics.memory_entries.labels(kind).set_function(self._entries.__len__)
 
     def find(self, keys: Iterable[K]) -> dict[K, V]:
-        """What is remembered of these; the others are left out."""
+        """Those of `keys` that are in memory; the others are left out."""
         found: dict[K, V] = {}
         missing = 0
         for key in keys:
@@ -49,7 +49,7 @@ class Memory(Generic[K, V]):
         return found
 
     def keep(self, values: Mapping[K, V]) -> None:
-        """Remember these as they are now: after the commit, or as they were read."""
+        """Keep these as they are now: after the commit, or as they were read."""
         if not self.entries_max:
             return
         for key, value in values.items():
@@ -59,7 +59,7 @@ class Memory(Generic[K, V]):
             self._entries.popitem(last=False)
 
     def drop(self, keys: Iterable[K]) -> None:
-        """Forget these: they are not what the database holds, or are no longer needed."""
+        """Drop these: they differ from what the database holds, or are no longer needed."""
         for key in keys:
             self._entries.pop(key, None)
 
@@ -68,8 +68,8 @@ class Memory(Generic[K, V]):
 
 
 class BaseStore(Generic[R]):
-    """A database, read and written by `rows` of a connection, with what this process remembers of it. Raises
-    DatabaseAway while it cannot serve."""
+    """A database, read and written by `rows` of a connection, with this process' memory of it. Raises DatabaseAway
+    during an outage."""
 
     def __init__(
         self, database: Database, rows: Callable[[asyncpg.Connection], R], *memories: Memory[Any, Any]
@@ -87,13 +87,13 @@ class BaseStore(Generic[R]):
         return self._opened(self._database.statement())
 
     def reading(self) -> AbstractAsyncContextManager[R]:
-        """For questions: each statement sees what is committed when it runs."""
+        """For queries: each statement sees what is committed when it runs."""
         return self._opened(self._database.connection())
 
     @asynccontextmanager
     async def _opened(self, opening: AbstractAsyncContextManager[asyncpg.Connection]) -> AsyncIterator[R]:
-        """All that is remembered is dropped when the block ends without an answer: a lost connection, time that ran
-        out, or a cancellation leave it open what the database holds, or which database it is."""
+        """Drops all memory when the block ends without an answer: after a lost connection, a time limit or a
+        cancellation it is unknown what the database holds, or which database it is."""
         try:
             async with opening as connection:
                 yield self._rows(connection)

@@ -12,17 +12,17 @@ import orjson
 
 from common.contracts.resources import plain
 
-# The first that fits: a bool is an int, and an enum of texts is a text. Postgres takes a bigint for an int.
+# The first that matches: a bool is also an int, and a StrEnum also a str. An int is a bigint in Postgres.
 _KINDS = {UUID: "uuid", bool: "bool", int: "bigint", str: "varchar", datetime: "timestamptz"}
 
 
 def columns(row: type, *without: str) -> dict[str, str]:
-    """Column and type of each field of `row`, named as its column is, in their order; but for `without`."""
+    """Column and type of each field of `row`, in their order, except `without`. A column has its field's name."""
     return {name: _kind(hint) for name, hint in get_type_hints(row).items() if name not in without}
 
 
 def _kind(hint: Any) -> str:
-    """Of what may be missing as of what may not; what is of several parts is JSON."""
+    """The type of an optional field is that of the field without None; a type with several parts is JSON."""
     (kind,) = [each for each in (get_args(hint) if isinstance(hint, UnionType) else [hint]) if each is not NoneType]
     simple = [sql for python, sql in _KINDS.items() if isinstance(kind, type) and issubclass(kind, python)]
     return simple[0] if simple else "jsonb"
@@ -34,31 +34,31 @@ def assignments(columns: Iterable[str], source: str) -> str:
 
 
 def values(name: str, columns: Mapping[str, str], first: int = 1) -> str:
-    """A table `name` of one row, whose values are the parameters from the place `first` on. Of one row alone JSON
-    costs a sixth of the whole statement more; of four it is already cheaper."""
+    """A table `name` of one row, whose values are the parameters from number `first` on. For one row JSON would add
+    a sixth to the cost of the whole statement; from four rows on it is cheaper."""
     typed = ", ".join(f"${place}::{kind}" for place, kind in enumerate(columns.values(), first))
     return f"(VALUES ({typed})) AS {name} ({', '.join(columns)})"
 
 
 def recordset(name: str, columns: Mapping[str, str], place: int = 1, *, sought: str = "") -> str:
-    """A table `name` of the parameter at `place`, which is `as_json` of its rows: one parameter for a whole batch
-    costs a client that reads and writes arrays of each column half as much, and what is NULL need not be there.
-    With `sought`, another table's rows are to be found by this column: see `few`."""
+    """A table `name` of parameter number `place`, which is `as_json` of its rows: one parameter for a whole batch
+    costs the client half as much as an array for each column, and NULLs need not be sent. With `sought`, rows of
+    another table are to be found by this column: see `few`."""
     typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
     table = f"json_to_recordset(${place}::json) AS {name} ({typed})"
     return f"(SELECT * FROM {table} WHERE {few(sought)}) AS {name}" if sought else table
 
 
 def few(column: str) -> str:
-    """True, and lets Postgres expect few rows. It takes a batch for a hundred rows, for which it would read
-    all of another table that was nearly empty when the statement was planned; a range of what it knows nothing of
-    it takes for a two-hundredth."""
+    """A condition that is always true, from which Postgres expects few rows. Without it Postgres estimates a
+    hundred rows for a batch, and would scan another table that was nearly empty when the statement was planned; of
+    a range condition on an unknown value it estimates that one row in two hundred fulfils it."""
     return f"num_nulls({column}) BETWEEN 0 AND 1"
 
 
 def as_json(rows: Iterable[Any], columns: Iterable[str] = ()) -> str:
-    """For `recordset`: rows by the names of their columns, or as dataclasses or NamedTuples. With `columns`, rows
-    of their values; NULLs are left out."""
+    """For `recordset`: rows as mappings from column to value, dataclasses or NamedTuples; with `columns`, rows as
+    their values in that order. NULLs are left out."""
     if columns:
         rows = [{n: each for n, each in zip(columns, row, strict=True) if each is not None} for row in rows]
     return orjson.dumps(rows, plain).decode()
@@ -66,7 +66,7 @@ def as_json(rows: Iterable[Any], columns: Iterable[str] = ()) -> str:
 
 def revision(table: str) -> str:
     """What changes with each write of a row of `table` (or its alias), by any process: `xmin`, the transaction that
-    wrote it last, and the server's start, as a standby that takes over may use a number again.
+    wrote it last, and the server's start time, because a standby that takes over may use a number again.
 
     https://www.postgresql.org/docs/current/ddl-system-columns.html
     """

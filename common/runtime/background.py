@@ -1,4 +1,4 @@
-"""Background tasks of a process: started with it, stopped with it, and waiting while what they need is away."""
+"""Background tasks of a process: they start and stop with it, and wait during an outage of what they need."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ async def background(
     stop: Callable[[], None] | None = None,
     shutdown_s: float = 0.0,
 ) -> AsyncIterator[Gate]:
-    """`run` as a supervised task, with a gate of its name in the process' readiness. At the end it is cancelled;
-    with `stop`, it is asked to end, and cancelled when the process' stop takes longer than `shutdown_s` seconds."""
+    """Runs `run` as a supervised task, with a gate of its name in the process' readiness. At the end `stop` is
+    called and the task may finish, within the `shutdown_s` seconds of the process' stop; without `stop` it is
+    cancelled."""
     gate = app[HEALTH].gate(name)
     task = app[SUPERVISOR].spawn(name, run(gate))
     yield gate
@@ -47,14 +48,14 @@ async def repeat(
     most_s: float = 5.0,
     stopping: asyncio.Event | None = None,
 ) -> None:
-    """Call `step` until cancelled or `stopping`; it answers after how many seconds it is to be called again.
+    """Call `step` until cancelled or `stopping`; it returns after how many seconds to call it again.
 
-    While Redis or Postgres is away `gate` is closed, so that the process is not ready, and the pauses grow from
-    `first_s` to `most_s` seconds. Any other error is raised, and ends the process.
+    During an outage of Redis or Postgres `gate` is closed, so that the process is not ready, and the pauses grow
+    from `first_s` to `most_s` seconds. Any other error is raised, and ends the process.
     """
     stopping = stopping or asyncio.Event()
     backoff = Backoff(first_s, most_s)
-    gate.open()  # until something says otherwise
+    gate.open()  # ready until a step meets an outage
     while not stopping.is_set():
         heed_cancel()
         try:

@@ -1,6 +1,6 @@
-"""When to try again: growing pauses with jitter, so that many who wait for one thing don't all knock at once.
+"""When to retry: growing pauses with jitter, so that clients of one server do not all retry at the same moment.
 
-Rows keep their attempts and take their pause from a `Retry`; a loop in a process counts its own in a `Backoff`.
+A row stores its attempts and gets its pause from a `Retry`; a loop in a process counts its own in a `Backoff`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 
 class Retry(NamedTuple):
-    """Pauses of `first`, doubling with each attempt up to `most`. Pure: who draws the jitter hands it in."""
+    """Pauses of `first`, doubling with each attempt up to `most`. Pure: the caller passes the random number."""
 
     first: timedelta
     most: timedelta
 
     def pause(self, attempts: int, drawn: float = 1.0) -> timedelta:
-        """The pause after `attempts` that were in vain; `drawn` in [0, 1] takes it from its upper half, by default
-        whole."""
+        """The pause after `attempts` failed attempts: from half of it (`drawn` 0) to all of it (`drawn` 1)."""
         doubled: timedelta = self.first * (1 << min(attempts, 10))
         return min(doubled, self.most) * (0.5 + drawn / 2)
 
 
 class Backoff:
-    """The pauses of one loop, in seconds: about `first`, doubling up to `most`, each drawn from its upper half."""
+    """The pauses of one loop, in seconds: about `first`, doubling up to `most`, each with a random part of up to
+    half."""
 
     def __init__(self, first: float = 0.05, most: float = 2.0) -> None:
         self._retry = Retry(timedelta(seconds=first), timedelta(seconds=most))

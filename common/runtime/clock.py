@@ -1,7 +1,7 @@
-"""The time by which a process acts: that of the server which holds what it acts on, and never its own.
+"""The time by which a process acts: the time of the server that stores what it acts on, never its own.
 
-The difference between the server's clock and this process' monotonic one is measured, by one query each few
-seconds. The process' own wall clock is only watched: it may be set at any moment, and be wrong by any amount.
+One query every few seconds measures the difference between the server's clock and this process' monotonic clock.
+The process' own wall clock is only compared: it may be set at any moment, and be wrong by any amount.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from common.runtime.health import Gate
 from common.runtime.outages import Away, said
 from common.runtime.supervisor import heed_cancel
 
-# Between measurements; after the first ones, and while a jump is doubted, the shorter one.
+# Seconds between measurements. The shorter pause follows the first measurements, and each one that shows a jump.
 MEASURE_S = 10.0
 MEASURE_SOON_S = 1.0
 MEASURED_SOON = 3
-# An answer that took longer says too little: half of it is the error.
+# A measurement with a slower answer is ignored: half of the round trip is its possible error.
 ROUND_TRIP_MAX_S = 2.0
-# How far a monotonic clock and a server's may drift apart, in seconds for each second: what time daemons correct at
-# the most (https://man7.org/linux/man-pages/man2/adjtimex.2.html).
+# How far a monotonic clock and a server's may drift apart, in seconds for each second: the most that time daemons
+# correct (https://man7.org/linux/man-pages/man2/adjtimex.2.html).
 DRIFT = 0.0005
-# The most by which the time is put forward, or stands still, by one measurement alone.
+# The most seconds by which one measurement alone moves the time forward, or makes it stand still.
 JUMP_MAX_S = 2.0
-# So many measurements in a row have to agree on a larger one: another server is the primary, or its clock was set.
+# This many in a row have to agree on a larger jump: another server is the primary, or its clock was set.
 JUMP_CONFIRMED_BY = 3
 
 log = structlog.get_logger()
@@ -39,8 +39,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """One clock is ahead of another by at least `low` and at most `high` seconds. That of a server, ahead of the
-    monotonic one: by its time less the moment in which its answer came, and that in which it was asked."""
+    """One clock is ahead of another by at least `low` and at most `high` seconds. A server's clock, compared with
+    the monotonic one: `low` is its time minus the moment of the answer, `high` minus the moment of the request."""
 
     low: float
     high: float
@@ -50,20 +50,20 @@ class Bounds:
         return (self.low + self.high) / 2
 
     def after(self, seconds: float) -> Bounds:
-        """What is left of it so long after it was measured."""
+        """These bounds `seconds` after the measurement: wider by the possible drift."""
         return Bounds(self.low - seconds * DRIFT, self.high + seconds * DRIFT)
 
     def gap(self, other: Bounds) -> float:
-        """By how much both cannot be true; 0 when they can."""
+        """How many seconds lie between the two; 0 when they overlap."""
         return max(0.0, self.low - other.high, other.low - self.high)
 
     def narrowed(self, other: Bounds) -> Bounds:
-        """What both say together; `other` alone where both cannot be true."""
+        """Where both overlap; `other` alone where they do not."""
         low, high = max(self.low, other.low), min(self.high, other.high)
         return Bounds(low, high) if low <= high else other
 
 
-# Asks the server, and takes the monotonic time around that with the function that it is given. Raises Away.
+# Asks the server for its time, and reads the monotonic time before and after with the given function. Raises Away.
 Read = Callable[[Callable[[], float]], Awaitable[Bounds]]
 
 
@@ -71,8 +71,8 @@ Read = Callable[[Callable[[], float]], Awaitable[Bounds]]
 class Clock:
     """The time of `source`; call it for the present moment.
 
-    It never goes backwards, but in one case: when several measurements agree that the server's clock is another by
-    more than JUMP_MAX_S, which is logged as an error. `own` is this process' wall clock, in Unix seconds.
+    It never goes backwards, with one exception: when several measurements agree that the server's clock has jumped
+    by more than JUMP_MAX_S seconds, which is logged as an error. `own` is this process' wall clock (Unix seconds).
     """
 
     source: str
@@ -83,11 +83,11 @@ class Clock:
     own: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     _bounds: Bounds | None = field(default=None, init=False)
-    # The monotonic time to which `_bounds` belongs.
+    # The monotonic time at which `_bounds` was measured.
     _measured_s: float = field(default=0.0, init=False)
-    # The last time that was handed out.
+    # The last time that was returned.
     _last_s: float = field(default=0.0, init=False)
-    # Measurements in a row that cannot be true together with `_bounds`, and how many there were.
+    # The newest measurement that contradicts `_bounds`, and how many such measurements there were in a row.
     _doubted: Bounds | None = field(default=None, init=False)
     _doubts: int = field(default=0, init=False)
     _told_wrong: bool = field(default=False, init=False)
@@ -104,14 +104,14 @@ class Clock:
         return self._last_s
 
     async def complaint(self) -> str | None:
-        """What is wrong with this process' own clock; None when nothing is, or it is not known yet."""
+        """What is wrong with this process' own clock; None when nothing is, or before the first measurement."""
         if self._bounds is None or abs(ahead := self.own() - self.timestamp()) <= self.skew_max_s:
             return None
         where = "ahead of" if ahead > 0 else "behind"
         return f"this process' clock is {abs(ahead):.1f} s {where} that of {self.source}; it does not act by it"
 
     async def run(self, gate: Gate) -> None:
-        """Measure until cancelled; `gate` opens with the first measurement, and time goes on while the server is
+        """Measure until cancelled. `gate` opens with the first measurement; the time continues while its server is
         away."""
         backoff = Backoff(first=0.1, most=MEASURE_SOON_S)
         measured = 0
@@ -132,7 +132,7 @@ class Clock:
             await asyncio.sleep(pause)
 
     async def measure(self) -> None:
-        """Ask the server once, and look at the own clock. Raises Away."""
+        """Ask the server for its time once, and compare the own clock. Raises Away."""
         self.take(await self.read(self.monotonic))
         if self._bounds is None:
             return
@@ -145,7 +145,7 @@ class Clock:
             say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self.skew_max_s)
 
     def take(self, new: Bounds) -> None:
-        """Take in what the server has told just now."""
+        """Apply what was measured just now."""
         if new.high - new.low > ROUND_TRIP_MAX_S:
             return
         now_s = self.monotonic()

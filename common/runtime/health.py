@@ -1,4 +1,4 @@
-"""Whether a process is alive and ready: `/health/live` touches nothing, `/health/ready` asks what it needs."""
+"""Whether a process is alive and ready: `/health/live` checks nothing more, `/health/ready` all that it needs."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Gate:
 
 
 class Health:
-    """The gates of a process (its loops), and the checks of what it depends on."""
+    """The gates of a process (its loops), and the checks of its dependencies."""
 
     def __init__(self) -> None:
         self.draining = False
         self._gates: list[Gate] = []
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
         self._notices: dict[str, Callable[[], Awaitable[str | None]]] = {}
-        # Readiness is anybody's to ask for: a crowd that asks takes no connection from those who work.
+        # Anybody may request readiness: many requests at once must not use up the connections that work needs.
         self.look = SingleFlight(self._look)
 
     async def _look(self) -> tuple[dict[str, str], dict[str, str]]:
-        """What keeps the process from being ready, and what a person has to see to, by their names."""
+        """What keeps the process from being ready, and the notices that an operator has to act on, each by name."""
         told = await _answers(self._notices.values())
-        # Where there is an error something is away: a problem, and told as one.
+        # A notice that raises an error is left out: then a dependency cannot serve, which `problems` shows.
         notices = {name: text for name, text in zip(self._notices, told, strict=True) if isinstance(text, str)}
         return await self.problems(), notices
 
@@ -58,7 +58,7 @@ class Health:
         self._checks[name] = ping
 
     def notice(self, name: str, ask: Callable[[], Awaitable[str | None]]) -> None:
-        """What a person has to see to, while the process itself can serve; None while there is nothing."""
+        """`ask` returns what an operator has to act on though the process can serve; None when there is nothing."""
         self._notices[name] = ask
 
     async def problems(self) -> dict[str, str]:
@@ -73,7 +73,7 @@ class Health:
 
 
 async def _answers(asked: Iterable[Callable[[], Awaitable[object]]]) -> list[object]:
-    """What each of these says, or its error."""
+    """The result of each of these, or its error."""
     waiting = (asyncio.wait_for(ask(), CHECK_TIMEOUT_S) for ask in asked)
     return await asyncio.gather(*waiting, return_exceptions=True)
 

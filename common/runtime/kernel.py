@@ -1,4 +1,4 @@
-"""What is asked of the kernel about TCP, beyond Python's `socket`."""
+"""What is asked of the kernel about TCP that Python's `socket` does not offer."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _DROP_SYN = (
 
 
 def refuse_handshakes(listening: socket.socket) -> bool:
-    """Have `listening` begin no more TCP handshakes; those that have begun go on, and end in its queue.
+    """Begin no more TCP handshakes on `listening`; those that have begun continue, and end in its queue.
 
-    The segment that would begin one is dropped, so that the client's kernel sends it again (after a second) and
-    finds another process that listens then. Returns False where the system cannot do so.
+    The kernel drops the segment that would begin a handshake, so that the client's kernel sends it again (after a
+    second) and reaches another process that listens then. Returns False where the system does not support this.
     """
     if sys.platform != "linux":
         return False
@@ -43,7 +43,7 @@ def refuse_handshakes(listening: socket.socket) -> bool:
 
 
 def unread_bytes(connection: socket.socket | TransportSocket) -> int:
-    """How many bytes have come on `connection` and were not read; 0 when it is closed."""
+    """How many bytes have arrived on `connection` and were not read yet; 0 when it is closed."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(connection.fileno(), termios.FIONREAD, count)

@@ -22,7 +22,7 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
     rendered: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _json]
     logger: Callable[..., structlog.typing.WrappedLogger] = structlog.BytesLoggerFactory(sys.stderr.buffer)
     if console:
-        # The default shows the local variables of every frame, and in them secrets.
+        # The default formatter prints the local variables of every frame, and secrets with them.
         rendered = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         logger = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
@@ -37,9 +37,9 @@ def configure(level: str, format: str, process: str, instance: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process, instance=instance)
-    # What libraries have to say arrives in the same form; their chatter below warnings does not.
+    # Warnings and errors of libraries are logged in the same form; their lower levels are not logged.
     logging.basicConfig(handlers=[_ToStructlog()], level=max(number, logging.WARNING), force=True)
-    # It warns of subprotocols that nobody knows, in which some clients send tokens.
+    # It warns of subprotocols that the server does not know, and some clients send tokens in them.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 

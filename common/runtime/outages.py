@@ -1,9 +1,9 @@
 """What every error of Redis and of Postgres means: the one classification of them.
 
-An error is one of three things. Away: the server cannot serve now, though the request was right; wait and ask
-again. Refused: the data or a constraint does not allow it; the error stays asyncpg's, for the caller to judge. A
-bug: all else, which stays what it is. The clients in redis.py and database.py translate where an error comes in:
-their users catch RedisAway, DatabaseAway, or Away for both, and never a driver's own classes.
+An error is one of three things. An outage: the server cannot serve now, though the request was right; wait and
+retry. A refusal: the data or a constraint does not allow it; the error stays asyncpg's, and the caller judges it. A
+bug: all else, raised as it is. The clients in redis.py and database.py translate each error where it occurs: their
+callers catch RedisAway, DatabaseAway, or Away for both, and never a driver's own classes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ log = structlog.get_logger()
 
 
 class Away(Exception):
-    """A dependency cannot serve now: wait and ask again.
+    """An outage: a server that Holdfast needs cannot serve now; wait and retry.
 
-    `stated`: the server says so itself, so that no request can be the cause; else a connection broke, which the
-    request may have caused. `slow`: time ran out, and the request may be what takes too long. `elsewhere`: another
-    server may be the primary now, at the same address. `by_hand`: it does not pass by itself, a person must change
-    a password, a permission, a setting or the schema.
+    `stated`: the server itself reports it, so that no request can be the cause; otherwise a connection broke, which
+    the request may have caused. `slow`: a time limit passed, and the request may be what takes too long.
+    `elsewhere`: another server may be the primary now, at the same address. `by_hand`: it does not end by itself; a
+    person must change a password, a permission, a setting or the schema.
     """
 
     def __init__(
@@ -47,54 +47,54 @@ class Away(Exception):
 
 
 class RedisAway(Away, ResponseError):
-    """Of Redis. A ResponseError for redis-py alone, which would else not read a pipeline's other answers."""
+    """An outage of Redis. A ResponseError because redis-py otherwise would not read a pipeline's other answers."""
 
 
 class DatabaseAway(Away):
-    """Of Postgres."""
+    """An outage of Postgres."""
 
 
 def log_away(event: str, error: BaseException, **fields: Any) -> None:
-    """One line about an outage: an error where a person has to end it, else a warning."""
+    """Log one line about an outage: an error where a person has to end it, otherwise a warning."""
     level = logging.ERROR if isinstance(error, Away) and error.by_hand else logging.WARNING
     log.log(level, event, error=said(error), **fields)
 
 
 def said(error: BaseException) -> str:
-    """The error as logs and readiness show it."""
+    """The error as logs and readiness show it: its class and text."""
     return f"{type(error).__name__}: {error}"
 
 
 # --- Redis ------------------------------------------------------------------------------------------------
 
-# An answer begins with its code. What a script has met stands inside of the script's own error (Redis 6.2) or
-# before it (7 and newer, Valkey), what EXEC has met inside of EXEC's. Only the beginning is looked at: behind it
-# there may be arguments, which are anybody's words.
+# An answer begins with its code. An error inside a script stands within the script's own error (Redis 6.2) or
+# before it (7 and newer, Valkey), an error inside EXEC within EXEC's. Only the beginning is compared: after it
+# there may be arguments, which can contain any text.
 _AROUND = (
     r"(?:EXECABORT Transaction discarded because of: )?"
     r"(?:ERR Error running script \(call to \w+\): @user_script:\d+: )?"
     r"(?:@user_script: ?\d+: )?-?(?:ERR )?"
 )
-# Another server may be the primary. A stream that was deleted under its readers is no outage (see Mailbox.entries).
+# Another server may be the primary. A stream deleted while it is read is no outage (see Mailbox.entries).
 _ELSEWHERE = r"(?:READONLY|MASTERDOWN|UNBLOCKED(?! the stream key no longer exists))\b"
 _FOR_NOW = (
     r"(?:LOADING|OOM|MISCONF|NOREPLICAS|BUSY|CLUSTERDOWN|TRYAGAIN|INPROG)\b"
     r"|max number of clients|max daily request limit|max requests limit"
-    r"|no upstream host|upstream failure"  # Envoy's, of the server behind it
+    r"|no upstream host|upstream failure"  # Envoy's, about the server behind it
 )
 _BY_HAND = (
     r"(?:NOPERM|NOAUTH|WRONGPASS|DENIED|MOVED|ASK)\b"
-    r"|ACL failure in script|The user executing the script can't"  # since 7.2; before
+    r"|ACL failure in script|The user executing the script can't"  # from 7.2 on; before it
     r"|invalid password|Client sent AUTH|AUTH <password> called"
     r"|DB index is out of range|invalid DB index"
-    r"|[Uu]nknown command|Unknown \w+ command called from"  # renamed away, or newer than the server
+    r"|[Uu]nknown command|Unknown \w+ command called from"  # the command was renamed, or is newer than the server
 )
 # https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
 _REDIS_AWAY = re.compile(f"{_AROUND}(?:(?P<elsewhere>{_ELSEWHERE})|(?:{_FOR_NOW})|(?P<by_hand>{_BY_HAND}))")
 
 
 def redis_answer(text: str) -> RedisAway | None:
-    """What an error that Redis has answered says of Redis, by its text as it came; None for any other error."""
+    """The outage that an error answer of Redis means, by its unchanged text; None for any other error."""
     found = _REDIS_AWAY.match(text)
     if found is None:
         return None
@@ -104,7 +104,7 @@ def redis_answer(text: str) -> RedisAway | None:
 
 
 def redis_away(error: BaseException) -> RedisAway | None:
-    """An error of redis-py as an outage; None for what is none."""
+    """The outage that an error of redis-py means; None when it is no outage."""
     if isinstance(error, RedisAway):
         return error
     if isinstance(error, AuthenticationError):
@@ -116,40 +116,40 @@ def redis_away(error: BaseException) -> RedisAway | None:
 
 # --- Postgres ---------------------------------------------------------------------------------------------
 
-# By SQLSTATE, or its class of two characters, since poolers use them too (PgBouncer mostly 08P01, others 58000 or
-# XX000): https://www.postgresql.org/docs/current/errcodes-appendix.html.
+# By SQLSTATE, or its class of two characters. Poolers use them too (PgBouncer mostly 08P01, others 58000 or XX000):
+# https://www.postgresql.org/docs/current/errcodes-appendix.html.
 _STATES: tuple[tuple[dict[str, bool], str], ...] = (
     ({"stated": True, "elsewhere": True}, "25006"),  # read only: a standby, after a failover
-    # The disk is full, too many connections, another limit of the server's; it starts or stops; the database is
-    # gone.
+    # The disk is full, there are too many connections, or another limit of the server is reached; it starts or
+    # stops; the database was dropped.
     ({"stated": True}, "53100 53300 53400 57P03 57P04"),
-    # Who we are, which database; a permission is missing. The schema is not this release's: `holdfast migrate` has
-    # still to run. Every statement of ours is fixed.
+    # The user or database is wrong; a permission is missing. The schema is not this release's: `holdfast migrate`
+    # has not run yet (every statement of ours is fixed, so no input can cause this).
     ({"stated": True, "by_hand": True}, "28 3D 42501 3F 42P01 42703 42883"),
-    ({"slow": True}, "57014 55P03 25P04"),  # a statement's, a lock's and a transaction's time ran out
-    # It broke. The connection, or the server under it, ended; a transaction was left idle for too long.
+    ({"slow": True}, "57014 55P03 25P04"),  # the time limit of a statement, a lock or a transaction
+    # The connection, or the server under it, ended; a transaction was idle for too long.
     ({}, "08 57P01 57P02 57P05 25P03"),
-    ({}, "26 42P05"),  # a pooler has put us on another connection than the one that has our statements
-    # A deadlock, of which one must give way; out of memory; the disk or the system; its files; the server itself.
+    ({}, "26 42P05"),  # a pooler has given us another connection than the one that has our prepared statements
+    # A deadlock, in which one side must give way; out of memory; an error of the disk, the system or the server.
     ({}, "40 53 58 F0 XX"),
 )
 _OF_STATE = {state: means for means, states in _STATES for state in states.split()}
 
 
 def database_away(error: BaseException) -> DatabaseAway | None:
-    """An error of asyncpg as an outage; None for what is none: the data's, a constraint's, a bug's."""
+    """The outage that an error of asyncpg means; None when it is no outage: the data's, a constraint's, a bug's."""
     if isinstance(error, DatabaseAway):
         return error
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         means = _OF_STATE.get(state, _OF_STATE.get(state[:2]))
         if means is None and isinstance(error, asyncpg.InvalidCachedStatementError):
-            means = {}  # of class 0A only this one: a migration has run, and the statement is prepared anew
+            means = {}  # in class 0A only this one: after a migration the statement is prepared again
         return None if means is None else DatabaseAway(f"{said(error)} ({state})", **means)
     if isinstance(error, TimeoutError):
         return DatabaseAway(said(error), slow=True)
-    # InterfaceError: the connection was lost before this statement. InternalClientError: the same, while asyncpg
-    # has heard that it ends and not yet that it has ended; or the statement was planned for an older schema.
+    # InterfaceError: the connection was lost before this statement. InternalClientError: the same, when asyncpg
+    # knows that it is ending, but not yet that it has ended; or the statement was planned for an older schema.
     if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
         return DatabaseAway(said(error))
     return None

@@ -1,4 +1,4 @@
-"""Running a process: SIGTERM drains, and an error in any background task ends it loudly."""
+"""Running a process: SIGTERM drains it, and an error in any background task stops it with exit code 1."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ log = structlog.get_logger()
 
 S = TypeVar("S", bound=ProcessSettings)
 
-# New objects after which the collector looks for cycles among them. A batch makes ten thousands, which hardly ever
-# need it: with Python's 700 it took a fifth of an actor's CPU.
+# After this many new objects Python's garbage collector searches them for cycles. A batch makes tens of thousands,
+# which hardly ever need it: with Python's default of 700 the collector used a fifth of an actor's CPU.
 GC_NEW_OBJECTS = 20_000
 
 
 async def serve(app: web.Application, settings: ProcessSettings) -> int:
-    """Serve `app` until SIGTERM or SIGINT; says the exit code.
+    """Serve `app` until SIGTERM or SIGINT; returns the exit code.
 
-    From the signal on `/health/ready` answers 503, and every connection ends with its next answer; after
-    `drain_seconds` no more connections are taken, requests under way finish, then the cleanup contexts stop what
-    they started. SIGINT, which is a person's Ctrl-C, and any second signal end the draining at once.
+    From the signal on `/health/ready` answers 503, and every connection ends with its next answer. After
+    `drain_seconds` the process accepts no more connections and finishes requests under way; then the cleanup
+    contexts stop what they started. SIGINT, which is a person's Ctrl-C, and any second signal end the draining.
     """
     loop = asyncio.get_running_loop()
     supervisor = app[SUPERVISOR]
@@ -69,14 +69,14 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
 
 
 def _allow_open_files() -> None:
-    """As many as the system lets us have: each client is one. A shell's own limit is mostly 1024."""
+    """Allow as many open files as the system permits: each client uses one. A shell's own limit is mostly 1024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _spare_collector() -> None:
-    """What is there after the start stays for good: it is not looked through for garbage again."""
+    """Freeze what the start has allocated, so that the garbage collector never scans it again."""
     gc.collect()
     gc.freeze()
     _, *older = gc.get_threshold()

@@ -1,7 +1,7 @@
-"""State is the truth, messages are hints: what an actor's rows wait for is asked for again at its retry time.
+"""State is the truth, messages are hints: at its retry time a row asks again for what it waits for.
 
-Any number of reconcilers may run at once: each takes rows that no other has in hand (`FOR UPDATE SKIP LOCKED`).
-With nothing due a pass is one look.
+Any number of reconcilers may run at once: each handles rows that no other has locked (`FOR UPDATE SKIP LOCKED`).
+When nothing is due, a pass is one query.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from datetime import datetime
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
-# New rows can become due before the ones seen last: this bounds, in seconds, how late that is noticed.
+# Seconds between polls. New rows can become due before the ones seen last: this bounds how late that is noticed.
 LOOK_S = 2.0
-# Between passes while there is more than one pass can take.
+# Seconds between passes while more is due than one pass handles.
 BUSY_S = 0.05
 
 
 class Reconciler(ABC):
-    """A loop over `run_once`, which handles what is due."""
+    """A loop over `run_once`, which handles the rows that are due."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -29,15 +29,15 @@ class Reconciler(ABC):
 
     @abstractmethod
     async def next_due(self) -> datetime | None:
-        """When something is due next; None when nothing waits."""
+        """The next retry time; None when no row has one."""
 
     @abstractmethod
     async def drive_due(self, now: datetime) -> None:
-        """Handle some of what is due: put its retry time forward, commit, and publish what it waits for an answer
+        """Handle some rows that are due: move their retry times on, commit, and publish what they need an answer
         to."""
 
     async def run_once(self) -> float:
-        """Handle what is due; says after how many seconds to look again."""
+        """Handle what is due; returns after how many seconds to poll again."""
         now = self._clock()
         due = await self.next_due()
         if due is None:
@@ -52,5 +52,5 @@ class Reconciler(ABC):
         self._stopping.set()
 
     async def run(self, gate: Gate) -> None:
-        """Until `stop`; waits while Postgres or Redis is away, and says so at `gate`."""
+        """Run until `stop`. During an outage of Postgres or Redis it waits, with `gate` closed."""
         await repeat(self.run_once, gate, stopping=self._stopping)

@@ -1,4 +1,4 @@
-"""The HTTP server of every process: waits for slow clients, but not for ever, logs nothing that is no HTTP, and
+"""The HTTP server of every process: it bounds how long it waits for slow clients, never logs what is not HTTP, and
 stops without leaving a request unanswered."""
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from common.runtime.settings import ProcessSettings
 from common.runtime.supervisor import SUPERVISOR
 from common.runtime.web import problem, translate
 
-# Linux only: how long what was sent may wait for the other side to take it, also behind a closed window.
+# Linux only: how long sent data may stay unacknowledged, also while the other side's receive window is closed.
 # https://www.rfc-editor.org/rfc/rfc5482
 USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 LINGERING_SECONDS = 10.0
-# Connections that may wait to be taken. Of more the kernel drops the attempts, and their clients try again after 1,
-# 2, 4, … seconds. Linux takes no more than net.core.somaxconn, 4096 as a rule.
+# Connections that may wait to be accepted. The kernel drops further attempts, and their clients try again after 1,
+# 2, 4, … seconds. Linux allows at most net.core.somaxconn, 4096 as a rule.
 BACKLOG = 4096
-# So many connections, then all else has its turn.
+# Accept at most this many connections per wake-up, so that other tasks can run.
 TAKEN_AT_ONCE = 128
-# At a stop: how long handshakes that have begun may take to end, a round trip to the client.
+# At a stop: seconds in which handshakes that have begun may end: a round trip to the client.
 HANDSHAKE_SECONDS = 0.3
-# At a stop: how long after it was made, or answered, a connection's next request may be on its way.
+# At a stop: seconds after a connection was made, or last answered, in which its next request may still arrive.
 NEXT_REQUEST_SECONDS = 1.0
-# At a stop: how long a connection that was dismissed stays open for what its client had sent by then.
+# At a stop: how many seconds a dismissed connection stays open for what its client had sent before.
 DISMISSED_SECONDS = 1.0
-# At a stop: how often connections are looked at.
+# At a stop: seconds between checks of the connections.
 LOOK_SECONDS = 0.02
-# How long handlers that were cancelled may take to end.
+# How many seconds cancelled handlers may take to end.
 CANCELLED_SECONDS = 1.0
-# What a connection without a request is sent when it has to end. A client whose request crosses it has an answer,
-# which says that it may send that again: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9. Clients and proxies
-# take a connection on which it comes unasked for a closed one.
+# Sent over a connection without a request when it has to end. A client that sends a request at the same moment gets
+# this as its answer, which permits it to retry: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9. Clients and
+# proxies that receive it without a request treat the connection as closed.
 DISMISSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 log = structlog.get_logger()
@@ -52,9 +52,9 @@ class Connection(web.RequestHandler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Whether a part of a request's head is here, and the rest is not.
+        # A part of a request's head has arrived, and the rest has not.
         self._arriving = False
-        # Whether its client was told to send its next request elsewhere.
+        # Its client was asked to send its next request over another connection.
         self.dismissed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,7 +69,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What cannot be parsed: aiohttp would log a traceback that shows the header, and in it the token."""
+        """For what cannot be parsed: aiohttp would log a traceback that shows the header, with the token in it."""
         if status != 400:
             return super().handle_error(request, status, exc, message)
         log.info("not HTTP", error=type(exc).__name__)
@@ -78,7 +78,7 @@ class Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """A body that breaks after its request was answered is the client's, and no error of ours."""
+        """A body that breaks after its request was answered is an error of the client, not ours."""
         if isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
             log.info("the rest of a body cannot be read")
         else:
@@ -90,16 +90,16 @@ class Connection(web.RequestHandler):
 
     @property
     def _waits(self) -> bool:
-        """Whether it waits for a request of which the whole head is here."""
+        """Whether it waits for a request and no complete head of one has arrived."""
         return self._waiter is not None and not self._waiter.done() and not self._messages
 
     @property
     def more(self) -> bool:
-        """Whether its client has sent more requests behind the one in hand."""
+        """Whether its client has sent more requests behind the one that is being handled."""
         return bool(self._messages)
 
     def idle(self) -> bool:
-        """Whether it has had the time to send its next request, or its first, and has not."""
+        """Whether it had time to send its next request, or its first, and has not."""
         if self.dismissed or not self._waits or self._arriving or self.transport is None:
             return False
         waits_since = self._next_keepalive_close_time - self.keepalive_timeout
@@ -109,22 +109,22 @@ class Connection(web.RequestHandler):
         return kernel is None or not unread_bytes(kernel)
 
     def dismiss(self) -> None:
-        """End the connection, which is idle: say so, and go on reading for a while. What is on its way from the
-        client to a closed connection would have TCP reset that, and what it was told would be lost."""
+        """End the connection, which is idle: send DISMISSAL, and read for a while longer. If it closed at once,
+        data on its way from the client would make TCP reset it, and the client would lose what it was sent."""
         transport = cast(asyncio.Transport, self.transport)
         self.dismissed = True
-        self._close = True  # aiohttp's: nothing more is taken for a request
+        self._close = True  # aiohttp's: it reads no further request
         transport.write(DISMISSAL)
         transport.write_eof()
         self._loop.call_later(DISMISSED_SECONDS, transport.abort)
 
     def cut(self) -> asyncio.Task[None] | None:
-        """End the connection at once, and what is done for its client; says the task that ends by this."""
+        """End the connection and its handler at once; returns the task that was cancelled, if there was one."""
         task = self._task_handler
         transport = self.transport
         self.force_close()
         if transport is not None:
-            transport.abort()  # also when the client does not read what is left
+            transport.abort()  # even if the client does not read what was sent
         if task is not None:
             task.cancel()
         return task
@@ -135,8 +135,8 @@ class _Server(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
     async def end(self, seconds: float) -> None:
-        """Let requests under way finish, also those that are still arriving, and end every connection. What takes
-        longer than `seconds` is cut off."""
+        """Let requests under way finish, also those that are still arriving, and end every connection. Connections
+        that take longer than `seconds` are cut."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while (left := cast(list[Connection], self.connections)) and loop.time() < deadline:
@@ -161,9 +161,9 @@ class Runner(web.AppRunner):
             app,
             access_log=None,
             keepalive_timeout=settings.idle_seconds,
-            # How long the rest of a body that was refused is read.
+            # How long the rest of a refused body is read.
             lingering_time=min(LINGERING_SECONDS, settings.idle_seconds),
-            # Compressed bodies are refused (`web.refuse_encodings`): decompressing one costs a second for each MB.
+            # Compressed bodies are refused (`web.refuse_encodings`): decompressing one takes a second for each MB.
             auto_decompress=False,
         )
 
@@ -182,10 +182,10 @@ class Runner(web.AppRunner):
         return _Server(answer, request_factory=made.request_factory, **self._kwargs)
 
     async def cleanup(self) -> None:
-        """Take no more connections, answer what has come, and stop the application.
+        """Accept no more connections, answer what has arrived, and stop the application.
 
-        Connections and the application's own work have `shutdown_seconds` together. aiohttp's own way leaves
-        requests without an answer whose connections have just been taken, and waits for these in vain.
+        Connections and the application's own work have `shutdown_seconds` together. aiohttp's own cleanup leaves
+        requests on connections that were just accepted without an answer, and waits for those connections in vain.
         """
         supervisor = self.app[SUPERVISOR]
         for site in self.sites:
@@ -201,8 +201,9 @@ class Runner(web.AppRunner):
 class Site(web.TCPSite):
     """Where the process listens.
 
-    uvloop takes one connection at each turn of its loop (libuv does, since 1.45), and a turn is long under load: in
-    a rush more come than are taken, and the kernel drops or breaks them. Here all that wait are taken.
+    uvloop accepts one connection per iteration of its loop (libuv does, since 1.45), and an iteration is long under
+    load: in a rush more connections arrive than that, and the kernel drops or breaks them. Here all that wait are
+    accepted.
     """
 
     __slots__ = ("_listening", "_opening")
@@ -219,18 +220,18 @@ class Site(web.TCPSite):
         await super().start()
         assert self._server is not None
         for each in self._server.sockets:  # type: ignore[attr-defined]
-            # uvloop watches its own descriptor.
+            # A copy of the descriptor: uvloop watches its own.
             listening = socket.socket(fileno=os.dup(each.fileno()))
             listening.setblocking(False)
             self._listening.append(listening)
             asyncio.get_running_loop().add_reader(listening, self._take, listening)
 
     async def stop(self) -> None:
-        """Take what has come, then listen no more.
+        """Accept the connections that wait, then listen no more.
 
-        Connections that wait in a listening socket's queue are reset when it is closed, also where another process
+        When a listening socket is closed the kernel resets the connections in its queue, even if another process
         listens on the same port. So the kernel is first asked to begin no more handshakes for it; those that have
-        begun end, and are taken.
+        begun end, and their connections are accepted.
         """
         refused = [refuse_handshakes(listening) for listening in self._listening]
         if any(refused):
@@ -246,13 +247,13 @@ class Site(web.TCPSite):
             await asyncio.wait(self._opening)
 
     def _take(self, listening: socket.socket) -> bool:
-        """Take connections that wait; says whether there may be more."""
+        """Accept connections that wait; returns whether there may be more."""
         loop = asyncio.get_running_loop()
         assert self._runner.server is not None
         for _ in range(TAKEN_AT_ONCE):
             try:
                 connection, _ = listening.accept()
-            except OSError:  # none is left; or no more can be opened, of which uvloop tells those that wait
+            except OSError:  # none is left, or no file can be opened: then libuv closes the ones that wait
                 return False
             connection.setblocking(False)
             opening = loop.create_task(loop.connect_accepted_socket(self._runner.server, connection))

@@ -1,4 +1,4 @@
-"""Settings that every process shares. Each process adds its own and reads them once, at its start."""
+"""Settings that all processes share. Each process adds its own and reads them once, at its start."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 def _instance() -> str:
-    """A name no other process has: the host says where it runs, the random part makes restarts distinct."""
+    """A name that no other process has: the host says where it runs, the random part changes with each start."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class ProcessSettings(BaseSettings):
-    """What every Holdfast process reads from its environment; see `.env.example` for the prose."""
+    """What every Holdfast process reads from its environment; `.env.example` explains each."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
 
@@ -37,40 +37,40 @@ class ProcessSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     instance: str = Field(default_factory=_instance, min_length=1, max_length=200)
-    # How long a process goes on answering after SIGTERM, so that load balancers take it out and clients that keep
-    # connections are told to open others. Three looks of a balancer that looks every two seconds, and a little less
-    # than the 10 s after which `docker stop` kills.
+    # How many seconds a process still answers after SIGTERM, so that load balancers remove it and clients that keep
+    # connections open new ones elsewhere. Three checks of a balancer that checks every two seconds, and a little
+    # less than the 10 s after which `docker stop` kills.
     drain_seconds: float = Field(default=7.0, ge=0, le=300)
-    # How long requests, messages and all else under way may take to finish after that, together.
+    # How many seconds requests, messages and all else under way may take to finish after that, together.
     shutdown_seconds: float = Field(default=30.0, gt=0, le=300)
-    # How long a connection may be idle, take to send a request's headers, or leave unread what was sent to it.
-    # Longer than the 60 s of most load balancers, so that none sends a request over one that is being closed.
+    # How many seconds a connection may be idle, take to send a request's headers, or leave unread what was sent to
+    # it. Longer than the 60 s of most load balancers, so that none sends a request over one that is being closed.
     idle_seconds: float = Field(default=75.0, gt=0, le=3600)
-    # How long a request's body may take to arrive.
+    # How many seconds a request's body may take to arrive.
     body_seconds: float = Field(default=30.0, gt=0, le=300)
 
 
 class ActorSettings(ProcessSettings):
-    """Settings of a process that talks over Redis Streams."""
+    """Settings of a process that communicates over Redis Streams."""
 
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
-    # New and reclaimed entries taken at once; about where one more entry stops making a batch cheaper.
+    # The most entries in one batch, new and reclaimed; about here one more entry stops making a batch cheaper.
     batch_max: int = Field(default=256, ge=1, le=2000)
-    # Rows of each kind that a process remembers as it wrote them last, some 2 KB each: more than are open at once
-    # in most sales. 0: it reads all that it decides from.
+    # How many rows of each kind a process keeps in memory, some 2 KB each: more than are open at once in most
+    # sales. With 0 it reads from the database all that it decides by.
     memory_max: int = Field(default=10_000, ge=0, le=1_000_000)
-    # One handler run is given up after this; its entries are tried again.
+    # A handler that runs longer than this is cancelled; its entries are retried.
     handler_timeout_ms: int = Field(default=10_000, ge=10)
-    # Entries that a consumer has held for longer are taken over by another. Must outlast a handler twice:
-    # once for the batch, once for an entry of it on its own.
+    # An entry that one consumer has had for longer than this may be claimed by another. It must outlast a handler
+    # twice: once for the batch, once for an entry of it on its own.
     claim_idle_ms: int = Field(default=25_000, ge=20)
-    # An entry that failed this often on its own goes to the dead letters.
+    # An entry that failed this many times on its own becomes a dead letter.
     attempts_max: int = Field(default=5, ge=1, le=100)
-    # Consumers without pending entries are forgotten after this.
+    # Consumers that were idle for this long and have no pending entries are removed.
     consumer_idle_ms: int = Field(default=3_600_000, ge=1000)
-    # A process whose own clock differs by more from that of Postgres, or of Redis, says so. It acts by theirs.
+    # A process whose own clock differs by more than this from Postgres' or Redis' reports it. It acts by theirs.
     clock_skew_max_seconds: float = Field(default=5.0, gt=0)
-    # XREADGROUP waits so long for news; also how long a stop may have to wait for a reading loop.
+    # How long XREADGROUP waits for new entries; a stop may have to wait as long for a consumer.
     block_ms: int = Field(default=1000, ge=10, le=10_000)
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ S = TypeVar("S", bound=BaseSettings)
 def load(kind: type[S], **overrides: Any) -> S:
     """Read `kind` from the environment.
 
-    Raises ConfigurationError that names each variable that is missing or wrong, without its value.
+    Raises ConfigurationError, which names each variable that is missing or wrong, without its value.
     """
     try:
         return kind(**overrides)
@@ -99,5 +99,5 @@ def load(kind: type[S], **overrides: Any) -> S:
             for error in invalid.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("; ".join(lines)) from None
-    except SettingsError as unreadable:  # names the field only
+    except SettingsError as unreadable:  # its text names the field only
         raise ConfigurationError(str(unreadable)) from None

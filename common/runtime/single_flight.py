@@ -1,4 +1,4 @@
-"""Those who ask at the same time are answered by one look: however many ask, what is looked at is asked once."""
+"""Callers at the same time share one call: however many there are, the resource is asked once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SingleFlight(Generic[T]):
         if self._under_way is None:
             self._under_way = asyncio.ensure_future(self._look())
             self._under_way.add_done_callback(self._ended)
-        # A caller that is cancelled does not end it for the others.
+        # A caller that is cancelled does not cancel it for the others.
         return await asyncio.shield(self._under_way)
 
     def _ended(self, _: asyncio.Future[T]) -> None:

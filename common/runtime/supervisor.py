@@ -1,4 +1,4 @@
-"""Background tasks: named, supervised, and never failing in silence."""
+"""Background tasks: named, supervised, and never failing without a log line."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-# Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, returns as if nothing had been when it is
-# cancelled in the very moment in which it is done (https://github.com/python/cpython/issues/86296): then it is
-# asked again.
+# Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, swallows a cancellation that arrives just as it
+# completes (https://github.com/python/cpython/issues/86296). So `cancel` cancels again after this many seconds.
 CANCEL_AGAIN_S = 0.25
-# What was asked to end has so long at the least: clients may have used up the time of the stop.
+# A task that was asked to end has at least this many seconds, even if clients have used up the time of the stop.
 LAST_SECONDS = 1.0
 
 log = structlog.get_logger()
 
 
 class Supervisor:
-    """Named background tasks. When one ends with an error, or is cancelled though nobody asked for it, the process
-    is asked to stop, and at once.
+    """Named background tasks. When one ends with an error, or is cancelled although nobody cancelled it, the
+    process stops, and at once.
 
-    `stop`: the process was asked to stop. `at_once`: it does not go on serving for a while first.
+    `stop`: the process was asked to stop. `at_once`: it does not drain first.
     """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.at_once = asyncio.Event()
         self.failed = False
-        # Until when, in the event loop's time, all that ends at a stop must have ended.
+        # In the event loop's time: when all that ends at a stop must have ended.
         self._deadline: float | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -46,7 +45,7 @@ class Supervisor:
         if task.cancelled():
             if task.cancelling():
                 return
-            # Nobody asked for it: something that it awaited was cancelled.
+            # Its own cancellation was not requested: something that it awaited was cancelled.
             error: BaseException | None = asyncio.CancelledError()
         else:
             error = task.exception()
@@ -57,18 +56,18 @@ class Supervisor:
             self.stop.set()
 
     def allow(self, seconds: float) -> None:
-        """All that ends at the stop has so long from now on, together. The first call counts."""
+        """All that ends at the stop has this many seconds from now on, together. Only the first call counts."""
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + seconds
 
     def seconds_left(self) -> float:
-        """Of what was allowed; 0 when it is over."""
+        """How many of the allowed seconds are left; 0 when they are over."""
         assert self._deadline is not None
         return max(0.0, self._deadline - asyncio.get_running_loop().time())
 
     async def finish(self, task: asyncio.Task[Any], seconds: float) -> None:
-        """Wait for `task`, which was asked to end, as long as the stop may still take, then cancel it. `seconds` is
-        what the whole stop may take, where it begins with this task. Its errors were told when it ended."""
+        """Wait for `task`, which was asked to end, for the rest of the stop's time, then cancel it. `seconds` is
+        what the whole stop may take, if it begins with this task. An error of the task was logged when it ended."""
         self.allow(seconds)
         done, _ = await asyncio.wait({task}, timeout=max(self.seconds_left(), LAST_SECONDS))
         if not done:
@@ -80,7 +79,7 @@ SUPERVISOR = web.AppKey("supervisor", Supervisor)
 
 
 async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
-    """Until `event` is set, or for so long."""
+    """Wait until `event` is set, or for `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -94,7 +93,7 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 
 def heed_cancel() -> None:
-    """For loops over Redis: raises CancelledError when this task was cancelled and was not told, see above."""
+    """For loops over Redis: raises CancelledError if this task's cancellation was swallowed, see CANCEL_AGAIN_S."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -18,7 +18,7 @@ BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class _Registry(CollectorRegistry):
-    """Looking labels up costs more than counting: each is looked up once."""
+    """A lookup of labels costs more than the count itself: each is done once."""
 
     def register(self, collector: Collector) -> None:
         super().register(collector)
@@ -27,11 +27,11 @@ class _Registry(CollectorRegistry):
 
 
 class Metrics:
-    """What every process counts. Label values are few and known beforehand: routes, types, outcomes."""
+    """The metrics of every process. Label values are few and known beforehand: routes, types, outcomes."""
 
     def __init__(self) -> None:
         self.registry = _Registry()
-        # Called before the registry is shown as text: they set gauges that are read from elsewhere.
+        # Called before the metrics are shown: they set the gauges whose values come from elsewhere.
         self.samplers: list[Callable[[], Awaitable[None]]] = []
         self.exposition = SingleFlight(self._expose)
         counter, gauge = partial(Counter, registry=self.registry), partial(Gauge, registry=self.registry)

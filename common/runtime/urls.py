@@ -1,4 +1,4 @@
-"""Addresses of Postgres and Redis in settings: checked at the start, so that a wrong one is named then."""
+"""Addresses of Postgres and Redis in settings: checked at the start, so that a wrong one is refused at once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer
 POSTGRES_OPTIONS = (
     *TLS_OPTIONS, "host", "port", "target_session_attrs", "statement_cache_size", "application_name",
 )  # fmt: skip
-# The rest of redis-py's options are ours: how answers are read, how long they are waited for, what is sent again.
+# redis-py's other options are not the user's to set: how answers are read, the time limits, the retries.
 REDIS_OPTIONS = re.compile("ssl_[a-z_]+|db|client_name")
 
 
 def _parts(url: str, *schemes: str) -> SplitResult:
-    """Raises ValueError for a URL of none of `schemes`."""
+    """Raises ValueError for a URL with none of these schemes."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # it quotes the URL
+    except ValueError:  # the error quotes the URL
         raise ValueError("is no URL") from None
     if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
@@ -37,7 +37,7 @@ def _parts(url: str, *schemes: str) -> SplitResult:
 
 
 def _addresses(parts: SplitResult) -> list[tuple[str, int | None]]:
-    """Hosts and their ports; no host where the URL names none. Raises ValueError for what is no port."""
+    """Hosts and their ports; no host where the URL names none. Raises ValueError for a wrong host or port."""
     found = []
     for address in filter(None, parts.netloc.rpartition("@")[2].split(",")):
         named = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+)(?::(\d{1,5}))?", address)
@@ -49,7 +49,7 @@ def _addresses(parts: SplitResult) -> list[tuple[str, int | None]]:
 
 
 def _options(parts: SplitResult) -> dict[str, str]:
-    """Raises ValueError for an option that is sent twice or has no value."""
+    """Raises ValueError for an option that occurs twice or has no value."""
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)
     if len(options) < len(pairs) or not all(options.values()):
@@ -60,8 +60,8 @@ def _options(parts: SplitResult) -> dict[str, str]:
 def postgres_options(url: str) -> dict[str, Any]:
     """asyncpg's arguments for a `postgresql://` URL, read as libpq reads it.
 
-    Raises ValueError, which names no secret, for what is no such URL, for an option that Holdfast does not know,
-    and for a certificate that cannot be read.
+    Raises ValueError, whose text has no secret, for any other URL, for an option that Holdfast does not know, and
+    for a certificate that cannot be read.
     """
     parts = _parts(url, "postgresql", "postgres")
     options = _options(parts)
@@ -85,7 +85,7 @@ def postgres_options(url: str) -> dict[str, Any]:
 
 
 def _where(parts: SplitResult, options: dict[str, str]) -> dict[str, Any]:
-    """asyncpg's host and port; of several hosts the one that takes writes, unless the URL wants another."""
+    """asyncpg's host and port; of several hosts the one that accepts writes, unless the URL asks otherwise."""
     addresses = _addresses(parts)
     hosts = [host for host, _ in addresses] or options.get("host", "").split(",")
     ports = {str(port or POSTGRES_PORT) for _, port in addresses} or {options.get("port", str(POSTGRES_PORT))}
@@ -104,7 +104,7 @@ def _where(parts: SplitResult, options: dict[str, str]) -> dict[str, Any]:
 
 
 def _tls(options: dict[str, str | None]) -> ssl.SSLContext | str:
-    """asyncpg's `ssl`: the mode by its name, or a context where there are certificates."""
+    """asyncpg's `ssl`: the mode's name, or a context where there are certificates."""
     mode, root, cert, key = (options[name] for name in TLS_OPTIONS[:4])
     if mode is not None and mode not in SSL_MODES:
         raise ValueError(f"sslmode must be one of {', '.join(SSL_MODES)}")
@@ -116,7 +116,7 @@ def _tls(options: dict[str, str | None]) -> ssl.SSLContext | str:
     try:
         context = ssl.create_default_context(cafile=None if root == "system" else root)
         if cert is not None:
-            # Never from a prompt: a process has nobody to ask.
+            # OpenSSL must not prompt for the password: a process has no terminal.
             context.load_cert_chain(cert, key, password=options["sslpassword"] or "")
     except (OSError, ssl.SSLError) as error:
         raise ValueError(f"the certificates cannot be read: {type(error).__name__}") from None
@@ -127,13 +127,13 @@ def _tls(options: dict[str, str | None]) -> ssl.SSLContext | str:
 
 
 def check_postgres_url(url: str) -> str:
-    """`url`. Raises ValueError where Postgres cannot be reached by it."""
+    """Returns `url`. Raises ValueError if it is no valid address of Postgres."""
     postgres_options(url)
     return url
 
 
 def check_redis_url(url: str) -> str:
-    """`url`. Raises ValueError where Redis cannot be reached by it."""
+    """Returns `url`. Raises ValueError if it is no valid address of Redis."""
     parts = _parts(url, "redis", "rediss")
     if len(_addresses(parts)) != 1:
         raise ValueError("must name one host: the one that takes writes, or what leads to it")
@@ -145,7 +145,7 @@ def check_redis_url(url: str) -> str:
     if parts.scheme == "rediss":
         arguments: dict[str, Any] = dict(parse_url(url))
         del arguments["connection_class"]
-        try:  # redis-py reads certificates when it connects: here, before
+        try:  # redis-py reads certificates when it connects: here they are read earlier
             SSLConnection(**arguments).ssl_context.get()
         except Exception as error:
             raise ValueError(f"the options of TLS are not right: {type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""What every process' HTTP has in common: one log line and one metric a request, errors as problem+json."""
+"""What the HTTP of all processes has in common: one log line and one metric per request, errors as problem+json."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BODY_SECONDS = web.AppKey("body_seconds", float)
 _TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
-# What aiohttp refuses by itself; any other status is that of a request which cannot be read.
+# The statuses by which aiohttp itself refuses a request; any other means that the request cannot be read.
 _OF_STATUS = {404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.PayloadTooLarge}
 
 log = structlog.get_logger()
@@ -59,13 +59,12 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
     if error.status == 415:
         response.headers["Accept-Encoding"] = "identity"  # RFC 9110, section 15.5.16
     if error.status == 408:
-        response.force_close()  # the rest of the body would be taken for the next request
+        response.force_close()  # the rest of the body would be read as the next request
     return response
 
 
 def refuse_encodings(request: web.Request) -> None:
-    """Raises UnsupportedMediaType unless the body comes as it is: decompressed it could be a thousand times
-    as large as what its client has sent."""
+    """Raises UnsupportedMediaType for an encoded body: decompressed, it could be a thousand times as large."""
     for header in request.headers.getall("Content-Encoding", ()):
         if any(coding.strip().lower() not in ("", "identity") for coding in header.split(",")):
             raise errors.UnsupportedMediaType("The body must come without a Content-Encoding, or with identity")
@@ -74,19 +73,19 @@ def refuse_encodings(request: web.Request) -> None:
 async def read_body(request: web.Request) -> bytes:
     """The whole body. Raises RequestTimeout, MalformedRequest, or aiohttp's HTTPRequestEntityTooLarge."""
     try:
-        if request.content.is_eof():  # all of it has come with the headers, as mostly: no timer is needed
+        if request.content.is_eof():  # the body arrived with the headers, as mostly: no timer is needed
             return await request.read()
         async with asyncio.timeout(request.app[BODY_SECONDS]):
             return await request.read()
     except TimeoutError:
         raise errors.RequestTimeout from None
     except web.RequestPayloadError:
-        request.content.feed_eof()  # or aiohttp looks for the rest of it, and logs a traceback for its being broken
+        request.content.feed_eof()  # or aiohttp still reads the rest, and logs a traceback for the broken body
         raise errors.MalformedRequest("The body is not encoded as its headers say") from None
 
 
 def translate(error: web.HTTPException) -> web.Response:
-    """An error of aiohttp's as a problem document."""
+    """An error of aiohttp as a problem document."""
     allow = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else ""
     return problem(_OF_STATUS.get(error.status, errors.MalformedRequest)(), {"Allow": allow} if allow else None)
 
@@ -105,7 +104,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         failure = {"code": error.code}
         response = problem(error)
     except web.HTTPException as error:
-        # Redirects and the like are answers, not errors.
+        # Statuses below 400, such as redirects, are answers and no errors.
         response = error if error.status < 400 else translate(error)
     except (ConnectionResetError, TimeoutError, Away) as error:
         failure = {"code": type(error).__name__}
@@ -134,8 +133,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def end_connection(request: web.Request, response: web.StreamResponse) -> None:
-    """Have the client, or a proxy for many, send its next request over another connection where this one ends: a
-    process that stops gets no more, and what follows a broken body cannot be told from it."""
+    """Make the client, or a proxy for many, send its next request over another connection if this one ends: a
+    process that stops reads no more requests, and after a broken body the next request cannot be found."""
     stopping = request.app[HEALTH].draining and not getattr(request.protocol, "more", False)
     if (stopping or request.content.exception() is not None) and response.status != 101:
         response.force_close()
@@ -143,7 +142,7 @@ async def end_connection(request: web.Request, response: web.StreamResponse) -> 
 
 
 def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **kwargs: Any) -> web.Application:
-    """An application with health, metrics, logs and problem+json: what every process starts from."""
+    """An application with health, metrics, logs and problem+json: the base of every process."""
     app = web.Application(middlewares=[observe, *middlewares], **kwargs)
     app[BODY_SECONDS] = body_seconds
     app[HEALTH] = Health()

@@ -1,4 +1,4 @@
-"""HTTP clients that retry nothing, and count what they were not answered."""
+"""HTTP clients that retry nothing, and count the requests that got no answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import random
 from collections import Counter
 from urllib.parse import urlsplit
 
-# Longer than any answer takes: what has none by then has none.
+# Seconds, longer than any answer takes: a request without an answer by then gets none.
 ANSWER_S = 20.0
 
 
 class Clients:
-    """Each request of theirs is sent once. `answers` counts by status; `unanswered` says what happened instead."""
+    """Each request is sent once. `answers` counts the answers by status; `unanswered` has the other errors."""
 
     def __init__(self, url: str, path: str = "/health/live") -> None:
         parts = urlsplit(url)
@@ -24,13 +24,13 @@ class Clients:
         self._more = asyncio.Condition()
 
     async def answered(self, more: int) -> None:
-        """Returns when so many more were answered than now, or one was not."""
+        """Returns when `more` requests were answered since the call, or one was not."""
         enough = self.answers.total() + more
         async with self._more:
             await self._more.wait_for(lambda: self.answers.total() >= enough or bool(self.unanswered))
 
     async def new(self) -> None:
-        """A connection for each request, until it is over."""
+        """Sends each request over a new connection, until `over` is set."""
         while not self.over.is_set():
             connection = await self._connect()
             if connection is not None:
@@ -38,7 +38,7 @@ class Clients:
                 connection[1].close()
 
     async def kept(self, pause_s: float = 0.0) -> None:
-        """Requests over one connection until it is said to end, with pauses of up to `pause_s` in between."""
+        """Sends requests over one connection until the server ends it, with pauses of up to `pause_s` seconds."""
         connection = None
         while not self.over.is_set():
             connection = connection or await self._connect()
@@ -59,7 +59,7 @@ class Clients:
             return None
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Send one request; says whether the connection may be used again."""
+        """Send one request; returns whether the connection may be used again."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 writer.write(self._request)
@@ -72,5 +72,5 @@ class Clients:
         self.answers[int(head.split()[1])] += 1
         async with self._more:
             self._more.notify_all()
-        # A connection that has ended is not used: that much every client looks.
+        # No client uses a connection that has already ended.
         return b"connection: close" not in head and not reader.at_eof()

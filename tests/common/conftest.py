@@ -1,4 +1,4 @@
-"""A Redis database that is empty before each test, and servers of their own for tests that stop one."""
+"""A Redis database that is empty before each test, and separate servers for tests that stop one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def stage(redis: Redis) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def own_redis() -> AsyncIterator[RedisServer]:
-    """A server that a test may stop, and that forgets nothing then."""
+    """A server that a test may stop, and that loses no data when it stops."""
     async with embedded_redis() as server:
         yield server
 

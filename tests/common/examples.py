@@ -1,4 +1,4 @@
-"""One message of every kind, with a value in every field."""
+"""One message of each type, with a value in every field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mailbox as it should be, in memory, and what any number of its consumers may do to the real one."""
+"""A model in memory of how a mailbox must behave, and what any number of its consumers may do to the real one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LONG_MS = 3_600_000
 
 @dataclass
 class Item:
-    """One entry that nobody has acknowledged. `owner` has it in hand, for the `times`-th time it was given out."""
+    """One unacknowledged entry. `owner` has it in hand; `times` counts its deliveries."""
 
     value: bytes
     owner: str | None = None
     times: int = 0
-    # Held for longer than a claim's idle time.
+    # It has been in hand for longer than a claim's idle time.
     old: bool = False
 
 
@@ -36,7 +36,7 @@ class Item:
 class Model:
     """What must be in Redis."""
 
-    # By id, in the order in which they came.
+    # By id, in the order in which they were added.
     outstanding: dict[bytes, Item] = field(default_factory=dict)
     failures: dict[bytes, int] = field(default_factory=dict)
     # Dead letters: by their own id, the entry's id and value.
@@ -53,7 +53,7 @@ class Model:
         return {id: item for id, item in self.outstanding.items() if item.owner is not None}
 
     def given(self, consumer: str, entries: Sequence[Entry], count: int) -> None:
-        """These were read: the abandoned ones alone, or else exactly the next new ones."""
+        """A consumer has read these: only abandoned ones, or exactly the next new ones."""
         assert len(entries) <= count
         values = [entry.fields[b"value"] for entry in entries]
         assert not self.done.intersection(values), "what was acknowledged has come back"
@@ -72,7 +72,7 @@ class Model:
             item.owner, item.times, item.old = consumer, item.times + 1, False
 
     def acknowledged(self, entries: Sequence[Entry]) -> None:
-        """Whoever has it in hand now: who acknowledges has done the work."""
+        """Any consumer may acknowledge an entry, whichever has it in hand: it has done the work."""
         for entry in entries:
             item = self.outstanding.pop(entry.id, None)
             if item is not None:
@@ -80,21 +80,21 @@ class Model:
                 self.failures.pop(entry.id, None)
 
     def forgotten(self) -> None:
-        """Redis has lost everything."""
+        """Redis has lost all data."""
         self.outstanding.clear()
         self.failures.clear()
         self.dead.clear()
         self.group = False
 
     def ungrouped(self) -> None:
-        """The group alone is gone: all that is left is new again."""
+        """Only the group was lost: all entries are new again."""
         self.group = False
         for item in self.outstanding.values():
             item.owner, item.times, item.old = None, 0, False
 
 
 class Clock:
-    """Stands in for the module `time`: how long ago was looked for abandoned entries is for a test to say."""
+    """Stands in for the module `time`: a test says how long ago the last search for abandoned entries was."""
 
     time = staticmethod(time.time)
 
@@ -107,7 +107,7 @@ class Clock:
 
 @dataclass
 class Consumer:
-    """One who reads, with all that they were ever given: they may come back to it late."""
+    """A consumer with all entries that it ever read: it may handle one of them late."""
 
     name: str
     mailbox: Mailbox
@@ -123,20 +123,20 @@ def consumer(redis: Redis, name: str) -> Consumer:
 
 
 async def let_grow_old(redis: Redis, model: Model) -> None:
-    """All that anybody has in hand looks as if it had been held for long; nothing else about it changes."""
+    """Make all entries in hand look as if they had been there for long; nothing else about them changes."""
     for id, item in model.held.items():
         await cast(Any, redis).xclaim(STREAM, GROUP, item.owner, 0, [id], idle=LONG_MS, justid=True)
         item.old = True
 
 
 async def consumers(redis: Redis) -> dict[str, int]:
-    """How many entries each consumer has in hand, also none."""
+    """How many entries each consumer has in hand, 0 included."""
     found = cast(Any, await redis.xinfo_consumers(STREAM, GROUP))
     return {each["name"].decode(): each["pending"] for each in found}
 
 
 async def compare(redis: Redis, model: Model) -> None:
-    """What is in Redis is what the model says."""
+    """Assert that Redis has what the model has."""
     entries = cast(Any, await redis.xrange(STREAM))
     assert [(id, fields[b"value"]) for id, fields in entries] == [
         (id, item.value) for id, item in model.outstanding.items()

@@ -1,4 +1,4 @@
-"""A process that does nothing but what a test of processes asks for: `python -m tests.common.program`."""
+"""A process that only does what a test of processes needs: `python -m tests.common.program`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def size(request: web.Request) -> web.Response:
 
 
 async def slow(request: web.Request) -> web.StreamResponse:
-    """Answers in two parts; the second comes once the process was told to stop."""
+    """Answers in two parts, the second when the process is asked to stop."""
     response = web.StreamResponse()
     await response.prepare(request)
     await response.write(b"begun\n")

@@ -1,4 +1,4 @@
-"""What the tests of the common ground share: an actor whose handlers do as a test says, and waiting for things."""
+"""Shared by the tests of `common`: an actor whose handlers a test defines, and ways to wait for a condition."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def subjects(deliveries: Iterable[Delivery | Envelope]) -> list[str]:
 
 
 def unwritable() -> Message:
-    """A message that no JSON can say."""
+    """A message that cannot be written as JSON."""
     return SyncPayment.model_construct(booking_id=uuid4(), intent_id="\ud800")
 
 
@@ -73,13 +73,13 @@ def fields_of(envelope: Envelope) -> dict[Any, Any]:
 
 
 async def read_entries(mailbox: Mailbox, count: int, block_ms: int) -> list[Entry]:
-    """Up to `count` entries, read as a loop does that has nothing to acknowledge."""
+    """Up to `count` entries, read as a consumer reads that has nothing to acknowledge."""
     await mailbox.begin((), count, block_ms)
     return await mailbox.entries()
 
 
 async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
-    """Acknowledge and delete, as a loop does."""
+    """Acknowledge and delete, as a consumer does."""
     await mailbox.begin(mailbox.acknowledgement(entries), 0, 0)
     await mailbox.finish()
 
@@ -88,7 +88,7 @@ Act = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
 
 
 class Recorder:
-    """A handler: notes each batch that it is given, then does what the test says."""
+    """A handler that records each batch, then runs the test's function."""
 
     def __init__(self, act: Act | None = None) -> None:
         self.batches: list[list[str]] = []
@@ -104,7 +104,7 @@ class Recorder:
 
 
 def failing(poison: str, error: Exception | None = None) -> Act:
-    """Fails whenever `poison` is in the batch."""
+    """A function that raises when `poison` is in the batch."""
 
     async def act(deliveries: Sequence[Delivery]) -> None:
         if poison in subjects(deliveries):
@@ -114,7 +114,7 @@ def failing(poison: str, error: Exception | None = None) -> Act:
 
 
 class Database:
-    """A dependency that a test takes away and gives back."""
+    """A dependency that a test can make unavailable."""
 
     def __init__(self) -> None:
         self.away = False
@@ -130,7 +130,7 @@ class Database:
 
 
 class Stage:
-    """One mailbox and who reads it."""
+    """One mailbox, its consumers, and what they need."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -145,7 +145,7 @@ class Stage:
     def mailbox(
         self, consumer: str = "one", claim_idle_ms: int = 60_000, stream: str = STREAM, *, shared: bool = False
     ) -> Mailbox:
-        """With `shared`, of a consumer that leaves new entries to one while it keeps up."""
+        """`shared` as in Mailbox: one of its consumers reads alone while it keeps up."""
         mailbox = Mailbox(
             self.redis, stream, group=GROUP, consumer=consumer, claim_idle_ms=claim_idle_ms, shared=shared
         )
@@ -183,7 +183,7 @@ class Stage:
 
     @asynccontextmanager
     async def acting(self, handlers: dict[type[Message], Any], **options: Any) -> AsyncIterator[Consumer]:
-        """A consumer at work, stopped at the end."""
+        """A running consumer, which is stopped at the end."""
         consumer = self.consumer(handlers, **options)
         task = asyncio.create_task(consumer.run())
         try:
@@ -194,14 +194,14 @@ class Stage:
                 await task
 
     async def left(self) -> int:
-        """The outstanding work."""
+        """How much unfinished work there is."""
         return int(await self.redis.xlen(STREAM))
 
     async def a_read_waits(self) -> bool:
         return bool(cast(Any, await self.redis.info("clients"))["blocked_clients"])
 
     async def idle(self) -> bool:
-        """Nothing is left to do."""
+        """Whether no work is left."""
         return await self.left() == 0
 
     async def pending(self) -> dict[str, int]:
@@ -210,7 +210,7 @@ class Stage:
         return {each["name"].decode(): each["pending"] for each in answer["consumers"]}
 
     async def abandon(self, entries: Sequence[Entry], consumer: str) -> None:
-        """Make it look as if `consumer` had held these for a long time."""
+        """Make it look as if `consumer` had had these in hand for a long time."""
         ids = [entry.id for entry in entries]
         await cast(Any, self.redis).xclaim(STREAM, GROUP, consumer, 0, ids, idle=3_600_000)
 
@@ -229,7 +229,7 @@ class Stage:
         return self.metrics.registry.get_sample_value("holdfast_messages_total", labels) or 0.0
 
     def reason(self) -> str | None:
-        """Why the actor's loop does not read."""
+        """Why the consumer does not read; None when it does."""
         return self.health._gates[-1].reason
 
 
@@ -237,7 +237,7 @@ COMMAND = re.compile(rb"\*\d+\r\n")
 
 
 class FakeRedis:
-    """Speaks Redis' protocol: for answers that a real server does not give when a test wants them."""
+    """Speaks Redis' protocol, for answers that a real server does not give on demand."""
 
     def __init__(self, answer: Callable[[bytes], bytes | None], tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer

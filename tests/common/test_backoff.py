@@ -1,4 +1,4 @@
-"""Pauses before something is tried again."""
+"""The pauses before a retry."""
 
 from __future__ import annotations
 

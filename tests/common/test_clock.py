@@ -1,4 +1,4 @@
-"""The time is the server's: measured, close, never backwards by itself, and not moved by one odd answer."""
+"""The time is the server's: measured, close, never backwards without a jump, and not moved by one wrong answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_S = 2_000_000_000.0
 
 
 class Server:
-    """A server with a clock of its own, a way to it, and a process whose clocks a test moves."""
+    """A made-up server with its own clock, a network with delays, and a process whose clocks a test sets."""
 
     def __init__(self, own_ahead_s: float = 0.0) -> None:
         self.true_s = START_S
@@ -82,7 +82,7 @@ async def test_the_own_clock_changes_nothing(ahead: float) -> None:
 
 
 async def test_the_error_is_at_most_half_of_the_best_round_trip() -> None:
-    """The worst of ways: all the time is lost on one of them."""
+    """The worst network: the whole delay is in one direction."""
     server = Server()
     for there, back in ((0.9, 0.0), (0.0, 0.6), (0.02, 0.0), (1.0, 0.1)):
         server.there_s, server.back_s = there, back
@@ -111,7 +111,7 @@ async def test_time_never_goes_backwards_by_a_small_correction() -> None:
 
 @pytest.mark.parametrize("jump", [-1200.0, -JUMP_MAX_S - 1, JUMP_MAX_S + 1, 1200.0])
 async def test_a_jump_is_believed_when_several_measurements_agree(jump: float) -> None:
-    """As after a failover to a server whose clock is another."""
+    """As after a failover to a server whose clock differs."""
     server = await measured()
     server.ahead_s = jump
     with capture_logs() as logs:
@@ -175,7 +175,7 @@ async def test_the_gate_opens_with_the_first_measurement_and_stays_open() -> Non
 
 
 async def test_servers_say_their_time(redis: Redis, database_url: str) -> None:
-    """This machine's, here."""
+    """The time of this machine, on which both servers run."""
     async with open_database(database_url, 1) as database:
         for bounds in (await read_clock(redis, time.monotonic), await database.read_clock(time.monotonic)):
             ahead = time.time() - time.monotonic()

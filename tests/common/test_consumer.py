@@ -1,4 +1,4 @@
-"""An actor handles batches; one poison entry harms nobody else."""
+"""An actor handles batches; one poison entry harms no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.common.stage import (
     unwritable,
 )
 
-# A claim comes soon, and a handler has still time enough on two busy cores.
+# Claims come soon, and a handler still has enough time on two busy cores.
 QUICK = {"claim_idle_ms": 700, "handler_timeout_ms": 300}
 
 
@@ -315,7 +315,7 @@ async def test_what_follows_from_a_full_batch_does_not_wait_for_the_next_one(sta
 
 @pytest.mark.parametrize("batch_max", [1, 10])
 async def test_a_reply_that_cannot_be_written_is_the_fault_of_its_entry_only(stage: Stage, batch_max: int) -> None:
-    """The entry is poison: everything else is published, alone or in its batch."""
+    """The entry is poison: all other messages are published, alone or in its batch."""
 
     async def act(deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         return [tell(unwritable(), "x") for each in deliveries if each.envelope.subject == poison]

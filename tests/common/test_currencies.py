@@ -8,7 +8,7 @@ from common.contracts.currencies import CURRENCIES, LARGEST_AMOUNT, exponent_of,
 from sandbox import currencies as stand_in
 from sandbox.errors import ParameterError
 
-# By hand from https://docs.stripe.com/currencies: code, exponent, minimum, maximum, step.
+# Copied by hand from https://docs.stripe.com/currencies: code, exponent, minimum, maximum, step.
 PAGE = [
     ("usd", 2, 50, 99_999_999, 1),
     ("eur", 2, 50, 99_999_999, 1),
@@ -43,7 +43,7 @@ def test_a_currency_is_as_the_page_has_it(
 
 @pytest.mark.parametrize("code", ["eru", "xxx", "EUR", "bgn", "hrk", ""])
 def test_what_the_page_does_not_list_is_not_there(code: str) -> None:
-    """Such as the lev and the kuna, which the euro took the place of."""
+    """Such as the lev and the kuna, which the euro has replaced."""
     assert code not in CURRENCIES
     assert exponent_of(code) is None
 
@@ -89,7 +89,7 @@ FAULTS = [
 def test_a_charge_is_within_its_currencys_limits(
     amount: int, code: str, fault: str | None, limit: int | None
 ) -> None:
-    """The limit is told, in the minor unit and in words."""
+    """The fault has the limit in the minor unit, and in its text."""
     found = fault_of(amount, code)
 
     assert (found and found.code, found and found.limit) == (fault, limit)
@@ -114,8 +114,8 @@ def refused(amount: int, code: str) -> bool:
 
 
 def test_the_stand_in_for_stripe_takes_what_the_table_takes() -> None:
-    """Of every currency, at and beside every limit; with the same number of decimals. Where the table has no
-    minimum, Stripe may know one by converting."""
+    """For every currency, at each limit and just beside it; with the same number of decimals. Where the table has
+    no minimum, Stripe may have one after conversion."""
     assert set(CURRENCIES) == stand_in.SUPPORTED
     for code, each in CURRENCIES.items():
         least = each.minimum or max(each.step, stand_in.LEAST_CONVERTED.get(code, 1))

@@ -1,4 +1,4 @@
-"""The database: transactions, limits in time, and how it looks when it is away."""
+"""The database: transactions, time limits, and outages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def value(database: Database, query: str, *args: Any) -> Any:
 
 
 async def test_whoever_runs_a_pooler_is_told_all_that_sessions_set(database: Database) -> None:
-    """PgBouncer refuses a connection that sets what it is not told to ignore."""
+    """PgBouncer refuses a connection that sets a parameter which it is not configured to ignore."""
     operations = (ROOT / "docs/operations.md").read_text()
     (told,) = re.findall(r"ignore_startup_parameters =([^`]*)`", operations)
     async with database.connection() as connection:
@@ -60,7 +60,7 @@ async def test_what_a_transaction_did_is_there_at_its_end(database: Database, th
 
 
 async def insert(database: Database, number: int, then: Callable[[asyncpg.Connection], Awaitable[Any]]) -> None:
-    """A transaction that inserts, and then goes on with something that fails."""
+    """Insert in a transaction, then call `then`, which fails."""
     async with database.transaction() as transaction:
         await transaction.execute("INSERT INTO things VALUES ($1)", number)
         await then(transaction)
@@ -92,7 +92,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(
     async with open_database(database_url, 1) as database:
         with pytest.raises(DatabaseAway) as raised:
             await value(database, "SELECT pg_sleep(60)")
-        assert raised.value.slow  # it may be the statement's own fault
+        assert raised.value.slow  # it may be the fault of the statement
         await database.ping()
 
 
@@ -108,7 +108,7 @@ async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_
 
 
 async def test_a_table_that_is_nearly_empty_is_read_by_its_index(database: Database, things: None) -> None:
-    """The plan is kept when it has grown."""
+    """The plan stays the same when the table has grown."""
     async with database.connection() as connection:
         plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN SELECT * FROM things WHERE id = 1"))
     assert "Index Scan" in plan, plan
@@ -156,7 +156,7 @@ async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: 
     [("SELECT $1::bigint", 2**70), ("SELECT $1::bigint", "seven"), ("SELECT $1::uuid", "no uuid")],
 )
 async def test_a_wrong_argument_is_no_outage(database: Database, query: str, argument: Any) -> None:
-    """It is found out before Postgres is asked; a poison entry must not look like a lost connection."""
+    """asyncpg refuses it before it asks Postgres; a poison entry must not look like a lost connection."""
     with pytest.raises(asyncpg.DataError, match="invalid input") as raised:
         await value(database, query, argument)
     assert not isinstance(raised.value, DatabaseAway)
@@ -172,7 +172,7 @@ async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
 async def test_a_schema_that_is_not_migrated_yet_is_an_outage_for_a_person(
     database: Database, things: None, query: str
 ) -> None:
-    """No message is at fault, and none is to be buried for it."""
+    """No message is at fault, and none may become a dead letter for it."""
     with pytest.raises(DatabaseAway) as raised:
         await value(database, query)
     assert raised.value.stated
@@ -212,7 +212,7 @@ async def test_connections_that_end_while_nobody_uses_them_are_made_anew(
     for _ in range(4):  # more often than there are connections
         id = await value(own_database, "SELECT pg_backend_pid()")
         await other.execute("SELECT pg_terminate_backend($1, 5000)", id)
-        with suppress(DatabaseAway):  # where it is not known yet
+        with suppress(DatabaseAway):  # when the connection does not know of its end yet
             await own_database.ping()
     await other.close()
     await asyncio.gather(*(own_database.ping() for _ in range(3)))
@@ -225,7 +225,7 @@ async def test_who_gets_no_connection_does_not_wait_for_ever(
         monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
         with pytest.raises(DatabaseAway) as raised:
             await database.ping()
-        assert not raised.value.slow  # nothing was asked: no statement was too slow
+        assert not raised.value.slow  # no statement was sent, so none was too slow
         monkeypatch.undo()
     await database.ping()
 
@@ -286,7 +286,7 @@ async def test_a_connection_that_postgres_ends_is_an_outage(
 
 
 async def test_a_connection_that_is_about_to_end_is_an_outage(database: Database) -> None:
-    """Postgres has said on it, while nobody used it, that it shuts down; the end itself is still to come."""
+    """While nobody used it, Postgres announced on it that it shuts down, and has not ended it yet."""
     async with database.connection() as connection:
         protocol = connection._con._protocol
     told = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
@@ -336,7 +336,7 @@ async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
 async def test_who_gives_up_before_a_transaction_has_begun_leaves_none_behind(
     own_postgres: Postgres, own_database: Database
 ) -> None:
-    """The pool would complain of a connection that comes back with one, once the server answers."""
+    """Once the server answers, the pool would complain about a connection that comes back with a transaction."""
     complaints: list[dict[str, Any]] = []
     await own_database.ping()
     loop = asyncio.get_running_loop()
@@ -359,7 +359,7 @@ async def test_a_server_that_is_frozen_holds_nobody_up(
     own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
-    # All connections are there, and none of them answers.
+    # All connections are open, and none of them answers.
     await asyncio.gather(*(value(own_database, "SELECT pg_sleep(0.05)") for _ in range(3)))
     try:
         started = time.monotonic()
@@ -406,7 +406,7 @@ def test_the_certificate_authority_can_be_given(mode: str, checked: bool) -> Non
 
 
 async def test_an_error_does_not_quote_the_row_that_was_refused(database: Database, things: None) -> None:
-    """It would carry the row's secrets into logs and dead letters."""
+    """The row's secrets would reach logs and dead letters."""
     with pytest.raises(asyncpg.NotNullViolationError) as refused:
         await value(database, "INSERT INTO things VALUES (NULL, 'client secret') RETURNING id")
     assert "client secret" not in f"{refused.value} {refused.value.as_dict()}"

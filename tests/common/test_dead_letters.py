@@ -1,4 +1,4 @@
-"""What could not be handled is kept with its reason, harms nobody, and can be played back."""
+"""What could not be handled is kept with its reason, delays nothing else, and can be replayed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_buried_entry_leaves_nothing_in_its_mailbox(stage: Stage) -> Non
 
 
 async def test_any_error_can_be_kept(stage: Stage) -> None:
-    """Errors repeat what they were given: more of it than anybody reads, and what UTF-8 cannot say."""
+    """An error's text quotes its input: longer than anybody reads, and with characters that UTF-8 cannot encode."""
     await buried(stage, "\ud800" + "ü" * 100_000)
     (letter,) = await stage.dead()
     assert letter["dead_error"].startswith("?üüü")
@@ -62,7 +62,7 @@ async def test_only_the_letters_that_were_named_are_replayed(stage: Stage) -> No
 
 
 async def test_what_another_has_finished_has_not_failed_and_is_not_buried(stage: Stage) -> None:
-    """A consumer that was away for long comes back to an entry that was given to another meanwhile."""
+    """A consumer that was away for long still has an entry that another has claimed and finished meanwhile."""
     slow, quick = stage.mailbox("slow"), stage.mailbox("quick")
     await slow.create()
     await stage.redis.xadd(STREAM, FIELDS)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every message survives its journey, and contracts can grow."""
+"""Every message is read as it was sent, and contracts can grow."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ TABLE = {
 
 
 def entry(envelope: Envelope, **changes: str | None) -> Entry:
-    """What Redis gives back; with `changes` to its fields (None: left out)."""
+    """An entry as Redis returns it, with `changes` to its fields (None: left out)."""
     fields = {**fields_of(envelope), **changes}
     return Entry(
         b"1-1",
@@ -136,7 +136,7 @@ def test_what_an_older_process_does_not_send_has_a_default(kind: type[Message]) 
 
 
 def test_what_was_not_set_stays_unset() -> None:
-    """An event's changes: a value that is None differs from one that was not sent."""
+    """In an event's changes a value that is None differs from one that was not sent."""
     sent = tell(UpdateEvent(event_id=uuid4(), changes=EventChanges(cancel_until=None)), "x")
     assert decode("s", entry(sent)).message.changes.model_fields_set == {"cancel_until"}
 

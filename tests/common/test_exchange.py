@@ -1,4 +1,4 @@
-"""What follows from a batch is published and acknowledged together with the next read; each has its own outcome."""
+"""What follows from a batch is published and acknowledged with the next read, and each of these may fail alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG_BLOCK_MS = 2_500
 
 
 async def test_a_publish_that_is_refused_is_known_while_the_read_waits(own_stage: Stage) -> None:
-    """Redis is full. The batch is handled again, and what the waiting read brings meanwhile is handled, too."""
+    """Redis is full. The batch is handled again, and so is what the waiting read brings meanwhile."""
 
     async def act(deliveries: Sequence[Delivery]) -> list[Envelope]:
         if len(handler.batches) == 1:
@@ -43,7 +43,7 @@ async def test_a_publish_that_is_refused_is_known_while_the_read_waits(own_stage
 
 
 async def test_a_connection_that_is_cut_after_the_publish_loses_nothing(stage: Stage) -> None:
-    """It is cut while the read that was sent with the publish waits."""
+    """The connection is cut while the read that was sent with the publish waits."""
     follow = sync()._replace(stream="told")
     first, second = sync(), sync()
 
@@ -69,7 +69,7 @@ async def test_a_connection_that_is_cut_after_the_publish_loses_nothing(stage: S
 async def test_a_publish_and_the_next_read_are_one_send(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
-    """Also where batches are handled side by side, of a lone one that is soon handled."""
+    """With concurrency too, for a batch that is alone and soon handled."""
     monkeypatch.setattr("common.messaging.consumer.QUICK_S", PATIENCE_S)
     sends: list[list[str]] = []
     send = Connection.send
@@ -103,7 +103,7 @@ async def test_a_publish_and_the_next_read_are_one_send(
 async def test_a_process_that_ends_at_any_point_loses_nothing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, full: bool, points: int, concurrency: int | None
 ) -> None:
-    """Before and after everything that is sent, answered or handled: another finishes what it had in hand."""
+    """Whether it ends before or after something is sent, answered or handled: another process does its work."""
     send, answers = Connection.send, Connection.answers
     point, last, running = 0, -1, asyncio.create_task(asyncio.sleep(0))
 
@@ -150,7 +150,7 @@ async def test_a_process_that_ends_at_any_point_loses_nothing(
 
 
 async def test_answers_that_nobody_took_are_nobodys(stage: Stage) -> None:
-    """Who gave up on its answers asks over another connection."""
+    """A user that gave up on its answers uses another connection next."""
     connection = Connection(stage.redis)
     await stage.redis.set("key", "1")
     await connection.send([("GET", "key"), ("BLPOP", "nothing", 10)], block_s=10)

@@ -1,4 +1,4 @@
-"""Ids sort by time where they are new, and come out the same where they must."""
+"""New ids sort by time; ids that are derived are the same each time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_booking_is_the_same_for_the_same_client_and_key(subject: str, key: st
 
 
 def test_the_booking_of_a_key_is_the_same_for_ever() -> None:
-    """Another id would book a second time for a request that is repeated across a deploy."""
+    """With another id a request that is repeated across a deploy would book a second time."""
     assert booking_id("guest:1", "key-1") == UUID("8ead2eb3-d1f4-570b-adbc-8f25ca5cc707")
 
 

@@ -1,4 +1,4 @@
-"""One of a mailbox's consumers reads while it keeps up; the others help, or take over."""
+"""One of a mailbox's consumers reads while it keeps up; the others help, or acquire its lease."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def values(mailbox: Mailbox, count: int = 500) -> list[str]:
 
 @pytest.fixture
 async def two(stage: Stage) -> tuple[Mailbox, Mailbox]:
-    """The first has the turn, and the second knows."""
+    """The first has the lease, and the second knows it."""
     first, second = stage.mailbox("first", shared=True), stage.mailbox("second", shared=True)
     await first.create()
     assert (await read_entries(first, 1, BLOCK_MS), await read_entries(second, 1, BLOCK_MS)) == ([], [])
@@ -59,20 +59,20 @@ async def test_who_is_heard_of_no_more_loses_it(
     await add(stage, 2)
     await stage.redis.pexpire(KEY, 1)
     await until(lambda: _gone(stage))
-    assert await values(second) == []  # takes it
+    assert await values(second) == []  # acquires the lease
     assert await values(second, 1) == ["0"]
-    assert await values(first, 1) == ["1"]  # it does not know yet: two that read at once harm nothing
+    assert await values(first, 1) == ["1"]  # it does not know yet: two readers at once harm nothing
     await add(stage, 1)
     assert await values(first) == []
 
 
 async def test_who_leaves_hands_it_over(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
     first, second = two
-    await second.leave()  # it is not its own to give
+    await second.leave()  # the lease is not its own to release
     assert await stage.redis.get(KEY) == b"first"
     await first.leave()
     await add(stage, 1)
-    assert await values(second) == []  # takes it
+    assert await values(second) == []  # acquires the lease
     assert await values(second) == ["0"]
 
 
@@ -81,8 +81,8 @@ async def test_a_mailbox_that_was_lost_is_made_anew_and_read(stage: Stage, two: 
     await stage.redis.flushdb()
     await add(stage, 1)
     await stage.redis.set(KEY, "first")
-    assert await values(second) == []  # no group: nothing to help with
-    assert await values(first) == []  # makes it
+    assert await values(second) == []  # without a group there is nothing to help with
+    assert await values(first) == []  # creates the group
     entries: list[Entry] = await read_entries(first, 10, BLOCK_MS)
     assert len(entries) == 1
     await finish(first, entries)

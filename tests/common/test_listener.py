@@ -1,4 +1,4 @@
-"""A gateway hears of what it listens for, and knows when it may have missed something."""
+"""A gateway gets the notifications that it listens for, and knows when it may have missed some."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def changed(version: int = 1) -> Envelope:
 
 
 class Listener:
-    """A process that listens, and notes what it is notified of."""
+    """A process that listens, and records its notifications."""
 
     def __init__(self, stage: Stage, gateway: str = "one") -> None:
         self.stage = stage
@@ -62,7 +62,7 @@ class Listener:
 
 
 async def question(stage: Stage) -> Delivery:
-    """The next question in the mailbox of questions."""
+    """The next call in the mailbox of queries."""
     await until(lambda: stage.redis.xlen(BOOKING_QUERIES))
     (entry,) = await stage.entries(BOOKING_QUERIES)
     await stage.redis.xdel(BOOKING_QUERIES, entry.id)
@@ -107,7 +107,7 @@ async def test_news_of_a_newer_release_is_passed_over_quietly(stage: Stage) -> N
 
 
 async def test_a_listener_of_a_replica_is_not_ready(own_stage: Stage) -> None:
-    """Also where its reads are answered: what is written to the primary may never come there."""
+    """Even if its reads are answered: what is written to the primary may never reach it."""
     async with Listener(own_stage).listening() as listener:
         await until(lambda: listener.gate.reason is None)
         await own_stage.redis.replicaof("127.0.0.1", 1)
@@ -161,7 +161,7 @@ async def test_news_goes_to_the_gateways_that_listen_and_to_each_once(stage: Sta
     assert await inbox(stage, "two") == []
     assert [each.id for each in await stage.read_all(NOTIFICATIONS)] == [
         sent.id
-    ]  # for gateways of the release before
+    ]  # for gateways of the previous release
 
 
 async def test_a_registration_arrives_before_what_is_asked_after_it(stage: Stage) -> None:
@@ -190,7 +190,7 @@ async def test_what_nobody_wants_any_more_leaves_with_the_next_registration(stag
     registry = Registry(stage.redis, stage.bus, "one")
     registry.add(OWNER)
     registry.remove(OWNER)
-    await registry.add(BOOKING)  # type: ignore[misc]  # it is the first
+    await registry.add(BOOKING)  # type: ignore[misc]  # a future: it is the first addition
     assert not await stage.redis.exists(LISTENERS + OWNER)
 
 
@@ -209,12 +209,12 @@ async def test_a_removal_that_did_not_arrive_is_made_again(own_stage: Stage, own
 
 @pytest.mark.parametrize("told", [True, False], ids=["news", "no news"])
 async def test_a_gateway_paused_past_its_registration_knows_what_it_missed(stage: Stage, told: bool) -> None:
-    """It missed the news for which its registration was found, and nothing else."""
+    """It missed the notification for which a publisher found its registration expired, and no other."""
     one = Listener(stage)
     one.registry.add("event:quiet")
     async with one.listening():
         await until(lambda: one.gate.reason is None)
-    # Its process is stopped: its own key expires.
+    # As when its process is stopped: its own key expires.
     await stage.redis.delete(LISTENING + "one")
     if told:
         await stage.bus.publish([changed()])
@@ -296,7 +296,7 @@ async def test_a_gateway_knows_when_its_inbox_was_trimmed_before_it_read(
 async def test_sockets_stay_open_when_redis_is_restarted_and_has_lost_nothing(
     own_stage: Stage, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "ARRIVED_S", 0.0)  # a read of this test waits for 20 ms only
+    monkeypatch.setattr(listener, "ARRIVED_S", 0.0)  # reads of this test wait for 20 ms only
     async with Listener(own_stage).listening() as heard:
         await own_redis.stop()
         await until(lambda: heard.gate.reason is not None)
@@ -323,7 +323,7 @@ async def test_a_restart_under_a_read_that_may_not_have_arrived_is_a_loss(
 async def test_news_of_processes_of_the_release_before_is_heard_while_they_publish(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They add it to `notifications` alone."""
+    """They publish only to `notifications`."""
 
     async def as_before(version: int) -> Message:
         sent = changed(version)
@@ -339,7 +339,7 @@ async def test_news_of_processes_of_the_release_before_is_heard_while_they_publi
         another = await as_before(5)
         await until(lambda: another in heard.heard)
         assert new.message in heard.heard
-        # After the last of it has been forgotten only the inbox is read.
+        # When the key that tells of them has expired, only the inbox is read.
         await stage.bus.publish([changed(6)])
         await stage.redis.delete("notifications:unrouted")
         await until(lambda: not heard.listener._unrouted)

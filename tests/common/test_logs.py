@@ -1,4 +1,4 @@
-"""Logs are for people on a terminal and for programs otherwise, and have no secrets in them."""
+"""Logs are for people on a terminal and for programs otherwise, and contain no secrets."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_people_get_lines_to_read() -> None:
         assert "told" in said
         assert not said.startswith("{")
         assert "ValueError: no" in said
-        # Tracebacks with the values of local variables are handy, and show what nobody may see.
+        # Tracebacks with the values of local variables are practical, but show secrets.
         assert "secret_2" not in said
 
 

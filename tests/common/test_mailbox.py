@@ -1,4 +1,4 @@
-"""A mailbox keeps what is outstanding, gives each entry to one consumer, and loses none."""
+"""A mailbox keeps unfinished work, delivers each entry to one consumer, and loses none."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_what_is_acknowledged_is_gone(stage: Stage) -> None:
     await finish(mailbox, entries[:2])
     assert await lengths(stage.redis, [STREAM, "no.such"]) == {STREAM: 1, "no.such": 0}
     assert await stage.pending() == {"one": 1}
-    await finish(mailbox, entries)  # once more: entries that are gone are passed over
+    await finish(mailbox, entries)  # once more: entries that no longer exist are ignored
     assert await stage.left() == 0
     assert await stage.pending() == {}
 

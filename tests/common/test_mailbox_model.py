@@ -1,7 +1,7 @@
-"""The mailbox does what its model says, whatever its consumers do, in any order: nothing that is unacknowledged is
-lost, trimmed or hidden; nothing that is acknowledged comes back.
+"""The mailbox does what its model does, whatever its consumers do, in any order: no unacknowledged entry is lost,
+trimmed or hidden, and no acknowledged entry comes back.
 
-HOLDFAST_EXAMPLES says how many sequences are tried, HOLDFAST_SEED which.
+HOLDFAST_EXAMPLES sets how many sequences are tried, HOLDFAST_SEED which ones.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from tests.common.stage import finish, read_entries
 
 EXAMPLES = int(os.environ.get("HOLDFAST_EXAMPLES", "30"))
 STEPS = 40
-# Each costs a tenth of a second.
+# One for each sequence: a restart costs a tenth of a second.
 RESTARTS_MAX = 1
 PICKS = st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True)
 
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class Server:
-    """A Redis that may be restarted, used from the outside of its event loop."""
+    """A Redis that may be restarted, used from outside the event loop."""
 
     def __init__(self, runner: asyncio.Runner, redis: RedisServer) -> None:
         self._runner = runner
@@ -68,10 +68,10 @@ class Server:
         self.run(self._hurry())
 
     async def _hurry(self) -> None:
-        """Reads that wait for nothing end within 2 ms, and not with the next of ten ticks a second.
+        """Make the server quick: a read without entries ends within 2 ms, not at the next of ten ticks a second.
 
-        Without fsync Redis writes all that it answers at once, and a killed process has lost nothing of it; with
-        it, nothing is written, for up to two seconds, while a slow disk is at it.
+        Without fsync Redis writes all that it answers at once, and a killed process has lost none of it; with fsync
+        a slow disk can delay all writes for up to two seconds.
         """
         await self.redis.config_set("hz", 500)
         await self.redis.config_set("appendfsync", "no")
@@ -94,7 +94,7 @@ class Server:
 
 
 class Consumers(RuleBasedStateMachine):
-    """Any number of them, each of which may be slow, crash, or come back late."""
+    """Any number of consumers, each of which may be slow, crash, or come back late."""
 
     server: ClassVar[Server]
     clock: ClassVar[Clock]
@@ -122,7 +122,7 @@ class Consumers(RuleBasedStateMachine):
 
     @initialize(target=readers)
     def begin(self) -> Any:
-        """Two have something in hand already, and there is more."""
+        """Two consumers have entries in hand already, and more wait."""
         readers = [self._start(), self._start()]
         self.publish(8)
         for reader in readers:
@@ -159,14 +159,14 @@ class Consumers(RuleBasedStateMachine):
 
     @rule(reader=readers, picks=PICKS)
     def acknowledge(self, reader: Consumer, picks: list[int]) -> None:
-        """Also what it has acknowledged before, and what others have taken over from it."""
+        """Including entries that it has acknowledged before, and entries that others have claimed from it."""
         entries = reader.some(picks)
         self.run(finish(reader.mailbox, entries))
         self.model.acknowledged(entries)
 
     @rule(reader=readers, picks=PICKS)
     def fail(self, reader: Consumer, picks: list[int]) -> None:
-        """What is gone has not failed."""
+        """An entry that no longer exists does not fail."""
         for entry in reader.some(picks):
             failures = self.run(reader.mailbox.count_failure(entry))
             if entry.id in self.model.outstanding:
@@ -175,7 +175,7 @@ class Consumers(RuleBasedStateMachine):
 
     @rule(reader=readers, picks=PICKS)
     def bury(self, reader: Consumer, picks: list[int]) -> None:
-        """What is gone is not buried: somebody else has handled it, or buried it before."""
+        """An entry that no longer exists is not buried: another consumer has handled or buried it before."""
         for entry in reader.some(picks):
             before = set(self.model.dead)
             self.run(reader.mailbox.bury(entry, "no", attempts=5))
@@ -188,7 +188,7 @@ class Consumers(RuleBasedStateMachine):
 
     @rule(reader=readers)
     def keep_house(self, reader: Consumer) -> None:
-        """Everybody with nothing in hand is forgotten; nobody else is, and what is in hand stays there."""
+        """All consumers with nothing in hand are removed, and no other; entries in hand stay there."""
         before = self.run(consumers(self.redis)) if self.model.group else {}
         removed = self.run(reader.mailbox.remove_idle_consumers(-1))
         after = self.run(consumers(self.redis)) if self.model.group else {}
@@ -197,7 +197,7 @@ class Consumers(RuleBasedStateMachine):
 
     @rule(reader=readers, most=st.integers(1, 5))
     def take_everything_over(self, reader: Consumer, most: int) -> None:
-        """Nothing is hidden: when all others are silent for long, one reader gets all that is outstanding."""
+        """Nothing is hidden: when all others are silent for long, one reader gets every unacknowledged entry."""
         self.time_passes()
         wanted = set(self.model.outstanding)
         given: set[bytes] = set()
@@ -206,7 +206,7 @@ class Consumers(RuleBasedStateMachine):
                 break
             taken = self._read(reader, most)
             given |= {entry.id for entry in reader.given[:taken]}
-            # As if a little time had passed: it looks for abandoned ones again, of which none is its own.
+            # As if a little time had passed: it searches for abandoned entries again, and finds none of its own.
             self.clock.now += 60
         assert given >= wanted
 
@@ -222,7 +222,7 @@ class Consumers(RuleBasedStateMachine):
     @precondition(lambda self: self.model.dead)
     @rule(picks=PICKS)
     def replay(self, picks: list[int]) -> None:
-        """The letters come once more, at the end, and start anew."""
+        """The dead letters come back at the end of the mailbox, without their failures."""
         letters = [list(self.model.dead)[pick] for pick in picks if pick < len(self.model.dead)]
         assert self.run(replay(self.redis, STREAM, letters)) == len(letters)
         entries = self.run(self.redis.xrange(STREAM))[len(self.model.outstanding) :]
@@ -242,7 +242,7 @@ class Consumers(RuleBasedStateMachine):
     def forget_everything(self) -> None:
         self.run(self.redis.flushall())
         self.model.forgotten()
-        # The same id within the same millisecond would be another entry's.
+        # An id made in the same millisecond could be the same as one before.
         time.sleep(0.002)
 
     @precondition(lambda self: self.model.group and self.model.held)
@@ -254,7 +254,7 @@ class Consumers(RuleBasedStateMachine):
     @precondition(lambda self: self.restarts < RESTARTS_MAX and len(self.model.held) > 1)
     @rule()
     def restart(self) -> None:
-        """kill -9; it comes back with its data."""
+        """kill -9; the server comes back with its data."""
         self.restarts += 1
         self.server.restart()
 
@@ -263,7 +263,7 @@ class Consumers(RuleBasedStateMachine):
         self.run(compare(self.redis, self.model))
 
     def teardown(self) -> None:
-        """In the end one reader does all that is left, and leaves nothing."""
+        """At the end one reader finishes all that is left."""
         last = self._start()
         self.take_everything_over(last, 5)
         self.run(finish(last.mailbox, [entry for entry in last.given if entry.id in self.model.outstanding]))
@@ -293,7 +293,7 @@ def test_a_mailbox_loses_nothing_and_repeats_nothing(server: Server, monkeypatch
     Machine.server, Machine.clock = server, Clock()
     monkeypatch.setattr(mailbox, "time", Machine.clock)
     machine = seed(chance)(Machine)
-    phases = (Phase.explicit, Phase.generate)  # to shrink a failing one takes minutes
+    phases = (Phase.explicit, Phase.generate)  # without shrinking, which takes minutes
     run_machine(
         cast(Any, machine),
         settings=settings(

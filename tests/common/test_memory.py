@@ -1,4 +1,4 @@
-"""What a process remembers of rows, and the revision by which Postgres knows whether it still holds."""
+"""The rows in a process' memory, and the revision by which Postgres checks whether they are current."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def memory(entries_max: int = 3, metrics: Metrics | None = None) -> Memory[str, 
 
 
 def store(*memories: Memory[str, int]) -> BaseStore[None]:
-    """Of a database that does nothing."""
+    """The store of a database that does nothing."""
     database = Mock(spec=Database, statement=nullcontext)
     return BaseStore(database, lambda _: None, *memories)
 
@@ -120,7 +120,7 @@ async def test_each_write_of_a_row_is_another_revision_and_a_lock_is_none(databa
 
 
 async def test_another_server_never_has_the_revisions_of_this_one(database: Database) -> None:
-    """A standby that takes over counts transactions on from where the lost primary was, and uses a number again."""
+    """A standby that takes over continues with transaction numbers that the lost primary may have used already."""
     async with database.connection() as connection:
         row: Any = await connection.fetchrow(
             f"SELECT xmin::text AS number, {revision('pg_class')} AS revision, "

@@ -1,4 +1,4 @@
-"""While Redis or the database is away an actor waits; no entry is counted as failed, and none is lost."""
+"""During an outage of Redis or the database an actor waits; no entry counts as failed, and none is lost."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_an_actor_waits_for_the_database_and_reads_nothing_meanwhile(stage
 
 @pytest.mark.parametrize("concurrency", [None, 4])
 async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, concurrency: int | None) -> None:
-    """Others had a claim to what was in hand: it is claimed anew, and not handled by two."""
+    """Others could claim what it had in hand: it claims that itself again, and no two consumers handle it."""
 
     async def act(_: Sequence[Delivery]) -> None:
         stage.database.check()
@@ -133,7 +133,7 @@ async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, conc
 async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
-    # Back before it can be claimed from the other in its turn.
+    # So that it is back before it could claim the entry from the other consumer.
     for each in (module, batch, dependencies):
         monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
 
@@ -194,7 +194,7 @@ async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: 
 async def test_what_a_server_states_is_no_entrys_fault_however_often(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk, a missing permission: a ping shows nothing, and the loop is not ready until work succeeds."""
+    """A full disk, a missing permission: a ping succeeds, and the consumer is not ready until some work does."""
     monkeypatch.setattr(batch, "BROKEN_MAX", 1)
     for each in (module, batch, dependencies):
         monkeypatch.setattr(each, "Backoff", lambda **_: Backoff(first=0.01, most=0.02))
@@ -293,7 +293,7 @@ class Killed(Exception):
 async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is published and the acknowledgement are one step: there is nothing in between."""
+    """The publish and the acknowledgement are one step: nothing can happen in between."""
     reached = asyncio.Event()
 
     async def begin(step: Sequence[Any], *args: Any) -> None:

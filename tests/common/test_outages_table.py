@@ -1,4 +1,4 @@
-"""What errors of Redis and Postgres mean, by the texts and codes of servers and poolers of all releases."""
+"""What errors of Redis and Postgres mean, by the texts and codes of all supported servers and poolers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_server_that_says_that_it_cannot_serve_is_away(text: str, meaning: str
         "EXECABORT Transaction discarded because of previous errors.",
         "ERR value is not an integer or out of range",
         "ERR wrong number of arguments for 'xadd' command",
-        # What a client has said is quoted by some errors.
+        # Some errors quote what a client has sent.
         "ERR Invalid stream ID specified: OOM command not allowed",
         "ERR syntax error near 'READONLY You can't write'",
         f"{SCRIPT_62}@user_script: 1: user_script:1: READONLY is not a field",
@@ -135,7 +135,7 @@ def postgres_error(state: str, message: str = "said by the server") -> Exception
     ("state", "flags"),
     [
         ("25006", {"stated", "elsewhere"}),  # read only
-        ("53100", {"stated"}),  # disk full
+        ("53100", {"stated"}),  # the disk is full
         ("53300", {"stated"}),  # too many connections
         ("53400", {"stated"}),
         ("57P03", {"stated"}),  # starting up, shutting down, in recovery
@@ -150,13 +150,13 @@ def postgres_error(state: str, message: str = "said by the server") -> Exception
         ("57P02", set()),
         ("57P05", set()),
         ("53000", set()),
-        ("53200", set()),  # a statement may be what takes the memory
+        ("53200", set()),  # the statement may be what uses the memory
         ("08000", set()),
         ("08003", set()),
         ("08006", set()),
         ("08P01", set()),  # PgBouncer: query_wait_timeout, server login failed, …
         ("25P03", set()),
-        ("26000", set()),  # a pooler has changed the connection
+        ("26000", set()),  # a pooler has changed the server connection
         ("40001", set()),
         ("40P01", set()),
         ("58000", set()),

@@ -1,4 +1,4 @@
-"""The report of a payment: one class, the well-known names, and what other releases read and compare."""
+"""The report of a payment: one class, the well-known type names, and what other releases read and compare."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOST = {
     "opened_at": "2026-01-02T03:04:05Z",
     "respond_by": "2026-02-02T03:04:05Z",
 }
-# What the release before sends, and the digest that it keeps of it: taken from its code.
+# What the previous release sends, and the digest that it stores: both made with its code.
 REPORTS: list[tuple[dict[str, Any], str]] = [
     ({"version": 1, "client_secret": "pi_1_secret_2", **WAITING}, "d1d0a27ef52ad090"),
     (
@@ -79,7 +79,7 @@ def read(values: dict[str, Any]) -> PaymentReport:
 
 @pytest.mark.parametrize(("values", "digest"), REPORTS)
 def test_a_report_has_the_digest_that_other_releases_compare_it_by(values: dict[str, Any], digest: str) -> None:
-    """Both kinds of process keep it in rows, and take another one for another report."""
+    """Processes of both releases store it in rows; a different digest means a different report to them."""
     assert read(values).payment.digest == digest
     assert read({**values, "version": 40, "client_secret": "another"}).payment.digest == digest
 
@@ -98,7 +98,7 @@ def test_all_that_is_told_counts_for_the_digest(field: str) -> None:
 
 @pytest.mark.parametrize(("values", "_"), REPORTS)
 def test_what_is_sent_is_one_flat_object(values: dict[str, Any], _: str) -> None:
-    """As a process of the release before reads it: every field by its name, beside the booking's id."""
+    """As a process of the previous release reads it: all fields by name, beside the booking's id."""
     told = json.loads(read(values).as_json(exclude_unset=True))
     assert list(told) == ["booking_id", *STATE_FIELDS]
     assert {name: told[name] for name in ("version", "status", "amount")} == {

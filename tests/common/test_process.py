@@ -1,4 +1,4 @@
-"""A process serves until it is told to stop, finishes what it took, and never fails in silence."""
+"""A process serves until it is asked to stop, finishes what it has begun, and logs every failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class Program:
-    """The process, what it has logged, and its address."""
+    """The process, its log so far, and its address."""
 
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
@@ -63,7 +63,7 @@ async def running(**environment: str) -> AsyncIterator[Program]:
 
 @pytest.mark.parametrize(("number", "drain"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
 async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals, drain: str) -> None:
-    """A person's Ctrl-C does not drain: nobody else is to take over."""
+    """A person's Ctrl-C does not drain: no other process takes over."""
     async with running(INSTANCE="here", DRAIN_SECONDS=drain) as program, aiohttp.ClientSession() as client:
         line = await program.until("listening")
         assert (line["process"], line["instance"], line["level"]) == ("program", "here", "info")

@@ -1,4 +1,4 @@
-"""`publish` tells, `ask` awaits the reply: what callers hear when it works, and when it does not."""
+"""`publish` sends messages, `ask` waits for the reply: what callers get when that works, and when it does not."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> Non
 
 
 async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
-    """Those of a kind that were published meanwhile; a lone one as it is, which every release knows."""
+    """Those of one class that were published meanwhile; a single one stays as it is, which every release knows."""
     applied = [PaymentReportApplied(booking_id=uuid4(), version=version) for version in range(3)]
     await asyncio.gather(*(stage.bus.publish([tell(each, each.booking_id)]) for each in applied))
     assert await stage.read_all(STREAM) == []
@@ -153,7 +153,7 @@ async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
-    """Who was told that it could not be sent may send it again."""
+    """A caller that got an error may send the message again."""
     begun, release = asyncio.Event(), asyncio.Event()
     send = stage.bus._connection.send
 

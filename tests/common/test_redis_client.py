@@ -1,4 +1,4 @@
-"""How Redis' refusals and outages look to its users, and that nothing is sent twice."""
+"""How refusals and outages of Redis look to callers, and that nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_a_server_that_takes_no_writes_is_away(
 
 
 async def test_a_replica_is_away_and_is_connected_to_anew(own_redis: RedisServer) -> None:
-    """The address may lead to another server by then."""
+    """The address may lead to another server when it connects again."""
     async with connected(own_redis.url) as client, connected(own_redis.url) as operator:
         await operator.replicaof("127.0.0.1", 1)
         before = await client.client_id()
@@ -158,7 +158,7 @@ async def test_connections_from_before_a_restart_are_made_anew(own_redis: RedisS
 
 
 async def test_a_connection_that_is_lost_unnoticed_is_redis_away(redis_url: str) -> None:
-    """Under uvloop, which processes run on: its transports refuse what is written after their end."""
+    """Under uvloop, on which processes run: its transports refuse writes after their end."""
 
     async def write_too_late() -> None:
         async with connected(redis_url) as client:

@@ -1,4 +1,4 @@
-"""A process is replaced under load: a client that retries nothing has an answer to every request."""
+"""A process is replaced under load: clients that retry nothing get an answer to every request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ops.child import free_port
 from tests.common.clients import Clients
 from tests.common.test_process import running
 
-# Shorter than the setting's default; the clients pause less.
+# Seconds, shorter than the setting's default; the clients pause for less than this.
 DRAIN_SECONDS = 0.5
 PAUSE_S = 0.3
 REQUESTS_MIN = 500
@@ -32,6 +32,6 @@ async def test_no_request_is_lost_while_one_process_takes_the_place_of_another()
             await clients.answered(REQUESTS_MIN)
             clients.over.set()
     assert clients.unanswered == []
-    # 408: where the client was slower than its connection was waited for, on a busy machine.
+    # 408: on a busy machine the client was slower than the server waited for its connection.
     assert set(clients.answers) <= {200, 408}
     assert clients.answers[408] <= CLIENTS

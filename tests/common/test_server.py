@@ -1,4 +1,4 @@
-"""Clients that are slow, or speak no HTTP, are told so or cut off, and nothing of theirs is logged."""
+"""Slow clients, and clients that send no HTTP, get an error or are cut off, and nothing they sent is logged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def program() -> AsyncIterator[Program]:
 
 
 async def exchange(program: Program, content: bytes) -> bytes:
-    """What comes back before the connection is closed at the other side."""
+    """All that the server sends before it closes the connection."""
     host, _, port = program.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -93,7 +93,7 @@ async def test_expectation_that_nobody_knows_is_a_problem_document(program: Prog
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"HEAD", b"PUT"])
 @pytest.mark.parametrize("path", [b"/size", b"/health/live", b"/nowhere"])
 async def test_no_body_is_decompressed(program: Program, method: bytes, path: bytes) -> None:
-    """Had it been, this one would be broken, and nothing behind it would be answered."""
+    """If it were, this body would be broken, and the request behind it would get no answer."""
     head = method + b" " + path + b" HTTP/1.1\r\nHost: here\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
     answers = await exchange(program, head + b"no gzip.." + b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
     assert answers.startswith(b"HTTP/1.1 415 ")
@@ -115,7 +115,7 @@ async def test_body_that_is_as_it_is_may_say_so(program: Program) -> None:
 
 @pytest.mark.skipif(USER_TIMEOUT is None, reason="the system has no TCP_USER_TIMEOUT")
 async def test_answers_that_nobody_reads_are_not_kept(program: Program) -> None:
-    """The window is full; once the server has given up, what is written to it is refused."""
+    """The receive window is full; once the server has given up, it refuses what the client still sends."""
     host, _, port = program.url.removeprefix("http://").partition(":")
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
@@ -135,7 +135,7 @@ RUSH = 300
 
 
 async def _turns_until_taken() -> int:
-    """How many turns of the loop it takes until RUSH connections, which came at once, are taken."""
+    """How many iterations the event loop needs to accept RUSH connections that arrived at once."""
     loop = asyncio.get_running_loop()
     runner = Runner(new_app(), ProcessSettings())
     await runner.setup()
@@ -156,5 +156,5 @@ async def _turns_until_taken() -> int:
 
 
 async def test_connections_that_come_at_once_are_taken_at_once() -> None:
-    """Not one at each turn of uvloop: under load that would be fewer than come."""
+    """Not one per iteration of uvloop's loop: under load more than that arrive."""
     assert await asyncio.to_thread(uvloop.run, _turns_until_taken()) < RUSH / 5

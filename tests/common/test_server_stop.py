@@ -1,4 +1,4 @@
-"""A server that stops answers all that has come to it, ends every connection, and is held up by nobody."""
+"""A server that stops answers all requests that have reached it, ends every connection, and is delayed by none."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GIVES_UP_S = 15
 CLIENTS = 40
 GET = b"GET /size HTTP/1.1\r\nHost: here\r\n\r\n"
 POST = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
-# What a stop may take that nobody holds up, on a busy machine.
+# Seconds that a stop may take on a busy machine when nothing delays it.
 SOON_S = HANDSHAKE_SECONDS + NEXT_REQUEST_SECONDS + 5
 
 
 class Serving:
-    """A server in this process, on the loop that the processes have."""
+    """A server in this process, on the event loop that the processes use."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -67,7 +67,7 @@ class Serving:
         self._runner.app[HEALTH].draining = True
 
     async def stop(self) -> float:
-        """Says how many seconds it took."""
+        """Returns how many seconds it took."""
         loop = asyncio.get_running_loop()
         self.drain()
         started = loop.time()
@@ -76,7 +76,7 @@ class Serving:
 
     @contextmanager
     def client(self) -> Iterator[socket.socket]:
-        """A connection that is made, and of which this process has heard nothing yet."""
+        """An open connection that this process has not accepted yet."""
         with socket.create_connection(self._runner.addresses[0], timeout=GIVES_UP_S) as client:
             client.setblocking(False)
             yield client
@@ -92,7 +92,7 @@ async def send(client: socket.socket, content: bytes) -> None:
 
 
 async def answer(client: socket.socket) -> bytes:
-    """One answer of the server's."""
+    """One answer of the server."""
     async with asyncio.timeout(GIVES_UP_S):
         got = b""
         while not got.endswith(b"\r\n\r\n0") and b'"held"' not in got:
@@ -103,7 +103,7 @@ async def answer(client: socket.socket) -> bytes:
 
 
 async def all_of(client: socket.socket) -> bytes:
-    """What comes until the server ends the connection."""
+    """All that the server sends until it ends the connection."""
     async with asyncio.timeout(GIVES_UP_S):
         got = b""
         while more := await asyncio.get_running_loop().sock_recv(client, 65536):
@@ -112,7 +112,7 @@ async def all_of(client: socket.socket) -> bytes:
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> Any:
-    """A test, on the loop that the processes have."""
+    """A test on the event loop that the processes use."""
 
     async def bounded() -> None:
         async with asyncio.timeout(4 * GIVES_UP_S):
@@ -140,7 +140,7 @@ async def test_connections_that_nobody_has_taken_yet_are_answered() -> None:
 
 @play
 async def test_connections_that_were_just_taken_are_answered() -> None:
-    """Their handlers have not begun, and their requests are still to come."""
+    """Their handlers have not begun, and their requests have not arrived."""
     serving = await Serving.start()
     with ExitStack() as stack:
         clients = [stack.enter_context(serving.client()) for _ in range(CLIENTS)]
@@ -184,7 +184,7 @@ async def test_kept_connection_ends_with_its_next_answer() -> None:
 
 @play
 async def test_request_that_crosses_the_end_of_its_idle_connection_is_answered() -> None:
-    """Neither an end without an answer, nor one that a reset has thrown away."""
+    """The connection does not end without an answer, and no reset discards the answer."""
     serving = await Serving.start()
     with serving.client() as client:
         await send(client, GET)
@@ -246,7 +246,7 @@ async def test_nobody_holds_up_a_stop(content: bytes) -> None:
 
 
 async def test_kernel_begins_no_handshake_for_a_socket_that_refuses_them() -> None:
-    """One that has begun ends: it is in the queue."""
+    """A handshake that has begun ends: its connection is in the queue."""
     with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
         stack.enter_context(socket.create_connection(listening.getsockname(), timeout=GIVES_UP_S))
         assert kernel.refuse_handshakes(listening)

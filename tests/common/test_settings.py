@@ -1,4 +1,4 @@
-"""Settings are checked when a process starts; what is wrong is named, and never shown."""
+"""Settings are checked when a process starts; the error names a wrong one, and never shows its value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Stopping means: read no more, finish what was taken, acknowledge, leave. Dying in silence is no way to stop."""
+"""To stop means: read no more, finish what was read, acknowledge it, end. A failure never ends an actor
+silently."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from tests.common.stage import PATIENCE_S, STREAM, Recorder, Stage, subjects, sy
 
 
 class Held:
-    """A handler's work that goes on until the test lets it end."""
+    """A handler that works until the test lets it end."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -50,7 +51,7 @@ async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage,
     held.release.set()
     await ended(running)
     assert handler.handled[0] == taken.subject
-    if concurrency != 4:  # with slots left, a read was under way when the stop came
+    if concurrency != 4:  # with slots free, a read was under way when the stop came
         assert handler.handled == [taken.subject]
         assert await stage.left() == 1
     assert await stage.pending() == {}
@@ -118,7 +119,7 @@ async def test_a_cancelled_actor_drops_what_is_in_hand(stage: Stage) -> None:
     running = asyncio.create_task(stage.consumer({SyncPayment: Recorder(held)}, concurrency=2).run())
     await held.begun.wait()
     running.cancel()
-    # Sooner than the handler's own time is over.
+    # Sooner than the handler's own time limit.
     done, _ = await asyncio.wait([running], timeout=5)
     assert running in done
     assert held.cancelled == 1

@@ -1,4 +1,4 @@
-"""Background tasks don't fail in silence, and end when they are asked to."""
+"""Background tasks do not fail without a log line, and end when they are asked to."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_who_does_not_finish_is_cancelled(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_stop_has_one_end_for_all_that_ends_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a last moment for who was asked when it was over."""
+    """A task that is asked when the time is over still has a last moment."""
     monkeypatch.setattr(module, "LAST_SECONDS", 0.01)
     supervisor = Supervisor()
     slow, next = (asyncio.create_task(endless()) for _ in range(2))
@@ -109,7 +109,7 @@ async def test_a_loop_can_ask_whether_it_was_cancelled() -> None:
             try:
                 await endless()
             except asyncio.CancelledError:
-                continue  # as it is lost in a library
+                continue  # as a library swallows it
 
     task = asyncio.create_task(loop())
     await asyncio.sleep(0)

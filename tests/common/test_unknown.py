@@ -1,4 +1,4 @@
-"""A message of a type that a process does not know waits for one that does, in nobody's way."""
+"""A message of a type that a process does not know waits for one that does, and delays nothing else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def some_unknown(stage: Stage) -> bool:
 
 
 async def test_an_unknown_type_is_set_aside_as_it_is(stage: Stage) -> None:
-    """It is no work, no claim, no failure and no dead letter, and holds nobody up."""
+    """It is no work, no claim, no failure and no dead letter, and delays no other message."""
     await add(stage, NEWER)
     await stage.bus.publish([good := sync()])
     handler = Recorder()
@@ -88,7 +88,7 @@ async def test_a_known_type_in_a_mailbox_where_it_is_new_is_set_aside(stage: Sta
 async def test_a_process_that_knows_a_type_puts_it_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, newer_first: bool
 ) -> None:
-    """Beside one of the release before, at its start or later; each message is handled once."""
+    """Beside a process of the previous release, started before the messages or after; each is handled once."""
     monkeypatch.setattr(module, "HOUSEKEEPING_S", 0.05)
     old, new = Recorder(), Recorder()
     sent, known = [sync(), sync()], cancel()
@@ -111,7 +111,7 @@ async def test_a_process_that_knows_a_type_puts_it_back(
 
 
 async def test_a_process_puts_back_only_what_it_knows(stage: Stage) -> None:
-    """However many others there are before it, a page at a time."""
+    """However many others there are before them, one page at a time."""
     mailbox = stage.mailbox()
     await mailbox.create()
     for number in range(2 * PAGE + 10):
@@ -135,8 +135,8 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
 
 @pytest.mark.parametrize("at_its_start", [True, False])
 async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool) -> None:
-    """Else the one that has the turn and does not know the message would move it again, for as long as both run."""
-    monkeypatch.setattr("common.messaging.lease.LEASE_MS", 60_000)  # never lost by being slow
+    """Otherwise the lease's holder, which does not know the message, would move it aside again and again."""
+    monkeypatch.setattr("common.messaging.lease.LEASE_MS", 60_000)  # so that a slow machine does not lose it
     old, new = stage.mailbox("old", shared=True), stage.mailbox("new", shared=True)
     await old.create()
     assert await read_entries(old, 1, BLOCK_MS) == []
@@ -155,7 +155,7 @@ async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.Monkey
     (entry,) = await read_entries(new, 1, BLOCK_MS)
     await supervisor.cancel(reading)
     assert (entry.fields, taken) == (NEWER, [])
-    # Else its read, which Redis may still have, takes what the next test adds.
+    # Otherwise its read, which may still wait at Redis, takes what the next test adds.
     await until(lambda: nobody_reads(stage))
 
 

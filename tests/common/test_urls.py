@@ -1,4 +1,4 @@
-"""Addresses of a wrong form are refused when a process starts: in one line, which shows no secret, and with 2."""
+"""A process refuses a malformed address at its start: with one line that shows no secret, and exit code 2."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def key_and_certificate() -> bytes:
 
 
 def test_a_client_certificate_is_read_at_the_start(tmp_path: Path) -> None:
-    """With none to check the server by, the server is not checked, as libpq has it."""
+    """Without a root certificate the server's is not verified, as in libpq."""
     client = tmp_path / "client.pem"
     client.write_bytes(key_and_certificate())
     context = postgres_options(f"{POSTGRES}?sslmode=require&sslcert={client}")["ssl"]

@@ -189,8 +189,8 @@ async def test_gauges_are_sampled_when_they_are_asked_for(app: web.Application, 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
 async def test_a_crowd_that_asks_how_a_process_does_is_one_question(path: str) -> None:
-    """Anybody may ask. A question of its own for each would take the connections of Redis and Postgres from those
-    who work: the gateway refused bookings while 400 clients asked for its metrics."""
+    """Anybody may ask. If each request had checks of its own, they would use up the connections of Redis and
+    Postgres that work needs: the gateway refused bookings while 400 clients requested its metrics."""
     crowd, asked, looks = 50, 0, 0
     everybody = asyncio.Event()
 
@@ -211,7 +211,7 @@ async def test_a_crowd_that_asks_how_a_process_does_is_one_question(path: str) -
     app[METRICS].samplers.append(look)
     app[HEALTH].check("database", look)
     async with TestClient(TestServer(app)) as client:
-        for wanted in (1, 2):  # who asks later is told how things are then
+        for wanted in (1, 2):  # a later request gets the state at that time
             answers = await asyncio.gather(*(client.get(path) for _ in range(crowd)))
             assert {answer.status for answer in answers} == {200}
             assert looks == wanted
@@ -271,6 +271,6 @@ def test_every_error_has_a_code_of_its_own() -> None:
     def all_of(kind: type[HoldfastError]) -> list[type[HoldfastError]]:
         return [kind, *(each for child in kind.__subclasses__() for each in all_of(child))]
 
-    # Those that travel in replies; a process' own may share a code with another status.
+    # Errors that replies carry; a process' own error may have the same code with another status.
     kinds = [kind for kind in all_of(HoldfastError) if kind.__module__ == "common.contracts.errors"]
     assert len({kind.code for kind in kinds}) == len(kinds) == len(ERRORS)

@@ -1,4 +1,4 @@
-"""What every actor's process is put together from works together."""
+"""All that an actor's process is built from works together."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_an_actors_process_reads_handles_and_says_how_it_is(
         assert registry.get_sample_value("holdfast_unknown_messages", labels) == 1
         assert (registry.get_sample_value("holdfast_unknown_oldest_seconds", labels) or 0) > 1e9
         release.set()
-    # The process has left, and finished what it took.
+    # The process has ended, and has finished what it read.
     assert handler.handled == [sent.subject]
     assert await stage.left() == 0
     assert not app[SUPERVISOR].failed

@@ -37,7 +37,7 @@ async def actor(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @pytest.fixture
 async def start(redis_url: str) -> AsyncIterator[Gateway]:
-    """Starts gateways with settings of one's own; each listens when it is returned."""
+    """Starts gateways with the given settings; each listens when it is returned."""
     async with AsyncExitStack() as stack:
 
         async def start_gateway(**overrides: Any) -> Client:

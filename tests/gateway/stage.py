@@ -1,4 +1,4 @@
-"""The other side of the gateway in these tests: a Redis server, and a booking actor that answers by script."""
+"""The other side of the gateway in these tests: a Redis server, and a scripted booking actor."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class ScriptedBooking:
         await self._redis.aclose()
 
     def on(self, kind: type[Message], reply: Any) -> None:
-        """Answer `kind` with `reply`, or with what it returns when called with the message."""
+        """Reply to `kind` with `reply`, or with what it returns when called with the message."""
         self._answers[kind] = reply if callable(reply) else lambda _: reply
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
@@ -142,7 +142,7 @@ class ScriptedBooking:
 
 
 def token(subject: str = "alice", *, operator: bool = False, secret: str = SECRET, **claims: Any) -> str:
-    """A token as the local stack issues it; `claims` replace what is in it, None takes away."""
+    """A token as the local stack issues it; `claims` replace its own, and None removes one."""
     now = int(time.time())
     all_claims = {
         "sub": subject,
@@ -170,7 +170,7 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it. Its own clock is ahead by `ahead_s`."""
+    """A gateway that listens, and a client of it. The gateway's own clock is `ahead_s` seconds ahead."""
     values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 20, **overrides}
     app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
@@ -193,7 +193,7 @@ def booking(
     reason: str | None = None,
     amount: int = 5000,
 ) -> Booking:
-    """A booking as its owner may see it."""
+    """A booking as its owner sees it."""
     payable = payment in ("awaiting", "action_required")
     seen = Booking.model_validate(
         {
@@ -215,7 +215,7 @@ def booking(
             "updated_at": "2030-01-01T00:00:00Z",
         }
     )
-    return Booking.model_validate(seen.model_dump())  # with all that is in it set, as the booking actor sends it
+    return Booking.model_validate(seen.model_dump())  # all fields set, as the booking actor sends it
 
 
 def as_json(state: Booking | Event) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def as_json(state: Booking | Event) -> dict[str, Any]:
 
 
 def placed(state: Booking, created: bool = True) -> dict[str, Any]:
-    """The answer to CreateBooking."""
+    """The reply to CreateBooking."""
     return {"booking": as_json(state), "created": created}
 
 
@@ -253,7 +253,7 @@ def event(id: UUID = EVENT_ID, *, version: int = 1, available: int = 10, name: s
 
 
 def operators_event(*, version: int = 1, cancelled: int | None = None, held: int = 0) -> OperatorsEvent:
-    """The same event as operators see it; with `cancelled`, while it is called off."""
+    """The same event as operators see it; with `cancelled`, it is cancelled, and that many bookings with it."""
     seen = event(version=version).model_dump(mode="json")
     seen["ticket_types"][0] |= {"held": held, "sold": 0, "available": 10 - held}
     if cancelled is not None:

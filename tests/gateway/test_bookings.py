@@ -1,4 +1,4 @@
-"""POST /bookings: what the client is told, and when."""
+"""POST /bookings: what the client is answered, and when."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def creating(message: CreateBooking) -> dict[str, Any]:
 
 
 async def test_answers_201_once_the_booking_is_payable(gateway: Client, actor: ScriptedBooking) -> None:
-    """The seats are held first, the intent comes later: the client is answered when it can pay."""
+    """The seats are held first, the intent is made later: the client is answered when it can pay."""
     actor.on(CreateBooking, creating)
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     (command,) = await actor.wait_for(CreateBooking)
@@ -78,7 +78,7 @@ async def test_a_repeated_key_is_answered_200_with_the_same_booking(
 async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
-    """News of it can come first: of what happened to it just now, or told again as it may have been lost."""
+    """A notification of it can come first: for a change made just now, or a repetition of one that may be lost."""
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
     async with gateway.ws_connect("/ws", headers=bearer()) as socket:
@@ -95,7 +95,7 @@ async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
 async def test_a_reused_key_is_refused_also_where_news_of_the_other_requests_booking_comes_first(
     gateway: Client, actor: ScriptedBooking, prefer: str
 ) -> None:
-    """Two requests at once under one key, each with another content: one is answered with what it asked for."""
+    """Two requests at once under one key with different content: only one may be answered with a booking."""
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer=prefer)))
     await actor.wait_for(CreateBooking)
     async with gateway.ws_connect("/ws", headers=bearer()) as socket:
@@ -157,7 +157,7 @@ async def test_a_payment_that_stripe_refuses_is_a_problem(gateway: Client, actor
 async def test_who_does_not_want_to_wait_gets_the_booking_as_it_is(
     gateway: Client, actor: ScriptedBooking, prefer: str, applied: str
 ) -> None:
-    """A true booking all the same: the seats' transaction is quick."""
+    """It gets the real booking all the same: the seats' transaction is quick."""
     actor.on(CreateBooking, creating)
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer=prefer))
     assert (response.status, response.headers["Preference-Applied"]) == (202, applied)
@@ -172,7 +172,7 @@ async def test_202_with_the_booking_when_it_is_not_payable_in_time(start: Gatewa
 
 
 async def test_202_says_honestly_what_is_known_when_nothing_was_heard(start: Gateway) -> None:
-    """No booking actor runs: only what was asked for is known, and the command waits for one."""
+    """No booking actor runs: only the request itself is known, and the command waits for an actor."""
     gateway = await start(wait_seconds=0.01)
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     assert (response.status, response.headers["Location"]) == (202, f"/bookings/{ID}")
@@ -194,7 +194,7 @@ async def test_the_wait_is_bounded_by_the_settings(start: Gateway, actor: Script
 
 
 async def test_silence_has_the_command_published_once_more(start: Gateway, actor: ScriptedBooking) -> None:
-    """Redis may have lost the first: the second is the same command, and its answer counts."""
+    """Redis may have lost the first one: the second is the same command, and its reply counts."""
     gateway = await start(republish_ms=20)
     actor.on(CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _placed(message))
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
@@ -218,7 +218,7 @@ async def test_a_lost_reply_is_made_good_by_the_notification(gateway: Client, ac
 async def test_a_request_asks_for_the_news_that_was_missed_while_it_waited(
     gateway: Client, actor: ScriptedBooking, redis_url: str, lost: bytes
 ) -> None:
-    """Its booking is payable, and the news of that went to no gateway."""
+    """Its booking is payable, and the notification of that reached no gateway."""
     actor.on(CreateBooking, creating)
     actor.on(GetBooking, as_json(booking(ID, version=3)))
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer="wait=30")))
@@ -233,7 +233,7 @@ async def test_a_request_asks_for_the_news_that_was_missed_while_it_waited(
 
 
 async def test_what_is_heard_late_does_not_go_backwards(gateway: Client, actor: ScriptedBooking) -> None:
-    """A notification overtaken by a newer one is not what the client is shown."""
+    """The client does not get a notification that came after a newer one."""
     actor.on(CreateBooking, creating)
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)

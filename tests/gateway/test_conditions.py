@@ -31,7 +31,7 @@ NEW = {
     "currency": "eur",
     "ticket_types": [{"name": "Stalls", "unit_amount": 2500, "capacity": 10}],
 }
-# Of each request that changes something by an operator: how it is made, with which body, and what it becomes.
+# Each request by which an operator changes something: its method and path, its body, and its message.
 REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
     ("POST", "/admin/events", NEW, CreateEvent),
     ("PATCH", f"/admin/events/{EVENT_ID}", {"name": "Opera", "on_sale": False}, UpdateEvent),
@@ -61,7 +61,7 @@ def sent(actor: ScriptedBooking, kind: type[Message]) -> list[OperatorRequest]:
 
 
 async def test_what_is_read_has_an_entity_tag(gateway: Client, actor: ScriptedBooking) -> None:
-    """Of an event's terms, the same for all who read it; of a booking."""
+    """An event's tag is that of its terms, the same for all who read it; a booking has its own."""
     script(actor)
     tags = {}
     for path in (f"/events/{EVENT_ID}", f"/admin/events/{EVENT_ID}", f"/bookings/{EVENT_ID}"):
@@ -78,7 +78,7 @@ async def test_what_was_changed_has_an_entity_tag(
     script(actor)
     response = await gateway.request(method, path, json=body, headers=OPERATOR)
     assert response.status in (200, 201, 202)
-    # Of refunds that are tried again no version is shown: their event stays as it is.
+    # A retry of refunds shows no version: the event does not change.
     tag = None if kind is RetryRefunds else '"7"' if "bookings" in path else '"4"'
     assert response.headers.get("ETag") == tag
 
@@ -106,7 +106,7 @@ MATCHES: list[tuple[list[str], tuple[int, ...] | None]] = [
     # The comparison is a strong one: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3.2
     (['W/"4"'], ()),
     (['W/"4", "5"'], (5,)),
-    # Tags that were never given out here match nothing.
+    # A tag that the gateway never makes matches nothing.
     (['""'], ()),
     (['"04"'], ()),
     (['"4x"'], ()),
@@ -151,7 +151,7 @@ async def test_the_document_says_which_if_match_is_well_formed(gateway: Client) 
     document = await (await gateway.get("/openapi.json")).json()
     parameters = {each["name"]: each for each in document["paths"]["/admin/events/{id}"]["patch"]["parameters"]}
     schema = Draft202012Validator(parameters["If-Match"]["schema"])
-    # Spaces around it, empty elements and other than ASCII are taken, but nobody need send them.
+    # Spaces around it, empty elements and characters other than ASCII are accepted, but no client needs them.
     lenient = {" * ", ', "4" , ,', '"\u00e9"'}
     assert {value for values, _ in MATCHES for value in values if not schema.is_valid(value)} == lenient
     assert [value for value in MALFORMED if schema.is_valid(value)] == []
@@ -161,7 +161,7 @@ async def test_the_document_says_which_if_match_is_well_formed(gateway: Client) 
 async def test_an_if_match_that_is_no_list_of_tags_is_told(
     gateway: Client, actor: ScriptedBooking, value: str
 ) -> None:
-    """Nothing is asked of the booking process."""
+    """The booking process gets no message."""
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR | {"If-Match": value})
     problem = await response.json()
     assert (response.status, problem["code"]) == (400, "malformed_request")
@@ -173,7 +173,7 @@ async def test_an_if_match_that_is_no_list_of_tags_is_told(
 async def test_every_change_of_what_is_there_can_be_meant_for_one_version(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
-    """The booking process decides; its refusal carries the present tag."""
+    """The booking process decides; its refusal carries the current tag."""
     actor.on(kind, PreconditionFailed(etag='"8"'))
     headers = OPERATOR | {"If-Match": '"7"'}
     response = await gateway.request(method, path, json=body, headers=headers)
@@ -260,7 +260,7 @@ async def test_another_content_under_a_key_is_told(gateway: Client, actor: Scrip
 
 
 async def test_ids_come_from_all_that_makes_a_request_the_same_one(gateway: Client, actor: ScriptedBooking) -> None:
-    """Subject, operation and key: no two of these make one id, so that nothing is taken for what it is not."""
+    """Subject, operation and key: no two different requests get the same id."""
     script(actor)
     added = {"ticket_types": [{"name": "Box", "unit_amount": 9000, "capacity": 4}] * 2}
     seen: set[UUID] = set()
@@ -280,7 +280,7 @@ async def test_ids_come_from_all_that_makes_a_request_the_same_one(gateway: Clie
 
 
 async def test_customers_need_no_key_to_cancel(gateway: Client, actor: ScriptedBooking) -> None:
-    """Cancelled twice is cancelled; a key of theirs is no operator's."""
+    """A second cancellation changes nothing; a customer's key is not an operator's."""
     script(actor)
     await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer() | {"Idempotency-Key": "two-words"})
     (message,) = actor.messages(CancelBooking)

@@ -1,4 +1,4 @@
-"""Who may come in: backpressure, rates, and Redis that goes away and comes back."""
+"""Load shedding, rate limits, and outages of Redis that end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BOOK = {"event_id": str(EVENT_ID), "quantity": 1}
 
 @pytest.mark.parametrize("mailbox", [BOOKING_COMMANDS, PAYMENT_INTENTS])
 async def test_a_mailbox_over_its_limit_turns_bookings_away(start: Gateway, redis_url: str, mailbox: str) -> None:
-    """With when to come back; what only reads still works; and again when there is room."""
+    """The answer says when to retry; what only reads still works; and bookings do again when there is room."""
     gateway = await start(mailbox_limit=2, wait_seconds=0.01, mailbox_sample_ms=10_000)
     shedder = gateway.app[LOAD_SHEDDER]
     redis = connect(redis_url)
@@ -66,13 +66,13 @@ async def test_questions_over_the_limit_are_turned_away_too(start: Gateway, redi
 
 
 async def waits(redis: Redis) -> bool:
-    """Whether a gateway's read has waited at the server for a second: for longer than ARRIVED_S."""
+    """Whether a gateway's read has waited at the server for a second, which is longer than ARRIVED_S."""
     clients = await redis.client_list()
     return any(client["cmd"] == "xread" and int(client["idle"]) >= 1 > ARRIVED_S for client in clients)
 
 
 async def test_redis_away_is_503_and_heals_by_itself(tmp_path: Path) -> None:
-    """Sockets stay open: the read that waited when the server ended had missed nothing."""
+    """Sockets stay open: a read waited when the server ended, so the gateway had missed nothing."""
     server = RedisServer(tmp_path, unused_port())
     await server.start()
     async with serving(server.url, block_ms=5000) as gateway:
@@ -101,7 +101,7 @@ async def test_redis_away_is_503_and_heals_by_itself(tmp_path: Path) -> None:
 
 
 async def test_redis_that_goes_away_while_a_client_waits(tmp_path: Path) -> None:
-    """What may have been taken on is said to be queued, not failed."""
+    """A request that may be under way is answered as queued, not as failed."""
     server = RedisServer(tmp_path, unused_port())
     await server.start()
     async with serving(server.url, wait_seconds=0.2) as gateway, acting(server.url) as actor:
@@ -133,7 +133,7 @@ def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.limits.time.monotonic", lambda: now)
     limiter = RateLimiter(2)
     for _ in range(4):
-        limiter.take("a")  # two seconds' worth at once
+        limiter.take("a")  # the limit for two seconds at once
     for _ in range(3):
         with pytest.raises(TooManyRequests):
             limiter.take("a")
@@ -153,12 +153,12 @@ def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
         (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"),
         (2, "1.1.1.1", "1.1.1.1"),
         (1, None, "9.9.9.9"),
-        # One client has a whole network of IPv6.
+        # One client has a whole IPv6 network.
         (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         (1, "2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
         (1, "2001:db8:1:3::1", "2001:db8:1:3::/64"),
         (1, "::ffff:1.1.1.1", "1.1.1.1"),
-        # Some proxies add the port, which is another for each connection.
+        # Some proxies add the port, which differs for each connection.
         (1, "1.1.1.1:4711", "1.1.1.1"),
         (1, "[2001:db8:1:2::1]:4711", "2001:db8:1:2::/64"),
         (1, "[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
@@ -173,7 +173,7 @@ def test_only_our_own_proxies_say_where_a_client_is(proxies: int, forwarded: str
 
 
 async def test_no_more_have_their_turn_at_once_than_may() -> None:
-    """The others wait, and come in the order in which they asked."""
+    """The others wait, and get a slot in the order of their requests."""
     slots, order, go_on = RequestSlots(1, 10), [], asyncio.Event()
 
     async def work(number: int) -> None:
@@ -206,7 +206,7 @@ async def test_whose_turn_does_not_come_is_told_when_to_come_back() -> None:
 
 
 async def test_booking_that_waits_for_stripe_keeps_nobody_waiting(start: Gateway, actor: ScriptedBooking) -> None:
-    """A turn is over once there is a booking, also where its client waits on for something to pay."""
+    """The slot is free when there is a booking, even if its client still waits for the intent."""
     gateway = await start(placing_max=1, placing_patience_seconds=10, wait_seconds=30)
     actor.on(CreateBooking, lambda message: placed(booking(message.booking_id, payment="creating", version=1)))
     first = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=bearer("alice")))

@@ -1,4 +1,4 @@
-"""What a client hears of a booking that has ended, by POST /bookings and by POST /payment/create-intent."""
+"""What a client is answered about a booking that has ended, by POST /bookings and POST /payment/create-intent."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def problem_of(state: Booking) -> HoldfastError | None:
 
 
 def test_every_reason_has_its_problem() -> None:
-    """Also one that a later release adds; a booking that has not ended has none."""
+    """Also a reason that a later release adds; a booking that has not ended has no problem."""
     assert set(CODES) == set(Reason)
     assert {reason: problem_of(ended(reason)).code for reason in Reason} == CODES  # type: ignore[union-attr]
     assert problem_of(ended("some_day")).code == "booking_cancelled"  # type: ignore[union-attr]
@@ -60,7 +60,7 @@ async def told(response: ClientResponse) -> tuple[int, Any]:
 async def test_a_booking_that_ends_while_it_is_waited_for_is_a_problem(
     gateway: Client, actor: ScriptedBooking, reason: str
 ) -> None:
-    """Never 201: there is nothing that its client could pay for or look forward to."""
+    """Never 201: there is nothing for the client to pay or to wait for."""
     actor.on(CreateBooking, creating)
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
@@ -75,7 +75,7 @@ async def test_a_booking_that_ends_while_it_is_waited_for_is_a_problem(
 async def test_a_repeated_request_is_shown_what_was_wanted_and_what_becomes_of_money(
     gateway: Client, actor: ScriptedBooking, reason: str, payment: str
 ) -> None:
-    """With 200; any other end is the same problem as before."""
+    """These are a 200; any other end is the same problem as before."""
     now = ended(reason, payment)
     actor.on(CreateBooking, placed(now, created=False))
     answer = await told(await gateway.post("/bookings", json=ITEMS, headers=keyed()))
@@ -87,7 +87,7 @@ async def test_a_repeated_request_is_shown_what_was_wanted_and_what_becomes_of_m
 async def test_what_has_ended_cannot_be_paid(
     gateway: Client, actor: ScriptedBooking, reason: str, payment: str
 ) -> None:
-    """And the problem says why."""
+    """The problem says why."""
     actor.on(RequestPayment, as_json(ended(reason, payment)))
     response = await gateway.post("/payment/create-intent", json={"booking_id": str(ID)}, headers=bearer())
     assert await told(response) == (409, CODES[Reason(reason)])

@@ -1,4 +1,4 @@
-"""Headers, CORS and traces: what holds for every answer."""
+"""Headers, CORS and traces: what is true of every answer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_the_clients_trace_goes_on(gateway: Client, actor: ScriptedBooking
 
 
 async def test_draining_process_sends_clients_elsewhere(gateway: Client) -> None:
-    """Connections that are kept alive end with the next answer, not in the middle of a request."""
+    """A connection that is kept alive ends with its next answer, not in the middle of a request."""
     assert "Connection" not in (await gateway.get("/docs")).headers
     app = gateway.app
     assert app is not None

@@ -1,4 +1,4 @@
-"""Each limit holds for each kind of client: docs/operations.md has the table."""
+"""Each limit applies to each kind of client: docs/operations.md has the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Socket = ClientWebSocketResponse[Any]
 
 
 async def subscribed(gateway: Client, *subjects: str) -> list[Socket]:
-    """A socket for each subject, each of which has asked for the event."""
+    """A socket for each subject, each of which has subscribed to the event."""
     sockets = [await gateway.ws_connect("/ws", headers=bearer(subject)) for subject in subjects]
     for socket in sockets:
         await socket.send_json(SUBSCRIBE)
@@ -45,7 +45,7 @@ async def until_queued(redis_url: str, count: int) -> None:
 async def test_sockets_are_bound_by_the_mailboxs_limit_and_leave_room_for_requests(
     start: Gateway, redis_url: str
 ) -> None:
-    """Also before its length is known anew; those over it are told when to come back."""
+    """Even before the mailbox' length is sampled again; those over the limit get a time to retry."""
     gateway = await start(mailbox_limit=8, mailbox_sample_ms=10_000, answer_seconds=30)
     sockets = await subscribed(gateway, *(f"client {number}" for number in range(20)))
     answers = [asyncio.create_task(socket.receive_json(timeout=20)) for socket in sockets]
@@ -92,7 +92,7 @@ async def test_all_sockets_of_a_gateway_ask_a_few_at_a_time(start: Gateway, redi
 
 
 async def test_a_snapshot_that_gets_no_room_in_time_is_refused(start: Gateway, redis_url: str) -> None:
-    """The second may get its turn at the last moment, those after it do not."""
+    """The second may get its slot at the last moment, those after it do not."""
     gateway = await start(ws_snapshots_max=1, answer_seconds=0.2)
     sockets = await subscribed(gateway, *(f"client {number}" for number in range(6)))
     answers = [(await socket.receive_json(timeout=10))["code"] for socket in sockets]
@@ -108,7 +108,7 @@ async def test_requests_are_bound_before_the_length_is_known_anew(start: Gateway
     path = f"/events/{EVENT_ID}"
     asked = [gateway.request(method, path) for method in ("GET", "HEAD") * 5]
     statuses = [response.status for response in await asyncio.gather(*asked)]
-    assert sorted(statuses) == [503] * 10  # four are given up, six turned away
+    assert sorted(statuses) == [503] * 10  # four get no reply in time, six are refused at once
     assert await queued(redis_url) == 4
 
 
@@ -121,7 +121,7 @@ def test_all_guests_of_one_address_have_a_bound_together() -> None:
         except TooManyRequests:
             continue
         let_in += 1
-    assert let_in == 2 * GUESTS_PER_ADDRESS  # two seconds' worth
+    assert let_in == 2 * GUESTS_PER_ADDRESS  # the limit for two seconds
     limiter.charge(Identity(f"{GUEST}of another", False, 0.0), "2.2.2.2")
     limiter.charge(Identity("customer", False, 0.0), "1.1.1.1")
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what there is, no more and no less, and the page shows it without the internet."""
+"""The OpenAPI document describes exactly what is served, and its page works without the internet."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_a_booking_has_one_form(gateway: Client, body: dict[str, Any], val
 async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_something_then(
     gateway: Client, model: str, sent: dict[str, Any], wanted: set[str]
 ) -> None:
-    """By the document, and by what reads it."""
+    """In the document, and in the models that read requests."""
     schemas = (await fetched(gateway))["components"]["schemas"]
     schema = {**schemas[model], "components": {"schemas": schemas}}
     nullable = {name for name in schema["properties"] if Draft202012Validator(schema).is_valid(sent | {name: None})}
@@ -143,7 +143,7 @@ async def test_close_codes_are_described(gateway: Client) -> None:
 
 
 class Page(HTMLParser):
-    """What a page loads."""
+    """The addresses that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()

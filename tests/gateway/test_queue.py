@@ -1,4 +1,4 @@
-"""A booking that waits for its intent tells its owner its place in the queue, over sockets and in answers."""
+"""A booking that waits for its intent has a queue position, which its owner gets over sockets and in answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def creating(number: int, *, version: int = 1, id: UUID | None = None, **payment: Any) -> Booking:
-    """A booking asked for so many milliseconds after the start."""
+    """A booking created `number` milliseconds after START."""
     state = as_json(booking(id, payment="creating", version=version))
     state["created_at"] = (START + timedelta(milliseconds=number)).isoformat()
     state["payment"] |= payment
@@ -43,7 +43,7 @@ def view(state: Booking) -> BookingView:
 
 
 def moved(keys: list[Key], interval_ms: int = 60_000) -> QueueMoved:
-    """The picture of a queue of these, as the booking actor tells it."""
+    """The sample of a queue of these, as the booking actor publishes it."""
     keys = sorted(keys)
     told = sorted({place for place in SAMPLED if place < len(keys)} | ({len(keys) - 1} if keys else set()))
     places = tuple((place, *keys[place]) for place in told)
@@ -68,7 +68,7 @@ async def heard(socket: ClientWebSocketResponse[Any]) -> dict[str, Any]:
 
 
 async def tell(gateway: Client, keys: list[Key]) -> None:
-    """The gateway hears of the queue, and has told what it tells of it."""
+    """The gateway gets the sample, and has sent the positions to its sockets."""
     gateway.app[QUEUE_POSITIONS].moved(moved(keys))
     await gateway.app[QUEUE_POSITIONS].send()
 
@@ -93,14 +93,14 @@ async def test_places_fall_and_end_with_the_intent(gateway: Client, actor: Scrip
     later = creating(3000)
     await actor.change("alice", later)
     told = [await heard(socket) for _ in range(5)]
-    # What came while the gateway was busy with the one before is told in one.
+    # Samples that came while the gateway sent an earlier one are sent as one.
     places = [one["queue_position"] for one in told if one["type"] == "queue"]
     assert places == sorted(set(places), reverse=True)
     assert told[len(places)]["booking"]["payment"]["status"] == "awaiting"
 
 
 async def test_a_place_never_rises_on_a_socket(gateway: Client, actor: ScriptedBooking) -> None:
-    """A picture that was overtaken, or one in which another clock's bookings were put before, is not told."""
+    """A sample older than one before, or one in which bookings of another clock come first, is not sent."""
     socket = await connect(gateway)
     mine = creating(1000)
     await actor.change("alice", mine)
@@ -113,7 +113,7 @@ async def test_a_place_never_rises_on_a_socket(gateway: Client, actor: ScriptedB
 async def test_a_snapshot_has_the_place_and_the_queue_goes_on_from_there(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
-    """A client that comes back hears of its place without any change of its booking."""
+    """A client that comes back gets its queue position although its booking has not changed."""
     mine = creating(1000, queue_position=5)
     actor.on(GetBooking, as_json(mine))
     socket = await connect(gateway)
@@ -221,7 +221,7 @@ async def test_an_old_picture_says_nothing(gateway: Client, actor: ScriptedBooki
 
 def test_a_place_read_off_a_picture_is_exact_in_front_and_within_a_tenth_behind() -> None:
     random = Random(7)
-    # Batches of one time, as the booking actor makes them, and bookings that came alone.
+    # Batches with the same time, as the booking actor makes them, and single bookings.
     keys = [
         (START + timedelta(milliseconds=second), uuid4())
         for second in range(4000)

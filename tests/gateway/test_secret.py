@@ -1,4 +1,4 @@
-"""The client secret leaves a gateway for the booking's owner alone, by whichever way a booking leaves it."""
+"""The client secret leaves a gateway only for the booking's owner, however the booking leaves it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Asked = tuple[str, str, dict[str, Any] | None]
 
 @pytest.fixture
 def careless(actor: ScriptedBooking) -> ScriptedBooking:
-    """A booking actor that never leaves the secret out, as one of the release before may, and answers repeated keys
-    with what it has kept."""
+    """A booking actor that never redacts the secret, as one of the previous release may, and answers repeated keys
+    with the result that it has saved."""
     for kind in (GetBooking, CancelBooking, RefundBooking, RequestPayment):
         actor.on(kind, as_json(ALICES))
     actor.on(ListBookings, {"items": [as_json(ALICES)], "next": None})
@@ -58,7 +58,7 @@ async def test_an_owner_is_shown_the_secret(gateway: Client, careless: ScriptedB
 async def test_an_operator_is_shown_the_booking_without_it(
     gateway: Client, careless: ScriptedBooking, asked: Asked
 ) -> None:
-    """Also where the same key is answered again."""
+    """Also when the same key is repeated."""
     method, path, body = asked
     expected = as_json(ALICES)
     expected["payment"]["client_secret"] = None
@@ -71,7 +71,7 @@ async def test_an_operator_is_shown_the_booking_without_it(
 async def test_news_and_snapshots_show_it_to_the_owners_sockets_alone(
     gateway: Client, careless: ScriptedBooking
 ) -> None:
-    """Whatever of it the others listen to."""
+    """Whatever the others listen for."""
     careless.on(GetBooking, lambda asked: as_json(ALICES) if asked.owner in ("alice", None) else NotFound())
     seen: dict[str, str] = {}
     async with (
@@ -85,7 +85,7 @@ async def test_news_and_snapshots_show_it_to_the_owners_sockets_alone(
             seen[subject] = await socket.receive_str(timeout=10)
         await careless.change("alice", ALICES.model_copy(update={"version": 9}))
         for subject, socket in sockets.items():
-            # Its own comes last: what came before has arrived with it.
+            # A booking of its own comes last: all that was sent before has arrived with it.
             last = booking()
             await careless.change(subject, last.with_payment(client_secret=None))
             while str(last.id) not in (text := await socket.receive_str(timeout=10)):

@@ -1,4 +1,4 @@
-"""Settings are checked once, at the start, with an error that names the variable."""
+"""Settings are checked once, at the start; the error names the variable."""
 
 from __future__ import annotations
 

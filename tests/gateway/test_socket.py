@@ -1,4 +1,4 @@
-"""`/ws`: who may listen, what is heard and in which order, and how sockets end."""
+"""`/ws`: which clients may listen, what they get and in which order, and how sockets end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def connect(gateway: Client, subject: str = "alice", **kwargs: Any) -> Soc
 
 
 async def upgraded(gateway: Client, behind: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection of which the client does nothing by itself; `behind` is sent with the request."""
+    """A connection on which the client does nothing by itself; `behind` is sent right after the request."""
     reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
     key = base64.b64encode(bytes(16)).decode()
     headers = {"Host": gateway.host, "Connection": "Upgrade", "Upgrade": "websocket", **bearer("alice")}
@@ -61,7 +61,7 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 async def closed(socket: Socket) -> int | None:
-    """Read to the end; says the close code."""
+    """Read to the end; returns the close code."""
     async with asyncio.timeout(10):
         async for _ in socket:
             pass
@@ -74,7 +74,7 @@ async def heard(socket: Socket) -> dict[str, Any]:
 
 
 async def settled(socket: Socket, actor: ScriptedBooking) -> dict[str, Any]:
-    """A question and its answer: what was sent to the socket before has arrived with it."""
+    """Subscribe and return the answer: all that was sent to the socket before has arrived with it."""
     probe = uuid4()
     actor.on(GetEvent, lambda message: as_json(event(message.event_id)))
     await socket.send_json({"type": "subscribe", "event_id": str(probe)})
@@ -102,7 +102,7 @@ async def test_the_token_may_come_in_the_first_message(gateway: Client, actor: S
 async def test_who_cannot_be_told_apart_now_comes_back(
     gateway: Client, monkeypatch: pytest.MonkeyPatch, away: Exception
 ) -> None:
-    """The keys of tokens, or the time, are not known."""
+    """The keys of tokens, or the time, are not known yet."""
 
     async def identify(*_: object) -> None:
         raise away
@@ -124,7 +124,7 @@ async def test_nobody_hears_of_anothers_bookings(gateway: Client, actor: Scripte
 async def test_news_comes_to_the_gateways_whose_clients_want_it(
     start: Gateway, actor: ScriptedBooking, redis_url: str
 ) -> None:
-    """For as long as one does."""
+    """As long as any of them listens."""
     names = ["one", "two"]
     one, two = [await start(instance=name) for name in names]
     socket, other = await connect(one), await connect(two, "bob")
@@ -158,7 +158,7 @@ async def test_sockets_of_several_gateways_hear_the_same(start: Gateway, actor: 
 
 
 async def test_a_status_never_goes_backwards(gateway: Client, actor: ScriptedBooking) -> None:
-    """Doubled and overtaken notifications are dropped; those of another booking are not."""
+    """Repeated and outdated notifications are dropped; those of another booking are not."""
     socket = await connect(gateway)
     id, other = uuid4(), booking(version=1)
     versions = [1, 3, 3, 2, 1, 4]
@@ -169,7 +169,7 @@ async def test_a_status_never_goes_backwards(gateway: Client, actor: ScriptedBoo
 
 
 async def test_a_snapshot_overtaken_by_a_change_is_asked_for_again(gateway: Client, actor: ScriptedBooking) -> None:
-    """The snapshot that the client gets is never older than the change that it has had."""
+    """The client's snapshot is never older than a change that it already got."""
     socket = await connect(gateway)
     id = uuid4()
     await actor.change("alice", booking(id, version=5))
@@ -192,7 +192,7 @@ async def test_a_reconnecting_client_is_brought_up_to_date(gateway: Client, acto
     actor.on(GetBooking, as_json(booking(id, version=3, status="confirmed", payment="paid")))
     second = await connect(gateway)
     await second.send_json({"type": "subscribe", "booking_id": str(id)})
-    # The change itself may have come to the gateway only after the client was back.
+    # The gateway may have got the change itself only after the client was back.
     while (snapshot := await heard(second))["type"] != "snapshot":
         pass
     assert snapshot["booking"]["status"] == "confirmed"
@@ -242,7 +242,8 @@ async def test_an_events_seats_can_be_watched(gateway: Client, actor: ScriptedBo
 
 
 async def test_operators_watch_the_calling_off_of_an_event(gateway: Client, actor: ScriptedBooking) -> None:
-    """Customers are told the event alone; operators each newer picture, also where seats stay as they are."""
+    """Customers get the event when it changes; operators get each newer version, even if the seats stay as they
+    are."""
     customer, operator = await connect(gateway), await connect(gateway, "root", operator=True)
     actor.on(
         GetEvent,
@@ -398,7 +399,7 @@ async def test_nothing_but_wrong_messages_closes_with_1008(gateway: Client) -> N
 
 
 async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Client) -> None:
-    """It can read what was written before, and learns why; others are not held up."""
+    """It can read what was written before, and the reason; others are not delayed."""
     slow = await connect(gateway)
     hub = gateway.app[HUB]
     frame = framed(b'"' + b"x" * 60_000 + b'"')
@@ -419,7 +420,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
 async def test_clients_come_back_when_changes_may_have_been_lost(
     gateway: Client, actor: ScriptedBooking, redis_url: str
 ) -> None:
-    """What was told before Redis lost it is in no stream: only a snapshot brings it."""
+    """What was published before Redis lost its data is in no stream: only a snapshot has it."""
     sockets = [await connect(gateway) for _ in range(3)]
     await flush(redis_url)
     assert await asyncio.gather(*(closed(socket) for socket in sockets)) == [1013, 1013, 1013]
@@ -428,7 +429,7 @@ async def test_clients_come_back_when_changes_may_have_been_lost(
 
 
 async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Client) -> None:
-    """It must not meet a closed connection: TCP would reset that, and the reason could be lost."""
+    """If it met a closed connection, TCP would reset that, and the client could lose the close reason."""
     reader, writer = await upgraded(gateway)
     async with asyncio.timeout(10):
         gateway.app[HUB].renew()
@@ -436,8 +437,8 @@ async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Clie
         assert (opcode, code) == (0x88, 1013)
         await reader.readexactly(size - 2)
         writer.write(masked(WSMsgType.PING, b""))
-        assert await reader.readexactly(2) == b"\x8a\x00"  # and its pong
-        assert await reader.read() == b""  # no answer to the close: cut off in the end
+        assert await reader.readexactly(2) == b"\x8a\x00"  # the pong
+        assert await reader.read() == b""  # no answer to the close frame: cut in the end
     writer.close()
 
 
@@ -458,7 +459,7 @@ async def test_a_silent_client_stays_as_long_as_it_answers_pings(start: Gateway)
             assert await reader.readexactly(2) == b"\x89\x00"
             writer.write(masked(WSMsgType.PONG, b""))
         assert await reader.readexactly(2) == b"\x89\x00"
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):  # no answer: gone
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):  # no pong: the connection is cut
             await reader.readexactly(1)
     writer.close()
 
@@ -466,10 +467,10 @@ async def test_a_silent_client_stays_as_long_as_it_answers_pings(start: Gateway)
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        (b"\x83\x80" + bytes(4), 1002),  # an opcode that means nothing
+        (b"\x83\x80" + bytes(4), 1002),  # an unknown opcode
         (b"\xc1\x80" + bytes(4), 1002),  # a reserved bit
-        (b"\x09\x80" + bytes(4), 1002),  # a ping in fragments
-        (masked(0, b"more"), 1002),  # the rest of nothing
+        (b"\x09\x80" + bytes(4), 1002),  # a fragmented ping
+        (masked(0, b"more"), 1002),  # a continuation of nothing
         (masked(WSMsgType.TEXT, b"\xff"), 1007),
         (b"\x81\xff" + (2**40).to_bytes(8, "big") + bytes(4), 1009),
     ],
@@ -514,7 +515,7 @@ async def test_a_gone_client_leaves_nothing_behind(gateway: Client) -> None:
 
 
 def test_frames_are_as_the_rfc_has_them() -> None:
-    """RFC 6455, section 5.2: 7, 16 or 64 bits of length."""
+    """RFC 6455, section 5.2: the length has 7, 16 or 64 bits."""
     assert framed(b"Hello") == b"\x81\x05Hello"
     assert framed(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"
     assert framed(b"x" * 65_536)[:10] == b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"

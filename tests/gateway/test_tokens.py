@@ -1,4 +1,4 @@
-"""Tokens: only what the settings trust is believed."""
+"""Tokens: the gateway accepts only those that the settings trust."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def encoded(part: Any) -> str:
 
 
 def by_hand(claims: Any) -> str:
-    """A token with a right signature around claims that a library would refuse to write."""
+    """A correctly signed token with claims that a library would refuse to write."""
     signed = f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded(claims)}"
     return f"{signed}.{base64url(hmac.digest(SECRET.encode(), signed.encode(), 'sha256'))}"
 
@@ -54,7 +54,7 @@ def unsigned(claims: dict[str, Any]) -> str:
     return jwt.encode(claims, "", algorithm="none")
 
 
-# Of the time when the tests are collected, which may be a quarter of an hour ago: "in the future" is a day ahead.
+# When the tests are collected, up to a quarter of an hour before they run: "in the future" means a day ahead.
 NOW = int(time.time())
 DAY = 86_400
 CLAIMS = {"sub": "alice", "iss": "holdfast", "aud": "holdfast", "exp": NOW + 2 * DAY}
@@ -142,7 +142,7 @@ async def test_tokens_are_judged_and_issued_by_the_time_of_redis(redis_server: R
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tokens whose signatures were looked at."""
+    """The tokens whose signatures were checked."""
     tokens: list[str] = []
     decode = jwt.decode
 
@@ -289,7 +289,7 @@ async def test_made_up_key_ids_do_not_flood_the_provider(start: Gateway, provide
 
 
 async def test_a_secret_is_no_public_key(start: Gateway, provider: Provider) -> None:
-    """The classic confusion: HS256 with the public key as the secret."""
+    """The well-known attack: HS256 with the public key as the secret."""
     gateway = await start(**jwks(provider))
     pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     header = {"alg": "HS256", "typ": "JWT", "kid": "rsa"}

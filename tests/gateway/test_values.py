@@ -1,4 +1,4 @@
-"""What a name and an id may be, whatever the script it is written in."""
+"""Which names and ids are allowed, in any script."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gateway.values import Id, Label
 
 ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
 LABEL: TypeAdapter[str] = TypeAdapter(Label)
-# Nothing to be seen, more than one line, or characters that change how the text around them reads.
+# Nothing visible, more than one line, or characters that change how the text around them reads.
 NO_NAMES = (
     *("", " ", "\t", "a\nb", "a\rb", "a\u0085b", "a\u2028b", "a\u2029b", "a\tb", "a\0b", "a\x7fb", "a\x9fb"),
     *("\u200b", "\u200b\u200d", "\u00a0\u00a0", "\u3000", "\u00ad", "\u2060", "\ufeff", "\u0301", "\u200d\u0301"),
     *("\u3164", "\u115f\u1160", "\uffa0", "\u2800", "a\u202eb", "a\u2066b", "a\u200bb", "a\ue000", "a\ufffe"),
     *("a\U000e0001", "x" * 201),
 )
-# A flag is a black one and tags; a family is joined.
+# The flag is a black flag with tags; the family is joined by zero-width joiners.
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
 PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
@@ -70,7 +70,7 @@ def _sent_models() -> list[type[BaseModel]]:
 
 @pytest.mark.parametrize("model", _sent_models())
 def test_no_model_that_clients_send_takes_ids_of_another_form(model: type[BaseModel]) -> None:
-    """Not `UUID` by itself, which pydantic reads in four forms."""
+    """A plain `UUID` would not do: pydantic reads it in four forms."""
     names = [name for name, field in model.model_fields.items() if field.annotation in (UUID, UUID | None)]
     for name in names:
         with pytest.raises(ValidationError) as refused:

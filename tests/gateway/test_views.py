@@ -1,4 +1,4 @@
-"""Reading, paying, cancelling and the operators' requests: each is one question to the booking actor."""
+"""Reading, paying, cancelling and operators' requests: each is one call to the booking actor."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_events_are_open_to_anyone(gateway: Client, actor: ScriptedBooking
 
 
 async def test_events_of_the_past_are_asked_for(gateway: Client, actor: ScriptedBooking) -> None:
-    """In any zone; it is the same question for operators."""
+    """The time may be in any zone; operators ask in the same way."""
     actor.on(ListEvents, {"items": [], "next": None})
     for path, headers in (("/events", {}), ("/admin/events", OPERATOR)):
         response = await gateway.get(f"{path}?from=2024-01-01T00:00:00%2B02:00", headers=headers)
@@ -124,7 +124,7 @@ async def test_a_history_is_a_list(gateway: Client, actor: ScriptedBooking) -> N
 
 
 async def test_without_an_answer_in_time_a_question_is_503(start: Gateway) -> None:
-    """The question was sent, on a connection that was first made for it."""
+    """The call was sent, over a connection that was opened for it."""
     gateway = await start(answer_seconds=0.3)
     response = await gateway.get("/events")
     assert (response.status, (await response.json())["code"]) == (503, "timeout")
@@ -197,7 +197,7 @@ async def test_a_booking_that_is_confirmed_meanwhile_has_nothing_to_pay(
 
 
 async def test_a_booking_that_is_closing_has_nothing_to_pay(gateway: Client, actor: ScriptedBooking) -> None:
-    """It is as good as cancelled: its secret is not shown, whatever its payment says."""
+    """It is as good as cancelled: its secret is not shown, whatever the status of its payment."""
     state = as_json(booking(EVENT_ID)) | {"closing": "by_customer"}
     state["payment"]["client_secret"] = None
     actor.on(RequestPayment, state)
@@ -313,7 +313,7 @@ async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking
 async def test_what_is_wrong_with_an_event_is_told_with_rule_and_limit(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
-    """The booking actor says where; what was sent of the dates is what it is asked to change."""
+    """The booking actor says what is wrong; it gets exactly those dates that were sent."""
     wrong = {"loc": ["body", "sales_end"], "msg": "…", "type": "date_after_start", "limit": "2031-01-01T20:00:00Z"}
     actor.on(UpdateEvent, InvalidRequest("…", errors=[wrong]))
     body = {"sales_end": "2032-01-01T20:00:00Z", "sales_start": None, "sell_after_start": False, "time_zone": "UTC"}

@@ -1,7 +1,7 @@
-"""Every message that Holdfast's processes exchange: the one list of contracts, divided by who receives them.
+"""Every message that Holdfast's processes exchange: the one list of contracts, divided by receiver.
 
-Commands are imperative, events are past tense. Contracts only ever grow: a new field has a default, and a
-consumer ignores what it does not know, so that old and new processes run side by side.
+Commands are imperative, notifications and reports are past tense. Contracts only ever grow: a new field has a
+default, and a consumer ignores what it does not know, so that old and new processes run side by side.
 """
 
 from common.contracts.messages.base import *  # noqa: F403

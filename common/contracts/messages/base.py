@@ -1,4 +1,4 @@
-"""What every message has, and the streams."""
+"""What every message has, and the names of the streams."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ TYPES: dict[str, type[Message]] = {}
 
 
 class Message(Resource):
-    """One contract. `types` are its CloudEvents types, of which most have one; `stream` where it goes ("" for
-    replies). A `patient` one has time: nobody waits for it, and whatever it would have done is done without it,
-    only later."""
+    """One contract. `types` are its CloudEvents types (most have one); `stream` is where it is published ("" for
+    replies). A `patient` message may leave later, with others: nobody waits for it, and losing it only delays
+    something."""
 
     types: ClassVar[tuple[str, ...]] = ()
     stream: ClassVar[str]
@@ -53,12 +53,12 @@ class Message(Resource):
         return self.types[0]
 
     def topics(self) -> tuple[str, ...]:
-        """Of news: what gateways listen for that want it."""
+        """For notifications: the topics by which gateways listen for it."""
         return ()
 
     @classmethod
     def together(cls, messages: Sequence[Message]) -> Sequence[Message]:
-        """What says the same as all of these, which are of this class: where many can be said in one, that one."""
+        """Messages that say the same as these, which are of this class: one for many, where the class allows it."""
         return messages
 
     @classmethod
@@ -68,6 +68,6 @@ class Message(Resource):
 
 
 class OfBooking(Message):
-    """What is about one booking."""
+    """A message about one booking."""
 
     booking_id: UUID

@@ -17,10 +17,10 @@ from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
 
 
 class OperatorRequest(Resource):
-    """Who asks for what: the row that a repeated request is known by.
+    """By which a repeated request is recognized: one row for each.
 
-    `operation` is the method and the path, with the id in it; `key` the Idempotency-Key, None where there was none;
-    `content_hash` the SHA-256 of the body, by which another request under the same key is told.
+    `operation` is the method and the path, with the id in it; `key` the Idempotency-Key, None without one;
+    `content_hash` the SHA-256 of the body, which detects another request under the same key.
     """
 
     subject: str
@@ -30,9 +30,9 @@ class OperatorRequest(Resource):
 
 
 class OperatorCommand(Message, stream=BOOKING_COMMANDS):
-    """What an operator may send. `request` is None from a gateway of the release before, and for customers.
+    """A command of operators. `request` is None from a gateway of the previous release, and for customers.
 
-    `if_match`: the versions of which what is to be changed must have one (If-Match); None: any.
+    `if_match`: the versions one of which the changed object must have (If-Match); None: any.
     """
 
     request: OperatorRequest | None = None
@@ -40,7 +40,7 @@ class OperatorCommand(Message, stream=BOOKING_COMMANDS):
 
 
 class ItemRequest(Resource):
-    """`ticket_type_id` may be left out where the event has one ticket type."""
+    """Without `ticket_type_id` it is for the event's only ticket type."""
 
     ticket_type_id: UUID | None = None
     quantity: int = Field(ge=1, le=QUANTITY_MAX)
@@ -53,7 +53,7 @@ class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
 
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):
-    """`owner` is whose booking it must be; None for an operator."""
+    """`owner` must be the booking's owner; None for an operator."""
 
     booking_id: UUID
     owner: str | None
@@ -61,7 +61,7 @@ class CancelBooking(OperatorCommand, type="booking.cancel"):
 
 
 class RequestPayment(OfBooking, type="booking.request_payment", stream=BOOKING_COMMANDS):
-    """The owner wants to pay: answers with what Stripe.js needs. Amount and currency must be right if sent."""
+    """The owner wants to pay: the reply has what Stripe.js needs. Amount and currency must be right if sent."""
 
     owner: str
     amount: int | None = None
@@ -94,8 +94,8 @@ class CreateEvent(OperatorCommand, type="event.create"):
 
 
 class TicketTypeChange(Resource):
-    """None leaves a value as it is. `new`: whether a ticket type is added under this id or one of the event's is
-    changed; None, from a gateway of the release before, means that an id which the event does not have adds one."""
+    """None leaves a value unchanged. `new`: this id adds a ticket type (true) or changes one of the event's
+    (false); with None, from a gateway of the previous release, an id that the event does not have adds one."""
 
     id: UUID
     new: bool | None = None
@@ -105,7 +105,7 @@ class TicketTypeChange(Resource):
 
 
 class EventChanges(Resource):
-    """The fields that were sent (`model_fields_set`) are changed; only `cancel_until`, `sales_start`, `sales_end`
+    """Only the fields that were sent (`model_fields_set`) change; only `cancel_until`, `sales_start`, `sales_end`
     and `slow_payments_until` may be set to None."""
 
     name: Name | None = None
@@ -123,7 +123,7 @@ class EventChanges(Resource):
 
 
 class UpdateEvent(OperatorCommand, type="event.update"):
-    """Only what is in `changes`, and these ticket types, change."""
+    """Only the fields in `changes` and these ticket types change."""
 
     event_id: UUID
     changes: EventChanges
@@ -135,14 +135,14 @@ class CancelEvent(OperatorCommand, type="event.cancel"):
 
 
 class RetryRefunds(OperatorCommand, type="event.retry_refunds"):
-    """All failed refunds of an event are to be tried again. `retry_id` makes it once only."""
+    """Retry all failed refunds of an event. `retry_id` makes that happen once only."""
 
     event_id: UUID
     retry_id: UUID
 
 
 class RefundBooking(OperatorCommand, type="booking.refund"):
-    """An operator gives money back: all that is left when `amount` is None. `refund_id` makes it once only."""
+    """An operator refunds `amount`, or all that is left when it is None, once only by `refund_id`."""
 
     booking_id: UUID
     refund_id: UUID
@@ -153,13 +153,13 @@ class RefundBooking(OperatorCommand, type="booking.refund"):
 
 
 class GetBooking(OfBooking, type="booking.get", stream=BOOKING_QUERIES):
-    """`owner` is whose booking it must be; None for an operator."""
+    """`owner` must be the booking's owner; None for an operator."""
 
     owner: str | None
 
 
 class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
-    """Newest first. None in a filter means any. `operator`: with what operators alone see."""
+    """Newest first. None in a filter means any. `operator`: include what only operators see."""
 
     owner: str | None
     operator: bool = False
@@ -177,8 +177,8 @@ class GetHistory(GetBooking, type="booking.history"):
 
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
-    """By start, then id. `after` is the last one of the page before. `starts_from`: none that starts earlier; where
-    it and `after` are None, what is to come. `operator`: answered with OperatorsEvent."""
+    """Ordered by start, then id. `after` is the last one of the page before. `starts_from`: none that starts
+    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
@@ -187,7 +187,7 @@ class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
-    """`operator`: answered with OperatorsEvent, and the progress of a calling off."""
+    """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation."""
 
     event_id: UUID
     operator: bool = False
@@ -196,7 +196,7 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 # --- booking.payments -------------------------------------------------------------------------------------
 
 
-# What a payment's status alone says.
+# The type that a payment's status alone gives.
 _CREATED = "payment.intent_created"
 _REPORTED = {
     IntentStatus.REQUIRES_ACTION: "payment.action_required",
@@ -214,8 +214,7 @@ REPORT_TYPES = (_CREATED, *dict.fromkeys(_REPORTED.values()), _DECLINED, _REFUND
 class PaymentReport(OfBooking, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
     """How the payment of a booking stands, in one JSON object with the booking's id.
 
-    Its type follows from the payment alone and says to people what is most worth knowing; the booking goes by the
-    payment.
+    Its type follows from the payment and names the most important fact for people; booking decides by the payment.
     """
 
     payment: PaymentState
@@ -235,6 +234,6 @@ class PaymentReport(OfBooking, type=REPORT_TYPES, stream=BOOKING_PAYMENTS):
         return cls(booking_id=of.booking_id, payment=_STATE.validator.validate_json(data))
 
     def as_json(self, *, exclude_unset: bool = False) -> bytes:
-        """Flat, with all of the payment, whatever of it is set."""
+        """One flat object with all of the payment's fields, whether set or not."""
         payment = _STATE.serializer.to_json(self.payment)
         return b'{"booking_id":"%b",%b' % (str(self.booking_id).encode(), payment[1:])

@@ -1,4 +1,4 @@
-"""What gateways receive: replies to what they have asked, and news."""
+"""What gateways receive: replies to their calls, and notifications."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.contracts.resources import Booking, Event, OperatorsEvent
 
 
 class Reply(Message, type="reply"):
-    """The answer to a message that was asked: either `result` or an error's code, detail and extra."""
+    """The reply to a call: either `result` or an error's code, detail and extra."""
 
     result: Any = None
     error: str | None = None
@@ -32,7 +32,7 @@ class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
 
 
 class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
-    """The whole event, with how many seats are left; and as operators see it."""
+    """The whole event, with how many seats are available; also as operators see it."""
 
     event: Event
     operators: OperatorsEvent | None = None
@@ -42,10 +42,10 @@ class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
 
 
 class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
-    """The queue of bookings that wait for their intents, in the order in which they were asked for: place,
-    created_at and id of some of them. The first ones are all there, behind them fewer and fewer, and the last one.
+    """The queue of bookings that wait for their intents, in the order of their requests: queue position, created_at
+    and id of some of them. It has all of the first ones, fewer and fewer of those behind, and the last one.
 
-    `interval_ms`: how often this is told while anybody waits.
+    `interval_ms`: how often this is published while any booking waits.
     """
 
     places: tuple[tuple[int, datetime, UUID], ...]

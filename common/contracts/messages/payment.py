@@ -12,7 +12,7 @@ from common.contracts.statuses import PaymentMethods
 
 
 class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMENT_INTENTS):
-    """An intent is wanted. The payment that is noted first keeps all of it: each request for it is the same."""
+    """An intent is wanted. The payment that is saved first keeps these values: every repetition has the same."""
 
     event_id: UUID
     amount: Amount
@@ -21,8 +21,8 @@ class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMEN
 
 
 class PaymentCommand(OfBooking, stream=PAYMENT_COMMANDS):
-    """Something about the payment of a booking. The booking says by which intent it is paid, where it knows of one,
-    and what it costs: payment finds that intent at Stripe when it has lost its row."""
+    """A command about the payment of a booking. It carries the booking's intent, where booking knows one, and
+    price: by these payment finds the intent at Stripe when it has lost its row."""
 
     intent_id: str | None = None
     booking_amount: int | None = None
@@ -30,20 +30,20 @@ class PaymentCommand(OfBooking, stream=PAYMENT_COMMANDS):
 
 
 class CancelPaymentIntent(PaymentCommand, type="payment.cancel_intent"):
-    """No money shall come by it any more."""
+    """The intent must bring no more money."""
 
 
 class SyncPayment(PaymentCommand, type="payment.sync"):
-    """Compare the payment with Stripe's own object. `decided`: an operator says that what is found there and
-    belongs to no booking goes back, now and however much there is of it."""
+    """Compare the payment with Stripe's own object. `decided`: an operator decides that money found there which
+    belongs to no booking is refunded, now and whatever the amount."""
 
     decided: bool = False
 
 
 class RefundPayment(PaymentCommand, type="payment.refund"):
-    """Give back all that is left (`whole`; `amount` is what the sender knows of it) or a part of `amount`, never in
-    another amount. `refund_id` makes it once only. Of a sender that does not say whether it is `whole`, it is when
-    `amount` is None or all that is left."""
+    """Refund all that is left (`whole`; `amount` is what the sender knows of it), or a part of exactly `amount`.
+    `refund_id` makes that happen once only. Where the sender does not set `whole`, the refund is whole when
+    `amount` is None or equals all that is left."""
 
     refund_id: UUID
     amount: int | None = None
@@ -51,8 +51,8 @@ class RefundPayment(PaymentCommand, type="payment.refund"):
 
 
 class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):
-    """The booking holds the payment's `version`: it has taken it in, or a higher one before. `conflict`: what it
-    holds under that version is another report. Payment has lost rows when it is not above these, and goes above."""
+    """The booking has applied the payment's `version`, or a higher one before. `conflict`: it has applied another
+    report under that version. A payment whose own version is not above it has lost rows, and continues above it."""
 
     version: int
     conflict: bool = False
@@ -64,13 +64,13 @@ class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYM
 
 
 class PaymentReportsApplied(Message, type="payment.reports_applied", stream=PAYMENT_COMMANDS):
-    """The same of many bookings."""
+    """The same for many bookings."""
 
     reports: tuple[PaymentReportApplied, ...]
 
 
 class BookingUnknown(OfBooking, type="booking.unknown", stream=PAYMENT_COMMANDS):
-    """There is no such booking as was reported of: the payment as it was reported."""
+    """No booking exists for a report: the payment as it was reported."""
 
     version: int
     intent_id: str | None
@@ -80,12 +80,12 @@ class BookingUnknown(OfBooking, type="booking.unknown", stream=PAYMENT_COMMANDS)
 
 
 class CloseStrayIntent(OfBooking, type="payment.close_stray_intent", stream=PAYMENT_COMMANDS):
-    """An intent of ours by which its booking is not paid: cancel it, or give back what it has brought."""
+    """An intent with our metadata that its booking does not know: cancel it, or refund what it has brought."""
 
     intent_id: str
 
 
 class StripeEventReceived(Message, type="stripe.event_received", stream=PAYMENT_WEBHOOKS):
-    """A verified event, raw as Stripe sent it: https://docs.stripe.com/api/events/object."""
+    """A verified Stripe event, raw as Stripe sent it: https://docs.stripe.com/api/events/object."""
 
     payload: str
