@@ -170,7 +170,7 @@ def empty_database(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: Postgres) -> Callable[..., Awaitable[str]]:
-    """Makes a database with the tables of `app` (booking or payment) under that or another name; returns its URL."""
+    """Makes a database with the tables of `app` (booking or payment), by default named `app`; returns its URL."""
 
     async def make(app: str, name: str = "") -> str:
         return await make_migrated(postgres_server, app, name or app)
