@@ -110,7 +110,6 @@ def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
     }
     # The id of a refund is made from the booking's version at the decision. `refund_whole` means nothing once
     # payment has accepted the refund.
-    # payment has taken it up.
     alike = {
         each._replace(refund_id=None, refund_whole=each.refund_whole if each.refund_owed else False)
         for each in ends
@@ -235,9 +234,8 @@ def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict
 
 
 def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
-    """Refunds of one moment come from the database in any order, and a process of the release before
-    leaves out empty
-    values."""
+    """Refunds of one moment come from the database in any order, and a process of the release before leaves
+    out empty values."""
     one, two = uuid4(), uuid4()
     told = report("succeeded", refund_ids=(one, two), refund_failed_amount=0, disputes=())
     once = taken(STATES["awaiting"], told).booking

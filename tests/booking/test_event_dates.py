@@ -91,9 +91,8 @@ CANCELS = [
 def test_customers_cancel_within_the_policy_and_not_after_the_start(
     state: str, policy: dict[str, Any], now: datetime, may: bool
 ) -> None:
-    """Operators may cancel at any time. A customer may give back an unpaid hold at any time, and one
-    whose payment is
-    processing only where a customer may cancel after the start, or before it."""
+    """Operators may cancel at any time. A customer may give back an unpaid hold at any time; while its payment is
+    processing, only until the start, unless customers may cancel after it."""
     event = EVENT._replace(**policy)
 
     assert may_cancel(STATES[state], CancelReason.BY_CUSTOMER, event, now) is may

@@ -144,9 +144,8 @@ def test_what_is_processing_is_waited_for() -> None:
 
 @pytest.mark.parametrize("heard", [(3, 4), (4,)])
 def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int, ...]) -> None:
-    """Debits that fail one after the other would keep seats for good. A payment that follows a late
-    failure gets the
-    grace time in which Stripe has to answer; money that comes later finds an expired hold."""
+    """Debits that fail one after the other would keep seats for good. A payment that follows a late failure gets
+    the grace time in which Stripe has to answer; money that comes later finds an expired hold."""
     day = timedelta(days=3)
     news = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
     paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, news[version]) for version in heard))

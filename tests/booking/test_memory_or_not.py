@@ -119,9 +119,8 @@ def told(envelope: Envelope) -> str:
 async def play(
     database: Database, redis: Redis, schedule: Schedule, memory_max: int
 ) -> tuple[list[Sequence[Any]], list[list[str]]]:
-    """Returns the rows at the end, and what each batch has published. A batch that repeats a request
-    may publish the
-    same notification twice, so each is a set."""
+    """Returns the rows at the end, and what each batch has published. A batch that repeats a request may publish
+    the same notification twice, so each is a set."""
     async with database.connection() as connection:
         await empty(connection, TABLES)
     stage = Stage.build(database, redis, memory_max, Clock(BEGIN))

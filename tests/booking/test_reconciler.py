@@ -41,9 +41,8 @@ async def due_now(stage: Stage) -> None:
 
 @pytest.mark.parametrize("apart_s", APART_S)
 async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: Stage, apart_s: int) -> None:
-    """In a rush the queue in front of Stripe is long, and requests in it are not lost. Redis dates the
-    entries, and its
-    clock may be far from ours."""
+    """In a rush the queue in front of Stripe is long, and requests in it are not lost. Redis dates the entries, and
+    its clock may be far from ours."""
     stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
     lost, queued = await stage.book(show.order(), show.order())

@@ -171,8 +171,8 @@ async def test_late_money_goes_back_when_the_seats_are_taken(stage: Stage) -> No
 
 async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
     """Late money needs new seats of the second type, and a payment sells seats of the first. A transaction
-    that locks both
-    types in order must not meet a batch that holds the second and waits for the first: that would be a deadlock."""
+    that locks both types in order must not meet a batch that holds the second and waits for the first: that
+    would be a deadlock."""
     show = await stage.show(3, 3)
     low, high = sorted(show.types)
     late, paid = await stage.book(show.order(type=high), show.order(type=low))

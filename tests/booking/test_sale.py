@@ -287,9 +287,8 @@ async def listed(stage: Stage, **values: Any) -> list[str]:
 
 
 async def test_what_is_to_come_is_listed_and_what_was_on_request(stage: Stage) -> None:
-    """Operators also see the events of the last day. The next page continues where the one before ended, also in
-    a list of
-    past events."""
+    """Operators also see the events of the last day. The next page continues where the one before ended, also in a
+    list of past events."""
     now = stage.clock()
     starts = {"now": HOUR, "tonight": 3 * HOUR, "tomorrow": 26 * HOUR, "soon": 60 * DAY, "later": 90 * DAY}
     for name, after in starts.items():
