@@ -165,7 +165,7 @@ def ended(status: str, reason: str, **values: Outcome) -> Row:
 
 
 def owed(status: str, reason: str) -> Row:
-    """The whole amount is owed already; a report of a smaller captured amount makes the refund smaller."""
+    """The refund is owed already; a report of another captured amount can make it smaller, not larger."""
     left = {news: ends(status, reason, "refund_pending", owed=min(AMOUNT, WRONG[news])) for news in WRONG}
     return ended(status, reason) | {"paid": SAME, "paid, seats free": SAME} | left
 
@@ -182,8 +182,8 @@ def under_refund(status: str, reason: str, payment: str) -> Row:
 
 
 def released() -> Row:
-    """The row of a booking that ended before Stripe answered: the first report that its intent has ended
-    is the last."""
+    """The row of a booking that ended before Stripe answered: a report that its intent has ended ends the requests
+    to cancel it."""
     row = ended("cancelled", "hold_expired") | {"paid, seats free": to("confirmed", "paid")}
     waits = ("cancel too late", *REFUSED, *NO_TIME)
     return {

@@ -98,7 +98,7 @@ def test_the_newest_report_alone_suffices() -> None:
     [
         (timedelta(), TERMS.decline),
         (-4 * MINUTE, TERMS.decline),  # our clock is behind Stripe's
-        (4 * MINUTE, TERMS.decline),  # our clock is ahead, or the report is late: which of them, is not known
+        (4 * MINUTE, TERMS.decline),  # our clock is ahead, or the report is late: which of the two is not known
         (8 * MINUTE, TERMS.decline + CLOCKS_APART - 8 * MINUTE),
         (14 * MINUTE, timedelta(minutes=1)),
     ],

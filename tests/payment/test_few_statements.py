@@ -125,7 +125,7 @@ async def test_what_another_process_has_written_is_not_remembered(stage: Stage) 
 
 
 async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
-    """All columns, also those with their defaults: the second statement compares and writes them."""
+    """All columns, also those with their defaults: the next statement writes all of them from memory."""
     of, now = booking(), stage.clock()
     picture = Picture("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
     sync = SyncPayment(booking_id=uuid4(), booking_amount=5000, booking_currency="eur")

@@ -298,8 +298,8 @@ async def test_the_account_of_the_first_key_is_kept(stage: Stage) -> None:
 async def test_the_version_goes_above_what_the_booking_holds(
     stage: Stage, held: int, conflict: bool, version: int
 ) -> None:
-    """A report below the booking's version is published again with a higher one; any other is
-    acknowledged or stays."""
+    """A report behind the booking's version, or in conflict with it, is published again with a higher version; any
+    other is acknowledged or stays."""
     of = booking()
     await stage.paid(of)
     await stage.give(PaymentReportApplied(booking_id=of.id, version=held, conflict=conflict))

@@ -118,7 +118,7 @@ def test_a_refund_by_hand_is_added_once() -> None:
     assert [(each.by_hand, each.amount, each.status) for each in once] == [(True, 250, SUCCEEDED)]
 
 
-# Captured: 1000. One refund is only requested, another was made by hand without its requester's knowledge.
+# Captured: 1000. One refund is only requested; another was made by hand, which its requester did not know.
 GIVES_WAY = [
     # whole, amount, by hand, status, amount afterwards, reason, key
     (True, 1000, 100, REQUESTED, 900, None, 2),
