@@ -26,8 +26,7 @@ THERE_AND_BACK = [
 
 
 def test_slices_of_one_kind_are_one_cell() -> None:
-    """A cell has the CPU per booking, over all slices of one place and one number of processes,
-    without the driver."""
+    """CPU per booking over all slices of one place and one number of processes, without the driver."""
     found = cells(THERE_AND_BACK)
     assert [(cell.place, cell.processes, cell.sales) for cell in found] == [
         ("empty", 1, 40),

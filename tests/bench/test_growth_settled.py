@@ -1,4 +1,4 @@
-"""The settled bookings of the growth phase are settled for the audit, too."""
+"""The finished bookings that the growth phase writes are finished for the audit, too."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def schema(connection: asyncpg.Connection) -> set[str]:
 
 @pytest.fixture(scope="module")
 async def urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
-    """Both databases with settled bookings of three events."""
+    """Both databases with finished bookings of three events."""
     booking_url = await migrated_database("booking", "growth_booking")
     payment_url = await migrated_database("payment", "growth_payment")
     booking, payment = await asyncpg.connect(booking_url), await asyncpg.connect(payment_url)
@@ -77,8 +77,7 @@ async def test_settled_bookings_are_clean(urls: tuple[str, str]) -> None:
 
 
 async def test_hops_are_read_from_the_rows(urls: tuple[str, str]) -> None:
-    """The hops up to 201 sum up to the time until payable, those after it to the time until told; others
-    are left out."""
+    """The hops up to 201 sum up to the time until payable, those after it to the time until told."""
     connection = await asyncpg.connect(urls[0])
     row = await connection.fetchrow("SELECT id, created_at FROM bookings WHERE status = 'confirmed' LIMIT 1")
     never_paid = await connection.fetchval("SELECT id FROM bookings WHERE status = 'failed' LIMIT 1")

@@ -16,7 +16,7 @@ def test_memory_is_that_of_a_process_with_its_children() -> None:
 
 def test_the_slowest_and_the_largest_are_judged() -> None:
     """Only Holdfast's own processes, each started alone; the start of all at once and the servers
-    are only shown."""
+    are just shown."""
     idle = {
         "postgres": Idle(500 * MIB, None, 0.0),
         "gateway-1": Idle(80 * MIB, 60 * MIB, 0.0),

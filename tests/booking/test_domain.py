@@ -287,8 +287,7 @@ def test_a_report_that_was_overtaken_changes_nothing(state: str, news: str) -> N
 
 
 def test_the_table_of_the_tests_is_whole() -> None:
-    """Every state meets everything that can happen; every row of the state table is met, and no
-    other is expected."""
+    """Every state meets everything that can happen; every row of the state table is met, and no other."""
     assert set(EXPECTED) == set(STATES)
     assert all(set(row) == set(NEWS) for row in EXPECTED.values())
     met = {

@@ -217,8 +217,7 @@ POLICY = [
 
 @pytest.mark.parametrize(("reason", "state", "until", "allowed"), POLICY)
 def test_who_may_cancel(reason: CancelReason, state: str, until: datetime | None, allowed: bool) -> None:
-    """Customers cancel what is paid until the event's policy ends, and what is not paid at any
-    time; operators always."""
+    """Customers cancel what is paid until the policy ends, what is not paid at any time; operators always."""
     event = Event(UUID(int=2), "Concert", NOW, "eur", True, 10, {}, cancel_until=until)
 
     assert may_cancel(STATES[state], reason, event, NOW) is allowed

@@ -52,8 +52,7 @@ SIGNALS = [
 def test_the_state_of_a_payment_says_what_a_report_tells(
     status: str, values: dict[str, Any], signal: Trigger | None
 ) -> None:
-    """The trigger does not depend on the message's name: a report of a refund also says that the
-    money was captured."""
+    """The trigger does not depend on the message's name: a report of a refund also shows the captured money."""
     assert trigger_of(report(status, **values)) is signal
     assert {each for each, _, _ in SIGNALS} == {each.value for each in IntentStatus}
 
@@ -99,8 +98,8 @@ def told(booking: Booking, payments: list[PaymentState]) -> Booking:
 @pytest.mark.parametrize("state", ["creating", "awaiting", "processing", "expiring", "cancelling"])
 @pytest.mark.parametrize("life", LIVES)
 def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
-    """Whatever their order, and whichever are lost or doubled, the booking is as the newest report
-    alone makes it."""
+    """Whatever their order, and whichever are lost or doubled, the newest report alone decides how
+    the booking is."""
     numbered = [replace(each, version=place) for place, each in enumerate(life, start=3)]
     ends = {
         told(STATES[state], [*order, *order[:1]])

@@ -187,8 +187,7 @@ def walk(booking: Booking, life: Sequence[Step]) -> Booking:
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=12))
 def test_no_life_breaks_a_check_of_the_database(state: str, life: list[Step]) -> None:
-    """Versions grow by one with each change, unfinished bookings have a retry time, refunds are at most
-    what is left."""
+    """Versions grow by one with each change, unfinished bookings have a retry time, refunds fit what is left."""
     walk(STATES[state], life)
 
 

@@ -228,8 +228,7 @@ PRICES = [
 def test_a_price_that_stripe_would_refuse_is_refused(
     currency: str, price: int, rule: str | None, limit: int | None
 ) -> None:
-    """Checked for one seat, when an event is made and when a price is changed or added; the error
-    has its location."""
+    """Checked for one seat, when an event is made and when a price is changed or added; with its location."""
     expected = [(("ticket_types", 1, "unit_amount"), rule, limit)] if rule else []
     event = EVENT._replace(currency=currency, ticket_types={A: EVENT.ticket_types[B], B: EVENT.ticket_types[B]})
     new = event._replace(

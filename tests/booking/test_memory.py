@@ -282,8 +282,7 @@ def price(show: Show, unit_amount: int) -> UpdateEvent:
 
 
 async def test_two_actors_with_memories_of_one_row_lose_nothing_of_each_other(stage: Stage) -> None:
-    """Each decides its last report from an old row in memory, and the statement refuses it because the
-    row is newer."""
+    """Each decides its last report from an old row in memory; the statement refuses it, as the row is newer."""
     show = await stage.show(10)
     other = Stage.build(stage.database, stage.redis)
     booking = await stage.pending(show)
@@ -326,8 +325,7 @@ async def test_a_repeated_key_goes_alone_and_the_others_by_one_statement(stage: 
 
 @pytest.mark.parametrize("again", [2, 1])
 async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(stage: Stage, again: int) -> None:
-    """The request comes again, or its key with another content: it is counted before the next
-    request is refused."""
+    """The request comes again, or its key with another content: it is counted before the next one is refused."""
     show = await stage.show(4)
     key = uuid4()
     await stage.book(show.order(2, id=key))

@@ -62,8 +62,7 @@ async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: St
 async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, apart_s: int
 ) -> None:
-    """This happens when a big event is cancelled. A change from before the oldest waiting entry was
-    handled or lost."""
+    """So when a big event is cancelled. A change from before the oldest waiting entry was handled or lost."""
     monkeypatch.setattr(reconciler, "COMMANDS_MANY", 1)
     stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
@@ -135,8 +134,7 @@ async def test_seats_are_given_back_when_stripe_stays_silent(stage: Stage) -> No
 
 
 async def test_intent_of_a_released_hold_is_canceled_whatever_is_lost(stage: Stage) -> None:
-    """The intent's cancellation is asked for until its end is reported; the booking's change is
-    then published again."""
+    """Its cancellation is requested until its end is reported; the booking's change is then published again."""
     booking = await stage.pending(await stage.show(10), 2)
     for _ in range(3):
         await stage.settle(LONG)
@@ -246,8 +244,7 @@ async def untold(stage: Stage, after: timedelta) -> None:
 
 
 async def test_what_time_has_changed_is_told_again(stage: Stage) -> None:
-    """A hold that expires, and later one that is released: no other message would come that
-    publishes the change."""
+    """A hold that expires, and later one that is released: no other message would publish the change."""
     (booking,) = await stage.book((await stage.show(10)).order())
     await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
     await untold(stage, LONG)

@@ -61,8 +61,7 @@ async def asked(stage: Stage) -> list[str]:
 
 
 async def test_a_thousand_in_parts(stage: Stage) -> None:
-    """Each refund is owed once, under a new id, at most one part of them in a transaction; then the
-    retry is finished."""
+    """Each is owed once, under a new id, at most one part of them in a transaction; then the retry is finished."""
     show = await stage.show(10)
     await stage.rows(FAILED, show.id, THOUSAND)
     before = {row["id"]: row["refund_id"] for row in await stage.rows("SELECT id, refund_id FROM bookings")}
@@ -160,7 +159,7 @@ async def test_of_other_events_and_other_bookings_nothing_is_tried(stage: Stage)
 async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The part is committed, and nothing of it was published: still its refunds are asked for, and
+    """The part is committed, and nothing of it was published: still its refunds are requested, and
     the rest follows."""
     monkeypatch.setattr("booking.reconciler.PASS_MAX", 2)
     show = await stage.show(10)

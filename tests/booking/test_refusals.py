@@ -252,8 +252,7 @@ async def test_one_that_is_refused_leaves_the_others_of_its_batch_alone(stage: S
 
 
 async def test_a_customer_cancels_though_the_event_is_gone(stage: Stage) -> None:
-    """This happens when the database of events is older than its bookings: no policy is known, and
-    nothing else fails."""
+    """As when the database of events is older than its bookings: no policy is known, and nothing else fails."""
     show = await stage.show(10)
     pending, paid = await stage.pending(show), await stage.confirmed(show)
     await stage.rows("UPDATE bookings SET event_id = $1", uuid4())

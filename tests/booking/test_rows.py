@@ -129,8 +129,7 @@ async def check_change(made: Scene, before: Any) -> None:
 
 
 async def check_seats(made: Sequence[Scene]) -> None:
-    """A pending booking holds its seats, a confirmed one has sold them; the counters are the sums
-    over all bookings."""
+    """A pending booking holds its seats, a confirmed one has sold them; the counters are sums over all bookings."""
     ours = [SEATS[each.row["status"]] for each in made]
     (bob,) = await made[0].stage.rows(BOBS_SEATS)
     (seats,) = await made[0].stage.seats(made[0].show)

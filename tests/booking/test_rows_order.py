@@ -127,8 +127,7 @@ async def silence(made: Scene) -> None:
 
 
 async def lived(stage: Stage, order: tuple[str, ...]) -> Scene:
-    """A new booking after these things have happened in this order; the versions of its reports have
-    a fixed order."""
+    """A new booking after these things have happened in this order; its reports have fixed versions."""
     made = await scene(stage, "creating")
     first, second = INTENT(made), cancels(CUSTOMER)(made)
     made.version = 1

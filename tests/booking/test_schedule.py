@@ -86,7 +86,7 @@ PENDING_TIMES = [(state, change) for state, (_, _, change) in TIMES.items() if s
 
 @pytest.mark.parametrize(("state", "change"), PENDING_TIMES)
 def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | None) -> None:
-    """First it is marked and Stripe is asked to cancel; the seats go when Stripe has answered, or after
+    """First it is marked and Stripe is asked to cancel; the seats go with Stripe's answer, or after
     the grace time."""
     before = STATES[state]
     if change is None:
@@ -109,8 +109,7 @@ def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | 
 
 
 def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
-    """A booking that is handled at each retry time and gets no report, up to its end; the time of
-    it; its requests."""
+    """A booking that is handled at each retry time without a report, at its end; when that is; its requests."""
     booking, asked = STATES[state], list[Follow]()
     for _ in range(300):
         if booking.settle_after is None or booking.intent_to_cancel:

@@ -98,8 +98,7 @@ async def test_a_paused_postgres_does_not_answer_until_it_is_resumed(postgres: P
 
 
 async def test_an_unreachable_folder_is_no_obstacle(tmp_path: Path) -> None:
-    """If root starts it, the server runs under another account, which cannot enter a folder that only
-    root may enter."""
+    """Started by root, the server runs under another account, which cannot enter a folder that is only root's."""
     closed = tmp_path / "only mine"
     closed.mkdir(mode=0o700)
     server = Postgres(closed / "data")

@@ -137,8 +137,7 @@ def looking(intent: Json, status: str) -> Json:
 
 
 def event(intent: Json, status: str, seen_at: datetime | None, age_s: int) -> Json:
-    """A Stripe event that shows the intent in that status, `age_s` seconds younger than the
-    payment's last snapshot."""
+    """A Stripe event with the intent in that status, `age_s` seconds younger than the payment's last snapshot."""
     at = (seen_at or datetime.fromtimestamp(intent["created"])) + timedelta(seconds=age_s)  # noqa: DTZ006
     return {
         "id": f"evt_made_up_{next(NUMBERS)}",

@@ -306,8 +306,7 @@ async def test_reports_that_many_bookings_have_applied_are_one_statement(stage: 
 
 
 async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) -> None:
-    """Only the newest version ends it. An older one leaves it due and the row unchanged, so that
-    memory stays right."""
+    """Only the newest version ends it. An older one leaves the row unchanged, so that memory stays right."""
     wanted, _ = await made(stage)
     stage.clock.ahead = timedelta(seconds=10)
     (due,) = await stage.due("report_after")

@@ -255,8 +255,7 @@ async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str
 
 
 async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> None:
-    """The answer to the first request was lost, and the second is refused: Stripe's list has the refund
-    by our id."""
+    """The answer to the first request was lost, and the second is refused: Stripe's list has the refund's id."""
     of = booking()
     paid = await stage.paid(of)
     message = of.refund(2000)

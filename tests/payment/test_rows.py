@@ -113,8 +113,7 @@ def show(stage: Stage, statuses: dict[str, str], method: str) -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 async def test_every_status_against_everything_fetched(stage: Stage, start: str) -> None:
-    """Stripe's own object wins over events; a terminal status stays, and a payment without an
-    intent asks nothing."""
+    """Stripe's own object wins over events; a terminal status stays; a payment without an intent asks nothing."""
     of = await begin(stage, start, len(SHOWN))
     before = await rows(stage, of)
     show(stage, {str(each.id): shown for each, shown in zip(of, SHOWN, strict=True)}, "GET")

@@ -1,5 +1,4 @@
-"""The difference between our clock and Stripe's: measured by each answer, shown, and logged once when
-it is large."""
+"""The difference between our clock and Stripe's: measured by each answer, shown, and logged once if it is large."""
 
 from __future__ import annotations
 
@@ -27,8 +26,7 @@ LARGE = "clock differs from Stripe's"
 
 
 def answer(ahead_s: float, sent_s: float, there_s: float, back_s: float) -> Bounds:
-    """The bounds by a request sent at `sent_s` of Stripe's time, which took `there_s` to Stripe
-    and `back_s` back."""
+    """The bounds by a request sent at `sent_s` of Stripe's time, `there_s` on the way there and `back_s` back."""
     date = NOON + timedelta(seconds=int(sent_s + there_s))
     return measured(NOON + timedelta(seconds=sent_s + ahead_s), there_s + back_s, date)
 
@@ -94,8 +92,7 @@ async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
 
 @pytest.mark.parametrize(("took_s", "since_s"), [(0.0, 0), (0.01, -1), (0.99, -1), (1.0, -1), (1.2, -2), (4.9, -5)])
 def test_what_an_answer_shows_may_be_as_old_as_its_question(took_s: float, since_s: int) -> None:
-    """In whole seconds, as Stripe dates its events: one of that second may have come after Stripe
-    read the object."""
+    """In whole seconds, like Stripe's events: one of that second may have come after Stripe read the object."""
     assert asked_at(NOON, took_s) == NOON + timedelta(seconds=since_s)
 
 

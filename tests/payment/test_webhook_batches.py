@@ -1,5 +1,4 @@
-"""Stripe events are applied in batches by the process that receives them; what it cannot apply goes
-to the mailbox."""
+"""The process that receives Stripe events applies them in batches; what it cannot apply goes to the mailbox."""
 
 from __future__ import annotations
 

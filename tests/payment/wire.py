@@ -24,8 +24,7 @@ class Call:
 
 @dataclass
 class Fault:
-    """A call's fault: whether it reaches Stripe, and the status with which it is answered (None: it
-    is not answered)."""
+    """A fault of a call: whether it reaches Stripe, and the status of its answer (None: it is not answered)."""
 
     path: str
     method: str = "POST"

@@ -82,7 +82,7 @@ async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
 
 
 async def test_a_forced_limit_says_when_to_come_back(stand: Stand) -> None:
-    """Nothing is done, and no answer is kept for the key."""
+    """Nothing is done, and nothing is stored."""
     await stand.faults(limit={"count": 1}, retry_after_seconds=0.5)
     with pytest.raises(stripe.RateLimitError) as limited:
         await stand.intent()
