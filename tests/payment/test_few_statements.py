@@ -169,7 +169,7 @@ async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_e
 
 
 async def refunded(stage: Stage, of: Booking) -> None:
-    """Another process applies the payment, and refunds a part of it."""
+    """Another process applies that the booking is paid, and refunds a part."""
     await stage.pay((await stage.row(of))["intent_id"])
     await stage.webhooks(*await succeeded(stage, (await stage.row(of))["intent_id"]))
     await stage.do(of.refund(100))

@@ -76,7 +76,7 @@ async def refunds_of(stage: Stage, intent: str) -> list[dict[str, Any]]:
 
 
 async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stage: Stage) -> None:
-    """Without that, the booking would expire and its money would stay."""
+    """Without its adoption the booking would expire, and its money would stay."""
     of, intent = await paid_without_a_row(stage)
     events = await stage.events("payment_intent.succeeded", of=intent)
     with capture_logs() as logs:
