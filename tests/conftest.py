@@ -1,7 +1,7 @@
-"""One Redis and one Postgres for all tests that run in this process, started when first used.
+"""One Redis server and one Postgres server for all tests of this process, each started when it is first used.
 
-Each package of tests has databases of its own in them, so that none disturbs another: in Redis by number, emptied
-with FLUSHDB. Tests that stop a server start one of their own.
+Each package of tests has its own databases in them, so that no package disturbs another: in Redis a numbered
+database, emptied with FLUSHDB. A test that stops a server starts one of its own.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
 from tests.servers import copied_clusters, make_migrated, make_templates, without_fsync
 
-# Which package of tests has which of Redis' sixteen databases.
+# Which of Redis' sixteen databases each package of tests uses.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
 
 
-# Files that take longest, longest first: begun last, one of them would run on alone on one of the cores.
+# The files that take longest, longest first: a long file that started last would run on alone, on one core.
 LONGEST = (
     "chaos/test_chaos.py", "acceptance/test_up.py", "races/test_races.py", "fuzz/test_fuzz.py",
     "acceptance/", "simulation/test_simulation.py", "races/", "common/test_mailbox_model.py", "bench/",
 )  # fmt: skip
-# Files whose tests share a stack, by its fixture: they run in one process, so that it is started once.
+# Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
     "battered": ("healing", "killed", "poison", "refunds", "restored", "servers_away"),
     "holdfast": ("audit", "bad_input", "events", "main_job", "privacy", "rush", "webhooks"),
 }
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
-# Each of its tests is long and needs nothing of the others.
+# Each test of this file is long and shares nothing with the others: they are spread over the processes.
 SPREAD = "tests/simulation/test_simulation.py"
 
 
 class Schedule(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a process all tests of a file, so that what the file's tests share is made once."""
+    """Gives all tests of a file to one process, so that what they share is made once."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -58,13 +58,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
-    """What the processes run on."""
+    """The event loop of the real processes."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """What is read here lives as long as the process: Python's garbage collector need not look at it again."""
+    """What is imported here lives as long as the process: Python's garbage collector need not scan it again."""
     gc.disable()
     read_tests(session.config)
     yield
@@ -73,21 +73,24 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 
 def read_tests(config: pytest.Config) -> None:
-    """Where processes share all tests, each begins to import them at another place: to rewrite their asserts takes
-    as long as all else at the start, and what one process has written the others load."""
+    """Import all test files, in each process from a different file on.
+
+    Rewriting the asserts takes as long as the rest of the start; each process loads the files that another has
+    already rewritten. Only where several processes run all tests.
+    """
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if count == 1 or config.args != config.getini("testpaths"):
         return
     files = sorted(Path(__file__).parent.rglob("test_*.py"))
     first = len(files) * int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) // count
     for file in files[first:] + files[:first]:
-        with suppress(Exception):  # which the collection tells of
+        with suppress(Exception):  # the collection reports it
             import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Begin with the longest; the order within a file stays as it was before pytest grouped tests by what they use.
+    """Start the longest first; within a file keep the order from before pytest grouped tests by their fixtures.
 
     Raises:
         pytest.UsageError: a test uses a shared stack and its file is not in `STACKS`: each process would start one.
@@ -110,7 +113,7 @@ def _place(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def logging() -> None:
-    """Tracebacks as Python writes them: drawing the frames' variables takes longer than many a test."""
+    """Plain Python tracebacks: printing the variables of each frame takes longer than many a test."""
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
@@ -118,7 +121,7 @@ def logging() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def quick_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[Postgres]]:
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the run's folder, which its processes share
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of the run, which its processes share
         folder = folder.parent
     with copied_clusters(folder / "clusters") as migrated, without_fsync(), forked_actors():
         yield migrated
@@ -132,7 +135,7 @@ async def redis_server() -> AsyncIterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_database(redis_server: RedisServer) -> Callable[[str], str]:
-    """The URL of the Redis database of a package of tests."""
+    """Returns the URL of the Redis database that a package of tests uses."""
 
     def url(package: str) -> str:
         return f"{redis_server.url.removesuffix('/0')}/{REDIS_DATABASES[package]}"
@@ -151,7 +154,7 @@ async def postgres_server(quick_processes: type[Postgres]) -> AsyncIterator[Post
 
 @pytest.fixture(scope="session")
 def empty_database(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]:
-    """Makes a database of that name with nothing in it; says its URL."""
+    """Makes an empty database of that name and returns its URL."""
 
     async def make(name: str) -> str:
         connection = await asyncpg.connect(postgres_server.url())
@@ -167,7 +170,7 @@ def empty_database(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: Postgres) -> Callable[..., Awaitable[str]]:
-    """Makes a database with the tables of `app` (booking or payment), under that or another name; says its URL."""
+    """Makes a database with the tables of `app` (booking or payment), by default named `app`; returns its URL."""
 
     async def make(app: str, name: str = "") -> str:
         return await make_migrated(postgres_server, app, name or app)

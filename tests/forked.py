@@ -1,9 +1,10 @@
-"""Holdfast's processes and commands without their imports, which take more CPU than all that most tests do with
-them.
+"""Starts Holdfast's processes and commands without importing their modules each time.
 
-One process of each pytest process has imported everything, and forks: what comes out runs `python -m gateway`,
-`python -m ops audit` and the like from there on, with its own environment, output and session, as a real process.
-What tests/acceptance/test_up.py starts, and `holdfast up` in it, is started in the real way.
+The imports take more CPU than all that most tests do with a process.
+
+For each pytest process, one further process imports everything and forks. Each child runs `python -m gateway`,
+`python -m ops audit` and the like, with its own environment, output and session, like a real process. What
+tests/acceptance/test_up.py starts, and what `holdfast up` starts in it, is started without this.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ FDS_MAX = 4096
 
 
 class Forked:
-    """What `ops.child` needs of `subprocess.Popen`."""
+    """The part of `subprocess.Popen` that `ops.child` uses."""
 
     def __init__(self, ends: socket.socket) -> None:
         self._ends = ends
         self.pid = int(ends.recv(64))
 
     def wait(self) -> int:
-        """Its exit code (negative: the signal), once it has ended."""
+        """The exit code of the process once it has ended (negative: the number of the signal)."""
         with self._ends:
             return int(self._ends.recv(64) or -signal.SIGKILL)
 
@@ -79,7 +80,7 @@ class ForkServer:
     def fork(
         self, command: list[str], environment: Mapping[str, str], out: IO[bytes], err: IO[bytes], leave_by: int
     ) -> Forked:
-        """`python -m` with this module and its arguments."""
+        """Fork a process that runs `python -m` with this module and its arguments."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         task = {"command": command, "environment": dict(environment), "leave_by": int(leave_by)}
         with theirs:
@@ -92,7 +93,7 @@ class ForkServer:
         self._process.wait()
 
 
-# The server of this process, started when first needed.
+# The fork server of this pytest process, started when it is first needed.
 _servers: list[ForkServer] = []
 
 
@@ -104,7 +105,7 @@ def _server() -> ForkServer:
 
 @contextmanager
 def forked_actors() -> Iterator[None]:
-    """Actors that are started in this process meanwhile are forked."""
+    """Inside this context, actors that this process starts are forked."""
     try:
         with patch.object(ActorProcess, "_spawn", lambda actor: _server().spawn(actor)):
             yield
@@ -115,7 +116,7 @@ def forked_actors() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command printed, and its exit code."""
+    """What a command has printed, and its exit code."""
 
     code: int
     out: str
@@ -128,7 +129,7 @@ class Said:
 
 
 async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
-    """The `holdfast` command with these arguments, and nothing of our environment but what is given."""
+    """Run the `holdfast` command with these arguments, with `environment`, PATH and HOME as its environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with TemporaryFile() as out, TemporaryFile() as err:
         forked = _server().fork(["ops", *arguments], {**kept, **environment}, out, err, signal.SIGTERM)
@@ -146,8 +147,8 @@ async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProx
 
 
 def serve(requests: socket.socket) -> None:
-    """Fork what is asked for, and tell of each end, until nobody can ask any more. Those who live then are told to
-    leave by the kernel."""
+    """Fork a child for each request and report its exit code, until every requester has closed the socket. When
+    this process ends, the kernel sends each living child its `leave_by` signal."""
     for module in MODULES:
         importlib.import_module(module)
     gc.freeze()
@@ -156,7 +157,7 @@ def serve(requests: socket.socket) -> None:
     wakes.setblocking(False)
     wake.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for pytest
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for pytest
     signal.set_wakeup_fd(wake.fileno())
     while True:
         ready, _, _ = select.select([requests, wakes], [], [])

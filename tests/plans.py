@@ -1,4 +1,4 @@
-"""How Postgres would do a statement, as it plans it for whatever parameters."""
+"""The plan by which Postgres would execute a statement, whatever its parameters are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.postgres.database import Database
 
 
 def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plan's steps, its own and those below it."""
+    """The steps of the plan: this one and all below it."""
     return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
 
 
 async def planned(database: Database, query: str) -> list[dict[str, Any]]:
-    """The steps of this statement, which is not done."""
-    # A statement with parameters is explained without them only where none can be bound.
+    """The plan's steps for this statement, which is not executed."""
+    # Postgres plans a statement with parameters generically only where no value can be bound.
     explained = f"""
     CREATE OR REPLACE FUNCTION pg_temp.plan() RETURNS json LANGUAGE plpgsql AS $f$ DECLARE found json; BEGIN
         EXECUTE $q$EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}$q$ INTO found; RETURN found;
@@ -27,12 +27,12 @@ async def planned(database: Database, query: str) -> list[dict[str, Any]]:
 
 
 def read_tables(steps: list[dict[str, Any]]) -> set[str]:
-    """The tables of which rows are read."""
+    """The tables whose rows are read."""
     return {step["Relation Name"] for step in _scans(steps)}
 
 
 def read_whole(steps: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """The steps that go through a whole table, or all of an index, as they don't find a row by its `key`."""
+    """The steps that read a whole table, or a whole index, instead of finding a row by its `key`."""
     return [step for step in _scans(steps) if f"{key} = " not in step.get("Index Cond", "")]
 
 

@@ -1,4 +1,4 @@
-"""A stack of the release before this one, to be upgraded."""
+"""A stack whose databases and actors are of the release before this one, to be upgraded."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ops.stack import Stack
 
 
 class BeforeUpgrade(Stack):
-    """A stack whose databases and actors are of the release before, under `checkout`. Its actors run with the
-    libraries of this one."""
+    """The databases and actors of this stack are of the release before, whose checkout is `checkout`. Its actors
+    run with the libraries of this release."""
 
     def __init__(self, *arguments: Any, checkout: Path, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.checkout = checkout
 
     async def migrate(self) -> list[str]:
-        """As that release does it."""
+        """Run the migrations of that release."""
         environment = {
             "PATH": os.defpath,
             "BOOKING_DATABASE_URL": self.booking_database_url,
@@ -35,7 +35,7 @@ class BeforeUpgrade(Stack):
         return done.stdout.split()
 
     async def upgrade_databases(self) -> list[str]:
-        """As an operator does it, before the first process is replaced."""
+        """Run the migrations of this release, as an operator does before the first process is replaced."""
         return await super().migrate()
 
     def _actor(self, name: str, *arguments: Any) -> ActorProcess:

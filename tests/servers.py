@@ -1,4 +1,4 @@
-"""What makes the tests' Postgres quick, and takes nothing from what they show."""
+"""Makes the tests' Postgres quick, and weakens nothing that the tests show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import asyncpg
 from ops.migrate import migrate
 from ops.postgres import DATABASES, OPTIONS, Postgres
 
-# As `holdfast up` starts it.
+# The options with which `holdfast up` starts Postgres.
 SHIPPED = dict(OPTIONS)
 
 _initialise, _write_password = Postgres._run_initdb, Postgres._write_password
@@ -24,18 +24,19 @@ _initialise, _write_password = Postgres._run_initdb, Postgres._write_password
 
 @contextmanager
 def without_fsync() -> Iterator[None]:
-    """Clusters that are started here lose nothing when they are killed; no test pulls the machine's plug."""
+    """Start clusters without fsync: a killed Postgres loses nothing by that, only a crash of the machine would."""
     with patch.dict(OPTIONS, fsync="off"):
         yield
 
 
 @contextmanager
 def copied_clusters(folder: Path) -> Iterator[type[Postgres]]:
-    """A new cluster is a copy of one that `initdb` has made, a stack's of one that has the tables: the
-    real way takes seconds of CPU, for each stack. `folder` keeps the two, for all processes that are given it.
-    Gives the class whose clusters have the tables.
+    """A new cluster is a copy of one that `initdb` has made once, a stack's of one that has the tables.
 
-    What `holdfast up` starts in a process of its own, as tests of it do, is made in the real way.
+    Without this each cluster takes seconds of CPU. `folder` keeps both originals, for all processes that get it.
+    Yields the class whose clusters have the tables.
+
+    A `holdfast up` that a test starts as a real process makes its cluster without this.
     """
     plain, password, migrated = folder / "plain", folder / "password", folder / "migrated"
     folder.mkdir(exist_ok=True)
@@ -56,7 +57,7 @@ def copied_clusters(folder: Path) -> Iterator[type[Postgres]]:
         _copy(plain, new)
 
     def write_password(self: Postgres, path: Path) -> None:
-        """The same for all: it is written in the cluster."""
+        """Use one password for all clusters: it is stored inside the copied cluster."""
         _write_password(self, path)
         with _alone(password):
             if not password.exists():
@@ -74,7 +75,7 @@ def copied_clusters(folder: Path) -> Iterator[type[Postgres]]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time makes what will lie at `path`."""
+    """Only one process at a time makes what is to be at `path`."""
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -92,12 +93,12 @@ async def _make_migrated(place: Path, cluster: Path) -> None:
 
 
 def _copy(cluster: Path, new: Path) -> None:
-    """With its owner: Postgres refuses another's."""
+    """Copy with the owner: Postgres refuses a cluster that belongs to another user."""
     subprocess.run(["cp", "-a", f"{cluster}/.", str(new)], check=True)
 
 
 async def make_templates(server: Postgres) -> None:
-    """Of a server that has the tables: `make_migrated` need not make them again."""
+    """Make templates from a server that has the tables, so that `make_migrated` need not make the tables again."""
     connection = await asyncpg.connect(server.url())
     try:
         for app in DATABASES:
@@ -107,7 +108,7 @@ async def make_templates(server: Postgres) -> None:
 
 
 async def make_migrated(server: Postgres, app: str, name: str) -> str:
-    """A database with the tables of `app` (booking or payment) under that name; says its URL."""
+    """Make a database `name` with the tables of `app` (booking or payment) and return its URL."""
     template = f"template_{app}"
     connection = await asyncpg.connect(server.url())
     try:
@@ -122,8 +123,8 @@ async def make_migrated(server: Postgres, app: str, name: str) -> str:
 
 
 async def empty(connection: Any, tables: str) -> None:
-    """Delete all rows of `tables`, each named after those that it refers to.
+    """Delete all rows of `tables`, a list in which each table stands after those that it refers to.
 
-    TRUNCATE makes new files for each table and index, which takes a hundred times as long for a few rows.
+    TRUNCATE makes new files for each table and index, which takes a hundred times as long when there are few rows.
     """
     await connection.execute(";".join(f"DELETE FROM {table}" for table in reversed(tables.split(", "))))

@@ -1,4 +1,4 @@
-"""The release before: how it is made ready, run and compared, and what stands in for it."""
+"""The release before: how it is prepared, run and compared, and which stored figures replace it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_commit_that_git_does_not_have_is_unavailable_and_leaves_no_checko
 
 
 async def test_release_is_run_by_its_own_command_and_all_of_it_is_stopped() -> None:
-    """This tree stands for the release: its processes are found, sell, and are gone afterwards."""
+    """This checkout stands for the release: its processes are found, sell, and are gone afterwards."""
     release = Release("0" * 40, ROOT, Path(sys.executable), "this one")
     async with release_running(release) as stage, connected(stage, 1) as (client,):
         pids = stage.pids()
@@ -56,7 +56,7 @@ async def test_release_is_run_by_its_own_command_and_all_of_it_is_stopped() -> N
 
 
 def test_stored_figures_are_told_for_another_machine(tmp_path: Path) -> None:
-    """A machine on which a raw POST costs twice as much takes twice as long for everything."""
+    """Where a raw POST costs twice as much, everything takes twice as long."""
     path = tmp_path / "stored.json"
     stored.write(RESULT, path)
     kept = stored.read(path, "abc")

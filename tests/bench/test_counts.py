@@ -1,4 +1,4 @@
-"""What is counted of a lone booking."""
+"""What is counted for a single booking."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNTS = Counts({"booking: BEGIN": 6.0}, 6.0, 12.0, {"xadd": 4.0}, {"gateway": 8
 
 
 async def test_each_statement_is_counted_once_with_its_database(tmp_path: Path) -> None:
-    """Errors, parameters, other databases and what was logged before are not."""
+    """Errors, parameters and statements in other databases are not counted."""
     log = tmp_path / "postgres.log"
     log.write_text(LOG)
     counting = Counting(cast(Stage, SimpleNamespace(stack=SimpleNamespace(logs=tmp_path))))

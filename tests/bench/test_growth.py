@@ -1,4 +1,4 @@
-"""How slices of the growth phase are put together and judged."""
+"""How slices of the growth phase are combined and judged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ THERE_AND_BACK = [
 
 
 def test_slices_of_one_kind_are_one_cell() -> None:
-    """CPU over all slices of a place and a number of processes for each booking; the driver is not in it."""
+    """CPU per booking over all slices of one place and one number of processes, without the driver."""
     found = cells(THERE_AND_BACK)
     assert [(cell.place, cell.processes, cell.sales) for cell in found] == [
         ("empty", 1, 40),
@@ -46,7 +46,7 @@ def test_growth_is_judged_against_nothing_settled_and_against_one_process() -> N
 
 
 def test_a_cell_without_bookings_has_no_figure() -> None:
-    """Nothing is told of what could not be measured."""
+    """What could not be measured gets no figure."""
     none, some = cells([taken("empty", 1, 0, 0.1), taken("full", 1, 10, 0.1)])
     assert none.ms is None
     assert ratio(some, none) is None

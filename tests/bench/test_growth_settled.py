@@ -1,4 +1,4 @@
-"""The settled bookings of the growth phase are what the audit takes for settled bookings."""
+"""The finished bookings that the growth phase writes are finished for the audit, too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ops.audit.rules import driven, history, items, judge_seats, payment_row
 from payment.repository import NEXT_DUE as PAYMENT_DUE
 
 COUNT = 200
-# Of twenty, see bench/settled.py.
+# The shares of twenty bookings, see bench/settled.py.
 STATUSES = {"confirmed": COUNT * 13 // 20, "cancelled": COUNT * 4 // 20, "failed": COUNT * 3 // 20}
-# What can be said without asking Stripe, which does not know these bookings.
+# The rules that need no answer of Stripe, which does not know these bookings.
 CHECKS = (items, history, driven, payment_row)
 EVENT = """
 INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, content_hash, created_at)
@@ -34,13 +34,13 @@ INSERT INTO ticket_types (id, event_id, position, name, unit_amount, capacity) V
 
 
 async def schema(connection: asyncpg.Connection) -> set[str]:
-    """The names of all keys and indexes: Postgres tells a definition in other words once it was taken in again."""
+    """The names of all keys and indexes. Postgres shows a definition in other words once it has been restored."""
     return {row["name"] for query in (KEYS, INDEXES) for row in await connection.fetch(query)}
 
 
 @pytest.fixture(scope="module")
 async def urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
-    """Both databases with settled bookings of three events."""
+    """Both databases with finished bookings of three events."""
     booking_url = await migrated_database("booking", "growth_booking")
     payment_url = await migrated_database("payment", "growth_payment")
     booking, payment = await asyncpg.connect(booking_url), await asyncpg.connect(payment_url)
@@ -59,7 +59,7 @@ async def urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, s
 
 
 async def test_settled_bookings_are_clean(urls: tuple[str, str]) -> None:
-    """The audit finds nothing wrong and nothing under way, nothing is ever due, and every index is there again."""
+    """The audit finds nothing wrong and nothing under way, no row is ever due, and every index exists again."""
     async with AsyncExitStack() as stack:
         booking, payment = [await asyncpg.connect(url) for url in urls]
         stack.push_async_callback(booking.close)
@@ -77,7 +77,7 @@ async def test_settled_bookings_are_clean(urls: tuple[str, str]) -> None:
 
 
 async def test_hops_are_read_from_the_rows(urls: tuple[str, str]) -> None:
-    """The hops until 201 are the time until payable, those after it the time until told; others are left out."""
+    """The hops up to 201 sum up to the time until payable, those after it to the time until told."""
     connection = await asyncpg.connect(urls[0])
     row = await connection.fetchrow("SELECT id, created_at FROM bookings WHERE status = 'confirmed' LIMIT 1")
     never_paid = await connection.fetchval("SELECT id FROM bookings WHERE status = 'failed' LIMIT 1")
@@ -85,8 +85,8 @@ async def test_hops_are_read_from_the_rows(urls: tuple[str, str]) -> None:
     due = row["created_at"].timestamp() - 100
     served = [Served(due, 0.0, Sale(str(id), 1000.0, 2000.0)) for id in (row["id"], never_paid)]
     found = [seconds for (seconds,) in (await hops(*urls, served)).values()]
-    # As they are written: payment has them at once, an intent is there after 300 s, confirmed after 600 s. The two
-    # databases were written a moment apart.
+    # As `fill` writes them: payment has a booking at once, its intent exists after 300 s, and it is confirmed after
+    # 600 s. The two databases were written a moment apart.
     assert found == pytest.approx([100, 0, 300, 600, -900, 600, 2300], abs=20)
     assert sum(found[:4]) == pytest.approx(1000)
     assert sum(found[4:]) == pytest.approx(2000)

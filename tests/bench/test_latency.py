@@ -1,4 +1,4 @@
-"""The open loop: when customers come, and what counts into their latency."""
+"""The open loop: when customers come, and what counts as their latency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.stage import Stage
 
 
 def test_customers_come_at_the_rate_and_each_time_alike() -> None:
-    """A seed is one schedule: in order, within the time, about as many as asked for."""
+    """A seed is one schedule: in order, within the time, about as many as the rate says."""
     found = list(schedule(100, 20, seed=7))
     assert found == list(schedule(100, 20, seed=7))
     assert found != list(schedule(100, 20, seed=8))
@@ -32,7 +32,7 @@ class Meter:
 
 
 class Quiet:
-    """A stage on which nothing is left to be done."""
+    """A stage on which no work is left."""
 
     def meter(self) -> Meter:
         return Meter()
@@ -42,7 +42,7 @@ class Quiet:
 
 
 class Slow:
-    """A client that serves its first customer only when more of them have come."""
+    """A client that takes 20 ms for each customer, and fails for the last one."""
 
     def __init__(self, customers: int) -> None:
         self.bodies: list[bytes] = []
@@ -53,14 +53,14 @@ class Slow:
         self.bodies.append(body)
         if len(self.bodies) == self._customers:
             raise BenchError("sold out")
-        # As long as the first one stays: those behind it wait for this client.
+        # More customers come in this time: they wait for this client.
         async with asyncio.timeout(5):
             await asyncio.sleep(0.02)
         return Sale(str(len(self.bodies)), 0.0, 0.5)
 
 
 async def test_waiting_for_a_free_client_counts() -> None:
-    """Who waits because another is being served has waited; a failure is told and is no sale; orders in turn."""
+    """A customer who waits for a busy client has waited; a failure is reported and is no sale; orders alternate."""
     customers = len(list(schedule(200, 0.1)))
     client = Slow(customers)
     arrivals = Arrivals(cast(Stage, Quiet()), [cast(Client, client)], [b"a", b"b"])
@@ -76,7 +76,7 @@ async def test_waiting_for_a_free_client_counts() -> None:
 
 
 def test_summary_has_every_share_or_nothing() -> None:
-    """Percentiles of samples that are there."""
+    """Each percentile is one of the samples, not a value between two."""
     samples = [float(number) for number in range(1, 101)]
     assert summary(samples) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "most": 100.0}
     assert summary([]) == {}
@@ -85,7 +85,7 @@ def test_summary_has_every_share_or_nothing() -> None:
 
 
 def test_cpu_is_that_of_one_booking() -> None:
-    """By kind, and the sum of what a booking is charged with: not the driver's."""
+    """For each kind of process, and the sum of those that a booking is charged with, which excludes the driver."""
     found = cpu_ms({"booking": 1.0, "redis": 0.5, "driver": 3.0}, 10)
     assert found == {"booking": 100.0, "redis": 50.0, "driver": 300.0, "sum": 150.0}
     assert cpu_ms({"booking": 1.0}, 0) == {}

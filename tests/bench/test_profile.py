@@ -1,4 +1,4 @@
-"""What a profiler has seen of a process is told by the part that its samples belong to."""
+"""A profiler's samples of a process are shown by the part of the program that they belong to."""
 
 from __future__ import annotations
 

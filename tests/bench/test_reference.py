@@ -1,4 +1,4 @@
-"""The reference keeps what it claims to keep: one that is wrong would be no measure."""
+"""The reference design keeps its promises: a wrong one would be no measure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def book(stage: ReferenceStage, body: bytes, key: str, token: str) -> tupl
 
 
 async def deliver(stage: ReferenceStage, payload: bytes, header: str) -> int:
-    """As Stripe brings a webhook; once it is answered with 200, its work is done, too."""
+    """Deliver a webhook as Stripe does; when this returns, its work is done, too."""
     url, headers = f"{stage.gateway_url}/payment/webhook", {"Stripe-Signature": header}
     async with stage.session.post(url, data=payload, headers=headers) as response:
         status = response.status
@@ -80,7 +80,7 @@ async def read(stage: ReferenceStage, booking_id: str, token: str) -> Any:
 
 
 async def told(stage: ReferenceStage, booking_id: str, version: int) -> None:
-    """Until a notice tells of that version."""
+    """Wait until a notice has that version of the booking."""
     last: Any = "0"
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
@@ -101,7 +101,7 @@ async def row(stage: ReferenceStage, booking_id: str) -> tuple[Any, ...]:
 
 
 async def test_journey(reference: ReferenceStage, clients: list[Client]) -> None:
-    """The benchmark's clients book, pay and are told on their sockets; in the end the books are right."""
+    """The benchmark's clients book, pay and get notices on their sockets; in the end the books are right."""
     body = order(await event_id(reference))
     sales = await asyncio.gather(*(client.buy(body) for client in clients for _ in range(3)))
     await reference.settled()
@@ -144,7 +144,7 @@ async def test_same_key(reference: ReferenceStage) -> None:
 
 
 async def test_never_oversold(reference: ReferenceStage) -> None:
-    """Of many who want few seats at once as many get one as there are; the others are told."""
+    """Of many requests for few seats at once as many succeed as there are seats; the others are refused."""
     event = await event_id(reference, SEATS)
     tokens = [reference.token(f"rush-{number}") for number in range(CLIENTS)]
     answers = await asyncio.gather(*(book(reference, order(event), "key", token) for token in tokens))
@@ -153,6 +153,6 @@ async def test_never_oversold(reference: ReferenceStage) -> None:
 
 
 async def test_token(reference: ReferenceStage) -> None:
-    """Without a token that is valid nothing is booked."""
+    """Without a valid token nothing is booked."""
     status, problem = await book(reference, order(await event_id(reference)), "key", "no token")
     assert (status, problem["code"]) == (401, "unauthorized")

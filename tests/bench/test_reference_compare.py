@@ -1,4 +1,4 @@
-"""How Holdfast and the reference are compared, on made-up slices."""
+"""How Holdfast and the reference design are compared, with made-up slices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_slice_is_compared_with_its_neighbour() -> None:
 
 
 def test_slice_without_sales_is_left_out() -> None:
-    """Where one side sold nothing there is no ratio, and the others count."""
+    """If one side sold nothing, there is no ratio; the other slices count."""
     one, none = slice_of(1.0, 10, 0.1, 0.02), slice_of(1.0, 0, 0.1, 0.02)
     assert times([one, one], [none, slice_of(2.0, 10, 0.2, 0.04)]) == pytest.approx((2.0, 2.0, 2.0, 2.0, 2.0))
     assert times([none], [none]) == (None, None, None, None, None)
@@ -34,7 +34,7 @@ def test_slice_without_sales_is_left_out() -> None:
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 500, 503])
 def test_course_of_a_rush(count: int) -> None:
-    """A chart's line goes up to the last answer, with few points."""
+    """The line of a chart ends at the last answer, and has few points."""
     rush = Rush([number / 100 for number in range(count)], {201: count})
     course = _course(rush)
     assert course[-1] == (rush.seconds, count)
@@ -43,6 +43,6 @@ def test_course_of_a_rush(count: int) -> None:
 
 
 def test_sides_come_there_and_back() -> None:
-    """Nobody is always first, nor always after the same one."""
+    """No side is always first, nor always after the same other one."""
     assert "".join(in_turn("AB", 4)) == "ABBAABBA"
     assert "".join(in_turn("ABC", 2)) == "ABCCBA"

@@ -1,4 +1,4 @@
-"""Nothing that the reference has acknowledged to Stripe is lost with a process."""
+"""What the reference design has acknowledged to Stripe is not lost with a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 10.0
 
 @pytest.fixture
 async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Redis]:
-    """Empty, and entries are taken over soon."""
+    """An empty database; another consumer may claim an entry after 50 ms."""
     monkeypatch.setattr(streams, "CLAIM_IDLE_MS", 50)
     client = connect(f"{redis_server.url.removesuffix('/0')}/9")
     await client.flushdb()
@@ -42,11 +42,11 @@ async def at_work(*work: Any) -> AsyncIterator[None]:
 
 async def until_left(redis: Redis, entries: int) -> None:
     while await redis.xlen(WEBHOOKS) > entries:
-        """Nobody tells when an entry is deleted."""
+        """Redis notifies nobody when an entry is deleted."""
 
 
 async def test_dead_consumer(redis: Redis) -> None:
-    """What a consumer had in hand when it died is taken over by another, and acknowledged."""
+    """Another consumer claims what a consumer had read when it died, and acknowledges it."""
     living = Streams(redis, "living")
     await living.open()
     await living.put_webhook("payload")
@@ -58,7 +58,7 @@ async def test_dead_consumer(redis: Redis) -> None:
 
 
 async def test_failed_handler(redis: Redis) -> None:
-    """A webhook whose transaction fails is not acknowledged, and is tried again; others do not wait for it."""
+    """A webhook whose transaction fails is not acknowledged, and is retried; others do not wait for it."""
     living = Streams(redis, "living")
     await living.open()
     tried = asyncio.Queue[bytes]()
@@ -82,7 +82,7 @@ async def test_failed_handler(redis: Redis) -> None:
 
 
 async def test_open_twice(redis: Redis) -> None:
-    """A process that comes later finds the group there, and what waits in it."""
+    """A later process finds the group, and the entries that wait in it."""
     await Streams(redis, "one").open()
     await Streams(redis, "one").put_webhook("payload")
     await Streams(redis, "other").open()

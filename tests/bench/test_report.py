@@ -1,4 +1,4 @@
-"""What a run has found out, as JSON, as text and as a picture."""
+"""The results of a run, as JSON, as text and as a chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of several phases: each is measured whatever becomes of the others."""
+"""A run of several phases: each is measured, also if another one fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ops.errors import StartError
 
 
 class Heard(Steps):
-    """Remembers what it is told."""
+    """Records the steps that are reported."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Heard(Steps):
 
 @dataclass
 class Phase:
-    """One that takes no time; `error` is raised in the middle."""
+    """A phase that takes no time; it raises `error` in the middle."""
 
     error: Exception | None = None
     SECONDS: float = 10.0

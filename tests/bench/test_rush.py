@@ -1,4 +1,4 @@
-"""A small rush at the real processes, and that a rush which goes wrong is told as one."""
+"""A small rush on the real processes, and that a rush that fails is reported as failed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_spark() -> None:
 
 @asynccontextmanager
 async def serving(answer: Callable[[int], bytes | None]) -> AsyncIterator[Wires]:
-    """A server that gives for its n-th request what `answer` says, byte by byte, or hangs up."""
+    """A server that answers its n-th request with `answer(n)`, byte by byte, or hangs up."""
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -166,7 +166,7 @@ async def test_connection_that_the_server_closes_is_not_used_again() -> None:
 
 
 class Soon(random.Random):
-    """No waiting beside what the server asks for."""
+    """No waiting besides what the server asks for."""
 
     def random(self) -> float:
         return 0.0

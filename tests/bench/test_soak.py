@@ -1,4 +1,4 @@
-"""What a soak finds of memory."""
+"""What a soak finds out about memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def sample(bookings: int, gateway: float) -> Sample:
 
 
 def test_growth_counts_from_where_a_process_has_filled_what_it_keeps() -> None:
-    """By all samples together: one that is high or low alone moves little."""
+    """By a line through all samples: a single high or low one changes little."""
     steep_then_flat = [sample(number * 1000, min(80.0 + 10 * number, 100.0)) for number in range(1, 101)]
     assert growth(steep_then_flat, "gateway-1", 100_000) == pytest.approx(0.0)
     grows = [sample(number * 1000, 80.0 + 0.3 * number) for number in range(1, 101)]

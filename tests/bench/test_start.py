@@ -8,14 +8,15 @@ from bench.start import MIB, Idle, _findings, memory
 
 
 def test_memory_is_that_of_a_process_with_its_children() -> None:
-    """More than nothing, and no more shared than resident."""
+    """It is more than nothing, and the proportional share is at most the resident one."""
     resident, proportional = memory(os.getpid())
     assert resident > MIB
     assert proportional is None or 0 < proportional <= resident
 
 
 def test_the_slowest_and_the_largest_are_judged() -> None:
-    """Of Holdfast's own processes, each started on its own; all at once and the servers are only shown."""
+    """Only Holdfast's own processes, each started alone; the start of all at once and the servers
+    are just shown."""
     idle = {
         "postgres": Idle(500 * MIB, None, 0.0),
         "gateway-1": Idle(80 * MIB, 60 * MIB, 0.0),

@@ -1,4 +1,4 @@
-"""The picture of the results: well-formed, every goal and curve in it, and readable in the dark."""
+"""The chart of the results: well-formed, with every goal and curve in it, and readable in the dark."""
 
 from __future__ import annotations
 

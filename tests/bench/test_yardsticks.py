@@ -1,4 +1,4 @@
-"""The yardsticks do what they count."""
+"""The yardsticks do the work that they count."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_rate_of_rounds() -> None:
 
 
 def test_idle_yardstick_is_none() -> None:
-    """A yardstick that did nothing is no measure."""
+    """A yardstick that did nothing measures nothing."""
     with pytest.raises(BenchError):
         rate([Sample(0, 1.0, 0.1, 0.2)])
 
 
 def test_ratios() -> None:
-    """What is drained is told as a part of each yardstick that it rests on."""
+    """The drained rate is shown as a share of each yardstick below it."""
     figures = {field.name: {"per_second": 1.0, "client_us": 1.0, "server_us": 1.0} for field in fields(Yardsticks)}
     figures["bookings_batched"]["per_second"] = 50_000.0
     figures["xadd"]["per_second"] = 5_000.0

@@ -1,4 +1,4 @@
-"""Bookings brought by real messages and the reconciler to the states of `samples.STATES`, and what happens then."""
+"""Bookings that real messages and the reconciler bring to the states of `samples.STATES`, and what happens then."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CUSTOMER, OPERATOR = CancelReason.BY_CUSTOMER, CancelReason.BY_OPERATOR
 
 @dataclass
 class Heard:
-    """What all the world heard of one booking."""
+    """All that was published about one booking."""
 
     asked: list[Message] = field(default_factory=list)
     changes: list[Booking] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Heard:
 
 @dataclass
 class Scene:
-    """One booking of two seats. `version` is that of its payment's newest report, `row` what the database holds."""
+    """One booking of two seats. `version` is of its payment's newest report; `row` is its row in the database."""
 
     stage: Stage
     show: Show
@@ -78,28 +78,28 @@ class Scene:
     row: Any = None
 
     async def happen(self, what: Happening) -> Heard:
-        """A message comes, or time passes."""
+        """Deliver a message, or let time pass; returns what was published."""
         await happen([self], [what])
         return await self.heard()
 
     async def heard(self) -> Heard:
-        """What has gone to Redis about the booking since the last time."""
+        """What has been published about the booking since the last call."""
         return (await heard(self.stage)).get(str(self.booking.id), Heard())
 
     async def transition(self) -> Any:
-        """The newest of the booking's changes."""
+        """The newest transition of the booking."""
         query = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version DESC LIMIT 1"
         (row,) = await self.stage.rows(query, self.booking.id)
         return row
 
 
-# A message, or the time at which the reconciler looks.
+# A message, or the time at which the reconciler runs.
 Happening = Message | datetime
 News = Callable[[Scene], Happening]
 
 
 async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
-    """Messages of one kind come in one batch; or time passes, and as many reconcilers look."""
+    """Deliver messages of one type as one batch; or let time pass, with a reconciler per time, at most three."""
     stage = made[0].stage
     messages = [each for each in what if isinstance(each, Message)]
     times = [each for each in what if isinstance(each, datetime)]
@@ -125,7 +125,7 @@ async def refresh(made: Sequence[Scene]) -> None:
 
 
 async def heard(stage: Stage) -> dict[str, Heard]:
-    """What has gone to Redis since the last time, by booking."""
+    """What has been published since the last call, by booking."""
     async with stage.redis.pipeline(transaction=True) as pipe:
         for stream in STREAMS:
             pipe.xrange(stream)
@@ -144,7 +144,7 @@ async def heard(stage: Stage) -> dict[str, Heard]:
 
 
 def tells(status: str, *, ours: bool = False, **values: Any) -> News:
-    """The payment's next report; with `ours` it knows of the refund that the booking asked for."""
+    """The payment's next report; with `ours` it contains the refund that the booking asked for."""
 
     def news(scene: Scene) -> PaymentReport:
         ids = {"refund_ids": (scene.row["refund_id"],)} if ours else {}
@@ -164,7 +164,7 @@ def refunds(id: UUID, amount: int | None = None) -> News:
 
 
 def past(end: timedelta) -> News:
-    """The time when the hold has been over for so long, and the reconciler looks anyway."""
+    """The time `end` after the end of the hold, at which the booking is due for the reconciler in any case."""
     return lambda scene: max(scene.row["expires_at"] + end + 2 * SECOND, scene.row["settle_after"] + SECOND / 100)
 
 
@@ -176,7 +176,7 @@ EXPIRED, GRACE_OVER = past(timedelta()), past(TERMS.grace)
 UNDER_WAY = tells("succeeded", ours=True, refund_pending=True)
 FAILED_BACK = tells("succeeded", ours=True, refund_failed=True)
 
-# How a booking comes to be in each of the states of `samples.STATES`.
+# The messages and times that bring a booking to each of the states of `samples.STATES`.
 STORIES: dict[str, tuple[News, ...]] = {
     "creating": (),
     "awaiting": (INTENT,),
@@ -214,11 +214,11 @@ STORIES: dict[str, tuple[News, ...]] = {
     "rejected": (REJECTED,),
     "mismatch, owed": (INTENT, tells("succeeded", amount_captured=AMOUNT, currency="usd")),
 }
-# Somebody else has the seats before the booking is made, or before the last that happens to it.
+# Another customer has the seats: before the booking is made, or before the last thing that happens to it.
 SOLD_OUT = ("sold out",)
 SEATS_GONE = ("hold expired, owed", "hold expired, refund failed")
 
-# What can happen, as in `test_domain.NEWS`, by the messages that bring it about.
+# What can happen, as in `test_domain.NEWS`, with the message or the time that brings it about.
 HAPPENINGS: dict[str, News] = {
     "intent": INTENT,
     "rejected": REJECTED,
@@ -242,8 +242,8 @@ HAPPENINGS: dict[str, News] = {
 
 
 async def scenes(stage: Stage, state: str, count: int, *, seats_free: bool = True) -> list[Scene]:
-    """Bookings of one event in `state`, brought there side by side; their seats are somebody else's, if they have
-    none and they are not to be free."""
+    """Bookings of one event, brought to `state` together. Where they have no seats, another customer has these
+    seats, unless `seats_free`."""
     show = await stage.show(
         2 * count, unit_amount=0 if state == "confirmed, free" else AMOUNT // 2, max_per_booking=400
     )
@@ -263,7 +263,7 @@ async def scenes(stage: Stage, state: str, count: int, *, seats_free: bool = Tru
 
 
 async def scene(stage: Stage, state: str, *, seats_free: bool = True) -> Scene:
-    """One of them."""
+    """One booking in `state`."""
     return (await scenes(stage, state, 1, seats_free=seats_free))[0]
 
 
@@ -271,13 +271,13 @@ Row = tuple[BookingStatus, Trigger, str]
 
 
 def rows_of_table() -> set[Row]:
-    """Each row of the table, by its status, its trigger and the name of its rule."""
+    """The rows of the state table, each as its status, its trigger and the name of its rule."""
     return {(*key, rule.__name__) for key, rows in domain.TABLE.items() for _, rule in rows}
 
 
 @contextmanager
 def rows_met() -> Iterator[set[Row]]:
-    """The rows of the table that are applied meanwhile."""
+    """The rows of the state table that are applied inside this context."""
     met: set[Row] = set()
 
     def watched(key: tuple[BookingStatus, Trigger], rule: Rule) -> Rule:

@@ -1,4 +1,4 @@
-"""Bookings in every state that a test may start from, reports of their payment, and the database's checks."""
+"""Bookings in every state that a test may start from, reports of their payments, and the database's checks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has ins
 
 
 def outcome(rule: Callable[..., Any], *given: Any) -> Any:
-    """What a rule makes of what is given, or the error with which it refuses it."""
+    """What a rule returns for these arguments, or the error with which it refuses them."""
     try:
         return rule(*given)
     except HoldfastError as refused:
@@ -36,22 +36,22 @@ def outcome(rule: Callable[..., Any], *given: Any) -> Any:
 def taken(
     booking: Booking, payment: PaymentState, after: timedelta = timedelta(), *, seats_free: bool = False
 ) -> Decision:
-    """What a report makes of `booking`, so long after NOW."""
+    """The decision on a report that arrives `after` NOW."""
     return take_report(booking, Report(payment, NOW + after, TERMS, seats_free))
 
 
 def asked(booking: Booking, what: Happening, after: timedelta = timedelta()) -> Decision:
-    """What a request makes of it. Raises the error that refuses it."""
+    """The decision on a request that arrives `after` NOW. Raises the error that refuses it."""
     return decide(booking, what, NOW + after, TERMS)
 
 
 def driven(booking: Booking, after: timedelta = timedelta()) -> Decision:
-    """What time makes of it."""
+    """What the passing of time makes of the booking, `after` NOW."""
     return drive(booking, NOW + after, TERMS)
 
 
 def booking(status: str, payment: str = "none", **values: Any) -> Booking:
-    """A booking of two seats; settled or not as its state asks."""
+    """A booking of two seats, with the retry time that its state needs."""
     pending = status == "pending"
     made = Booking(
         id=UUID(int=1),
@@ -75,7 +75,7 @@ def booking(status: str, payment: str = "none", **values: Any) -> Booking:
 
 
 def report(status: str, version: int = 3, **values: Any) -> PaymentState:
-    """The whole payment, as the payment actor reports it."""
+    """A report of the payment actor: the state of the whole payment."""
     made = PaymentState(
         version=version,
         status=IntentStatus(status),
@@ -131,7 +131,7 @@ ENDED = [name for name in STATES if name not in PENDING and name not in CONFIRME
 
 
 def violations(b: Booking) -> list[str]:
-    """The checks of the table `bookings` (booking/models.py) that `b` would break, and two that are stricter."""
+    """The checks of the table `bookings` (booking/models.py) that `b` would break, and some that are stricter."""
     owed, pending = b.refund_amount or 0, b.status is BookingStatus.PENDING
     confirmed = b.status is BookingStatus.CONFIRMED
     checks = {

@@ -1,4 +1,4 @@
-"""The booking actor's handlers over real Postgres and Redis, without its loops; payment's side is made up."""
+"""The booking actor's handlers over real Postgres and Redis, without its loops; payment's messages are made up."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Clock:
-    """The time; a test may put it forward."""
+    """The time; a test may advance it."""
 
     def __init__(self, stopped_at: datetime | None = None) -> None:
         self.ahead = timedelta()
@@ -61,7 +61,7 @@ class Clock:
 
 
 def delivery(message: Message) -> Delivery:
-    """`message` as it is read from its mailbox, with somebody waiting for the answer."""
+    """`message` as it is read from its mailbox; its sender waits for the reply."""
     subject = getattr(message, "booking_id", None) or getattr(message, "event_id", "any")
     envelope = tell(message, subject)
     asked = Envelope(
@@ -79,7 +79,7 @@ def delivery(message: Message) -> Delivery:
 
 @dataclass(frozen=True)
 class Show:
-    """An event of the test, with one ticket type unless there are `more`."""
+    """An event of the test; it has one ticket type unless the test asks for more."""
 
     id: UUID
     types: tuple[UUID, ...]
@@ -114,7 +114,7 @@ def report(
     version: int,
     **values: Any,
 ) -> PaymentReport:
-    """The payment of `booking` as the payment actor tells of it."""
+    """A report of the payment of `booking`, as the payment actor publishes it."""
     captured = booking.amount if status is IntentStatus.SUCCEEDED else 0
     fields: dict[str, Any] = {
         "version": version,
@@ -169,7 +169,7 @@ class Stage:
         )
 
     async def give(self, *messages: Message) -> list[Envelope]:
-        """Hand messages of one type to their handler as one batch; says what it publishes."""
+        """Hand messages of one type to their handler as one batch; returns what the handler publishes."""
         table = {
             **self.handlers.commands,
             **self.handlers.payments,
@@ -182,32 +182,32 @@ class Stage:
         return of(await self.give(*messages), Reply)
 
     async def show(self, *capacities: int, **values: Any) -> Show:
-        """An event on sale."""
+        """An event on sale, with a ticket type for each capacity."""
         message = new_event(*(capacities or (10,)), **values)
         (reply,) = await self.ask(message)
         assert reply.error is None, reply
         return Show(message.event_id, tuple(each.id for each in message.ticket_types))
 
     async def book(self, *orders: CreateBooking) -> list[Booking]:
-        """The bookings that these orders make, in their order."""
+        """The bookings that these requests make, in the order of the requests."""
         replies = await self.ask(*orders)
         assert all(reply.error is None for reply in replies), replies
         return [Booking.model_validate(reply.result["booking"]) for reply in replies]
 
     async def pending(self, show: Show, quantity: int = 1) -> Booking:
-        """A booking that can be paid."""
+        """A booking that its customer can pay."""
         (booking,) = await self.book(show.order(quantity))
         (changed,) = await self.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
         return changed
 
     async def confirmed(self, show: Show, quantity: int = 1) -> Booking:
-        """A booking that is paid: its payment is at version 2."""
+        """A paid booking: its payment is at version 2."""
         booking = await self.pending(show, quantity)
         (changed,) = await self.tell(report(booking, IntentStatus.SUCCEEDED, 2))
         return changed
 
     async def tell(self, *reports: PaymentReport) -> list[Booking]:
-        """What changes when these reports come; nothing where nothing does."""
+        """The bookings that change when these reports arrive."""
         return [changed.booking for changed in of(await self.give(*reports), BookingChanged)]
 
     async def cancel(self, booking: Booking, reason: CancelReason = CancelReason.BY_CUSTOMER) -> list[Envelope]:
@@ -223,20 +223,20 @@ class Stage:
         return row
 
     async def seats(self, show: Show) -> list[tuple[int, int]]:
-        """(held, sold) of each ticket type, which are checked to be what the bookings say."""
+        """(held, sold) of each ticket type, after a check that the bookings add up to them."""
         await self.audit()
         rows = await self.rows("SELECT held, sold FROM ticket_types WHERE event_id = $1 ORDER BY position", show.id)
         return [(row["held"], row["sold"]) for row in rows]
 
     async def audit(self) -> None:
-        """The counters are the sums over the bookings; each version of a booking has its transition."""
+        """Check that the counters are sums over the bookings, and that each version has its transition."""
         wrong = await self.rows(SEATS_WRONG)
         assert not wrong, [dict(row) for row in wrong]
         unexplained = await self.rows(UNEXPLAINED)
         assert not unexplained, [dict(row) for row in unexplained]
 
     async def until_somebody_waits_for_a_lock(self) -> None:
-        """Postgres tells nobody who waits for a lock: this is the one place that looks again and again."""
+        """Postgres notifies nobody when a transaction waits for a lock: only here a test has to poll."""
         async with asyncio.timeout(10):
             while not await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -245,7 +245,7 @@ class Stage:
         return (await self.row(booking))["settle_after"]  # type: ignore[no-any-return]
 
     async def settle(self, after: timedelta) -> None:
-        """Put the time forward and drive what is due."""
+        """Advance the time by `after` and let the reconciler handle what is due."""
         self.clock.ahead += after
         await self.reconciler.run_once()
 
@@ -253,14 +253,14 @@ class Stage:
         await self.settle(timedelta(milliseconds=1))
 
     async def listen(self, *shows: Show, gateways: int = 1) -> None:
-        """So many gateways listen for these events from now on."""
+        """From now on `gateways` gateways listen for these events."""
         for gateway in range(gateways):
             await self.redis.set(f"listening:{gateway}", "here")
             for show in shows:
                 await cast(Any, self.redis.sadd(f"listeners:event:{show.id}", gateway))
 
     async def published(self, stream: str) -> list[tuple[str, str]]:
-        """(type, subject) of what has gone to a stream, which is emptied."""
+        """(type, subject) of each message in a stream, which is then emptied."""
         entries: Any = await self.redis.xrange(stream)
         await self.redis.delete(stream)
         return [(fields[b"type"].decode(), fields[b"subject"].decode()) for _, fields in entries]
@@ -283,11 +283,11 @@ LEFT JOIN booking_transitions t ON t.booking_id = b.id GROUP BY b.id HAVING coun
 
 
 def of(envelopes: Sequence[Envelope], kind: type[M]) -> list[M]:
-    """The messages of this type, in order, as they are read at the other end."""
+    """The messages of this type, in order, as a receiver reads them."""
     found = [each.message for each in envelopes if isinstance(each.message, kind)]
     return [kind.model_validate_json(message.model_dump_json(exclude_unset=True)) for message in found]
 
 
 def asked(envelopes: Sequence[Envelope]) -> list[str]:
-    """The types of what is asked of the payment actor."""
+    """The types of the messages to the payment actor."""
     return [each.message.type for each in envelopes if each.stream in ("payment.intents", "payment.commands")]

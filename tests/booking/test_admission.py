@@ -1,4 +1,4 @@
-"""Who gets seats, and who is told why not."""
+"""Which requests get seats, and with which error the others are refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def request(*items: tuple[UUID | None, int], **values: Any) -> CreateBooking:
 
 
 def free_in(seats: Seats, types: Mapping[UUID, object] = TYPES) -> dict[UUID, int]:
-    """How many of each can still be had."""
+    """How many seats of each ticket type are left."""
     return {id: max(n for n in range(21) if not n or seats.have((Item(id, n, 0),))) for id in types}
 
 
@@ -77,7 +77,7 @@ REFUSED = [
 def test_what_cannot_be_booked_is_refused_and_takes_no_seats(
     asked: CreateBooking, event: Event | None, code: str, left: int
 ) -> None:
-    """There is no booking of it, whether or not there are seats."""
+    """No booking is made, whether seats are left or not."""
     seats = Seats(dict.fromkeys(TYPES, left))
 
     refused = admit(asked, event, seats, NOW, TERMS)
@@ -88,7 +88,7 @@ def test_what_cannot_be_booked_is_refused_and_takes_no_seats(
 
 
 TAKEN = [
-    # items, event, amount, what is left of A, B, FREE
+    # items, event, amount, seats left of A, B, FREE
     (((A, 2),), EVENT, 5000, (8, 10, 10)),
     (((A, 2), (B, 3)), EVENT, 8000, (8, 7, 10)),
     (((A, 2), (A, 3)), EVENT, 12500, (5, 10, 10)),
@@ -106,7 +106,7 @@ TAKEN = [
 def test_seats_are_held_until_the_hold_ends(
     items: tuple[tuple[UUID | None, int], ...], event: Event, amount: int, left: tuple[int, ...]
 ) -> None:
-    """At the price of this moment; the intent is what it waits for."""
+    """At the present price; the booking waits for its intent."""
     seats = Seats(dict.fromkeys(TYPES, 10))
     booking = admit(request(*items), event, seats, NOW, TERMS)
 
@@ -120,7 +120,7 @@ def test_seats_are_held_until_the_hold_ends(
 
 @pytest.mark.parametrize("items", [((FREE, 2),), ((FREE, 1), (FREE, 1))])
 def test_what_costs_nothing_is_confirmed_at_once(items: tuple[tuple[UUID | None, int], ...]) -> None:
-    """Nothing is paid and nothing is waited for."""
+    """Nothing has to be paid, and the booking waits for nothing."""
     seats = Seats(dict.fromkeys(TYPES, 2))
     booking = admit(request(*items), EVENT, seats, NOW, TERMS)
 
@@ -145,7 +145,7 @@ SOLD_OUT = [
 def test_not_enough_seats_fail_the_booking_and_take_none(
     items: tuple[tuple[UUID | None, int], ...], free: dict[UUID, int]
 ) -> None:
-    """All or nothing: not those of the types that have some, either."""
+    """All or nothing: no seats are taken of the ticket types that have enough, either."""
     seats = Seats(free)
     booking = admit(request(*items), EVENT, seats, NOW, TERMS)
 
@@ -161,7 +161,7 @@ wants = st.lists(st.tuples(st.sampled_from([A, B, FREE]), st.integers(1, 3)), mi
 
 @given(st.lists(wants, max_size=12), st.integers(0, 12))
 def test_no_more_seats_are_given_than_there_are(orders: list[list[tuple[UUID, int]]], seats: int) -> None:
-    """In whatever order requests come; whoever is refused leaves the seats to the next."""
+    """In whatever order requests come; a request that is refused leaves its seats to the next."""
     given = Seats(dict.fromkeys(TYPES, seats))
     taken = dict.fromkeys(TYPES, 0)
     for items in orders:
@@ -176,7 +176,7 @@ def test_no_more_seats_are_given_than_there_are(orders: list[list[tuple[UUID, in
 
 
 def test_seats_are_asked_for_and_taken_as_one() -> None:
-    """A ticket type that is named twice counts twice."""
+    """A ticket type that is named twice counts with the sum of both quantities."""
     items = (Item(A, 2, 2500), Item(A, 1, 2500))
     seats = Seats({A: 3})
     assert seats.have(items)
@@ -195,8 +195,8 @@ def decided(orders: list[list[tuple[UUID, int]]], seats: Seats) -> list[str]:
 def test_what_was_decided_by_other_counters_holds_within_its_bounds(
     orders: list[list[tuple[UUID, int]]], remembered: int, there: int
 ) -> None:
-    """With as many seats as are there the same would have been decided, wherever the bounds are kept. They are, at
-    the least, where memory was right."""
+    """Where the bounds hold for the seats that are really there, the decision would have been the same. They hold
+    at least wherever memory was right."""
     seats = Seats(dict.fromkeys(TYPES, remembered))
     proposed = decided(orders, seats)
     bounds = seats.bounds(dict.fromkeys(TYPES, UUID(int=5)))
@@ -229,14 +229,14 @@ SAME = [
 
 @pytest.mark.parametrize(("asked", "same"), SAME)
 def test_a_repeated_request_is_known_by_its_content(asked: CreateBooking, same: bool) -> None:
-    """Also after ticket types were added to an event that had one, and after prices have changed."""
+    """Also after ticket types were added to an event that had only one, and after prices have changed."""
     assert asked_for(MADE, asked) is same
 
 
 @pytest.mark.parametrize("hold", [timedelta(seconds=3), timedelta(minutes=15)])
 @pytest.mark.parametrize("item", [(A, 1), (FREE, 1), (A, 5)])
 def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: tuple[UUID, int]) -> None:
-    """Admission sets the time by itself, so that it makes each booking but once."""
+    """Admission sets the retry time itself, so that it makes each booking in one step."""
     terms = TERMS._replace(hold=hold)
     made = admit(request(item), EVENT, Seats(dict.fromkeys(TYPES, 4)), NOW, terms)
     assert isinstance(made, Booking)
@@ -244,7 +244,7 @@ def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: 
 
 
 def test_a_total_that_no_payment_can_have_is_told_with_the_limit() -> None:
-    """In the minor unit, and in words."""
+    """As a field in the minor unit, and in the error's text."""
     dear = admit(request((A, 2)), DEAR, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
     cheap = admit(request((A, 1)), CHEAP, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
 

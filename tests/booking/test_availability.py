@@ -1,4 +1,4 @@
-"""Availability is published once by the whole fleet, and never forgotten."""
+"""One process of the fleet publishes an event's availability, and no change is lost."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PROCESSES = count()
 
 
 def process(stage: Stage, interval_ms: int, most_ms: int = LONG_MS) -> Availability:
-    """Another booking process."""
+    """The availability loop of another booking process."""
     return Availability(stage.store, stage.bus, stage.redis, f"booking-{next(PROCESSES)}", interval_ms, most_ms)
 
 
 async def told(stage: Stage) -> list[int]:
-    """The seats left, as they were published."""
+    """The seats left, from the notifications that were published."""
     entries: Any = await stage.redis.xrange("notifications")
     found = [fields[b"data"] for _, fields in entries if fields[b"type"] == b"event.changed"]
     return [EventChanged.model_validate_json(data).event.ticket_types[0].available for data in found]
@@ -96,10 +96,10 @@ async def test_what_could_not_be_published_is_published_later(
 async def test_an_event_that_nobody_listens_for_costs_one_question(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither is it read, nor does any process take its lease; who listens from now on reads it first."""
+    """The event is not read and no process takes its lease. A gateway that listens from now on reads it first."""
     alone, gone = await stage.show(10), await stage.show(10)
     await stage.listen(gone)
-    await stage.redis.delete("listening:0")  # its gateway has expired
+    await stage.redis.delete("listening:0")  # its gateway no longer renews its registration
     lone = process(stage, LONG_MS)
     lone.touched([alone.id, gone.id])
     monkeypatch.setattr(Store, "reading", None)
@@ -125,7 +125,7 @@ async def test_the_more_gateways_listen_the_more_seldom_it_is_published(stage: S
 
 
 async def test_a_gateway_of_the_release_before_hears_of_it_too(stage: Stage) -> None:
-    """It is not registered: that it listens is known by what it has asked."""
+    """That gateway is not registered: booking knows from its question that it listens."""
     show = await stage.show(10)
     await stage.bus.publish(await stage.give(GetEvent(event_id=show.id)))
     lone = process(stage, LONG_MS)

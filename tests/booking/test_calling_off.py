@@ -1,4 +1,4 @@
-"""An event is called off: every booking of it ends, the money goes back, and operators see how far it has come."""
+"""An event is cancelled: every booking of it ends, the money goes back, and operators see the progress."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def so_far(bookings: int, cancelled: int, *, finished: bool = False, **refunds: 
 
 
 async def told(stage: Stage) -> list[EventChanged]:
-    """What has been said of events, which is forgotten."""
+    """The notifications of events since the last call."""
     await stage.availability.run_once()
     entries: Any = await stage.redis.xrange("notifications")
     await stage.redis.delete("notifications")
@@ -143,7 +143,7 @@ async def test_event_without_bookings_is_called_off_at_once(stage: Stage) -> Non
 
 
 async def test_progress_is_told_though_availability_stays_as_it_is(stage: Stage) -> None:
-    """Each picture has a version above the one before, though the event itself has not changed."""
+    """Each notification has a higher version than the one before, though the event itself has not changed."""
     show = await stage.show(10)
     paid = await stage.confirmed(show)
     await stage.listen(show)
@@ -164,7 +164,7 @@ async def test_progress_is_told_though_availability_stays_as_it_is(stage: Stage)
 
 
 async def test_report_that_comes_again_is_told_again(stage: Stage) -> None:
-    """Whoever took it in first may have died before telling."""
+    """The process that applied it first may have died before it published the notification."""
     show = await stage.show(10)
     paid = await stage.confirmed(show)
     await stage.listen(show)
@@ -179,7 +179,7 @@ async def test_report_that_comes_again_is_told_again(stage: Stage) -> None:
 
 
 async def test_many_changes_are_counted_seldom(stage: Stage) -> None:
-    """A count goes through all bookings of the event: the second one waits for its time."""
+    """A count reads all bookings of the event: the second one waits for its time."""
     show = await stage.show(10)
     await stage.listen(show)
     first, other = (Availability(stage.store, stage.bus, stage.redis, each, 1000, 1000) for each in ("1", "2"))
@@ -202,7 +202,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
-    """Reconcilers come and go between parts; nothing is left out and nothing is owed twice."""
+    """Reconcilers start and end between parts; no booking is left out and no refund is owed twice."""
     show = await stage.show(50)
     free: list[CreateBooking] = [show.order() for _ in range(11)]
     bookings = await stage.book(*free)
@@ -210,7 +210,7 @@ async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
     await called_off(stage, show)
     cancelled = []
     for _ in range(5):
-        # A new one each time knows nothing of what the one before has gone through.
+        # A new reconciler each time: it does not know how far the one before has come.
         reconciler = BookingReconciler(
             stage.store, stage.unit, stage.availability, stage.bus, stage.redis, stage.clock, TERMS
         )
@@ -227,7 +227,7 @@ async def test_parts_are_taken_up_by_whoever_is_left(stage: Stage) -> None:
 async def test_settler_that_dies_in_a_part_leaves_it_to_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The part is committed and nothing of it was told: all the same the rest follows, and so do its refunds."""
+    """The part is committed and nothing of it was published: still the rest follows, and so do its refunds."""
     show = await stage.show(50)
     bookings = await stage.book(*(show.order() for _ in range(6)))
     await stage.tell(*(report(each, IntentStatus.SUCCEEDED, 1) for each in bookings))
@@ -268,14 +268,14 @@ async def test_one_settler_goes_through_the_bookings_once_and_looks_again(stage:
 
 @pytest.mark.usefixtures("small_parts")
 async def test_booking_that_appears_behind_the_walk_is_found_before_it_ends(stage: Stage) -> None:
-    """Its time is older than what has been gone through: a look from the first one on comes last."""
+    """It was created before the bookings that have been handled: a last pass from the first booking on finds it."""
     show = await stage.show(50)
     bookings = await stage.book(*(show.order() for _ in range(9)))
     late = bookings[0]
     await stage.rows("UPDATE bookings SET closing = 'by_customer' WHERE id = $1", late.id)
     await called_off(stage, show)
     await stage.settle_now()
-    # Not to be called off when the walk came by, and now it is.
+    # Not to be cancelled with the event when the reconciler passed it; now it is.
     await stage.rows("UPDATE bookings SET closing = NULL WHERE id = $1", late.id)
     for _ in range(5):
         await stage.settle_now()

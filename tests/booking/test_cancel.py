@@ -1,4 +1,4 @@
-"""Cancelling and giving money back, asked for by owners and operators."""
+"""Owners and operators cancel bookings and refund them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_paid_booking_is_cancelled_within_the_policy(stage: Stage) -> None
     (changed,) = of(envelopes, BookingChanged)
     assert (changed.booking.status, changed.booking.payment.status) == ("cancelled", "refund_pending")
     assert await stage.seats(show) == [(0, 0)]
-    # The payment actor has taken the refund up, then Stripe has made it.
+    # The payment actor has accepted the refund, and then Stripe has made it.
     taken_up = report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(refund.refund_id,), refund_pending=True)
     await stage.tell(taken_up)
     assert await stage.due_at(booking) is None
@@ -161,7 +161,7 @@ async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -
 
 
 async def test_a_unit_of_work_changes_a_booking_once(stage: Stage) -> None:
-    """A second change would leave a gap in the booking's history: it is refused, and nothing is saved."""
+    """A second change would leave a gap in the booking's transitions: it is refused, and nothing is saved."""
     booking = await stage.confirmed(await stage.show(10))
     before = await stage.row(booking)
     with pytest.raises(Interfered):

@@ -1,4 +1,4 @@
-"""A booking process acts by Postgres' time: a clock of its own that is wrong harms nobody, and is told."""
+"""A booking process uses Postgres' time: a wrong clock of its own harms nothing, and is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateBooking: who gets seats, and what a repeated request finds."""
+"""CreateBooking: which requests get seats, and how a repeated request is answered."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_seats_are_held_and_an_intent_is_asked_for(stage: Stage) -> None:
         7500,
         "eur",
     )
-    # Its news is held back while the intent is on its way, see test_queue.py.
+    # Its first notification is held back until the intent exists, see test_queue.py.
     assert of(envelopes, BookingChanged) == []
     assert await stage.seats(show) == [(3, 0)]
 
@@ -94,7 +94,7 @@ async def test_repeated_request_finds_its_booking(stage: Stage) -> None:
     (first,) = await stage.ask(order)
     envelopes = await stage.give(order, order)
     assert [reply.result for reply in of(envelopes, Reply)] == [{**first.result, "created": False}] * 2
-    # As before, should the process that made it have been killed before it told of it.
+    # Published again, as the process that made the booking may have been killed before it published.
     (told,) = of(envelopes, BookingChanged)
     assert told.booking.model_dump(mode="json") == first.result["booking"]
     assert len(envelopes) == 3
@@ -172,7 +172,7 @@ async def test_sales_stop_with_the_event(stage: Stage) -> None:
 
 
 async def test_races_of_many_batches_never_oversell(stage: Stage) -> None:
-    """Twenty transactions at once, for four events in all orders, with every request sent twice."""
+    """Twenty transactions at once, for four events in different orders, with every request sent twice."""
     shows = [await stage.show(20, 15) for _ in range(4)]
     orders = [
         shows[number % 4].order(1 + number % 3, type=shows[number % 4].types[number % 2]) for number in range(240)
@@ -188,7 +188,7 @@ async def test_races_of_many_batches_never_oversell(stage: Stage) -> None:
     for show in shows:
         held = [seats for seats, _ in await stage.seats(show)]
         assert all(seats <= capacity for seats, capacity in zip(held, (20, 15), strict=True))
-        # Nobody was refused while what they wanted was there to the end.
+        # No request was refused whose seats were left at the end.
         for place, capacity in enumerate((20, 15)):
             left = capacity - held[place]
             refused = [
@@ -215,6 +215,6 @@ async def test_races_of_payments_and_bookings_for_one_event_do_not_block_each_ot
 
 
 def test_event_is_a_value() -> None:
-    """Handlers hand events on without copying: nobody can change them in between."""
+    """Handlers pass events on without copying them: no code can change one in between."""
     with pytest.raises(AttributeError):
         Event(uuid4(), "n", datetime.now(UTC), "eur", True, 1, {}).name = "other"  # type: ignore[misc]

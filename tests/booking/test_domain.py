@@ -1,4 +1,4 @@
-"""The booking's state machine as a table: every state against everything that can happen to it, and again."""
+"""The booking's state machine as a table: every state against everything that can happen, once and twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.booking.samples import (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is expected: `None` in status means that the booking is as before."""
+    """What a cell expects. `None` in status: the booking stays as before."""
 
     status: str | None = None
     reason: str | None = None
@@ -59,7 +59,7 @@ STOP = Outcome(follow="cancel_intent", to_cancel=True)
 
 
 def back(status: str, reason: str, owed: int = AMOUNT) -> Outcome:
-    """Ended, and money has to go back."""
+    """The booking ends, and money has to go back."""
     return ends(status, reason, "refund_pending", owed=owed, follow="refund")
 
 
@@ -72,14 +72,14 @@ def ask(what: Happening) -> Callable[[Booking], Decision]:
 
 
 def answered(booking: Booking, news: str) -> tuple[Decision, str | None]:
-    """What becomes of it, and the code of the error that refuses it."""
+    """The decision, and the code of the error if the request is refused."""
     try:
         return NEWS[news][1](booking), None
     except HoldfastError as refused:
         return Decision(booking), refused.code
 
 
-# What can happen, by the signal that it is.
+# What can happen to a booking, each with its trigger.
 NEWS: dict[str, tuple[Trigger, Callable[[Booking], Decision]]] = {
     "intent": (Trigger.INTENT_CREATED, tell("requires_payment_method")),
     "rejected": (Trigger.INTENT_REJECTED, tell("rejected", intent_id=None, client_secret=None, last_error=DECLINE)),
@@ -113,7 +113,7 @@ NO_TIME = {"expired": UNEXPECTED, "grace over": UNEXPECTED}
 
 
 def pending(closing: str | None = None) -> Row:
-    """A booking that is pending, and is to be cancelled for `closing`."""
+    """The row of a pending booking; `closing` is the reason for which it is to be cancelled, if any."""
     stop = "cancel_intent" if closing else ""
     cancelling = closing not in (None, "hold_expired")
     paid = back("cancelled", closing or "") if cancelling else to("confirmed", "paid")
@@ -152,7 +152,7 @@ CONFIRMED_ROW: Row = {
 
 
 def ended(status: str, reason: str, **values: Outcome) -> Row:
-    """A booking that has ended without money: whatever comes goes back."""
+    """The row of a booking that has ended without money: any money that arrives goes back."""
     return {
         **dict.fromkeys(("intent", "declined", "action", "processing"), STOP),
         **dict.fromkeys(("rejected", "canceled", "cancel", "cancel too late"), SAME),
@@ -165,13 +165,13 @@ def ended(status: str, reason: str, **values: Outcome) -> Row:
 
 
 def owed(status: str, reason: str) -> Row:
-    """The refund is owed already; a report that says less than was captured makes it no larger."""
+    """The refund is owed already; a report of another captured amount can make it smaller, not larger."""
     left = {news: ends(status, reason, "refund_pending", owed=min(AMOUNT, WRONG[news])) for news in WRONG}
     return ended(status, reason) | {"paid": SAME, "paid, seats free": SAME} | left
 
 
 def under_refund(status: str, reason: str, payment: str) -> Row:
-    """A refund has been asked for, and payment's next word on it is taken over."""
+    """The row of an ended booking whose refund payment knows: its payment status follows payment's reports."""
     row = ended(status, reason)
     may = payment == "refund_failed"
     return row | {
@@ -182,7 +182,8 @@ def under_refund(status: str, reason: str, payment: str) -> Row:
 
 
 def released() -> Row:
-    """Ended without a word from Stripe: whatever says that its intent has ended ends the asking."""
+    """The row of a booking that ended before Stripe answered: a report that its intent has ended ends the requests
+    to cancel it."""
     row = ended("cancelled", "hold_expired") | {"paid, seats free": to("confirmed", "paid")}
     waits = ("cancel too late", *REFUSED, *NO_TIME)
     return {
@@ -207,7 +208,7 @@ EXPECTED: dict[str, Row] = {
     | {"cancel": ends("cancelled", "by_operator"), **REFUSED},
     "confirmed, part owed": CONFIRMED_ROW
     | {"cancel": ends("cancelled", "by_operator", "refund_pending", owed=PART), **REFUSED},
-    # The rest is owed when it is known how much the part on its way takes.
+    # The rest is owed only when it is known how much of the part has gone back.
     "confirmed, part on its way": CONFIRMED_ROW
     | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
     | {"cancel": ends("cancelled", "by_operator", "refund_pending"), **REFUSED},
@@ -241,7 +242,7 @@ CELLS = [(state, news) for state in STATES for news in NEWS]
 
 @pytest.mark.parametrize(("state", "news"), CELLS)
 def test_every_state_against_everything_that_can_happen(state: str, news: str) -> None:
-    """Each cell says what becomes of the booking, what is asked of the payment actor and what is answered."""
+    """Each cell says how the booking changes, what booking asks payment for, and how a request is answered."""
     before, expected = STATES[state], EXPECTED[state][news]
     decision, refusal = answered(before, news)
     after = decision.booking
@@ -268,7 +269,7 @@ def test_every_state_against_everything_that_can_happen(state: str, news: str) -
 
 @pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if cell[1] != "grace over"])
 def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
-    """And is answered as before; what the reconciler asks for again need not be asked for again here."""
+    """The answer is the same as before. What the reconciler will ask for again need not be asked for again here."""
     first, refusal = answered(STATES[state], news)
     second, again = answered(first.booking, news)
 
@@ -279,14 +280,14 @@ def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
 
 @pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if NEWS[cell[1]][0] in LIVE])
 def test_a_report_that_was_overtaken_changes_nothing(state: str, news: str) -> None:
-    """Its version is below the one that was applied last."""
+    """Its version is lower than the version that the booking has applied."""
     before = STATES[state]._replace(payment_version=9)
 
     assert NEWS[news][1](before) == Decision(before)
 
 
 def test_the_table_of_the_tests_is_whole() -> None:
-    """Every state meets everything; every row of the table is met, and nothing else is expected."""
+    """Every state meets everything that can happen; every row of the state table is met, and no other."""
     assert set(EXPECTED) == set(STATES)
     assert all(set(row) == set(NEWS) for row in EXPECTED.values())
     met = {
@@ -295,7 +296,7 @@ def test_the_table_of_the_tests_is_whole() -> None:
         for news, (signal, _) in NEWS.items()
         if not EXPECTED[state][news].unexpected
     }
-    # What follows a report, and what tests of refunds that failed try by themselves.
+    # These have their own tests: a refund in full follows from a report, and failed refunds are retried by request.
     others = {key for key in TABLE if key[1] in (Trigger.REFUNDED_IN_FULL, Trigger.RETRY_REFUNDS)}
     assert met | others == set(TABLE)
     assert len(PENDING) + len(CONFIRMED) + len(ENDED) == len(STATES)

@@ -1,4 +1,4 @@
-"""Money that goes back: what is owed, under which id, and what happens when it fails or was given back by hand."""
+"""Refunds: what is owed, under which id, and what follows when a refund fails or was made by hand at Stripe."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shown(booking: Booking) -> tuple[str, str, int | None]:
 
 
 def test_a_decision_made_again_is_the_same_refund() -> None:
-    """A transaction that was rolled back is decided anew, and asks for no second refund."""
+    """A transaction that was rolled back is decided again, and asks for no second refund."""
     first, second = (cancelled(STATES["confirmed"]) for _ in range(2))
 
     assert first == second
@@ -57,14 +57,14 @@ def test_refunds_of_different_decisions_have_different_ids() -> None:
     assert booking.refund_id not in (FIRST, None)
 
 
-# A booking that was cancelled while a part was on its way: what it leaves is owed when it is known.
+# A booking that is cancelled while a part is on its way back: the rest is owed once that part's result is known.
 PARTS = [
     ("confirmed, part owed", [{"refund_pending": True}, {"amount_refunded": PART}], AMOUNT - PART),
     ("confirmed, part owed", [{"amount_refunded": PART}], AMOUNT - PART),
     ("confirmed, part owed", [{"refund_pending": True}], None),
     ("confirmed, part on its way", [{"refund_pending": True}, {"amount_refunded": PART}], AMOUNT - PART),
     ("confirmed, part on its way", [{"amount_refunded": AMOUNT}], None),
-    # It failed: an operator was told, and gives the whole back.
+    # The part failed: operators see that, and one of them refunds the whole.
     ("confirmed, part on its way", [{"refund_failed": True}], None),
 ]
 
@@ -73,7 +73,7 @@ PARTS = [
 def test_what_a_part_leaves_is_owed_once_it_is_known(
     state: str, news: list[dict[str, Any]], owed: int | None
 ) -> None:
-    """Two refunds at once would ask for more than there is, and fail."""
+    """Two refunds at once would ask for more than there is, and one would fail."""
     booking = cancelled(STATES[state])
     reports = [paid(place, refund_ids=(FIRST,), **values) for place, values in enumerate(news, start=3)]
     booking = after(booking, *reports)
@@ -83,14 +83,14 @@ def test_what_a_part_leaves_is_owed_once_it_is_known(
 
 
 BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
-    # In part: nothing ends, and what is owed is no more than what is left.
+    # A part: the booking does not end, and no more is owed than what is left.
     ("confirmed", {"amount_refunded": PART}, ("confirmed", "partially_refunded", None)),
     ("confirmed", {"refund_pending": True}, ("confirmed", "refund_pending", None)),
     ("confirmed", {"refund_failed": True}, ("confirmed", "refund_failed", None)),
     ("cancelled, owed", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
     ("mismatch, owed", {"amount_refunded": PART}, ("failed", "refund_pending", AMOUNT - PART)),
     ("hold expired", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
-    # As a whole: the seats are free again, and nothing is owed.
+    # The whole: the seats are free again, and nothing is owed.
     ("awaiting", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
     ("cancelling", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
     ("confirmed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
@@ -99,7 +99,8 @@ BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
     ("cancelled, owed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
     ("mismatch, owed", {"amount_refunded": AMOUNT}, ("failed", "refunded", None)),
     ("hold expired", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
-    # Under way or failed, of a booking that has ended: the rest goes back by itself unless it is under way.
+    # Under way or failed, of a booking that has ended: the rest goes back by itself, unless the refund
+    # is under way.
     ("cancelled unpaid", {"refund_pending": True}, ("cancelled", "refund_pending", None)),
     ("cancelled unpaid", {"refund_failed": True}, ("cancelled", "refund_pending", AMOUNT)),
 ]
@@ -109,7 +110,7 @@ BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
 def test_refunds_made_by_hand_at_stripe(
     state: str, values: dict[str, Any], expected: tuple[str, str, int | None]
 ) -> None:
-    """They count like ours; even with seats free nobody is sold what money goes back for."""
+    """They count like ours. Even if seats are free, they are not sold for money that goes back."""
     booking = after(STATES[state], paid(3, refund_ids=(BY_HAND,), **values), free=True)
 
     assert shown(booking) == expected
@@ -117,7 +118,7 @@ def test_refunds_made_by_hand_at_stripe(
 
 @pytest.mark.parametrize("state", ["confirmed", "confirmed, part back", "awaiting"])
 def test_a_whole_refund_ends_a_booking_once(state: str) -> None:
-    """One change, with one version, whatever it was before."""
+    """It is one change with one version, whatever the booking was before."""
     told = paid(3, refund_ids=(BY_HAND,), amount_refunded=AMOUNT)
     booking = after(STATES[state], told, replace(told, version=4))
 
@@ -127,7 +128,7 @@ def test_a_whole_refund_ends_a_booking_once(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["cancelled, owed", "hold expired, owed", "mismatch, owed"])
 def test_a_refund_that_failed_is_left_to_an_operator(state: str) -> None:
-    """Whatever is heard afterwards, it is not tried again by itself, nor is the booking brought back."""
+    """Whatever is reported afterwards, it is not retried by itself, and the booking stays ended."""
     before = STATES[state]
     failed = after(before, paid(3, refund_ids=(FIRST,), refund_failed=True), free=True)
     failed = after(failed, paid(4, refund_ids=(FIRST,), refund_failed=True), free=True)
@@ -136,7 +137,7 @@ def test_a_refund_that_failed_is_left_to_an_operator(state: str) -> None:
 
     again = asked(failed, Refund(OTHER))
     assert (again.booking.refund_id, again.booking.refund_amount, again.follow) == (OTHER, AMOUNT, (Follow.REFUND,))
-    # News from before payment has heard of it: it is still owed.
+    # A report from before payment has received the refund: it is still owed.
     waiting = after(again.booking, paid(5, refund_ids=(FIRST,), refund_failed=True), free=True)
     assert shown(waiting) == (before.status.value, "refund_pending", AMOUNT)
     done = after(waiting, paid(6, refund_ids=(FIRST, OTHER), amount_refunded=AMOUNT), free=True)
@@ -144,7 +145,7 @@ def test_a_refund_that_failed_is_left_to_an_operator(state: str) -> None:
 
 
 def test_a_refund_that_fails_days_later_is_shown() -> None:
-    """The booking stays cancelled: its seats may be another's."""
+    """The booking stays cancelled: another customer may have its seats."""
     late = paid(3, refund_ids=(FIRST,), refund_failed=True)
     booking = after(STATES["cancelled, refunded"], late, free=True)
 
@@ -165,14 +166,14 @@ REPEATS = [
 def test_the_same_refund_asked_for_again_changes_nothing(
     state: str, id: UUID, follow: tuple[Follow, ...], amount: int | None
 ) -> None:
-    """Its id makes it once only; what payment may not have heard of is told again."""
+    """Its id makes the refund once only. What payment may not have received is sent again."""
     decision = asked(STATES[state], Refund(id, amount))
 
     assert decision == Decision(STATES[state], follow)
 
 
 def test_a_refund_that_payment_knew_already_is_settled_by_the_report_that_is_known() -> None:
-    """Asked for again long after, its answer is no newer than the last one."""
+    """The refund is asked for again long after; payment's answer has no higher version than the report before."""
     booking = STATES["confirmed, part back"]
     booking = asked(booking, Refund(OTHER, PART)).booking
     known = paid(booking.payment_version, refund_ids=(FIRST, OTHER), amount_refunded=2 * PART)
@@ -184,7 +185,7 @@ def test_a_refund_that_payment_knew_already_is_settled_by_the_report_that_is_kno
 
 
 def test_money_that_was_on_its_way_back_does_not_bring_an_expired_booking_back() -> None:
-    """Its owner has been told so; the seats being free again does not matter."""
+    """Its owner has seen it as cancelled; it makes no difference that the seats are free again."""
     booking = after(STATES["hold expired"], paid(3))
     assert shown(booking) == ("cancelled", "refund_pending", AMOUNT)
 
@@ -192,7 +193,7 @@ def test_money_that_was_on_its_way_back_does_not_bring_an_expired_booking_back()
 
 
 def test_late_money_for_a_booking_that_nobody_wants_goes_back() -> None:
-    """Cancelled after its hold had expired, it is not sold again."""
+    """It was cancelled after its hold had expired: late money buys its seats no more."""
     unwanted = cancelled(STATES["hold expired"])
     assert (unwanted.reason, unwanted.version) == ("by_operator", STATES["hold expired"].version + 1)
 
@@ -200,7 +201,7 @@ def test_late_money_for_a_booking_that_nobody_wants_goes_back() -> None:
 
 
 POLICY = [
-    # asked by, status, until, allowed
+    # the reason, the state, `cancel_until`, whether it is allowed
     (CancelReason.BY_CUSTOMER, "confirmed", None, False),
     (CancelReason.BY_CUSTOMER, "confirmed", NOW.replace(hour=11), False),
     (CancelReason.BY_CUSTOMER, "confirmed", NOW, True),
@@ -216,7 +217,7 @@ POLICY = [
 
 @pytest.mark.parametrize(("reason", "state", "until", "allowed"), POLICY)
 def test_who_may_cancel(reason: CancelReason, state: str, until: datetime | None, allowed: bool) -> None:
-    """Customers what they have paid until the event's policy ends; what is not paid yet, and operators, always."""
+    """Customers cancel what is paid until the policy ends, what is not paid at any time; operators always."""
     event = Event(UUID(int=2), "Concert", NOW, "eur", True, 10, {}, cancel_until=until)
 
     assert may_cancel(STATES[state], reason, event, NOW) is allowed

@@ -1,4 +1,4 @@
-"""What a report leaves on a booking, in whatever order reports come; and that time and refunds of others count."""
+"""What a report changes in a booking, in whatever order reports arrive; also the hold, refunds and disputes."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ SIGNALS = [
 def test_the_state_of_a_payment_says_what_a_report_tells(
     status: str, values: dict[str, Any], signal: Trigger | None
 ) -> None:
-    """Not the message's name: a report of a refund tells that the money was captured, too."""
+    """The trigger does not depend on the message's name: a report of a refund also shows the captured money."""
     assert trigger_of(report(status, **values)) is signal
     assert {each for each, _, _ in SIGNALS} == {each.value for each in IntentStatus}
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_payment_that_is_still_being_made_tells_nothing(state: str) -> None:
-    """There is no intent to speak of."""
+    """There is no intent yet."""
     assert taken(STATES[state], report("creating")) == Decision(STATES[state])
 
 
-# What one payment goes through, each a newer version than the one before.
+# The reports of one payment, each with a higher version than the one before.
 LIVES: list[list[PaymentState]] = [
     [report("requires_payment_method"), report("requires_action"), report("processing"), report("succeeded")],
     [
@@ -88,7 +88,7 @@ LIVES: list[list[PaymentState]] = [
 
 
 def told(booking: Booking, payments: list[PaymentState]) -> Booking:
-    """The booking after these, without what only counts changes and says when it is driven again."""
+    """The booking after these reports, without its version and its retry time."""
     for payment in payments:
         booking = taken(booking, payment).booking
         assert violations(booking) == []
@@ -98,7 +98,8 @@ def told(booking: Booking, payments: list[PaymentState]) -> Booking:
 @pytest.mark.parametrize("state", ["creating", "awaiting", "processing", "expiring", "cancelling"])
 @pytest.mark.parametrize("life", LIVES)
 def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
-    """However reports come, and whichever are lost or doubled, the booking is as the newest alone makes it."""
+    """Whatever their order, and whichever are lost or doubled, the newest report alone decides how
+    the booking is."""
     numbered = [replace(each, version=place) for place, each in enumerate(life, start=3)]
     ends = {
         told(STATES[state], [*order, *order[:1]])
@@ -106,8 +107,8 @@ def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
         for order in permutations(numbered, count)
         if numbered[-1] in order
     }
-    # The id of a refund comes from the version that it was decided at. What it was for means nothing any more once
-    # payment has taken it up.
+    # The id of a refund is made from the booking's version at the decision. `refund_whole` means nothing once
+    # payment has accepted the refund.
     alike = {
         each._replace(refund_id=None, refund_whole=each.refund_whole if each.refund_owed else False)
         for each in ends
@@ -121,7 +122,7 @@ def test_order_does_not_matter(life: list[PaymentState], state: str) -> None:
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 @pytest.mark.parametrize("error", [None, DECLINE])
 def test_a_pending_booking_shows_what_the_report_says(state: str, status: str, error: Any) -> None:
-    """The intent, its secret and the last error, also that there is none any more."""
+    """The intent, its secret and the last error, or that there is no error any more."""
     told = report(status, intent_id="pi_9", client_secret="s", last_error=error)
     after = taken(STATES[state], told).booking
 
@@ -132,7 +133,7 @@ def test_a_pending_booking_shows_what_the_report_says(state: str, status: str, e
 @pytest.mark.parametrize("state", ENDED)
 @pytest.mark.parametrize("status", ["requires_payment_method", "processing", "canceled", "succeeded"])
 def test_an_ended_booking_shows_no_secret(state: str, status: str) -> None:
-    """Nothing can be paid any more; the intent is kept for operators."""
+    """Nothing can be paid any more. The intent's id is kept for operators."""
     after = taken(STATES[state], report(status)).booking
 
     assert (after.client_secret, after.intent_id) == (None, "pi_1")
@@ -140,17 +141,17 @@ def test_an_ended_booking_shows_no_secret(state: str, status: str) -> None:
 
 LATER = timedelta(minutes=3)
 HOLDS = [
-    # The hold counts from the first news of the intent, whatever that news is.
+    # The hold counts from the first report of the intent, whatever that report says.
     ("creating", "requires_payment_method", None, LATER + TERMS.hold),
     ("creating", "requires_payment_method", DECLINE, LATER + TERMS.hold),
     ("creating", "requires_action", None, LATER + TERMS.hold),
     ("creating", "processing", None, LATER + TERMS.hold),
-    # From then on it stands, but that a decline leaves ten minutes.
+    # From then on its end stays, except that a decline leaves ten minutes.
     ("awaiting", "requires_payment_method", None, timedelta(minutes=10)),
     ("awaiting", "requires_action", None, timedelta(minutes=10)),
     ("awaiting", "requires_payment_method", DECLINE, LATER + TERMS.decline),
     ("processing", "requires_payment_method", DECLINE, LATER + TERMS.decline),
-    # Not to one that is closing: its intent is being canceled.
+    # A closing booking gets no more time: its intent is being canceled.
     ("expiring", "requires_payment_method", DECLINE, timedelta(minutes=10)),
     ("expiring, no intent", "requires_payment_method", None, timedelta(minutes=10)),
     ("cancelling, no intent", "requires_payment_method", None, timedelta(minutes=10)),
@@ -160,14 +161,14 @@ HOLDS = [
 
 @pytest.mark.parametrize(("state", "status", "error", "expires"), HOLDS)
 def test_how_long_a_hold_lasts_after_a_report(state: str, status: str, error: Any, expires: timedelta) -> None:
-    """Counted from the sample's time; the report comes three minutes later."""
+    """`expires` counts from NOW; the report arrives three minutes after NOW."""
     after = taken(STATES[state], report(status, last_error=error), LATER).booking
 
     assert after.expires_at == NOW + expires
 
 
 def test_a_decline_never_makes_a_hold_shorter() -> None:
-    """At least ten minutes are left, not at most."""
+    """A decline leaves at least ten minutes, not at most."""
     before = STATES["awaiting"]._replace(expires_at=NOW + timedelta(minutes=14))
     told = report("requires_payment_method", last_error=DECLINE)
 
@@ -177,7 +178,7 @@ def test_a_decline_never_makes_a_hold_shorter() -> None:
 @pytest.mark.parametrize("state", ENDED)
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 def test_a_living_intent_of_an_ended_booking_is_canceled_until_its_end_is_heard_of(state: str, status: str) -> None:
-    """Each request may be lost, and so may what it was answered."""
+    """Each request may be lost, and so may its answer."""
     heard = taken(STATES[state], report(status))
     assert heard.follow == (Follow.CANCEL_INTENT,)
     assert taken(heard.booking, report(status)) == Decision(heard.booking)
@@ -192,7 +193,7 @@ def test_a_living_intent_of_an_ended_booking_is_canceled_until_its_end_is_heard_
 
 
 def test_an_intent_of_an_ended_booking_is_asked_for_less_and_less_often() -> None:
-    """Nobody waits for its seats, and Stripe can take days to say what became of money on its way."""
+    """No customer waits for these seats, and Stripe can take days to answer how a payment under way has ended."""
     booking = STATES["released"]._replace(settle_attempts=0)
     waits = []
     for _ in range(12):
@@ -219,7 +220,8 @@ def test_a_booking_goes_by_the_intent_that_it_was_told_of_first(own: Any, told: 
     "change", [{"status": IntentStatus.PROCESSING}, {"amount_refunded": 1}, {"disputed": True}]
 )
 def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict[str, Any]) -> None:
-    """Payment has lost the one that was applied, and has counted on from before it. The secret alone is no news."""
+    """Payment has lost the report that was applied, and counts on from an older one. Another secret alone
+    is no conflict."""
     told = report("succeeded")
     once = taken(STATES["awaiting"], told).booking
 
@@ -231,8 +233,8 @@ def test_another_report_under_a_version_that_was_applied_is_noticed(change: dict
 
 
 def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
-    """Refunds of one moment come in another order from the database, and a process of the release before leaves out
-    what is none."""
+    """Refunds of one moment come from the database in any order, and a process of the release before leaves
+    out empty values."""
     one, two = uuid4(), uuid4()
     told = report("succeeded", refund_ids=(one, two), refund_failed_amount=0, disputes=())
     once = taken(STATES["awaiting"], told).booking
@@ -241,7 +243,7 @@ def test_the_same_report_is_the_same_in_whichever_way_it_is_told() -> None:
 
 
 def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> None:
-    """A payment that was canceled before it was made has none."""
+    """A payment that was canceled before its intent was made has none."""
     after = taken(STATES["awaiting"], report("canceled", intent_id=None)).booking
 
     assert after.intent_id == "pi_1"
@@ -250,7 +252,7 @@ def test_a_report_without_an_intent_does_not_forget_the_one_that_was_known() -> 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("status", ["succeeded", "canceled"])
 def test_seats_are_looked_up_only_for_late_money(state: str, status: str) -> None:
-    """They are locked for it, so not for anything else."""
+    """Such a check locks the seats, so it is made for nothing else."""
     wanted = (state.startswith("hold expired") or state == "released") and status == "succeeded"
 
     assert wants_seats_again(STATES[state], report(status)) is wanted
@@ -274,7 +276,7 @@ MONEY = [
 
 @pytest.mark.parametrize(("state", "values", "expected"), MONEY)
 def test_how_captured_money_is_summed_up(state: str, values: dict[str, Any], expected: str) -> None:
-    """What needs a person's eye comes before what goes on by itself."""
+    """A state in which a person must act is shown before one that ends by itself."""
     assert money_status(STATES[state], report("succeeded", **values)) is PaymentStatus(expected)
 
 
@@ -282,7 +284,7 @@ def test_how_captured_money_is_summed_up(state: str, values: dict[str, Any], exp
     "state", ["confirmed", "cancelled, refunded", "hold expired", "mismatch, owed", "awaiting"]
 )
 def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
-    """Status and seats are what they would be without it."""
+    """Status and seats are as they would be without the dispute."""
     with_it = taken(STATES[state], report("succeeded", disputed=True))
     without = taken(STATES[state], report("succeeded"))
 
@@ -296,7 +298,7 @@ def test_a_dispute_is_shown_and_moves_nothing(state: str) -> None:
 
 @pytest.mark.parametrize("news", ["canceled", "requires_payment_method", "rejected"])
 def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) -> None:
-    """It is acknowledged, and does not touch the money that the booking is confirmed by."""
+    """It is acknowledged, and does not change the money that has confirmed the booking."""
     before = STATES["confirmed"]
     told = report(news, intent_id="pi_9")
     decision = taken(before, told)
@@ -306,7 +308,7 @@ def test_an_unexpected_report_is_remembered_and_changes_nothing_else(news: str) 
 
 
 def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
-    """The wish counts, not that the hold was over anyway; what was wished first stays."""
+    """The customer's cancellation counts, though the hold had expired anyway; the first reason stays."""
     wished = asked(STATES["expiring"], Cancel("by_customer")).booking
     wished = asked(wished, Cancel("event_cancelled")).booking
     wished = asked(wished, Trigger.EXPIRED).booking
@@ -319,7 +321,7 @@ def test_a_customer_who_cancels_what_expires_is_not_sold_it() -> None:
     "told", [{"status": "requires_payment_method"}, {"status": "requires_action"}, {"last_error": DECLINE}]
 )
 def test_an_intent_for_another_amount_is_shown_to_nobody(told: dict[str, Any]) -> None:
-    """As when a booking was lost, and its key has been used for another one: such money could only go back."""
+    """This happens when a booking was lost and its key was used for another one: such money could only go back."""
     status, wrong = told.get("status", "requires_payment_method"), {"amount": AMOUNT + 1}
     values = {name: value for name, value in told.items() if name != "status"}
 

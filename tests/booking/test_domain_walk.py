@@ -1,4 +1,4 @@
-"""Random lives of bookings: whatever comes, nothing raises and the database's checks hold. Seats are conserved."""
+"""Random lives of bookings: no step raises, and the database's checks hold. Seats are neither lost nor made."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ MOVED = [
 def test_a_change_of_status_moves_the_seats(
     before: BookingStatus | None, after: BookingStatus, moved: tuple[int, int]
 ) -> None:
-    """(held, sold) for each seat."""
+    """(held, sold) for each seat of the booking."""
     assert seats_moved(before, after) == moved
 
 
 @given(st.lists(st.sampled_from([None, *S]), min_size=2))
 def test_seats_moved_add_up_to_the_last_status(life: list[BookingStatus]) -> None:
-    """Wherever a booking goes, it holds or has sold exactly what its status says, once."""
+    """Whatever its statuses were, a booking holds or has sold exactly what its last status says, once."""
     steps = [seats_moved(old, new) for old, new in zip([None, *life], life, strict=False) if new is not None or old]
     held, sold = (sum(step[place] for step in steps) for place in (0, 1))
 
@@ -78,7 +78,7 @@ statuses = st.sampled_from(list(S))
 def test_moves_are_the_difference_of_what_is_taken(
     changes: list[tuple[BookingStatus | None, BookingStatus, tuple[Item, ...]]],
 ) -> None:
-    """Summed up over bookings and items, those with a ticket type named twice, too."""
+    """Summed up over bookings and items, also where a booking names a ticket type twice."""
     pairs = []
     expected: Counter[tuple[UUID, int]] = Counter()
     for before, after, its in changes:
@@ -103,7 +103,7 @@ def test_moves_are_the_difference_of_what_is_taken(
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happens so many minutes after what was before: a report, a request, or time."""
+    """What happens `minutes` after the step before: a report, a request, or the passing of time."""
 
     minutes: int
     what: PaymentState | Trigger | None
@@ -128,7 +128,7 @@ class Step:
 
 @st.composite
 def reports(draw: st.DrawFn) -> PaymentState:
-    """Any report, also one that a payment actor in its right mind would not send."""
+    """Any report, also one that a correct payment actor would not send."""
     status = draw(st.sampled_from(list(IntentStatus)))
     captured = draw(st.sampled_from([0, 1, AMOUNT, AMOUNT + 1])) if status is IntentStatus.SUCCEEDED else 0
     back = draw(st.sampled_from([0, captured // 2, captured]))
@@ -159,7 +159,7 @@ steps = st.builds(
 
 
 def walk(booking: Booking, life: Sequence[Step]) -> Booking:
-    """Each step changes at most what it may."""
+    """Play the steps, and check that each changes no more than it may."""
     at, held = timedelta(), seats_moved(None, booking.status)
     for step in life:
         at += timedelta(minutes=step.minutes)
@@ -187,7 +187,7 @@ def walk(booking: Booking, life: Sequence[Step]) -> Booking:
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=12))
 def test_no_life_breaks_a_check_of_the_database(state: str, life: list[Step]) -> None:
-    """Versions grow by one with each change, what is unsettled is driven, refunds are within what is left."""
+    """Versions grow by one with each change, unfinished bookings have a retry time, refunds fit what is left."""
     walk(STATES[state], life)
 
 
@@ -208,19 +208,19 @@ def admitted(unit_amount: int) -> Booking:
 @settings(max_examples=200)
 @given(st.sampled_from([0, AMOUNT // 2]), st.lists(steps, max_size=12))
 def test_no_life_from_the_beginning_breaks_a_check_of_the_database(unit_amount: int, life: list[Step]) -> None:
-    """From the request on, free or not."""
+    """From the request on, for a paid and for a free booking."""
     walk(admitted(unit_amount), life)
 
 
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(STATES)), st.lists(steps, max_size=8))
 def test_every_booking_ends_by_time_alone_unless_money_is_on_its_way(state: str, life: list[Step]) -> None:
-    """Whatever it has been through: with no further word from Stripe its seats are given back in bounded time."""
+    """Whatever came before: if Stripe reports nothing more, the seats are given back in bounded time."""
     booking = walk(STATES[state], life)
     processing = booking.payment.value == "processing"
     for _ in range(200):
         if booking.settle_after is None or booking.refund_owed or booking.intent_to_cancel:
-            break  # its seats are free; what is still owed has no end of its own
+            break  # its seats are free; an owed refund or an intent to cancel is asked for without an end
         booking = drive(booking, booking.settle_after, TERMS).booking
 
     assert booking.status is not S.PENDING or processing

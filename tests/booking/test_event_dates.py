@@ -1,4 +1,4 @@
-"""When an event is sold, until when its customers may cancel, and which dates and prices are refused. Pure."""
+"""When an event is sold, until when customers may cancel, and which dates and prices are refused. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVENT = Event(
 )
 
 SALES = [
-    # the event's dates, now, why nothing is sold
+    # the event's dates, now, the error that refuses a booking
     ({}, NOW, None),
     ({}, START - TICK, None),
     ({}, START, "sales_ended"),
@@ -56,7 +56,7 @@ SALES = [
 
 @pytest.mark.parametrize(("dates", "now", "code"), SALES)
 def test_nothing_is_sold_outside_the_sale(dates: dict[str, Any], now: datetime, code: str | None) -> None:
-    """It begins at its first moment, and is over at its last."""
+    """The sale includes its first moment, and excludes its last."""
     closed = sale_closed(EVENT._replace(**dates), now)
     assert (closed and closed.code) == code
 
@@ -72,7 +72,7 @@ def test_who_comes_too_early_or_too_late_is_told_when() -> None:
 
 
 CANCELS = [
-    # the event's policy, now, may a customer cancel
+    # the event's policy, now, whether a customer may cancel
     ({}, NOW, False),
     ({"cancel_until": START}, START - TICK, True),
     ({"cancel_until": START}, START, True),
@@ -91,8 +91,8 @@ CANCELS = [
 def test_customers_cancel_within_the_policy_and_not_after_the_start(
     state: str, policy: dict[str, Any], now: datetime, may: bool
 ) -> None:
-    """Operators may at any time, and a hold that is not paid can be given back at any time; one that is being paid,
-    as if it were paid, not after the start."""
+    """Operators may cancel at any time. A customer may give back an unpaid hold at any time; while its payment is
+    processing, only until the start, unless customers may cancel after it."""
     event = EVENT._replace(**policy)
 
     assert may_cancel(STATES[state], CancelReason.BY_CUSTOMER, event, now) is may
@@ -104,7 +104,7 @@ def test_customers_cancel_within_the_policy_and_not_after_the_start(
 
 
 def told(refused: Event | HoldfastError | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
-    """Where, which rule and which limit; nothing where nothing is refused."""
+    """(location, rule, limit) of each error; empty if nothing is refused."""
     if not isinstance(refused, HoldfastError):
         return []
     assert refused.code == "invalid_request"
@@ -112,7 +112,7 @@ def told(refused: Event | HoldfastError | None) -> list[tuple[tuple[str | int, .
 
 
 DATES = [
-    # dates of the event, what is wrong with them
+    # dates of the event, the expected errors
     ({}, []),
     ({"starts_at": NOW + TICK}, []),
     ({"sales_start": NOW - 365 * DAY}, []),
@@ -160,7 +160,7 @@ def test_changed_dates_fit_those_that_stay(dates: dict[str, Any], wrong: list[tu
 
 LATER, EARLIER = START + 7 * DAY, START - 7 * DAY
 MOVES = [
-    # what was set before, what is sent, what is wrong, when the sale ends after it
+    # the dates before, the change, the fields that are refused, the end of the sale afterwards
     ({}, {"starts_at": LATER}, [], LATER),
     ({}, {"starts_at": EARLIER}, [], EARLIER),
     ({"sales_end": START}, {"starts_at": LATER}, [], START),
@@ -192,7 +192,7 @@ MOVES = [
 def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
     before: dict[str, Any], sent: dict[str, Any], wrong: list[str], sales_end: datetime | None
 ) -> None:
-    """The end of a sale can be set to now or before: then it is over."""
+    """The end of a sale may be set to the present or the past: the sale is then over."""
     after = outcome(change, EVENT._replace(**before), sent, (), NOW)
 
     assert [field for (field,), _, _ in told(after)] == wrong
@@ -202,13 +202,13 @@ def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
 
 
 def test_an_event_that_has_begun_is_changed_like_any_other() -> None:
-    """Its start is not refused for being past where it stays as it was."""
+    """An unchanged start is not refused for being in the past."""
     after = outcome(change, EVENT, {"name": "Opera", "starts_at": START}, (), START + DAY)
     assert after == EVENT._replace(name="Opera", version=2)
 
 
 PRICES = [
-    # currency, the price of a ticket type, which rule it breaks, the limit
+    # currency, the price of a ticket type, the rule that it breaks, the limit
     ("eur", 0, None, None),
     ("eur", 50, None, None),
     ("eur", 10, "amount_under_limit", 50),
@@ -228,7 +228,7 @@ PRICES = [
 def test_a_price_that_stripe_would_refuse_is_refused(
     currency: str, price: int, rule: str | None, limit: int | None
 ) -> None:
-    """For one seat alone, when the event is made and when a price is changed or added; the place is told."""
+    """Checked for one seat, when an event is made and when a price is changed or added; with its location."""
     expected = [(("ticket_types", 1, "unit_amount"), rule, limit)] if rule else []
     event = EVENT._replace(currency=currency, ticket_types={A: EVENT.ticket_types[B], B: EVENT.ticket_types[B]})
     new = event._replace(
@@ -244,7 +244,7 @@ def test_a_price_that_stripe_would_refuse_is_refused(
 
 
 def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_changed() -> None:
-    """Only what is sent is looked at, and a currency that is not in the table has no limits of its own."""
+    """Only the sent fields are checked, and a currency that is not in the table has no limits."""
     old = EVENT._replace(currency="bgn", ticket_types={A: TicketType(A, "Stalls", 10, capacity=10)})
     cheap = old._replace(currency="eur")
 

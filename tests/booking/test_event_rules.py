@@ -1,4 +1,4 @@
-"""What operators may change of an event, and what calling it off does."""
+"""What operators may change of an event, and what its cancellation does."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def changed(id: UUID, **values: Any) -> TicketTypeChange:
     ],
 )
 def test_what_is_sent_changes_and_the_rest_stays(values: dict[str, Any]) -> None:
-    """With one version more; told again, nothing changes."""
+    """The version grows by one; the same change again changes nothing."""
     after = change(EVENT, values, ())
 
     assert after == EVENT._replace(**values, version=4)
@@ -68,12 +68,12 @@ def test_what_is_sent_changes_and_the_rest_stays(values: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("values", [{}, {"name": "Concert"}, {"on_sale": True, "cancel_until": None}])
 def test_what_is_as_it_was_is_no_change(values: dict[str, Any]) -> None:
-    """There is no new version of it."""
+    """The version stays."""
     assert change(EVENT, values, (changed(A, name="Stalls"), changed(B))) is EVENT
 
 
 def test_a_policy_can_be_taken_away() -> None:
-    """None is a value of its own there: customers may not cancel."""
+    """None is a value of its own in this field: customers may not cancel."""
     after = change(EVENT._replace(cancel_until=NOW), {"cancel_until": None}, ())
 
     assert after == EVENT._replace(version=4)
@@ -84,7 +84,7 @@ CAPACITIES = [(10, None), (11, None), (8, None), (7, None), (6, "capacity_below_
 
 @pytest.mark.parametrize(("capacity", "refused"), CAPACITIES)
 def test_capacity_cannot_be_less_than_what_is_held_and_sold(capacity: int, refused: str | None) -> None:
-    """Seven seats are; held ones count, for they may be paid at any moment."""
+    """Seven seats are held or sold. Held ones count, as they may be paid at any moment."""
     after = change(EVENT, {"name": "Opera"}, (changed(A, capacity=capacity),))
 
     if refused:
@@ -97,7 +97,7 @@ def test_capacity_cannot_be_less_than_what_is_held_and_sold(capacity: int, refus
 
 
 def test_each_changed_ticket_type_has_a_version_more() -> None:
-    """The others keep theirs: the sum orders what was seen of availability."""
+    """The others keep theirs: the sum of all versions orders the notifications of availability."""
     after = change(EVENT, {}, (changed(A, unit_amount=3000), changed(B, name="Balcony")))
 
     assert isinstance(after, Event)
@@ -108,7 +108,7 @@ def test_each_changed_ticket_type_has_a_version_more() -> None:
 
 
 def test_a_new_ticket_type_is_added_behind_the_others() -> None:
-    """Nothing of it is held or sold."""
+    """None of its seats is held or sold."""
     after = change(EVENT, {}, (changed(NEW, **WHOLE),))
 
     assert isinstance(after, Event)
@@ -119,7 +119,7 @@ def test_a_new_ticket_type_is_added_behind_the_others() -> None:
 
 @pytest.mark.parametrize("missing", NEW_NEEDS)
 def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
-    """With one missing it can only be one that was meant to be there; nothing else changes, either."""
+    """An incomplete one can only mean a ticket type that the event should have; nothing else changes, either."""
     values = {name: value for name, value in WHOLE.items() if name != missing}
     refused = change(EVENT, {"name": "Opera"}, (changed(NEW, **values),))
 
@@ -128,7 +128,7 @@ def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
 
 
 def test_what_is_named_is_changed_and_never_added() -> None:
-    """A gateway says which of the two is meant; whatever is sent along."""
+    """The gateway says in `new` which of the two is meant, whatever other values it sends."""
     named = changed(NEW, **WHOLE, new=False)
 
     refused = change(EVENT, {}, (named,))
@@ -138,7 +138,7 @@ def test_what_is_named_is_changed_and_never_added() -> None:
 
 
 def test_what_is_added_is_never_written_over() -> None:
-    """The same once more is no change; another one under its id is another request."""
+    """The same ticket type again is no change; another one under its id is another request."""
     after = change(EVENT, {}, (changed(NEW, **WHOLE, new=True),))
 
     assert isinstance(after, Event)
@@ -148,7 +148,7 @@ def test_what_is_added_is_never_written_over() -> None:
 
 
 def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
-    """Also when they are added one by one; one that has more, from before the limit, can still be changed."""
+    """Also when they are added one by one. An event with more, from before the limit, can still be changed."""
 
     def with_types(count: int) -> Event:
         types = {UUID(int=100 + n): TicketType(UUID(int=100 + n), "Seats", 1, 1) for n in range(count)}
@@ -164,7 +164,7 @@ def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
 
 
 def test_a_called_off_event_cannot_be_sold_again() -> None:
-    """Sales are closed for good; called off twice, it is as it was."""
+    """Its sale is closed for good; a second cancellation changes nothing."""
     assert EVENT._replace(on_sale=False, called_off_at=NOW, version=4) == OFF
     assert call_off(OFF, NOW + timedelta(days=1)) is OFF
     assert isinstance(change(OFF, {"on_sale": True}, ()), Conflict)

@@ -1,4 +1,4 @@
-"""Time to try again, and the last moment of a hold, which nothing moves."""
+"""Time to try again after a decline, and the last moment of a hold, which no report moves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNHEARD
 
 
 def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> PaymentState:
-    """So many attempts have failed, the newest `at`."""
+    """A payment with `attempts` failed attempts, the newest at NOW + `at`."""
     last_error = DECLINE if status == "requires_payment_method" else None
     return report(status, version, last_error=last_error, attempts=attempts, last_attempt_at=NOW + at)
 
@@ -39,14 +39,14 @@ HELD = after(CREATING, (timedelta(), report("requires_payment_method", 1)))
     "status", ["requires_payment_method", "requires_action", "processing", "requires_confirmation"]
 )
 def test_the_first_news_of_the_intent_fixes_the_last_moment(status: str) -> None:
-    """Whatever it says, and however long the queue was."""
+    """Whatever the report says, and however long the booking waited for its intent."""
     late = CREATING._replace(created_at=NOW - timedelta(hours=1))
     held = after(late, (timedelta(), report(status, 1)))
     assert (held.expires_at, held.hold_until) == (NOW + TERMS.hold, LAST)
 
 
 def test_a_booking_from_before_is_fixed_by_the_next_news() -> None:
-    """And keeps its end until then."""
+    """Until then it keeps its end."""
     old = booking("pending", "awaiting", hold_until=None)
     assert turn(old, TERMS) == old.expires_at
     heard = after(old, (MINUTE, report("requires_action")))
@@ -66,7 +66,7 @@ def test_equal_declines_each_give_their_time_and_a_new_version() -> None:
 
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 def test_an_older_attempt_is_counted_and_gives_no_time(status: str) -> None:
-    """It comes with a new version and the time that is known."""
+    """The booking's version grows, and its end stays."""
     told = after(HELD, (10 * MINUTE, failed(2, 1, 10 * MINUTE)))
     late = after(told, (13 * MINUTE, failed(3, 2, 10 * MINUTE, status)))
     assert (late.attempts, late.version) == (2, told.version + 1)
@@ -97,14 +97,14 @@ def test_the_newest_report_alone_suffices() -> None:
     ("heard_after", "left"),
     [
         (timedelta(), TERMS.decline),
-        (-4 * MINUTE, TERMS.decline),  # our clock is behind
-        (4 * MINUTE, TERMS.decline),  # or ahead, or the news is late: that cannot be told
+        (-4 * MINUTE, TERMS.decline),  # our clock is behind Stripe's
+        (4 * MINUTE, TERMS.decline),  # our clock is ahead, or the report is late: which of the two is not known
         (8 * MINUTE, TERMS.decline + CLOCKS_APART - 8 * MINUTE),
         (14 * MINUTE, timedelta(minutes=1)),
     ],
 )
 def test_time_counts_from_the_attempt(heard_after: timedelta, left: timedelta) -> None:
-    """Late news gives no more time than news in time, but for what the clocks may be apart."""
+    """A late report gives no more time than one in time, except for the time by which the clocks may differ."""
     held = HELD._replace(expires_at=NOW, hold_until=NOW + timedelta(days=1))
     at = 20 * MINUTE
     told = after(held, (at + heard_after, failed(2, 1, at)))
@@ -113,7 +113,7 @@ def test_time_counts_from_the_attempt(heard_after: timedelta, left: timedelta) -
 
 @pytest.mark.parametrize("payment", ["requires_payment_method", "requires_action"])
 def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment: str) -> None:
-    """Then Stripe is asked to cancel, whatever the intent waits for, and news moves nothing."""
+    """Then Stripe is asked to cancel, whatever the intent waits for, and no report gives more time."""
     held, minute = HELD, 1
     while held.closing is None:
         at = minute * MINUTE
@@ -132,7 +132,7 @@ def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment:
 
 
 def test_what_is_processing_is_waited_for() -> None:
-    """It was begun while the seats were held: days later it may still buy them."""
+    """The payment began while the seats were held: it may still buy them days later."""
     paying = after(HELD, (14 * MINUTE, report("processing", 2)))
     assert turn(paying, TERMS) is None
     failed_at = timedelta(days=3)
@@ -144,8 +144,8 @@ def test_what_is_processing_is_waited_for() -> None:
 
 @pytest.mark.parametrize("heard", [(3, 4), (4,)])
 def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int, ...]) -> None:
-    """Debits that fail one after the other would keep seats for good: what follows one that failed too late has the
-    time that Stripe has to answer, and money that comes after that finds an expired hold."""
+    """Debits that fail one after the other would keep seats for good. A payment that follows a late failure gets
+    the grace time in which Stripe has to answer; money that comes later finds an expired hold."""
     day = timedelta(days=3)
     news = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
     paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, news[version]) for version in heard))
@@ -157,7 +157,7 @@ def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int,
 
 
 def test_an_attempt_that_fails_at_the_last_moment_by_another_clock_takes_nothing_away() -> None:
-    """What is begun after it is waited for."""
+    """The booking waits for what begins after it."""
     at = TERMS.hold_max + CLOCKS_APART
     assert turn(after(HELD, (at, failed(3, 1, at, "processing"))), TERMS) is None
 
@@ -167,13 +167,13 @@ def test_a_process_of_the_release_before_counts_no_attempts() -> None:
     old = report("requires_payment_method", 2, last_error=DECLINE)
     assert after(HELD, (14 * MINUTE, old)).expires_at == NOW + 24 * MINUTE
     assert after(HELD, (29 * MINUTE, old)).expires_at == LAST
-    # It may have written an end behind it.
+    # Such a process may have written an end after the last moment.
     assert turn(HELD._replace(expires_at=LAST + MINUTE), TERMS) == LAST
 
 
 @pytest.mark.parametrize("seconds", [900, 1800, 86_400])
 def test_the_settings_say_how_long(seconds: int) -> None:
-    """Twice the hold, unless something else is set; never less than the hold."""
+    """Twice the hold, unless another value is set; never less than the hold."""
     values: dict[str, Any] = {"redis_url": "redis://x", "booking_database_url": "postgresql://x/x"}
     assert BookingSettings(**values).hold_policy == HoldPolicy()
     terms = BookingSettings(**values, hold_max_seconds=seconds).hold_policy

@@ -1,4 +1,4 @@
-"""What one of the databases has lost: booking answers so that payment can act."""
+"""What one of the databases has lost: booking answers so that payment can repair it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_report_of_an_unknown_booking_is_answered_with_what_payment_need
 
 
 async def test_a_lower_version_is_answered_with_the_one_that_the_booking_holds(stage: Stage) -> None:
-    """Payment's row was lost and counts anew: it goes above what it is answered."""
+    """Payment's row was lost and counts from one again: payment continues above the version in the answer."""
     show = await stage.show(10)
     (booking,) = await stage.book(show.order(2))
     await stage.give(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 5))
@@ -65,7 +65,7 @@ async def test_another_report_under_the_version_that_the_booking_holds_is_a_conf
 
 
 async def test_a_report_of_another_intent_is_answered_with_the_own_one(stage: Stage) -> None:
-    """And not acknowledged: money that came by the other one is not this booking's."""
+    """Booking does not acknowledge it: money of the other intent is not this booking's money."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     other = report(booking, IntentStatus.CANCELED, 9, intent_id="pi_other")

@@ -1,4 +1,4 @@
-"""Memory proposes, Postgres decides: whatever somebody else has changed, nothing is written over it."""
+"""Memory proposes, Postgres decides: a change by another process is never written over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from common.runtime.outages import DatabaseAway
 from tests.booking.stage import TERMS, Show, Stage, report
 
 AWAITING, PAID = IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.SUCCEEDED
-# Of a booking that waits for its intent: another value of each column, and what its checks want beside it.
+# For a booking that waits for its intent: a change of each column, with the other columns that its checks need.
 OTHERS = {
     "owner": "owner = 'mallory'",
     "event_id": "event_id = gen_random_uuid()",
@@ -93,7 +93,7 @@ TYPE_OTHERS = {
 
 
 def test_the_walk_has_every_column() -> None:
-    """`version` of a ticket type only counts what was told of its seats."""
+    """`version` of a ticket type is no bound: it only counts the published changes of its seats."""
     assert OTHERS.keys() == BOOKING_COLUMNS.keys() - {"id"}
     assert EVENT_OTHERS.keys() == set(EVENT_COLUMNS) - {"id"}
     assert TYPE_OTHERS.keys() == TICKET_TYPE_COLUMNS.keys() - {"id", "version"} | {"terms_token", "held", "sold"}
@@ -105,7 +105,7 @@ async def whole(stage: Stage, booking: Booking) -> dict[str, Any]:
 
 @pytest.mark.parametrize("column", OTHERS)
 async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage, column: str) -> None:
-    """The statement does not write, nothing follows, and the booking is no longer remembered."""
+    """The statement does not write, no message follows, and the booking is no longer in memory."""
     (booking,) = await stage.book((await stage.show(10)).order(2))
     unit = stage.unit()
     await unit.remember([booking.id])
@@ -122,7 +122,7 @@ async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage,
 
 @contextmanager
 def ways() -> Iterator[list[str]]:
-    """By which way new bookings go."""
+    """Lists how new bookings are made inside this context: by a statement from memory, or under locks."""
     found: list[str] = []
     save, lock = BookingRows.save, EventRows.lock_sales
 
@@ -146,7 +146,7 @@ TERMS_OTHERS = [("events", column) for column in EVENT_OTHERS] + [("types", colu
 async def test_nothing_is_sold_by_terms_or_seats_that_are_no_longer_there(
     stage: Stage, table: str, column: str
 ) -> None:
-    """Whichever column was changed: the statement sells nothing, and the booking is decided under locks."""
+    """Whichever column has changed: the statement sells nothing, and the booking is decided under locks."""
     show = await stage.show(10)
     await stage.book(show.order())
     if table == "events":
@@ -172,7 +172,7 @@ async def test_what_nobody_has_changed_is_sold_and_confirmed_by_statements_alone
 
 
 async def test_a_sold_out_event_refuses_by_one_statement(stage: Stage) -> None:
-    """It checks that there are still too few seats."""
+    """The statement checks that there are still too few seats."""
     show = await stage.show(3)
     await stage.book(show.order(2))
     with ways() as found:
@@ -183,7 +183,7 @@ async def test_a_sold_out_event_refuses_by_one_statement(stage: Stage) -> None:
 
 
 async def test_seats_that_came_free_unnoticed_are_sold(stage: Stage) -> None:
-    """Memory says sold out, and another process has released seats."""
+    """Memory says sold out, but another process has released seats."""
     show = await stage.show(1)
     first = await stage.pending(show)
     other = Stage.build(stage.database, stage.redis)
@@ -224,7 +224,7 @@ EDITS: dict[str, tuple[Callable[[Show], dict[str, Any]] | None, str, int | None]
 
 @pytest.mark.parametrize("edit", EDITS)
 async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) -> None:
-    """The sale waits for the edit's locks, and is then decided by what the edit has left."""
+    """The sale waits for the edit's locks, and is then decided by the event as the edit has left it."""
     show = await stage.show(10)
     await stage.book(show.order())
     change, outcome, unit_amount = EDITS[edit]
@@ -248,19 +248,19 @@ async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) 
 
 
 async def changed(stage: Stage, event: Any, message: UpdateEvent) -> Any:
-    """As the handler of UpdateEvent makes it."""
+    """The event after the change, as the handler of UpdateEvent makes it."""
     values = message.changes.model_dump(exclude_unset=True)
     return events.change(event, values, message.ticket_types, stage.clock())
 
 
 async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_terms(stage: Stage) -> None:
-    """Versions and counters are those that memory knows; the token is not."""
+    """Versions and counters are as memory knows them; the token is not."""
     show = await stage.show(10)
     before = await stage.rows("SELECT * FROM ticket_types")
     await stage.ask(price(show, 3000))
     (booking,) = await stage.book(show.order())
     assert booking.amount == 3000
-    # A standby takes over that has heard neither of the price nor of the booking; somebody makes another price.
+    # A standby takes over that has received neither the price nor the booking; then somebody sets another price.
     await stage.rows("DELETE FROM booking_transitions")
     await stage.rows("DELETE FROM bookings")
     await stage.rows("DELETE FROM operator_requests")
@@ -269,7 +269,7 @@ async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_term
     await stage.rows("UPDATE ticket_types SET unit_amount = 2500, held = 0, version = 0, terms_token = $1", token)
     other = Stage.build(stage.database, stage.redis)
     await other.ask(price(show, 4000))
-    # So much that all counters are those that memory knows.
+    # Book as much as makes all counters equal to those in memory.
     await other.book(show.order())
     (booking,) = await stage.book(show.order())
     assert booking.amount == 4000
@@ -282,7 +282,7 @@ def price(show: Show, unit_amount: int) -> UpdateEvent:
 
 
 async def test_two_actors_with_memories_of_one_row_lose_nothing_of_each_other(stage: Stage) -> None:
-    """Each takes in what it is given last by what it remembers, and the statement tells it that this is old."""
+    """Each decides its last report from an old row in memory; the statement refuses it, as the row is newer."""
     show = await stage.show(10)
     other = Stage.build(stage.database, stage.redis)
     booking = await stage.pending(show)
@@ -307,7 +307,7 @@ async def test_two_actors_at_once_apply_the_newest_report(stage: Stage) -> None:
 
 
 async def test_a_repeated_key_goes_alone_and_the_others_by_one_statement(stage: Stage) -> None:
-    """One is there already, and one comes twice in the batch: both are answered as before."""
+    """One key has its booking already, and one comes twice in the batch: both are answered as before."""
     show = await stage.show(1000)
     there = show.order()
     await stage.book(there)

@@ -36,7 +36,7 @@ from tests.servers import empty
 BEGIN = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STEPS = 60
 SEEDS = range(8)
-# All but what is made by chance: ids of messages and rows, tokens, and who wrote a row last.
+# All but what is random: ids of messages and rows, tokens, and which process wrote a row last.
 ROWS = (
     "SELECT * FROM bookings ORDER BY id",
     "SELECT booking_id, version, from_status, to_status, reason, payment_status, cause_type, at"
@@ -51,7 +51,7 @@ def id_of(number: int) -> UUID:
 
 @dataclass
 class Schedule:
-    """What comes, drawn by a seed alone."""
+    """The messages and times of a test, drawn from its seed alone."""
 
     seed: int
 
@@ -92,7 +92,7 @@ class Schedule:
 
     @staticmethod
     def _report(chance: random.Random, order: CreateBooking, versions: dict[UUID, int]) -> PaymentReport:
-        """Mostly the next one; also late and doubled."""
+        """Mostly the next report; sometimes a late or a doubled one."""
         id = order.booking_id
         versions[id] = versions.get(id, 0) + chance.choice((1, 1, 1, 0))
         status = chance.choice(list(IntentStatus))
@@ -109,7 +109,7 @@ def event() -> CreateEvent:
 
 
 def told(envelope: Envelope) -> str:
-    """Without what is made by chance."""
+    """The message without what is random."""
     message = envelope.message
     if isinstance(message, (Reply, BookingChanged, PaymentReportApplied)):
         return f"{message.type} {message.as_json()!r}"
@@ -119,8 +119,8 @@ def told(envelope: Envelope) -> str:
 async def play(
     database: Database, redis: Redis, schedule: Schedule, memory_max: int
 ) -> tuple[list[Sequence[Any]], list[list[str]]]:
-    """The rows at the end, and what each batch has published. Where a request is repeated in it, the same news may
-    be told twice."""
+    """Returns the rows at the end, and what each batch has published. A batch that repeats a request may publish
+    the same notification twice, so each is a set."""
     async with database.connection() as connection:
         await empty(connection, TABLES)
     stage = Stage.build(database, redis, memory_max, Clock(BEGIN))
@@ -139,8 +139,8 @@ async def play(
 async def test_a_schedule_ends_alike_with_memory_and_without(
     database: Database, redis: Redis, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With little room, too, where what is looked for is mostly not there."""
-    monkeypatch.setattr("random.random", lambda: 0.5)  # by which what is due together is spread
+    """Also with a memory of two rows, which rarely has the row."""
+    monkeypatch.setattr("random.random", lambda: 0.5)  # it spreads the retry times
     without = await play(database, redis, Schedule(seed), 0)
     assert await play(database, redis, Schedule(seed), 1000) == without
     assert await play(database, redis, Schedule(seed), 2) == without

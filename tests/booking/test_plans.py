@@ -1,4 +1,4 @@
-"""A look of the reconciler reads the indexes of due rows and nothing else, however many rows are settled."""
+"""The reconciler's queries read the indexes of due rows and nothing else, however many rows are finished."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.messaging.redis import connect
 from common.runtime.reconciler import LOOK_S
 from tests.booking.stage import TERMS, Stage
 
-# Confirmed and cancelled bookings, and the events that they are of.
+# Confirmed and cancelled bookings; the events are not theirs.
 MANY_BOOKINGS = """
 INSERT INTO bookings (id, owner, event_id, items, amount, currency, status, payment, created_at, updated_at)
 SELECT gen_random_uuid(), 'alice', gen_random_uuid(), '[]', 0, 'eur',
@@ -44,12 +44,12 @@ DUE = {
 
 
 def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plan's steps, its own and those below it."""
+    """The steps of the plan: this one and all below it."""
     return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
 
 
 async def steps(stage: Stage, look: str) -> list[dict[str, Any]]:
-    """What Postgres did for this look: it is rolled back."""
+    """What Postgres did for this query; the transaction is rolled back."""
     query, types, values = LOOKS[look]
     async with stage.database.connection() as connection, connection.transaction():
         await connection.execute(f"PREPARE look {types} AS {query}")
@@ -60,7 +60,7 @@ async def steps(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many settled bookings. What earlier tests have deleted is gone from the indexes, too."""
+    """Very many finished bookings. TRUNCATE also removes from the indexes what earlier tests have deleted."""
     for query in (
         "TRUNCATE bookings",
         "TRUNCATE events CASCADE",
@@ -74,7 +74,7 @@ async def many(stage: Stage) -> Stage:
 
 
 async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
-    """The due indexes are empty: a page of each is all that is read."""
+    """The indexes of due rows are empty: one or two blocks of each are read."""
     for look, indexes in DUE.items():
         done = await steps(many, look)
         tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
@@ -86,7 +86,7 @@ async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
 
 @pytest.mark.parametrize("due", [1, 300])
 async def test_no_more_rows_are_visited_than_are_taken(many: Stage, due: int) -> None:
-    """The oldest two hundred at most."""
+    """At most the two hundred oldest."""
     show = await many.show(due)
     await many.book(*(show.order() for _ in range(due)))
     await many.rows("UPDATE bookings SET settle_after = now() - interval '1 s' WHERE settle_after IS NOT NULL")
@@ -99,7 +99,7 @@ async def test_no_more_rows_are_visited_than_are_taken(many: Stage, due: int) ->
 
 
 async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
-    """However many there were before, and are to come: what is read is the page."""
+    """However many past and future events there are: only the page is read."""
     await many.rows("UPDATE events SET starts_at = starts_at + random() * interval '60 d' - interval '30 d'")
     await many.rows("ANALYZE events, ticket_types")
     done = await steps(many, "page")
@@ -110,8 +110,8 @@ async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
 
 
 async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
-    """What Postgres would do for this statement, whatever is saved."""
-    # A statement with parameters is explained without them only where none can be bound.
+    """How Postgres would execute this statement, whatever its parameters are."""
+    # Postgres plans a statement with parameters generically only where no value can be bound.
     explained = f"""
     CREATE OR REPLACE FUNCTION pg_temp.plan() RETURNS json LANGUAGE plpgsql AS $f$ DECLARE found json; BEGIN
         EXECUTE $q$EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}$q$ INTO found; RETURN found;
@@ -123,7 +123,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("statement", [INSERT, SAVE])
 async def test_what_is_saved_is_found_by_its_key(many: Stage, statement: str) -> None:
-    """However many bookings there are; and no batch is gone through for each of its rows."""
+    """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
     scans = [step for step in done if step.get("Relation Name") == "bookings" and "Scan" in step["Node Type"]]
     assert {step["Index Name"] for step in scans} <= {"bookings_pkey"}
@@ -144,7 +144,7 @@ async def test_what_is_saved_is_found_by_its_key(many: Stage, statement: str) ->
 async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(
     stage: Stage, statement: str, table: str, key: str
 ) -> None:
-    """The plan is kept while a sale fills them."""
+    """Postgres keeps that plan while a sale fills the tables."""
     for query in ("TRUNCATE bookings", "TRUNCATE events CASCADE", "TRUNCATE operator_requests"):
         await stage.rows(query)
     done = await planned(stage, statement)
@@ -155,7 +155,7 @@ async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(
 
 
 class OnlyLooks(Store):
-    """Counts the looks, and has nothing else asked of it."""
+    """Counts the queries for the next due time, and fails on any other."""
 
     looks = 0
 
@@ -171,7 +171,7 @@ class OnlyLooks(Store):
 
 
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
-    """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
+    """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
     store, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     bus = Publisher(nowhere, source="/booking/test")
     reconciler = BookingReconciler(store, many.unit, many.availability, bus, nowhere, many.clock, TERMS)

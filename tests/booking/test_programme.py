@@ -1,4 +1,4 @@
-"""Events: created once, changed under the eyes of buyers, called off."""
+"""Events: created once, changed while they are sold, cancelled."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_what_is_not_there_cannot_be_changed(stage: Stage) -> None:
 
 
 async def test_changes_race_with_sales_without_harm(stage: Stage) -> None:
-    """Capacity goes down and up while seats are sold: the database is never asked for what it refuses."""
+    """Capacity falls and rises while seats are sold: no statement breaks a check of the database."""
     show = await stage.show(50)
 
     async def resize(capacity: int) -> None:

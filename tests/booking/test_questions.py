@@ -1,4 +1,4 @@
-"""Questions: what is there, for whom."""
+"""Questions: what booking answers, and to whom."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def ids(stage: Stage, question: Message) -> list[UUID]:
 
 
 async def walk(stage: Stage, question: Any, cursor: str) -> list[UUID]:
-    """All pages, one after the other."""
+    """The ids of all pages, in order."""
     found: list[UUID] = []
     while True:
         (reply,) = await stage.ask(question)
@@ -53,7 +53,7 @@ async def test_booking_is_shown_to_its_owner_and_to_operators(stage: Stage) -> N
 
 
 async def test_disputes_are_shown_to_operators_alone(stage: Stage) -> None:
-    """Each with its amount and status, also where an owner asks in the same batch; history has each step."""
+    """Each with its amount and status, also where an owner asks in the same batch; the history has each step."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     first = Dispute(id="dp_1", status="lost", amount=2000, currency="eur", reason="fraudulent", opened_at=OPENED)
@@ -74,7 +74,7 @@ async def test_disputes_are_shown_to_operators_alone(stage: Stage) -> None:
     (reply,) = await stage.ask(GetHistory(booking_id=booking.id, owner=None))
     assert [each["cause_type"] for each in reply.result["items"]][-3:] == ["payment.dispute_updated"] * 3
 
-    # A process that does not know of disputes tells nothing of them.
+    # A payment process that does not know of disputes sends none: the known ones stay.
     await stage.tell(report(booking, IntentStatus.SUCCEEDED, 6, disputed=True))
     (reply,) = await stage.ask(questions[1])
     assert Booking.model_validate(reply.result).payment.disputes == steps[-1]

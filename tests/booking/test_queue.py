@@ -1,4 +1,4 @@
-"""The queue in front of Stripe: each booking's place, and the picture of the whole that gateways get."""
+"""The queue in front of Stripe: each booking's position, and the snapshot of it that gateways get."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.booking.stage import Show, Stage, report
 
 
 async def waiting(stage: Stage, show: Show, count: int) -> list[Booking]:
-    """Bookings asked for one after another, in the order of the queue."""
+    """Bookings made one after another, in the order of the queue."""
     bookings = []
     for _ in range(count):
         bookings += await stage.book(show.order())
@@ -49,7 +49,7 @@ async def places(stage: Stage, question: Message) -> list[int | None]:
 
 
 async def listed(stage: Stage) -> list[int | None]:
-    """Places in the order in which the bookings were made."""
+    """Queue positions, in the order in which the bookings were made."""
     return (await places(stage, ListBookings(owner="alice", limit=200)))[::-1]
 
 
@@ -58,12 +58,12 @@ def queue_of(stage: Stage, holder: str = "this") -> Queue:
 
 
 async def pictures(stage: Stage, queue: Queue) -> list[QueueMoved]:
-    """What is told of the queue now."""
+    """What is published of the queue now."""
     return [message for message in await heard(stage, queue) if isinstance(message, QueueMoved)]
 
 
 async def heard(stage: Stage, queue: Queue) -> list[Message]:
-    """The same, and first news, when the time for it has come."""
+    """All that the queue publishes now, with the first notifications whose time has come."""
     await stage.redis.delete("notifications")
     queue._places_at = 0.0
     await queue.run_once()
@@ -157,7 +157,7 @@ async def test_the_fleet_tells_once_and_another_goes_on_when_one_dies(stage: Sta
         assert len(await pictures(stage, queue)) == 1
         assert await pictures(stage, other) == []
     assert 60_000 < await stage.redis.pttl(LEASE_KEY) <= 120_000
-    # The lease has expired, or Redis has forgotten it.
+    # The lease has expired, or Redis has lost it.
     await stage.redis.delete(LEASE_KEY)
     assert len(await pictures(stage, other)) == 1
 
@@ -185,7 +185,7 @@ async def test_places_are_told_at_most_once_in_the_interval(stage: Stage) -> Non
 
 
 async def test_a_process_that_drives_a_booking_looks_who_waits(stage: Stage) -> None:
-    """The one that made it may have ended."""
+    """The process that made it may have ended."""
     await waiting(stage, await stage.show(10), 1)
     stage.queue._held.clear()
     await stage.queue.run_once()
@@ -194,11 +194,11 @@ async def test_a_process_that_drives_a_booking_looks_who_waits(stage: Stage) -> 
     assert len(await pictures(stage, stage.queue)) == 1
 
 
-# --- the first news ---------------------------------------------------------------------------------------
+# --- the first notification of a booking ------------------------------------------------------------------
 
 
 async def long_after(stage: Stage, monkeypatch: pytest.MonkeyPatch, queue: Queue | None = None) -> list[Message]:
-    """What is told when news has been held back as long as it may be."""
+    """What is published once first notifications have been held back as long as they may be."""
     monkeypatch.setattr(queue_module, "HELD_S", 0)
     return await heard(stage, queue or stage.queue)
 
@@ -215,7 +215,7 @@ async def test_a_booking_that_waits_for_long_is_told_of_then(stage: Stage, monke
 
 
 async def test_many_that_wait_for_long_are_all_told_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than are told at once; each once, and a booking that has its intent in between not at all."""
+    """More than one pass publishes; each once, and none of a booking that has got its intent in between."""
     monkeypatch.setattr(queue_module, "TOLD_MAX", 2)
     show = await stage.show(10)
     bookings = await stage.book(*(show.order() for _ in range(6)))
@@ -238,7 +238,7 @@ async def test_news_that_another_process_has_followed_by_later_news_is_not_told(
 async def test_news_that_is_held_back_when_its_process_dies_comes_with_the_next_version(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its client has had the reply, or asks again; whoever watches hears of the intent, or of the place."""
+    """Its client has the reply, or asks again; other listeners get the next version, or the queue position."""
     dies, lives = stage, Stage.build(stage.database, stage.redis)
     show = await dies.show(10)
     order = show.order()
@@ -267,7 +267,7 @@ async def test_news_waits_while_it_cannot_be_published(stage: Stage, monkeypatch
 
 
 async def test_queue_is_read_from_its_index_alone(stage: Stage) -> None:
-    """However many bookings there are, only those that wait are gone through."""
+    """However many bookings there are, only those that wait are read."""
     show = await stage.show(1000)
     done = await stage.book(*(show.order() for _ in range(300)))
     await stage.tell(*(report(each, IntentStatus.REQUIRES_PAYMENT_METHOD, 1) for each in done))

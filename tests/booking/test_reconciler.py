@@ -1,4 +1,4 @@
-"""Time and lost messages: what is unsettled is driven on, and holds end the safe way."""
+"""Time and lost messages: unfinished bookings are handled again, and holds end without losing money or seats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.runtime.outages import RedisAway
 from tests.booking.stage import Stage, report
 
 SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)
-# How far our clock is ahead of Redis'.
+# How many seconds our clock is ahead of Redis' clock.
 APART_S = [-300, 0, 300]
 
 
@@ -34,15 +34,15 @@ async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
 
 
 async def due_now(stage: Stage) -> None:
-    """Everything, while no time has passed for Redis either."""
+    """Make every unfinished booking due, while no time passes for Redis."""
     await stage.rows("UPDATE bookings SET settle_after = $1 WHERE settle_after IS NOT NULL", stage.clock())
     await stage.settle_now()
 
 
 @pytest.mark.parametrize("apart_s", APART_S)
 async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: Stage, apart_s: int) -> None:
-    """In a rush the queue in front of Stripe is long; requests in it are not lost. Redis dates the queue, and its
-    clock may be far from ours."""
+    """In a rush the queue in front of Stripe is long, and requests in it are not lost. Redis dates the entries, and
+    its clock may be far from ours."""
     stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
     lost, queued = await stage.book(show.order(), show.order())
@@ -62,7 +62,7 @@ async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: St
 async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, apart_s: int
 ) -> None:
-    """As when a big event is called off; what was changed before all that waits there has been handled or lost."""
+    """So when a big event is cancelled. A change from before the oldest waiting entry was handled or lost."""
     monkeypatch.setattr(reconciler, "COMMANDS_MANY", 1)
     stage.clock.ahead = timedelta(seconds=apart_s)
     show = await stage.show(10)
@@ -79,7 +79,7 @@ async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again
     assert await stage.published("payment.commands") == [("payment.sync", "many")] * 2 + [
         ("payment.refund", str(lost.id))
     ]
-    # What time has just made of a booking was never asked for before.
+    # A request that follows from a change by time alone was never sent before, so it cannot be waiting.
     await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
     over = "UPDATE bookings SET expires_at = $2, settle_after = $2 WHERE id = $1"
     await stage.rows(over, held.id, stage.clock())
@@ -94,7 +94,7 @@ async def test_payable_booking_is_compared_with_stripe_now_and_then(stage: Stage
 
 
 async def test_end_of_a_hold_is_noticed_on_time(stage: Stage) -> None:
-    """Pauses are spread, so that what became due together does not stay together; ends are not."""
+    """Pauses are spread, so that rows that became due together do not stay together; ends of holds are not."""
     booking = await stage.pending(await stage.show(10))
     await stage.settle(timedelta(minutes=6))
     row = await stage.row(booking)
@@ -134,7 +134,7 @@ async def test_seats_are_given_back_when_stripe_stays_silent(stage: Stage) -> No
 
 
 async def test_intent_of_a_released_hold_is_canceled_whatever_is_lost(stage: Stage) -> None:
-    """It is asked for until its end is heard of, and what was never told by then is told."""
+    """Its cancellation is requested until its end is reported; the booking's change is then published again."""
     booking = await stage.pending(await stage.show(10), 2)
     for _ in range(3):
         await stage.settle(LONG)
@@ -191,7 +191,7 @@ async def test_settled_bookings_are_left_alone(stage: Stage) -> None:
 
 
 async def test_many_settlers_drive_each_booking_once(stage: Stage) -> None:
-    """Whoever finds the requests of another in the queue already does not add to them."""
+    """A reconciler that finds the requests of another in the queue sends no more of them."""
     show = await stage.show(500)
     bookings = await stage.book(*(show.order() for _ in range(300)))
     stage.clock.ahead = SOON
@@ -234,7 +234,7 @@ async def news(stage: Stage) -> list[tuple[str, str]]:
 
 
 async def untold(stage: Stage, after: timedelta) -> None:
-    """What is driven is committed, and Redis does not take what follows."""
+    """The reconciler's changes are committed, and Redis refuses what it then publishes."""
     await stage.redis.config_set("min-replicas-to-write", 1)
     try:
         with pytest.raises(RedisAway):
@@ -244,7 +244,7 @@ async def untold(stage: Stage, after: timedelta) -> None:
 
 
 async def test_what_time_has_changed_is_told_again(stage: Stage) -> None:
-    """A hold that expires, and then one that is released: no message would come again that brings the news."""
+    """A hold that expires, and later one that is released: no other message would publish the change."""
     (booking,) = await stage.book((await stage.show(10)).order())
     await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
     await untold(stage, LONG)
@@ -261,7 +261,7 @@ async def test_what_time_has_changed_is_told_again(stage: Stage) -> None:
 
 
 async def test_news_is_told_again_a_few_times_only(stage: Stage) -> None:
-    """While Stripe is silent a booking is driven for long."""
+    """While Stripe does not answer, a booking is handled again for a long time."""
     (booking,) = await stage.book((await stage.show(10)).order())
     await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
     await stage.settle(LONG)

@@ -1,4 +1,4 @@
-"""All failed refunds of an event are tried again by one request, in parts, each once, whoever dies meanwhile."""
+"""One request retries all failed refunds of an event, in parts, each once, whichever process dies meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.contracts.statuses import CancelReason, IntentStatus
 from tests.booking.stage import Show, Stage, new_event, report
 
 THOUSAND = 1000
-# Bookings of an event as they are when their refunds have failed: to sell a thousand would take long.
+# Bookings of an event whose refunds have failed. They are inserted, as to sell a thousand would take long.
 FAILED = """
 INSERT INTO bookings (id, owner, event_id, items, amount, currency, status, reason, payment, intent_id,
     payment_version, amount_captured, refund_id, refund_whole, refund_error, refund_failed_amount,
@@ -44,7 +44,7 @@ def so_far(seen: RefundRetry | None) -> tuple[int, int, int, int, int, bool]:
 
 
 async def failed(stage: Stage, show: Show, *, cancel: bool = True, **values: Any) -> Booking:
-    """A booking whose refund has failed: of all of it, which is cancelled, or of a part."""
+    """A booking whose refund has failed: of the whole, and the booking is cancelled, or of a part."""
     booking = await stage.confirmed(show)
     if cancel:
         await stage.cancel(booking, CancelReason.BY_OPERATOR)
@@ -61,7 +61,7 @@ async def asked(stage: Stage) -> list[str]:
 
 
 async def test_a_thousand_in_parts(stage: Stage) -> None:
-    """Each is owed once, under a new id, no more of them than a part in one transaction; then it is settled."""
+    """Each is owed once, under a new id, at most one part of them in a transaction; then the retry is finished."""
     show = await stage.show(10)
     await stage.rows(FAILED, show.id, THOUSAND)
     before = {row["id"]: row["refund_id"] for row in await stage.rows("SELECT id, refund_id FROM bookings")}
@@ -73,9 +73,9 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
         await stage.settle_now()
         assert so_far(await shown(stage, show.id)) == (THOUSAND, THOUSAND - done, done, 0, 0, False)
         told += await asked(stage)
-        # Asked again while it is under way: the same one, and nothing more is done.
+        # The request again while the retry is under way: it is answered with the same retry, and starts nothing.
         assert (await retry(stage, show.id)).id == first.id
-    # None follows, and a look from the first one on finds none.
+    # No failed refund is left, and a last pass from the first booking on finds none.
     await stage.settle_now()
     await stage.settle_now()
     assert (len(told), set(told)) == (THOUSAND, {str(id) for id in before})
@@ -83,13 +83,13 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
     assert all(row["refund_id"] != before[row["id"]] for row in rows)
     assert {(row["refund_amount"], row["refund_whole"]) for row in rows} == {(4500, True)}
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
-    # A reconciler that was stopped in the middle and goes on now does not open it again.
+    # A reconciler that was stopped in the middle and continues now does not reopen the retry.
     await stage.store.settle("refund_retries", first.id, stage.clock())
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
 
 
 async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:
-    """One comes back, one fails again, which is not tried again by the same request."""
+    """One succeeds; one fails again, and the same request does not retry that one."""
     show = await stage.show(10)
     good, bad = [await failed(stage, show) for _ in range(2)]
     first = await retry(stage, show.id)
@@ -109,7 +109,7 @@ async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:
 
 
 async def test_the_same_request_long_after_does_nothing(stage: Stage) -> None:
-    """By its id, which an Idempotency-Key makes; also where a refund has failed again."""
+    """It is known by its id, which an Idempotency-Key makes; also when a refund has failed again."""
     show = await stage.show(10)
     booking = await failed(stage, show)
     first = await retry(stage, show.id)
@@ -123,12 +123,12 @@ async def test_the_same_request_long_after_does_nothing(stage: Stage) -> None:
     assert len(await asked(stage)) == 1
 
 
-# A confirmed booking: what failed is known, and only that is tried again.
+# For a confirmed booking only the failed amount is retried.
 PARTS = [
     ({"refund_failed_amount": 1000}, (1000, False)),
     ({"refund_failed_amount": 2500, "refund_failed_whole": True}, (2500, True)),
     ({"refund_failed_amount": 2500}, (2500, False)),
-    # Nothing of it would fit; and from a sender that does not know it.
+    # Nothing of the failed amount is left to refund; and a report from a process that does not send the amount.
     ({"refund_failed_amount": 0}, None),
     ({}, None),
 ]
@@ -159,7 +159,8 @@ async def test_of_other_events_and_other_bookings_nothing_is_tried(stage: Stage)
 async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The part is committed, and nothing of it was told: all the same it is asked for, and the rest follows."""
+    """The part is committed, and nothing of it was published: still its refunds are requested, and
+    the rest follows."""
     monkeypatch.setattr("booking.reconciler.PASS_MAX", 2)
     show = await stage.show(10)
     bookings = [await failed(stage, show) for _ in range(3)]
@@ -183,7 +184,7 @@ async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
 
 
 async def test_only_operators_read_what_a_refund_waits_for(stage: Stage) -> None:
-    """And why it failed."""
+    """The same holds for the reason why it failed."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     await stage.cancel(booking, CancelReason.BY_OPERATOR)

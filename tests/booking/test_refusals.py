@@ -1,5 +1,5 @@
-"""What a command refuses is an answer with a code. Nothing is changed, and nothing is raised: what a handler raises
-is tried again in vain, answered 503, and ends as a dead letter."""
+"""A command that is refused is answered with a code. Nothing changes and no handler raises: a message whose handler
+raises is retried in vain, answered 503, and becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ START = datetime(2031, 1, 1, 20, tzinfo=UTC)
 
 @dataclass
 class Scene:
-    """Two events on sale, one that was called off, and a booking in each of three states."""
+    """Two events on sale, a cancelled one, and a booking in each of three states."""
 
     stage: Stage
     show: Show
@@ -57,7 +57,7 @@ class Scene:
         return cls(stage, show, other, off, await stage.pending(show), await stage.confirmed(show, 2), refunding)
 
     async def state(self) -> list[Any]:
-        """All that a command could change."""
+        """All rows that a command could change."""
         return [await self.stage.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES.split(", ")]
 
 
@@ -68,7 +68,7 @@ def whole(**values: Any) -> dict[str, Any]:
 def patch(
     event_id: Any, *types: dict[str, Any], if_match: tuple[int, ...] | None = None, **values: Any
 ) -> UpdateEvent:
-    """PATCH of an event. Built without validation: what must not pass the gateway is refused all the same."""
+    """PATCH of an event, built without validation: booking also refuses what the gateway should have refused."""
     changes = EventChanges.model_construct(_fields_set=set(values), **values)
     kinds = tuple(TicketTypeChange.model_construct(_fields_set=set(each), **each) for each in types)
     fields = {"event_id": event_id, "changes": changes, "ticket_types": kinds, "if_match": if_match}
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
 
 
 async def test_what_is_refused_is_answered_and_changes_nothing(stage: Stage) -> None:
-    """One scene for all of them: none may change it."""
+    """All are sent to one scene, which none may change."""
     scene = await Scene.build(stage)
     before = await scene.state()
     codes = {}
@@ -245,14 +245,14 @@ async def test_a_refusal_says_which_ticket_type_is_not_the_events(stage: Stage) 
 
 
 async def test_one_that_is_refused_leaves_the_others_of_its_batch_alone(stage: Stage) -> None:
-    """They are one transaction."""
+    """The others succeed although all are one transaction."""
     paid = await stage.confirmed(await stage.show(10))
     replies = await stage.ask(refund(uuid4()), refund(paid.id, 10**30), refund(paid.id, 500), refund(paid.id, 500))
     assert [reply.error for reply in replies] == ["not_found", "amount_over_left", None, "conflict"]
 
 
 async def test_a_customer_cancels_though_the_event_is_gone(stage: Stage) -> None:
-    """As when a database came back older than its bookings: no policy is known, and nothing else is wrong."""
+    """As when the database of events is older than its bookings: no policy is known, and nothing else fails."""
     show = await stage.show(10)
     pending, paid = await stage.pending(show), await stage.confirmed(show)
     await stage.rows("UPDATE bookings SET event_id = $1", uuid4())
@@ -262,7 +262,7 @@ async def test_a_customer_cancels_though_the_event_is_gone(stage: Stage) -> None
 
 
 async def test_capacity_is_never_less_than_what_is_sold_whoever_is_first(stage: Stage) -> None:
-    """Seats are sold while the capacity falls: each of the two is done or refused, and none raises."""
+    """Seats are sold while the capacity falls: each request succeeds or is refused, and none raises."""
     show = await stage.show(12)
     shrink = [
         patch(show.id, {"id": show.types[0], "new": False, "capacity": capacity}) for capacity in (8, 6, 4, 2)
@@ -275,7 +275,7 @@ async def test_capacity_is_never_less_than_what_is_sold_whoever_is_first(stage: 
 
 
 async def test_late_news_of_money_is_no_fault_of_a_cancel(stage: Stage) -> None:
-    """A refund that is asked for twice at once, by two operators: one is under way, the other is told so."""
+    """Four operators ask for the same refund at once: one is accepted, the others are refused."""
     paid = await stage.confirmed(await stage.show(10))
     replies = await asyncio.gather(*(stage.ask(refund(paid.id, 1500)) for _ in range(4)))
     assert sorted(str(reply.error) for (reply,) in replies) == ["None", *["conflict"] * 3]

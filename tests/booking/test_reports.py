@@ -1,4 +1,4 @@
-"""What the payment actor's reports make of bookings, whatever their order and number."""
+"""What the payment actor's reports change in bookings, whatever their order and number."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_money_sells_the_held_seats(stage: Stage) -> None:
 
 
 async def test_repeated_report_changes_nothing_and_is_told_and_acknowledged_again(stage: Stage) -> None:
-    """Whoever took it in before may have been killed between the commit and the news."""
+    """The process that applied it may have been killed after the commit and before it published."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     before = await stage.row(booking)
@@ -137,7 +137,7 @@ async def test_report_of_an_unknown_booking_is_not_acknowledged(stage: Stage) ->
 
 
 async def expired(stage: Stage, booking: Booking) -> None:
-    """Stripe stays silent until the seats are given back all the same."""
+    """Let the hold end without an answer of Stripe, until its seats are given back."""
     await stage.rows(
         "UPDATE bookings SET expires_at = now() - interval '1 hour', settle_after = now() WHERE id = $1", booking.id
     )
@@ -170,8 +170,9 @@ async def test_late_money_goes_back_when_the_seats_are_taken(stage: Stage) -> No
 
 
 async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
-    """Late money that wants seats of the second type anew, and a payment for the first: whoever locks both types in
-    order must not meet a batch that has the second and waits for the first."""
+    """Late money needs new seats of the second type, and a payment sells seats of the first. A transaction
+    that locks both types in order must not meet a batch that holds the second and waits for the first: that
+    would be a deadlock."""
     show = await stage.show(3, 3)
     low, high = sorted(show.types)
     late, paid = await stage.book(show.order(type=high), show.order(type=low))
@@ -189,7 +190,7 @@ async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
 
 
 async def until_waiting(stage: Stage) -> None:
-    """Somebody waits for a lock that another transaction has."""
+    """Wait until a transaction waits for a lock that another holds."""
 
     async def waits() -> bool:
         return bool(await stage.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
@@ -213,7 +214,7 @@ async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> No
 
 
 async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(stage: Stage) -> None:
-    """It waits for the seats' lock while the event is called off, and then sees that it was."""
+    """The report waits for the event's lock while the event is cancelled, and then sees the cancellation."""
     show = await stage.show(2)
     booking = await stage.pending(show)
     await expired(stage, booking)

@@ -1,4 +1,4 @@
-"""An operator's request is done once: the row that it leaves answers it again, and refuses another content."""
+"""An operator's request is done once: its row answers it when it is repeated, and refuses another content."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from tests.booking.stage import Show, Stage, delivery, new_event, of, report
 def by(
     operation: object, content: object = "", *, subject: str = "root", key: str | None = "k-1"
 ) -> OperatorRequest:
-    """A request as the gateway describes it."""
+    """A request as the gateway describes it in its message."""
     digest = hashlib.sha256(str(content).encode()).hexdigest()
     return OperatorRequest(subject=subject, operation=str(operation), key=key, content_hash=digest)
 
 
 def adding(show: Show, name: str, **values: Any) -> UpdateEvent:
-    """PATCH of an event, with one more ticket type: its id comes from all of the request but its content."""
+    """PATCH that adds a ticket type, whose id is made from all of the request except its content."""
     request = by(f"PATCH {show.id}", name, **values)
     made = hashlib.sha256(f"{request.subject} {request.operation} {request.key or uuid4()}".encode()).digest()[:16]
     change = TicketTypeChange(id=UUID(bytes=made), new=True, name=name, unit_amount=100, capacity=5)
@@ -64,7 +64,7 @@ async def one(stage: Stage, message: OperatorCommand) -> Reply:
 
 
 async def test_two_patches_under_one_key_are_not_one(stage: Stage) -> None:
-    """Each adds a ticket type: the second is refused, and nothing of the first is written over."""
+    """Each adds a ticket type: the second is refused, and the first is not written over."""
     show = await stage.show(10)
     first = await one(stage, adding(show, "Box"))
     second = await one(stage, adding(show, "Balcony"))
@@ -74,7 +74,7 @@ async def test_two_patches_under_one_key_are_not_one(stage: Stage) -> None:
 
 
 async def test_two_refunds_under_one_key_are_not_one(stage: Stage) -> None:
-    """5.00, and 20.00 under the same key: the second is refused, also when the first one has been made since."""
+    """5.00, and 20.00 under the same key: the second is refused, also after the first refund has been made."""
     booking = await stage.confirmed(await stage.show(10))
     first = refunding(booking.id, 500)
     made = of(await stage.give(first), RefundPayment)
@@ -90,7 +90,7 @@ async def test_two_refunds_under_one_key_are_not_one(stage: Stage) -> None:
 
 
 async def test_a_repeated_request_is_answered_as_it_was_and_does_nothing(stage: Stage) -> None:
-    """From the row, whatever has become of it meanwhile."""
+    """The answer comes from the row, however the event has changed since."""
     show = await stage.show(10)
     first = await one(stage, adding(show, "Box"))
     await one(stage, UpdateEvent(event_id=show.id, changes=EventChanges(name="Opera")))
@@ -139,7 +139,7 @@ EVERY = pytest.mark.parametrize("make", [_create, _update, _call_off, _cancel, _
 
 
 async def state(stage: Stage) -> list[Any]:
-    """All that a request can change."""
+    """All rows that a request can change."""
     return [
         await stage.rows(f"SELECT * FROM {table} ORDER BY id")
         for table in (
@@ -155,7 +155,7 @@ async def state(stage: Stage) -> list[Any]:
 
 @EVERY
 async def test_every_request_leaves_a_row_and_is_done_once(stage: Stage, make: Make) -> None:
-    """Also when its message is delivered again; other contents, subjects and keys are told from it."""
+    """Also when its message is delivered again. Another content under its key is refused."""
     message = await make(stage)
     await stage.rows("DELETE FROM operator_requests")
     first = await one(stage, message)
@@ -171,7 +171,7 @@ async def test_every_request_leaves_a_row_and_is_done_once(stage: Stage, make: M
 
 @EVERY
 async def test_one_message_that_comes_twice_is_one_request(stage: Stage, make: Make) -> None:
-    """Without a key, also from a gateway of the release before: its own id is what it is known by."""
+    """Without a key, and from a gateway of the release before, the request is known by its message's id."""
     message = await make(stage)
     await stage.rows("DELETE FROM operator_requests")
     if isinstance(message, RefundBooking):
@@ -191,7 +191,7 @@ async def test_one_message_that_comes_twice_is_one_request(stage: Stage, make: M
 
 @EVERY
 async def test_two_at_the_same_time_are_done_once_and_answered_alike(stage: Stage, make: Make) -> None:
-    """The one waits for the other's rows, in Postgres, and finds what it has answered."""
+    """The second waits for the first one's row in Postgres, and finds its answer there."""
     message = await make(stage)
     await stage.rows("DELETE FROM operator_requests")
     envelopes = await asyncio.gather(*(stage.give(message) for _ in range(6)))
@@ -212,7 +212,7 @@ async def test_two_contents_at_the_same_time_are_one_request_and_one_refusal(sta
 
 
 async def test_twice_in_one_batch_is_done_once(stage: Stage) -> None:
-    """A batch is one transaction: what it has answered itself counts, too."""
+    """A batch is one transaction: the answers that it has given itself count, too."""
     booking = await stage.confirmed(await stage.show(10))
     same, other = refunding(booking.id, 500), refunding(booking.id, 2000)
     envelopes = await stage.give(same, same, other, refunding(booking.id, 500, key="k-2"))
@@ -221,11 +221,11 @@ async def test_twice_in_one_batch_is_done_once(stage: Stage) -> None:
     assert [each.refund_id for each in of(envelopes, RefundPayment)] == [same.refund_id]
 
 
-# --- how far a key goes ---------------------------------------------------------------------------------------
+# --- the scope of a key ---------------------------------------------------------------------------------------
 
 
 async def test_a_key_is_of_one_subject_and_one_operation(stage: Stage) -> None:
-    """Two operators with the same key, and one with the same key for two events: each is done."""
+    """Two operators use the same key, and one uses it for two events and two operations: each request is done."""
     show, second = await stage.show(10), await stage.show(10)
     replies = [
         await one(stage, adding(show, "Box")),
@@ -246,7 +246,7 @@ async def test_without_a_key_each_request_is_a_new_one(stage: Stage) -> None:
 
 
 async def test_a_refusal_is_not_kept(stage: Stage) -> None:
-    """Nothing was done: the same key is judged anew, also with another content."""
+    """Nothing was done: the same key is decided again, also with another content."""
     booking = await stage.confirmed(await stage.show(10))
     before = await rows(stage)
     assert (await one(stage, refunding(booking.id, 2501))).error == "amount_over_left"
@@ -257,7 +257,7 @@ async def test_a_refusal_is_not_kept(stage: Stage) -> None:
 
 
 async def test_what_an_operator_is_answered_holds_no_secret(stage: Stage) -> None:
-    """Neither does the row."""
+    """Neither does the request's row."""
     booking = await stage.pending(await stage.show(10))
     cancel = CancelBooking(
         booking_id=booking.id, owner=None, reason=CancelReason.BY_OPERATOR, request=by(f"cancel {booking.id}")
@@ -276,19 +276,19 @@ async def test_customers_leave_no_rows(stage: Stage) -> None:
 
 
 async def test_an_event_from_a_gateway_of_the_release_before_is_known_by_its_content(stage: Stage) -> None:
-    """Its message carries no request: the id comes from the key, and what it was created with is compared."""
+    """Its message has no request: the id is made from the key, and booking compares the content of the event."""
     message = new_event(10)
     first = await one(stage, message)
     assert (await one(stage, message)).result["id"] == first.result["id"]
     other: CreateEvent = message.model_copy(update={"name": "Opera"})
     assert (await one(stage, other)).error == "idempotency_key_reused"
-    # Nor does a newer gateway make it a second time.
+    # A newer gateway does not create it a second time, either.
     keyed = message.model_copy(update={"request": by("POST /admin/events")})
     assert (await one(stage, keyed)).result["id"] == first.result["id"]
     assert len(await stage.rows("SELECT id FROM events")) == 1
 
 
-# --- how long -------------------------------------------------------------------------------------------------
+# --- how long a key is kept -----------------------------------------------------------------------------------
 
 
 async def test_rows_are_kept_for_a_stated_time_and_dropped_in_parts(
@@ -308,7 +308,7 @@ async def test_rows_are_kept_for_a_stated_time_and_dropped_in_parts(
         await stage.settle_now()
     assert left == [4, 2, 1]
     assert [key for _, _, key in await rows(stage)] == ["young"]
-    # A key that is forgotten means a new request.
+    # A key that is no longer kept makes a new request.
     assert (await one(stage, adding(show, "Box", key="young"))).error is None
     await stage.settle(timedelta(days=31))
     assert await rows(stage) == []

@@ -1,6 +1,6 @@
-"""Each row of the booking's table through the real handlers, Postgres and Redis: once, doubled, and overtaken.
+"""Each row of the state table through the real handlers, Postgres and Redis: once, doubled, and overtaken.
 
-What is expected is the table of `test_domain.py`; here messages alone bring bookings to where it begins.
+The expected results are those of `test_domain.py`; here messages and time alone bring a booking to its state.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from tests.booking.test_domain import EXPECTED, NEWS, Outcome, answered
 from tests.booking.test_domain_refunds import BY_HAND, BY_HAND_ROWS
 
 TIME = ("expired", "grace over")
-# While money is on its way, time changes nothing: the reconciler asks how it stands.
+# While a payment is processing, time changes nothing: the reconciler only asks payment about it.
 DRIVEN = {
     "processing": "sync",
     "expiring, processing": "cancel_intent",
     "cancelling, processing": "cancel_intent",
 }
-# No message brings these about: what is pending may always be cancelled.
+# No message leads here: a pending booking may always be cancelled.
 NEVER_ASKED = {(BookingStatus.PENDING, Trigger.CANCEL, "closed")}
 # Tested in test_refund_retries.py and in test_domain_reports.py.
 BY_THEMSELVES = ("retry_refund", "not_for_this")
 SEATS = {"pending": (2, 0), "confirmed": (0, 2), "cancelled": (0, 0), "failed": (0, 0)}
-# What may be another than before where a row says "unchanged": it is not shown.
+# What may change where a cell says "unchanged": clients do not see it.
 UNSEEN = (
     "intent_id",
     "payment_version",
@@ -82,7 +82,7 @@ def seen(row: Any) -> dict[str, Any]:
 
 
 def end_of_hold(before: Any, after: Any, news: str) -> Any:
-    """It counts from the first news of the intent; a decline leaves time; what is closing gets no more."""
+    """It counts from the first report of the intent; a decline leaves time; a closing booking gets no more."""
     if after["status"] != "pending":
         return None
     if after["closing"] is not None or news not in ("intent", "declined", "action", "processing"):
@@ -93,7 +93,7 @@ def end_of_hold(before: Any, after: Any, news: str) -> Any:
 
 
 def check(expected: Outcome, made: Scene, before: Any, heard: Heard, news: str) -> None:
-    """The booking is as expected, and all who have to know have heard of it."""
+    """The booking is as expected, and what had to be published was published."""
     after = made.row
     if expected.status is None:
         assert seen(after) == seen(before)
@@ -120,7 +120,7 @@ def check(expected: Outcome, made: Scene, before: Any, heard: Heard, news: str) 
 
 
 async def check_change(made: Scene, before: Any) -> None:
-    """A change has one row, with what it was before and after."""
+    """A change has one transition, with the statuses before and after."""
     row = made.row
     if row["version"] > before["version"]:
         change = await made.transition()
@@ -129,7 +129,7 @@ async def check_change(made: Scene, before: Any) -> None:
 
 
 async def check_seats(made: Sequence[Scene]) -> None:
-    """A pending booking holds them, a confirmed one has sold them; the counters are the sums over all bookings."""
+    """A pending booking holds its seats, a confirmed one has sold them; the counters are sums over all bookings."""
     ours = [SEATS[each.row["status"]] for each in made]
     (bob,) = await made[0].stage.rows(BOBS_SEATS)
     (seats,) = await made[0].stage.seats(made[0].show)
@@ -143,7 +143,7 @@ SELECT coalesce(sum((items -> 0 ->> 'quantity')::int), 0) AS held FROM bookings 
 
 @pytest.mark.parametrize("state", STATES)
 async def test_every_row_through_the_handlers(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
-    """Then doubled, and then followed by a report that it overtook: only acknowledged, and answered as before."""
+    """Then doubled, and then followed by a report that it overtook: acknowledged only, with the same answer."""
     cells = [news for news in HAPPENINGS if news not in TIME and possible(state, news)]
     cells = [news for news in cells if news != "paid, seats free"]
     made = await scenes(stage, state, len(cells), seats_free=False)
@@ -154,7 +154,7 @@ async def test_every_row_through_the_handlers(stage: Stage, subtests: pytest.Sub
 
 
 async def test_late_money_through_the_handlers(stage: Stage) -> None:
-    """While the seats are free it gets them back."""
+    """While its seats are free, the booking gets them back."""
     made = await scene(stage, "hold expired")
     await once_doubled_overtaken(made, "hold expired", "paid, seats free")
     await check_seats([made])
@@ -164,7 +164,7 @@ async def once_doubled_overtaken(made: Scene, state: str, news: str) -> None:
     before, last = made.row, made.version
     expected = EXPECTED[state][news]
     if is_report(news):
-        made.version += 1  # there is one before it, which it overtakes
+        made.version += 1  # leaves a lower version for the report that it overtakes
     what = HAPPENINGS[news](made)
     with rows_met() as met:
         first = await made.happen(what)
@@ -176,9 +176,9 @@ async def once_doubled_overtaken(made: Scene, state: str, news: str) -> None:
     again = await made.happen(what)
     assert made.row == after
     assert (again.answers, again.applied) == (first.answers, first.applied)
-    # A process may have been killed before it told of it.
+    # It publishes again, as a process may have been killed before it published.
     assert [each.version for each in again.changes] == [after["version"]] * (expected.refusal is None)
-    lost = after["settle_after"] is None  # nobody else would ask again for what the first one asked for
+    lost = after["settle_after"] is None  # the reconciler would not ask again for what the first one asked for
     assert again.asked_for == first.asked_for if lost else again.asked_for <= first.asked_for
 
     newest, made.version = made.version, last if is_report(news) else last - 2
@@ -193,7 +193,7 @@ REPORTS = [news for news in HAPPENINGS if news != "paid, seats free" and is_repo
 
 @pytest.mark.parametrize("state", STATES)
 async def test_every_report_in_one_batch(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
-    """Each about its own booking, doubled, and with one that it overtook: in whatever order, it is done once."""
+    """Each about its own booking, doubled, and with one that it overtook: in any order, each is applied once."""
     made = await scenes(stage, state, len(REPORTS), seats_free=False)
     before = [each.row for each in made]
     overtaken = [tells("processing")(each) for each in made]
@@ -237,7 +237,7 @@ TURNS = [(state, news) for state in PENDING for news in TIME if possible(state, 
 @pytest.mark.parametrize(("state", "news"), TURNS)
 @pytest.mark.parametrize("reconcilers", [1, 3])
 async def test_every_turn_of_time_by_the_reconciler(stage: Stage, state: str, news: str, reconcilers: int) -> None:
-    """However many look at once it is done once; looked at again, nothing is due."""
+    """However many reconcilers run at once, it is done once; when one runs again, nothing is due."""
     expected = EXPECTED[state][news]
     if state in DRIVEN:
         expected = replace(expected, follow=DRIVEN[state])
@@ -280,7 +280,7 @@ async def test_refunds_made_by_hand_through_the_handlers(
     "state", ["awaiting", "confirmed", "hold expired", "cancelled, refunded", "mismatch, owed"]
 )
 async def test_a_dispute_tells_that_the_money_was_captured(stage: Stage, state: str) -> None:
-    """Whichever name the report has; a dispute moves nothing more."""
+    """Whatever the report's name is; the dispute changes nothing else."""
     plain, other = await scene(stage, state), await scene(stage, state)
     await plain.happen(tells("succeeded")(plain))
     await other.happen(tells("succeeded", disputed=True)(other))
@@ -292,14 +292,14 @@ async def test_a_dispute_tells_that_the_money_was_captured(stage: Stage, state: 
 
 
 def rows_of_cell(state: str, news: str) -> set[Any]:
-    """The rows that the pure table has for it."""
+    """The rows of the state table that the pure domain applies for this cell."""
     with rows_met() as met:
         answered(STATES[state], news)
     return met
 
 
 def test_no_row_is_left_out() -> None:
-    """Each row of the table, with each of its guards, is met by a test above; each state is begun from."""
+    """A test above meets each row of the state table, with each of its guards, and begins from each state."""
     with rows_met() as by_hand:
         for state, values, _ in BY_HAND_ROWS:
             taken(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values))

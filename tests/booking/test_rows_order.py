@@ -1,4 +1,4 @@
-"""How a booking begins, row by row and doubled; and that it ends alike in whatever order all comes to it."""
+"""How a booking begins, case by case and doubled; and that the order of later messages does not matter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.booking.stage import Show, Stage, asked, of
 
 @dataclass(frozen=True)
 class Begin:
-    """How a request ends: as a booking with its seats (held, sold), or in an error."""
+    """The result of a request: a booking with its seats (held, sold), or an error."""
 
     status: str = ""
     reason: str | None = None
@@ -48,7 +48,7 @@ def refused(code: str) -> Begin:
 
 
 HELD = Begin("pending", payment="creating", seats=(2, 0), asks=True)
-# The event's capacities and what else is said of it, the request, what becomes of it.
+# The event's capacities and other values, the request, the result.
 BEGINNINGS: dict[str, tuple[tuple[int, ...], dict[str, Any], Order, Begin]] = {
     "seats free": ((2,), {}, order(2), HELD),
     "the only ticket type, not named": ((2,), {}, order(2, named=False), HELD),
@@ -105,7 +105,7 @@ OTHERS: dict[str, Callable[[CreateBooking], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", ["seats free", "costs nothing", "not enough seats"])
 @pytest.mark.parametrize("other", OTHERS)
 async def test_the_same_id_with_other_content(stage: Stage, case: str, other: str) -> None:
-    """In the same batch or later: refused, and nothing changes."""
+    """In the same batch or later: it is refused, and nothing changes."""
     capacities, values, make, _ = BEGINNINGS[case]
     show = await stage.show(*capacities, **values)
     first = make(show)
@@ -127,7 +127,7 @@ async def silence(made: Scene) -> None:
 
 
 async def lived(stage: Stage, order: tuple[str, ...]) -> Scene:
-    """A new booking to which all this happens in this order; its reports are numbered in theirs."""
+    """A new booking after these things have happened in this order; its reports have fixed versions."""
     made = await scene(stage, "creating")
     first, second = INTENT(made), cancels(CUSTOMER)(made)
     made.version = 1
@@ -152,7 +152,7 @@ async def lived(stage: Stage, order: tuple[str, ...]) -> Scene:
 @pytest.mark.parametrize("time", ["expiry", "silence"])
 @pytest.mark.parametrize("place", range(24))
 async def test_money_and_a_wish_to_cancel_in_every_order(stage: Stage, time: str, place: int) -> None:
-    """What came first counts, whatever time did: the seats are sold, or the money goes back as a whole."""
+    """What arrived first counts, whatever time did: the seats are sold, or all the money goes back."""
     order = list(permutations(("intent", "paid", "cancel", time)))[place]
     made = await lived(stage, order)
     if order.index("paid") < order.index("cancel"):
@@ -170,7 +170,7 @@ async def test_money_and_a_wish_to_cancel_in_every_order(stage: Stage, time: str
 @pytest.mark.parametrize("time", ["expiry", "silence"])
 @pytest.mark.parametrize("place", range(24))
 async def test_a_booking_that_is_not_paid_ends_in_every_order(stage: Stage, time: str, place: int) -> None:
-    """Its seats are free again, nothing is owed, and nobody drives it any more."""
+    """Its seats are free again, nothing is owed, and the reconciler no longer handles it."""
     made = await lived(stage, list(permutations(("intent", "canceled", "cancel", time)))[place])
 
     assert (made.row["status"], made.row["payment"], made.row["refund_amount"]) == ("cancelled", "none", None)

@@ -1,4 +1,4 @@
-"""The dates of an event over real Postgres: what is sold and cancelled when, what is refused, what is listed."""
+"""The dates of an event over real Postgres: when seats are sold and cancelled, what is refused, what is listed."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def seen(stage: Stage, id: Any) -> dict[str, Any]:
 
 
 async def refused(stage: Stage, message: Any) -> list[tuple[list[Any], str]]:
-    """Where and which rule; it was a refusal of values."""
+    """(location, rule) of each error of a request that is refused as invalid."""
     (reply,) = await stage.ask(message)
     assert reply.error == "invalid_request", reply
     return [(error["loc"][1:], error["type"]) for error in reply.extra["errors"]]
 
 
 async def test_nothing_is_sold_after_the_start(stage: Stage) -> None:
-    """But to whom it was sold before: the same request is answered as before."""
+    """A booking from before is not affected: its request is answered as before."""
     show = await stage.show(10, starts_at=stage.clock() + HOUR)
     order = show.order(2)
     (booking,) = await stage.book(order)
@@ -52,7 +52,7 @@ async def test_nothing_is_sold_after_the_start(stage: Stage) -> None:
 
 
 async def test_an_event_that_sells_after_its_start_does(stage: Stage) -> None:
-    """Until its sale ends."""
+    """It sells until its sale ends."""
     start = stage.clock() + HOUR
     show = await stage.show(10, starts_at=start, sell_after_start=True, sales_end=start + HOUR)
     stage.clock.ahead = HOUR + HOUR / 2
@@ -75,7 +75,7 @@ async def test_nothing_is_sold_before_the_sale_begins(stage: Stage) -> None:
 
 
 async def test_a_hold_from_before_the_start_is_paid_after_it(stage: Stage) -> None:
-    """To pay for what is held is no sale: money in time at Stripe wins."""
+    """To pay for a hold is no new sale: money that was in time at Stripe wins."""
     show = await stage.show(10, starts_at=stage.clock() + timedelta(minutes=5))
     booking = await stage.pending(show, 2)
     stage.clock.ahead = timedelta(minutes=10)
@@ -91,7 +91,7 @@ async def test_a_hold_from_before_the_start_is_paid_after_it(stage: Stage) -> No
 async def test_money_for_a_hold_that_has_ended_buys_no_seats_of_an_event_that_has_begun(
     stage: Stage, flag: bool, status: str, payment: str
 ) -> None:
-    """The seats would be sold anew: it goes back, unless the event sells after its start."""
+    """The seats would be sold anew: the money goes back, unless the event sells after its start."""
     show = await stage.show(10, starts_at=stage.clock() + 2 * HOUR, sell_after_start=flag)
     booking = await stage.pending(show, 2)
     await stage.settle(timedelta(minutes=20))
@@ -105,7 +105,7 @@ async def test_money_for_a_hold_that_has_ended_buys_no_seats_of_an_event_that_ha
 
 @pytest.mark.parametrize("flag", [False, True])
 async def test_a_customer_cancels_after_the_start_only_where_the_event_allows_it(stage: Stage, flag: bool) -> None:
-    """An operator at any time."""
+    """An operator cancels at any time."""
     start = stage.clock() + HOUR
     until = start + DAY if flag else start
     show = await stage.show(10, starts_at=start, cancel_after_start=flag, cancel_until=until)
@@ -120,7 +120,7 @@ async def test_a_customer_cancels_after_the_start_only_where_the_event_allows_it
 
 
 async def test_a_default_follows_a_moved_start_and_a_date_that_was_set_does_not(stage: Stage) -> None:
-    """The default is stored as none, and answered as the time that it stands for."""
+    """The default is stored as NULL, and answered as the time that it stands for."""
     start = stage.clock() + 30 * DAY
     free, fixed = (
         await stage.show(10, starts_at=start),
@@ -161,7 +161,7 @@ async def test_all_dates_zone_and_flags_are_kept_and_answered(stage: Stage) -> N
 
 
 async def test_what_makes_no_sense_is_refused_and_nothing_is_made(stage: Stage) -> None:
-    """Every fault is told, with its place in the body."""
+    """Every error is answered, with its location in the body."""
     now = stage.clock()
     bad = new_event(10, 10, unit_amount=10, starts_at=now - DAY, cancel_until=now + DAY)
     assert await refused(stage, bad) == [
@@ -191,7 +191,7 @@ async def test_a_change_that_makes_no_sense_changes_nothing(stage: Stage) -> Non
 
 
 async def test_an_event_is_created_once_also_when_it_has_begun_since(stage: Stage) -> None:
-    """The request that comes again is answered as the first."""
+    """The repeated request is answered like the first."""
     message = new_event(10, starts_at=stage.clock() + HOUR)
     (first,) = await stage.ask(message)
     stage.clock.ahead = 2 * HOUR
@@ -202,7 +202,7 @@ async def test_an_event_is_created_once_also_when_it_has_begun_since(stage: Stag
 
 
 async def test_rupiahs_have_twelve_digits(stage: Stage) -> None:
-    """And the others their own exponent."""
+    """Each currency has its own exponent."""
     show = await stage.show(10, unit_amount=100_000_000, currency="idr")
     (booking,) = await stage.book(show.order(3))
     isk, old = await stage.show(10, unit_amount=500, currency="isk"), await stage.show(10)
@@ -211,7 +211,7 @@ async def test_rupiahs_have_twelve_digits(stage: Stage) -> None:
     assert (booking.amount, booking.currency, booking.currency_exponent) == (300_000_000, "idr", 2)
     assert (await seen(stage, isk.id))["currency_exponent"] == 2
     assert (await seen(stage, old.id))["currency_exponent"] is None
-    # Stripe decides about a currency that is not in the table: the event goes on as before.
+    # Stripe decides on a currency that is not in the table: the event can still be booked.
     (other,) = await stage.book(old.order())
     assert (other.currency, other.currency_exponent, other.status) == ("bgn", None, "pending")
 
@@ -229,7 +229,7 @@ async def test_a_total_outside_the_currencys_limits_is_refused(stage: Stage) -> 
 
 
 async def test_a_part_of_a_refund_is_a_multiple_of_the_currencys_step(stage: Stage) -> None:
-    """What is refused changes nothing, and the limit is told."""
+    """What is refused changes nothing, and the error has the limit."""
     booking = await stage.confirmed(await stage.show(10, unit_amount=100_000, currency="isk"))
     part, whole = (RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=amount) for amount in (150, 100))
     (refused_part,) = of(await stage.give(part), Reply)
@@ -255,7 +255,7 @@ async def test_the_database_refuses_dates_that_bind_nothing(stage: Stage, assign
 
 
 async def test_events_of_an_earlier_release_keep_what_they_promised(stage: Stage) -> None:
-    """Who was told that it may cancel after the start may do so."""
+    """A customer who was promised that they may cancel after the start may still do so."""
     migration = import_module("booking.migrations.0005_event_dates")
     kept, late = await stage.show(10, name="kept"), await stage.show(10, name="late")
     async with stage.database.connection() as connection:
@@ -275,7 +275,7 @@ async def test_events_of_an_earlier_release_keep_what_they_promised(stage: Stage
 
 
 async def listed(stage: Stage, **values: Any) -> list[str]:
-    """The names of all pages."""
+    """The names of the events on all pages."""
     found, question = [], ListEvents(limit=2, **values)
     while True:
         (reply,) = await stage.ask(question)
@@ -287,8 +287,8 @@ async def listed(stage: Stage, **values: Any) -> list[str]:
 
 
 async def test_what_is_to_come_is_listed_and_what_was_on_request(stage: Stage) -> None:
-    """Operators see the events of the last day, too. A further page goes on where the one before ended, also when
-    the list was of what was."""
+    """Operators also see the events of the last day. The next page continues where the one before ended, also in a
+    list of past events."""
     now = stage.clock()
     starts = {"now": HOUR, "tonight": 3 * HOUR, "tomorrow": 26 * HOUR, "soon": 60 * DAY, "later": 90 * DAY}
     for name, after in starts.items():

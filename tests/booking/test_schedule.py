@@ -1,4 +1,4 @@
-"""When an unsettled booking is driven again, by which message, and what time alone makes of it."""
+"""When an unfinished booking is handled again, which message it then sends, and what time alone changes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.booking.samples import (
 )
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-HOLD_END, GRACE_END = timedelta(minutes=10), timedelta(minutes=15)  # of the samples
+HOLD_END, GRACE_END = timedelta(minutes=10), timedelta(minutes=15)  # in the samples
 
-# State: what it waits for, when it is driven first, when time alone changes it and to what.
+# State: the request that it waits for, its first retry time, and when time alone changes it.
 TIMES: dict[str, tuple[Follow, timedelta, timedelta | None]] = {
     "creating": (Follow.CREATE_INTENT, 10 * SECOND, HOLD_END),
     "awaiting": (Follow.SYNC, 5 * MINUTE, HOLD_END),
@@ -49,14 +49,14 @@ SETTLED = [state for state in CONFIRMED + ENDED if state not in TIMES and state 
 
 
 def test_every_state_has_its_time() -> None:
-    """All that is pending, or owes a refund, waits for something."""
+    """Every pending booking, and every one that owes a refund, waits for something."""
     assert set(PENDING) < set(TIMES)
     assert all(STATES[state].refund_owed for state in TIMES if state not in PENDING)
 
 
 @pytest.mark.parametrize("state", TIMES)
 def test_what_waits_is_driven_again(state: str) -> None:
-    """By the message that it waits for an answer to; nothing that anybody can see changes."""
+    """It sends the request again whose answer it waits for; clients see no change."""
     follow, first, change = TIMES[state]
     before = STATES[state]
     assert waits_for(before) is follow
@@ -73,7 +73,7 @@ def test_what_waits_is_driven_again(state: str) -> None:
 
 @pytest.mark.parametrize("state", SETTLED)
 def test_what_is_settled_is_never_driven(state: str) -> None:
-    """It waits for nothing; driven all the same, it stays so."""
+    """It waits for nothing. If it is handled all the same, it stays as it is."""
     before = STATES[state]
     decision = driven(before, timedelta(days=9))
 
@@ -86,7 +86,8 @@ PENDING_TIMES = [(state, change) for state, (_, _, change) in TIMES.items() if s
 
 @pytest.mark.parametrize(("state", "change"), PENDING_TIMES)
 def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | None) -> None:
-    """First it is marked and Stripe is asked; the seats go when Stripe has answered, or was silent for too long."""
+    """First it is marked and Stripe is asked to cancel; the seats go with Stripe's answer, or after
+    the grace time."""
     before = STATES[state]
     if change is None:
         assert driven(before, timedelta(days=9)).booking.status is BookingStatus.PENDING
@@ -108,7 +109,7 @@ def test_a_hold_ends_at_its_time_and_not_before(state: str, change: timedelta | 
 
 
 def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
-    """A booking that is driven when it is due and never hears anything, up to its end; and what it asked for."""
+    """A booking that is handled at each retry time without a report, at its end; when that is; its requests."""
     booking, asked = STATES[state], list[Follow]()
     for _ in range(300):
         if booking.settle_after is None or booking.intent_to_cancel:
@@ -131,7 +132,7 @@ def lived(state: str) -> tuple[Booking, timedelta, list[Follow]]:
     ],
 )
 def test_a_booking_that_never_hears_anything_ends(state: str, reason: str) -> None:
-    """As when Stripe is away for an hour: at the end of its hold and the grace time, not later."""
+    """For instance while Stripe is away for an hour: it ends with its hold and the grace time, not later."""
     booking, at, asked = lived(state)
 
     assert (booking.status, booking.reason, at) == (BookingStatus.CANCELLED, reason, GRACE_END)
@@ -141,7 +142,7 @@ def test_a_booking_that_never_hears_anything_ends(state: str, reason: str) -> No
 
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 def test_an_intent_that_comes_after_the_end_is_canceled(status: str) -> None:
-    """The seats are another's; the customer shall not be able to pay."""
+    """Another customer has the seats: this one must not be able to pay."""
     booking, _, _ = lived("creating")
     decision = taken(booking, report(status, version=1), GRACE_END)
 
@@ -149,7 +150,7 @@ def test_an_intent_that_comes_after_the_end_is_canceled(status: str) -> None:
 
 
 def test_a_refund_is_asked_for_until_it_is_taken_up() -> None:
-    """Each fifteen seconds, for as long as it takes."""
+    """Every fifteen seconds, for as long as it takes."""
     booking, at, asked = lived("cancelled, owed")
 
     assert asked == [Follow.REFUND] * 300
@@ -159,7 +160,7 @@ def test_a_refund_is_asked_for_until_it_is_taken_up() -> None:
 
 @pytest.mark.parametrize("follow", list(Follow))
 def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
-    """Short at first, so that a lost message is soon healed; bounded, so that no fault is waited out for long."""
+    """Short at first, so that a lost message is soon repeated; bounded, so that a repair is soon noticed."""
     state = {
         Follow.CREATE_INTENT: "creating",
         Follow.CANCEL_INTENT: "cancelling",
@@ -179,7 +180,7 @@ def test_pauses_double_up_to_a_limit(follow: Follow) -> None:
 
 
 def test_a_change_starts_the_pauses_anew() -> None:
-    """Something has been heard, so an answer may come soon."""
+    """A report has arrived, so the next may come soon."""
     before = STATES["processing"]._replace(settle_attempts=9)
     after = taken(before, report("requires_action")).booking
 
@@ -190,13 +191,13 @@ LATE = timedelta(hours=2)
 
 
 def test_a_hold_whose_end_was_missed_ends_at_the_next_look() -> None:
-    """As after an outage."""
+    """For instance after an outage."""
     assert retry_time(STATES["awaiting"], 0, NOW + LATE, TERMS) == NOW + LATE
 
 
 @pytest.mark.parametrize("state", ["creating", "awaiting", "action required"])
 def test_stripe_has_its_grace_time_also_where_the_end_was_noticed_late(state: str) -> None:
-    """Money that was in time may still be in the mailbox of one that was away."""
+    """Money that was in time may still be in a mailbox whose reader was away."""
     marked = driven(STATES[state], LATE)
 
     assert (marked.booking.closing, marked.follow) == ("hold_expired", (Follow.CANCEL_INTENT,))
@@ -204,7 +205,7 @@ def test_stripe_has_its_grace_time_also_where_the_end_was_noticed_late(state: st
 
 
 def test_a_decline_after_long_processing_leaves_stripe_its_grace_time() -> None:
-    """The hold has been over for days; the intent is being canceled only now."""
+    """The hold has been over for days; the intent is canceled only now."""
     told = report("requires_payment_method", last_error=None)
     decision = taken(STATES["expiring, processing"], told, LATE)
 
@@ -213,7 +214,7 @@ def test_a_decline_after_long_processing_leaves_stripe_its_grace_time() -> None:
 
 
 def test_the_sooner_of_the_turn_and_the_pause_counts() -> None:
-    """A hold that ends in two minutes is not looked at only in five."""
+    """A hold that ends in two minutes is not handled only after the pause of five."""
     soon = booking("pending", "awaiting", expires_at=NOW + 2 * MINUTE)
 
     assert soon.settle_after == NOW + 2 * MINUTE

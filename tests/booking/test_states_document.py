@@ -1,4 +1,4 @@
-"""`docs/states.md` shows the table that the code has."""
+"""`docs/states.md` shows the state table of the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
 
 
 def shown(document: str) -> set[tuple[BookingStatus, Trigger]]:
-    """Every status and trigger that share a row of the booking's table."""
+    """Every status and trigger that stand in one row of the document's table."""
     table = document.split("### What can happen to it")[1].split("\n#")[0]
     pairs = set()
     for line in table.splitlines():
@@ -25,7 +25,7 @@ def shown(document: str) -> set[tuple[BookingStatus, Trigger]]:
 
 
 def test_the_document_has_the_rows_of_the_table() -> None:
-    """None is missing, and none is there that the code does not have."""
+    """No row is missing, and none is there that the code does not have."""
     assert shown(DOCUMENT) == set(TABLE)
 
 

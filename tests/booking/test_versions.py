@@ -1,4 +1,4 @@
-"""If-Match: what was meant for another version than the one that is there is refused, under the row's lock."""
+"""If-Match: a request for another version than the present one is refused, under the row's lock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def terms_version(stage: Stage, event_id: UUID) -> int:
 
 
 async def test_of_two_changes_from_one_version_one_is_made(stage: Stage) -> None:
-    """At the same time, in Postgres: the other is told which version is there now."""
+    """Five at the same time, in Postgres: the others are answered with the present version."""
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
     replies = [
@@ -54,7 +54,7 @@ async def test_of_two_changes_from_one_version_one_is_made(stage: Stage) -> None
 
 
 async def test_seats_do_not_make_another_version_of_the_terms(stage: Stage) -> None:
-    """They move all the time; what an operator has read of the event holds all the same."""
+    """Seats change all the time, but the terms that an operator has read stay the same."""
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
     await stage.confirmed(show, 2)
@@ -84,19 +84,19 @@ async def test_an_event_is_called_off_only_as_it_was_read(stage: Stage) -> None:
 
 
 async def test_a_request_that_was_carried_out_is_answered_as_it_was_whatever_version_is_there(stage: Stage) -> None:
-    """Its answer was lost, and it is sent again under its key: it is the one that has made the new version."""
+    """Its answer was lost, and it is sent again under its key: it has made the new version itself."""
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
     first = await stage.ask(rename(show.id, "Opera", version, "k"))
     assert await stage.ask(rename(show.id, "Opera", version, "k")) == first
-    # One that was refused has left no row: with the version that is there it is carried out.
+    # A refused request leaves no row: with the present version it is done.
     (refused,) = await stage.ask(rename(show.id, "Ballet", version, "other"))
     (done,) = await stage.ask(rename(show.id, "Ballet", version + 1, "other"))
     assert (refused.error, done.error) == ("precondition_failed", None)
 
 
 async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Stage) -> None:
-    """One cancels it, the other refunds a part: whoever comes second has seen what is no longer so."""
+    """One cancels it, the other refunds a part: the second has read a version that is no longer the present one."""
     booking = await stage.confirmed(await stage.show(10))
     match = (booking.version,)
     cancel = CancelBooking(booking_id=booking.id, owner=None, reason=CancelReason.BY_OPERATOR, if_match=match)
@@ -110,7 +110,7 @@ async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Sta
 
 
 async def test_a_customers_cancel_that_comes_again_is_answered_again(stage: Stage) -> None:
-    """Its process ended after the commit: If-Match names the version before that."""
+    """Its process died after the commit: If-Match has the version before that commit."""
     show = await stage.show(10, cancel_until=datetime(2030, 12, 31, tzinfo=UTC))
     for booking in (await stage.confirmed(show), await stage.pending(show)):
         cancel = CancelBooking(

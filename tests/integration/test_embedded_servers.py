@@ -25,7 +25,7 @@ from tests.servers import SHIPPED
 
 @pytest.fixture(scope="module")
 async def postgres() -> AsyncIterator[Postgres]:
-    """As `holdfast up` has it, and not as other tests do."""
+    """With the options of `holdfast up`, not with those of other tests."""
     with patch.dict(OPTIONS, SHIPPED):
         async with embedded_postgres() as server:
             yield server
@@ -74,7 +74,7 @@ async def test_postgres_keeps_its_data(postgres: Postgres, end: str) -> None:
 
 
 async def test_a_stale_pid_file_with_a_living_id_is_no_obstacle(postgres: Postgres) -> None:
-    """The id of a killed server can belong to any other program when the next one starts."""
+    """The id of a killed server can belong to any other program when the server starts again."""
     await postgres.kill()
     pid_file = postgres.data_dir.joinpath("cluster", "postmaster.pid")
     lines = pid_file.read_text().splitlines()
@@ -98,7 +98,7 @@ async def test_a_paused_postgres_does_not_answer_until_it_is_resumed(postgres: P
 
 
 async def test_an_unreachable_folder_is_no_obstacle(tmp_path: Path) -> None:
-    """As root the server runs as another account, which cannot enter a folder that is only root's."""
+    """Started by root, the server runs under another account, which cannot enter a folder that is only root's."""
     closed = tmp_path / "only mine"
     closed.mkdir(mode=0o700)
     server = Postgres(closed / "data")
@@ -136,7 +136,7 @@ async def test_a_busy_port_is_said_in_one_line(kind: type[Postgres | RedisServer
 async def test_redis_keeps_what_the_append_only_file_has(redis: RedisServer, end: str) -> None:
     async with Redis.from_url(redis.url) as client:
         await client.set("kept", end)
-        # The file is synced once a second; a killed process loses nothing that the system has taken.
+        # The file is synced once a second; a killed process loses nothing that the kernel has accepted.
         await getattr(redis, end)()
     await redis.start()
     async with Redis.from_url(redis.url, decode_responses=True) as client:
@@ -159,7 +159,7 @@ async def test_redis_without_persistence_forgets(tmp_path: Path) -> None:
             assert await client.get("kept") is None
 
 
-if sys.platform == "linux":  # elsewhere there is no call by which a child hears of its parent's end
+if sys.platform == "linux":  # elsewhere no call notifies a child of its parent's end
 
     def test_killed_parents_leave_no_server_behind(tmp_path: Path) -> None:
         script = (

@@ -1,4 +1,4 @@
-"""`holdfast migrate` as a deployment runs it: a process of its own, several at once where it likes."""
+"""`holdfast migrate` as a deployment runs it: in a process of its own, possibly several at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def postgres() -> AsyncIterator[Postgres]:
 
 
 async def migrate(**urls: str) -> tuple[int, list[str], str]:
-    """Exit code, the lines of stdout, and stderr."""
+    """(exit code, lines of stdout, stderr)."""
     said = await holdfast("migrate", environment=urls)
     return said.code, said.out.splitlines(), said.error
 
@@ -80,13 +80,13 @@ POOLER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 @asynccontextmanager
 async def pooled(postgres: Postgres) -> AsyncIterator[dict[str, str]]:
-    """The databases behind PgBouncer, which gives each transaction another connection."""
+    """The databases behind PgBouncer, which may run each transaction in another connection."""
     assert POOLER is not None
     port = free_port()
     direct = {name: urlsplit(postgres.url(name)) for name in DATABASES}
     with tempfile.TemporaryDirectory(prefix="holdfast-pooler-") as made:
         folder = Path(made)
-        os.chmod(folder, 0o755)  # as root, it runs as nobody
+        os.chmod(folder, 0o755)  # started by root, PgBouncer runs as nobody
         (folder / "users").write_text(f'"{ROLE}" "{direct["booking"].password}"\n')
         (folder / "pgbouncer.ini").write_text(
             SETTINGS.format(

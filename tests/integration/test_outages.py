@@ -1,4 +1,4 @@
-"""Whatever keeps Redis or Postgres from serving: each process goes on, says that it is not ready, comes back."""
+"""Whatever keeps Redis or Postgres from serving: each process survives it, reports not ready, and recovers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.common.stage import until
 
 Apps = Mapping[str, web.Application]
 ALL, ACTORS, GATEWAY = {"booking", "payment", "gateway"}, {"booking", "payment"}, {"gateway"}
-# What the processes' own user of Redis may do, until a test takes something away.
+# What the processes' user of Redis may do, until a test removes a command.
 USER = ("ACL", "SETUSER", "app", "on", ">password", "~*", "&*", "+@all")
 
 
@@ -55,7 +55,7 @@ async def databases(migrated_database: Callable[..., Awaitable[str]]) -> dict[st
 
 @asynccontextmanager
 async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[Apps]:
-    """One of each, in this process; Stripe is not there at all."""
+    """One process of each kind, inside this one; there is no Stripe."""
     both: dict[str, Any] = {"redis_url": redis_url, "block_ms": 50, "_env_file": None}
     apps: Apps = {
         "booking": booking.app.build_app(
@@ -94,7 +94,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def problems(apps: Apps) -> dict[str, dict[str, str]]:
-    """Of each process that is not ready: why."""
+    """The problems of each process that is not ready."""
     found = {name: await app[HEALTH].problems() for name, app in apps.items()}
     return {name: reasons for name, reasons in found.items() if reasons}
 
@@ -121,13 +121,13 @@ def nobody_ended(apps: Apps, what: str) -> None:
 
 
 async def asks(apps: Apps) -> None:
-    """A question goes from the gateway to the booking actor and back."""
+    """A question goes from the gateway to the booking actor, and its answer comes back."""
     answer = await apps["gateway"][REQUESTS].ask(ListEvents(limit=1), "events", timeout_s=10)
     assert answer["items"] == []
 
 
 class Trouble:
-    """Ways in which Redis cannot serve, each with its end."""
+    """Ways in which Redis cannot serve; each ends with its context."""
 
     def __init__(self, server: RedisServer, operator: Redis) -> None:
         self._server = server
@@ -227,7 +227,8 @@ async def test_every_process_outlives_what_happens_to_redis(
 
 
 class DatabaseTrouble:
-    """Ways in which the database `booking` cannot serve, each with its end; told to its server by another one."""
+    """Ways in which the database `booking` cannot serve; each ends with its context. `operator` is connected to
+    the other database."""
 
     def __init__(self, operator: asyncpg.Connection, name: str, owner: asyncpg.Connection) -> None:
         self._operator = operator

@@ -1,4 +1,4 @@
-"""Books in a test's hands: bookings that are right in both databases and at Stripe, until the test spoils them."""
+"""Bookings in both databases and at Stripe that are right until a test spoils them: the audit's books."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AMOUNT = 500
 
 @dataclass
 class Books:
-    """Both databases and Stripe's stand-in; one event with one ticket type."""
+    """Both databases and the sandbox; one event with one ticket type."""
 
     booking: asyncpg.Connection
     payment: asyncpg.Connection
@@ -45,7 +45,7 @@ class Books:
         )
 
     async def paid(self, *, age: timedelta = timedelta()) -> UUID:
-        """A confirmed booking of one seat, paid at Stripe."""
+        """Make a confirmed booking of one seat, paid at Stripe; returns its id."""
         id = uuid4()
         intent = await self.intent(id)
         await self.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", payment_method="pm_card_visa")
@@ -72,7 +72,7 @@ class Books:
         return id
 
     async def intent(self, booking_id: UUID | None, amount: int = AMOUNT) -> dict[str, Any]:
-        """A new intent at Stripe; without a booking somebody else's."""
+        """Make an intent at Stripe; without a booking it is another system's."""
         named = {} if booking_id is None else {"metadata[booking_id]": str(booking_id)}
         more = {"currency": "eur", "allowed_payment_method_types[]": "card"}
         return await self.call("POST", "/v1/payment_intents", amount=str(amount), **more, **named)
@@ -82,7 +82,7 @@ class Books:
         return id
 
     async def refund(self, booking_id: UUID, amount: int = AMOUNT, refund_id: UUID | None = None) -> dict[str, Any]:
-        """A refund at Stripe, which payment is not told of."""
+        """Make a refund at Stripe of which payment gets no report."""
         named = {} if refund_id is None else {"metadata[refund_id]": str(refund_id)}
         intent_id = await self.intent_of(booking_id)
         return await self.call("POST", "/v1/refunds", payment_intent=intent_id, amount=str(amount), **named)
@@ -97,7 +97,7 @@ class Books:
             return body
 
     async def change(self, what: str, booking_id: UUID, assignment: str) -> None:
-        """Spoil a row of `bookings`, `payments`, whatever the tables' checks say."""
+        """Spoil a row of `bookings` or `payments`."""
         connection, key = (self.booking, "id") if what == "bookings" else (self.payment, "booking_id")
         await connection.execute(f"UPDATE {what} SET {assignment} WHERE {key} = $1", booking_id)
 
@@ -119,5 +119,5 @@ class Books:
 
 
 def told(outcome: Outcome) -> list[tuple[str, str]]:
-    """Which rules found what does not match in which bookings."""
+    """(rule, booking or ticket type) of each mismatch."""
     return [(finding.rule, finding.id) for finding in outcome.mismatches]

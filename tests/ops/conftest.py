@@ -1,4 +1,4 @@
-"""Real Postgres with both databases, and Stripe's stand-in: books that a test fills and spoils as it likes."""
+"""Real Postgres with both databases, and the sandbox: books that a test fills and spoils."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def databases(
 async def books(
     databases: tuple[asyncpg.Connection, asyncpg.Connection, str, str],
 ) -> AsyncIterator[Books]:
-    """Nothing in them yet."""
+    """Empty books."""
     booking, payment, booking_url, payment_url = databases
     await empty(booking, BOOKING_TABLES)
     await empty(payment, PAYMENT_TABLES)

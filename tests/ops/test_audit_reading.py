@@ -1,4 +1,4 @@
-"""The audit over real databases and Stripe's stand-in: it reads what is there, and looks again before it judges."""
+"""The audit over real databases and the sandbox: it reads everything, and checks again before it judges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an audit says: on a terminal, in lines, as JSON; and the exit code that goes with it."""
+"""What an audit prints, on a terminal, in lines and as JSON; and its exit code."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_mailboxes_of_a_redis_that_is_away_are_not_known() -> None:
 
 
 async def test_too_many_to_look_at_again_are_counted(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that were looked at again came out well: that is no clean bill for the others."""
+    """Those that were checked again were right: nothing follows from that for the others."""
     monkeypatch.setattr(look, "SUSPECTS_MAX", 1)
     await books.event()
     for id in [await books.paid() for _ in range(3)]:

@@ -1,4 +1,4 @@
-"""The audit's rules: each promise broken in a copy of a clean case is found; work under way is not."""
+"""The audit's rules: each promise that a copy of a clean case breaks is found; work under way is not."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PAID = Case(
 
 
 def change(case: Case, part: str, **columns: Any) -> Case:
-    """`case` with other columns in its `booking` or `payment`."""
+    """A copy of `case` with other columns in its `booking` or `payment`."""
     changed: dict[str, Any] = {part: replace(getattr(case, part), **columns)}
     return replace(case, **changed)
 
@@ -62,7 +62,7 @@ def at_stripe(case: Case, **columns: Any) -> Case:
 
 
 def ended(case: Case, status: str) -> Case:
-    """`case` with another last status."""
+    """A copy of `case` with another last status."""
     return change(case, "booking", status=status, history=(HISTORY[0], Change(2, "pending", status)))
 
 
@@ -106,7 +106,7 @@ PARTLY = replace(
     refunds=(Refund("r", 300, "succeeded", "re_1"),),
     stripe_refunds=(StripeRefund("re_1", PI, "r", 300, "succeeded"),),
 )
-# The booking owes it, and payment has not heard of it.
+# The booking owes the refund, and payment has not received it yet.
 OWED = change(
     ended(PAID, "cancelled"),
     "booking",

@@ -1,4 +1,4 @@
-"""Whose installation id both databases get."""
+"""Which installation id both databases get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `holdfast repair` would do about a case, by what of it each side has."""
+"""What `holdfast repair` would do about a case, depending on what booking, payment and Stripe have of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLANS: dict[str, tuple[Case, list[Act]]] = {
         Case("b", BOOKING, WITHOUT_INTENT, intents=(PAID,)),
         [Act(Kind.ADOPT, *NAMED)],
     ),
-    # Booking's is the one that its customer has the secret of.
+    # The customer has the client secret of booking's intent.
     "payment's row has another intent": (
         Case("b", BOOKING, replace(PAYMENT, intent_id="pi_2"), intents=(PAID, SECOND)),
         [Act(Kind.ADOPT, *NAMED), Act(Kind.STRAY, "b", "pi_2")],

@@ -1,4 +1,4 @@
-"""Real Postgres and Redis, started once; Stripe's stand-in; one database, emptied between tests."""
+"""Real Postgres and Redis, started once; the sandbox as Stripe; one database, emptied between tests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def database(payment_dsn: str) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 async def wire() -> AsyncIterator[Wire]:
-    """The stand-in sends no webhooks by itself: tests take its events in, in whichever order they like."""
+    """The sandbox sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
     settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
     async with TestServer(build_sandbox(settings)) as sandbox:
         yield Wire(str(sandbox.make_url("/")).rstrip("/"))

@@ -1,4 +1,4 @@
-"""Payments brought to each status by what happens at Stripe's stand-in, and pictures that a test makes up."""
+"""Payments that calls to the sandbox bring to each status, and snapshots that a test makes up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTENTS = "/v1/payment_intents"
 NUMBERS = count(1)
 Json = dict[str, Any]
 
-# What Stripe may show of an intent, and an event by which it does.
+# The statuses that Stripe may show of an intent, each with a Stripe event that shows it.
 SHOWN = {
     "requires_payment_method": "payment_intent.payment_failed",
     "requires_confirmation": "payment_intent.payment_failed",
@@ -28,14 +28,14 @@ TERMINAL = ("succeeded", "canceled")
 
 
 async def made(stage: Stage, of: Sequence[Booking]) -> list[str]:
-    """The intents of these bookings."""
+    """Make intents for these bookings; returns their ids."""
     reports = await stage.do(*(each.create for each in of))
     ids = {report.booking_id: report.payment.intent_id for report in reports}
     return [ids[each.id] or "" for each in of]
 
 
 async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
-    """Stripe has made the intents, and the process that asked for them was killed before it heard of it."""
+    """Stripe has made the intents, but the process that asked for them was killed before the answer."""
     await stage.record(*of)
     for each in of:
         payment = wanted(each, stage.clock())
@@ -43,7 +43,7 @@ async def interrupted(stage: Stage, of: Sequence[Booking]) -> None:
 
 
 def confirmed(card: str, **form: Any) -> Callable[[Stage, Sequence[Booking]], Awaitable[None]]:
-    """The customer pays so, and the webhooks come."""
+    """The customer pays with this card, and the webhooks arrive."""
 
     async def begin(stage: Stage, of: Sequence[Booking]) -> None:
         intents = await made(stage, of)
@@ -78,11 +78,11 @@ async def never_wanted(stage: Stage, of: Sequence[Booking]) -> None:
 
 async def rejected(stage: Stage, of: Sequence[Booking]) -> None:
     for each in of:
-        each.amount = 1  # less than Stripe takes
+        each.amount = 1  # less than Stripe's minimum
     await stage.do(*(each.create for each in of))
 
 
-# How payments come to be in each status.
+# What brings a payment to each status.
 STARTS: dict[str, Callable[[Stage, Sequence[Booking]], Awaitable[None]]] = {
     "creating": interrupted,
     "requires_payment_method": payable,
@@ -100,7 +100,7 @@ WITHOUT_INTENT = ("canceled, never wanted", "rejected")
 
 
 async def begin(stage: Stage, start: str, number: int) -> list[Booking]:
-    """So many payments in that status."""
+    """As many payments in that status as `number` says."""
     of = [booking() for _ in range(number)]
     await STARTS[start](stage, of)
     rows = [await stage.row(each) for each in of]
@@ -109,14 +109,14 @@ async def begin(stage: Stage, start: str, number: int) -> list[Booking]:
 
 
 async def intents_of(stage: Stage, of: Sequence[Booking]) -> dict[Any, Json]:
-    """The intents at Stripe that name these bookings."""
+    """The intents at Stripe whose metadata names these bookings."""
     listed = (await stage.call("GET", INTENTS, limit=100))["data"]
     named = {intent["metadata"].get("booking_id"): intent for intent in listed}
     return {each.id: named[str(each.id)] for each in of}
 
 
 async def by_hand(stage: Stage, of: Sequence[Booking]) -> dict[Any, Json]:
-    """Intents that somebody makes for these bookings at Stripe."""
+    """Intents that somebody makes for these bookings by hand at Stripe."""
     form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
     return {
         each.id: await stage.call("POST", INTENTS, **form, **{"metadata[booking_id]": str(each.id)}) for each in of
@@ -124,7 +124,7 @@ async def by_hand(stage: Stage, of: Sequence[Booking]) -> dict[Any, Json]:
 
 
 async def bank(stage: Stage, path: str, **form: Any) -> Json:
-    """What banks, customers and the dashboard do."""
+    """An act of a bank, a customer or the dashboard, by the sandbox's control requests."""
     async with stage.session.post(f"{stage.stripe_url}/_sandbox/{path}", json=form) as answer:
         assert answer.status == 200, await answer.text()
         done: Json = await answer.json()
@@ -132,12 +132,12 @@ async def bank(stage: Stage, path: str, **form: Any) -> Json:
 
 
 def looking(intent: Json, status: str) -> Json:
-    """The intent as it looks in that status."""
+    """The intent as Stripe shows it in that status."""
     return {**intent, "status": status, "amount_received": intent["amount"] if status == "succeeded" else 0}
 
 
 def event(intent: Json, status: str, seen_at: datetime | None, age_s: int) -> Json:
-    """An event that shows the intent in that status, so much younger than the picture that the payment has."""
+    """A Stripe event with the intent in that status, `age_s` seconds younger than the payment's last snapshot."""
     at = (seen_at or datetime.fromtimestamp(intent["created"])) + timedelta(seconds=age_s)  # noqa: DTZ006
     return {
         "id": f"evt_made_up_{next(NUMBERS)}",

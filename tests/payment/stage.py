@@ -1,4 +1,4 @@
-"""A payment actor in a test's hands: its handlers over real Postgres and Redis, Stripe's stand-in behind a wire."""
+"""A payment actor for a test: its handlers over real Postgres and Redis, and the sandbox behind a `Wire`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ENTRIES = count(1)
 
 
 class Clock:
-    """The time; a test may put it forward."""
+    """The time; a test may advance it."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -64,12 +64,12 @@ def delivery(message: Message) -> Delivery:
 
 
 def received(event: Json) -> StripeEventReceived:
-    """The message that a webhook's endpoint makes of `event`."""
+    """The message that the webhook endpoint makes of `event`."""
     return StripeEventReceived(payload=orjson.dumps(event).decode())
 
 
 def sign(payload: str, secret: str = SECRETS[0], at: float | None = None) -> str:
-    """Stripe's signature header."""
+    """The header with Stripe's signature of `payload`."""
     header: str = stripe.WebhookSignature.generate_signature_header(payload, secret, int(at or time.time()))
     return header
 
@@ -124,7 +124,7 @@ class Stage:
     lost: LostRows
 
     async def record(self, *of: Booking) -> dict[UUID, str]:
-        """Note that intents are wanted; says the revisions of those that are new."""
+        """Insert payments whose intents are wanted; returns the revisions of those that are new."""
         async with self.store.statement() as rows:
             return await rows.insert([wanted(each, self.clock()) for each in of])
 
@@ -133,13 +133,13 @@ class Stage:
             return (await rows.load([of.id]))[of.id]
 
     async def due(self, column: str, after: timedelta = timedelta()) -> list[Payment]:
-        """Payments that are due by this column, now or after so long."""
+        """Payments whose time in this column has come, now or `after` from now."""
         now = self.clock() + after
         async with self.store.reading() as rows:
             return [each for each in await rows.take_due(now, 10) if is_due(getattr(each, column), now)]
 
     async def due_refunds(self) -> list[UUID]:
-        """Refunds that are due."""
+        """The ids of the refunds that are due."""
         async with self.store.reading() as rows:
             due = await rows.take_due(self.clock(), 10)
         return [each.id for payment in due for each in payment.refunds if is_due(each.drive_after, self.clock())]
@@ -149,12 +149,12 @@ class Stage:
             return await rows.strays.take_due(self.clock() + after, 10)
 
     async def give(self, *messages: Message) -> list[Envelope]:
-        """Hand messages of one type to their handler as one batch; says what it publishes."""
+        """Hand messages of one type to their handler as one batch; returns what the handler publishes."""
         table = {**self.handlers.intents, **self.handlers.commands, **self.handlers.webhooks}
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 
     async def follow(self, envelopes: Iterable[Envelope]) -> list[PaymentReport]:
-        """Hand on what handlers publish to themselves until only reports are left."""
+        """Hand what handlers publish to payment itself back to them, until only reports are left."""
         reports: list[PaymentReport] = []
         for envelope in envelopes:
             if isinstance(envelope.message, PaymentReport):
@@ -167,7 +167,7 @@ class Stage:
         return await self.follow(await self.give(*messages))
 
     async def call(self, method: str, path: str, **form: Any) -> dict[str, Any]:
-        """Something that another does at Stripe: the customer, or somebody in the dashboard."""
+        """A call to Stripe by somebody else: the customer, or a person in the dashboard."""
         auth = {"Authorization": f"Bearer {KEY}"}
         fields = {"params": form} if method == "GET" else {"data": form}
         async with self.session.request(method, f"{self.stripe_url}{path}", headers=auth, **fields) as answer:  # type: ignore[arg-type]
@@ -175,12 +175,12 @@ class Stage:
             return body
 
     async def pay(self, intent_id: str | None, card: str = "pm_card_visa") -> dict[str, Any]:
-        """The customer confirms, with one of Stripe's test cards."""
+        """The customer confirms the intent with one of Stripe's test cards."""
         form = {"payment_method": card, "return_url": "https://shop.example/"}
         return await self.call("POST", f"/v1/payment_intents/{intent_id}/confirm", **form)
 
     async def events(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
-        """Stripe's events, oldest first: of these types, of this intent."""
+        """Stripe events, oldest first: of these types, about this intent."""
         listed = (await self.call("GET", "/v1/events", limit=100))["data"]
         return [
             event
@@ -190,11 +190,11 @@ class Stage:
         ]
 
     async def webhooks(self, *events: dict[str, Any]) -> list[PaymentReport]:
-        """Take events in as one batch, as if their webhooks had come."""
+        """Apply Stripe events as one batch, as if their webhooks had arrived."""
         return await self.do(*map(received, events))
 
     async def paid(self, of: Booking) -> PaymentReport:
-        """A booking that is paid, and taken in so."""
+        """Have the booking paid, and apply the webhook of it."""
         (made,) = await self.do(of.create)
         await self.pay(made.payment.intent_id)
         (report,) = await self.webhooks(*await self.events("payment_intent.succeeded", of=made.payment.intent_id))
@@ -209,7 +209,7 @@ class Stage:
         return row
 
     async def live_intents(self, of: Booking) -> list[dict[str, Any]]:
-        """The booking's intents at Stripe by which money can come or has come."""
+        """The booking's intents at Stripe that are not canceled: money can come by them, or has come."""
         listed = (await self.call("GET", "/v1/payment_intents", limit=100))["data"]
         mine = [intent for intent in listed if intent["metadata"].get("booking_id") == str(of.id)]
         return [intent for intent in mine if intent["status"] != "canceled"]

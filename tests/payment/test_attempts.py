@@ -1,4 +1,4 @@
-"""Attempts to pay that failed: each counts once and gives its time, in whatever order it is heard of."""
+"""Failed attempts to pay: each counts once and gives its time, in whatever order payment receives them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def shown(of: Payment) -> tuple[int, int, datetime | None]:
 
 @pytest.mark.parametrize("apart", [0, 1, 60])
 def test_equal_declines_are_two(apart: int) -> None:
-    """Also within one second: each is a new version, and the second gives its time."""
+    """Also within one second: each makes a new version, and the second gives its time, too."""
     first = take_over(LIVE, declined(1, 1), NOW)[0]
     second, doubt = take_over(first, declined(2, 1 + apart), NOW)
 
@@ -45,7 +45,7 @@ def test_equal_declines_are_two(apart: int) -> None:
     "known", [take_over(LIVE, declined(2, 9), NOW)[0], payment(ACTION, seen_at=NOW + 9 * SECOND)]
 )
 def test_a_late_attempt_counts_and_gives_no_time(known: Payment) -> None:
-    """It happened before a newer one, or before the state that is known; that stays."""
+    """It failed before a newer attempt, or before the known status; both stay."""
     late = take_over(known, declined(1, 5), NOW)[0]
 
     assert shown(late) == (known.version + 1, known.failed_attempts + 1, known.last_attempt_at)
@@ -60,7 +60,7 @@ def test_it_counts_after_the_end_as_well(status: IntentStatus) -> None:
 
 
 def test_a_doubtful_picture_still_tells_of_its_attempt() -> None:
-    """Which state came last is for Stripe's own object to say."""
+    """Only Stripe's own object can say which status is the newer one."""
     known = payment(ACTION, seen_at=NOW + SECOND)
     after, doubt = take_over(known, declined(1, 1), NOW)
     assert doubt is Doubt.AMBIGUOUS
@@ -69,8 +69,8 @@ def test_a_doubtful_picture_still_tells_of_its_attempt() -> None:
 
 
 def test_what_is_fetched_shows_its_newest_attempt() -> None:
-    """It failed after the state that was known, whenever its charge was made; where that is not known it gives no
-    time. A fetched intent that an event has overtaken tells nothing."""
+    """The attempt failed after the known status, whenever its charge was made; if that time is not known, it gives
+    no time. A fetched intent that an event has overtaken changes nothing."""
     processing = payment(IntentStatus.PROCESSING, seen_at=NOW + 9 * SECOND)
     fetched = declined(1, 5, source=Source.FETCHED)
     assert shown(take_over(processing, fetched, NOW)[0]) == (4, 1, NOW + 9 * SECOND)
@@ -88,7 +88,7 @@ def test_every_order_counts_alike() -> None:
         assert (known.failed_attempts, known.last_attempt_at) == (3, NOW + 4 * SECOND)
 
 
-# --- Over the rows ------------------------------------------------------------------------------------------
+# --- Over real rows -----------------------------------------------------------------------------------------
 
 
 async def attempts(stage: Stage) -> list[str]:
@@ -96,7 +96,7 @@ async def attempts(stage: Stage) -> list[str]:
 
 
 async def test_equal_declines_are_told_and_kept_once_each(stage: Stage) -> None:
-    """Whatever comes again, alone or in one batch."""
+    """However often they come, alone or in one batch."""
     of, report = await made(stage)
     for _ in range(3):
         await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
@@ -115,7 +115,7 @@ async def test_equal_declines_are_told_and_kept_once_each(stage: Stage) -> None:
 
 
 async def test_an_attempt_without_a_charge_is_its_events(stage: Stage) -> None:
-    """3-D Secure that was not passed, twice."""
+    """3-D Secure fails twice: the Stripe event's id stands for the charge."""
     _, report = await made(stage)
     for _ in range(2):
         await stage.pay(report.payment.intent_id, "pm_card_authenticationRequired")
@@ -142,7 +142,7 @@ async def test_a_fetched_intent_tells_of_the_attempt_that_no_event_told_of(stage
 
 
 async def test_a_late_decline_counts_behind_a_newer_state(stage: Stage) -> None:
-    """The state stays, and nothing is given."""
+    """The status stays, and the attempt gives no time."""
     _, report = await made(stage)
     await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
     await stage.pay(report.payment.intent_id, "pm_card_authenticationRequired")

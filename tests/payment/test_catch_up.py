@@ -1,4 +1,4 @@
-"""Webhooks that never came are found in Stripe's event list: by its time, however it lags, with few calls, once."""
+"""Catch-up finds Stripe events whose webhooks never came: by Stripe's time, however late listed, with few calls."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.payment.wire import Fault, Wire
 from tests.servers import empty
 
 EVENTS = "/v1/events"
-# How far our clock is ahead of Stripe's.
+# How many seconds our clock is ahead of Stripe's.
 APART_S = [-300, -14, 0, 14, 300]
 
 
 class Account:
-    """An account of its own, whose time a test puts forward; and the payment actor beside it."""
+    """A Stripe account of its own, whose clock a test advances, and a payment actor for it."""
 
     def __init__(self, stage: Stage, faults: Faults) -> None:
         self.stage = stage
@@ -42,9 +42,9 @@ class Account:
         self._faults = faults
         self._ahead_s = 0.0
         self.lag_s = 0.0
-        # How often each event was taken in.
+        # How often catch-up has applied each event.
         self.put: Counter[str] = Counter()
-        # What is taken in is stored; or lost.
+        # Whether an applied event is stored, or lost.
         self.stored = True
 
     async def _apply(self, event: Json) -> None:
@@ -53,7 +53,7 @@ class Account:
             await self.stage.do(received(event))
 
     def pass_(self, seconds: float) -> None:
-        """By both clocks."""
+        """Let time pass, by both clocks."""
         self._ahead_s += seconds
         self.stage.clock.ahead += timedelta(seconds=seconds)
         self.list_late(self.lag_s)
@@ -63,13 +63,13 @@ class Account:
         self._faults.set(Switches(clock_ahead_seconds=self._ahead_s, event_lag_seconds=lag_s))
 
     async def look(self) -> set[str]:
-        """One look; says which events it took in."""
+        """One pass of the catch-up; returns the events that it has applied."""
         before = self.put.copy()
         await self.catch_up.look()
         return set(self.put - before)
 
     async def looks(self, seconds: float, until: str = "") -> float:
-        """A look each ten seconds, for so long; says after how many seconds `until` was found."""
+        """A pass every ten seconds, for `seconds`; returns the seconds after which `until` was found."""
         passed = 0.0
         while passed < seconds:
             self.pass_(10)
@@ -79,13 +79,13 @@ class Account:
         return passed
 
     def calls(self) -> int:
-        """Of the event list since the last time."""
+        """The calls to the event list since the last time."""
         made = len(self.stage.wire.made(EVENTS, "GET"))
         self.stage.wire.calls.clear()
         return made
 
     async def disputed(self) -> tuple[Booking, str]:
-        """A payment that is paid and then disputed, of which no webhook comes; with the event's id."""
+        """A payment that is paid and then disputed, without a webhook of the dispute; with the id of that event."""
         lag_s, of = self.lag_s, booking()
         self.list_late(0)
         paid = await self.stage.paid(of)
@@ -112,7 +112,7 @@ async def account(database: Database, redis: Redis) -> AsyncIterator[Account]:
 
 @pytest.mark.parametrize("apart_s", APART_S)
 async def test_an_event_is_found_with_clocks_far_apart(account: Account, apart_s: int) -> None:
-    """One dropped `charge.dispute.created`: within two looks, and once."""
+    """One `charge.dispute.created` is dropped: it is found within two passes, and applied once."""
     account.stage.clock.ahead = timedelta(seconds=apart_s)
     await account.looks(30)
     of, event = await account.disputed()
@@ -127,13 +127,13 @@ async def test_an_event_is_found_with_clocks_far_apart(account: Account, apart_s
 async def test_an_event_that_is_listed_late_is_found_soon_after_that(
     account: Account, apart_s: int, lag_s: int
 ) -> None:
-    """The cursor has passed over its time, more than once."""
+    """The cursor has already passed its time, more than once."""
     account.stage.clock.ahead = timedelta(seconds=apart_s)
     await account.looks(30)
     account.list_late(lag_s)
     await account.looks(30)
     of, event = await account.disputed()
-    # An event that was listed at once comes after it.
+    # It is found within two passes after it is listed.
     assert lag_s <= await account.looks(lag_s + 60, event) <= lag_s + 20
     assert (await account.stage.row(of))["dispute_status"] == "needs_response"
     await account.looks(60)
@@ -141,7 +141,7 @@ async def test_an_event_that_is_listed_late_is_found_soon_after_that(
 
 
 async def test_a_late_event_is_found_among_many(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than a page of others have come since: a deep look finds it."""
+    """More than a page of others have come since: a deep pass finds it."""
     monkeypatch.setattr("payment.stripe_api.PAGE", 4)
     await account.looks(30)
     of, event = await account.disputed()
@@ -157,7 +157,7 @@ async def test_a_late_event_is_found_among_many(account: Account, monkeypatch: p
 async def test_a_look_asks_for_few_pages_whatever_has_come(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next looks go on where it ended, until all was seen; and each event was taken in once."""
+    """The next passes continue where it ended, until all are read; and each event is applied once."""
     monkeypatch.setattr("payment.stripe_api.PAGE", 2)
     await account.looks(30)
     ids = set()
@@ -182,11 +182,12 @@ async def test_a_quiet_look_is_one_call(account: Account) -> None:
         account.calls()
         await account.looks(10)
         calls.append(account.calls())
-    assert sorted(calls) == [1, 1, 1, 1, 2, 2]  # every third is a deep one, too
+    assert sorted(calls) == [1, 1, 1, 1, 2, 2]  # every third pass is followed by a deep one
 
 
 async def test_while_webhooks_arrive_a_look_is_made_each_half_minute(account: Account) -> None:
-    """And one that is lost among them is found by the next one; while that was so, each ten seconds again."""
+    """A lost one among them is found by the next pass. After a pass that found one, passes are ten
+    seconds apart again."""
     await account.looks(30)
     account.calls()
     calls = []
@@ -204,7 +205,7 @@ async def test_while_webhooks_arrive_a_look_is_made_each_half_minute(account: Ac
 
 
 async def test_an_event_that_a_mailbox_loses_is_taken_in_again(account: Account) -> None:
-    """Until it is stored."""
+    """It is applied again until it is stored."""
     await account.looks(30)
     of, event = await account.disputed()
     account.stored = False
@@ -218,7 +219,7 @@ async def test_an_event_that_a_mailbox_loses_is_taken_in_again(account: Account)
 
 
 async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) -> None:
-    """It is tried a few times, is told of once, and holds up nothing."""
+    """It is tried a few times, logged once, and delays no other event."""
     await account.looks(30)
     _, event = await account.disputed()
     account.stored = False
@@ -235,7 +236,7 @@ async def test_an_event_that_cannot_be_taken_in_is_given_up(account: Account) ->
 
 
 async def test_a_cursor_of_the_release_before_was_in_our_own_time(account: Account) -> None:
-    """And may be ahead of Stripe's: what came meanwhile is found all the same."""
+    """It may be ahead of Stripe's time: what came meanwhile is found all the same."""
     await account.looks(30)
     ahead = account.stage.clock() + timedelta(minutes=5)
     await account.stage.rows("UPDATE event_cursor SET looked_until = $1, next_look_at = $1", ahead)
@@ -246,7 +247,7 @@ async def test_a_cursor_of_the_release_before_was_in_our_own_time(account: Accou
 
 
 async def test_what_happened_while_all_were_down_is_found(account: Account) -> None:
-    """Also what the list did not show yet when the last one looked."""
+    """Also what the list did not show yet at the last pass before."""
     await account.looks(30)
     account.list_late(120)
     of, late = await account.disputed()
@@ -278,7 +279,7 @@ async def test_whoever_was_slower_moves_no_cursor(account: Account) -> None:
     await repository.move_cursor("stripe", start, Cursor(now), again)
     seen = await repository.take_cursor("stripe", now + timedelta(seconds=10), timedelta(seconds=10))
     assert seen == Cursor(None, "evt_1", now)
-    # A time that is further away than a period is of a clock that was wrong.
+    # A time further in the future than a period comes from a clock that was wrong.
     assert await repository.take_cursor("stripe", now - timedelta(hours=1), timedelta(seconds=10)) == seen
 
 
@@ -293,7 +294,7 @@ async def test_an_answer_without_a_date_is_dated_by_the_measured_clock(account: 
 
 
 async def test_the_fleet_looks_once_in_each_period(account: Account) -> None:
-    """Whoever comes first; the others leave it alone. Every third period it looks deep, too."""
+    """The first process makes the pass; the others leave it out. Every third period has a deep pass, too."""
     made = []
     for seconds in (0, 11, 11, 11):
         account.pass_(seconds)
@@ -304,7 +305,7 @@ async def test_the_fleet_looks_once_in_each_period(account: Account) -> None:
 
 
 async def test_an_intent_that_is_found_again_under_its_key_is_looked_at_whole(account: Account) -> None:
-    """Its row was lost, and events of it came before the row was made anew: none of them comes again."""
+    """Its row was lost, and Stripe events about it came before the row was made again: they do not come again."""
     stage = account.stage
     of, _ = await account.disputed()
     paid = await stage.row(of)

@@ -1,4 +1,4 @@
-"""Each dispute is a fact of its own, and open or lost ones show, whatever becomes of the others."""
+"""Each dispute is kept by itself; a payment is disputed while any of its disputes is open or lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def picture(status: str, after_s: int = 0, id: str = "dp_1", **values: Any) -> D
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("apart_s", [0, 1])
 def test_a_dispute_ends_alike_in_every_order(order: tuple[int, ...], apart_s: int) -> None:
-    """Its last status counts, also where all came within one second, one by one, together or twice."""
+    """Its last status counts, also if all came within one second, one by one, together or twice."""
     pictures = [picture(LIFE[place], apart_s * place) for place in order]
     together = taken_in(BOOKING, (), pictures)
     one_by_one: tuple[Dispute, ...] = ()
@@ -51,14 +51,14 @@ def test_one_dispute_says_nothing_of_another(first: str, second: str) -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_what_a_later_picture_leaves_out_is_kept(status: str) -> None:
-    """An event of an older form."""
+    """The later one is a Stripe event of an older form, without these fields."""
     whole = picture("needs_response", 0, amount=500, currency="eur", reason="fraudulent", opened_at=NOW)
     (after,) = taken_in(BOOKING, taken_in(BOOKING, (), [whole]), [picture(status, 1)])
     assert (after.status, after.amount, after.reason, after.opened_at) == (status, 500, "fraudulent", NOW)
 
 
 def test_a_status_that_stripe_adds_later_stands() -> None:
-    """Nothing is known of it: a person has to look."""
+    """Holdfast does not know what it means, so the dispute counts as open: a person has to decide."""
     assert summary(taken_in(BOOKING, (), [picture("arbitration"), picture("won", 1, "dp_2")])) == "arbitration"
     assert summary(()) is None
 
@@ -67,7 +67,7 @@ def test_a_status_that_stripe_adds_later_stands() -> None:
 
 
 async def disputed_twice(stage: Stage) -> tuple[Booking, PaymentReport]:
-    """The first is lost, the second won; nothing was heard of either."""
+    """The first dispute is lost, the second won; payment has received no event of either."""
     of = booking()
     paid = await stage.paid(of)
     path = f"payment_intents/{paid.payment.intent_id}/dispute"
@@ -82,7 +82,7 @@ def seen(report: PaymentReport) -> list[tuple[str, int | None]]:
 
 
 async def test_of_two_disputes_the_lost_one_shows(stage: Stage) -> None:
-    """In whichever order their events come, and each is told with its amount."""
+    """In whatever order their events come; each is reported with its amount."""
     of, paid = await disputed_twice(stage)
     events = await stage.events(f"{DISPUTE}.created", f"{DISPUTE}.closed", of=paid.payment.intent_id)
     assert [event["type"] for event in events] == [f"{DISPUTE}.created"] * 2 + [f"{DISPUTE}.closed"] * 2
@@ -100,7 +100,7 @@ async def test_of_two_disputes_the_lost_one_shows(stage: Stage) -> None:
 
 
 async def test_a_look_takes_in_all_disputes(stage: Stage) -> None:
-    """Not the newest alone, which was won; looked at again, nothing moves."""
+    """Not only the newest, which was won; the second fetch changes nothing."""
     of, _ = await disputed_twice(stage)
     (report,) = await stage.do(of.sync)
     assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
@@ -108,7 +108,7 @@ async def test_a_look_takes_in_all_disputes(stage: Stage) -> None:
 
 
 async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
-    """Also of one that does not change whether the payment is disputed."""
+    """Also a change of one dispute that does not change whether the payment is disputed."""
     of = booking()
     paid = await stage.paid(of)
     path = f"payment_intents/{paid.payment.intent_id}/dispute"
@@ -131,7 +131,7 @@ async def test_each_change_of_a_dispute_is_told(stage: Stage) -> None:
 
 
 async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> None:
-    """The reconciler's, too."""
+    """The reconciler's report, too."""
     of, _ = await disputed_twice(stage)
     (told,) = await stage.do(of.sync)
     (due,) = await stage.due("report_after", timedelta(minutes=1))
@@ -140,7 +140,7 @@ async def test_a_report_that_is_told_again_has_the_disputes(stage: Stage) -> Non
 
 
 async def test_what_a_process_of_the_release_before_writes_is_put_right(stage: Stage) -> None:
-    """It knows of one dispute alone: Stripe is asked for all of them."""
+    """That process knows one dispute only: this one asks Stripe for all of them."""
     of, _ = await disputed_twice(stage)
     await stage.rows(
         "UPDATE payments SET dispute_status = 'won', dispute_seen_at = now() WHERE booking_id = $1", of.id

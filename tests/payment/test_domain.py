@@ -1,4 +1,4 @@
-"""The payment's state machine as a table: every status against every picture, doubled and out of order."""
+"""The payment's state machine as a table: every status against every snapshot, doubled and out of order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_payment_being_created_takes_over_whatever_is_shown(shown: IntentStatu
 def test_a_terminal_status_never_leaves(
     terminal: IntentStatus, shown: IntentStatus, source: Source, age: int
 ) -> None:
-    """Not for any picture, of whatever source or age."""
+    """For no snapshot, whatever its source or age."""
     before = payment(terminal)
     after = take_over(before, picture(shown, source, age), NOW)[0]
 
@@ -86,7 +86,7 @@ def test_a_terminal_status_never_leaves(
 @pytest.mark.parametrize("terminal", [IntentStatus.SUCCEEDED, IntentStatus.CANCELED])
 @pytest.mark.parametrize("before", LIVE)
 def test_a_terminal_picture_always_wins(before: IntentStatus, terminal: IntentStatus, age: int) -> None:
-    """However late it comes: Stripe itself never leaves it either."""
+    """However late it comes: at Stripe, too, such a status is final."""
     after = take_over(payment(before), picture(terminal, age=age), NOW)[0]
 
     assert (after.status, after.version) == (terminal, 4)
@@ -95,7 +95,7 @@ def test_a_terminal_picture_always_wins(before: IntentStatus, terminal: IntentSt
 @pytest.mark.parametrize("shown", LIVE)
 @pytest.mark.parametrize("before", LIVE)
 def test_a_younger_event_wins_over_an_older_one(before: IntentStatus, shown: IntentStatus) -> None:
-    """By Stripe's own time, whichever came first."""
+    """By Stripe's own time, whichever arrived first."""
     younger = take_over(payment(before), picture(shown, age=1), NOW)
     older = take_over(payment(before), picture(shown, age=-1), NOW)
 
@@ -107,7 +107,7 @@ def test_a_younger_event_wins_over_an_older_one(before: IntentStatus, shown: Int
 @pytest.mark.parametrize("shown", LIVE)
 @pytest.mark.parametrize("before", LIVE)
 def test_of_two_events_of_one_second_neither_is_trusted(before: IntentStatus, shown: IntentStatus) -> None:
-    """Stripe's times are whole seconds: its own object has to be looked at."""
+    """Stripe's times are whole seconds, so Stripe's own object has to be fetched."""
     outcome = take_over(payment(before), picture(shown, age=0), NOW)
 
     assert outcome[0] == payment(before)
@@ -117,7 +117,7 @@ def test_of_two_events_of_one_second_neither_is_trusted(before: IntentStatus, sh
 @pytest.mark.parametrize("shown", LIVE)
 @pytest.mark.parametrize("before", LIVE)
 def test_stripes_own_object_wins_over_events(before: IntentStatus, shown: IntentStatus) -> None:
-    """Fetched, it is the present state, unless an event came in while it was on its way."""
+    """A fetched object is the present state, unless an event arrived while it was being fetched."""
     fetched = picture(shown, Source.FETCHED, age=-5, of_version=3)
 
     assert take_over(payment(before), fetched, NOW)[0].status is shown
@@ -133,7 +133,7 @@ def test_an_intent_as_it_was_made_moves_nothing_back(before: IntentStatus) -> No
 
 
 def test_what_follows_within_the_second_of_the_making_is_younger() -> None:
-    """The first picture is the oldest, so that nothing is in doubt."""
+    """The first snapshot counts as the oldest, so there is no conflict."""
     made = take_over(
         payment(IntentStatus.CREATING), picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=0), NOW
     )[0]
@@ -145,7 +145,7 @@ def test_what_follows_within_the_second_of_the_making_is_younger() -> None:
 @pytest.mark.parametrize("shown", SHOWN)
 @pytest.mark.parametrize("before", SHOWN)
 def test_another_intent_is_a_stray(before: IntentStatus, shown: IntentStatus) -> None:
-    """One booking has one intent; another one changes nothing and is told of."""
+    """One booking has one intent; another one changes nothing and is returned as a stray."""
     outcome = take_over(payment(before), picture(shown, intent_id="pi_2"), NOW)
 
     assert outcome == (payment(before), Doubt.STRAY)
@@ -202,7 +202,7 @@ def test_versions_only_grow_by_one_with_each_change(pictures: list[Picture]) -> 
 
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_a_cancel_is_noted_until_stripe_has_answered(before: IntentStatus) -> None:
-    """While an intent is being made, too: it is then canceled as soon as it is there."""
+    """Also while an intent is being made: it is then canceled as soon as it exists."""
     after = domain.cancel(payment(before), NOW)
 
     assert after.cancel_requested is (before not in TERMINAL)
@@ -214,7 +214,7 @@ def test_a_cancel_is_noted_until_stripe_has_answered(before: IntentStatus) -> No
 
 
 def test_what_was_never_asked_for_is_canceled_at_once() -> None:
-    """A booking cancelled before its intent was wanted; wanting it later changes nothing."""
+    """The booking was cancelled before its intent was wanted. A later request for the intent changes nothing."""
     nothing = domain.never_wanted(BOOKING, NOW)
 
     assert (nothing.status, nothing.version, nothing.drive_after) == (IntentStatus.CANCELED, 1, None)
@@ -223,7 +223,7 @@ def test_what_was_never_asked_for_is_canceled_at_once() -> None:
 
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_unanswered_is_never_failed(before: IntentStatus) -> None:
-    """It is only asked again, later each time, and only where it still matters."""
+    """The request is only repeated, after a longer pause each time, and only while the intent is being made."""
     once = domain.unanswered(payment(before), NOW, DRIVE_PAUSES.pause(0, 0.5))
     twice = domain.unanswered(once, NOW, DRIVE_PAUSES.pause(once.drive_attempts, 0.5))
 
@@ -238,7 +238,7 @@ def test_unanswered_is_never_failed(before: IntentStatus) -> None:
 
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_a_refusal_ends_only_what_is_being_created(before: IntentStatus) -> None:
-    """An intent that is there is not undone by the refusal to make one."""
+    """A refusal to make an intent does not undo one that exists."""
     after = domain.refused(payment(before), DECLINE, NOW)
     made = before is IntentStatus.CREATING
 

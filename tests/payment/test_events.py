@@ -1,4 +1,4 @@
-"""Stripe's events: each counts once, in any order, however often it comes."""
+"""Stripe events: each counts once, in any order, however often it comes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def made(stage: Stage) -> tuple[Booking, PaymentReport]:
     ],
 )
 async def test_what_the_customer_does_is_reported(stage: Stage, card: str, expected: str) -> None:
-    """By the events that Stripe sends of it."""
+    """By the Stripe events about it."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id, card)
     reports = await stage.webhooks(*await stage.events(of=report.payment.intent_id))
@@ -49,7 +49,7 @@ async def test_what_the_customer_does_is_reported(stage: Stage, card: str, expec
 
 
 async def test_an_attempt_that_failed_is_kept(stage: Stage) -> None:
-    """Each of them, once; the last error is shown until the payment succeeds."""
+    """Each attempt once; the last error is shown until the payment succeeds."""
     wanted, report = await made(stage)
     for _ in range(2):
         await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
@@ -65,7 +65,7 @@ async def test_an_attempt_that_failed_is_kept(stage: Stage) -> None:
 
 
 async def test_a_doubled_event_counts_once(stage: Stage) -> None:
-    """In one batch, in another, and in two processes at once."""
+    """In one batch, in another, and in four batches at once."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id)
     (event,) = await stage.events("payment_intent.succeeded", of=report.payment.intent_id)
@@ -80,7 +80,7 @@ async def test_a_doubled_event_counts_once(stage: Stage) -> None:
 
 
 async def story(stage: Stage) -> tuple[Booking, list[dict[str, Any]]]:
-    """Declined, then paid."""
+    """The payment is declined, and then paid."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
     await stage.pay(report.payment.intent_id)
@@ -97,7 +97,7 @@ async def story(stage: Stage) -> tuple[Booking, list[dict[str, Any]]]:
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 @pytest.mark.parametrize("batched", [True, False])
 async def test_every_order_of_webhooks_ends_alike(stage: Stage, order: tuple[int, ...], batched: bool) -> None:
-    """One by one or together: it is paid, and stays so."""
+    """One by one or together: it is paid, and stays paid."""
     wanted, events = await story(stage)
     shuffled = [events[place] for place in order]
     if batched:
@@ -113,7 +113,7 @@ async def test_every_order_of_webhooks_ends_alike(stage: Stage, order: tuple[int
 
 
 async def test_a_webhook_may_overtake_the_answer_that_made_its_intent(stage: Stage) -> None:
-    """The metadata says whose it is; the answer, when it comes, moves nothing back."""
+    """The metadata names the booking; the answer, when it arrives, does not undo the later status."""
     wanted = booking()
     early: list[PaymentReport] = []
 
@@ -129,7 +129,7 @@ async def test_a_webhook_may_overtake_the_answer_that_made_its_intent(stage: Sta
 
 
 async def overtaken(stage: Stage, wanted: Booking, meanwhile: Any) -> None:
-    """Have `meanwhile` happen after Stripe has made the intent and before its answer arrives."""
+    """Let `meanwhile` happen after Stripe has made the intent and before its answer arrives."""
 
     async def after(call: Call, answer: dict[str, Any]) -> None:
         if call.path == "/v1/payment_intents" and "id" in answer:
@@ -140,7 +140,7 @@ async def overtaken(stage: Stage, wanted: Booking, meanwhile: Any) -> None:
 
 
 async def test_two_events_of_one_second_are_settled_by_stripes_own_object(stage: Stage) -> None:
-    """Neither is trusted: the payment is compared with what Stripe has."""
+    """Neither is trusted: the payment is compared with Stripe's own object."""
     _, report = await made(stage)
     await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
     await stage.pay(report.payment.intent_id, "pm_card_authenticationRequired")
@@ -156,7 +156,7 @@ async def test_two_events_of_one_second_are_settled_by_stripes_own_object(stage:
 
 
 async def test_another_ones_payment_is_left_alone(stage: Stage) -> None:
-    """Made by hand in the dashboard, or by another system on the same account."""
+    """Somebody made it by hand in the dashboard, or another system did on the same account."""
     form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
     intent = await stage.call("POST", "/v1/payment_intents", **form)
     await stage.pay(intent["id"])
@@ -168,7 +168,7 @@ async def test_another_ones_payment_is_left_alone(stage: Stage) -> None:
 
 
 async def test_a_second_intent_of_a_booking_is_a_stray(stage: Stage) -> None:
-    """It names a booking of ours and is not its intent: nothing moves."""
+    """Its metadata names one of our bookings, but it is not that booking's intent: nothing changes."""
     wanted, report = await made(stage)
     form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
     stray = await stage.call("POST", "/v1/payment_intents", **form, **{"metadata[booking_id]": str(wanted.id)})
@@ -180,7 +180,7 @@ async def test_a_second_intent_of_a_booking_is_a_stray(stage: Stage) -> None:
 
 
 async def test_a_cancel_by_hand_is_taken_in(stage: Stage) -> None:
-    """From the dashboard."""
+    """A person cancels in the dashboard."""
     _, report = await made(stage)
     await stage.call("POST", f"/v1/payment_intents/{report.payment.intent_id}/cancel")
     (canceled,) = await stage.webhooks(*await stage.events("payment_intent.canceled", of=report.payment.intent_id))
@@ -189,7 +189,7 @@ async def test_a_cancel_by_hand_is_taken_in(stage: Stage) -> None:
 
 
 async def test_a_dispute_is_shown_and_changes_no_status(stage: Stage) -> None:
-    """Until it is won."""
+    """The payment stays disputed until the dispute is won."""
     wanted = booking()
     paid = await stage.paid(wanted)
     event = (await stage.events("payment_intent.succeeded", of=paid.payment.intent_id))[0]
@@ -214,7 +214,7 @@ async def test_a_dispute_is_shown_and_changes_no_status(stage: Stage) -> None:
 
 
 async def test_a_payload_that_is_no_event_fails_alone(stage: Stage) -> None:
-    """And changes nothing: its message goes to the dead letters."""
+    """It changes nothing, and its message becomes a dead letter."""
     with pytest.raises((ValueError, KeyError)):
         await stage.give(StripeEventReceived(payload='{"type": "payment_intent.succeeded"}'))
     assert await stage.rows("SELECT 1 FROM stripe_events") == []
@@ -234,7 +234,7 @@ async def test_a_payload_that_is_no_event_fails_alone(stage: Stage) -> None:
     ],
 )
 async def test_an_event_of_other_types_changes_nothing(stage: Stage, name: str, value: Any) -> None:
-    """Such an event is for people to look at: in the dead letters."""
+    """Such an event becomes a dead letter, for a person to look at."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id)
     (event,) = await stage.events("payment_intent.succeeded", of=report.payment.intent_id)
@@ -247,7 +247,7 @@ async def test_an_event_of_other_types_changes_nothing(stage: Stage, name: str, 
 
 
 async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
-    """And reports in any case: the booking has asked."""
+    """It reports even if nothing has changed, as the booking has asked."""
     wanted, report = await made(stage)
     (unchanged,) = await stage.do(wanted.sync)
     await stage.pay(report.payment.intent_id)
@@ -259,7 +259,7 @@ async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
 
 
 async def test_a_sync_of_a_payment_being_made_asks_for_its_intent(stage: Stage) -> None:
-    """That is what it waits for."""
+    """The payment waits for its intent, so the sync makes it."""
     wanted = booking()
     await stage.record(wanted)
     (report,) = await stage.do(wanted.sync)
@@ -269,7 +269,7 @@ async def test_a_sync_of_a_payment_being_made_asks_for_its_intent(stage: Stage) 
 
 
 async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> None:
-    """What was fetched is older than the payment by then."""
+    """By then the fetched object is older than the payment."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
     events = await stage.events("payment_intent.payment_failed", of=report.payment.intent_id)
@@ -278,7 +278,7 @@ async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> N
 
     async def meanwhile(call: Call, answer: dict[str, Any]) -> None:
         if call.method == "GET":
-            answer["last_payment_error"] = None  # as it was when Stripe read it
+            answer["last_payment_error"] = None  # as it was when Stripe read the intent
             await stage.webhooks(*events)
 
     stage.wire.after = meanwhile
@@ -287,12 +287,12 @@ async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> N
 
 
 def test_a_report_is_told_again_later_than_its_booking_answers() -> None:
-    """What a booking has applied is kept for a moment, and told for many at once."""
+    """Booking keeps its answers for a moment, to send those of many bookings at once."""
     assert REPORT_PAUSES.pause(0, 0.0).total_seconds() > 2 * KEPT_S
 
 
 async def test_reports_that_many_bookings_have_applied_are_one_statement(stage: Stage) -> None:
-    """Each as if it were told alone, also of one booking twice and of one that is not there."""
+    """Each as if it came alone, also two for one booking and one for an unknown booking."""
     of = [(await made(stage))[0] for _ in range(3)]
     versions = [(of[0], 1), (of[1], 0), (of[1], 1), (of[2], 0), (booking(), 1)]
     reports = tuple(PaymentReportApplied(booking_id=each.id, version=version) for each, version in versions)
@@ -306,7 +306,7 @@ async def test_reports_that_many_bookings_have_applied_are_one_statement(stage: 
 
 
 async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) -> None:
-    """The newest version only; an older one leaves it due, and its row as it is: what is remembered holds."""
+    """Only the newest version ends it. An older one leaves the row unchanged, so that memory stays right."""
     wanted, _ = await made(stage)
     stage.clock.ahead = timedelta(seconds=10)
     (due,) = await stage.due("report_after")
@@ -324,7 +324,7 @@ async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) ->
 
 
 async def test_handlers_at_once_wait_for_each_other_in_no_ring(stage: Stage) -> None:
-    """Each batch locks its payments in one order, whatever order its messages have."""
+    """Each batch locks its payments in one order, whatever the order of its messages is."""
     wanted = [booking() for _ in range(20)]
     made = await stage.do(*(each.create for each in wanted))
     for report in made:

@@ -1,4 +1,4 @@
-"""A payment is three statements; where anybody else has written its row, the careful way decides."""
+"""A payment is three statements; if another process has written its row, the locked path decides."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def statements(stage: Stage) -> AsyncIterator[list[str]]:
-    """What is sent to Postgres while the test runs."""
+    """The statements that are sent to Postgres while the test runs."""
     sent: list[str] = []
     async with stage.database.connection() as connection:
         pool = stage.database._pool
@@ -63,8 +63,8 @@ async def succeeded(stage: Stage, *intents: str | None) -> list[dict[str, Any]]:
 
 
 async def asked(statements: list[str]) -> list[str]:
-    """Since the last call, without what the driver asks to learn the types of a new statement, once for each
-    connection. It logs a statement in the loop's next turn."""
+    """The statements since the last call, without those by which the driver learns the types of a new statement,
+    once for each connection. The driver logs a statement in the loop's next iteration."""
     await asyncio.sleep(0)
     ours = [each for each in statements if "jit" not in each and "pg_catalog" not in each]
     statements.clear()
@@ -72,7 +72,7 @@ async def asked(statements: list[str]) -> list[str]:
 
 
 async def test_a_booking_is_three_statements(stage: Stage, statements: list[str]) -> None:
-    """Its intent is wanted, Stripe has made it, its money has come: also for several at once."""
+    """Its intent is wanted, Stripe has made it, its money has come: three statements also for several at once."""
     await stage.store.installation()
     await asked(statements)
     of = [booking() for _ in range(3)]
@@ -100,7 +100,7 @@ async def test_what_is_not_remembered_is_one_statement_more(stage: Stage, statem
 
 
 async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements: list[str]) -> None:
-    """It writes the row: the next event finds in memory what the row is."""
+    """It writes the row; memory is updated with it, so the next event finds there what the row is."""
     of = booking()
     (report,) = await stage.do(of.create)
     await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
@@ -115,7 +115,7 @@ async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements:
 
 
 async def test_what_another_process_has_written_is_not_remembered(stage: Stage) -> None:
-    """That a report was applied writes the row, and says nothing of what else is new in it."""
+    """Saving that a report was applied returns nothing about the other columns, so memory drops the row."""
     of, _ = await pending(stage)
     await stage.rows("UPDATE payments SET doubts = 7 WHERE booking_id = $1", of.id)
     await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
@@ -125,7 +125,7 @@ async def test_what_another_process_has_written_is_not_remembered(stage: Stage) 
 
 
 async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
-    """All columns, also those that are left to their defaults: the second statement writes them over."""
+    """All columns, also those with their defaults: the next statement writes all of them from memory."""
     of, now = booking(), stage.clock()
     picture = Picture("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
     sync = SyncPayment(booking_id=uuid4(), booking_amount=5000, booking_currency="eur")
@@ -143,7 +143,7 @@ COLUMNS = [each for each in PAYMENT_COLUMNS if each not in FIXED]
 
 
 async def pending(stage: Stage) -> tuple[Booking, Payment]:
-    """A payment as it was remembered before somebody else writes."""
+    """A payment as memory has it before another process writes its row."""
     of = booking()
     await stage.do(of.create)
     return of, stage.store.payments.find([of.id])[of.id]
@@ -155,8 +155,8 @@ def an_event(number: int) -> StripeEvent:
 
 @pytest.mark.parametrize("with_event", [False, True])
 async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_event: bool) -> None:
-    """Whichever column was written, by whichever release, also where the version stays as it was; and no event is
-    stored that has moved nothing."""
+    """Whichever column was written, by whichever release, also if the version stays; and no event is stored
+    without its effect."""
     for number, column in enumerate(COLUMNS):
         of, old = await pending(stage)
         await stage.rows(f"UPDATE payments SET {column} = {column} WHERE booking_id = $1", of.id)
@@ -169,7 +169,7 @@ async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_e
 
 
 async def refunded(stage: Stage, of: Booking) -> None:
-    """Another process hears that it is paid, and gives a part back."""
+    """Another process applies that the booking is paid, and refunds a part."""
     await stage.pay((await stage.row(of))["intent_id"])
     await stage.webhooks(*await succeeded(stage, (await stage.row(of))["intent_id"]))
     await stage.do(of.refund(100))
@@ -185,7 +185,7 @@ async def disputed(stage: Stage, of: Booking) -> None:
 async def test_refunds_and_disputes_of_another_process_are_not_overlooked(
     stage: Stage, do: Callable[[Stage, Booking], Awaitable[None]]
 ) -> None:
-    """What is remembered here has none of them: the event goes the careful way, and so does the next one."""
+    """Memory has none of them: this event and the next one take the locked path."""
     of, old = await pending(stage)
     await do(stage, of)
     stage.store.payments.keep({of.id: old})
@@ -204,7 +204,7 @@ async def test_refunds_and_disputes_of_another_process_are_not_overlooked(
 async def test_two_processes_that_remember_one_payment_count_an_event_once(
     stage: Stage, other: Stage, statements: list[str]
 ) -> None:
-    """The second to write finds the row written, reads it, and decides again."""
+    """The second process finds the row changed, reads it, and decides again."""
     of, _ = await pending(stage)
     intent = (await stage.row(of))["intent_id"]
     await stage.pay(intent)
@@ -218,7 +218,7 @@ async def test_two_processes_that_remember_one_payment_count_an_event_once(
 
 @pytest.mark.parametrize("order", [(0, 1, 0), (1, 0, 1)])
 async def test_two_events_of_one_payment_in_one_batch(stage: Stage, order: tuple[int, ...], memory: bool) -> None:
-    """Doubled, in either order, and while the report of the intent is on its way."""
+    """Doubled, in either order, and while the report of the intent is not applied yet."""
     of, _ = await pending(stage)
     intent = (await stage.row(of))["intent_id"]
     await stage.pay(intent, "pm_card_authenticationRequired")
@@ -245,7 +245,7 @@ def memory(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.parametrize("read", [None, "payment_intent.processing"])
 async def test_without_memory_it_ends_alike(stage: Stage, read: str | None) -> None:
-    """The same events, with memory and by the careful way alone, leave the same rows."""
+    """The same events leave the same rows, with memory and with the locked path alone."""
     ends = []
     for entries_max in (0, 100):
         stage.store.payments.entries_max = entries_max
@@ -263,7 +263,7 @@ async def test_without_memory_it_ends_alike(stage: Stage, read: str | None) -> N
 
 
 async def meanwhile(stage: Stage, do: Callable[[UUID], Awaitable[object]], of: Booking) -> None:
-    """Does something when Stripe has made the intent and nobody has heard of it."""
+    """Let `do` happen when Stripe has made the intent and its answer has not arrived yet."""
 
     async def before(call: Any, _: Any = None) -> None:
         stage.wire.after = None
@@ -273,7 +273,7 @@ async def meanwhile(stage: Stage, do: Callable[[UUID], Awaitable[object]], of: B
 
 
 async def test_an_intent_that_is_no_longer_wanted_is_canceled(stage: Stage) -> None:
-    """The cancel came while Stripe was asked."""
+    """The cancel arrived while Stripe was asked."""
     of = booking()
 
     async def cancel(_: UUID) -> None:
@@ -289,7 +289,7 @@ async def test_an_intent_that_is_no_longer_wanted_is_canceled(stage: Stage) -> N
 
 
 async def test_two_processes_that_ask_for_one_intent_make_one(stage: Stage) -> None:
-    """The second one finds the row, asks under the same key, and reports the same."""
+    """The second finds the row, asks Stripe under the same key, and reports the same."""
     of = booking()
     second: list[Any] = []
 

@@ -14,7 +14,7 @@ CREATE = "/v1/payment_intents"
 
 
 async def test_an_intent_is_made_and_reported(stage: Stage) -> None:
-    """With the secret that the customer pays by, and the booking's id in its metadata."""
+    """With the secret by which the customer pays, and the booking's id in its metadata."""
     wanted = booking()
     (report,) = await stage.do(wanted.create)
 
@@ -35,7 +35,7 @@ async def test_an_intent_is_made_and_reported(stage: Stage) -> None:
 
 
 async def test_a_batch_is_made_side_by_side(stage: Stage) -> None:
-    """All of its calls are under way at once."""
+    """All calls of the batch are under way at once."""
     together = asyncio.Barrier(20)
 
     async def wait(_: Call) -> None:
@@ -69,7 +69,7 @@ async def test_the_same_message_in_two_processes_makes_one_intent(stage: Stage) 
 
 
 async def test_what_stripe_refuses_is_rejected(stage: Stage) -> None:
-    """Asking again would not help, and is not done."""
+    """To ask again would not help, so it is not done."""
     wanted = booking(amount=1)
     (report,) = await stage.do(wanted.create)
 
@@ -94,7 +94,7 @@ async def test_what_stripe_refuses_is_rejected(stage: Stage) -> None:
     ],
 )
 async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault) -> None:
-    """It is never failed, and there is one intent in the end."""
+    """The payment never fails by it, and in the end there is one intent."""
     wanted = booking()
     stage.wire.faults.append(fault)
     (report,) = await stage.do(wanted.create)
@@ -104,7 +104,7 @@ async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault)
 
 
 async def test_an_error_that_sticks_to_a_key_without_work_gets_a_new_key(stage: Stage) -> None:
-    """Stripe has no intent for the booking, as a look at its list shows: the next request has another key."""
+    """Stripe's list shows no intent for the booking, so the next request has another key."""
     wanted = booking()
     stage.wire.faults.append(Fault(CREATE, status=500, passed_on=False, sticks=True))
 
@@ -116,7 +116,7 @@ async def test_an_error_that_sticks_to_a_key_without_work_gets_a_new_key(stage: 
 
 
 async def test_a_long_list_of_intents_is_walked_through_in_parts(stage: Stage) -> None:
-    """In a rush there are more of them than can be read in one message's time: the next one goes on."""
+    """In a rush there are more than one message has time to read: the next message continues."""
     wanted = booking()
     stage.wire.faults.append(Fault(CREATE, status=500, sticks=True))
     pages = 0
@@ -141,7 +141,7 @@ async def test_a_long_list_of_intents_is_walked_through_in_parts(stage: Stage) -
 
 
 async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
-    """The message is done with; the reconciler drives the payment until there is an answer."""
+    """The message is finished; the reconciler repeats the request until Stripe answers."""
     wanted = booking()
     away = Fault(CREATE, status=503, passed_on=False, times=100)
     stage.wire.faults.append(away)
@@ -158,7 +158,7 @@ async def test_while_stripe_is_away_the_payment_waits(stage: Stage) -> None:
 
 
 async def test_a_spent_key_makes_no_second_intent(stage: Stage) -> None:
-    """Stripe forgets keys after a day: then the intent is looked up before another is made."""
+    """Stripe forgets keys after a day: then payment looks for the intent before it makes another one."""
     wanted = booking()
     stage.wire.faults.append(Fault(CREATE, status=None, times=100))
     assert await stage.do(wanted.create) == []
@@ -172,7 +172,7 @@ async def test_a_spent_key_makes_no_second_intent(stage: Stage) -> None:
 
 
 async def test_a_kill_between_record_and_call_is_healed(stage: Stage) -> None:
-    """The row is there first, and is driven."""
+    """The row is written first, and the reconciler continues from it."""
     wanted = booking()
 
     async def killed(_: Call) -> None:
@@ -201,13 +201,13 @@ async def test_a_wrong_key_is_loud_and_nothing_fails(stage: Stage) -> None:
     assert await stage.do(wanted.create) == []
     assert stage.gate.reason is not None
     assert (await stage.row(wanted))["status"] == "creating"
-    # Without a probe being due nothing more is asked.
+    # Until the next probe is due, Stripe is not asked again.
     assert await stage.do(wanted.create) == []
     assert len(stage.wire.made(CREATE)) == 1
 
 
 async def test_a_cancel_of_an_intent_never_wanted_ends_it(stage: Stage) -> None:
-    """And wanting it later changes nothing."""
+    """A later request for the intent changes nothing."""
     wanted = booking()
     (canceled,) = await stage.do(wanted.cancel)
     (again,) = await stage.do(wanted.create)
@@ -218,7 +218,7 @@ async def test_a_cancel_of_an_intent_never_wanted_ends_it(stage: Stage) -> None:
 
 
 async def test_a_cancel_while_the_intent_is_being_made_leaves_no_live_intent(stage: Stage) -> None:
-    """It is canceled as soon as it is there."""
+    """It is canceled as soon as it exists."""
     wanted = booking()
     canceled: list[object] = []
 
@@ -235,7 +235,7 @@ async def test_a_cancel_while_the_intent_is_being_made_leaves_no_live_intent(sta
 
 
 async def test_a_live_intent_is_canceled(stage: Stage) -> None:
-    """Stripe's answer is reported; repeated, it is the same."""
+    """Stripe's answer is reported; a repeated cancel reports the same."""
     wanted = booking()
     await stage.do(wanted.create)
     first = await stage.do(wanted.cancel)
@@ -247,7 +247,7 @@ async def test_a_live_intent_is_canceled(stage: Stage) -> None:
 
 
 async def test_money_that_came_before_the_cancel_wins(stage: Stage) -> None:
-    """Stripe refuses to cancel and shows the intent as it is; no webhook is needed."""
+    """Stripe refuses to cancel and returns the intent as it is; no webhook is needed."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
     await stage.pay(made.payment.intent_id)
@@ -258,7 +258,7 @@ async def test_money_that_came_before_the_cancel_wins(stage: Stage) -> None:
 
 
 async def test_an_unanswered_cancel_is_driven_again(stage: Stage) -> None:
-    """What is wanted is in the database before Stripe is asked."""
+    """That the intent is to be canceled is in the database before Stripe is asked."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
     path = f"{CREATE}/{made.payment.intent_id}/cancel"
@@ -273,7 +273,7 @@ async def test_an_unanswered_cancel_is_driven_again(stage: Stage) -> None:
 
 
 async def test_while_stripe_is_away_nobody_waits_for_it_in_vain(stage: Stage) -> None:
-    """After some silence one request a second finds out when it is back."""
+    """After some unanswered requests, one request a second finds out when Stripe is back."""
     away = Fault(CREATE, status=None, passed_on=False, times=1000)
     stage.wire.faults.append(away)
     assert await stage.do(*(booking().create for _ in range(30))) == []

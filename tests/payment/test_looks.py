@@ -1,4 +1,4 @@
-"""A retry that cannot succeed ends: what an event left in doubt is settled once Stripe's own object was seen."""
+"""A retry that cannot succeed ends: a conflict is over once Stripe's own object has been read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAPTURED = 3000
 
 
 async def captured_in_part(stage: Stage) -> str:
-    """3000 of 5000, and the rest told of as a refund, as accounts with older events do."""
+    """3000 of 5000; Stripe reports the rest as a refund, as it does on accounts with an older API version."""
     of = booking()
     (made,) = await stage.do(of.create)
     assert made.payment.intent_id is not None
@@ -32,7 +32,7 @@ async def captured_in_part(stage: Stage) -> str:
 
 
 async def of_intent(stage: Stage, intent: str) -> list[Json]:
-    """Every event of the intent, its charge included."""
+    """Every Stripe event of the intent, its charge included."""
     charge = (await stage.call("GET", f"/v1/payment_intents/{intent}"))["latest_charge"]
     listed = (await stage.call("GET", "/v1/events", limit=100))["data"]
     things = ((event, event["data"]["object"]) for event in reversed(listed))
@@ -44,7 +44,7 @@ async def in_doubt(stage: Stage) -> list[Any]:
 
 
 async def test_a_capture_of_a_part_is_looked_at_once(stage: Stage, redis: Redis) -> None:
-    """Its `charge.refunded` is explained by no refund, and never will be: Stripe's own object was seen."""
+    """No refund will ever explain its `charge.refunded`: it is enough that Stripe's own object has been read."""
     intent = await captured_in_part(stage)
     events = await of_intent(stage, intent)
     assert {"charge.captured", "charge.refunded"} <= {event["type"] for event in events}
@@ -67,7 +67,7 @@ def charge_refunded(intent: str | None, event: Json, amount: int) -> Json:
 
 
 async def test_refunds_over_what_was_captured_are_looked_at_once(stage: Stage) -> None:
-    """An event that cannot be true, or that is of what Stripe does not show: a look ends it."""
+    """The event cannot be true, or Stripe shows nothing of it: reading Stripe's object once ends the conflict."""
     of = booking()
     paid = await stage.paid(of)
     (event,) = await stage.events("payment_intent.succeeded", of=paid.payment.intent_id)
@@ -88,7 +88,7 @@ async def test_refunds_over_what_was_captured_are_looked_at_once(stage: Stage) -
 async def test_a_look_ends_where_stripe_refuses_and_goes_on_where_it_does_not_answer(
     stage: Stage, redis: Redis, answered: int
 ) -> None:
-    """Of what Stripe does not have there is nothing to be found; of what it does not answer there may be."""
+    """What Stripe does not have cannot be found later; what it has not answered may be."""
     of = booking()
     paid = await stage.paid(of)
     (event,) = await stage.events("payment_intent.succeeded", of=paid.payment.intent_id)
@@ -107,7 +107,7 @@ async def test_a_look_ends_where_stripe_refuses_and_goes_on_where_it_does_not_an
 
 
 async def test_a_doubt_that_came_after_stripe_was_asked_stays(stage: Stage) -> None:
-    """What was fetched may be older than the event."""
+    """The fetched object may be older than the event."""
     of = booking()
     paid = await stage.paid(of)
     (event,) = await stage.events("payment_intent.succeeded", of=paid.payment.intent_id)
@@ -150,7 +150,7 @@ async def ended(stage: Stage, how: str) -> tuple[Booking, PaymentReport]:
 
 @pytest.mark.parametrize("how", ["succeeded", "canceled"])
 async def test_a_client_secret_goes_with_its_payments_end(stage: Stage, how: str) -> None:
-    """From the row and from what is told; also when it is looked at again, or an old process writes it."""
+    """From the row and from reports; also when the intent is fetched again, or an old process writes the secret."""
     of, report = await ended(stage, how)
     assert (report.payment.status, report.payment.client_secret) == (how, None)
     for again in (await stage.do(of.sync), await stage.do(of.create)):
@@ -184,7 +184,7 @@ async def test_a_client_secret_stays_while_something_can_be_paid(stage: Stage) -
     ],
 )
 def test_an_event_of_what_has_ended_is_kept_without_its_secret(thing: Any, kept: Any) -> None:
-    """It may become a dead letter, which outlives its payment."""
+    """It may become a dead letter, which is kept longer than the payment lives."""
     event = {"id": "evt_1", "data": {"object": thing, "previous_attributes": {}}}
     assert without_spent_secret(event) == {"id": "evt_1", "data": {"object": kept, "previous_attributes": {}}}
     assert without_spent_secret({"data": 7}) == {"data": 7}

@@ -28,7 +28,7 @@ GRACE = timedelta(minutes=10, seconds=1)
 
 
 async def lose(stage: Stage, *of: Booking) -> None:
-    """Nothing of these is left in the database."""
+    """Delete every row of these bookings' payments."""
     ids = [each.id for each in of]
     for table in ("refunds", "disputes", "payment_attempts", "payments"):
         await stage.rows(f"DELETE FROM {table} WHERE booking_id = ANY($1)", ids)
@@ -40,7 +40,7 @@ def counted(stage: Stage, kind: str) -> float:
 
 
 def naming(of: Booking, intent_id: str | None) -> dict[str, Any]:
-    """As a booking names its intent."""
+    """The fields by which a booking names its intent."""
     return {"intent_id": intent_id, "booking_amount": of.amount, "booking_currency": of.currency}
 
 
@@ -53,7 +53,7 @@ async def paid_without_a_row(stage: Stage) -> tuple[Booking, str]:
 
 
 async def unknown(stage: Stage, *reports: PaymentReport) -> list[PaymentReport]:
-    """Booking has none of these."""
+    """Booking answers each report that it has no such booking."""
     return await stage.do(*(
         BookingUnknown(
             booking_id=each.booking_id,
@@ -76,7 +76,7 @@ async def refunds_of(stage: Stage, intent: str) -> list[dict[str, Any]]:
 
 
 async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stage: Stage) -> None:
-    """The small example: today the booking expires, and the money stays."""
+    """Without its adoption the booking would expire, and its money would stay."""
     of, intent = await paid_without_a_row(stage)
     events = await stage.events("payment_intent.succeeded", of=intent)
     with capture_logs() as logs:
@@ -89,14 +89,14 @@ async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stag
     )
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["lost payment adopted"]
     assert counted(stage, "adopted") == 1
-    # The event counts once, and nothing is left to look for.
+    # The event counts once, and nothing is left to search for.
     assert await stage.webhooks(*events, *events) == []
     assert await stage.rows("SELECT 1 FROM stray_intents") == []
     assert (await stage.row(of))["version"] == report.payment.version
 
 
 async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
-    """The event is stored, and Stripe does not answer yet; or what was to follow from it is lost."""
+    """The event is stored, but Stripe does not answer yet, or the message that follows from it is lost."""
     of, intent = await paid_without_a_row(stage)
     stage.wire.faults.append(Fault(f"/v1/payment_intents/{intent}", method="GET", passed_on=False, times=50))
     assert await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent)) == []
@@ -122,7 +122,7 @@ async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Sta
 
 @pytest.mark.parametrize("card", ["pm_card_visa", "pm_card_chargeDeclined"])
 async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_it(stage: Stage, card: str) -> None:
-    """Not "never asked for": that would hide the money."""
+    """It must not become "never asked for": that would hide the money."""
     of = booking()
     (intent,) = await made(stage, [of])
     await lose(stage, of)
@@ -173,7 +173,7 @@ async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(st
 
 
 async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> None:
-    """Both databases forgot it, and the booking was cancelled since."""
+    """Both databases have lost it, and the booking was cancelled since."""
     of, intent = await paid_without_a_row(stage)
     await stage.do(of.cancel)
     (report,) = await stage.webhooks(*await stage.events("payment_intent.succeeded", of=intent))
@@ -185,7 +185,7 @@ async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> 
 
 
 async def test_an_intent_that_turns_up_is_canceled_where_there_is_no_booking(stage: Stage) -> None:
-    """Its row said that none was wanted: that was said of another one, or of none."""
+    """Its row said that no intent was wanted; that was about another intent, or about none."""
     of = booking()
     (intent,) = await made(stage, [of])
     await lose(stage, of)
@@ -213,7 +213,7 @@ async def test_while_stripe_does_not_answer_nothing_is_said_of_a_lost_row(stage:
     assert await stage.rows("SELECT 1 FROM payments") == []
 
 
-# --- whose it is
+# --- which installation owns it
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ async def test_while_stripe_does_not_answer_nothing_is_said_of_a_lost_row(stage:
 async def test_what_is_not_ours_is_told_and_never_touched(
     stage: Stage, marks: dict[str, str], kind: str, known: bool
 ) -> None:
-    """Also where it names a booking that we have a payment of."""
+    """Also if it names a booking of which we have a payment."""
     of = booking()
     if known:
         await made(stage, [of])
@@ -267,7 +267,7 @@ async def test_an_event_of_another_account_is_not_believed(
     assert len(await stage.webhooks(named)) == believed
     assert (await stage.row(of))["status"] == ("succeeded" if believed else "requires_payment_method")
     assert counted(stage, "foreign_account") == (not believed)
-    # It is not counted as taken in: Stripe's own list may have it, too.
+    # The first one is not stored as applied: Stripe's own list may have the same event.
     assert len(await stage.webhooks(event)) == (not believed)
 
 
@@ -298,7 +298,8 @@ async def test_the_account_of_the_first_key_is_kept(stage: Stage) -> None:
 async def test_the_version_goes_above_what_the_booking_holds(
     stage: Stage, held: int, conflict: bool, version: int
 ) -> None:
-    """A report that is behind is told again; one that is not, is acknowledged or stays as it is."""
+    """A report behind the booking's version, or in conflict with it, is published again with a higher version; any
+    other is acknowledged or stays."""
     of = booking()
     await stage.paid(of)
     await stage.give(PaymentReportApplied(booking_id=of.id, version=held, conflict=conflict))
@@ -337,7 +338,7 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
 
 
 def test_an_orphan_that_is_due_in_a_moment_is_reported_when_that_has_passed_by_every_clock() -> None:
-    """Else a process whose clock is ahead would report it again and again until the other's has come there."""
+    """Otherwise a process whose clock is ahead would report it again and again until the other's clock is there."""
     due = NOW + timedelta(milliseconds=1)
     old = payment(IntentStatus.SUCCEEDED, amount_captured=5000)._replace(orphaned_at=NOW, return_after=due)
     waiting = settled_orphan(old, NOW, GRACE, held_back=False)
@@ -368,7 +369,7 @@ async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) ->
 
 
 async def test_with_too_many_orphans_nothing_is_done_until_an_operator_decides(stage: Stage) -> None:
-    """Three are few here. The state is loud, and readiness tells of it."""
+    """Three are the limit here. An error is logged, and readiness shows it."""
     of = [booking() for _ in range(3)]
     paid = [await stage.paid(each) for each in of]
     open_ = booking()
@@ -392,7 +393,7 @@ async def test_with_too_many_orphans_nothing_is_done_until_an_operator_decides(s
 
 
 async def another_intent(stage: Stage, of: Booking) -> str:
-    """A second one of ours for a booking."""
+    """A second intent of ours for the booking."""
     marks = {"booking_id": str(of.id), "holdfast_installation": str(await stage.store.installation())}
     metadata = {f"metadata[{name}]": value for name, value in marks.items()}
     made = await stage.call("POST", "/v1/payment_intents", amount=of.amount, currency=of.currency, **metadata)
@@ -470,7 +471,7 @@ async def test_a_refund_of_a_stray_whose_answer_is_lost_is_made_once(stage: Stag
 
 
 async def test_a_stray_whose_money_is_on_its_way_is_not_asked_for_all_the_time(stage: Stage) -> None:
-    """Stripe cancels no intent that is processing, which takes days."""
+    """Stripe cancels no intent that is processing, and that takes days."""
     of, intent = await stray(stage, "pm_sepaDebit_success")
     refusal = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
     path = f"/v1/payment_intents/{intent}/cancel"
@@ -504,7 +505,7 @@ async def test_a_refund_of_a_stray_that_only_a_person_can_cure_is_loud_and_ends(
 
 
 async def test_news_that_come_while_a_stray_is_looked_at_are_looked_at_next(stage: Stage) -> None:
-    """The look must not put it to rest by what it saw before them."""
+    """The check must not end the retries because of what it read before the change."""
     of, intent = await stray(stage, None)
     stage.wire.before = lambda _: stage.rows("UPDATE stray_intents SET drive_after = now() - interval '1 second'")
     await close(stage, of, intent, 2)
@@ -512,7 +513,7 @@ async def test_news_that_come_while_a_stray_is_looked_at_are_looked_at_next(stag
 
 
 async def test_the_booking_says_by_which_intent_it_is_paid(stage: Stage) -> None:
-    """The row was brought back from the other one: that is the stray then."""
+    """The row was restored from the other intent, which is then the stray."""
     of = booking()
     await confirmed("pm_card_visa")(stage, [of])
     right = (await stage.row(of))["intent_id"]

@@ -1,4 +1,4 @@
-"""What a customer may pay by is asked for once, and the same each time."""
+"""The payment methods of an intent are requested in its first call, and the same each time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOMENT = timedelta(microseconds=1)
 
 
 def test_what_is_instant_is_named_as_the_sdk_names_it() -> None:
-    """And nothing that takes days is."""
+    """No method that takes days is among them."""
     (hint,) = get_args(PaymentIntentCreateParams.__annotations__["allowed_payment_method_types"])
     (element,) = get_args(hint)
     assert set(INSTANT) <= set(get_args(get_args(element)[0]))
@@ -33,7 +33,7 @@ def test_what_is_instant_is_named_as_the_sdk_names_it() -> None:
 
 @pytest.mark.parametrize("until", [None, NOW - timedelta(days=2), NOW])
 def test_slow_methods_are_offered_until_their_time(until: Any) -> None:
-    """Null is three weeks before the start; an event that offers none never does."""
+    """Null stands for three weeks before the start; an event without slow methods never offers them."""
     end = until or NOW - SLOW_PAYMENTS_END
     event = EVENT._replace(slow_payments_until=until)
     assert event.methods_offered(end - MOMENT) is PaymentMethods.ALL
@@ -48,7 +48,7 @@ def test_slow_methods_are_offered_until_their_time(until: Any) -> None:
 async def test_an_intent_is_asked_for_with_the_same_methods_each_time(
     stage: Stage, methods: PaymentMethods, kinds: list[str]
 ) -> None:
-    """The row that came first decides: the request is repeated under its key, with what it had."""
+    """The first row decides: the request is repeated under its key, with the methods of that row."""
     of = booking()
     other = next(each for each in PaymentMethods if each is not methods)
     async with stage.store.statement() as rows:

@@ -1,4 +1,4 @@
-"""Turns for Stripe calls: one rate for the fleet, and neither lane starves the other."""
+"""Tokens for calls to Stripe: one rate for the fleet, and neither lane starves the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "stripe:turns:test"
 
 @pytest.fixture
 async def pacers(redis: Redis, redis_url: str) -> AsyncIterator[list[Pacer]]:
-    """Two processes' pacers over one bucket."""
+    """The pacers of two processes, over one bucket."""
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(2):
@@ -53,7 +53,7 @@ async def test_two_processes_share_one_rate(pacers: list[Pacer]) -> None:
 
 
 async def test_one_question_serves_all_who_wait(redis: Redis) -> None:
-    """A batch of calls costs Redis little."""
+    """A batch of calls costs Redis few requests."""
     pacer = Pacer(redis, key=KEY, per_second=10_000)
     await pacer.turn(Lane.INTENTS)
     before = (await redis.info("commandstats"))["cmdstat_eval"]["calls"]
@@ -64,7 +64,7 @@ async def test_one_question_serves_all_who_wait(redis: Redis) -> None:
 
 
 async def test_calls_that_follow_one_another_ask_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some turns are taken ahead; they are not kept for long."""
+    """A process takes some tokens in advance; it does not keep them for long."""
     pacer = Pacer(redis, key=KEY, per_second=10_000)
 
     async def asked(turns: int) -> int:
@@ -83,7 +83,7 @@ async def test_calls_that_follow_one_another_ask_once(redis: Redis, monkeypatch:
 
 
 async def test_nobody_is_ahead_of_stripes_pause(pacers: list[Pacer]) -> None:
-    """Turns that are kept are given up when Stripe says to wait."""
+    """Tokens taken in advance are given up when Stripe asks for a pause."""
     await pacers[0].turn(Lane.INTENTS)
     await pacers[0].slow_down(0.3)
 
@@ -91,7 +91,7 @@ async def test_nobody_is_ahead_of_stripes_pause(pacers: list[Pacer]) -> None:
 
 
 async def test_money_has_its_turn_in_a_rush_of_intents(pacers: list[Pacer]) -> None:
-    """However many intents wait, from however many processes."""
+    """However many intents wait, in however many processes."""
     rush = [turn for pacer in pacers for turn in take(pacer, Lane.INTENTS, 200)]
     await rush[30]
     taken = await seconds_for(*take(pacers[0], Lane.MONEY, 4))
@@ -104,21 +104,21 @@ async def test_money_has_its_turn_in_a_rush_of_intents(pacers: list[Pacer]) -> N
 
 
 async def test_a_rush_of_refunds_leaves_intents_their_share(pacers: list[Pacer]) -> None:
-    """An event with a thousand paid bookings is called off, and others can still be booked."""
+    """An event with a thousand paid bookings is cancelled, and others can still be booked."""
     rush = take(pacers[0], Lane.MONEY, 400)
     await rush[30]
     intents = take(pacers[1], Lane.INTENTS, 40)
     await asyncio.gather(*intents)
     done = sum(turn.done() for turn in rush)
 
-    # Both had half of the rate, from then on.
+    # From then on each lane had half of the rate.
     assert 30 + 20 <= done <= 30 + 90
     for turn in rush:
         turn.cancel()
 
 
 async def test_retry_after_slows_the_whole_fleet(pacers: list[Pacer]) -> None:
-    """Nobody has a turn before Stripe's time is over; a shorter pause does not cut a longer one."""
+    """No process gets a token before Stripe's time is over; a shorter pause does not cut a longer one."""
     await pacers[0].slow_down(0.3)
     await pacers[0].slow_down(0.05)
 
@@ -126,7 +126,7 @@ async def test_retry_after_slows_the_whole_fleet(pacers: list[Pacer]) -> None:
 
 
 async def test_who_gives_up_takes_no_turn(pacers: list[Pacer]) -> None:
-    """A caller that ran out of time leaves its turn to others."""
+    """A caller that ran out of time leaves its token to others."""
     await pacers[0].slow_down(0.1)
     gone = take(pacers[0], Lane.INTENTS, 50)
     await asyncio.wait(gone, timeout=0)
@@ -138,7 +138,7 @@ async def test_who_gives_up_takes_no_turn(pacers: list[Pacer]) -> None:
 
 
 async def test_who_has_no_turn_in_time_is_told_so(pacers: list[Pacer]) -> None:
-    """Soon after its own deadline, whoever waits before it; the others go on waiting."""
+    """It gets the error soon after its own deadline, whichever calls wait before it; the others keep waiting."""
     await pacers[0].slow_down(60)
     (patient,) = take(pacers[0], Lane.INTENTS, 1)
     with pytest.raises(TimeoutError):
@@ -149,7 +149,7 @@ async def test_who_has_no_turn_in_time_is_told_so(pacers: list[Pacer]) -> None:
 
 
 async def test_without_redis_there_are_no_turns() -> None:
-    """The error is the one on which an actor waits; the next call asks anew."""
+    """The error is the one at which an actor waits for Redis; the next call asks again."""
     away = connect("redis://127.0.0.1:1/0")
     pacer = Pacer(away, key=KEY, per_second=RATE)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A look of the reconciler reads the indexes of due rows and nothing else, however many rows are settled."""
+"""The reconciler's queries read the indexes of due rows and nothing else, however many rows are finished."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SELECT 'pi_stray_' || n, gen_random_uuid(), now(), now(), 'canceled' FROM genera
 TYPES, VALUES = "(timestamptz, int)", "(now(), 200)"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
 DOUBTS, STRAYS = "payments_look_due", "stray_intents_due"
-# The query, and the indexes that it may look at.
+# The query, and the indexes that it may read.
 LOOKS = {
     "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, DOUBTS, REFUNDS, STRAYS}),
     "payments": (DUE, TYPES, VALUES, {REPORTS, PAYMENTS, DOUBTS, REFUNDS}),
@@ -45,7 +45,7 @@ LOOKS = {
 
 
 async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
-    """What was read of tables for this look: it is rolled back."""
+    """The scans of tables that Postgres did for this query; the transaction is rolled back."""
     query, types, values, _ = LOOKS[look]
     async with stage.database.connection() as connection:
         transaction = connection.transaction()
@@ -60,8 +60,8 @@ async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many settled payments, with their refunds, and strays. What earlier tests have deleted is gone from the
-    indexes, too."""
+    """Very many finished payments, with their refunds, and stray intents. TRUNCATE also removes from the indexes
+    what earlier tests have deleted."""
     for query in (
         "TRUNCATE payments CASCADE",
         "TRUNCATE stray_intents",
@@ -75,7 +75,7 @@ async def many(stage: Stage) -> Stage:
 
 
 async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
-    """The due indexes are empty: a page or two of each is all that is read."""
+    """The indexes of due rows are empty: one or two blocks of each are read."""
     for look, (_, _, _, indexes) in LOOKS.items():
         read = await scans(many, look)
         done = [step for step in read if step["Actual Loops"]]
@@ -86,7 +86,7 @@ async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
 
 
 async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
-    """And of refunds their payments, by their keys."""
+    """For due refunds, their payments are read by their keys."""
     expected = 0
     for table, column, rows in (
         ("payments", "report_after", 10),
@@ -103,7 +103,7 @@ async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
         assert sum(step["Actual Rows"] * step["Actual Loops"] for step in read) == expected
 
 
-# What is saved, and the tables whose rows are found for it by their keys.
+# What is saved, and the tables whose rows that statement finds by their keys.
 SAVED = {
     "batch": (payment_rows.SAVE[False, False], {"payments"}, "booking_id"),
     "lone": (payment_rows.SAVE[True, False], {"payments"}, "booking_id"),
@@ -116,7 +116,7 @@ SAVED = {
 
 @pytest.mark.parametrize("saved", SAVED)
 async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(stage: Stage, saved: str) -> None:
-    """The plan is kept while a sale fills them."""
+    """Postgres keeps that plan while a sale fills the tables."""
     await stage.rows(f"TRUNCATE {TABLES}")
     query, tables, key = SAVED[saved]
     done = await planned(stage.database, query)
@@ -126,7 +126,7 @@ async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(stage: S
 
 @pytest.mark.parametrize("saved", SAVED)
 async def test_what_is_saved_is_found_by_its_key(many: Stage, saved: str) -> None:
-    """However many payments there are; and no batch is gone through for each of its rows."""
+    """However many payments there are; and no step goes through the batch once for each of its rows."""
     query, tables, key = SAVED[saved]
     done = await planned(many.database, query)
     assert read_tables(done) == tables
@@ -135,7 +135,7 @@ async def test_what_is_saved_is_found_by_its_key(many: Stage, saved: str) -> Non
 
 
 class OnlyLooks(Store):
-    """Counts the looks, and has nothing else asked of it."""
+    """Counts the queries for the next due time, and fails on a transaction."""
 
     looks = 0
 
@@ -148,7 +148,7 @@ class OnlyLooks(Store):
 
 
 async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
-    """It asks neither for rows nor for anything of Redis, which is not even there; then it rests."""
+    """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
     repository, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     reconciler = PaymentReconciler(repository, Publisher(nowhere, source="/payment/test"), many.clock)
     pauses = [await reconciler.run_once() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Healing: whatever message, webhook or process is lost, state drives the payment on."""
+"""Recovery: whatever message, webhook or process is lost, the payment's row makes the reconciler continue."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def settle(stage: Stage, after_s: float = 60) -> float:
 
 
 async def test_with_nothing_due_nothing_is_done(stage: Stage, redis: Redis) -> None:
-    """An idle reconciler looks again only when something can be due."""
+    """An idle reconciler queries again only when something can be due."""
     assert await stage.reconciler.run_once() == 2.0
     wanted = booking()
     await stage.do(wanted.create)
@@ -55,7 +55,7 @@ async def test_with_nothing_due_nothing_is_done(stage: Stage, redis: Redis) -> N
 
 
 async def test_a_report_is_told_until_it_is_applied(stage: Stage, redis: Redis) -> None:
-    """Redis may lose it: later each time, the same version."""
+    """Redis may lose it: it comes after a longer pause each time, with the same version."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
     for _ in range(3):
@@ -96,13 +96,13 @@ async def test_what_stripe_did_not_answer_is_asked_again(stage: Stage, redis: Re
 
 
 async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> None:
-    """A row that one has in hand is passed over by the others."""
+    """A row that one reconciler has locked is skipped by the others."""
     of = [booking() for _ in range(30)]
     await stage.do(*(each.create for each in of))
     stage.clock.ahead += timedelta(seconds=60)
     await asyncio.gather(*(stage.reconciler.run_once() for _ in range(8)))
 
-    # On a busy machine the stand-in may not have answered for all: those are asked for again, and not reported.
+    # On a busy machine the sandbox may not have answered for all: those are asked for again, and not reported.
     told: list[Any] = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
     assert sorted(message.booking_id for message in told) == sorted(each.id for each in of)
 
@@ -114,7 +114,7 @@ SELECT gen_random_uuid(), 100, 'eur', 'canceled', now(), now(), now(), 1 FROM ge
 
 
 async def test_a_look_costs_no_scan(stage: Stage) -> None:
-    """However many payments are settled: indexes that hold due rows alone are all that is read."""
+    """However many payments are finished: only the indexes of due rows are read."""
     await stage.rows(MANY_SETTLED)
     await stage.rows("ANALYZE payments")
     look = "\n".join(row[0] for row in await stage.rows(f"EXPLAIN {NEXT_DUE}"))
@@ -131,7 +131,7 @@ async def test_a_look_costs_no_scan(stage: Stage) -> None:
 
 
 async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> None:
-    """It tries again by itself; a stop is heard in the middle of a pause."""
+    """It continues by itself after an outage, and a stop ends it in the middle of a pause."""
     await stage.do(booking().create)
     stage.clock.ahead += timedelta(seconds=60)
     away = connect("redis://127.0.0.1:1/0")

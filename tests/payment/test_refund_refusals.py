@@ -1,4 +1,4 @@
-"""Stripe refuses a refund: what its own list of refunds shows decides, and every new try has a new key."""
+"""Stripe refuses a refund: its own list of refunds decides what follows, and every new try has a new key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def rows(stage: Stage, of: Booking) -> list[Any]:
 
 
 def by_hand_meanwhile(stage: Stage, of: PaymentReport, *amounts: int) -> None:
-    """As each of our first requests is on its way, somebody gives so much back in the dashboard."""
+    """While each of our first requests is under way, somebody refunds one of these amounts in the dashboard."""
     waiting = list(amounts)
 
     async def before(call: Call) -> None:
@@ -45,13 +45,13 @@ def newest(reports: list[PaymentReport]) -> PaymentReport:
     return max(reports, key=lambda report: report.payment.version)
 
 
-# Paid 45.00, and all that is left is wanted.
+# Paid 45.00, and all that is left is to go back.
 RACES = [
     ([1500], [(1500, "succeeded"), (3000, "succeeded")]),
     ([4500], [(4500, "succeeded")]),
     ([1500, 500], [(500, "succeeded"), (1500, "succeeded"), (2500, "succeeded")]),
     ([1500, 3000], [(1500, "succeeded"), (3000, "succeeded")]),
-    # One more than is asked for in one go: the reconciler goes on.
+    # One more than one message asks for: the reconciler continues.
     ([1500, 500, 200], [(200, "succeeded"), (500, "succeeded"), (1500, "succeeded"), (2300, "succeeded")]),
 ]
 
@@ -60,7 +60,7 @@ RACES = [
 async def test_the_rest_goes_back_by_itself(
     stage: Stage, amounts: list[int], expected: list[tuple[int, str]]
 ) -> None:
-    """However often somebody is faster; nothing of it is a failure, and no webhook is needed."""
+    """However often somebody is faster; none of it is a failure, and no webhook is needed."""
     of = booking(4500)
     paid = await stage.paid(of)
     by_hand_meanwhile(stage, paid, *amounts)
@@ -85,7 +85,7 @@ async def test_the_rest_goes_back_by_itself(
 
 
 async def test_ten_times_of_ten(stage: Stage) -> None:
-    """15.00 of 45.00 given back by hand at the same moment: 30.00 goes back."""
+    """15.00 of 45.00 are refunded by hand at the same moment: 30.00 go back."""
     for _ in range(TIMES):
         of = booking(4500)
         by_hand_meanwhile(stage, await stage.paid(of), 1500)
@@ -94,7 +94,7 @@ async def test_ten_times_of_ten(stage: Stage) -> None:
         assert await at_stripe(stage, of) == [(1500, "succeeded"), (3000, "succeeded")]
 
 
-# A part that somebody named, of 45.00 of which 15.00 are given back by hand at the same moment.
+# A part of a named amount, of 45.00 of which 15.00 are refunded by hand at the same moment.
 PARTS = [
     (4000, "amount_too_large", [(1500, "succeeded")]),
     (3001, "amount_too_large", [(1500, "succeeded")]),
@@ -115,12 +115,12 @@ async def test_a_part_is_paid_in_its_own_amount_or_refused(
     (row,) = await rows(stage, of)
     assert (row["amount"], row["reason"]) == (amount, reason)
     assert (report.payment.refund_failed, report.payment.refund_error) == (reason is not None, reason)
-    # It would not fit again.
+    # A second try would not fit, either.
     assert report.payment.refund_failed_amount == 0
 
 
 async def test_a_part_when_all_was_given_back(stage: Stage) -> None:
-    """There is nothing to be seen to: the customer has it all."""
+    """An operator has nothing to do: the customer has all of the money."""
     of = booking(4500)
     by_hand_meanwhile(stage, await stage.paid(of), 4500)
     report = newest(await stage.do(of.refund(4000).model_copy(update={"whole": False})))
@@ -137,7 +137,7 @@ def no_balance(times: int) -> Fault:
 
 @pytest.mark.parametrize("amount", [None, 2000])
 async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, amount: int | None) -> None:
-    """Stripe repeats a refusal for its key; operators see what is waited for, and nothing has failed."""
+    """Stripe repeats a refusal under its key. Operators see what the refund waits for, and nothing has failed."""
     of = booking()
     await stage.paid(of)
     stage.wire.faults.append(no_balance(3))
@@ -201,7 +201,7 @@ def counted(stage: Stage, reason: str) -> float:
 
 
 async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
-    """A disputed charge is the bank's; the dispute, which was not known, is looked up."""
+    """A disputed charge is up to the bank. Payment fetches the dispute, which it did not know."""
     of = booking()
     paid = await stage.paid(of)
     await bank(stage, f"payment_intents/{paid.payment.intent_id}/dispute")
@@ -218,7 +218,7 @@ async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
 
 
 async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage: Stage) -> None:
-    """By Stripe's list nothing was given back."""
+    """By Stripe's list nothing was refunded."""
     of = booking()
     await stage.paid(of)
     refusal = {"type": "invalid_request_error", "code": "charge_already_refunded"}
@@ -231,7 +231,7 @@ async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage
 
 @pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
 async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str) -> None:
-    """As Stripe shows most want of balance."""
+    """This is how Stripe shows most shortages of balance."""
     of = booking()
     await stage.paid(of)
 
@@ -255,7 +255,7 @@ async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str
 
 
 async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> None:
-    """Its answer was lost, and the next one is a refusal: it is in the list by its own id."""
+    """The answer to the first request was lost, and the second is refused: Stripe's list has the refund's id."""
     of = booking()
     paid = await stage.paid(of)
     message = of.refund(2000)
@@ -275,8 +275,8 @@ async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> N
 
 
 async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
-    """Two processes asked under one key: the slower one's refusal must not make a third key, while the second one's
-    request may be on its way."""
+    """Two processes asked under one key: the refusal that the slower one received must not lead to a third key,
+    while the request under the second key may be under way."""
     of = booking()
     await stage.paid(of)
     stage.wire.faults.append(no_balance(1))
@@ -294,7 +294,7 @@ async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
 
 
 async def test_where_stripe_shows_no_list_it_waits_loudly(stage: Stage) -> None:
-    """Another account's key: no row is lost, and the message is done with."""
+    """The key is of another account: no row is lost, and the message is finished."""
     of = booking()
     await stage.paid(of)
     missing = {"type": "invalid_request_error", "code": "resource_missing"}
@@ -323,7 +323,7 @@ CANCEL = {"type": "invalid_request_error", "code": "payment_intent_unexpected_st
 
 
 async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: Stage) -> None:
-    """What is known of it may be old: it was paid."""
+    """The known status may be old: the intent was paid."""
     of = booking()
     (made,) = await stage.do(of.create)
     await stage.pay(made.payment.intent_id)
@@ -335,7 +335,7 @@ async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: St
 
 
 async def test_where_stripe_does_not_show_the_intent_either_a_cancel_is_asked_again_later(stage: Stage) -> None:
-    """Loudly, and not four times a minute."""
+    """With an error in the log, and not four times a minute."""
     of = booking()
     (made,) = await stage.do(of.create)
     path = f"/v1/payment_intents/{made.payment.intent_id}"

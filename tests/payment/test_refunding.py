@@ -1,4 +1,4 @@
-"""RefundPayment: a refund is made once, never over what was captured, and its failure is loud."""
+"""RefundPayment: a refund is made once, never over what was captured, and its failure is logged as an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def refunds_at_stripe(stage: Stage, report: PaymentReport) -> list[dict[st
 
 
 async def test_all_that_is_left_is_given_back(stage: Stage) -> None:
-    """The row comes first, and its id is Stripe's key."""
+    """The row is written first, and its id is Stripe's idempotency key."""
     wanted = booking()
     paid = await stage.paid(wanted)
     seen: list[str] = []
@@ -60,7 +60,7 @@ async def test_a_repeated_refund_changes_nothing(stage: Stage) -> None:
 
 
 async def test_parts_add_up_to_no_more_than_the_whole(stage: Stage) -> None:
-    """What is too much fails, and is answered for."""
+    """A refund over the rest fails, and the report has its id."""
     wanted = booking()
     paid = await stage.paid(wanted)
     await stage.do(wanted.refund(3000))
@@ -78,7 +78,7 @@ async def test_parts_add_up_to_no_more_than_the_whole(stage: Stage) -> None:
 
 @pytest.mark.parametrize("ahead", [True, False])
 async def test_the_database_refuses_refunds_over_what_was_captured(stage: Stage, ahead: bool) -> None:
-    """Also of two transactions at once, neither of which sees the other's."""
+    """Also for two transactions at once, neither of which sees the other's refund."""
     wanted = booking()
     await stage.paid(wanted)
     insert = """INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
@@ -100,7 +100,7 @@ async def test_the_database_refuses_refunds_over_what_was_captured(stage: Stage,
 
 
 async def test_two_refunds_at_once_do_not_give_back_twice(stage: Stage) -> None:
-    """Whichever comes first is made."""
+    """The first one is made."""
     wanted = booking()
     paid = await stage.paid(wanted)
     await asyncio.gather(*(stage.do(wanted.refund(3000)) for _ in range(3)))
@@ -119,7 +119,7 @@ async def test_two_refunds_at_once_do_not_give_back_twice(stage: Stage) -> None:
     ],
 )
 async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault) -> None:
-    """And the refund is made once."""
+    """The refund is made once."""
     wanted = booking()
     paid = await stage.paid(wanted)
     stage.wire.faults.append(fault)
@@ -130,7 +130,7 @@ async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault)
 
 
 async def test_an_unanswered_refund_is_driven_again(stage: Stage) -> None:
-    """By its row: the message is done with."""
+    """By its row: the message is finished."""
     wanted = booking()
     paid = await stage.paid(wanted)
     away = Fault(REFUNDS, status=503, passed_on=False, times=100)
@@ -155,7 +155,7 @@ async def refund_by_hand(stage: Stage, paid: PaymentReport, **form: Any) -> list
 
 @pytest.mark.parametrize("backwards", [True, False])
 async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> None:
-    """From the dashboard: its events come in any order, and twice."""
+    """Somebody refunds in the dashboard: the events come in any order, and twice."""
     wanted = booking()
     paid = await stage.paid(wanted)
     events = await refund_by_hand(stage, paid, amount=1500)
@@ -169,7 +169,7 @@ async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> No
 
 
 async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: Stage) -> None:
-    """Stripe refuses ours; what was done by hand is found at once, without its webhook."""
+    """Stripe refuses ours; the refund by hand is found at once, without its webhook."""
     wanted = booking()
     paid = await stage.paid(wanted)
     await refund_by_hand(stage, paid)
@@ -181,7 +181,7 @@ async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: S
 
 
 async def test_a_refund_before_its_payments_webhook_is_settled_by_stripes_own_object(stage: Stage) -> None:
-    """More would be given back than is known to be captured."""
+    """By the known amounts, more would be refunded than was captured."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
     await stage.pay(made.payment.intent_id)
@@ -196,7 +196,7 @@ async def test_a_refund_before_its_payments_webhook_is_settled_by_stripes_own_ob
 
 
 async def failed_later(stage: Stage, paid: PaymentReport) -> list[PaymentReport]:
-    """Stripe tells, days after, that the refund could not be made."""
+    """Stripe reports, a day later, that the refund could not be made."""
     (refund,) = await refunds_at_stripe(stage, paid)
     (event,) = await stage.events("refund.created", of=paid.payment.intent_id)
     thing = {**refund, "status": "failed", "failure_reason": "expired_or_canceled_card"}
@@ -205,7 +205,7 @@ async def failed_later(stage: Stage, paid: PaymentReport) -> list[PaymentReport]
 
 
 async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> None:
-    """It can be tried again under a new id."""
+    """A refund under a new id can be tried."""
     wanted = booking()
     paid = await stage.paid(wanted)
     await stage.do(wanted.refund())
@@ -224,7 +224,7 @@ async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> N
 
 
 async def test_what_was_not_paid_is_not_given_back(stage: Stage) -> None:
-    """The payment is reported as it is; an unknown one is not there to be reported."""
+    """The payment is reported as it is; for an unknown one there is no report."""
     wanted: Booking = booking()
     (made,) = await stage.do(wanted.create)
 

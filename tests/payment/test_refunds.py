@@ -63,7 +63,7 @@ def asked(amount: int | None, *refunds: Refund) -> Refund:
 def test_a_request_is_for_no_more_than_is_left(
     amount: int | None, before: list[Refund], status: RefundStatus, expected: int, reason: str | None
 ) -> None:
-    """All that is left where no amount is named; more is noted as failed, so that it is answered for."""
+    """All that is left if no amount is named. A refund over that is saved as failed, so that it is answered."""
     new = asked(amount, *before)
 
     assert (new.status, new.amount, new.reason) == (status, expected, reason)
@@ -88,7 +88,8 @@ MOVES = [
 
 @pytest.mark.parametrize(("before", "picture", "after"), MOVES)
 def test_a_refund_only_moves_forward(before: RefundStatus, picture: RefundStatus, after: RefundStatus) -> None:
-    """A picture from behind is an old one; days after it succeeded it can still fail. Doubled, it is the same."""
+    """A snapshot of an earlier status is an old one. A refund can fail days after it succeeded. Doubled, it
+    is the same."""
     once = take_in(BOOKING, CAPTURED, [refund(1, 400, before)], [shown(1, 400, picture)], NOW)
     twice = take_in(BOOKING, CAPTURED, once, [shown(1, 400, picture)], NOW + timedelta(seconds=1))
 
@@ -99,7 +100,7 @@ def test_a_refund_only_moves_forward(before: RefundStatus, picture: RefundStatus
 
 @pytest.mark.parametrize("order", list(permutations([PENDING, SUCCEEDED, FAILED])))
 def test_every_order_ends_alike(order: tuple[RefundStatus, ...]) -> None:
-    """A failure that is told first stays one."""
+    """A failure that arrives first stays a failure."""
     refunds: tuple[Refund, ...] = (refund(1, 400, REQUESTED),)
     for status in order:
         refunds = take_in(BOOKING, CAPTURED, refunds, [shown(1, 400, status)], NOW)
@@ -108,7 +109,7 @@ def test_every_order_ends_alike(order: tuple[RefundStatus, ...]) -> None:
 
 
 def test_a_refund_by_hand_is_added_once() -> None:
-    """It has no row of ours: its id follows from Stripe's."""
+    """It has no row of ours: its id is made from Stripe's id."""
     by_hand = shown(5, 250, SUCCEEDED, ours=False)
     once = take_in(BOOKING, CAPTURED, [], [by_hand], NOW)
     twice = take_in(BOOKING, CAPTURED, once, [by_hand], NOW)
@@ -117,9 +118,9 @@ def test_a_refund_by_hand_is_added_once() -> None:
     assert [(each.by_hand, each.amount, each.status) for each in once] == [(True, 250, SUCCEEDED)]
 
 
-# captured 1000; a refund that is only requested, and one made by hand that the requester did not know of.
+# Captured: 1000. One refund is only requested; another was made by hand, which its requester did not know.
 GIVES_WAY = [
-    # whole, asked for, by hand, status, amount, reason, key
+    # whole, amount, by hand, status, amount afterwards, reason, key
     (True, 1000, 100, REQUESTED, 900, None, 2),
     (True, 1000, 999, REQUESTED, 1, None, 2),
     (True, 1000, 1000, FAILED, 1000, "nothing_left", 1),
@@ -135,7 +136,7 @@ GIVES_WAY = [
 def test_what_was_only_requested_gives_way_to_a_refund_by_hand(
     whole: bool, amount: int, by_hand: int, status: RefundStatus, expected: int, reason: str | None, key: int
 ) -> None:
-    """Stripe has made the one and cannot make both: all that is left is less then, a part is refused."""
+    """Stripe has made the other one and cannot make both: a whole refund becomes smaller, a part is refused."""
     before = replace(refund(1, amount, REQUESTED), whole=whole)
     made = [shown(2, by_hand, SUCCEEDED, ours=False)]
     once = take_in(BOOKING, CAPTURED, [before], made, NOW, complete=True)
@@ -147,7 +148,7 @@ def test_what_was_only_requested_gives_way_to_a_refund_by_hand(
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_one_picture_alone_moves_no_other_refund(whole: bool) -> None:
-    """An event does not say what else Stripe has: all of it is looked at first."""
+    """A Stripe event does not say what else Stripe has: all refunds are fetched first."""
     before = replace(refund(1, 1000, REQUESTED), whole=whole)
 
     with pytest.raises(DoesNotFit):
@@ -163,7 +164,7 @@ def test_of_two_requests_the_younger_gives_way() -> None:
 
 
 def test_a_request_for_more_that_was_on_its_way_is_taken_over_as_it_was_made() -> None:
-    """It had been lowered for a refund by hand that the bank then failed; Stripe's amount is a fact."""
+    """It had been lowered because of a refund by hand, which then failed at the bank. Stripe's amount is a fact."""
     before = [
         replace(refund(1, 900, REQUESTED), whole=True, key_number=2),
         replace(refund(2, 100, FAILED), by_hand=True),
@@ -175,7 +176,7 @@ def test_a_request_for_more_that_was_on_its_way_is_taken_over_as_it_was_made() -
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 REFUSALS = [
-    # code, refused for the first time so long ago, by then
+    # code, time since the first refusal, status afterwards
     ("insufficient_balance_for_refund", None, REQUESTED),
     ("InvalidRequestError", None, REQUESTED),
     ("InvalidRequestError", 6 * DAY, REQUESTED),
@@ -192,7 +193,7 @@ REFUSALS = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("code", "since", "status"), REFUSALS)
 def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: RefundStatus, whole: bool) -> None:
-    """What time may cure is asked for again under the next key, for days; what it cannot has failed."""
+    """A refusal that can pass is retried under the next key, for days; any other fails the refund."""
     before = replace(refund(1, 1000, REQUESTED), whole=whole)
     if since is not None:
         before = replace(before, refused_since=NOW - since, pending_reason=code)
@@ -208,7 +209,7 @@ def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: Refu
 
 
 def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() -> None:
-    """A day without balance is no reason to believe at once what contradicts Stripe's own list."""
+    """After a day without balance, a refusal that contradicts Stripe's own list is still not believed at once."""
     waits = replace(
         refund(1, 1000, REQUESTED),
         refused_since=NOW - DAY,
@@ -223,7 +224,7 @@ def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() ->
 
 
 def test_without_stripes_list_the_key_stays() -> None:
-    """What is left is not known then."""
+    """Without the list, payment does not know what is left."""
     before = replace(refund(1, 400, REQUESTED), whole=True)
     new = refused(before, "resource_missing", None, NOW, MINUTE)
 
@@ -232,7 +233,7 @@ def test_without_stripes_list_the_key_stays() -> None:
 
 @pytest.mark.parametrize(("whole", "amount"), [(True, 1000), (False, 400)])
 def test_all_that_is_left_may_have_become_more(whole: bool, amount: int) -> None:
-    """One made by hand has failed meanwhile. A part stays what it is."""
+    """A refund by hand has failed meanwhile. A part keeps its amount."""
     before = replace(refund(1, 400, REQUESTED), whole=whole)
     failed = replace(refund(2, 600, FAILED), by_hand=True)
     room = left(CAPTURED, [before, failed]) + before.amount
@@ -241,7 +242,7 @@ def test_all_that_is_left_may_have_become_more(whole: bool, amount: int) -> None
 
 
 WAITS: list[tuple[str | None, str | None, str | None, str | None]] = [
-    # before, an event or Stripe's list shows, after the event, after the list
+    # before, what a Stripe event or Stripe's list shows, after the event, after the list
     (None, "insufficient_funds", "insufficient_funds", "insufficient_funds"),
     ("insufficient_funds", "processing", "processing", "processing"),
     ("processing", "insufficient_funds", "processing", "insufficient_funds"),
@@ -253,7 +254,7 @@ WAITS: list[tuple[str | None, str | None, str | None, str | None]] = [
 def test_what_a_pending_refund_waits_for(
     before: str | None, seen: str | None, by_event: str | None, by_list: str | None
 ) -> None:
-    """An event may be old; the list is as it is now."""
+    """A Stripe event may be old; the list is the present state."""
     known = replace(refund(1, 400, PENDING), pending_reason=before)
     picture = replace(shown(1, 400, PENDING), pending_reason=seen)
     (event,) = take_in(BOOKING, CAPTURED, [known], [picture], NOW)
@@ -271,7 +272,7 @@ def test_what_was_waited_for_is_over(status: RefundStatus) -> None:
 
 
 REQUESTS: list[tuple[int | None, bool | None, int, tuple[RefundStatus, int, bool]]] = [
-    # amount, whole, left, (status, amount, whole)
+    # amount, whole, what is left, (status, amount, whole)
     (1000, None, 1000, (REQUESTED, 1000, True)),
     (None, None, 1000, (REQUESTED, 1000, True)),
     (400, None, 1000, (REQUESTED, 400, False)),
@@ -287,7 +288,7 @@ REQUESTS: list[tuple[int | None, bool | None, int, tuple[RefundStatus, int, bool
 def test_whole_or_a_part(
     amount: int | None, whole: bool | None, rest: int, expected: tuple[RefundStatus, int, bool]
 ) -> None:
-    """An older sender does not say which: all that is left is a whole one then."""
+    """An older sender does not say which: an amount of all that is left is then a whole refund."""
     before = [refund(1, CAPTURED - rest, SUCCEEDED)] if rest < CAPTURED else []
     new = request(UUID(int=99), BOOKING, amount, CAPTURED, before, NOW, whole)
 
@@ -295,7 +296,7 @@ def test_whole_or_a_part(
 
 
 def test_what_gave_way_wrongly_comes_back() -> None:
-    """Stripe's word is a fact, ours was a guess."""
+    """What Stripe shows is a fact; that the refund gave way was our assumption."""
     before = replace(refund(1, 400, FAILED, stripe=False), reason="superseded")
     refunds = take_in(BOOKING, CAPTURED, [before], [shown(1, 400, SUCCEEDED)], NOW)
 
@@ -303,7 +304,7 @@ def test_what_gave_way_wrongly_comes_back() -> None:
 
 
 def test_facts_that_do_not_fit_must_be_seen_together() -> None:
-    """A refund failed at Stripe, and another was made by hand: seen one by one they would be too much."""
+    """One refund failed at Stripe, and another was made by hand: one after the other they would be too much."""
     before = [refund(1, 1000, SUCCEEDED)]
     by_hand = shown(2, 1000, SUCCEEDED, ours=False)
 
@@ -317,9 +318,9 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
     ("refunds", "expected"),
     [
         ([], False),
-        # A whole one found nothing left: what gave it back has failed by itself since, and counts.
+        # A whole refund found nothing left; what had been refunded before has failed since, and counts itself.
         ([replace(refund(1, 400, FAILED), whole=True, reason="nothing_left")], False),
-        # A part that did not fit is made good by any later one, also a smaller one.
+        # Any later refund makes up for a part that did not fit, also a smaller one.
         ([replace(refund(1, 400, FAILED), reason="amount_too_large")], True),
         ([replace(refund(1, 400, FAILED), reason="amount_too_large"), refund(2, 100, SUCCEEDED)], False),
         ([refund(1, 400, FAILED)], True),
@@ -330,7 +331,7 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
     ],
 )
 def test_a_failure_is_loud_until_it_is_made_good(refunds: list[Refund], expected: bool) -> None:
-    """By a later refund of at least its amount, or by there being nothing left to give back."""
+    """Until a later refund of at least its amount, or until nothing is left to refund."""
     assert bool(failures(CAPTURED, refunds)) is expected
 
 
@@ -349,7 +350,7 @@ AGAIN = [
 
 @pytest.mark.parametrize(("refunds", "expected"), AGAIN)
 def test_what_can_be_given_again(refunds: list[Refund], expected: int) -> None:
-    """Parts in their own amounts, never more than is left; what did not fit would not fit again."""
+    """Parts in their own amounts, together at most what is left. What did not fit would not fit again."""
     assert to_give_again(CAPTURED, refunds) == expected
 
 
@@ -362,7 +363,7 @@ def test_what_can_be_given_again(refunds: list[Refund], expected: int) -> None:
     )
 )
 def test_no_order_of_pictures_gives_back_too_much(pictures: list[tuple[int, int, RefundStatus, bool]]) -> None:
-    """Whatever Stripe shows: what does not fit is refused, and the rest is left as it was."""
+    """Whatever Stripe shows: a snapshot that does not fit is refused, and the refunds stay as they were."""
     refunds: tuple[Refund, ...] = (asked(600),)
     for number, amount, status, ours in pictures:
         try:

@@ -1,4 +1,4 @@
-"""What the simulation has found in refunds, told short."""
+"""Short forms of what the simulation has found in refunds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
 async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_made(
     stage: Stage, older_picture: bool
 ) -> None:
-    """Its older picture comes later, together with the payment, or never: then all of them are news."""
+    """Its older snapshot comes later together with the payment, or never: all of them must be applied."""
     of = booking()
     (made,) = await stage.do(of.create)
     await stage.pay(made.payment.intent_id)
@@ -29,7 +29,7 @@ async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_ma
     (failed,) = await stage.events("refund.failed", of=made.payment.intent_id)
     (created,) = await stage.events("refund.created", of=made.payment.intent_id)
     (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
-    # Not looked into any further for now: as if the request to do so was lost.
+    # Payment does not fetch it yet: as if the message that asks for it was lost.
     await stage.give(received(failed))
     await stage.webhooks(paid, *([created] if older_picture else []))
     (due,) = await stage.due("look_after", timedelta(minutes=1))
@@ -40,7 +40,7 @@ async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_ma
 
 
 def test_a_failed_refund_is_not_made_good_by_one_that_was_made_before_it_failed() -> None:
-    """Else the rest is owed anew, and again when the bank refuses that, without end."""
+    """Otherwise the rest is owed again, and once more when the bank refuses that, without end."""
     of = uuid4()
     first = refund(of, RefundStatus.FAILED, made=0, changed=60)
     second = refund(of, RefundStatus.SUCCEEDED, made=10, changed=10)
@@ -50,6 +50,6 @@ def test_a_failed_refund_is_not_made_good_by_one_that_was_made_before_it_failed(
 
 
 def refund(of: UUID, status: RefundStatus, *, made: int, changed: int) -> Refund:
-    """Of 500; made and changed so many minutes after noon."""
+    """A refund of 500, made and changed these minutes after noon."""
     at, then = NOON + timedelta(minutes=made), NOON + timedelta(minutes=changed)
     return Refund(uuid4(), of, 500, status, asked_at=at, created_at=at, updated_at=then)

@@ -1,5 +1,7 @@
-"""Each row of the payment's table through the real handlers, Postgres and the stand-in: every status against
-everything that Stripe may show, from an event, fetched, or as the first answer; doubled."""
+"""Each row of the payment's table through the real handlers, Postgres and the sandbox, once and doubled.
+
+Every status against every status that Stripe may show: by an event, fetched, or as the first answer.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,17 @@ AGES = {"older": -10, "same second": 0, "younger": 10}
 
 
 def after_event(start: str, shown: str, age: str) -> str:
-    """The table of `docs/states.md`, top down."""
+    """The table of `docs/states.md`, from top to bottom."""
     status = start.partition(",")[0]
     if start in WITHOUT_INTENT or status in TERMINAL:
         return status
     if status == "creating" or shown in TERMINAL or age == "younger":
         return shown
-    return status  # of the same second: Stripe's own object decides, which is as it was
+    return status  # in the same second Stripe's own object decides, and it has not changed
 
 
 def possible(start: str, age: str) -> bool:
-    """Whatever follows the first answer is younger than that; where nothing was seen, nothing has an age."""
+    """Every event is younger than the first answer, and a payment without a snapshot has none to be older than."""
     return age == "younger" or start not in ("creating", "requires_payment_method", *WITHOUT_INTENT)
 
 
@@ -52,8 +54,8 @@ async def rows(stage: Stage, of: Sequence[Booking]) -> list[Any]:
 def check_reports(
     reports: Sequence[PaymentReport], before: Any, after: Any, asked: bool, *, told_before: bool = False
 ) -> None:
-    """What the booking can see is a new version and is reported once; whoever asks is answered in any case, also
-    where it was `told_before`."""
+    """A change that the booking can see is a new version and is reported once. A request is always answered, also
+    if the version was reported just before (`told_before`)."""
     changed = after["version"] - before["version"]
     assert changed in (0, 1)
     assert (after["status"] != before["status"]) <= bool(changed)
@@ -85,7 +87,7 @@ async def test_every_status_against_every_event(stage: Stage, start: str, age: s
     for each, shown, old, new in zip(of, SHOWN, before, after, strict=True):
         assert new["status"] == after_event(start, shown, age), shown
         doubt = age == "same second" and not {shown, old["status"]} & set(TERMINAL) and shown != old["status"]
-        # Disputes name no booking: of this payment they may have come before its row knew its intent.
+        # A dispute's events name no booking: those of this payment may have come before its row had its intent.
         unheard = old["intent_id"] is None and new["amount_captured"] > 0
         doubtful += doubt or unheard
         of_it = [report for report in reports if report.booking_id == each.id]
@@ -93,12 +95,12 @@ async def test_every_status_against_every_event(stage: Stage, start: str, age: s
     assert len([call for call in stage.wire.calls if call.method == "GET"]) - fetched == doubtful
     again = await stage.webhooks(*reversed(events))
     assert all(report.payment.status == status_of[report.booking_id] for report in again)
-    assert len(again) <= doubtful  # as young as Stripe's answer: it may have to be asked once more
+    assert len(again) <= doubtful  # in the same second as Stripe's answer: Stripe may have to be asked once more
     assert [row["status"] for row in await rows(stage, of)] == [row["status"] for row in after]
 
 
 def show(stage: Stage, statuses: dict[str, str], method: str) -> None:
-    """Have Stripe's answers show intents in these statuses."""
+    """Let Stripe's answers show these bookings' intents in these statuses."""
 
     async def after(call: Call, answer: Json) -> None:
         for intent in answer.get("data", [answer]):
@@ -111,13 +113,13 @@ def show(stage: Stage, statuses: dict[str, str], method: str) -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 async def test_every_status_against_everything_fetched(stage: Stage, start: str) -> None:
-    """Stripe's own object wins over events; what is terminal stays, and what has no intent asks nothing."""
+    """Stripe's own object wins over events; a terminal status stays; a payment without an intent asks nothing."""
     of = await begin(stage, start, len(SHOWN))
     before = await rows(stage, of)
     show(stage, {str(each.id): shown for each, shown in zip(of, SHOWN, strict=True)}, "GET")
     status = start.partition(",")[0]
     if status == "creating":
-        stage.clock.ahead = timedelta(hours=25)  # the keys are spent: the intents are looked up
+        stage.clock.ahead = timedelta(hours=25)  # the keys have expired: payment searches for the intents
     reports = await stage.do(*(each.sync for each in of))
     after = await rows(stage, of)
 
@@ -134,7 +136,7 @@ async def test_every_status_against_everything_fetched(stage: Stage, start: str)
 
 
 async def test_the_first_answer_makes_whatever_it_shows(stage: Stage) -> None:
-    """Of what is being created; repeated, Stripe is asked no more."""
+    """For a payment that is being created; a repeated request does not ask Stripe again."""
     of = await begin(stage, "creating", len(SHOWN))
     show(stage, {str(each.id): shown for each, shown in zip(of, SHOWN, strict=True)}, "POST")
     reports = await stage.do(*(each.create for each in of))
@@ -152,7 +154,7 @@ def by_booking(report: PaymentReport) -> str:
 
 
 async def test_the_first_answer_moves_nothing_back(stage: Stage) -> None:
-    """Webhooks have overtaken it, whatever they told."""
+    """Webhooks have overtaken it, whatever they show."""
     of = [booking() for _ in SHOWN]
     shown = {str(each.id): status for each, status in zip(of, SHOWN, strict=True)}
     early: list[PaymentReport] = []
@@ -171,7 +173,7 @@ async def test_the_first_answer_moves_nothing_back(stage: Stage) -> None:
 
 @pytest.mark.parametrize("meanwhile", ["requires_action", "processing", "succeeded", "canceled"])
 async def test_what_changed_since_stripe_was_asked(stage: Stage, meanwhile: str) -> None:
-    """What was fetched is older than the event that has come in by now, unless it is the end."""
+    """The fetched object is older than an event that was applied meanwhile, unless it is terminal."""
     of = await begin(stage, "requires_payment_method", len(SHOWN))
     shown = {str(each.id): status for each, status in zip(of, SHOWN, strict=True)}
 
@@ -190,7 +192,7 @@ async def test_what_changed_since_stripe_was_asked(stage: Stage, meanwhile: str)
 
 @pytest.mark.parametrize("start", STARTS)
 async def test_another_intent_of_the_booking_changes_nothing(stage: Stage, start: str) -> None:
-    """Whatever it is shown as, by events of any age."""
+    """Whatever status its events show, and whatever their age is."""
     of = await begin(stage, start, 1)
     if start == "creating":
         await stage.do(of[0].create)
@@ -204,6 +206,6 @@ async def test_another_intent_of_the_booking_changes_nothing(stage: Stage, start
 
 
 def test_no_status_is_left_out() -> None:
-    """Each is begun from, and each that Stripe has is shown."""
+    """The tests begin from each status, and show each status that Stripe has."""
     assert {start.partition(",")[0] for start in STARTS} == set(IntentStatus)
     assert set(SHOWN) == set(IntentStatus) - {IntentStatus.CREATING, IntentStatus.REJECTED}

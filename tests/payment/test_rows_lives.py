@@ -1,4 +1,4 @@
-"""Whole lives of payments as Stripe tells of them: in every order, one by one, together and doubled."""
+"""Whole lives of payments by Stripe's events: in every order, one by one, together and doubled."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from payment.pictures import CREATED_TYPE, EVENT_TYPES
 from tests.payment.rows import Json, bank, by_hand
 from tests.payment.stage import Booking, Stage, booking, received
 
-# What is not the same in every order: how many changes could be seen, and when.
+# What depends on the order: how many changes were visible, and when.
 REPORTED = {"version", "report_after", "report_attempts", "last_change"}
-# An attempt that is heard of late gives no time: which one was the last to give some is a matter of the way, too.
+# So does this. A late attempt gives no time, so which attempt was the last to give some depends on the order, too.
 PATH = REPORTED | {"seen_at", "updated_at", "drive_after", "doubts", "look_attempts", "last_attempt_at"}
 INTENT = "payment_intent"
 
@@ -28,7 +28,7 @@ async def pay(stage: Stage, intent: str, *cards: str) -> None:
 
 
 async def declined_and_then_paid(stage: Stage, intent: str) -> None:
-    """By card, by card with a challenge, and by a debit that takes a while."""
+    """A declined card, a card with a challenge that is left open, and a debit that takes a while."""
     await pay(stage, intent, "pm_card_chargeDeclined", "pm_card_authenticationRequired", "pm_sepaDebit_success")
     await bank(stage, f"payment_intents/{intent}/succeed")
 
@@ -52,7 +52,7 @@ async def refunded_in_parts(stage: Stage, intent: str) -> None:
 
 
 async def refund_that_fails_in_the_end(stage: Stage, intent: str) -> None:
-    """Under way, then told to have succeeded, then failed days later."""
+    """Under way, then reported as succeeded, then failed days later."""
     await pay(stage, intent, "pm_card_pendingRefund")
     refund = await bank(stage, f"payment_intents/{intent}/refund", amount=2000)
     await bank(stage, f"refunds/{refund['id']}/succeed")
@@ -82,8 +82,8 @@ async def dispute_that_is_lost(stage: Stage, intent: str) -> None:
 Life = Callable[[Stage, str], Awaitable[None]]
 PAID, REFUND = f"{INTENT}.succeeded", "refund.created"
 DISPUTE = "charge.dispute"
-# What happens; the events of it in their order; how the payment ends: status, captured, given back, disputed, and
-# its refunds.
+# What happens; its Stripe events in their order; the payment at the end: status, captured, refunded, dispute
+# status; and its refunds.
 LIVES: dict[str, tuple[Life, tuple[str, ...], tuple[Any, ...], list[tuple[str, int]]]] = {
     "paid at the third try": (
         declined_and_then_paid,
@@ -139,7 +139,7 @@ LIVES: dict[str, tuple[Life, tuple[str, ...], tuple[Any, ...], list[tuple[str, i
 
 
 async def lived(stage: Stage, name: str) -> tuple[Booking, list[Json], Any]:
-    """The booking, the events of its payment's life, and its payment as it was before any of them."""
+    """The booking, the Stripe events of its payment's life, and the payment's row before any of them."""
     live, types, _, _ = LIVES[name]
     of = booking()
     (report,) = await stage.do(of.create)
@@ -155,7 +155,7 @@ async def lived(stage: Stage, name: str) -> tuple[Booking, list[Json], Any]:
 
 
 async def again(stage: Stage, of: Booking, payment: Any) -> None:
-    """All as it was before the first event."""
+    """Restore the database to the state before the first event."""
     async with stage.database.connection() as connection:
         for table in ("stripe_events", "refunds", "disputes", "payment_attempts", "payments"):
             await connection.execute(f"DELETE FROM {table}")
@@ -165,7 +165,7 @@ async def again(stage: Stage, of: Booking, payment: Any) -> None:
 
 
 async def end(stage: Stage, of: Booking) -> tuple[Any, ...]:
-    """Everything that may not depend on the order."""
+    """Everything that must not depend on the order."""
     row = await stage.row(of)
     refunds = await stage.rows("SELECT status, amount, by_hand, stripe_refund_id FROM refunds ORDER BY 4")
     attempts = await stage.rows("SELECT id, code FROM payment_attempts ORDER BY 1")
@@ -174,7 +174,7 @@ async def end(stage: Stage, of: Booking) -> tuple[Any, ...]:
 
 
 def orders(count: int) -> list[tuple[int, ...]]:
-    """All, where there are not too many, else the first, the last, and some in between: the same each time."""
+    """All orders if there are at most twelve, else the first, the last, and ten others: the same ones each time."""
     every = list(permutations(range(count)))
     return [every[0], every[-1], *random.Random(count).sample(every, 10)] if len(every) > 12 else every
 
@@ -182,7 +182,7 @@ def orders(count: int) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("apart_s", [0, 7])
 @pytest.mark.parametrize("life", LIVES)
 async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s: int) -> None:
-    """Also where all of it was within one second, by Stripe's time; and nothing that comes again changes it."""
+    """Also if all happened within one second of Stripe's time; and no repeated event changes the result."""
     of, events, payment = await lived(stage, life)
     for place, event in enumerate(events):
         event["created"] = events[0]["created"] + place * apart_s
@@ -207,13 +207,13 @@ async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s
 
 
 def test_every_event_that_moves_a_payment_is_in_a_life() -> None:
-    """A type that is added has to be told of here, too."""
+    """A new type needs a life here, too."""
     assert {kind for _, types, _, _ in LIVES.values() for kind in types} == EVENT_TYPES
 
 
 async def test_a_look_at_stripe_that_was_lost_is_asked_for_again(stage: Stage) -> None:
-    """A refund by hand comes before the money that it is of; the process dies before anybody looks at both: the
-    payment is due to be looked at, until Stripe's own object was seen."""
+    """A refund by hand arrives before the money that it refunds, and the process dies before it fetches both: the
+    payment stays due until Stripe's own object has been read."""
     of, events, _ = await lived(stage, "given back in parts")
     lost = await stage.give(*map(received, events[1:]))
     assert {type(envelope.message) for envelope in lost} == {SyncPayment}
@@ -228,8 +228,8 @@ async def test_a_look_at_stripe_that_was_lost_is_asked_for_again(stage: Stage) -
 
 
 async def test_what_can_never_be_clear_is_not_looked_at_again_and_again(stage: Stage) -> None:
-    """Money that was only held is let go, told of as older versions do, or a stray intent's is given back: it is
-    nothing that we captured."""
+    """Held money that is released, reported in the way of older API versions, or a stray intent's refund: neither
+    is money that this payment has captured."""
     held, other = booking(), booking()
     made, paid = (await stage.do(held.create))[0], await stage.paid(other)
     form = {"payment_method": "pm_card_visa", "return_url": "https://shop.example/", "capture_method": "manual"}

@@ -1,4 +1,4 @@
-"""Each row of the refund's table through the real handlers, Postgres and the stand-in: doubled and out of order."""
+"""Each row of the refund's table through the real handlers, Postgres and the sandbox: doubled and out of order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.payment.wire import Call, Fault
 
 REFUNDS = "/v1/refunds"
 PART = 2000
-# In the order in which a refund goes through them.
+# In the order in which a refund reaches them.
 STATUSES = ("requested", "pending", "succeeded", "failed")
 SHOWN = STATUSES[1:]
 
 
 def ours(of: Booking) -> UUID:
-    """The id of the refund that a test begins with: at Stripe it is a key, so that no two tests have the same."""
+    """The id of the refund with which a test begins. It is also a key at Stripe, so each test has its own."""
     return uuid5(of.id, "ours")
 
 
@@ -41,7 +41,7 @@ async def statuses(stage: Stage, of: Booking) -> list[str]:
 
 
 def shows(stage: Stage, as_status: str) -> None:
-    """Stripe shows every refund so, in whatever it answers."""
+    """Let Stripe show every refund in this status, in all its answers."""
 
     async def after(call: Call, answer: Json) -> None:
         if call.path == REFUNDS:
@@ -58,7 +58,7 @@ async def at_stripe(stage: Stage, of: Booking) -> list[Json]:
 
 
 def event(refund: Json, as_status: str) -> Json:
-    """A webhook that shows the refund so."""
+    """A webhook that shows the refund in this status."""
     return {
         "id": f"evt_made_up_{next(NUMBERS)}",
         "object": "event",
@@ -70,7 +70,7 @@ def event(refund: Json, as_status: str) -> Json:
 
 
 async def requested(stage: Stage, of: Booking, amount: int = PART) -> None:
-    """The row is there, and the process was killed before it asked Stripe."""
+    """The row exists, and the process was killed before it asked Stripe."""
     now = stage.clock()
     old = await stage.load(of)
     row = request(ours(of), of.id, amount, of.amount, old.refunds, now)
@@ -85,7 +85,7 @@ async def known(stage: Stage, of: Booking) -> tuple[Refund, ...]:
 
 
 async def begin(stage: Stage, start: str) -> Booking:
-    """A paid booking with a refund of ours in that status; Stripe has made it."""
+    """A paid booking with a refund of ours in that status; Stripe has made the refund."""
     of = booking()
     await stage.paid(of)
     if start == "requested":
@@ -108,7 +108,7 @@ async def begin(stage: Stage, start: str) -> Booking:
 
 
 def check(report: PaymentReport, *rows: Any) -> None:
-    """A report tells the whole of it."""
+    """Check that a report has all refunds."""
     assert set(report.payment.refund_ids) == {row["id"] for row in rows}
     assert report.payment.amount_refunded == sum(row["amount"] for row in rows if row["status"] == "succeeded")
     assert report.payment.refund_pending is any(row["status"] in ("requested", "pending") for row in rows)
@@ -118,7 +118,7 @@ SOURCES = ("event", "fetched")
 
 
 async def see(stage: Stage, of: Booking, shown: str, source: str) -> list[PaymentReport]:
-    """Stripe shows the booking's refunds so."""
+    """Stripe shows the booking's refunds in this status, by an event or when they are fetched."""
     if source == "event":
         return await stage.webhooks(*(event(refund, shown) for refund in await at_stripe(stage, of)))
     shows(stage, shown)
@@ -131,7 +131,7 @@ async def see(stage: Stage, of: Booking, shown: str, source: str) -> list[Paymen
 @pytest.mark.parametrize("shown", SHOWN)
 @pytest.mark.parametrize("start", STATUSES)
 async def test_every_status_against_everything_shown(stage: Stage, start: str, shown: str, source: str) -> None:
-    """Further on it is taken over, as it was earlier it is not; what comes again changes nothing."""
+    """A later status is applied, an earlier one is not; a repeated one changes nothing."""
     of = await begin(stage, start)
     reports = await see(stage, of, shown, source)
     (row,) = await refunds(stage, of)
@@ -150,7 +150,7 @@ async def test_every_status_against_everything_shown(stage: Stage, start: str, s
 
 @pytest.mark.parametrize("shown", SHOWN)
 async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, shown: str) -> None:
-    """And is made once, though it is asked for by several processes at once and again later."""
+    """It is made once, though several processes ask for it at once and again later."""
     of = booking()
     await stage.paid(of)
     shows(stage, shown)
@@ -169,7 +169,7 @@ async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, show
 @pytest.mark.parametrize("amount", [PART, None, 5001])
 @pytest.mark.parametrize("start", SHOWN)
 async def test_the_same_id_again_changes_nothing(stage: Stage, start: str, amount: int | None) -> None:
-    """Whatever amount it names: it is reported again, and Stripe is not asked."""
+    """Whatever amount it names: the refund is reported again, and Stripe is not asked."""
     of = await begin(stage, start)
     before, asked = await refunds(stage, of), len(stage.wire.calls)
     first = await stage.do(of.refund(amount, ours(of)), of.refund(amount, ours(of)))
@@ -182,7 +182,7 @@ async def test_the_same_id_again_changes_nothing(stage: Stage, start: str, amoun
 
 
 async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Stage) -> None:
-    """By its key: there is one refund."""
+    """Stripe finds it by its key: there is one refund."""
     of = await begin(stage, "requested")
     (report,) = await stage.do(of.refund(PART, ours(of)))
 
@@ -199,7 +199,7 @@ async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Sta
 async def test_another_refund_of_what_is_left(
     stage: Stage, start: str, amount: int | None, fits: int | None, fits_if_failed: int | None
 ) -> None:
-    """Its row is there before Stripe is asked; of more than is left it fails at once, and Stripe is not asked."""
+    """Its row exists before Stripe is asked; a refund over what is left fails at once, without asking Stripe."""
     of = await begin(stage, start)
     expected = fits_if_failed if start == "failed" else fits
     seen: list[str] = []
@@ -224,7 +224,8 @@ async def test_another_refund_of_what_is_left(
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("shown", SHOWN)
 async def test_a_refund_that_is_not_ours(stage: Stage, shown: str, source: str) -> None:
-    """As Stripe shows it, under an id that follows from Stripe's: however often and in whatever way it is shown."""
+    """It is saved as Stripe shows it, under an id made from Stripe's id, however often and in whatever way
+    it is shown."""
     of = booking()
     paid = await stage.paid(of)
     made = await stage.call("POST", REFUNDS, payment_intent=paid.payment.intent_id, amount=PART)
@@ -256,7 +257,7 @@ async def test_what_stripe_refuses_has_failed(stage: Stage) -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 async def test_what_was_only_requested_gives_way_to_one_made_by_hand(stage: Stage, source: str) -> None:
-    """And comes back when Stripe shows that it was made after all, and the other one was not."""
+    """It comes back when Stripe shows that it was made after all, and the other one was not."""
     of = booking()
     paid = await stage.paid(of)
     await requested(stage, of, 4000)
@@ -276,7 +277,7 @@ INSERT = """
 INSERT INTO refunds (id, booking_id, amount, status, asked_at, created_at, updated_at)
 VALUES (gen_random_uuid(), $1, $2, $3, now(), now(), now())
 """
-# On top of a refund of two of five thousand, in each status: what one more, or a change, may be.
+# With a refund of 2000 of 5000 captured, in each status: whether another row, or a change, is allowed.
 STATEMENTS = [
     ("pending", INSERT, (3000, "requested"), True),
     ("pending", INSERT, (3001, "requested"), False),
@@ -287,7 +288,7 @@ STATEMENTS = [
     ("failed", INSERT, (5001, "requested"), False),
     ("succeeded", "UPDATE refunds SET amount = $2 WHERE booking_id = $1", (5001,), False),
     ("failed", "UPDATE refunds SET status = $2, amount = $3 WHERE booking_id = $1", ("succeeded", 5001), False),
-    # A part stays what it is; only one of all that is left may become another amount.
+    # A part keeps its amount; only a refund of all that is left may change its amount.
     ("succeeded", "UPDATE refunds SET amount = $2 WHERE booking_id = $1", (1999,), False),
     ("succeeded", "UPDATE refunds SET whole = true, amount = $2 WHERE booking_id = $1", (1999,), False),
 ]
@@ -297,7 +298,7 @@ STATEMENTS = [
 async def test_the_database_refuses_more_than_was_captured(
     stage: Stage, start: str, statement: str, values: tuple[Any, ...], allowed: bool
 ) -> None:
-    """By itself, whatever the code does."""
+    """Postgres refuses it by itself, whatever the code does."""
     of = await begin(stage, start)
     before = await refunds(stage, of)
     if allowed:
@@ -309,12 +310,12 @@ async def test_the_database_refuses_more_than_was_captured(
 
 
 def test_no_status_is_left_out() -> None:
-    """Each is begun from."""
+    """The tests begin from each status."""
     assert tuple(status.value for status in RefundStatus) == STATUSES
 
 
 async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> None:
-    """An id is of one booking: whatever asks under it for another one fails, and changes nothing."""
+    """An id belongs to one booking: saving it for another booking fails, and changes nothing."""
     first, other = await begin(stage, "succeeded"), booking()
     await stage.paid(other)
     row = request(ours(first), other.id, PART, other.amount, (), stage.clock())

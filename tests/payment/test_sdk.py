@@ -1,4 +1,4 @@
-"""What is sent to Stripe, and what its answers and errors are, is the SDK's own."""
+"""Our requests to Stripe, its answers and its errors are the same as with the SDK's own client."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PARAMS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def requestor() -> Any:
-    """Of the SDK as it is by itself."""
+    """The requestor of the SDK's own client."""
     client = stripe.StripeClient("sk_test_123", stripe_version=STRIPE_VERSION, http_client=stripe.AIOHTTPClient())
     return client._requestor
 
 
 def of_sdk(requestor: Any, method: str, params: dict[str, Any], **options: Any) -> tuple[str, dict[str, str], Any]:
-    """The URL, headers and body that it would send."""
+    """The URL, headers and body that the SDK would send."""
     _, url, headers, body, *_ = requestor._args_for_request_with_retries(
         method, "/v1/things", params, options, base_address="api", api_mode="V1"
     )
@@ -39,13 +39,13 @@ def of_sdk(requestor: Any, method: str, params: dict[str, Any], **options: Any) 
 
 @pytest.mark.parametrize("params", PARAMS)
 def test_forms_are_the_sdks(requestor: Any, params: dict[str, Any]) -> None:
-    """The second time, too, when parameters are remembered."""
+    """Also the second time, when the parameters come from the cache."""
     sent = of_sdk(requestor, "post", params)[2]
     assert [form(params), form(params)] == [sent, sent]
 
 
 class Sent:
-    """A session that keeps what it is to send, and is away."""
+    """A session that keeps the request, and then fails as if Stripe were away."""
 
     async def __aenter__(self) -> None:
         raise OSError("away")
@@ -62,7 +62,7 @@ class Sent:
 @pytest.mark.parametrize("params", [PARAMS[2], {}])
 @pytest.mark.parametrize("key", [None, "key_1"])
 async def test_requests_are_the_sdks(requestor: Any, method: str, params: dict[str, Any], key: str | None) -> None:
-    """But for an idempotency key that nobody has chosen: the SDK sends one with each POST."""
+    """Except for the idempotency key that the SDK adds to each POST without one."""
     session: Any = Sent()
     client = Client("sk_test_123", stripe.DEFAULT_API_BASE, session)
     options = {} if key is None else {"idempotency_key": key}
@@ -92,7 +92,7 @@ async def test_errors_are_the_sdks(wire: Wire, wire_url: str, status: int, kind:
 
 
 class Page:
-    """An answer that is no JSON: a proxy's page, or one that was cut off."""
+    """An answer that is not JSON: a proxy's page, or an answer that was cut off."""
 
     status = 200
 

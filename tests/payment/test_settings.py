@@ -1,4 +1,4 @@
-"""Settings that cannot work are refused at the start, by name and without their value."""
+"""Settings that cannot work are refused at the start; the error has their names and not their values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_defaults_fit_one_another() -> None:
-    """A handler outlasts its Stripe calls, and a claim outlasts a handler twice."""
+    """A handler outlasts its calls to Stripe, and a claim is more than twice as long as a handler."""
     settings = load(PaymentSettings, **GOOD)
 
     assert settings.port == 8082
@@ -48,7 +48,8 @@ def test_the_defaults_fit_one_another() -> None:
     ],
 )
 def test_the_key_tells_the_mode_and_its_limits(key: str, livemode: bool, rate: float, slots: int) -> None:
-    """Stripe's own default limits, unless told; no more in hand than gets its turn within a second."""
+    """Stripe's own default limits, unless another rate is set; at most as many calls at once as get a token
+    in a second."""
     settings = load(PaymentSettings, **{**GOOD, "stripe_secret_key": key})
 
     assert (settings.livemode, settings.requests_per_second, settings.stripe_slots) == (livemode, rate, slots)
@@ -70,7 +71,7 @@ def test_the_key_tells_the_mode_and_its_limits(key: str, livemode: bool, rate: f
     ],
 )
 def test_what_cannot_work_is_refused(values: dict[str, Any], named: str) -> None:
-    """The message names the variable and keeps the secrets."""
+    """The error names the variable and shows no secret."""
     with pytest.raises(ConfigurationError, match=named) as refusal:
         load(PaymentSettings, **{**GOOD, **values})
     assert "_live_1" not in str(refusal.value)
@@ -78,7 +79,7 @@ def test_what_cannot_work_is_refused(values: dict[str, Any], named: str) -> None
 
 
 def _published_secrets() -> set[str]:
-    """All that stands anywhere in the repository and could be copied from there."""
+    """All webhook secrets that stand anywhere in the repository and could be copied from there."""
     root = Path(__file__).parents[2]
     files = [*root.glob("*.*"), root / ".env.example", *root.glob("[a-z]*/**/*.*")]
     texts = (
@@ -90,7 +91,7 @@ def _published_secrets() -> set[str]:
 @pytest.mark.parametrize("key", ["sk_test_1", "sk_live_1"])
 @pytest.mark.parametrize("base", [None, "", "https://api.stripe.com", "https://api.stripe.com/"])
 def test_real_money_goes_with_no_secret_that_everybody_knows(key: str, base: str | None) -> None:
-    """Whoever reads it could confirm bookings that nobody has paid: also where it is one of several."""
+    """A reader of such a secret could confirm bookings that are not paid: also if it is one of several."""
     known = _published_secrets()
     assert {"whsec_sandbox", "whsec_races"} <= known
     real = GOOD | {"stripe_secret_key": key, "stripe_api_base": base or None}

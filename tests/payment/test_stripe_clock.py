@@ -1,4 +1,4 @@
-"""How far our clock and Stripe's are apart: measured by each answer, shown, and told once when it is large."""
+"""The difference between our clock and Stripe's: measured by each answer, shown, and logged once if it is large."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE = "clock differs from Stripe's"
 
 
 def answer(ahead_s: float, sent_s: float, there_s: float, back_s: float) -> Bounds:
-    """Of a request that was sent at `sent_s` of Stripe's time and took so long each way."""
+    """The bounds by a request sent at `sent_s` of Stripe's time, `there_s` on the way there and `back_s` back."""
     date = NOON + timedelta(seconds=int(sent_s + there_s))
     return measured(NOON + timedelta(seconds=sent_s + ahead_s), there_s + back_s, date)
 
@@ -49,7 +49,7 @@ def test_a_clock_that_was_set_is_measured_anew() -> None:
 
 
 class Skewed:
-    """Our clock, and answers that come at once."""
+    """Our clock, set ahead, and the measured one; answers take 0.1 s."""
 
     def __init__(self) -> None:
         self.gauge = Gauge("skew", "", registry=CollectorRegistry())
@@ -68,7 +68,7 @@ class Skewed:
 
 
 def test_a_large_skew_is_told_once_per_change() -> None:
-    """Not with each call; again when it has changed by as much, or was gone."""
+    """Not with each call; again when it has changed by as much, or had become small."""
     skewed = Skewed()
     steps = [(0, 0), (LOUD_S - 1, 0), (14, 1), (14, 0), (16, 0), (-14, 1), (0, 0), (14, 1), (300, 1), (300, 0)]
     for ahead_s, times in steps:
@@ -81,7 +81,7 @@ def test_a_large_skew_is_told_once_per_change() -> None:
 
 @pytest.mark.parametrize("ahead_s", [-300, 14])
 async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
-    """Also of a call that has nothing to do with clocks."""
+    """Also the answer to a call that has nothing to do with clocks."""
     stage.clock.ahead = timedelta(seconds=ahead_s)
     with capture_logs() as logs:
         for _ in range(3):
@@ -92,14 +92,14 @@ async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
 
 @pytest.mark.parametrize(("took_s", "since_s"), [(0.0, 0), (0.01, -1), (0.99, -1), (1.0, -1), (1.2, -2), (4.9, -5)])
 def test_what_an_answer_shows_may_be_as_old_as_its_question(took_s: float, since_s: int) -> None:
-    """To whole seconds, as events are dated: one of that second may have come after what was read."""
+    """In whole seconds, like Stripe's events: one of that second may have come after Stripe read the object."""
     assert asked_at(NOON, took_s) == NOON + timedelta(seconds=since_s)
 
 
 async def test_an_event_between_stripes_reading_and_its_answer_is_younger(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer is dated when it leaves: by then a dispute that it shows as open may have been won."""
+    """An answer is dated when it leaves Stripe: by then a dispute that it shows as open may have been won."""
     of = booking()
     paid = await stage.paid(of)
     dispute = await bank(stage, f"payment_intents/{paid.payment.intent_id}/dispute")
@@ -107,7 +107,8 @@ async def test_an_event_between_stripes_reading_and_its_answer_is_younger(
     async def slowly(call: Call, answer: dict[str, Any]) -> None:
         if call.path == "/v1/disputes":
             await bank(stage, f"disputes/{dispute['id']}/won")
-        # It was read at once, and dated four seconds later, by a clock that goes faster.
+        # Stripe read it at once, and dated it four seconds later; `perf_counter` here advances by four
+        # with each call.
         later = datetime.now(UTC) + timedelta(seconds=4)
         stage.wire.date = format_datetime(later, usegmt=True)
 

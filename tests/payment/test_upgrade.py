@@ -1,4 +1,4 @@
-"""Rows of the release before go on: what the migration makes of them, and what processes of that release write."""
+"""Rows of the release before: what the migration changes in them, and what processes of that release write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIGRATION: Any = import_module("payment.migrations.0005_disputes_and_looks")
 
 
 async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> None:
-    """The one field knew of the last dispute alone; Stripe has all of them, and they become rows."""
+    """The one column had the last dispute only; Stripe has all of them, and they become rows."""
     of, _ = await disputed_twice(stage)
     other = booking()
     await stage.paid(other)
@@ -28,7 +28,7 @@ async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> N
 
 
 async def test_client_secrets_of_ended_payments_go(stage: Stage) -> None:
-    """Those of others stay."""
+    """The secrets of other payments stay."""
     ended, open_ = booking(), booking()
     await stage.paid(ended)
     (made,) = await stage.do(open_.create)
@@ -44,7 +44,7 @@ async def test_client_secrets_of_ended_payments_go(stage: Stage) -> None:
 
 
 async def test_the_cursor_goes_back_by_more_than_clocks_may_be_apart(stage: Stage) -> None:
-    """It was in our own time: what it has passed over is looked at again."""
+    """The cursor was in our own time: what it has passed over is read again."""
     now = stage.clock()
     await stage.rows("INSERT INTO event_cursor VALUES ('stripe', $1, $1)", now)
     await stage.rows(MIGRATION.IN_STRIPES_TIME)

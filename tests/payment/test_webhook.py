@@ -1,4 +1,4 @@
-"""`POST /payment/webhook`, in the whole process: what is signed is kept, and everything else changes nothing."""
+"""`POST /payment/webhook`, in the whole process: signed Stripe events are kept, and no other body has an effect."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def settings(payment_dsn: str, redis_url: str, wire_url: str) -> PaymentSettings
 
 @pytest.fixture
 async def process(stage: Stage, settings: PaymentSettings) -> AsyncIterator[Client]:
-    """The payment process, its loops at work; only webhooks bring it events."""
+    """The payment process with its loops running; only webhooks bring it Stripe events."""
     later = stage.clock() + timedelta(seconds=LOOK_EVERY_S)
     for name in ("stripe", "stripe deep"):
         await stage.rows("INSERT INTO event_cursor VALUES ($1, now(), $2)", name, later)
@@ -112,14 +112,14 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
 async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_is_stale(
     stage: Stage, settings: PaymentSettings, redis: Redis, ahead_s: float
 ) -> None:
-    """The age of a signature is judged by the measured time, and readiness says what is wrong."""
+    """The age of a signature is judged by the measured time, and readiness shows the problem."""
     tomorrow = stage.clock() + timedelta(days=1)
     await stage.rows("INSERT INTO event_cursor VALUES ('stripe', now(), $1)", tomorrow)
     body = text(EVENT)
     stale, good = sign(body, at=time.time() - 330), sign(body, at=time.time() - 270)
     async with TestClient(TestServer(build_app(settings, lambda: time.time() + ahead_s))) as process:
         assert (await post(process, body.encode(), stale)).status == 400
-        # Stripe's SDK goes by the first of several times, and by that the age is judged.
+        # Stripe's SDK uses the first of several times, and the age is judged by that one.
         assert (await post(process, body.encode(), f"{stale},t={int(time.time())}")).status == 400
         assert not await kept(stage, redis)
         assert (await post(process, body.encode(), good)).status == 200
@@ -133,7 +133,7 @@ async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_
 async def test_any_of_the_active_secrets_may_have_signed(
     process: Client, stage: Stage, redis: Redis, secret: str
 ) -> None:
-    """So that they can be rotated; both signatures at once are fine, too."""
+    """So that secrets can be rotated; signatures by both at once are accepted, too."""
     body = text(EVENT)
     answer = await post(process, body.encode(), sign(body, secret))
     assert (answer.status, await kept(stage, redis)) == (200, True)
@@ -158,7 +158,7 @@ FORGED = [
 async def test_what_is_forged_or_stale_changes_nothing(
     process: Client, stage: Stage, redis: Redis, signature: str | None
 ) -> None:
-    """400, and nothing is kept."""
+    """It is answered 400, and nothing is kept."""
     answer = await post(process, text(EVENT).encode(), signature)
     problem = await answer.json()
 
@@ -181,7 +181,7 @@ async def test_what_is_forged_or_stale_changes_nothing(
     ],
 )
 async def test_what_is_no_event_changes_nothing(process: Client, stage: Stage, redis: Redis, body: bytes) -> None:
-    """Even signed."""
+    """Also with a valid signature."""
     answer = await post(process, body, sign(body.decode(errors="replace")))
 
     assert (answer.status, (await answer.json())["code"]) == (400, "malformed_request")
@@ -192,7 +192,7 @@ async def test_what_is_no_event_changes_nothing(process: Client, stage: Stage, r
 async def test_a_body_that_is_said_to_be_compressed_changes_nothing(
     process: Client, stage: Stage, redis: Redis, body: bytes
 ) -> None:
-    """Compressed or not, and signed."""
+    """Whether it is compressed or not, with a valid signature."""
     headers = {"Stripe-Signature": sign(text(EVENT)), "Content-Encoding": "gzip"}
     answer = await process.post(URL, data=body, headers=headers)
 
@@ -215,7 +215,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(settings: PaymentSe
 
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_body_over_the_limit_is_refused(process: Client, stage: Stage, redis: Redis, chunked: bool) -> None:
-    """Without being read to its end, whether its length is told or not."""
+    """It is not read to its end, whether it has a length or not."""
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(64):
@@ -229,7 +229,7 @@ async def test_a_body_over_the_limit_is_refused(process: Client, stage: Stage, r
 
 
 async def test_an_event_of_the_other_mode_is_ignored(process: Client, stage: Stage, redis: Redis) -> None:
-    """A live event at a test key: 200, so that Stripe does not send it again."""
+    """A live event with a test key: 200, so that Stripe does not send it again."""
     body = text({**EVENT, "livemode": True})
     answer = await post(process, body.encode(), sign(body))
 
@@ -240,7 +240,7 @@ async def test_an_event_of_the_other_mode_is_ignored(process: Client, stage: Sta
 async def postgres_away(
     process: Client, stage: Stage, postgres_server: Postgres
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Has the database end all connections and take no new ones, until the end of the test."""
+    """Lets a test end all connections of the database and forbid new ones, until the test ends."""
     connection = await asyncpg.connect(postgres_server.url())
 
     async def away() -> None:
@@ -266,7 +266,7 @@ async def test_while_redis_is_away_postgres_keeps_an_event(
 async def test_while_postgres_is_away_the_mailbox_keeps_an_event(
     process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
 ) -> None:
-    """Each of them, not only the one that met the outage."""
+    """Each event, not only the one that met the outage."""
     await postgres_away()
     for number in range(3):
         body = text({**EVENT, "id": f"evt_{number}"})
@@ -277,7 +277,7 @@ async def test_while_postgres_is_away_the_mailbox_keeps_an_event(
 async def test_where_an_event_can_be_kept_nowhere_it_is_sent_again(
     process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
 ) -> None:
-    """Postgres is away and Redis takes no writes: 503, and Stripe comes back."""
+    """Postgres is away and Redis takes no writes: 503, and Stripe sends it again."""
     await postgres_away()
     await redis.config_set("min-replicas-to-write", 1)
     try:
@@ -291,7 +291,7 @@ async def test_where_an_event_can_be_kept_nowhere_it_is_sent_again(
 
 
 class Reports:
-    """What the booking actor is told, as it comes."""
+    """Reads the messages to the booking actor, one at a time."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = connect(redis_url)
@@ -313,7 +313,7 @@ class Reports:
 async def test_an_event_is_kept_without_the_secret_of_a_payment_that_has_ended(
     process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]], status: str, stays: bool
 ) -> None:
-    """It may lie in Redis for long, as an entry that waits or as a dead letter."""
+    """It may stay in Redis for a long time, as a waiting entry or as a dead letter."""
     await postgres_away()
     intent = {"id": "pi_1", "object": "payment_intent", "status": status, "client_secret": "pi_1_secret_x"}
     body = text({**EVENT, "data": {"object": intent}})

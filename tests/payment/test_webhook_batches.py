@@ -1,4 +1,4 @@
-"""Stripe events are applied in batches where they arrive, and what cannot be applied goes to the mailbox."""
+"""The process that receives Stripe events applies them in batches; what it cannot apply goes to the mailbox."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STRANGE: dict[str, Any] = {"object": "event", "type": "payment_intent.created", 
 
 
 class Held:
-    """The real handler; each batch waits until the test lets it go."""
+    """The real handler; each batch waits until the test releases it."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -67,7 +67,7 @@ async def batches(stage: Stage, held: Held) -> AsyncIterator[WebhookBatches]:
 
 
 def event(number: int, **values: Any) -> Json:
-    """About nothing that is known here."""
+    """An event about an object that payment does not know."""
     thing = {"id": f"cus_{number}", "object": "customer"}
     return {**STRANGE, "id": f"evt_{number}", "data": {"object": thing}, **values}
 
@@ -104,7 +104,7 @@ async def test_what_arrives_during_a_batch_makes_the_next_one(batches: WebhookBa
 async def test_one_bad_event_of_a_batch_harms_no_other(
     stage: Stage, batches: WebhookBatches, held: Held, redis: Redis
 ) -> None:
-    """It goes to the mailbox, where it is counted and buried: without a secret that would outlive its payment."""
+    """It goes to the mailbox, where its failures are counted until it is a dead letter: without a spent secret."""
     spent = {"id": "pi_5", "object": "payment_intent", "status": "succeeded", "client_secret": "pi_5_secret_"}
     bad = event(5, data={"object": spent})
     for _ in range(100):
@@ -134,7 +134,7 @@ async def test_more_than_can_wait_goes_to_the_mailbox(batches: WebhookBatches, h
 async def test_a_batch_that_takes_too_long_goes_to_the_mailbox(
     stage: Stage, batches: WebhookBatches, held: Held, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what comes soon after it without another attempt."""
+    """The events that follow soon go there without an attempt."""
     monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
     await asyncio.gather(*start(batches, event(1), event(2)))
     await batches.apply(event(3))
@@ -160,7 +160,7 @@ async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
 async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     stage: Stage, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The webhook is answered all the same: its event is committed."""
+    """The webhook is answered 200 all the same: its event is committed."""
     of = booking()
     (made,) = await stage.do(of.create)
     await stage.do(applied(of, made))
@@ -187,7 +187,7 @@ def applied(of: Any, report: PaymentReport) -> Any:
 async def test_events_of_one_payment_end_alike(
     stage: Stage, redis: Redis, order: tuple[int, ...], at_once: bool
 ) -> None:
-    """In one batch or in several, doubled and out of order, and while a report of it is on its way."""
+    """In one batch or in several, doubled and out of order, and while a report is not applied yet."""
     of = booking()
     (made,) = await stage.do(of.create)
     await stage.pay(made.payment.intent_id, "pm_card_chargeDeclined")

@@ -1,4 +1,4 @@
-"""The line between the payment actor and Stripe, with faults that a test chooses call by call."""
+"""A proxy between the payment actor and Stripe, with faults that a test chooses for single calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Call:
 
 @dataclass
 class Fault:
-    """What becomes of a call: passed on to Stripe or not, and then answered so, or, with None, never."""
+    """A fault of a call: whether it reaches Stripe, and the status of its answer (None: it is not answered)."""
 
     path: str
     method: str = "POST"
@@ -33,12 +33,12 @@ class Fault:
     body: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
-    # As Stripe does: the same idempotency key gets the same error again.
+    # As at Stripe: the same idempotency key gets the same error again.
     sticks: bool = False
 
 
 class Wire:
-    """Passes calls on to the stand-in and remembers them."""
+    """Passes calls on to the sandbox and records them."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -48,7 +48,7 @@ class Wire:
         self.faults: list[Fault] = []
         self.before: Callable[[Call], Any] | None = None
         self.after: Callable[[Call, dict[str, Any]], Any] | None = None
-        # What all answers have in the place of their date.
+        # The `Date` header of all answers, if a test sets one.
         self.date: str | None = None
         self.released = asyncio.Event()
         self.seen = asyncio.Condition()
@@ -72,7 +72,7 @@ class Wire:
         return [call for call in self.calls if call.method == method and call.path == path]
 
     async def until(self, count: int, path: str, method: str = "POST") -> None:
-        """Wait until so many such calls were made."""
+        """Wait until `count` such calls were made."""
         async with self.seen:
             await self.seen.wait_for(lambda: len(self.made(path, method)) >= count)
 

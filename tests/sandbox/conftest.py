@@ -1,4 +1,4 @@
-"""A stand-in for each test, one HTTP session for all of them."""
+"""A sandbox for each test, one HTTP session for all of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def stand(session: ClientSession, receiver: Receiver) -> AsyncIterator[Stand]:
-    """Its asynchronous payment methods settle at once."""
+    """A sandbox whose asynchronous payment methods end at once."""
     async with standing(session, receiver) as stand:
         yield stand
 
 
 @pytest.fixture
 async def patient(session: ClientSession, receiver: Receiver) -> AsyncIterator[Stand]:
-    """What is asynchronous waits until a test moves it."""
+    """A sandbox in which what is asynchronous waits until a test moves it."""
     async with standing(session, receiver, sandbox_settle_seconds=3600) as stand:
         yield stand

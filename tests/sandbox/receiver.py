@@ -1,4 +1,4 @@
-"""An endpoint for webhooks in a test's hands: checks every signature with the official SDK, and remembers."""
+"""A webhook endpoint for a test: it checks every signature with the official SDK, and records what arrives."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ PATIENCE_SECONDS = 20.0
 
 @dataclass
 class Arrival:
-    """One webhook that came."""
+    """A webhook that has arrived."""
 
     event: dict[str, Any]
     at: float
     """On the monotonic clock."""
     status: int
-    """What it was answered."""
+    """The status that it was answered with."""
 
 
 @dataclass
 class Receiver:
-    """Answers 200 unless told otherwise."""
+    """Answers 200, unless `answers` says otherwise."""
 
     answers: list[int] = field(default_factory=list)
     """The statuses of the next answers."""
@@ -63,7 +63,7 @@ class Receiver:
         return web.Response(status=status, headers=headers)
 
     def taken(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
-        """The events of these types that were taken, in their order; `of` is the object's id, or its payment's."""
+        """The accepted events of these types, in their order; `of` is the id of the object or of its payment."""
         return [
             arrival.event
             for arrival in self.arrivals
@@ -73,21 +73,21 @@ class Receiver:
         ]
 
     async def until(self, count: int, *types: str, of: str | None = None) -> list[dict[str, Any]]:
-        """Wait until so many such events were taken."""
+        """Wait until `count` such events were accepted."""
         await self.wait_for(lambda: len(self.taken(*types, of=of)) >= count)
         return self.taken(*types, of=of)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until arrivals have made it true.
+        """Wait until arrivals have made the condition true.
 
         Raises:
-            TimeoutError: they have not, in good time.
+            TimeoutError: it is still false after PATIENCE_SECONDS.
         """
         async with asyncio.timeout(PATIENCE_SECONDS), self._came:
             await self._came.wait_for(condition)
 
 
 def ids_of(event: dict[str, Any]) -> tuple[Any, ...]:
-    """The ids that the event's object goes by."""
+    """The ids by which a test can ask for the event's object."""
     obj = event["data"]["object"]
     return obj["id"], obj.get("payment_intent"), obj.get("charge")

@@ -1,4 +1,4 @@
-"""The stand-in in a test's hands: served in process, and called with the official SDK, or by hand."""
+"""A sandbox for a test: it runs in this process, and is called with the official SDK or without."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEXT_YEAR = str(datetime.now(UTC).year + 1)
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer; the body is text where it is no JSON."""
+    """An HTTP answer; the body is text if it is not JSON."""
 
     status: int
     body: Any
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass
 class Stand:
-    """A running stand-in, and the endpoint that it sends its webhooks to."""
+    """A running sandbox, and the endpoint that gets its webhooks."""
 
     url: str
     stripe: StripeClient
@@ -58,7 +58,7 @@ class Stand:
         key: str | None = SECRET_KEY,
         **headers: str,
     ) -> Answer:
-        """One request as it goes over the wire; a header's name is given with underscores."""
+        """Send one request with a key; a header's name is given with underscores."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
             sent["Authorization"] = f"Bearer {key}"
@@ -66,7 +66,7 @@ class Stand:
         return await self.send(method, path, headers=sent, **query)
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:
-        """One request, just so."""
+        """Send one request exactly as given."""
         options.setdefault("allow_redirects", False)
         async with self.session.request(method, f"{self.url}{path}", **options) as response:
             raw = await response.read()
@@ -77,7 +77,7 @@ class Stand:
             return Answer(response.status, body, response.headers)
 
     async def tell(self, method: str, path: str, body: Any = None) -> Json:
-        """Something under `/_sandbox` that is to go well."""
+        """Send a control request under `/_sandbox` that must succeed."""
         answer = await self.send(method, f"/_sandbox{path}", json=body)
         assert answer.status == 200, answer.body
         told: Json = answer.body
@@ -87,7 +87,7 @@ class Stand:
         await self.tell("POST", "/faults", switches)
 
     async def intent(self, amount: int = 2000, currency: str = "usd", **params: Any) -> PaymentIntent:
-        """A new intent, made as Holdfast makes one unless told otherwise."""
+        """Make an intent; unless `params` say otherwise, with the parameters that Holdfast uses."""
         return await self.stripe.v1.payment_intents.create_async(
             {"amount": amount, "currency": currency, **params}  # type: ignore[typeddict-item]
         )
@@ -98,11 +98,11 @@ class Stand:
         )
 
     async def paid(self, amount: int = 2000, card: str = "pm_card_visa", **params: Any) -> PaymentIntent:
-        """An intent that has been confirmed."""
+        """Make an intent and confirm it."""
         return await self.confirm((await self.intent(amount, **params)).id, card)
 
     async def refused(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Answer:
-        """A request that must not go well."""
+        """Send a request that must be refused."""
         answer = await self.call(method, path, form)
         assert answer.status >= 400, answer.body
         return answer
@@ -110,7 +110,7 @@ class Stand:
 
 @asynccontextmanager
 async def standing(session: ClientSession, receiver: Receiver, **settings: Any) -> AsyncIterator[Stand]:
-    """A stand-in with a ledger of its own, in memory unless told otherwise."""
+    """Run a sandbox with its own ledger, in memory unless `settings` say otherwise."""
     chosen = {
         "sandbox_ledger": ":memory:",
         "sandbox_webhook_url": receiver.url,
@@ -125,12 +125,12 @@ async def standing(session: ClientSession, receiver: Receiver, **settings: Any) 
 
 
 def client(url: str, session: ClientSession, key: str = SECRET_KEY, timeout_s: float = 10) -> StripeClient:
-    """The official SDK, without retries of its own."""
+    """The official SDK, without its own retries."""
     timeout = ClientTimeout(total=timeout_s)
     http = stripe.AIOHTTPClient(session=session, timeout=timeout)
     return StripeClient(key, base_addresses={"api": url}, max_network_retries=0, http_client=http)
 
 
 def basic(key: str) -> dict[str, str]:
-    """How curl sends a key: as a user without a password."""
+    """The header by which curl sends a key: a user without a password."""
     return {"Authorization": encode_basic_auth(key, "")}

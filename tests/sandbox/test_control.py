@@ -1,4 +1,4 @@
-"""What is beside the API: health, the summary of the ledger, receipts."""
+"""What the sandbox has besides Stripe's API: health, the summary of the ledger, receipts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tests.sandbox.stand import Stand
 
 
 async def test_it_is_healthy_once_it_serves(stand: Stand) -> None:
-    """Without a key."""
+    """No key is needed."""
     answer = await stand.send("GET", "/_sandbox/health")
     assert (answer.status, answer.body) == (200, {"status": "ok"})
 
 
 async def test_the_ledger_says_what_was_taken_and_given_back(stand: Stand) -> None:
-    """Payment by payment, for audits."""
+    """Payment by payment, for the audit."""
     paid = await stand.paid(5000, metadata={"booking_id": "b-1"})
     for amount in (1000, 500):
         await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id, "amount": amount})
@@ -48,7 +48,7 @@ async def test_the_ledger_says_what_was_taken_and_given_back(stand: Stand) -> No
 
 
 async def test_a_receipt_shows_what_was_paid(stand: Stand) -> None:
-    """At the address that the charge gives."""
+    """At the address in the charge."""
     paid = await stand.paid(5000)
     await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id, "amount": 1000})
     charge = await stand.stripe.v1.charges.retrieve_async(str(paid.latest_charge))

@@ -1,4 +1,4 @@
-"""Cards that are declined, by each of the documented test payment methods, and by the customer's bank."""
+"""Cards that are declined by each of the documented test payment methods, and by the customer's bank."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DECLINES = [
 async def test_a_declined_card_leaves_the_intent_to_be_tried_again(
     stand: Stand, card: str, code: str, decline_code: str | None
 ) -> None:
-    """402, with the failed charge on record; another card then pays."""
+    """402, and the failed charge is kept; another card then pays."""
     made = await stand.intent()
     with pytest.raises(stripe.CardError) as declined:
         await stand.confirm(made.id, card)
@@ -61,7 +61,7 @@ async def test_a_declined_card_leaves_the_intent_to_be_tried_again(
     ],
 )
 async def test_a_card_that_cannot_be_right_is_refused(stand: Stand, change: dict[str, str], code: str) -> None:
-    """Before any attempt; a real card is declined in test mode."""
+    """It is refused before any attempt; a real card is declined in test mode."""
     card = {"number": "4242424242424242", "exp_month": "12", "exp_year": NEXT_YEAR, "cvc": "123"} | change
     form = {"type": "card", **{f"card[{name}]": value for name, value in card.items()}}
     refused = await stand.refused("POST", "/v1/payment_methods", form)
@@ -69,7 +69,7 @@ async def test_a_card_that_cannot_be_right_is_refused(stand: Stand, change: dict
 
 
 async def challenged(stand: Stand, card: str) -> tuple[str, str]:
-    """An intent whose card asks for 3D Secure; its id, and the address of the challenge."""
+    """Confirm an intent whose card asks for 3D Secure; returns its id, and the address of the challenge."""
     made = await stand.confirm((await stand.intent()).id, card)
     assert made.status == "requires_action"
     assert made.next_action is not None
@@ -84,7 +84,7 @@ async def challenged(stand: Stand, card: str) -> tuple[str, str]:
     ["pm_card_authenticationRequired", "pm_card_threeDSecure2Required", "pm_card_threeDSecureRequired"],
 )
 async def test_a_passed_challenge_pays(stand: Stand, card: str) -> None:
-    """And is over."""
+    """The challenge is then over."""
     intent_id, challenge = await challenged(stand, card)
     passed = await stand.send("POST", challenge, data={"outcome": "passed"})
     assert (passed.status, passed.body["status"], passed.body["next_action"]) == (200, "succeeded", None)
@@ -96,7 +96,7 @@ async def test_a_passed_challenge_pays(stand: Stand, card: str) -> None:
 
 
 async def test_a_failed_challenge_asks_for_another_method(stand: Stand) -> None:
-    """The intent tells why."""
+    """The intent shows why."""
     intent_id, challenge = await challenged(stand, "pm_card_authenticationRequired")
     failed = await stand.send("POST", challenge, data={"outcome": "failed"})
     assert (failed.status, failed.body["status"]) == (200, "requires_payment_method")
@@ -112,7 +112,7 @@ async def test_a_passed_challenge_can_still_be_declined(stand: Stand) -> None:
 
 
 async def test_without_the_customer_a_challenge_is_a_decline(stand: Stand) -> None:
-    """Nobody is there to pass it."""
+    """No customer is there to pass it."""
     with pytest.raises(stripe.CardError) as declined:
         await stand.intent(
             confirm=True,
@@ -125,7 +125,7 @@ async def test_without_the_customer_a_challenge_is_a_decline(stand: Stand) -> No
 
 @pytest.mark.parametrize(("outcome", "told"), [("passed", "succeeded"), ("failed", "failed")])
 async def test_a_browser_is_shown_the_challenge_and_led_back(stand: Stand, outcome: str, told: str) -> None:
-    """To the shop's page, with what Stripe adds to its address."""
+    """To the shop's page, with the parameters that Stripe adds to its address."""
     html = {"Accept": "text/html"}
     intent_id, challenge = await challenged(stand, "pm_card_threeDSecure2Required")
     page = await stand.send("GET", challenge, headers=html)
@@ -139,7 +139,7 @@ async def test_a_browser_is_shown_the_challenge_and_led_back(stand: Stand, outco
 
 
 async def test_a_challenge_is_for_who_holds_the_client_secret(stand: Stand) -> None:
-    """Others are told that there is none."""
+    """Without the secret the challenge is not found."""
     _, challenge = await challenged(stand, "pm_card_threeDSecure2Required")
     path = challenge.partition("?")[0]
     for address in (path, f"{path}?client_secret=pi_1_secret_2"):

@@ -1,4 +1,4 @@
-"""Disputes: opened by test cards or by hand, won with evidence, lost without."""
+"""Disputes: opened by test cards or by a control request, won with evidence, lost without."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_an_inquiry_takes_no_money(stand: Stand) -> None:
 
 
 async def opened(stand: Stand) -> str:
-    """A dispute that a hand has opened."""
+    """Open a dispute by a control request; returns its id."""
     paid = await stand.paid(5000)
     told = await stand.tell("POST", f"/payment_intents/{paid.id}/dispute", {"reason": "duplicate"})
     assert told["reason"] == "duplicate"
@@ -56,7 +56,7 @@ async def opened(stand: Stand) -> str:
     ("evidence", "status", "net"), [("winning_evidence", "won", 0), ("losing_evidence", "lost", -6500)]
 )
 async def test_evidence_decides_a_dispute(stand: Stand, evidence: str, status: str, net: int) -> None:
-    """By the documented words; a won dispute brings the money and the fee back."""
+    """Stripe's documented test words decide; a won dispute brings the money and the fee back."""
     dispute_id = await opened(stand)
     decided = await stand.stripe.v1.disputes.update_async(
         dispute_id, {"evidence": {"uncategorized_text": evidence}}
@@ -71,7 +71,7 @@ async def test_evidence_decides_a_dispute(stand: Stand, evidence: str, status: s
 
 
 async def test_evidence_may_wait_to_be_submitted(stand: Stand) -> None:
-    """Other evidence is under review until a hand decides."""
+    """Other evidence is under review until a control request decides."""
     dispute_id = await opened(stand)
     kept = await stand.stripe.v1.disputes.update_async(
         dispute_id, {"evidence": {"product_description": "Seats"}, "submit": False}
@@ -84,7 +84,7 @@ async def test_evidence_may_wait_to_be_submitted(stand: Stand) -> None:
 
 
 async def test_closing_a_dispute_loses_it(stand: Stand) -> None:
-    """As the API does it; the list shows it."""
+    """By a call of Stripe's API; the list shows the lost dispute."""
     dispute_id = await opened(stand)
     closed = await stand.stripe.v1.disputes.close_async(dispute_id)
     listed = await stand.stripe.v1.disputes.list_async({"charge": str(closed.charge)})
@@ -92,7 +92,7 @@ async def test_closing_a_dispute_loses_it(stand: Stand) -> None:
 
 
 async def test_a_charge_may_have_several_disputes(stand: Stand) -> None:
-    """Of parts side by side, or one after the other: each by itself."""
+    """Of parts at the same time, or one after the other: each by itself."""
     paid = await stand.paid(5000)
     path = f"/payment_intents/{paid.id}/dispute"
     first, second = await stand.tell("POST", path, {"amount": 2000}), await stand.tell("POST", path)

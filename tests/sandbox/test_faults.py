@@ -1,4 +1,4 @@
-"""Each switch for faults, and that a seed repeats them."""
+"""Each kind of fault that can be switched on, and that a seed repeats them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def made(stand: Stand) -> int:
 
 
 async def test_an_error_before_the_work_leaves_nothing(stand: Stand) -> None:
-    """Asked again with the same key, it is done."""
+    """A repeated request with the same key succeeds."""
     await stand.faults(error_before={"count": 2}, error_status=503)
     first, second = await create(stand, "k"), await create(stand, "k")
     assert (first.status, second.status, first.error["type"]) == (503, 503, "api_error")
@@ -38,7 +38,7 @@ async def test_an_error_before_the_work_leaves_nothing(stand: Stand) -> None:
 
 
 async def test_an_error_after_the_work_is_repeated(stand: Stand) -> None:
-    """The intent is there, and the key brings the same error again."""
+    """The intent exists, and the key is answered with the same error again."""
     await stand.faults(error_after={"count": 1})
     first, again = await create(stand, "k"), await create(stand, "k")
     assert (first.status, again.status, again.body) == (500, 500, first.body)
@@ -53,7 +53,7 @@ async def test_an_error_after_the_work_is_repeated(stand: Stand) -> None:
 
 
 async def test_a_timeout_after_the_work_is_answered_when_asked_again(stand: Stand, session: ClientSession) -> None:
-    """The caller has given up; the same key gets the intent that was made."""
+    """The caller has given up; the same key is answered with the intent that was made."""
     await stand.faults(timeout_after={"count": 1})
     hasty = client(stand.url, session, timeout_s=SHORT_S)
     with pytest.raises(stripe.APIConnectionError):
@@ -67,7 +67,7 @@ async def test_a_timeout_after_the_work_is_answered_when_asked_again(stand: Stan
 
 
 async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
-    """After its time, or when the switches change."""
+    """After `hang_seconds`, or when the switches change."""
     await stand.faults(timeout_after=1, hang_seconds=0.05)
     with pytest.raises(ServerDisconnectedError):
         await create(stand, "one")
@@ -82,7 +82,7 @@ async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
 
 
 async def test_a_forced_limit_says_when_to_come_back(stand: Stand) -> None:
-    """Nothing is done, and nothing kept."""
+    """Nothing is done, and nothing is stored."""
     await stand.faults(limit={"count": 1}, retry_after_seconds=0.5)
     with pytest.raises(stripe.RateLimitError) as limited:
         await stand.intent()
@@ -93,7 +93,7 @@ async def test_a_forced_limit_says_when_to_come_back(stand: Stand) -> None:
 
 
 async def test_latency_delays_the_answer(stand: Stand) -> None:
-    """By what was asked for at least."""
+    """By at least the time that was asked for."""
     await stand.faults(latency_ms=100, latency_jitter_ms=20)
     started = time.monotonic()
     await stand.intent()
@@ -111,7 +111,7 @@ async def test_latency_delays_the_answer(stand: Stand) -> None:
     ],
 )
 async def test_faults_strike_what_they_are_for(stand: Stand, switches: dict[str, Any], struck: set[str]) -> None:
-    """By method and path."""
+    """They are chosen by method and path."""
     known = await stand.intent()
     await stand.faults(error_before=1, **switches)
     calls = {"create": ("POST", INTENTS), "list": ("GET", INTENTS), "retrieve": ("GET", f"{INTENTS}/{known.id}")}
@@ -123,7 +123,7 @@ async def test_faults_strike_what_they_are_for(stand: Stand, switches: dict[str,
 
 
 async def test_dropped_webhooks_never_come(stand: Stand) -> None:
-    """Only those of the types named; the list of events has them still, and a hand can send them."""
+    """Only those of the named types. The event list still has them, and a control request can send them."""
     await stand.faults(webhooks={"drop": {"count": 1}, "types": ["payment_intent.succeeded"]})
     lost, kept = await stand.paid(), await stand.paid()
     await stand.receiver.until(1, "payment_intent.succeeded", of=kept.id)
@@ -139,7 +139,7 @@ async def test_dropped_webhooks_never_come(stand: Stand) -> None:
 
 
 async def test_all_webhooks_can_be_dropped(stand: Stand) -> None:
-    """Until they are not."""
+    """Until the fault is switched off."""
     await stand.faults(webhooks={"drop": 1})
     await stand.paid()
     await stand.tell("DELETE", "/faults")
@@ -149,7 +149,7 @@ async def test_all_webhooks_can_be_dropped(stand: Stand) -> None:
 
 
 async def test_doubled_webhooks_come_twice(stand: Stand) -> None:
-    """The same event."""
+    """Both have the same event."""
     await stand.faults(webhooks={"double": 1})
     intent = await stand.intent()
     first, second = await stand.receiver.until(2, of=intent.id)
@@ -157,7 +157,7 @@ async def test_doubled_webhooks_come_twice(stand: Stand) -> None:
 
 
 async def test_delayed_webhooks_come_late(stand: Stand) -> None:
-    """By what was asked for at least."""
+    """By at least the time that was asked for."""
     await stand.faults(webhooks={"delay": 1, "delay_ms": 150})
     started = time.monotonic()
     intent = await stand.intent()
@@ -166,7 +166,7 @@ async def test_delayed_webhooks_come_late(stand: Stand) -> None:
 
 
 async def test_reordered_webhooks_come_in_another_order(stand: Stand) -> None:
-    """All of them."""
+    """All of them arrive."""
     await stand.faults(webhooks={"reorder": 1, "reorder_window_ms": 200}, seed=7)
     await asyncio.gather(*(stand.intent() for _ in range(8)))
     taken = [event["id"] for event in await stand.receiver.until(8)]
@@ -195,7 +195,7 @@ def outcomes(seed: int) -> list[Fault | Fate]:
 
 
 async def test_a_seed_repeats_a_run() -> None:
-    """Another one is another run; every fault comes up."""
+    """Another seed is another run; every fault occurs."""
     first = outcomes(1)
     assert first == outcomes(1)
     assert first != outcomes(2)
@@ -219,7 +219,7 @@ async def test_a_seed_repeats_a_run() -> None:
     ],
 )
 async def test_wrong_switches_are_refused(stand: Stand, switches: Any) -> None:
-    """And change nothing."""
+    """They change nothing."""
     await stand.faults(latency_ms=1)
     answer = await stand.send("POST", "/_sandbox/faults", json=switches)
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
@@ -227,7 +227,7 @@ async def test_wrong_switches_are_refused(stand: Stand, switches: Any) -> None:
 
 
 async def test_the_control_is_never_struck(stand: Stand) -> None:
-    """So that faults can always be switched off."""
+    """So faults can always be switched off."""
     await stand.faults(error_before=1)
     assert await stand.tell("GET", "/health") == {"status": "ok"}
     assert (await stand.tell("DELETE", "/faults"))["switches"]["error_before"] == 0

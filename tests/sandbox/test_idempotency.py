@@ -1,4 +1,4 @@
-"""Idempotency keys: one request, one outcome, whatever becomes of the answer."""
+"""Idempotency keys: one request has one result, even if its answer is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def intents(stand: Stand) -> list[Any]:
 
 
 async def test_the_same_request_gets_the_first_answer(stand: Stand) -> None:
-    """Word for word, and does nothing again."""
+    """Word for word, and nothing is done again."""
     first, again = await create(stand, "k"), await create(stand, "k")
 
     assert (again.status, again.body) == (first.status, first.body)
@@ -37,14 +37,14 @@ async def test_the_same_request_gets_the_first_answer(stand: Stand) -> None:
 
 
 async def test_the_first_answer_is_given_even_when_the_object_has_changed(stand: Stand) -> None:
-    """It is the answer that is kept."""
+    """The sandbox keeps the answer, not a reference to the object."""
     first = await create(stand, "k")
     await stand.stripe.v1.payment_intents.cancel_async(first.body["id"])
     assert (await create(stand, "k")).body["status"] == "requires_payment_method"
 
 
 async def test_the_order_of_parameters_does_not_matter(stand: Stand) -> None:
-    """They are compared by what they mean."""
+    """Parameters are compared by their meaning."""
     first = await create(stand, "k")
     turned = dict(reversed(FORM.items()))
     again = await stand.call("POST", INTENTS, turned, Idempotency_Key="k")
@@ -55,7 +55,7 @@ async def test_the_order_of_parameters_does_not_matter(stand: Stand) -> None:
     "change", [{"amount": "2001"}, {"metadata[a]": "2"}, {"metadata[b]": "1"}, {"expand[]": "payment_method"}]
 )
 async def test_a_key_with_other_parameters_is_refused(stand: Stand, change: dict[str, str]) -> None:
-    """And the first answer is still there."""
+    """The first answer is still kept."""
     first = await create(stand, "k")
     other = await create(stand, "k", **change)
     assert (other.status, other.error["type"]) == (400, "idempotency_error")
@@ -64,7 +64,7 @@ async def test_a_key_with_other_parameters_is_refused(stand: Stand, change: dict
 
 
 async def test_a_key_at_another_endpoint_is_refused(stand: Stand) -> None:
-    """As the SDK shows it."""
+    """The SDK raises its own error for that."""
     first = await create(stand, "k")
     with pytest.raises(stripe.IdempotencyError, match="same endpoint"):
         await stand.stripe.v1.payment_intents.cancel_async(first.body["id"], {}, {"idempotency_key": "k"})
@@ -82,14 +82,14 @@ async def test_a_decline_is_kept(stand: Stand) -> None:
 
 
 async def test_a_request_that_never_began_is_not_kept(stand: Stand) -> None:
-    """The key is free for the right one."""
+    """The key is free for a correct request."""
     assert (await create(stand, "k", amount="0")).status == 400
     assert (await create(stand, "k", colour="red")).status == 400
     assert (await create(stand, "k")).status == 200
 
 
 async def test_a_key_under_way_is_in_use(stand: Stand) -> None:
-    """409 for the second; the work is done once, and the key then answers."""
+    """The others are answered 409; the work is done once, and the key then answers."""
     await stand.faults(latency_ms=500)
     answers = await asyncio.gather(*(create(stand, "k") for _ in range(4)))
     refused = [answer for answer in answers if answer.status != 200]

@@ -1,4 +1,4 @@
-"""Payment intents through the official SDK, from their making to their end."""
+"""Payment intents through the official SDK, from their creation to their end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sandbox.stand import NEXT_YEAR, RETURN_URL, Stand
 
 
 async def test_a_new_intent_waits_for_a_payment_method(stand: Stand) -> None:
-    """With all that it was made of, and the same when it is read again."""
+    """It has all that it was made with, and reads the same later."""
     made = await stand.intent(1999, "eur", description="Two seats", metadata={"booking_id": "b-1"})
     read = await stand.stripe.v1.payment_intents.retrieve_async(made.id)
 
@@ -45,12 +45,12 @@ async def test_a_new_intent_waits_for_a_payment_method(stand: Stand) -> None:
 async def test_an_intent_takes_the_methods_of_its_currency(
     stand: Stand, currency: str, params: dict[str, Any], kinds: list[str]
 ) -> None:
-    """Unless they are named."""
+    """Unless the request names or excludes methods."""
     assert (await stand.intent(2000, currency, **params)).payment_method_types == kinds
 
 
 async def test_a_good_card_pays_the_intent(stand: Stand) -> None:
-    """The charge, its fee on the balance, and the events in their order."""
+    """With the charge, its fee in the balance, and the events in order."""
     paid = await stand.paid(5000, metadata={"booking_id": "b-1"})
     assert isinstance(paid.latest_charge, str)
     charge = await stand.stripe.v1.charges.retrieve_async(paid.latest_charge, {"expand": ["balance_transaction"]})
@@ -89,7 +89,7 @@ async def test_what_is_paid_cannot_be_confirmed_again(stand: Stand) -> None:
 
 
 async def test_an_intent_without_a_method_cannot_be_confirmed(stand: Stand) -> None:
-    """Nothing happens to it."""
+    """The intent does not change."""
     made = await stand.intent()
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await stand.stripe.v1.payment_intents.confirm_async(made.id, {"return_url": RETURN_URL})
@@ -119,7 +119,7 @@ async def test_a_method_of_a_kind_that_the_intent_does_not_take_is_refused(stand
 
 
 async def test_an_intent_is_changed_until_it_is_paid(stand: Stand) -> None:
-    """Metadata adds up; the amount is fixed once the money is taken."""
+    """Metadata is merged; the amount is fixed once the intent is paid."""
     made = await stand.intent(metadata={"a": "1", "b": "2"})
     changed = await stand.stripe.v1.payment_intents.update_async(
         made.id, {"amount": 3000, "metadata": {"b": "", "c": "3"}}
@@ -134,7 +134,7 @@ async def test_an_intent_is_changed_until_it_is_paid(stand: Stand) -> None:
 
 @pytest.mark.parametrize("reason", ["abandoned", None])
 async def test_an_unpaid_intent_can_be_cancelled(stand: Stand, reason: Any) -> None:
-    """And then neither paid nor cancelled again."""
+    """After that it can neither be paid nor cancelled again."""
     made = await stand.intent()
     params = {"cancellation_reason": reason} if reason else {}
     canceled = await stand.stripe.v1.payment_intents.cancel_async(made.id, params)  # type: ignore[arg-type]
@@ -157,7 +157,7 @@ async def test_a_paid_intent_cannot_be_cancelled(stand: Stand) -> None:
 
 
 async def test_held_money_is_captured_in_part(stand: Stand) -> None:
-    """The rest is let go, which is no refund, and there is no second capture; what was taken can go back."""
+    """The rest is released, which is no refund; a second capture is refused; what was captured can be refunded."""
     held = await stand.paid(5000, capture_method="manual")
     assert (held.status, held.amount_capturable, held.amount_received) == ("requires_capture", 5000, 0)
 
@@ -179,7 +179,7 @@ async def test_held_money_is_captured_in_part(stand: Stand) -> None:
 
 
 async def test_a_capture_by_hand_may_tell_of_the_rest_as_older_versions_do(stand: Stand) -> None:
-    """By `charge.refunded`, though there is no refund."""
+    """It sends `charge.refunded`, though there is no refund."""
     held = await stand.paid(5000, capture_method="manual")
     wanted = {"amount": 3000, "rest_as_refund": True}
     captured = await stand.tell("POST", f"/payment_intents/{held.id}/capture", wanted)
@@ -189,7 +189,7 @@ async def test_a_capture_by_hand_may_tell_of_the_rest_as_older_versions_do(stand
 
 
 async def test_held_money_goes_back_when_the_intent_is_cancelled(stand: Stand) -> None:
-    """Nothing was taken."""
+    """Nothing was captured."""
     held = await stand.paid(5000, capture_method="manual")
     canceled = await stand.stripe.v1.payment_intents.cancel_async(held.id, {"expand": ["latest_charge"]})
     charge = canceled.latest_charge
@@ -218,7 +218,7 @@ async def test_held_money_goes_back_when_the_intent_is_cancelled(stand: Stand) -
 async def test_a_bank_debit_settles_later(
     stand: Stand, account: str, currency: str, status: str, code: str | None
 ) -> None:
-    """It is processing first, and its end comes as a webhook."""
+    """It is processing first, and a webhook brings its result."""
     made = await stand.intent(2000, currency)
     assert (await stand.confirm(made.id, account)).status == "processing"
     end = "payment_intent.succeeded" if code is None else "payment_intent.payment_failed"
@@ -231,7 +231,7 @@ async def test_a_bank_debit_settles_later(
 
 
 async def test_a_payment_in_processing_waits_for_a_hand(patient: Stand) -> None:
-    """It can be made to succeed or to fail, once."""
+    """A control request lets it succeed or fail, once."""
     first, second = await patient.intent(), await patient.intent()
     for made in (first, second):
         assert (await patient.confirm(made.id, "pm_usBankAccount_processing")).status == "processing"

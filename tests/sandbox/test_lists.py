@@ -1,4 +1,4 @@
-"""Lists, pages, and what `expand` puts into answers."""
+"""Lists, pages, and what `expand` adds to answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTENTS = "/v1/payment_intents"
 
 
 async def test_pages_follow_one_another(stand: Stand) -> None:
-    """Newest first, each object once, the SDK's own paging included."""
+    """Newest first, each object once, also with the SDK's own paging."""
     made = [(await stand.intent()).id for _ in range(5)]
     first = await stand.stripe.v1.payment_intents.list_async({"limit": 2})
     ids = [intent.id for intent in first.data]
@@ -28,7 +28,7 @@ async def test_pages_follow_one_another(stand: Stand) -> None:
 
 
 async def test_a_page_holds_ten_unless_told_otherwise(stand: Stand) -> None:
-    """And a hundred at most."""
+    """And at most a hundred."""
     for _ in range(11):
         await stand.intent()
     page = await stand.stripe.v1.payment_intents.list_async()
@@ -38,7 +38,7 @@ async def test_a_page_holds_ten_unless_told_otherwise(stand: Stand) -> None:
 
 
 async def test_a_cursor_has_to_name_something(stand: Stand) -> None:
-    """And there is only one."""
+    """Only one cursor is allowed."""
     made = await stand.intent()
     unknown = await stand.refused("GET", INTENTS, {"starting_after": "pi_1"})
     assert (unknown.status, unknown.error["code"]) == (400, "resource_missing")
@@ -47,7 +47,7 @@ async def test_a_cursor_has_to_name_something(stand: Stand) -> None:
 
 
 async def test_lists_are_narrowed_by_time(stand: Stand) -> None:
-    """With bounds, or to one second."""
+    """By bounds, or by one second."""
     made = await stand.intent()
     now = made.created
 
@@ -63,7 +63,7 @@ async def test_lists_are_narrowed_by_time(stand: Stand) -> None:
 
 
 async def test_charges_and_refunds_are_listed_by_payment(stand: Stand) -> None:
-    """Those of another payment are not among them."""
+    """Those of another payment are not listed."""
     mine, other = await stand.paid(), await stand.paid()
     for paid in (mine, other):
         await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id})
@@ -74,7 +74,7 @@ async def test_charges_and_refunds_are_listed_by_payment(stand: Stand) -> None:
 
 
 async def test_ids_are_expanded_in_place(stand: Stand) -> None:
-    """Several levels deep, and in lists; what is kept stays an id."""
+    """Several levels deep, and in lists; the stored object keeps the id."""
     paid = await stand.paid(5000)
     await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id, "amount": 1000})
     paths = ["latest_charge.balance_transaction", "latest_charge.refunds", "payment_method"]
@@ -111,20 +111,20 @@ async def test_nothing_is_expanded_where_there_is_nothing(stand: Stand) -> None:
     ],
 )
 async def test_what_cannot_be_expanded_is_refused(stand: Stand, path: str, expand: str) -> None:
-    """Also when the list is empty, so that no test finds it out late."""
+    """Also when the list is empty, so that a mistake is found by the first test."""
     refused = await stand.refused("GET", path, {"expand[]": expand})
     assert (refused.status, refused.error["param"]) == (400, "expand")
 
 
 async def test_a_wrong_expansion_does_nothing(stand: Stand) -> None:
-    """It is refused before the work."""
+    """It is refused before any work."""
     form = {"amount": "2000", "currency": "usd", "expand[]": "colour"}
     await stand.refused("POST", INTENTS, form)
     assert (await stand.stripe.v1.payment_intents.list_async()).data == []
 
 
 async def test_events_are_listed_by_type_and_time(stand: Stand) -> None:
-    """One type, several, or all of a kind."""
+    """By one type, several, or all of a kind."""
     paid = await stand.paid()
     await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id})
 
@@ -145,7 +145,7 @@ async def test_events_are_listed_by_type_and_time(stand: Stand) -> None:
 
 
 async def test_an_event_is_a_snapshot(stand: Stand) -> None:
-    """Of the object then, with the request that brought it about."""
+    """It shows the object as it was then, with the request that caused the event."""
     made = await stand.call(
         "POST", INTENTS, {"amount": "2000", "currency": "usd", "confirm": "false"}, Idempotency_Key="k"
     )

@@ -1,4 +1,4 @@
-"""What an intent may be paid by, as the pinned API version has it."""
+"""The payment methods of an intent, as the pinned API version defines them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HINTS = PaymentIntentCreateParams.__annotations__
 
 
 def named(parameter: str) -> set[str]:
-    """The types that the SDK's own parameter names: a list of literals or texts."""
+    """The types that the SDK's own parameter names, as literals in its annotation."""
     (hint,) = get_args(HINTS[parameter])
     (element,) = get_args(hint)
     return set(get_args(get_args(element)[0]))
 
 
 def test_the_types_are_those_of_the_sdk() -> None:
-    """And what it no longer writes, the stand-in refuses."""
+    """A parameter that the SDK no longer has is refused by the sandbox."""
     assert set(ALLOWABLE) == named(ALLOWED)
     assert set(EXCLUDABLE) == named(EXCLUDED)
     assert [parameter for parameter in PARAMETERS if parameter not in HINTS] == ["payment_method_types"]
@@ -31,7 +31,7 @@ def test_the_types_are_those_of_the_sdk() -> None:
 
 @pytest.mark.parametrize("params", [{ALLOWED: ["card", "klarna"]}, {EXCLUDED: ["sepa_debit"]}])
 async def test_a_method_that_is_not_offered_is_refused(stand: Stand, params: dict[str, Any]) -> None:
-    """Also with the secret key; the intent can be paid by another."""
+    """Also with the secret key; another method can pay the intent."""
     intent = await stand.intent(2000, "eur", **params)
     intents = stand.stripe.v1.payment_intents
     with pytest.raises(stripe.InvalidRequestError) as refused:
@@ -48,7 +48,7 @@ async def test_a_method_that_is_not_offered_is_refused(stand: Stand, params: dic
 
 @pytest.mark.parametrize("parameter", [*PARAMETERS, "automatic_payment_methods"])
 async def test_who_pays_does_not_choose_what_by(stand: Stand, parameter: str) -> None:
-    """A browser sends none of these parameters."""
+    """The sandbox refuses these parameters from a browser."""
     intent = await stand.intent(2000, "eur", **{ALLOWED: ["card"]})
     form = {
         "client_secret": intent.client_secret or "",
@@ -60,7 +60,7 @@ async def test_who_pays_does_not_choose_what_by(stand: Stand, parameter: str) ->
 
 
 async def test_what_is_offered_may_be_chosen_again(stand: Stand) -> None:
-    """By an update; one way of choosing takes the place of the other."""
+    """By an update; one way of choosing replaces the other."""
     intent = await stand.intent(2000, "eur", **{ALLOWED: ["card"]})
     intents = stand.stripe.v1.payment_intents
     wider = await intents.update_async(intent.id, params={"allowed_payment_method_types": ["card", "sepa_debit"]})

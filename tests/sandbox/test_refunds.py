@@ -1,4 +1,4 @@
-"""Refunds: at once, later, and failing when everybody thought them done."""
+"""Refunds that succeed at once, later, or fail after they have succeeded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def refund(stand: Stand, intent_id: str, **params: Any) -> stripe.Refund:
 
 
 async def test_a_refund_gives_all_back(stand: Stand) -> None:
-    """The charge says so, and so do the webhooks; the intent stays succeeded."""
+    """The charge and the webhooks show it; the intent stays succeeded."""
     paid = await stand.paid(5000)
     made = await refund(stand, paid.id, reason="requested_by_customer", metadata={"refund_id": "r-1"})
     charge = await charge_of(stand, paid.id)
@@ -43,7 +43,7 @@ async def test_a_refund_gives_all_back(stand: Stand) -> None:
 
 
 async def test_parts_add_up_to_the_whole(stand: Stand) -> None:
-    """And no further."""
+    """No more than the whole."""
     paid = await stand.paid(5000)
     await refund(stand, paid.id, amount=2000)
     with pytest.raises(stripe.InvalidRequestError, match=r"\$30.01.*\$30.00") as refused:
@@ -59,7 +59,7 @@ async def test_parts_add_up_to_the_whole(stand: Stand) -> None:
 
 
 async def test_refunds_at_once_give_back_no_more_than_was_taken(stand: Stand) -> None:
-    """Whoever comes first."""
+    """Whichever comes first is made."""
     paid = await stand.paid(5000)
     outcomes = await asyncio.gather(
         *(refund(stand, paid.id, amount=2000) for _ in range(5)), return_exceptions=True
@@ -70,7 +70,7 @@ async def test_refunds_at_once_give_back_no_more_than_was_taken(stand: Stand) ->
 
 
 async def test_more_than_the_charge_is_refused(stand: Stand) -> None:
-    """Nothing is given back."""
+    """Nothing is refunded."""
     paid = await stand.paid(5000)
     with pytest.raises(stripe.InvalidRequestError, match="greater than charge amount"):
         await refund(stand, paid.id, amount=5001)
@@ -78,7 +78,7 @@ async def test_more_than_the_charge_is_refused(stand: Stand) -> None:
 
 
 async def test_what_was_not_paid_is_not_refunded(stand: Stand) -> None:
-    """Neither an unpaid intent, nor one that is only held, nor one that does not exist."""
+    """Neither an unpaid intent, nor one whose money is only held, nor one that does not exist."""
     unpaid, held = await stand.intent(), await stand.paid(capture_method="manual")
     for intent_id in (unpaid.id, held.id):
         with pytest.raises(stripe.InvalidRequestError, match="does not have a successful charge"):
@@ -92,7 +92,7 @@ async def test_what_was_not_paid_is_not_refunded(stand: Stand) -> None:
 
 
 async def test_a_refund_can_name_the_charge(stand: Stand) -> None:
-    """But not the intent, too."""
+    """But not the charge and the intent together."""
     paid = await stand.paid()
     charge = str(paid.latest_charge)
     with pytest.raises(stripe.InvalidRequestError):
@@ -102,7 +102,7 @@ async def test_a_refund_can_name_the_charge(stand: Stand) -> None:
 
 
 async def test_a_refund_may_succeed_later(stand: Stand) -> None:
-    """It is pending first, and counts already."""
+    """It is pending first, and the charge already counts it."""
     paid = await stand.paid(5000, card=SUCCEEDS_LATER)
     made = await refund(stand, paid.id, amount=1000)
     assert (made.status, made.balance_transaction) == ("pending", None)
@@ -118,7 +118,7 @@ async def test_a_refund_may_succeed_later(stand: Stand) -> None:
 
 
 async def test_a_refund_may_fail_after_it_succeeded(stand: Stand) -> None:
-    """The charge counts it no longer, and it can be tried again."""
+    """The charge no longer counts it, and another refund can be made."""
     paid = await stand.paid(5000, card=FAILS_LATER)
     made = await refund(stand, paid.id)
     assert made.status == "succeeded"
@@ -136,7 +136,7 @@ async def test_a_refund_may_fail_after_it_succeeded(stand: Stand) -> None:
 
 @pytest.mark.parametrize(("outcome", "status", "left"), [("succeed", "succeeded", 4000), ("fail", "failed", 5000)])
 async def test_a_pending_refund_waits_for_a_hand(patient: Stand, outcome: str, status: str, left: int) -> None:
-    """And ends once."""
+    """It ends once."""
     paid = await patient.paid(5000, card=SUCCEEDS_LATER)
     made = await refund(patient, paid.id, amount=1000)
     assert (await patient.tell("POST", f"/refunds/{made.id}/{outcome}"))["status"] == status
@@ -160,7 +160,7 @@ async def test_a_refund_by_hand_is_one_like_any_other(stand: Stand) -> None:
 
 
 async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
-    """And nothing else of it; it cannot be cancelled."""
+    """Nothing else of it can change, and it cannot be cancelled."""
     paid = await stand.paid()
     made = await refund(stand, paid.id, metadata={"a": "1"})
     changed = await stand.stripe.v1.refunds.update_async(made.id, {"metadata": {"b": "2"}})
@@ -171,7 +171,7 @@ async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
 
 
 async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -> None:
-    """Three decimals end in 0; the rest of it goes back."""
+    """In a currency with three decimals an amount ends in 0: 1234 is refused, 1230 is refunded."""
     intent = await stand.intent(5120, "kwd", allowed_payment_method_types=["card"])
     await stand.stripe.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
     with pytest.raises(stripe.InvalidRequestError) as refused:
@@ -184,7 +184,7 @@ async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -
 
 
 async def test_without_balance_a_refund_is_refused_as_long_as_its_key_is_the_same(stand: Stand) -> None:
-    """The first answer to a key is kept, refusals too; under another key it is made."""
+    """The first answer to a key is kept, also a refusal; under another key the refund is made."""
     paid = await stand.paid(5000)
     await stand.faults(refund_refused={"count": 1})
     form = {"payment_intent": paid.id, "amount": "2000"}
@@ -202,7 +202,7 @@ async def test_without_balance_a_refund_is_refused_as_long_as_its_key_is_the_sam
 
 @pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
 async def test_a_refund_waits_until_somebody_moves_it(stand: Stand, reason: str) -> None:
-    """It counts as given back meanwhile, and shows why it waits."""
+    """Meanwhile the charge counts it as refunded, and the refund shows why it waits."""
     paid = await stand.paid(5000)
     await stand.faults(refund_pending=1, refund_pending_reason=reason)
     made = await refund(stand, paid.id)

@@ -1,4 +1,4 @@
-"""Keys, parameters, headers, limits: what every request has to be like, and what it is told when it is not."""
+"""Keys, parameters, headers, limits: what every request needs, and how it is answered without."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ INTENTS = "/v1/payment_intents"
 
 
 def test_the_modelled_version_is_the_sdks() -> None:
-    """Shapes and SDK belong together."""
+    """The shapes belong to the SDK's version."""
     assert stripe.api_version == API_VERSION
 
 
 async def test_every_answer_names_its_request(stand: Stand) -> None:
-    """Also an error's."""
+    """Errors, too."""
     for answer in (await stand.call("GET", INTENTS), await stand.call("GET", f"{INTENTS}/pi_1")):
         assert answer.headers["Request-Id"].startswith("req_")
         assert answer.headers["Stripe-Version"] == API_VERSION
@@ -31,7 +31,7 @@ async def test_every_answer_names_its_request(stand: Stand) -> None:
 
 
 async def test_an_error_is_stripes_error_object(stand: Stand) -> None:
-    """As documented."""
+    """As documented by Stripe."""
     answer = await stand.refused("GET", f"{INTENTS}/pi_1")
     request_id = answer.headers["Request-Id"]
     url = answer.error.pop("request_log_url")
@@ -62,7 +62,7 @@ async def test_an_error_is_stripes_error_object(stand: Stand) -> None:
 async def test_one_key_is_accepted_where_one_is_set(
     session: ClientSession, receiver: Receiver, key: str, accepted: bool
 ) -> None:
-    """Others are repeated only in part."""
+    """The error shows only a part of another key."""
     async with standing(
         session, receiver, sandbox_secret_key="sk_test_ours", sandbox_publishable_key="pk_test_ours"
     ) as stand:
@@ -74,13 +74,13 @@ async def test_one_key_is_accepted_where_one_is_set(
 
 
 async def test_the_sdk_sees_a_wrong_key(stand: Stand, session: ClientSession) -> None:
-    """A live key has no business here."""
+    """Live keys are refused here."""
     with pytest.raises(stripe.AuthenticationError, match=r"sk_live_\*+mine"):
         await client(stand.url, session, "sk_live_not_mine").v1.payment_intents.list_async()
 
 
 async def test_a_key_may_come_as_a_user(stand: Stand) -> None:
-    """As curl sends it; without any, there is no entry."""
+    """This is how curl sends it; a request without a key is refused."""
     assert (await stand.send("GET", INTENTS, headers=basic("sk_test_x"))).status == 200
     assert (await stand.send("GET", INTENTS)).status == 401
     assert (await stand.send("GET", INTENTS, headers={"Authorization": "Basic %%%"})).status == 401
@@ -97,7 +97,7 @@ async def test_a_browser_may_not_do_what_a_server_does(stand: Stand, method: str
 
 @pytest.mark.parametrize("in_form", [True, False])
 async def test_a_browser_confirms_with_the_client_secret(stand: Stand, in_form: bool) -> None:
-    """As Stripe.js does, the key as a parameter or as a header; it sees what a browser may see."""
+    """Like Stripe.js, with the key as a parameter or as a header; the answer has only what a browser may see."""
     made = await stand.intent(metadata={"booking_id": "b-1"})
     assert made.client_secret is not None
     form = {
@@ -128,7 +128,7 @@ async def test_a_browser_confirms_with_the_client_secret(stand: Stand, in_form: 
 
 @pytest.mark.parametrize("card", ["pm_card_visa_chargeDeclined", "pm_card_visa"])
 async def test_an_error_shows_a_browser_no_more_than_an_answer_does(stand: Stand, card: str) -> None:
-    """Whether declined, or paid already."""
+    """For a declined intent, and for a paid one."""
     made = await stand.intent(metadata={"booking_id": "b-1"})
     assert made.client_secret is not None
     form = {"client_secret": made.client_secret, "payment_method": card, "return_url": RETURN_URL}
@@ -142,7 +142,7 @@ async def test_an_error_shows_a_browser_no_more_than_an_answer_does(stand: Stand
 
 @pytest.mark.parametrize("secret", [None, "pi_1_secret_2"])
 async def test_a_browser_needs_the_right_client_secret(stand: Stand, secret: str | None) -> None:
-    """Otherwise it neither sees nor pays."""
+    """Otherwise it neither sees nor pays the intent."""
     made = await stand.intent()
     form = {"client_secret": secret} if secret else {}
     path = f"{INTENTS}/{made.id}"
@@ -153,7 +153,7 @@ async def test_a_browser_needs_the_right_client_secret(stand: Stand, secret: str
 
 
 async def test_a_browser_may_ask_from_anywhere(stand: Stand) -> None:
-    """The preflight says so."""
+    """The preflight allows it."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     answer = await stand.send("OPTIONS", f"{INTENTS}/pi_1/confirm", headers=asked)
     assert answer.status == 204
@@ -214,7 +214,7 @@ async def test_a_browser_may_ask_from_anywhere(stand: Stand) -> None:
 async def test_wrong_parameters_are_refused(
     stand: Stand, change: dict[str, str | None], code: str | None, param: str
 ) -> None:
-    """Each by its name, and nothing is made."""
+    """The error names the parameter, and nothing is made."""
     form = {"amount": "2000", "currency": "usd"} | change
     sent = {name: value for name, value in form.items() if value is not None}
     refused = await stand.refused("POST", INTENTS, sent)
@@ -234,7 +234,7 @@ async def test_wrong_parameters_are_refused(
     ],
 )
 async def test_what_is_not_modelled_is_said_aloud(stand: Stand, method: str, path: str, name: str) -> None:
-    """Stripe knows it, so a test must not rest on it here."""
+    """Stripe knows these parameters, so a test must not rely on them here."""
     form = {"amount": "2000", "currency": "usd"} if path == INTENTS else {}
     refused = await stand.refused(method, path, {**form, name: "x"})
     assert refused.status == 400
@@ -251,7 +251,7 @@ async def test_what_is_not_modelled_is_said_aloud(stand: Stand, method: str, pat
     ],
 )
 async def test_calls_that_are_not_modelled_are_refused(stand: Stand, method: str, path: str) -> None:
-    """404, by their name."""
+    """404, and the error names the call."""
     refused = await stand.refused(method, path)
     assert refused.status == 404
     assert f"{method}: {path}" in refused.error["message"]
@@ -269,7 +269,7 @@ async def test_calls_that_are_not_modelled_are_refused(stand: Stand, method: str
     ],
 )
 async def test_a_body_has_to_be_a_form(stand: Stand, options: dict[str, Any], status: int) -> None:
-    """Of a reasonable size."""
+    """It must be of a reasonable size."""
     options = dict(options)
     headers = {**basic("sk_test_x"), **options.pop("headers", {})}
     answer = await stand.send("POST", INTENTS, headers=headers, **options)
@@ -277,7 +277,7 @@ async def test_a_body_has_to_be_a_form(stand: Stand, options: dict[str, Any], st
 
 
 async def test_another_version_or_account_is_refused(stand: Stand) -> None:
-    """The stand-in is one version of one account."""
+    """The sandbox is one account with one API version."""
     old = await stand.call("GET", INTENTS, Stripe_Version="2020-08-27")
     other = await stand.call("GET", INTENTS, Stripe_Account="acct_1")
     assert (old.status, API_VERSION in old.error["message"]) == (400, True)
@@ -285,7 +285,7 @@ async def test_another_version_or_account_is_refused(stand: Stand) -> None:
 
 
 async def test_too_many_requests_are_turned_away(session: ClientSession, receiver: Receiver) -> None:
-    """429 with `rate_limit`, as the SDK sees it, before anything is done."""
+    """429 with `rate_limit`, which the SDK recognises, before anything is done."""
     async with standing(session, receiver, sandbox_rate_limit=2) as stand:
         outcomes = await asyncio.gather(*(stand.intent() for _ in range(20)), return_exceptions=True)
         limited = [outcome for outcome in outcomes if isinstance(outcome, stripe.RateLimitError)]
@@ -301,6 +301,6 @@ async def test_too_many_requests_are_turned_away(session: ClientSession, receive
 
 
 async def test_the_account_describes_itself(stand: Stand) -> None:
-    """As a check of the key does."""
+    """Holdfast uses this call to check its key."""
     account = await stand.stripe.v1.accounts.retrieve_current_async()
     assert (account.object, account.charges_enabled) == ("account", True)

@@ -1,4 +1,4 @@
-"""A restart with the same ledger file forgets nothing, also after a kill."""
+"""After a restart with the same ledger file nothing is lost, also after a kill."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ledger(tmp_path: Path) -> str:
 async def test_objects_events_and_keys_outlive_a_restart(
     session: ClientSession, receiver: Receiver, ledger: str
 ) -> None:
-    """A key brings its first answer, and a payment method still behaves as its number does."""
+    """A key is answered with its first answer, and a payment method still behaves as its number requires."""
     key = {"Idempotency_Key": "k"}
     form = {"amount": "2000", "currency": "usd"}
     async with standing(session, receiver, sandbox_ledger=ledger) as stand:
@@ -53,7 +53,7 @@ async def test_objects_events_and_keys_outlive_a_restart(
 
 
 async def test_webhooks_go_on_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
-    """What had not been taken is sent, what had been is not."""
+    """Webhooks that were not accepted are sent; those that were are not sent again."""
     settings = {"sandbox_ledger": ledger}
     async with standing(session, receiver, **settings) as stand:
         taken = await stand.intent()
@@ -72,7 +72,7 @@ async def test_webhooks_go_on_after_a_restart(session: ClientSession, receiver: 
 
 
 async def test_a_webhook_is_given_up_in_the_end(session: ClientSession, receiver: Receiver, ledger: str) -> None:
-    """After three days; it can still be sent by hand."""
+    """After three days; a control request can still send it."""
     async with standing(session, receiver, sandbox_ledger=ledger) as stand:
         await stand.tell("POST", "/webhooks/pause")
         await stand.intent()
@@ -94,7 +94,7 @@ async def test_a_webhook_is_given_up_in_the_end(session: ClientSession, receiver
 async def test_an_endpoint_is_remembered_where_none_is_set(
     session: ClientSession, receiver: Receiver, ledger: str
 ) -> None:
-    """One that is set takes its place."""
+    """An endpoint in the settings replaces the remembered one."""
     async with standing(session, receiver, sandbox_ledger=ledger):
         pass
     async with standing(session, receiver, sandbox_ledger=ledger, sandbox_webhook_url="") as stand:
@@ -107,7 +107,7 @@ async def test_an_endpoint_is_remembered_where_none_is_set(
 
 
 async def test_moves_go_on_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
-    """A bank debit still settles, and its refund still fails, once each."""
+    """A bank debit still ends, and its refund still fails, once each."""
     slow = {"sandbox_ledger": ledger, "sandbox_settle_seconds": 0.2, "sandbox_webhook_url": ""}
     async with standing(session, receiver, **slow) as stand:
         debit = await stand.confirm((await stand.intent()).id, "pm_usBankAccount_success")
@@ -129,7 +129,7 @@ async def test_moves_go_on_after_a_restart(session: ClientSession, receiver: Rec
 
 @asynccontextmanager
 async def process(session: ClientSession, receiver: Receiver, port: int, ledger: str) -> AsyncIterator[Stand]:
-    """The real process, killed at the end without a word."""
+    """The real process; it is killed at the end."""
     environment = {
         **os.environ,
         "HOST": "127.0.0.1",
@@ -162,7 +162,7 @@ async def _ready(stand: Stand) -> bool:
 
 
 async def test_what_was_answered_outlives_a_kill(session: ClientSession, receiver: Receiver, ledger: str) -> None:
-    """Every payment that the caller knows of is there, with its webhooks."""
+    """Every payment that the caller has an answer for is there, with its webhooks."""
     port = unused_port()
     paid: list[str] = []
 
@@ -191,7 +191,7 @@ async def test_what_was_answered_outlives_a_kill(session: ClientSession, receive
 
 
 def column(path: str, query: str) -> list[str]:
-    """As another process reads it."""
+    """The values of a column, read through another connection."""
     with closing(sqlite3.connect(path)) as other:
         return [row[0] for row in other.execute(query)]
 
@@ -203,7 +203,7 @@ def insert_twice(ledger: Ledger) -> None:
 
 
 async def test_work_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """While what came before and after it in the same transaction stays."""
+    """What was done before and after it, in the same commit, stays."""
     path = str(tmp_path / "ledger.sqlite3")
     ledger = Ledger(path)
     try:
@@ -220,7 +220,7 @@ async def test_work_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_work_is_in_the_file_when_it_is_answered(session: ClientSession, tmp_path: Path) -> None:
-    """Whoever asks the file itself, right then, finds it there."""
+    """A reader that opens the file at this moment finds it there."""
     path = str(tmp_path / "ledger.sqlite3")
     ledger = Ledger(path)
     try:

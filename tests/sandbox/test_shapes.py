@@ -1,4 +1,4 @@
-"""Objects as the SDK's own resource classes declare them: what is always there is there, and of its type."""
+"""Objects match the SDK's own resource classes: every required field is there, and of its type."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SCALARS = (str, int, float, bool)
 
 
 def faults_of(body: Any, declared: Any, path: str) -> Iterator[str]:
-    """Where a value is not what the SDK declares."""
+    """The paths at which a value does not match the SDK's declaration."""
     if isinstance(declared, str | ForwardRef):
-        # The classes name each other before they are there; an expanded object is looked at on its own.
+        # The classes name each other before they are defined; an expanded object is checked by itself.
         return
     origin, args = typing.get_origin(declared), typing.get_args(declared)
     if origin in (typing.Union, types.UnionType):
@@ -77,7 +77,7 @@ def faults_of_object(body: Any, declared: type[stripe.StripeObject], path: str) 
 
 
 async def bodies(stand: Stand) -> list[Json]:
-    """One of everything, in every state that it can be in."""
+    """Objects of every kind, in every state that they can have."""
     for card in ("pm_card_visa", "pm_card_authenticationRequired", "pm_usBankAccount_processing"):
         await stand.paid(5000, card=card, metadata={"a": "1"})
     await stand.paid(5000, capture_method="manual")
@@ -110,7 +110,7 @@ async def bodies(stand: Stand) -> list[Json]:
 
 
 async def test_objects_have_the_shapes_that_the_sdk_declares(stand: Stand) -> None:
-    """Every object of every kind, and the objects within events."""
+    """Every object of every kind, and the objects inside events."""
     found = await bodies(stand)
     found += [event["data"]["object"] for event in found if event["object"] == "event"]
     wrong = [
@@ -121,7 +121,7 @@ async def test_objects_have_the_shapes_that_the_sdk_declares(stand: Stand) -> No
 
 
 async def test_objects_have_no_fields_that_the_sdk_does_not_know(stand: Stand) -> None:
-    """What Stripe no longer sends is not sent here."""
+    """Fields that Stripe no longer sends are not sent here, either."""
     unknown = {
         f"{body['object']}.{name}"
         for body in await bodies(stand)
@@ -131,7 +131,7 @@ async def test_objects_have_no_fields_that_the_sdk_does_not_know(stand: Stand) -
 
 
 def test_a_shape_that_is_wrong_is_found() -> None:
-    """The comparison can fail."""
+    """So the comparison can fail."""
     refund = {"id": "re_1", "object": "refund", "amount": "5", "created": 1, "status": "succeeded"}
     assert set(faults_of_object(refund, stripe.Refund, "refund")) == {
         "refund.amount: '5' is no int",

@@ -1,4 +1,4 @@
-"""Webhooks: signed, tried again, to each endpoint what it takes. The receiver checks every signature."""
+"""Webhooks: signed, retried, to each endpoint the types that it wants. The receiver checks every signature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def undelivered(stand: Stand) -> list[str]:
 
 
 async def test_every_event_is_delivered_as_it_is_listed(stand: Stand) -> None:
-    """With its signature."""
+    """Each has its signature."""
     paid = await stand.paid()
     taken = {event["id"]: event for event in await stand.receiver.until(4, of=paid.id)}
     listed = await stand.stripe.v1.events.list_async()
@@ -46,7 +46,7 @@ def test_a_signature_is_of_its_time_and_payload() -> None:
 
 
 async def test_a_webhook_is_tried_again_until_it_is_taken(stand: Stand) -> None:
-    """Each wait twice as long as the one before; a redirect is no answer."""
+    """Each pause is twice as long as the one before; a redirect counts as a failure."""
     stand.receiver.answers = [500, 404, 307, 503]
     with capture_logs() as logs:
         made = await stand.intent()
@@ -63,7 +63,7 @@ async def test_a_webhook_is_tried_again_until_it_is_taken(stand: Stand) -> None:
 async def test_an_endpoint_that_is_away_gets_its_webhooks_when_it_is_back(
     session: ClientSession, receiver: Receiver
 ) -> None:
-    """Nothing else waits for it."""
+    """Other endpoints do not wait for it."""
     away = "http://127.0.0.1:9/hook"
     async with standing(session, receiver, sandbox_webhook_url=f"{away}, {receiver.url}") as stand:
         made = await stand.intent()
@@ -77,7 +77,7 @@ async def test_an_endpoint_that_is_away_gets_its_webhooks_when_it_is_back(
 
 
 async def test_each_endpoint_gets_the_types_that_it_takes(stand: Stand) -> None:
-    """Signed with its own secret."""
+    """Each is signed with the endpoint's own secret."""
     async with Receiver(secret="whsec_other").listening() as other:
         await stand.tell(
             "PUT",
@@ -95,7 +95,7 @@ async def test_each_endpoint_gets_the_types_that_it_takes(stand: Stand) -> None:
 
 
 async def test_webhooks_wait_while_paused(stand: Stand) -> None:
-    """And are sent when they go on."""
+    """They are sent after a resume."""
     assert (await stand.tell("POST", "/webhooks/pause"))["paused"]
     paid = await stand.paid()
     shown = await stand.tell("GET", "/webhooks")
@@ -107,7 +107,7 @@ async def test_webhooks_wait_while_paused(stand: Stand) -> None:
 
 
 async def test_an_event_can_be_sent_again(stand: Stand) -> None:
-    """By hand."""
+    """By a control request."""
     made = await stand.intent()
     (event,) = await stand.receiver.until(1, of=made.id)
     told = await stand.tell("POST", f"/events/{event['id']}/redeliver")
@@ -118,7 +118,7 @@ async def test_an_event_can_be_sent_again(stand: Stand) -> None:
 
 
 async def test_endpoints_are_checked_before_they_are_used(stand: Stand) -> None:
-    """What is no address changes nothing."""
+    """Without an address and a secret nothing changes."""
     for body in ([{"url": "shop", "secret": "s"}], [{"url": stand.receiver.url}], {"url": "x"}):
         assert (await stand.send("PUT", "/_sandbox/webhooks/endpoints", json=body)).status == 400
     shown = await stand.tell("GET", "/webhooks")

@@ -1,4 +1,4 @@
-"""How a child process is ended."""
+"""How a child process is stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ time.sleep(60)
 
 
 class Sleeper(Child):
-    """Does nothing, so that signals do to it what they do by default."""
+    """Handles no signal, so each signal has its default effect."""
 
     at_once_signal = signal.SIGINT
     stop_seconds = 5.0
@@ -40,7 +40,7 @@ class Sleeper(Child):
 
 
 class Deaf(Sleeper):
-    """Misses the first SIGINT, as Python does when KeyboardInterrupt is raised where errors are dropped."""
+    """Misses the first SIGINT, as Python does when KeyboardInterrupt is raised where exceptions are ignored."""
 
     command = (sys.executable, "-c", DEAF)
 
@@ -50,7 +50,7 @@ class Deaf(Sleeper):
 
 @pytest.fixture
 def signals_ignored() -> Iterator[None]:
-    """As in what a shell without job control runs in the background."""
+    """As in a program that a shell without job control has started in the background."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     yield

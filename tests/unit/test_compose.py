@@ -31,9 +31,9 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "sandbox": SandboxSettings,
 }
 OURS = [*SETTINGS, "migrate"]
-# What a container has no use for: each has a name and an address of its own.
+# A container has no use for these: it has its own name and address.
 LEFT_ALONE = {"REUSE_PORT", "INSTANCE"}
-# What compose itself reads, not a process.
+# Variables that compose itself reads, not a process.
 COMPOSE_ONLY = {
     "POSTGRES_PASSWORD",
     "COMPOSE_PROFILES",
@@ -46,7 +46,7 @@ COMPOSE_ONLY = {
 
 
 def example() -> dict[str, tuple[str, bool]]:
-    """Of each variable in .env.example: its value, and whether the line is commented out (a default)."""
+    """The value of each variable in .env.example, and whether its line is commented out (a default)."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     found = [match for line in lines if (match := re.fullmatch(r"(# )?([A-Z][A-Z0-9_]*)=(.*)", line))]
     return {match[2]: (match[3], match[1] is not None) for match in found}
@@ -65,7 +65,7 @@ def pins(lock: str) -> set[str]:
 
 
 def test_compose_file_follows_the_specification() -> None:
-    """Checked with the specification's own JSON schema, as the package check-jsonschema ships it."""
+    """Checked with the specification's own JSON schema, from the package check-jsonschema."""
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,7 +104,7 @@ def documented(field: FieldInfo) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default).removesuffix(".0")
 
 
-# The sandbox's file and level are compose's own choice, and each process has its own port.
+# Compose chooses the sandbox's file and log level itself, and each process has its own port.
 @pytest.mark.parametrize("name", sorted({name for _, name, _ in fields()} - {"PORT", "SANDBOX_LEDGER"}))
 def test_defaults_are_documented_as_they_are(name: str) -> None:
     value, commented_out = example()[name]
@@ -131,7 +131,7 @@ def test_images_are_pinned_to_a_major() -> None:
 def test_our_containers_have_no_privileges(name: str) -> None:
     service = SERVICES[name]
     assert "privileged" not in service
-    assert "user" not in service  # the image's, which is not root
+    assert "user" not in service  # the image sets a user that is not root
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
@@ -183,7 +183,7 @@ def test_the_image_is_installed_as_make_installs() -> None:
 
 
 def test_the_image_has_what_was_tested() -> None:
-    """Its lock is a part of the whole one, at the same versions."""
+    """The image's lock is a part of the whole lock, with the same versions."""
     assert pins("requirements.prod.lock") < pins("requirements.lock")
 
 
@@ -198,7 +198,7 @@ def test_the_image_has_every_package() -> None:
 
 
 def test_the_image_can_import_all_that_it_runs() -> None:
-    """Nothing of what only the local stack and the tests have installed is imported by a process."""
+    """No process imports a package that only the local stack and the tests install."""
     script = """
 import sys
 from importlib.metadata import packages_distributions

@@ -1,4 +1,4 @@
-"""Background tasks end when they are told to."""
+"""Background tasks end when they are cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.runtime import supervisor
 
 
 async def test_a_swallowed_cancellation_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `asyncio.wait_for` does before Python 3.12 when its awaitable is done in that very moment."""
+    """Before Python 3.12 `asyncio.wait_for` swallows a cancellation if its awaitable completes at that moment."""
     monkeypatch.setattr(supervisor, "CANCEL_AGAIN_S", 0.01)
     swallowed = asyncio.Event()
 
