@@ -1,4 +1,4 @@
-"""What Redis forgets, Stripe does not send or a killed actor had in hand is found again: Postgres is the truth."""
+"""What Redis forgets, Stripe does not send or a killed actor was handling is found again: Postgres is the truth."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ async def test_payment_made_while_no_payment_actor_runs(harmed: Holdfast) -> Non
     """Stripe has given up its webhooks before an actor is back: the catch-up finds it in the event list."""
     (who,) = await customers(harmed, await event_of(harmed), 1)
     payment = harmed.stack.processes["payment-1"]
-    await assert_clean(harmed)  # it has no entry in hand
+    await assert_clean(harmed)  # it has no pending entry
     await payment.kill()
     await harmed.stripe.faults(webhooks={"drop": 1.0})
     await who.pays()

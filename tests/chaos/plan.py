@@ -73,7 +73,7 @@ class Tempo:
     spread_s: float = 3.0
 
 
-# How often a kind comes in one turn of all kinds: more than once if many parts can have it.
+# How often a kind comes before all kinds come again: more than once if many parts can have it.
 TURNS = {Kind.KILL: 4, Kind.FREEZE: 2, Kind.CUT: 3, Kind.HOLD: 3, Kind.DELAY: 2}
 
 # How many seconds a fault of each kind lasts, from and to.

@@ -42,7 +42,7 @@ class Report:
     called_off: int
     # Bookings in the database, by how they ended.
     outcomes: dict[str, int]
-    # Orders of clients, by what they wanted and how they ended.
+    # How many orders of clients, by what they wanted and how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
     sockets_closed: dict[str, int]

@@ -112,7 +112,7 @@ class Actor:
             self.back.clear()
             self._killed[life.died_at.value if life.died_at else "at any moment"] += 1
             await life.ended()
-            # Frees what the killed actor had, so that this process does not collect it.
+            # Frees what the killed actor had, so that this process' memory does not grow.
             with suppress(Exception):
                 async with asyncio.timeout(STOP_S):
                     await runner.cleanup()

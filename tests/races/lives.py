@@ -67,7 +67,7 @@ class Life:
         self.name = name
         self.dead = asyncio.Event()
         self.reached: Counter[Point] = Counter()
-        # It is killed when it reaches this point for this time, counted from its beginning.
+        # It is killed when it reaches this point for the n-th time since its beginning.
         self.doom: tuple[Point, int] | None = None
         self.died_at: Point | None = None
         self.gate: Gate | None = None

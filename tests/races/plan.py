@@ -27,7 +27,7 @@ class Deed(Enum):
 
 @dataclass(frozen=True)
 class Wish:
-    """One customer, who books `items`, pairs of (ticket type, quantity), by `copies` requests with one key."""
+    """One customer, who books `items`, pairs of (ticket type, quantity), with `copies` requests under one key."""
 
     owner: str
     items: tuple[tuple[int, int], ...]

@@ -1,10 +1,10 @@
-"""A database comes back older than it was, because a standby that lagged took over. Some promises are then not
-checked, as the rows that clients and counters depend on may be gone.
+"""A database comes back older than it was, because a standby that lagged took over. Some promises then no longer
+hold, and are not checked, because the rows that clients and counters depend on may be gone.
 
-Not checked once booking's database has lost rows: what clients were shown ("4 never backwards", "2 what was shown
-is there"). Not checked once either database has: that attempts are counted, that sockets miss nothing, and at every
-moment that money is matched and that a booking has one live intent. All other promises are checked at every moment:
-never oversold, no refund made twice, holds last, a webhook counts once, every request answered.
+Once booking's database has lost rows: what clients were shown ("4 never backwards", "2 what was shown is there").
+Once either database has: that attempts are counted, that sockets miss nothing, and at every moment that money is
+matched and that a booking has one live intent. All other promises still hold at every moment: never oversold, no
+refund made twice, holds last, a webhook counts once, every request answered.
 
 In the end money is matched again: without an operator where payment's database lost rows; after `holdfast repair`
 where a booking that is gone or older now had long acknowledged a payment. Then the audit finds nothing.
