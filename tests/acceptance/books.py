@@ -1,4 +1,4 @@
-"""The audit of a stack at rest, and snapshots of both databases."""
+"""The audit of a stack at rest, and copies of both databases' rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tests.acceptance.waiting import eventually
 
 Row = Mapping[str, Any]
 
-# What moves by itself: when something is driven again, what was heard of that, and how far Stripe's event list has
-# been compared.
+# Columns that change without a cause from outside: retry times, their attempts, and which report was acknowledged.
 RESTLESS = (
     "settle_after",
     "settle_attempts",
@@ -32,19 +31,19 @@ RESTLESS = (
     "drive_attempts",
 )
 NOT_COMPARED = ("event_cursor", "tortoise_migrations")
-# Work that a system at rest has done. Holds, and what Stripe takes days for, are no unrest.
+# Kinds of work that a system at rest has finished. Holds, and what Stripe takes days for, may go on.
 UNREST = ("report on its way", "refund asked for")
 
 
 @dataclass(frozen=True)
 class Books:
-    """What tests look up in clean books."""
+    """Rows that tests read when the audit is clean."""
 
     ticket_types: Sequence[Row] = ()
 
 
 async def rows(url: str, *tables: str) -> list[list[Row]]:
-    """All rows of `tables`, of one moment."""
+    """All rows of each of `tables`, as they are at one moment."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -54,15 +53,15 @@ async def rows(url: str, *tables: str) -> list[list[Row]]:
 
 
 async def assert_clean(holdfast: Holdfast) -> Books:
-    """The books, once the system has come to rest with nothing wrong in them."""
+    """Wait until the system is at rest and the audit finds nothing. Raises AssertionError if that does not come."""
     await eventually(lambda: unrest(holdfast), lambda found: not found)
     (ticket_types,) = await rows(holdfast.stack.booking_database_url, "ticket_types")
     return Books(ticket_types)
 
 
 async def unrest(holdfast: Holdfast, *, since: datetime | None = None, dead_letters: bool = True) -> list[str]:
-    """What is still to be done; where that is nothing, what `holdfast audit` finds at one look (at bookings made
-    `since`), which takes longer by far."""
+    """The work that is left. When there is none: what `holdfast audit`, which takes far longer, finds at one look
+    (at bookings made `since`)."""
     places = places_of(holdfast.stack)
     if left := await _left(holdfast, dead_letters=dead_letters):
         return left
@@ -96,7 +95,7 @@ def places_of(stack: Stack) -> Places:
 
 
 async def snapshot(stack: Stack) -> dict[str, list[str]]:
-    """All that both databases hold, to be compared with a later look."""
+    """All rows of both databases, by table, to be compared with those at a later time."""
     found: dict[str, list[str]] = {}
     for name, url in (("booking", stack.booking_database_url), ("payment", stack.payment_database_url)):
         tables = await _tables(url)

@@ -1,4 +1,4 @@
-"""What clients do with a running stack: get tokens, book, pay at Stripe as a browser does, listen."""
+"""What clients do with a running stack: get tokens, book, ask for their bookings, listen on a WebSocket."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import orjson
 
-# Longer than the longest that may be waited for: two takings over from killed processes, one after the other.
+# Longer than the longest wait: twice, one after the other, the entries of a killed process are claimed (25 s each).
 PATIENCE_SECONDS = 60.0
 
-# RFC 6455's registry: connect again.
+# The close code of RFC 6455's registry that asks the client to connect again.
 TRY_AGAIN_LATER = 1013
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. `body` is None where it is no JSON."""
+    """One HTTP answer. `body` is None when it is not JSON."""
 
     status: int
     body: Any
@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def code(self) -> str | None:
-        """The problem's code, the payment's where Stripe answered; None where all is well."""
+        """The problem's code, or Stripe's error code when Stripe answered; None for an answer below 400."""
         if not isinstance(self.body, dict):
             return None
         error = self.body.get("error", self.body)
@@ -47,7 +47,7 @@ class Answer:
 
 
 async def send(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Answer:
-    """One request and its whole answer. Raises aiohttp's and OS errors when there is none."""
+    """Send one request, and read its whole answer. Raises aiohttp's errors and OSError when there is none."""
     async with session.request(method, url, **options) as response:
         raw = await response.read()
         try:
@@ -58,7 +58,7 @@ async def send(session: aiohttp.ClientSession, method: str, url: str, **options:
 
 
 class Client:
-    """One subject at the gateway; without a token, anybody."""
+    """A client of the gateway: one subject, or without a token nobody in particular."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None) -> None:
         self._session = session
@@ -74,7 +74,7 @@ class Client:
     async def book(
         self, event: Json, *quantities: int, key: str | None = None, prefer: str | None = None
     ) -> Answer:
-        """POST /bookings: so many seats of the event's first, second … ticket type (0: none of it)."""
+        """POST /bookings. `quantities`: seats of the event's first, second … ticket type; 0 leaves a type out."""
         items = [
             {"ticket_type_id": ticket_type["id"], "quantity": quantity}
             for ticket_type, quantity in zip(event["ticket_types"], quantities, strict=False)
@@ -93,7 +93,7 @@ class Client:
                 try:
                     answer = await self.book(event, *quantities, key=key, prefer=prefer)
                 except (aiohttp.ClientError, OSError):
-                    # Nobody listens while a gateway restarts: give the loop to the others, then knock again.
+                    # No process listens while a gateway restarts: let other tasks run, then try again.
                     await asyncio.sleep(0.05)
                     continue
                 if answer.status not in (202, 503):
@@ -112,7 +112,7 @@ class Client:
 
     @asynccontextmanager
     async def live(self, *, in_message: bool = True) -> AsyncIterator[Live]:
-        """An open socket; its token goes in the first message, or in the header."""
+        """An open socket. The token goes into the first message, or into a header."""
         live = Live(lambda: self._connect(in_message))
         await live.open()
         try:
@@ -129,8 +129,8 @@ class Client:
 
 
 class Live:
-    """A client's socket, and all that it has heard. Sent away with 1013 it comes back and subscribes again, as
-    docs/websocket.md asks for; every other end is an error."""
+    """A client's socket, and all messages that it has received. When the gateway closes it with 1013, it connects
+    and subscribes again, as docs/websocket.md asks for. Every other end is an error."""
 
     socket: Socket
 
@@ -156,7 +156,7 @@ class Live:
     async def until(
         self, booking_id: str, wanted: str | Callable[[Json], bool], seconds: float = PATIENCE_SECONDS
     ) -> Json:
-        """The booking, once a message tells of it what is `wanted`: a status, or anything else."""
+        """The booking, once a message has it as `wanted`: a status, or a condition on the booking."""
 
         def fits(message: Json) -> bool:
             booking = message.get("booking")
@@ -172,7 +172,7 @@ class Live:
         return booking
 
     async def snapshot(self, **target: str) -> Json:
-        """Subscribe, and the answer to it (a snapshot or an error), which may come between changes."""
+        """Subscribe. Returns the answer (a snapshot or an error), which may come between changes."""
         if target not in self._targets:
             self._targets.append(target)
         await self.socket.send_json({"type": "subscribe", **target})

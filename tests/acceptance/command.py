@@ -10,5 +10,5 @@ from tests.forked import Said, holdfast
 
 
 async def audit(data: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
-    """The command, as it finds the stack by its data folder alone unless told otherwise."""
+    """Run the command. It finds the stack by its data folder, or by what `environment` says instead."""
     return await holdfast("audit", "--data", str(data), *arguments, environment=environment)

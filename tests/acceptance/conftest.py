@@ -1,4 +1,4 @@
-"""Two running stacks for all acceptance tests: one that nobody harms, and one that everything befalls."""
+"""Two running stacks for all acceptance tests: one that no test harms, and one whose processes tests kill."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 from tests.acceptance.holdfast import Holdfast, complaints, running
 
-# Entries of a killed process are taken over soon. Payment's calls of Stripe forbid a shorter handler's time, and
-# the idle time of a claim has to outlast two of those.
+# Entries of a killed process are claimed soon. The settings refuse less: a handler needs these 6 s for payment's
+# calls to Stripe, and the idle time of a claim must be longer than two handlers.
 IMPATIENT = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
-# One failure on its own is enough: no test has to wait for another claim of what fails always.
+# One failure of an entry alone makes it a dead letter, so that no test waits for it to be claimed again.
 STRICT = {"ATTEMPTS_MAX": "1"}
-# Banks decide when a test says so, and not before.
+# Banks decide when a test makes them, and not before: a day is longer than any test.
 SLOW_BANKS = {"SANDBOX_SETTLE_SECONDS": "86400"}
 
 
 @pytest.fixture(scope="session")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """For tests that harm nobody but themselves: in its logs there is no error at the end."""
+    """For tests that stop no process and make no fault that lasts. At the end its logs must have no error."""
     async with running(tmp_path_factory.mktemp("shared")) as shared:
         yield shared
     assert complaints(shared.stack) == []
@@ -29,14 +29,14 @@ async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ho
 
 @pytest.fixture(scope="session")
 async def battered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """For tests that kill and stop: each leaves it running, at rest and right."""
+    """For tests that kill and stop processes. Each test leaves it running, at rest, and with a clean audit."""
     async with running(tmp_path_factory.mktemp("battered"), settings=IMPATIENT | STRICT | SLOW_BANKS) as stack:
         yield stack
 
 
 @pytest.fixture
 def moments() -> random.Random:
-    """Chance for one test; a failed one shows the seed, and HOLDFAST_SEED repeats it."""
+    """Chance for one test. A failed test shows the seed, and HOLDFAST_SEED repeats it."""
     seed = os.environ.get("HOLDFAST_SEED") or str(random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
     return random.Random(seed)

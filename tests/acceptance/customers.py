@@ -1,4 +1,4 @@
-"""Customers with a booking of their own, for tests in which many of them do different things."""
+"""Customers with one booking each, for tests in which many customers do different things."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.acceptance.client import PATIENCE_SECONDS, Answer, Client, Json
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import VISA
 
-# An event whose customers may cancel what they have paid for.
+# For an event whose customers may cancel a paid booking.
 CANCELLABLE = {"cancel_until": "2090-05-01T00:00:00Z"}
 
-# After so long without the news that it waits for, a client looks how things stand.
+# When a client has waited this long for a notification, it asks for the booking.
 SILENCE_SECONDS = 5.0
 
 
 @dataclass
 class Customer:
-    """One client and their booking, as it was when last seen. `payment` is what their browser pays with, also when
-    that is no longer wanted."""
+    """One client and their booking, as they last saw it. `payment` is what their browser pays with, even when the
+    booking needs no payment any more."""
 
     holdfast: Holdfast
     client: Client
@@ -48,7 +48,7 @@ class Customer:
         return id
 
     async def tries(self, method: str = VISA) -> Answer:
-        """Stripe's answer to an attempt to pay."""
+        """Try to pay. Returns Stripe's answer."""
         return await self.holdfast.stripe.confirm(self.payment, method)
 
     async def pays(self, method: str = VISA) -> Json:
@@ -61,8 +61,8 @@ class Customer:
         return self._note(await self.client.booking(self.id))
 
     async def hears(self, wanted: str | Callable[[Json], bool]) -> Json:
-        """The booking, once it is as `wanted`: over a new socket. Where that stays silent it is asked, as a careful
-        client does: what was told, or the question, may have been lost with Redis."""
+        """The booking, once a new socket shows it as `wanted`. When the socket stays silent, the customer asks
+        again, as a careful client does, because Redis may have lost the notification or the request."""
         async with self.client.live() as live:
             until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
             while asyncio.get_running_loop().time() < until:
@@ -81,7 +81,7 @@ class Customer:
 
 
 async def customer(holdfast: Holdfast, event: Json, prefer: str = "wait=30") -> Customer:
-    """A new one, whose seat is held and can be paid, or as much of that as there is time for."""
+    """A new customer with one seat, which can be paid if that is so within the time that `prefer` says."""
     client = holdfast.client()
     answer = await client.book(event, 1, prefer=prefer)
     assert answer.status in (201, 202), answer.body
@@ -89,7 +89,7 @@ async def customer(holdfast: Holdfast, event: Json, prefer: str = "wait=30") -> 
 
 
 async def customers(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
-    """Each can pay."""
+    """`count` new customers, each of whom can pay."""
     found = await asyncio.gather(*(customer(holdfast, event) for _ in range(count)))
     for each in found:
         was = each.booking["payment"]
@@ -98,7 +98,7 @@ async def customers(holdfast: Holdfast, event: Json, count: int) -> list[Custome
 
 
 async def operator_refunds(holdfast: Holdfast, who: Customer, key: str, amount: int | None = None) -> Answer:
-    """One and the same operator, so that `key` names one refund."""
+    """Refund as always the same operator, so that `key` names one refund."""
     operator = holdfast.client("cashier", operator=True)
     body = {} if amount is None else {"amount": amount}
     headers = {"Idempotency-Key": key}

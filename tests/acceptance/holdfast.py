@@ -1,4 +1,4 @@
-"""A whole running Holdfast as tests use it: clients, Stripe's side, and what an operator sees."""
+"""A whole running Holdfast as tests use it: its clients, what is done at Stripe, and what an operator sees."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.acceptance.client import PATIENCE_SECONDS, Client, Json, send
 from tests.acceptance.stripe_side import StripeSide
 from tests.acceptance.waiting import eventually
 
-# Requests under way at once from all clients of one test.
+# How many requests all clients of one test may have under way at once.
 CONNECTIONS = 100
 STARTS_AT = "2090-05-01T19:30:00Z"
-# What only costs a test time: pauses before something is tried again, and Stripe's limits.
+# Settings that save time: short pauses before retries, and no limit at Stripe that a test reaches.
 SETTINGS = {
     "LOG_LEVEL": "warning",
     "BLOCK_MS": "200",
@@ -49,7 +49,7 @@ class Holdfast:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        # Where clients find the gateway.
+        # The address at which clients reach the gateway.
         self.url = stack.gateway_url
 
     async def __aenter__(self) -> Holdfast:
@@ -68,7 +68,7 @@ class Holdfast:
         return Client(self.session, self.url, token)
 
     def client(self, subject: str | None = None, *, operator: bool = False, **more: Any) -> Client:
-        """One whom an identity provider knows; a new one unless told."""
+        """A client with a token of an identity provider; with a new subject unless `subject` is given."""
         secret = self.stack.jwt_secret
         assert secret is not None
         subject = subject or f"client-{next(_numbers)}"
@@ -76,7 +76,7 @@ class Holdfast:
         return Client(self.session, self.url, token)
 
     async def event(self, *ticket_types: tuple[int, int], **more: Any) -> Json:
-        """A new event with ticket types of (price, capacity), made by an operator."""
+        """A new event, made by an operator, with a ticket type for each (price, capacity)."""
         names = [{"name": f"Row {number}"} for number in range(1, len(ticket_types) + 1)]
         body = {
             "name": f"Evening {next(_numbers)}",
@@ -94,7 +94,7 @@ class Holdfast:
         return (await self.anybody.ask("GET", f"/events/{event['id']}")).ok()
 
     async def readiness(self) -> dict[str, int]:
-        """The status of each actor's /health/ready; 0 where nobody answers."""
+        """The status of each process' /health/ready; 0 when it does not answer."""
         actors = [child for child in self.stack.processes.values() if isinstance(child, ActorProcess)]
         actors = [child for child in actors if child.name != "sandbox"]
         found = await asyncio.gather(*(self._ready(child.url) for child in actors))
@@ -107,7 +107,7 @@ class Holdfast:
             return 0
 
     async def ready(self) -> None:
-        """Every actor can serve (again)."""
+        """Wait until every process is ready."""
         await eventually(self.readiness, lambda found: set(found.values()) == {200})
 
 
@@ -120,7 +120,7 @@ async def running(
     detour: Detour | None = None,
     kind: Callable[..., Stack] = Stack,
 ) -> AsyncIterator[Holdfast]:
-    """A stack of its own under `folder`, stopped at the end and its database deleted."""
+    """A new stack under `folder`. At the end it is stopped and its database is deleted."""
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     settings = {**base, **SETTINGS, **settings}
     stack = kind(folder, ports=Ports.free(), scale=scale, settings=settings, detour=detour)
@@ -138,7 +138,7 @@ async def running(
 
 
 def complaints(stack: Stack) -> list[str]:
-    """What the actors logged as an error, and what they printed that is no log line, such as a traceback."""
+    """What the processes logged as an error, and what they printed that is no log line, such as a traceback."""
     logs = stack.logs.glob("*-*.log")  # booking-1 and the like, not the servers
     return [line for path in logs for line in path.read_text().splitlines() if _is_loud(line)]
 

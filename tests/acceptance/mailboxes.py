@@ -1,4 +1,4 @@
-"""What a test sees and does at the Redis of a running stack."""
+"""What a test reads and changes in the Redis of a running stack."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tests.acceptance.waiting import eventually
 
 
 async def waiting(holdfast: Holdfast) -> dict[str, int]:
-    """The entries of each mailbox that are not handled yet."""
+    """How many entries of each mailbox are not handled yet."""
     async with Redis.from_url(holdfast.stack.redis_url) as redis:
         return dict(await lengths(redis, MAILBOXES))
 
 
 async def until_waiting(holdfast: Holdfast, least: Mapping[str, int]) -> None:
-    """So many entries wait at least, in each of these mailboxes."""
+    """Wait until each of these mailboxes has at least this many entries."""
     await eventually(
         lambda: waiting(holdfast), lambda found: all(found[name] >= count for name, count in least.items())
     )
 
 
 async def forget_all(holdfast: Holdfast) -> None:
-    """FLUSHALL: mailboxes, groups, what is pending, replies, notifications, the turns at Stripe."""
+    """FLUSHALL: deletes mailboxes, groups, pending entries, replies, notifications, the rate limit at Stripe."""
     async with Redis.from_url(holdfast.stack.redis_url) as redis:
         await redis.flushall()
 
 
 def empty(folder: Path) -> None:
-    """Delete the data of a Redis that is stopped."""
+    """Delete the data of a stopped Redis."""
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)

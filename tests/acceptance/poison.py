@@ -1,4 +1,4 @@
-"""Entries that no actor can make sense of, and what becomes of them."""
+"""Entries that no actor can handle, and the dead letters that they become."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def entry(type: str, data: Json | str, subject: str = "nobody") -> Fields:
 
 
 def foreign_to(mailbox: str) -> str:
-    """A type whose messages belong elsewhere."""
+    """A message type of another mailbox."""
     return "payment.report_applied" if mailbox.startswith("booking") else "event.get"
 
 
@@ -36,7 +36,7 @@ def undecodable(mailbox: str) -> dict[str, Fields]:
 
 
 def unknown(mailbox: str) -> dict[str, Fields]:
-    """What a newer release may know."""
+    """Entries whose type a newer release may know."""
     return {
         "a type of the future": entry("from.the.future", {}),
         "a type of another mailbox": entry(

@@ -1,4 +1,4 @@
-"""The other side of the money: what the customer's browser does at Stripe, and what Stripe's ledger says."""
+"""Stripe's side: what the customer's browser does there, what its objects are, and which faults it has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StripeSide:
         assert stack.sandbox_url is not None
         self.url = stack.sandbox_url
         self._session = session
-        # A session of its own: customers who wait for a slow Stripe must not keep the fault from being ended.
+        # A session of its own, so that a test can end a fault while customers wait for a slow Stripe.
         self._control = control
         self._secret = {"Authorization": f"Bearer {stack.secrets.stripe_secret_key}"}
         self._public = {"Authorization": f"Bearer {stack.secrets.stripe_publishable_key}"}
@@ -74,25 +74,25 @@ class StripeSide:
         return found
 
     async def tries_control(self, path: str, **body: Any) -> Answer:
-        """The answer to what the sandbox is told beside Stripe's API."""
+        """Try to change the sandbox, beside Stripe's API. Returns its answer."""
         return await send(self._control, "POST", f"{self.url}/_sandbox{path}", json=body)
 
     async def control(self, path: str, **body: Any) -> Json:
-        """What the sandbox can be told beside Stripe's API."""
+        """Change the sandbox, beside Stripe's API."""
         return (await self.tries_control(path, **body)).ok()
 
     async def faults(self, **switches: Any) -> None:
-        """Have the sandbox misbehave as told, and in no other way; without arguments, not at all."""
+        """Make the sandbox have these faults and no others; without arguments, none."""
         await self.control("/faults", **switches)
 
     async def undelivered(self) -> int:
-        """How many webhooks are still to be sent, or sent again."""
+        """How many webhooks the sandbox has still to send, or to send again."""
         shown = (await send(self._control, "GET", f"{self.url}/_sandbox/webhooks")).ok()
         pending: int = shown["deliveries"].get("pending", 0)
         return pending
 
     async def struck(self) -> dict[str, int]:
-        """How often each fault has struck since they were last switched."""
+        """How often each fault has struck since faults were last changed."""
         shown = (await send(self._control, "GET", f"{self.url}/_sandbox/faults")).ok()
         done: dict[str, int] = shown["done"]
         return done

@@ -1,4 +1,4 @@
-"""`holdfast audit` as an operator runs it: beside a running stack, by its exit code and what it prints."""
+"""`holdfast audit` as an operator runs it, beside a running stack: its exit code and what it prints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def buy(holdfast: Holdfast, client: Client, event: Json) -> Json:
 
 @asynccontextmanager
 async def spoiled(holdfast: Holdfast, id: str) -> AsyncIterator[None]:
-    """A booking that says it has another intent; put right at the end."""
+    """A booking whose row has another intent's id; repaired at the end."""
     connection = await asyncpg.connect(holdfast.stack.booking_database_url)
     put = "UPDATE bookings SET intent_id = $2 WHERE id = $1"
     try:
@@ -43,7 +43,7 @@ async def spoiled(holdfast: Holdfast, id: str) -> AsyncIterator[None]:
 
 
 async def test_audit_of_a_busy_stack_is_clean_and_says_what_is_under_way(holdfast: Holdfast) -> None:
-    """The seats that one holds are work under way; what others buy meanwhile is no mismatch."""
+    """A hold is work under way; bookings that are bought during the audit are no mismatch."""
     event = await holdfast.event((1000, 100))
     holder = await holdfast.guest()
     (await holder.book(event, 1)).ok(201)
@@ -60,13 +60,13 @@ async def test_audit_of_a_busy_stack_is_clean_and_says_what_is_under_way(holdfas
 
 
 async def test_what_does_not_match_is_printed_and_ends_with_1(holdfast: Holdfast) -> None:
-    """Seen at two looks it is one; of what was made later, nothing is wrong."""
+    """It is a mismatch when two looks find it; with `--since` after the booking, nothing is found."""
     event = await holdfast.event((1000, 10))
     guest = await holdfast.guest()
     async with guest.live() as live:
         booking = await buy(holdfast, guest, event)
         await live.until(booking["id"], "confirmed")
-    # Later news of the payment would put right what is spoiled.
+    # At rest, because a later report of the payment would repair the row.
     await assert_clean(holdfast)
     async with spoiled(holdfast, booking["id"]):
         said = await audit(holdfast.stack.data_dir, "--settle", "4")

@@ -1,4 +1,4 @@
-"""Bad input of every kind gets a problem document that says what is wrong, and changes nothing."""
+"""Bad input of every kind is answered with a problem document that says what is wrong, and changes nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def place(holdfast: Holdfast) -> AsyncIterator[Place]:
     await assert_clean(holdfast)
     before = await snapshot(holdfast.stack)
     yield Place(holdfast, event, closed, dear, owner, booking)
-    # Whatever was sent: at the end all is as it was.
+    # Whatever requests were sent, at the end all rows are as before.
     await assert_clean(holdfast)
     assert await snapshot(holdfast.stack) == before
 

@@ -1,4 +1,4 @@
-"""An event is called off: every booking ends and all the money goes back once, whoever is killed meanwhile."""
+"""An event is cancelled: every booking ends and all money goes back once, whichever process is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.acceptance.customers import Customer, customer, customers
 from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.waiting import eventually
 
-# `make chaos` has a thousand.
+# Enough to kill processes in between; `make chaos` makes a thousand.
 PAID = int(os.environ.get("HOLDFAST_MANY", "60"))
 UNPAID = 10
-# What two cores can do at once without anybody losing patience.
+# How many bookings two cores can make at once without a client's timeout.
 AT_ONCE = 50
-# Two takings over from killed processes, and the refunds themselves.
+# Twice the entries of a killed process are claimed (12 s each), and a thousand refunds take their time.
 MOST_SECONDS = 90.0
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,13 +31,13 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """Of its own: so many payments would make every later audit of a shared one slow."""
+    """A stack of its own, because this many payments would make every later audit of a shared one slow."""
     async with running(tmp_path_factory.mktemp("called-off"), settings=IMPATIENT) as stack:
         yield stack
 
 
 async def sell(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
-    """That many bookings, paid and confirmed."""
+    """Make `count` bookings that are paid and confirmed."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> Customer:
@@ -52,7 +52,7 @@ async def sell(holdfast: Holdfast, event: Json, count: int) -> list[Customer]:
 
 
 async def as_operator(holdfast: Holdfast, event: Json) -> Json:
-    """The event with its progress; asked again where an actor that was killed took the question with it."""
+    """The event with its progress. The operator asks again when an actor was killed while it had the request."""
     operator = holdfast.client(operator=True)
     answer = await eventually(
         lambda: operator.ask("GET", f"/admin/events/{event['id']}"), lambda answer: answer.status == 200
@@ -61,7 +61,7 @@ async def as_operator(holdfast: Holdfast, event: Json) -> Json:
 
 
 async def until(holdfast: Holdfast, event: Json, cancelled: int = 0, refunded: int = 0) -> None:
-    """The calling off has come so far."""
+    """Wait until this many bookings are cancelled and this many refunded."""
 
     def far_enough(now: Json) -> bool:
         progress = now["progress"]
@@ -71,7 +71,7 @@ async def until(holdfast: Holdfast, event: Json, cancelled: int = 0, refunded: i
 
 
 async def test_called_off_while_actors_are_killed(stack: Holdfast, moments: random.Random) -> None:
-    """Many paid bookings and some unpaid ones: all are cancelled, each paid one is refunded once."""
+    """With many paid bookings and some unpaid ones: all are cancelled, and each paid one is refunded once."""
     event = await stack.event((1500, PAID + UNPAID))
     sold = await sell(stack, event, PAID)
     unpaid = await customers(stack, event, UNPAID)
@@ -105,7 +105,7 @@ async def test_called_off_while_actors_are_killed(stack: Holdfast, moments: rand
 
 
 async def kill(holdfast: Holdfast, name: str) -> None:
-    """kill -9, and start it again."""
+    """Kill the process (SIGKILL), and start it again."""
     process = holdfast.stack.processes[name]
     await process.kill()
     await process.start()

@@ -1,4 +1,4 @@
-"""What operators may make of an event, and what its dates and currency mean to those who book."""
+"""Which terms operators may give to an event, and what its dates and currency mean to clients who book."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def faults(answer: Answer) -> list[tuple[str, str, Any]]:
-    """Which value, which rule, which limit."""
+    """The value, the rule and the limit of each error."""
     assert (answer.status, answer.code) == (422, "invalid_request"), answer.body
     return [
         (".".join(map(str, each["loc"][1:])), each["type"], each.get("limit")) for each in answer.body["errors"]
@@ -52,7 +52,7 @@ REFUSED: list[tuple[Json, tuple[str, str, Any]]] = [
 async def test_an_event_that_cannot_be_sold_as_it_says_is_refused(
     holdfast: Holdfast, changes: Json, fault: tuple[str, str, Any]
 ) -> None:
-    """With the value, the rule and the limit."""
+    """The answer names the value, the rule and the limit."""
     operator = holdfast.client(operator=True)
     assert faults(await operator.ask("POST", "/admin/events", json=a_new_event(**changes))) == [fault]
 
@@ -86,7 +86,7 @@ async def test_a_change_is_refused_by_the_same_rules_and_a_moved_event_keeps_its
 
 
 async def test_a_hundred_million_in_rupiahs_is_booked_and_paid(holdfast: Holdfast) -> None:
-    """A million rupiahs, for which Stripe has digits enough."""
+    """A seat costs a million rupiahs, a hundred million in the smallest unit: Stripe's limit for them is higher."""
     client, event = holdfast.client(), await holdfast.event((100_000_000, 10), currency="idr")
     async with client.live() as live:
         booking = (await client.book(event, 3)).ok(201)
@@ -100,7 +100,7 @@ async def test_a_hundred_million_in_rupiahs_is_booked_and_paid(holdfast: Holdfas
 
 
 async def begun(holdfast: Holdfast, event: Json) -> None:
-    """The event has begun an hour ago: only in the database can that be made so."""
+    """Make the event have begun an hour ago. Only the database allows that."""
     connection = await asyncpg.connect(holdfast.stack.booking_database_url)
     try:
         await connection.execute(
@@ -113,7 +113,7 @@ async def begun(holdfast: Holdfast, event: Json) -> None:
 
 
 async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast: Holdfast) -> None:
-    """Operators still see and cancel it; whoever wants to see what was asks for it."""
+    """Operators still see it and cancel its bookings; clients see it when they ask for past events."""
     client, operator = holdfast.client(), holdfast.client(operator=True)
     event = await holdfast.event((4500, 10), cancel_until=STARTS_AT)
     async with client.live() as live:
@@ -137,7 +137,7 @@ async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast:
 
 
 async def test_a_key_of_an_operator_does_one_thing_once(holdfast: Holdfast) -> None:
-    """The same content is answered again and changes nothing; another one is refused and changes nothing."""
+    """The same content gets the same answer and changes nothing; other content is refused and changes nothing."""
     event = await holdfast.event((4500, 10))
     operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
     headers = {"Idempotency-Key": "second-row"}
@@ -150,13 +150,13 @@ async def test_a_key_of_an_operator_does_one_thing_once(holdfast: Holdfast) -> N
     assert (answer.status, answer.code) == (422, "idempotency_key_reused")
     now = await holdfast.event_now(event)
     assert [each["name"] for each in now["ticket_types"]] == ["Row 1", "Balcony"]
-    # Of another operator it is another key.
+    # From another operator the same text is another key.
     (await holdfast.client(operator=True).ask("PATCH", path, json=other, headers=headers)).ok()
     assert len((await holdfast.event_now(event))["ticket_types"]) == 3
 
 
 async def test_of_two_changes_from_one_version_the_second_is_refused(holdfast: Holdfast) -> None:
-    """Seats that are given in between are no change of the event's terms."""
+    """A booking in between does not change the event's terms, so it refuses nothing."""
     event = await holdfast.event((4500, 10))
     operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
     seen = (await operator.ask("GET", path)).headers["ETag"]

@@ -1,4 +1,4 @@
-"""Holds end the safe way: seats go back to sale, and no money is kept for nothing, however late it comes."""
+"""Holds expire safely: seats are on sale again, and no money is kept for nothing, however late it comes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 
 HOLD_SECONDS = 3
 HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "RELEASE_SECONDS": "1"}
-# `make chaos` has a thousand.
+# Enough for the race to be both won and lost; `make chaos` makes a thousand.
 PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "100"))
-# How many of them are under way at once: what two cores can do within the life of a hold.
+# How many of them two cores can make at once within the life of a hold.
 AT_ONCE = 60
-# From so long before to so long after the end of their hold payments are made; an end is not noticed at once.
+# When payments are made: between these times from the end of their hold. Later than earlier, because a process does
+# not notice at once that a hold has ended.
 AROUND_SECONDS = (-0.5, 1.0)
-# What of Stripe is away while intents can be made and paid.
+# The paths of Stripe that are away while intents can be made and paid.
 CANCEL = "/v1/payment_intents/*/cancel"
 UNREACHABLE = [CANCEL, "/v1/events", "/v1/refunds"]
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 async def hasty_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """Holds end after three seconds; a second later their seats are free even where Stripe is silent."""
+    """Holds expire after three seconds; after a grace time of one second their seats are free without an answer."""
     async with running(tmp_path_factory.mktemp("hasty"), settings=IMPATIENT | SLOW_BANKS | HASTY) as stack:
         yield stack
 
@@ -51,14 +52,14 @@ def expires_at(booking: Json) -> datetime:
 
 
 async def moment(at: datetime) -> None:
-    """Comes at that time: what a customer does then is no answer to anything that could be waited for."""
+    """Sleep until that time, because no event that a test could wait for comes before the customer acts."""
     await asyncio.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
 
 
 async def test_payment_at_the_moment_of_expiry(hasty: Holdfast, moments: random.Random) -> None:
-    """Many payments just before, at and just after the end of their hold, with webhooks late, doubled and out
-    of order, and cancels that fail now and then: each booking is confirmed and paid, or cancelled and nothing was
-    taken or all of it given back."""
+    """Many payments just before, at and just after the end of their hold, with webhooks late, doubled and out of
+    order, and with cancels that sometimes fail. Each booking ends confirmed and paid; or cancelled, with no money
+    captured or all of it refunded."""
     await hasty.stripe.faults(
         seed=moments.randrange(1000),
         paths=[CANCEL],
@@ -72,7 +73,7 @@ async def test_payment_at_the_moment_of_expiry(hasty: Holdfast, moments: random.
         async with places:
             client = hasty.client()
             answer = await client.book(event, 1, prefer="wait=30")
-            if answer.code == "hold_expired":  # in the queue, where the machine is slow
+            if answer.code == "hold_expired":  # while it waited for its intent, if the machine is slow
                 ended = await client.booking(answer.body["booking_id"])
                 return ended["status"], ended["payment"]["status"]
             who = Customer(hasty, client, answer.ok(201))
@@ -99,8 +100,8 @@ def is_refunded(booking: Json) -> bool:
 
 
 async def test_late_money_gets_free_seats_or_is_given_back(hasty: Holdfast) -> None:
-    """Stripe cannot be reached past the grace time, and is paid by two who lost their seats: one finds them free
-    again, one taken."""
+    """Holdfast cannot reach Stripe until the grace time is over. Then two customers who lost their seats pay: for
+    one a seat is free again, for the other none is."""
     event = await hasty.event((1500, 2))
     await hasty.stripe.faults(paths=UNREACHABLE, error_before=1.0)
     lucky, late = await customers(hasty, event, 2)
@@ -123,7 +124,7 @@ async def test_late_money_gets_free_seats_or_is_given_back(hasty: Holdfast) -> N
 
 
 async def test_hold_ends_and_its_intent_with_it(hasty: Holdfast) -> None:
-    """Nobody paid: the seat is on sale again, and the intent can bring no money any more."""
+    """When nobody paid, the seat is on sale again, and the intent can no longer be paid."""
     event = await hasty.event((1500, 1))
     (who,) = await customers(hasty, event, 1)
     assert (await who.hears("cancelled"))["reason"] == "hold_expired"
@@ -135,8 +136,8 @@ async def test_hold_ends_and_its_intent_with_it(hasty: Holdfast) -> None:
 
 
 async def test_decline_and_bank_debit_outlive_the_hold(hasty: Holdfast) -> None:
-    """Who was declined has ten minutes to try again, and who pays by bank has as long as the bank takes: holds that
-    began later end meanwhile."""
+    """A customer who was declined has ten minutes to try again, and one who pays by bank debit has as long as the
+    bank takes. Holds that began later expire before these."""
     event = await hasty.event((1500, 4), payment_methods="all")
     declined, debited, failing = await customers(hasty, event, 3)
     assert (await declined.tries(DECLINED)).status == 402

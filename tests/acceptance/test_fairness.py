@@ -1,4 +1,4 @@
-"""A rush of bookings queues in front of Stripe: money that is paid or goes back does not wait behind it."""
+"""A rush of bookings waits for Stripe: payments, refunds and cancels do not wait behind it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.acceptance.waiting import eventually
 RUSH = 160
 # Less than Stripe's limit in test mode (https://docs.stripe.com/rate-limits), so that a small rush is enough.
 PER_SECOND = "10"
-# So many of the rush are still queued when all that is about money has been done.
+# At least this many of the rush must still wait when payment, refund and cancel are done.
 STILL_QUEUED = 40
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """10 requests a second: we ask no more of Stripe, and it answers no more."""
+    """10 requests a second: Holdfast sends no more to Stripe, and the sandbox answers no more."""
     limits = {"STRIPE_REQUESTS_PER_SECOND": PER_SECOND, "SANDBOX_RATE_LIMIT": PER_SECOND}
     async with running(tmp_path_factory.mktemp("limited"), settings=limits) as stack:
         yield stack
 
 
 async def pays(who: Customer) -> None:
-    """Pay; where Stripe's limit is reached just now, press the button again."""
+    """Pay, and try again while Stripe's limit is reached."""
     await eventually(who.tries, lambda answer: answer.status == 200)
 
 
@@ -43,7 +43,7 @@ async def rush(holdfast: Holdfast, event: Json) -> None:
 
 
 async def lift_limit(holdfast: Holdfast) -> None:
-    """Stripe answers as much as it is asked."""
+    """From now on the sandbox has no limit."""
     sandbox = holdfast.stack.processes["sandbox"]
     assert isinstance(sandbox, ActorProcess)
     await sandbox.stop()
@@ -52,7 +52,7 @@ async def lift_limit(holdfast: Holdfast) -> None:
 
 
 async def test_money_does_not_wait_behind_a_rush(limited: Holdfast) -> None:
-    """A payment is confirmed, a refund made and an intent canceled while hundreds of intents are still queued."""
+    """A payment is confirmed, a refund made and an intent canceled while dozens of intents still wait."""
     small = await limited.event((1500, 3), **CANCELLABLE)
     paying, returning, leaving = await customers(limited, small, 3)
     await pays(returning)
@@ -69,7 +69,7 @@ async def test_money_does_not_wait_behind_a_rush(limited: Holdfast) -> None:
     print(f"{queued} queued")  # noqa: T201
     assert queued > STILL_QUEUED
 
-    # Nobody wants the rest any more, and the audit need not wait for its turns.
+    # The other bookings are cancelled and the limit is lifted, so that the audit does not wait for their intents.
     (await limited.client(operator=True).ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
     await lift_limit(limited)
     await assert_clean(limited)

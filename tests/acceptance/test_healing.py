@@ -1,4 +1,4 @@
-"""What Redis forgets, Stripe does not tell or an actor takes with it is found again: state is the truth."""
+"""What Redis forgets, Stripe does not send or a killed actor was handling is found again: Postgres is the truth."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def harmed(battered: Holdfast) -> AsyncIterator[Holdfast]:
-    """At rest before the test; whatever the test did, everything runs and Stripe is well after it."""
+    """The stack is at rest before the test. After it all processes run and Stripe has no faults."""
     await assert_clean(battered)
     yield battered
     await battered.stripe.faults()
@@ -46,7 +46,7 @@ async def harmed(battered: Holdfast) -> AsyncIterator[Holdfast]:
 
 @asynccontextmanager
 async def payments_locked(holdfast: Holdfast) -> AsyncIterator[None]:
-    """Nobody can read or write a payment: what the payment actor has taken in hand it keeps there."""
+    """No process can read or write a payment, so the payment actor cannot finish the entries that it has read."""
     connection = await asyncpg.connect(holdfast.stack.payment_database_url)
     try:
         async with connection.transaction():
@@ -61,7 +61,7 @@ async def event_of(holdfast: Holdfast) -> Json:
 
 
 async def intents_and_refunds(holdfast: Holdfast, who: list[Customer]) -> tuple[Counter[str], Counter[str]]:
-    """How many of each Stripe has, by booking."""
+    """How many intents and how many refunds Stripe has, by booking."""
     ids = {each.id for each in who}
     found = []
     for kind in ("payment_intents", "refunds"):
@@ -75,8 +75,8 @@ async def intents_and_refunds(holdfast: Holdfast, who: list[Customer]) -> tuple[
 
 
 async def test_redis_forgets_what_payment_had_to_do(harmed: Holdfast) -> None:
-    """FLUSHALL between: hold and intent, payment and webhook, a webhook taken and handled, the wish to cancel and
-    Stripe's cancel, a refund owed and made."""
+    """FLUSHALL between a hold and its intent; a payment and its webhook; a webhook stored in the mailbox and its
+    handling; a customer's cancel and the cancel at Stripe; a refund that is owed and its creation."""
     event = await event_of(harmed)
     payment = harmed.stack.processes["payment-1"]
     taken, coming, unwanted, returned = await customers(harmed, event, 4)
@@ -111,8 +111,8 @@ async def test_redis_forgets_what_payment_had_to_do(harmed: Holdfast) -> None:
 
 
 async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
-    """FLUSHALL between: request and hold, intent and booking, money and booking, Stripe's cancel and booking, a
-    refund made and booking, a customer's wish to cancel and booking."""
+    """FLUSHALL before booking has read: a request, a customer's cancel, and payment's reports of an intent, of a
+    payment, of a cancel at Stripe and of a refund."""
     event = await event_of(harmed)
     payment, booking = harmed.stack.processes["payment-1"], harmed.stack.processes["booking-1"]
     paying, unwanted, returned, regretting = await customers(harmed, event, 4)
@@ -127,7 +127,7 @@ async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
     await booking.kill()
     asking = harmed.client()
     asked = asyncio.create_task(asking.insist(event, 1, key="asked"))
-    assert (await regretting.cancels()).status == 503  # nobody says whether it was heard: it is asked for again
+    assert (await regretting.cancels()).status == 503  # no actor has answered, so the customer sends it again later
     await paying.pays()
     await payment.start()
     await until_waiting(harmed, {BOOKING_COMMANDS: 2, BOOKING_PAYMENTS: 4})
@@ -151,7 +151,7 @@ async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
 
 
 async def test_redis_forgets_at_any_moment(harmed: Holdfast, moments: random.Random) -> None:
-    """FLUSHALL again and again while customers book, pay and cancel: each comes to the end that they wanted."""
+    """FLUSHALL several times while customers book, pay and cancel: each booking ends as its customer wants."""
     event = await event_of(harmed)
     done = asyncio.Semaphore(0)
 
@@ -187,7 +187,7 @@ async def test_redis_forgets_at_any_moment(harmed: Holdfast, moments: random.Ran
 
 
 async def insist_on_cancel(who: Customer) -> None:
-    """Cancel; what Redis lost with the question is asked again."""
+    """Cancel, again and again, because Redis may lose the request."""
     await eventually(who.cancels, lambda answer: answer.status in (200, 202))
 
 
@@ -195,7 +195,7 @@ async def insist_on_cancel(who: Customer) -> None:
 
 
 async def test_news_is_found_without_webhooks(harmed: Holdfast) -> None:
-    """All are lost; what was paid, declined, canceled or refunded by hand, and disputed is known all the same."""
+    """All webhooks are lost. Holdfast still finds a payment, a decline, a dispute, a cancel, a refund by hand."""
     event, stripe = await event_of(harmed), harmed.stripe
     paying, declined, canceled, refunded, disputed = await customers(harmed, event, 5)
     await asyncio.gather(refunded.buys(), disputed.buys())
@@ -218,10 +218,10 @@ async def test_news_is_found_without_webhooks(harmed: Holdfast) -> None:
 
 
 async def test_payment_made_while_no_payment_actor_runs(harmed: Holdfast) -> None:
-    """Its webhooks were given up before one is back: the event list tells of it."""
+    """Stripe has given up its webhooks before an actor is back: the catch-up finds it in the event list."""
     (who,) = await customers(harmed, await event_of(harmed), 1)
     payment = harmed.stack.processes["payment-1"]
-    await assert_clean(harmed)  # it takes nothing with it
+    await assert_clean(harmed)  # it has no pending entry
     await payment.kill()
     await harmed.stripe.faults(webhooks={"drop": 1.0})
     await who.pays()
@@ -240,7 +240,7 @@ async def fails_after_work(holdfast: Holdfast, path: str) -> None:
 
 
 async def test_stripe_that_fails_after_the_work_does_it_once(harmed: Holdfast) -> None:
-    """Every create, cancel and refund is done and answered 500: one intent and one refund for each booking."""
+    """Stripe does every create, cancel and refund, and answers 500: each booking gets one intent and one refund."""
     event, stripe = await event_of(harmed), harmed.stripe
     await fails_after_work(harmed, "/v1/payment_intents")
     who = await customers(harmed, event, 9)

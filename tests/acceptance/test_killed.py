@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a rush: every booking still comes out right."""
+"""Processes are killed (SIGKILL) in the middle of a rush: every booking still ends as it should."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 class Milestones:
-    """Counts what has come true, and lets one wait for a count."""
+    """Counts milestones by name, and lets a task wait until one has a count."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -46,7 +46,7 @@ async def restart(holdfast: Holdfast, name: str) -> None:
 
 
 async def buy(holdfast: Holdfast, client: Client, event: Json, milestones: Milestones) -> Answer:
-    """Book until there is a final answer, then pay, and wait for the end of it."""
+    """Book until the answer is final, then pay, and wait for the confirmation."""
     answer = await client.insist(event, 1, key="rush")
     await milestones.reached("answered")
     if answer.status not in (200, 201):
@@ -62,7 +62,7 @@ async def buy(holdfast: Holdfast, client: Client, event: Json, milestones: Miles
 
 
 async def test_rush_survives_killed_processes(battered: Holdfast, moments: random.Random) -> None:
-    """booking and payment are killed while seats are given, and again while payments come in."""
+    """booking and payment are killed while seats are held, and again while payments come in."""
     event = await battered.event((1500, SEATS))
     milestones = Milestones()
 
@@ -87,8 +87,8 @@ async def test_rush_survives_killed_processes(battered: Holdfast, moments: rando
 
 @asynccontextmanager
 async def without(holdfast: Holdfast, name: str) -> AsyncIterator[Child]:
-    """`name` is killed; a test starts it again when it has seen enough, or it is started at the end."""
-    await assert_clean(holdfast)  # at rest: it takes nothing with it that has to be taken over
+    """Kill process `name`. The test starts it again when it wants, or it is started at the end."""
+    await assert_clean(holdfast)  # at rest: the killed process has no entry that another must claim
     process = holdfast.stack.processes[name]
     await process.kill()
     try:
@@ -100,7 +100,7 @@ async def without(holdfast: Holdfast, name: str) -> AsyncIterator[Child]:
 
 @pytest.mark.parametrize("name", ["booking-1", "payment-1"])
 async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name: str) -> None:
-    """What was asked for while an actor was away is done once it is back."""
+    """A request that is made while an actor is away is done once the actor is back."""
     client, event = battered.client(), await battered.event((1500, 5))
     async with without(battered, name) as process, client.live() as live:
         answer = await client.book(event, 1, key="meanwhile", prefer="wait=1")
@@ -112,7 +112,7 @@ async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name
 
 
 async def test_client_of_a_stopping_gateway_comes_back(battered: Holdfast) -> None:
-    """Its socket says 1001; over the next one it hears what happened meanwhile."""
+    """The gateway closes its socket with 1001; over its next socket the client gets what happened meanwhile."""
     client, event = battered.client(), await battered.event((1500, 5))
     gateway = battered.stack.processes["gateway-1"]
     async with client.live() as live:

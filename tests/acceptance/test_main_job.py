@@ -1,4 +1,4 @@
-"""The main job as a client sees it: book, pay, hear of it."""
+"""The main job as a client sees it: book, pay, and be notified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def changes_of(client: Client, booking_id: str) -> list[tuple[str | None, 
 
 
 async def test_booking_is_paid_and_confirmed_live(holdfast: Holdfast) -> None:
-    """Guest token, events, booking, payment at Stripe, and the socket says `confirmed`."""
+    """A guest gets a token, lists events, books and pays at Stripe, and the socket shows `confirmed`."""
     guest = await holdfast.guest()
     made = await event_with_two(holdfast)
     events = (await guest.ask("GET", "/events", params={"limit": 200})).ok()["items"]
@@ -168,7 +168,7 @@ async def test_availability_is_told_to_who_listens(holdfast: Holdfast) -> None:
         shown = await live.snapshot(event_id=event["id"])
         assert available(shown) == 7
         (await holdfast.client().book(event, 3)).ok(201)
-        # The news of the event's creation may still be on its way.
+        # The notification of the event's creation may still be on its way.
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (message := await live.next())["type"] != "event" or available(message) == 7:
                 pass
@@ -176,7 +176,7 @@ async def test_availability_is_told_to_who_listens(holdfast: Holdfast) -> None:
 
 
 async def test_reconnecting_client_is_brought_up_to_date(holdfast: Holdfast) -> None:
-    """What happened while nobody listened is in the snapshot."""
+    """The snapshot has what happened while the client had no socket."""
     client, event = holdfast.client(), await event_with_two(holdfast)
     async with client.live() as first:
         booking = (await client.book(event, 1)).ok(201)
@@ -192,5 +192,5 @@ async def test_reconnecting_client_is_brought_up_to_date(holdfast: Holdfast) -> 
 
 
 async def test_books_are_right(holdfast: Holdfast) -> None:
-    """Both databases, Stripe's ledger and the mailboxes, after all that came before."""
+    """The audit of both databases, Stripe's ledger and the mailboxes is clean after all tests before."""
     await assert_clean(holdfast)

@@ -1,4 +1,4 @@
-"""A poison entry in a mailbox ends as a dead letter and harms nobody else."""
+"""A poison entry in a mailbox becomes a dead letter, and harms no other entry."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def report(version: int) -> Json:
 
 HUGE = 2**70
 
-# Read without complaint, and about nothing that there is, or with values that no database takes. What asks for an
-# intent is always sense to payment, but for another amount than the one that it has.
+# Entries that decode, but are about rows that do not exist, or have values that no database accepts. A request for
+# an intent is always valid to payment, except with another amount than its row has.
 NONSENSE: dict[str, list[Fields]] = {
     "booking.commands": [
         entry("booking.request_payment", {"booking_id": str(uuid4()), "owner": "nobody"}),
@@ -110,7 +110,7 @@ NONSENSE: dict[str, list[Fields]] = {
 
 @pytest.mark.parametrize("mailbox", MAILBOXES)
 async def test_message_that_makes_no_sense_does_not_stay(battered: Holdfast, mailbox: str) -> None:
-    """Handled as what it is or buried with its error; either way the mailbox runs empty and sales go on."""
+    """It is handled without effect, or becomes a dead letter; the mailbox becomes empty, and sales continue."""
     client, event = battered.client(), await battered.event((1500, 5))
     booking = (await client.book(event, 1)).ok(201)
     other = {"booking_id": booking["id"], "event_id": event["id"], "amount": 1, "currency": "usd"}
@@ -127,7 +127,7 @@ async def test_message_that_makes_no_sense_does_not_stay(battered: Holdfast, mai
 
 
 async def test_poison_does_not_take_its_neighbours_along(battered: Holdfast) -> None:
-    """A batch with one poison entry in it is handled but for that entry."""
+    """All entries of a batch are handled, except the poison ones in it."""
     client, event = battered.client(), await battered.event((1500, 50))
     poison = NONSENSE["booking.commands"][1]
     async with Redis.from_url(battered.stack.redis_url) as redis:

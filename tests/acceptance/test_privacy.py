@@ -1,4 +1,4 @@
-"""Nobody sees or touches another's booking, and nobody else gets to pay for it."""
+"""Only its owner and operators can see a booking or change it, and only its owner can pay for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_socket_hears_of_its_owners_bookings_alone(holdfast: Holdfast) -> 
         assert (refused["type"], refused["code"]) == ("error", "not_found")
         await holdfast.stripe.pay(booking)
         await live.until(booking["id"], "confirmed")
-        # Notifications come in order: what the stranger hears after its own booking would have come before it.
+        # Notifications come in order: one of the owner's booking would come before those of the stranger's own.
         own = (await stranger.book(event, 1)).ok(201)
         await other.until(own["id"], lambda now: now["payment"]["status"] == "awaiting")
     assert other.versions(booking["id"]) == []
@@ -40,7 +40,7 @@ async def test_socket_hears_of_its_owners_bookings_alone(holdfast: Holdfast) -> 
 
 
 async def test_client_secret_is_the_owners_alone(holdfast: Holdfast) -> None:
-    """Operators see every booking, without what it is paid with."""
+    """Operators see every booking, without its client secret."""
     owner, operator = holdfast.client(), holdfast.client(operator=True)
     async with operator.live() as live:
         booking = (await owner.book(await holdfast.event((900, 5)), 1)).ok(201)

@@ -1,4 +1,4 @@
-"""In a rush a customer sees the place in the queue in front of Stripe: it falls until there is something to pay."""
+"""In a rush a customer sees the queue position of a booking, which falls until its intent exists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
-    """Less than Stripe's limit in test mode, so that a small rush is enough."""
+    """10 requests a second are less than Stripe's limit in test mode, so that a small rush is enough."""
     settings = {"STRIPE_REQUESTS_PER_SECOND": "10", "QUEUE_MS": "200"}
     async with running(tmp_path_factory.mktemp("queue"), settings=settings) as stack:
         yield stack
@@ -29,7 +29,7 @@ async def test_a_place_in_the_queue_falls_until_the_intent_is_there(limited: Hol
     event = await limited.event((1500, RUSH + 1))
     before = await asyncio.gather(*(customer(limited, event, prefer="respond-async") for _ in range(RUSH)))
     await until_waiting(limited, {PAYMENT_INTENTS: RUSH // 2})
-    async with before[-1].client.live() as live:  # places are told once somebody has waited for a second
+    async with before[-1].client.live() as live:  # positions are published once a booking has waited for a second
         await live.snapshot(booking_id=before[-1].id)
         while (await live.next())["type"] != "queue":
             pass

@@ -1,4 +1,4 @@
-"""Money that goes back, and what customers, banks and people at Stripe's dashboard do meanwhile."""
+"""Refunds, and what customers, banks and people in Stripe's dashboard do meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def refunds_of(holdfast: Holdfast, who: Customer) -> list[Json]:
 
 
 async def test_customer_cancels_before_paying(battered: Holdfast) -> None:
-    """The intent is canceled at Stripe, and the seat is free."""
+    """Stripe cancels the intent, and the seat is free again."""
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     assert (await who.cancels()).status == 202
@@ -39,7 +39,7 @@ async def test_customer_cancels_before_paying(battered: Holdfast) -> None:
 
 
 async def test_customer_cancels_a_paid_booking_in_time(battered: Holdfast) -> None:
-    """All of it is refunded, once, however often it is asked for."""
+    """All of the money is refunded once, however often the customer asks."""
     event = await battered.event((1500, SEATS), **CANCELLABLE)
     (who,) = await customers(battered, event, 1)
     await who.buys()
@@ -71,7 +71,7 @@ async def test_only_an_operator_cancels_outside_the_policy(battered: Holdfast, p
 
 
 async def test_operator_gives_back_a_part_and_then_the_rest(battered: Holdfast) -> None:
-    """A part leaves the booking as it is; with the rest it ends. A repeated key gives nothing back twice."""
+    """A partial refund leaves the booking confirmed; the rest ends it. A repeated key refunds nothing twice."""
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     await who.buys()
@@ -90,7 +90,7 @@ async def test_operator_gives_back_a_part_and_then_the_rest(battered: Holdfast) 
 
 
 async def test_refund_that_fails_later_is_tried_again_by_an_operator(battered: Holdfast) -> None:
-    """It is shown, and stays so until an operator tries under a new id."""
+    """The booking shows `refund_failed` until an operator refunds again, under a new id."""
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     await who.pays(REFUND_FAILS)
@@ -116,8 +116,8 @@ TIMES = 10
 
 
 async def test_a_part_is_given_back_by_hand_as_an_operator_cancels(battered: Holdfast) -> None:
-    """Ten times of ten: the rest goes back by itself, and nobody is told of a failure. Where the operator's cancel
-    has refunded all of it before, there is nothing left to give back by hand."""
+    """Ten times of ten the rest goes back without an operator, and no failure is shown. When the operator's cancel
+    has refunded all of it first, nothing is left to refund by hand."""
     event, stripe = await battered.event((4500, TIMES)), battered.stripe
     sold = await customers(battered, event, TIMES)
     await asyncio.gather(*(who.buys() for who in sold))
@@ -142,7 +142,7 @@ async def test_a_part_is_given_back_by_hand_as_an_operator_cancels(battered: Hol
 
 
 async def test_refunds_without_balance_wait_and_failed_ones_are_tried_again(battered: Holdfast) -> None:
-    """Operators read what is waited for; all that failed of an event is tried again by one request."""
+    """Operators see what a refund waits for; one request retries all failed refunds of an event."""
     event, stripe = await battered.event((1500, SEATS)), battered.stripe
     sold = await customers(battered, event, 3)
     await asyncio.gather(*(who.buys() for who in sold))
@@ -180,7 +180,7 @@ async def test_refunds_without_balance_wait_and_failed_ones_are_tried_again(batt
 
 
 async def test_what_is_done_by_hand_at_stripe_is_taken_in(battered: Holdfast) -> None:
-    """A cancel, a part and the whole of the money given back, a dispute that is lost and one that is won."""
+    """A cancel, a partial and a full refund, a dispute that is lost and one that is won."""
     event, stripe = await battered.event((1500, SEATS)), battered.stripe
     canceled, part, whole, lost, won = await customers(battered, event, 5)
     await asyncio.gather(*(who.buys() for who in (part, whole, lost, won)))

@@ -1,4 +1,4 @@
-"""A database comes back older than it was: by itself, or by `holdfast repair`, all is matched again."""
+"""A database comes back older than it was: Holdfast by itself, or `holdfast repair`, matches all money again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEPT = ("tortoise_migrations", "installation")
 
 
 class Dump:
-    """What a database held at one moment, kept in a schema of its own."""
+    """A copy of a database at one moment, kept in a schema of its own."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -63,7 +63,7 @@ def dumps(holdfast: Holdfast) -> dict[str, Dump]:
 
 
 async def repair(holdfast: Holdfast, *arguments: str) -> Said:
-    """As an operator runs it."""
+    """Run `holdfast repair` as an operator does."""
     return await command("repair", "--data", str(holdfast.stack.data_dir), *arguments)
 
 
@@ -72,7 +72,7 @@ async def statuses(who: list[Customer]) -> list[str]:
 
 
 async def test_a_payment_whose_row_is_lost_is_confirmed_when_it_is_paid(battered: Holdfast) -> None:
-    """Without anybody's doing anything."""
+    """No operator does anything."""
     await assert_clean(battered)
     (buyer,) = await customers(battered, await battered.event((1500, 10), **CANCELLABLE), 1)
     connection = await asyncpg.connect(battered.stack.payment_database_url)
@@ -87,8 +87,8 @@ async def test_a_payment_whose_row_is_lost_is_confirmed_when_it_is_paid(battered
 
 @pytest.mark.parametrize("older", ["booking", "payment", "both"])
 async def test_dumps_of_different_ages(battered: Holdfast, older: str) -> None:
-    """What was sold, cancelled and booked since the older dump, or since both, as when a standby that lags takes
-    over: afterwards the audit is clean, and nobody has paid for nothing."""
+    """Seats are sold, cancelled and booked after the dump of one database, or of both, which then comes back, as
+    when a standby that lags takes over. After a repair the audit is clean, and nobody has paid for nothing."""
     event = await battered.event((1500, 50), **CANCELLABLE)
     before, cancelled = await customers(battered, event, 2)
     await before.buys()

@@ -1,4 +1,4 @@
-"""Many clients for few seats: never oversold, and everybody is told."""
+"""Many clients for few seats: no seat is sold twice, and every client gets an answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def told(answers: Iterable[Answer]) -> Counter[tuple[int, str | None]]:
 
 async def pay_and_hear(holdfast: Holdfast, client: Client, booking: Json) -> None:
     async with client.live() as live:
-        # The socket is known to listen before there is anything to hear.
+        # The snapshot shows that the socket listens before there is anything to notify.
         await live.snapshot(booking_id=booking["id"])
         await holdfast.stripe.pay(booking)
         await live.until(booking["id"], "confirmed")
 
 
 async def test_rush_for_few_seats_sells_each_once(holdfast: Holdfast) -> None:
-    """500 clients at once for 50 seats: 50 may pay, all others hear `sold_out`."""
+    """500 clients at once for 50 seats: 50 may pay, all others are answered `sold_out`."""
     event = await holdfast.event((1500, SEATS))
     clients = [holdfast.client() for _ in range(CLIENTS)]
     answers = await asyncio.gather(*(client.book(event, 1, prefer="wait=30") for client in clients))
@@ -49,7 +49,7 @@ async def test_rush_for_few_seats_sells_each_once(holdfast: Holdfast) -> None:
 
 
 async def test_one_client_who_asks_many_times_at_once_books_once(holdfast: Holdfast) -> None:
-    """The same key from several connections at the same time is one booking, and one intent."""
+    """Requests with the same key over several connections at once make one booking."""
     event, client = await holdfast.event((1500, SEATS)), holdfast.client()
     answers = await asyncio.gather(*(client.book(event, 2, key="impatient") for _ in range(20)))
     assert told(answers) <= Counter({(201, None): 20, (200, None): 20})

@@ -1,4 +1,4 @@
-"""Two of each process: the main job, and a rolling restart under load."""
+"""Two processes of each kind: the main job, and a rolling restart under load."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def restart(holdfast: Holdfast, name: str) -> None:
 
 
 async def test_two_of_each_do_the_main_job(pair: Holdfast) -> None:
-    """Each client's requests and socket may be at different gateways."""
+    """A client's requests and its socket may reach different gateways."""
     event = await pair.event((1500, 100))
     await asyncio.gather(*(buy(pair, event) for _ in range(40)))
     assert (await pair.event_now(event))["ticket_types"][0]["available"] == 60
@@ -52,8 +52,8 @@ async def test_two_of_each_do_the_main_job(pair: Holdfast) -> None:
 
 
 async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
-    """One of each kind gets SIGTERM, then the other, while clients book and ask: each booking is made once, none
-    fails, and none is left without an answer."""
+    """One process of each kind gets SIGTERM, then the other, while clients book and read. Each booking is made
+    once, no request fails, and none is left without an answer."""
     event = await pair.event((1500, 100_000))
     over = asyncio.Event()
     made: list[str] = []
@@ -64,7 +64,7 @@ async def test_rolling_restart_loses_no_request(pair: Holdfast) -> None:
         while not over.is_set():
             key = f"{number}-{len(made)}"
             answer = await client.book(event, 1, key=key)
-            if answer.status == 408:  # it came to a connection that was being ended, and is sent over a new one
+            if answer.status == 408:  # the gateway was closing the connection: send it again over a new one
                 answer = await again.book(event, 1, key=key)
             assert answer.status in (200, 201), answer.body
             made.append(answer.body["id"])

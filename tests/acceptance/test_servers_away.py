@@ -1,4 +1,4 @@
-"""Redis and Postgres stopped and started: clients are told to come back, and nothing is lost."""
+"""Redis and Postgres are stopped and started: clients get 503 with Retry-After, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @asynccontextmanager
 async def away(holdfast: Holdfast, server: str, *, forget: bool = False) -> AsyncIterator[None]:
-    """`server` is stopped inside; after it everything is ready again. With `forget` it comes back empty."""
+    """Stop `server` for the block; after it everything is ready again. With `forget` it comes back empty."""
     process = holdfast.stack.processes[server]
     await process.stop()
     if forget:
@@ -41,7 +41,8 @@ def assert_come_back(answer: Answer) -> None:
 
 @pytest.mark.parametrize("forget", [False, True], ids=["keeps its data", "loses its data"])
 async def test_redis_goes_and_comes_back(battered: Holdfast, forget: bool) -> None:
-    """Answers are 503, readiness too; afterwards the same request works, and a payment made meanwhile counts."""
+    """Requests and readiness are answered 503. Afterwards the same request works, and a payment made meanwhile
+    confirms its booking."""
     client, event = battered.client(), await battered.event((1500, 5))
     before = (await client.book(event, 1)).ok(201)
     async with away(battered, "redis", forget=forget):
@@ -61,7 +62,7 @@ async def test_redis_goes_and_comes_back(battered: Holdfast, forget: bool) -> No
 
 
 async def test_postgres_goes_and_comes_back(battered: Holdfast) -> None:
-    """Questions are 503, a new booking is queued; what was asked for meanwhile is done afterwards."""
+    """Reads are answered 503, a new booking waits in its mailbox and is made when Postgres is back."""
     client, event = battered.client(), await battered.event((1500, 5))
     before = (await client.book(event, 1)).ok(201)
     async with away(battered, "postgres"):
@@ -77,7 +78,7 @@ async def test_postgres_goes_and_comes_back(battered: Holdfast) -> None:
         await live.snapshot(booking_id=before["id"])
         await live.until(before["id"], "confirmed")
         answer = await client.insist(event, 1, key="meanwhile")
-        after = answer.ok(answer.status)  # 201 when it is sent again before the first has been done
+        after = answer.ok(answer.status)  # 201 if it is sent again before the first request was handled
         assert after["id"] == queued.body["id"]
         await battered.stripe.pay(after)
         await live.until(after["id"], "confirmed")

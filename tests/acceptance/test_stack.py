@@ -1,4 +1,4 @@
-"""The stack as a library: what other acceptance tests and the benchmark build on."""
+"""The stack as a library, on which other acceptance tests and the benchmark build."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 async def servers() -> AsyncIterator[dict[str, str]]:
-    """The settings that lead to a PostgreSQL and a Redis which are not the stack's own."""
+    """Settings with the addresses of a PostgreSQL and a Redis that the stack does not start."""
     async with embedded_postgres() as postgres, embedded_redis() as redis:
         yield {
             "REDIS_URL": redis.url,

@@ -1,4 +1,4 @@
-"""`holdfast up` as a person runs it, from a checkout and with data in folders whose path has a space."""
+"""`holdfast up` as a person runs it, from a checkout and with a data folder whose paths have a space."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in CODE:
-            shutil.copytree(ROOT / name, folder / name)  # with its bytecode: to compile all takes seconds
+            shutil.copytree(ROOT / name, folder / name)  # with the bytecode, because compiling all takes seconds
         kinds = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS")
         self.ports = {f"{kind}_PORT": str(free_port()) for kind in kinds}
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        # The copy is what runs: its folder comes before an editable install's.
+        # The copy runs, not the checkout: its folder comes before that of an editable install.
         self.environment = {**inherited, **self.ports, "PYTHONUNBUFFERED": "1"}
 
     @property
@@ -61,7 +61,7 @@ class Checkout:
         )
 
     def fails(self, *arguments: str, **environment: str) -> str:
-        """The one line that a command which must fail says."""
+        """Run a command that must fail. Returns the one line that it prints."""
         command = self.command(*arguments, **environment)
         _, said = command.communicate(timeout=STARTED_S)
         assert command.returncode == 1
@@ -75,7 +75,7 @@ class Checkout:
 
 
 class Running:
-    """One `holdfast up`: its lines as they come."""
+    """One `holdfast up`, and the lines that it prints, as they come."""
 
     def __init__(self, checkout: Checkout, *arguments: str) -> None:
         self.process = checkout.command("up", *arguments)
@@ -116,7 +116,7 @@ class Running:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     checkout = Checkout(tmp_path_factory.mktemp("up") / "a checkout")
     yield checkout
-    # As root the cluster lies where its account can reach it.
+    # When root runs this, the cluster is in a folder that Postgres' account can reach.
     cluster = checkout.folder / ".holdfast" / "postgres" / "cluster"
     if cluster.is_symlink():
         shutil.rmtree(cluster.resolve().parent)
@@ -124,7 +124,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 @contextmanager
 def up(checkout: Checkout, *arguments: str) -> Iterator[Running]:
-    """`holdfast up`, stopped at the end unless the test did that."""
+    """`holdfast up`, stopped at the end unless the test has stopped it."""
     running = Running(checkout, *arguments)
     try:
         yield running
@@ -135,8 +135,8 @@ def up(checkout: Checkout, *arguments: str) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def running(checkout: Checkout) -> Iterator[Running]:
-    """Two of booking. Used by the last tests of this file alone: until then nothing is up but what a test starts
-    itself."""
+    """With two booking processes. Only the last tests of this file use it: before them, only what a test starts
+    itself is up."""
     with up(checkout, "--scale", "booking=2") as running:
         yield running
 
@@ -186,7 +186,7 @@ def assert_gone(checkout: Checkout, running: Running) -> None:
 
 @pytest.fixture(scope="module")
 def events(checkout: Checkout) -> list[Any]:
-    """What the first `up` offers, which was killed in the end."""
+    """The events that the first `up` shows. It is killed at the end."""
     with up(checkout) as first:
         events = checkout.get("/events")["items"]
         assert [len(event["ticket_types"]) for event in events] == [2]

@@ -1,4 +1,4 @@
-"""Webhooks that come twice, in the wrong order, late, never, or from somebody else."""
+"""Webhooks that come twice, in the wrong order, late, never, or not from Stripe."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def deliver(holdfast: Holdfast, payload: bytes, header: str | None) -> Ans
 
 @pytest.fixture
 async def harm(holdfast: Holdfast) -> AsyncIterator[Holdfast]:
-    """The sandbox does as it is told inside a test, and as it should afterwards."""
+    """A test may give the sandbox faults; afterwards it has none."""
     yield holdfast
     await holdfast.stripe.faults()
     await holdfast.stripe.control("/webhooks/resume")
@@ -46,7 +46,7 @@ async def pending(holdfast: Holdfast) -> tuple[Client, Json]:
 
 
 async def pay_and_hear(holdfast: Holdfast, client: Client, booking: Json) -> list[int]:
-    """Pay; the versions that the socket told until it said `confirmed`."""
+    """Pay. Returns the versions that the socket showed until `confirmed`."""
     async with client.live() as live:
         await live.snapshot(booking_id=booking["id"])
         await holdfast.stripe.pay(booking)
@@ -55,7 +55,7 @@ async def pay_and_hear(holdfast: Holdfast, client: Client, booking: Json) -> lis
 
 
 async def events_about(holdfast: Holdfast, booking: Json) -> list[Json]:
-    """The events about the booking's intent that Stripe sends, newest first."""
+    """The Stripe events about the booking's intent that Stripe sends, newest first."""
     intent_id = booking["payment"]["intent_id"]
     events = [event for event in await holdfast.stripe.all("events") if event["type"] in NEEDED_TYPES]
     return [event for event in events if event["data"]["object"].get("id") == intent_id]
@@ -113,7 +113,7 @@ async def test_forged_and_stale_webhooks_change_nothing(holdfast: Holdfast) -> N
 
 
 async def test_webhook_that_comes_again_changes_nothing(holdfast: Holdfast) -> None:
-    """All of a finished booking's events once more, newest first, and each of them twice."""
+    """All Stripe events of a finished booking come again, newest first, and then once more."""
     client, booking = await pending(holdfast)
     assert (await holdfast.stripe.confirm(booking["payment"], DECLINED)).status == 402
     await pay_and_hear(holdfast, client, booking)
@@ -141,7 +141,7 @@ async def test_doubled_webhooks_count_once(harm: Holdfast) -> None:
 
 
 async def test_reordered_webhooks_end_alike(harm: Holdfast) -> None:
-    """A decline that is told after the success that followed it does not undo the success."""
+    """A decline that arrives after the success which followed it does not undo the success."""
     client, booking = await pending(harm)
     secret = harm.stack.secrets.webhook_secret
     async with client.live() as live:
@@ -163,7 +163,7 @@ async def test_reordered_webhooks_end_alike(harm: Holdfast) -> None:
 
 
 async def test_many_payments_with_webhooks_in_disorder(harm: Holdfast) -> None:
-    """Dropped, doubled, late and overtaken ones, for many bookings at a time."""
+    """Webhooks are lost, doubled, late and out of order, for many bookings at once."""
     chances = {"drop": 0.2, "double": 0.3, "reorder": 0.7, "reorder_window_ms": 500}
     await harm.stripe.faults(seed=7, webhooks=chances)
     bookings = [await pending(harm) for _ in range(20)]

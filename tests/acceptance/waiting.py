@@ -1,7 +1,7 @@
-"""The one place where a test looks again and again, for what gives no sign of its own.
+"""The one place where a test polls, for what no event announces.
 
-Most things do: a response, a message on a socket, the end of a process. That a fleet is ready again after its
-servers came back, or that mailboxes have run empty, is nowhere announced.
+Most things are announced: by a response, a message on a socket, the end of a process. That a fleet is ready again
+after its servers came back, or that mailboxes are empty, is not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-# Longer than the slowest healing: a claim's idle time, the reconciler's first wait, a webhook sent again.
+# Longer than the slowest recovery: a claim's idle time, the reconciler's first retry, or a webhook sent again.
 MOST_SECONDS = 40.0
 EVERY_SECONDS = 0.05
 
@@ -20,9 +20,10 @@ T = TypeVar("T")
 async def eventually(
     look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], *, seconds: float = MOST_SECONDS
 ) -> T:
-    """What `look` gives once it is `wanted`. Raises AssertionError with the last look after `seconds`.
+    """Call `look` until its result is `wanted`, and return that. Raises AssertionError, with the last result, after
+    `seconds`.
 
-    Looks that take long are rarer: those that are looked at need the CPU for their work.
+    When `look` takes long, the pauses are as long: the processes that it reads need the CPU for their work.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds

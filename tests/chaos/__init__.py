@@ -1,6 +1,6 @@
-"""Chaos: the real processes under load, while a seeded monkey harms all that can be harmed.
+"""Chaos: the real processes under load, while a seeded monkey makes every kind of fault.
 
-`plan.py` says what it does and when, from the seed alone; `deeds.py` does it, `wire.py` and `place.py` are what it
-works with. `shopper.py` are the clients, `witness.py` and `judge.py` hold what they see against the promises,
-`verdict.py` the books at the end.
+`plan.py` decides each fault and its time, from the seed alone. `deeds.py` makes the faults, with `wire.py` and
+`place.py`. `shopper.py` has the clients; `witness.py` and `judge.py` compare what clients see with the promises;
+`verdict.py` compares the databases with them at the end.
 """

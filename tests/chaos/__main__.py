@@ -1,4 +1,4 @@
-"""`make chaos`: exits with 1 when a promise was broken, and says which, with the seed and what was done."""
+"""`make chaos`: exits with 1 when a promise was broken, and prints which, with the seed and the faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.chaos.report import Report
 from tests.chaos.run import Run, chaos, fleet
 
 INTERRUPTED = 130
-# Sent while gateways replace one another, in a run of so many minutes or more; in a shorter one fewer.
+# How many requests are sent while gateways replace one another, in a run of at least this many minutes. A shorter
+# run sends fewer, in proportion.
 ROLLED_REQUESTS, ROLLED_MINUTES = 100_000, 10.0
 
 
@@ -39,7 +40,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def run(what: Run, folder: Path) -> Report:
-    """Ctrl-C is handled by asyncio; a SIGTERM stops everything in the same way."""
+    """Run it. asyncio handles Ctrl-C; SIGTERM stops everything in the same way."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -49,7 +50,7 @@ async def run(what: Run, folder: Path) -> Report:
 
 def main() -> int:
     given = arguments()
-    # What the audit asks of Stripe is no news here; the processes log for themselves.
+    # Only this process' log lines, such as the audit's calls to Stripe, are dropped: the actors log to files.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seed = random.randrange(2**32) if given.seed is None else given.seed
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""What is done at Stripe by others than Holdfast; it may be slow, failing or away."""
+"""What customers and operators do at Stripe, which may be slow, failing or away."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from tests.acceptance.client import Json
 from tests.acceptance.stripe_side import StripeSide
 from tests.chaos.visitor import NO_ANSWER
 
-# Stripe.js gives up a request after a while, and tries again.
+# Seconds after which Stripe.js gives up a request, and after which it retries.
 PATIENCE_S = 8.0
 AGAIN_S = 0.5
 
 
 class Paid(Enum):
-    """What became of an attempt to pay."""
+    """The result of an attempt to pay."""
 
     TAKEN = "taken"
     DECLINED = "declined"
     REFUSED = "refused"
-    """There is nothing to pay at Stripe any more, be it that the money was taken."""
+    """Stripe refuses: the intent needs no payment any more, perhaps because it is paid."""
     LEFT = "left"
-    """The customer no longer wants to."""
+    """The customer no longer wants to pay."""
 
 
 class Browser:
-    """Pays as Stripe.js does, and refunds as the dashboard does."""
+    """Pays as Stripe.js does, and refunds as a person in the dashboard does."""
 
     def __init__(self, stripe: StripeSide) -> None:
         self._stripe = stripe
 
     async def pay(self, payment: Json, method: str, wanted: Callable[[], bool]) -> Paid:
-        """Try until Stripe says what became of it, as long as it is `wanted`."""
+        """Try until Stripe answers with a result, while it is `wanted`."""
         while wanted():
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -53,7 +53,7 @@ class Browser:
         return Paid.LEFT
 
     async def refund(self, intent_id: str) -> bool:
-        """Give all that is left back by hand; False when nothing is."""
+        """Refund all that is left by hand. Returns False when nothing is left."""
         try:
             await self._stripe.control(f"/payment_intents/{intent_id}/refund")
         except AssertionError:

@@ -1,4 +1,4 @@
-"""What each kind of fault does to a place. A deed is done when its fault is over; it says how often it struck."""
+"""What each kind of fault does to a place. A deed returns when its fault is over: how often it has struck."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STARTS_MAX = 4
 Doing = Callable[[Place, Deed], Awaitable[int]]
 
 
-# How often it is looked whether a patient deed has struck.
+# Seconds between two checks whether a deed that waits for traffic has struck.
 LOOK_S = 0.1
 
 
@@ -34,7 +34,7 @@ async def do(place: Place, deed: Deed) -> int:
 
 
 async def _last(deed: Deed, struck: Callable[[], Awaitable[int]]) -> int:
-    """Let it go on for its time, and for its patience as long as it has not struck; says how often it has."""
+    """Wait for the deed's time, and then up to its patience until it has struck. Returns how often it has."""
     await asyncio.sleep(deed.seconds)
     until = asyncio.get_running_loop().time() + deed.patience_s
     strokes = await struck()
@@ -48,7 +48,7 @@ async def _last(deed: Deed, struck: Callable[[], Awaitable[int]]) -> int:
 
 
 async def start(place: Place, process: Child) -> None:
-    """Start it. Raises StartError when it does not get ready, again and again."""
+    """Start the process. Raises StartError when it is not ready after STARTS_MAX tries."""
     for _ in range(STARTS_MAX):
         try:
             await process.start()
@@ -81,7 +81,7 @@ async def _freeze(place: Place, deed: Deed) -> int:
 
 
 async def _roll(place: Place, _: Deed) -> int:
-    """One of each kind after the other gets SIGTERM, and a new one takes its place."""
+    """One process of each kind gets SIGTERM and is replaced by a new one, then the next one of each kind."""
     rolled = 0
     for number in range(1, max(vars(place.scale).values()) + 1):
         names = [f"{kind}-{number}" for kind, count in vars(place.scale).items() if count >= number]
@@ -125,7 +125,7 @@ async def _redis_forgets(place: Place, deed: Deed) -> int:
 
 
 async def _flush(place: Place, deed: Deed) -> int:
-    """Every other time what is lost has been kept from the gateways for a while: nobody has read it."""
+    """In half of the cases the gateways' connections are silent before: no gateway has read what is lost."""
     unread = [place.wires[name] for name in place.wires if name.startswith("gateway") and deed.strength < 0.5]
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(place.locks["redis"])
@@ -143,7 +143,7 @@ async def _flush(place: Place, deed: Deed) -> int:
 
 
 async def _only_poison_is_buried(place: Place) -> None:
-    """Looked at before it is lost."""
+    """Check the dead letters before Redis loses them."""
     _, others = await place.poison.buried()
     for letter in others:
         place.judge.breaks("only poison is buried", letter)
@@ -159,7 +159,7 @@ async def _postgres_restart(place: Place, deed: Deed) -> int:
 
 
 async def _postgres_crash(place: Place, deed: Deed) -> int:
-    """An immediate shutdown, or no shutdown at all: https://www.postgresql.org/docs/current/server-shutdown.html."""
+    """An immediate shutdown, or SIGKILL: https://www.postgresql.org/docs/current/server-shutdown.html."""
     postgres = place.holdfast.stack.processes["postgres"]
     async with place.locks["postgres"]:
         os.kill(postgres.pid, signal.SIGQUIT if deed.strength < 0.5 else signal.SIGKILL)
@@ -204,7 +204,7 @@ async def _delay(place: Place, deed: Deed) -> int:
 
 
 async def _stripe(place: Place, deed: Deed) -> int:
-    """The sandbox counts what it does, but not how often it is slow."""
+    """The sandbox counts each of its faults, except how often it is slow: that counts as one stroke."""
     switches = SWITCHES[deed.kind](deed.strength)
     counts = COUNTS.get(deed.kind)
     async with place.locks[deed.kind], place.stripe.on(switches):
@@ -217,7 +217,7 @@ async def _stripe(place: Place, deed: Deed) -> int:
 
 
 def _some(strength: float) -> float:
-    """From a half to all."""
+    """A share from a half (strength 0) to all (strength 1)."""
     return 0.5 + 0.5 * strength
 
 
@@ -246,7 +246,7 @@ COUNTS = {
 
 
 async def _poison(place: Place, _: Deed) -> int:
-    """Some of it in each."""
+    """Put poison of each kind into each mailbox."""
     async with place.locks["redis"]:
         return sum([await place.poison.poison(mailbox) for mailbox in MAILBOXES])
 

@@ -1,4 +1,4 @@
-"""How a run goes: one table that stays in its place on a terminal, plain lines elsewhere."""
+"""Shows how a run goes: one table that is updated on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def display() -> Iterator[Shown]:
 
 
 class _Lines:
-    """Each entry of the diary once."""
+    """Prints each entry of the diary once."""
 
     def __init__(self) -> None:
         self._told = 0

@@ -1,4 +1,4 @@
-"""What counts as a broken promise, and when: in a fault, while that heals, or in calm."""
+"""What counts as a broken promise, and when: during a fault, while the system recovers from it, or in calm."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aiohttp import WSCloseCode
 
 from tests.acceptance.client import Answer
 
-# The first so many are told whole; the rest is counted.
+# How many broken promises are reported in full: enough to find the cause. The others are only counted.
 TOLD_MAX = 40
 WHAT_MAX = 4000
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One promise that was not kept. `at`: seconds from the beginning of the run."""
+    """One promise that was broken. `at`: seconds from the beginning of the run."""
 
     at: float
     promise: str
@@ -26,29 +26,29 @@ class Broken:
 
 
 class Judge:
-    """Keeps the time of the run, knows whether it is calm, and takes down what was not kept."""
+    """Keeps the time of the run, knows whether it is calm, and records broken promises."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._calm_since: float | None = None
-        # From here on gateways replace one another, and send the clients on their sockets elsewhere.
+        # Whether gateways replace one another now, and close sockets so that their clients connect elsewhere.
         self.gateways_leave = False
         self.broken: list[Broken] = []
         self.counted: Counter[str] = Counter()
-        # Answers by request and status; 0 stands for no answer.
+        # Answers by request and status; without an answer, by the name of the client's error.
         self.answers: Counter[tuple[str, str]] = Counter()
 
     @property
     def now(self) -> float:
-        """Seconds from the beginning."""
+        """Seconds from the beginning of the run."""
         return time.monotonic() - self._started
 
     def calm(self) -> None:
-        """No fault is on, and all that there were have healed."""
+        """From now on no fault is on, and the system has recovered from all faults before."""
         self._calm_since = self.now
 
     def trouble(self) -> None:
-        """The next fault begins, or the last one is still healing."""
+        """The next fault begins: until `calm`, 503 and lost answers are allowed."""
         self._calm_since = None
 
     def calm_since(self, moment: float) -> bool:
@@ -61,7 +61,7 @@ class Judge:
             self.broken.append(Broken(round(self.now, 2), promise, what[:WHAT_MAX]))
 
     def answered(self, request: str, answer: Answer, asked_at: float) -> None:
-        """Judge a status of the gateway's by itself: 5xx, or bad news in calm."""
+        """Judge one answer of the gateway: no 5xx but 503 with Retry-After, and no 503 in calm."""
         self.answers[request, str(answer.status)] += 1
         if answer.status < 500:
             return
@@ -74,13 +74,13 @@ class Judge:
             self.breaks("no 503 in calm", told)
 
     def unanswered(self, request: str, error: BaseException, asked_at: float) -> None:
-        """A connection that broke, or an answer that did not come while the client waited."""
+        """A connection broke, or no answer came while the client waited."""
         self.answers[request, type(error).__name__] += 1
         if self.calm_since(asked_at):
             self.breaks("an answer in calm", f"{request}: {type(error).__name__}: {error}")
 
     def closed(self, code: int | None, opened_at: float) -> None:
-        """A client's socket, by the gateway: in calm only one that leaves closes any."""
+        """The gateway closed a client's socket: in calm only a gateway that stops may do that."""
         leaves = self.gateways_leave and code == WSCloseCode.GOING_AWAY
         if self.calm_since(opened_at) and not leaves:
             self.breaks("no socket closed in calm", f"closed with {code}")

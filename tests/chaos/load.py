@@ -1,4 +1,4 @@
-"""Many customers at several events, at a steady rate, and now and then an event that is called off."""
+"""Many customers order at several events, at a steady rate, and from time to time an event is cancelled."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.chaos.visitor import Visitor
 PRICE = 1500
 SEATS, SCARCE_SEATS = 1_000_000, 30
 QUANTITY_MAX = 3
-# Orders under way at once: in a long fault customers do not pile up without end.
+# How many orders may be under way at once, so that a long fault does not collect more and more customers.
 ORDERS_MAX = 400
 
 
 @dataclass(frozen=True)
 class Role:
-    """A kind of event: which part of the orders it gets, and after how many orders another takes its place.
-    `called_off`: then it is called off."""
+    """A kind of event: which share (in percent) of the orders it gets, and after how many orders a new event
+    replaces it. `called_off`: the old one is then cancelled."""
 
     name: str
     share: int
@@ -49,7 +49,7 @@ ROLES = (
 
 @dataclass
 class _Playing:
-    """The event that has a role now."""
+    """The event that has a role now, and the orders that it has got."""
 
     event: Json
     orders: int = 0
@@ -57,7 +57,7 @@ class _Playing:
 
 @dataclass
 class Load:
-    """Use as `async with crowd(...)`. `gate`: new orders come only while it is set."""
+    """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second."""
 
     place: Place
     seed: int
@@ -80,12 +80,12 @@ class Load:
             await self._cast(role)
 
     async def run(self) -> None:
-        """Orders at a steady rate, until cancelled."""
+        """Order at a steady rate, until cancelled."""
         loop = asyncio.get_running_loop()
         at = loop.time()
         while True:
             await self.gate.wait()
-            # What was not ordered while the gate was closed, or everybody was busy, is not made up for.
+            # Orders that were left out, because the gate was closed or ORDERS_MAX reached, are not made later.
             at = max(at + 1 / self.rate, loop.time() - 0.1)
             await asyncio.sleep(at - loop.time())
             if self.gate.is_set() and len(self.under_way) < ORDERS_MAX:
@@ -125,7 +125,7 @@ class Load:
         self.called_off.append(id)
 
     async def _cast(self, role: Role) -> None:
-        """A new event for the role; made once, however often that is asked for."""
+        """Make a new event for the role: one event, however often the request is sent."""
         number = len(self.called_off) + self.orders
         body = {
             "name": f"{role.name} {number}",
@@ -143,7 +143,8 @@ class Load:
 
 @asynccontextmanager
 async def crowd(place: Place, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
-    """So many shoppers with open sockets, and the events; nobody orders yet. At the end everybody leaves."""
+    """A load with `shoppers` customers, who have open sockets, and with the events. No customer orders yet; at the
+    end all orders and sockets end."""
     holdfast, judge = place.holdfast, place.judge
     closes: Counter[str] = Counter()
     cashier = Visitor(holdfast.client("cashier", operator=True), judge)

@@ -1,4 +1,4 @@
-"""The monkey: does what the plan says, keeps a diary, and sees in the breaths how long it takes to heal."""
+"""The monkey: makes the faults of the plan, keeps a diary, and measures how long the system takes to recover."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.chaos.load import Load
 from tests.chaos.place import Place
 from tests.chaos.plan import Deed, Kind, Round
 
-# docs/operations.md: "within about half a minute"; twice that is no longer about.
+# docs/operations.md promises "within about half a minute": twice that is the limit.
 HEAL_MAX_S = 60.0
-# How often it is looked whether all is well.
+# Seconds between two checks whether the system is at rest.
 LOOK_S = 0.25
-# Time for notices that are under way when the books are in order.
+# Seconds for notifications that are still under way when the system is at rest.
 NOTICE_S = 1.5
-# Two drives of a row, see `booking.reconciler.TOLD_AGAIN_DRIVES`, and their spread.
+# Seconds in which the reconciler handles a row twice (`booking.reconciler.TOLD_AGAIN_DRIVES`), with their jitter.
 TOLD_MAX_S = 30.0
 WATCH_S = 0.25
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the diary, at seconds from the beginning."""
+    """A line of the diary. `at`: seconds from the beginning of the run."""
 
     at: float
     text: str
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass
 class Monkey:
-    """`calm_s`: how long a breath lasts after all has healed."""
+    """`calm_s`: how many seconds are without faults after each recovery."""
 
     place: Place
     load: Load
@@ -58,7 +58,7 @@ class Monkey:
         self.diary.append(Entry(round(self.place.judge.now, 2), text))
 
     async def run(self, plan: Iterator[Round], seconds: float) -> None:
-        """Round after round until so many seconds have passed, or the plan ends."""
+        """Make round after round, until `seconds` have passed or the plan ends."""
         judge = self.place.judge
         until = judge.now + seconds
         await self.breathe()
@@ -72,7 +72,7 @@ class Monkey:
             await self.breathe()
 
     async def breathe(self) -> None:
-        """A time in which nothing may go wrong."""
+        """Wait for `calm_s`, in which nothing may go wrong."""
         judge = self.place.judge
         judge.calm()
         self.note("calm")
@@ -88,7 +88,7 @@ class Monkey:
         self.note(f"over: {deed.kind}{', ' if deed.target else ''}{deed.target}")
 
     async def _heal(self, deeds: Round, since: datetime) -> None:
-        """No new orders; wait until nothing is restless."""
+        """Wait, without new orders, until the system is at rest."""
         judge = self.place.judge
         self.load.gate.clear()
         began = judge.now
@@ -104,7 +104,7 @@ class Monkey:
             await self._everybody_knows()
 
     async def _rest(self, since: datetime) -> list[str]:
-        """What is still restless after the longest time that healing may take; nothing, as a rule."""
+        """Wait until nothing is left to do, for `heal_max_s` at most. Returns what is left."""
         until = self.place.judge.now + self.heal_max_s
         while left := await self._restless(since):
             if self.place.judge.now > until:
@@ -123,8 +123,8 @@ class Monkey:
             return [f"cannot look: {away}"]
 
     async def _everybody_knows(self) -> None:
-        """Who has a booking on an open socket is told of its newest version: within TOLD_MAX_S, as what an outage
-        has kept a process from telling is told again when its row is driven next."""
+        """Each open socket that shows a booking gets its newest version, within TOLD_MAX_S: when an outage kept a
+        process from publishing it, the reconciler publishes it again when it handles the row next."""
         await asyncio.sleep(NOTICE_S)
         versions = await self._versions()
         until = self.place.judge.now + TOLD_MAX_S
@@ -145,7 +145,7 @@ class Monkey:
 
 
 async def watch(place: Place) -> None:
-    """Start again who ended by itself, as a supervisor does: nobody should. Until cancelled."""
+    """Start processes again that ended by themselves, as a supervisor does, until cancelled. None should end."""
     while True:
         await asyncio.sleep(WATCH_S)
         for name, process in place.holdfast.stack.processes.items():

@@ -1,4 +1,4 @@
-"""A running Holdfast with wires between all its parts, and what the monkey has to hand there."""
+"""A running Holdfast with wires between all its parts, and the tools that the monkey uses on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.chaos.judge import Judge
 from tests.chaos.plan import wires
 from tests.chaos.wire import Wire
 
-# Which way a variable of a process' environment leads.
+# The server to which the address in a setting leads.
 WAYS = {
     "REDIS_URL": "redis",
     "BOOKING_DATABASE_URL": "postgres",
@@ -32,7 +32,7 @@ WAYS = {
 }
 CLIENTS, WEBHOOKS = "clients to gateway", "stripe to webhooks"
 
-# Holds short enough to end within a run, and their grace with them; Stripe as fast as it is with a live key.
+# Holds and grace times short enough to end within a run; as many calls to Stripe a second as with a live key.
 SETTINGS = IMPATIENT | {
     "ANSWER_SECONDS": "5",
     "HOLD_SECONDS": "20",
@@ -44,7 +44,7 @@ SETTINGS = IMPATIENT | {
 
 
 class Switchboard:
-    """The sandbox' faults: it knows one set of them at a time, and several may be on."""
+    """Sets the sandbox's faults. The sandbox takes one set at a time, which has all faults that are on now."""
 
     def __init__(self, holdfast: Holdfast) -> None:
         self._stripe = holdfast.stripe
@@ -63,13 +63,13 @@ class Switchboard:
             await self._set()
 
     async def count(self, name: str) -> int:
-        """How often the fault of that name has struck in all."""
+        """How often the fault of that name has struck in the whole run."""
         async with self._turn:
             return self.struck[name] + (await self._stripe.struck()).get(name, 0)
 
     async def _set(self) -> None:
         async with self._turn:
-            # The counts begin anew with each setting.
+            # The sandbox counts from 0 after each setting.
             self.struck.update(await self._stripe.struck())
             together: dict[str, Any] = {"webhooks": {}}
             for switches in self._on:
@@ -79,7 +79,7 @@ class Switchboard:
 
 
 class PoisonBook:
-    """The poison that was put in since Redis last lost its data: all of it, and nothing else, is to be buried."""
+    """The poison put in since Redis last lost its data: all of it, and no other entry, must become dead letters."""
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
@@ -87,7 +87,7 @@ class PoisonBook:
         self.in_all = 0
 
     async def poison(self, mailbox: str) -> int:
-        """One entry of each kind that cannot be read; says how many."""
+        """Put in one entry of each kind that cannot be decoded. Returns how many."""
         kinds = undecodable(mailbox)
         async with Redis.from_url(self._url) as redis:
             for fields in kinds.values():
@@ -98,7 +98,7 @@ class PoisonBook:
         return len(kinds)
 
     async def buried(self) -> tuple[set[str], list[str]]:
-        """The marks of the poison among the dead letters, and the letters that are no poison."""
+        """The marks of the poison among the dead letters, and the dead letters that are no poison."""
         marks: set[str] = set()
         others: list[str] = []
         async with Redis.from_url(self._url) as redis:
@@ -116,7 +116,7 @@ class PoisonBook:
 
 @dataclass
 class Place:
-    """`redis_lock` and the like: one deed at a time befalls a process or a wire."""
+    """A running Holdfast. `locks`, by name: only one deed at a time may harm a process, a wire or a server."""
 
     holdfast: Holdfast
     scale: Scale
@@ -131,7 +131,7 @@ class Place:
 async def place(
     folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str], kind: Callable[..., Stack] = Stack
 ) -> AsyncIterator[Place]:
-    """Everything runs, and nothing is wrong yet."""
+    """Start Holdfast under `folder`, with wires between its parts and without faults."""
     between = {name: Wire(name) for name in (*wires(scale), CLIENTS, WEBHOOKS)}
 
     def detour(name: str, environment: dict[str, str]) -> dict[str, str]:

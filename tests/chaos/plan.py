@@ -1,4 +1,4 @@
-"""What the monkey does, when, to whom and for how long: from the seed alone."""
+"""Which faults the monkey makes, when, on which part and for how long: from the seed alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import StrEnum
 from ops.layout import Scale
 from tests.acceptance.conftest import IMPATIENT
 
-# How long a deed of the short run may wait for traffic that it can strike.
+# How many seconds a deed of the short run may wait for traffic that it can strike.
 PATIENCE_S = 25.0
 CLAIM_IDLE_S = float(IMPATIENT["CLAIM_IDLE_MS"]) / 1000
 
 
 class Kind(StrEnum):
-    """A kind of fault, by the name under which it is told."""
+    """A kind of fault, by its name in the report."""
 
     KILL = "process killed"
     FREEZE = "process frozen"
@@ -43,8 +43,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Deed:
-    """`at`: seconds from the beginning of its round. `strength`, from 0 to 1, is the deed's own to interpret.
-    What strikes traffic and has struck none goes on for up to `patience_s` more."""
+    """One fault of the plan. `at`: seconds from the beginning of its round. `strength`, from 0 to 1: what it means
+    depends on the kind. A fault of traffic that has struck nothing lasts up to `patience_s` longer."""
 
     at: float
     kind: Kind
@@ -58,24 +58,25 @@ class Deed:
         return f"{self.kind}{whom}" + (f", {self.seconds:.1f} s" if self.seconds else "")
 
 
-# Deeds that may overlap, and after which there is a breath.
+# Deeds that may overlap. After them the system recovers, and a calm time follows.
 Round = tuple[Deed, ...]
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """`together`: how many deeds one round may have, each as often as it is named. `stretch`: of all durations but
-    those that must outlast a claim. `spread_s`: within so many seconds the deeds of a round begin."""
+    """How dense the faults are. `together`: the numbers of deeds that a round may have, each as likely as it stands
+    here often. `stretch`: a factor of all durations, except those that must outlast a claim. `spread_s`: the deeds
+    of a round begin within this many seconds."""
 
     together: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 5)
     stretch: float = 1.0
     spread_s: float = 3.0
 
 
-# What can befall many parts comes more often than the rest.
+# How often a kind comes before all kinds come again: more than once if many parts can have it.
 TURNS = {Kind.KILL: 4, Kind.FREEZE: 2, Kind.CUT: 3, Kind.HOLD: 3, Kind.DELAY: 2}
 
-# Seconds that a fault lasts, from and to.
+# How many seconds a fault of each kind lasts, from and to.
 SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.KILL: (0.2, 4.0),
     Kind.FREEZE: (1.0, 7.0),
@@ -102,15 +103,15 @@ SECONDS: dict[Kind, tuple[float, float]] = {
 
 
 def actors(scale: Scale) -> tuple[str, ...]:
-    """The names of the processes of ours."""
+    """The names of Holdfast's own processes."""
     return tuple(f"{kind}-{number}" for kind, count in vars(scale).items() for number in range(1, count + 1))
 
 
 def wires(scale: Scale) -> tuple[str, ...]:
-    """The names of all ways between two parts."""
+    """The names of all connections between two parts."""
     ways = {"gateway": ("redis",), "booking": ("redis", "postgres"), "payment": ("redis", "postgres", "stripe")}
     between = [f"{name} to {there}" for name in actors(scale) for there in ways[name.partition("-")[0]]]
-    # What all clients, or all webhooks, go by is worth as much as one process' ways.
+    # The connections of all clients, and of all webhooks, are drawn as often as those of one process.
     return (*between, *("clients to gateway", "stripe to webhooks") * scale.gateway)
 
 
@@ -128,7 +129,7 @@ def _targets(scale: Scale) -> dict[Kind, tuple[str, ...]]:
 
 
 def rounds(seed: int, scale: Scale, tempo: Tempo) -> Iterator[Round]:
-    """Without end. All kinds come before all of them come again, in another order each time."""
+    """Rounds without end. Every kind comes before any comes again, in another order each time."""
     chance = random.Random(seed)
     targets = _targets(scale)
     kinds = _shuffled(chance)
@@ -137,13 +138,13 @@ def rounds(seed: int, scale: Scale, tempo: Tempo) -> Iterator[Round]:
         yield tuple(_deed(kind, chance, targets, tempo, first=not number) for number, kind in enumerate(together))
 
 
-# In the short run servers fail after all else: while they are away, nothing else has anything to strike.
+# In the short run servers fail after everything else, because other faults have no traffic while a server is away.
 SERVERS = (Kind.REDIS_RESTART, Kind.REDIS_FORGETS, Kind.FLUSH, Kind.POSTGRES_RESTART, Kind.POSTGRES_CRASH)
 OTHERS = tuple(kind for kind in Kind if kind not in SERVERS)
 
 
 def short(seed: int, scale: Scale) -> tuple[Round, ...]:
-    """Every kind once, in two rounds and not for long, but until it has struck."""
+    """Every kind once, in two rounds and for a short time, but until it has struck."""
     chance = random.Random(seed)
     targets = _targets(scale)
     return tuple(

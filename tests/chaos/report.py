@@ -1,4 +1,4 @@
-"""What a run has shown: for people on the console and as Markdown, for programs as JSON."""
+"""The report of a run: for people on the console and as Markdown, for programs as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rows = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault: how often it was done, how often it struck, and the seconds until all was well again."""
+    """One kind of fault: how often it was made, how often it struck, and the seconds of each recovery."""
 
     kind: str
     done: int
@@ -42,7 +42,7 @@ class Report:
     called_off: int
     # Bookings in the database, by how they ended.
     outcomes: dict[str, int]
-    # Journeys of clients, by what they wanted and what came of it.
+    # How many orders of clients, by what they wanted and how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
     sockets_closed: dict[str, int]
@@ -57,7 +57,7 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether every promise was."""
+        """Whether every promise was kept."""
         return not self.broken
 
     def json(self) -> str:
@@ -67,7 +67,7 @@ class Report:
         return "\n".join(self._lines())
 
     def keep(self, path: Path) -> None:
-        """As JSON or Markdown, by the path's ending."""
+        """Write it to `path`, as JSON or Markdown, depending on the path's ending."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text((self.json() if path.suffix == ".json" else self.markdown()) + "\n")
 
@@ -114,5 +114,5 @@ def _table(head: Sequence[str], rows: Rows) -> Iterable[str]:
 
 
 def named(counts: Counter[tuple[str, str]]) -> dict[str, int]:
-    """Counts by two names as counts by one, in order."""
+    """Counts by two names as counts by one name, in order."""
     return {f"{first}: {second}": number for (first, second), number in sorted(counts.items())}

@@ -1,4 +1,4 @@
-"""Gateways replace one another under load of clients that retry nothing: each request of theirs has an answer."""
+"""Gateways replace one another under the load of clients that retry nothing: each request gets an answer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.chaos.place import Place
 from tests.common.clients import Clients
 
 KEPT, NEW = 12, 4
-# Some use their connection all the time, others now and then, up to longer than a gateway drains.
+# Seconds between two requests on a kept connection: from none to longer than a gateway drains (DRAIN_SECONDS).
 PAUSES_S = (0.0, 0.5, 2.0, 10.0)
 
 
 async def roll(place: Place, requests: int) -> int:
-    """Replace gateways until so many requests were sent; says how many were answered."""
-    # Past the wire, which may be cut.
+    """Replace gateways until `requests` are answered. Returns how many were answered."""
+    # Directly, not over the wire, which may be cut.
     clients = Clients(place.holdfast.stack.gateway_url, "/docs")
     names = cycle([name for name in place.holdfast.stack.processes if name.startswith("gateway-")])
     async with asyncio.TaskGroup() as load:
@@ -30,7 +30,7 @@ async def roll(place: Place, requests: int) -> int:
     for reason in clients.unanswered:
         place.judge.breaks("a rolling restart leaves no request without an answer", reason)
     for status in clients.answers.keys() - {200}:
-        # A connection that was idle while its gateway drained is ended with 408.
+        # A gateway that drains ends an idle connection with 408.
         if status != 408:
             place.judge.breaks("a rolling restart fails no request", f"{clients.answers[status]} were {status}")
     return clients.answers.total()

@@ -1,4 +1,4 @@
-"""One run: everything starts, clients come, the monkey does its worst, all settles, and there is a report."""
+"""One run: everything starts, clients come, the monkey makes faults, all work is finished, and a report is made."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
 
 
 def fleet(seed: int) -> Scale:
-    """Two gateways, and two or three of the others."""
+    """Two gateways, and two or three processes of booking and of payment."""
     chance = random.Random(f"fleet {seed}")
     return Scale(gateway=2, booking=chance.choice((2, 3)), payment=chance.choice((2, 3)))
 
 
 @dataclass(frozen=True)
 class Run:
-    """How much of it. `rate`: orders a second; `plan`: instead of the one that the seed gives; `rolled_requests`:
-    sent at the end, while gateways replace one another."""
+    """The options of a run. `rate`: orders a second; `plan`: used instead of the seed's; `rolled_requests`: how
+    many requests are sent at the end, while gateways replace one another."""
 
     seed: int
     seconds: float
@@ -55,7 +55,7 @@ Shown = Callable[[Run, Load, Monkey], None]
 
 
 async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: float = 0.5) -> Report:
-    """`shown` is called again and again while it runs, to tell how it goes."""
+    """Do one run. `shown` is called every `every_s` seconds, to show how the run goes."""
     judge = Judge()
     async with (
         place(folder, run.scale, judge, run.settings) as where,
@@ -76,7 +76,7 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
 
 @asynccontextmanager
 async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Background work that ends with the block; when some of it fails, so does the block."""
+    """Run `works` in the background until the block ends. When one of them fails, the block fails."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]

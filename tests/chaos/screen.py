@@ -1,4 +1,4 @@
-"""A client's socket, opened again whenever it closes, and what is on the client's screen."""
+"""A client's socket, opened again whenever it closes, and the bookings that it shows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import orjson
 from tests.acceptance.client import Answer, Json
 from tests.chaos.visitor import AGAIN_S, NO_ANSWER, Visitor
 
-# A gateway that does not answer a ping within half of this is gone.
+# Seconds between two pings. A gateway that does not answer one within half of this is gone.
 HEARTBEAT_S = 6.0
 CONNECT_S = 8.0
-# What could not be shown is asked for again.
+# Seconds after which a snapshot that a gateway could not send is requested again.
 UNAVAILABLE_S = 1.0
 
 
 @dataclass
 class _Line:
-    """One socket's life. `last` and `places`: what it told last of each booking; `asked`: for which bookings a
-    snapshot is still to come, with the version that it must have at least."""
+    """One socket's life. `last` and `places`: the last version and queue position of each booking on it; `asked`:
+    the bookings whose snapshot is still to come, with the least version that it must have."""
 
     socket: aiohttp.ClientWebSocketResponse
     opened_at: float
@@ -32,8 +32,8 @@ class _Line:
 
 
 class Screen:
-    """What one client looks at. `told` has the sockets' closes by their codes; `in_message`: the token
-    comes in the first message, as browsers send it."""
+    """The bookings that one client watches. `told` counts closed sockets by their codes; `in_message`: the token
+    goes into the first message, as browsers send it."""
 
     def __init__(
         self, visitor: Visitor, session: aiohttp.ClientSession, told: Counter[str], *, in_message: bool = False
@@ -47,7 +47,7 @@ class Screen:
         self._asking_again: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Keep a socket open, until cancelled."""
         while True:
             asked_at = self._visitor.judge.now
             try:
@@ -89,7 +89,7 @@ class Screen:
         self._visitor.judge.closed(line.socket.close_code, line.opened_at)
 
     async def open(self, id: str) -> None:
-        """Have the booking on the screen: told of its changes, on whichever socket."""
+        """Watch the booking: subscribe to its changes, on each socket from now on."""
         if id not in self._news:
             self._news[id] = asyncio.Event()
             if self._line is not None:
@@ -100,7 +100,7 @@ class Screen:
             await self._send(self._line, {"type": "unsubscribe", "booking_id": id})
 
     def behind(self, versions: dict[str, int]) -> list[str]:
-        """Which bookings are newer in the database than the present socket has told."""
+        """The bookings whose version in the database is newer than the current socket's last one."""
         if self._line is None:
             return []
         told = self._line.last
@@ -111,7 +111,7 @@ class Screen:
         ]
 
     async def news(self, id: str, seconds: float) -> bool:
-        """Wait for a word of the booking; False when there is none within so many seconds."""
+        """Wait for a notification of the booking. Returns False when none comes within `seconds`."""
         event = self._news[id]
         event.clear()
         try:
@@ -129,7 +129,7 @@ class Screen:
         try:
             await line.socket.send_json(message)
         except NO_ANSWER:
-            return  # it is closing: its reader notices
+            return  # the socket is closing: the task that reads it notices
 
     async def _take(self, line: _Line, message: Json) -> None:
         kind = message["type"]
@@ -159,7 +159,7 @@ class Screen:
         line.places[id] = place
 
     async def _refused(self, line: _Line, message: Json) -> None:
-        """A snapshot that cannot be had now is asked for again."""
+        """Judge an error. A snapshot that the gateway cannot send now is requested again."""
         id = message.get("booking_id", "")
         if message["code"] == "not_found":
             if line.asked.pop(id, -1) >= 1:

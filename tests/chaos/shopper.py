@@ -1,4 +1,4 @@
-"""The customers: each books, and then does one of the things that customers do, until the booking has its end."""
+"""The customers: each books, then does one of the things that customers do, and waits until the booking ends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.chaos.browser import Browser, Paid
 from tests.chaos.screen import Screen
 from tests.chaos.visitor import Visitor
 
-# After so long without a word a careful client asks how things stand.
+# After this many seconds without a notification a careful client asks for the booking.
 SILENCE_S = 4.0
-# Longer than a hold, its grace and any fault: what takes longer is counted as left.
+# Longer than a hold, its grace time and any fault, in seconds: an order that takes longer breaks a promise.
 JOURNEY_S = 120.0
-# Somewhat before the end of a hold, or after it.
+# The last moment to pay: seconds from the end of the hold, a little before or after it.
 LAST_MOMENT_S = (-0.8, 0.4)
 
 FINAL_MONEY = ("none", "paid", "refunded", "partially_refunded", "refund_failed", "disputed")
@@ -29,7 +29,7 @@ Wanted = Callable[[Json], bool]
 
 
 def ended(booking: Json) -> bool:
-    """It has its end, and no money is on its way."""
+    """Whether it has ended, and no money is on its way."""
     return booking["status"] != "pending" and booking["payment"]["status"] in FINAL_MONEY
 
 
@@ -39,7 +39,7 @@ def payable(booking: Json) -> bool:
 
 @dataclass(frozen=True)
 class Order:
-    """What a customer wants: so many seats, and then to do as `wish` says. `key` is the Idempotency-Key."""
+    """What a customer wants: `quantity` seats, and then what `wish` names. `key` is the Idempotency-Key."""
 
     event: Json
     quantity: int
@@ -47,12 +47,12 @@ class Order:
     key: str
 
 
-# Of a booking that came to its end before its client was answered: while it waited in a mailbox, or for its intent.
+# Error codes of a booking that ended before its client got an answer: it waited in a mailbox, or for its intent.
 ENDED = ("hold_expired", "payment_canceled", "payment_rejected", "event_cancelled", "booking_cancelled")
 
 
 class Shopper:
-    """One customer with one socket, who may have several bookings at a time."""
+    """One customer with one socket, who may have several bookings at once."""
 
     def __init__(self, subject: str, visitor: Visitor, screen: Screen, browser: Browser, cashier: Visitor) -> None:
         self.subject = subject
@@ -60,13 +60,13 @@ class Shopper:
         self.screen = screen
         self._browser = browser
         self._cashier = cashier
-        # Bookings by what they were asked with; outcomes by wish.
+        # The order of each booking, by the booking's id.
         self.asked: dict[str, Order] = {}
         self._began: dict[str, float] = {}
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     async def go(self, order: Order) -> None:
-        """The whole way of one order."""
+        """Do all of one order, from the booking to its end."""
         id = str(booking_id(self.subject, order.key))
         self.asked[id] = order
         self._began[id] = self.visitor.judge.now
@@ -95,7 +95,7 @@ class Shopper:
     # --- booking --------------------------------------------------------------------------------------------
 
     async def _book(self, id: str, order: Order) -> str | None:
-        """Until there is a booking, or it is refused: then why."""
+        """Book, until there is a booking (returns None) or it is refused (returns the reason)."""
         asking = [self._ask_once(id, order) for _ in range(2 if order.wish == TWICE else 1)]
         (refused, *_) = await asyncio.gather(*asking)
         return refused
@@ -118,7 +118,7 @@ class Shopper:
                 judge.breaks("a right request is taken", f"POST /bookings: {answer.status} {answer.body}")
                 return str(answer.code)
             if self._known(id) is None:
-                # Queued. News may come, or it was lost: then the same request is sent again.
+                # Still in its mailbox. Without a notification it may be lost: then the same request is sent again.
                 await self.screen.news(id, SILENCE_S)
         booking = self._known(id)
         return "sold_out" if booking is not None and booking["status"] == "failed" else None
@@ -126,7 +126,7 @@ class Shopper:
     # --- waiting --------------------------------------------------------------------------------------------
 
     async def _until(self, id: str, wanted: Wanted) -> Json:
-        """The booking once it is as `wanted`."""
+        """Wait until the booking is as `wanted`, and return it."""
         while True:
             booking = self._known(id)
             if booking is not None and wanted(booking):
@@ -135,7 +135,7 @@ class Shopper:
                 await self.visitor.look(id)
 
     async def _payable(self, id: str) -> bool:
-        """Wait until it can be paid; False when it has come to an end before."""
+        """Wait until it can be paid. Returns False when it has ended before, or is about to."""
         booking = await self._until(id, lambda now: payable(now) or now["status"] != "pending" or now["closing"])
         return payable(booking)
 
@@ -156,8 +156,9 @@ class Shopper:
         await self._pay(id)
 
     async def buy_by_request(self, id: str) -> None:
-        """With what POST /payment/create-intent gives."""
-        # A request for an intent that was lost is sent again after some 15 s: until then nothing can be paid.
+        """Pay with the answer of POST /payment/create-intent."""
+        # If booking's request for the intent is lost, it is sent again after about 15 s: until then nothing can be
+        # paid.
         answer = await self.visitor.insist(
             "POST",
             "/payment/create-intent",
@@ -186,7 +187,7 @@ class Shopper:
             await self._pay(id)
 
     async def buy_at_the_last_moment(self, id: str) -> None:
-        """When the hold is about to run out, or has just done so: the page still shows what to pay with."""
+        """Pay when the hold is about to end, or has just ended: the page still has the client secret."""
         if not await self._payable(id):
             return
         booking = self.visitor.witness.newest[id]
@@ -196,7 +197,7 @@ class Shopper:
         await self._browser.pay(payment, VISA, lambda: self._pending(id))
 
     async def abandon(self, id: str) -> None:
-        """Never pay: the hold runs out."""
+        """Never pay: the hold expires."""
 
     async def cancel(self, id: str) -> None:
         answer = await self.visitor.insist("POST", f"/bookings/{id}/cancel")
@@ -216,14 +217,14 @@ class Shopper:
         await asyncio.gather(self._pay(id), self.cancel(id))
 
     async def be_refunded(self, id: str) -> None:
-        """An operator gives all of it back."""
+        """An operator refunds all of it."""
         await self._refunded(id)
 
     async def be_refunded_a_part(self, id: str) -> None:
         await self._refunded(id, 100)
 
     async def be_refunded_by_hand(self, id: str) -> None:
-        """All of it, at Stripe itself."""
+        """Somebody refunds all of it in Stripe's dashboard."""
         await self._pay(id)
         booking = await self._until(id, lambda now: now["status"] != "pending")
         if booking["status"] == "confirmed" and await self._browser.refund(booking["payment"]["intent_id"]):
@@ -240,7 +241,7 @@ class Shopper:
             json={} if amount is None else {"amount": amount},
             headers={"Idempotency-Key": f"refund-{id}"},
         )
-        # Where the event is called off meanwhile all of it goes back anyway.
+        # If the event is cancelled meanwhile, all of the money goes back without this request.
         if answer is not None and answer.status not in (200, 202) and answer.code != "conflict":
             self.visitor.judge.breaks("a right request is taken", f"refund {id}: {answer.status} {answer.body}")
             return
@@ -248,7 +249,7 @@ class Shopper:
         await self._until(id, lambda now: now["payment"]["status"] in done)
 
     async def be_thrown_out(self, id: str) -> None:
-        """Paid, and cancelled by an operator."""
+        """Pay; then an operator cancels the booking."""
         await self._pay(id)
         answer = await self._cashier.insist("POST", f"/bookings/{id}/cancel")
         if answer is not None and answer.status not in (200, 202):
@@ -258,7 +259,7 @@ class Shopper:
     # --- how it ended ---------------------------------------------------------------------------------------
 
     def _judge_end(self, order: Order, booking: Json) -> None:
-        """No booking ends otherwise than wanted, but by a hold that ran out or an event called off."""
+        """A booking ends as its customer wanted, unless its hold expired or its event was cancelled."""
         end = (booking["status"], booking["reason"])
         always = {("cancelled", "hold_expired"), ("cancelled", "event_cancelled")}
         if end not in ENDS.get(order.wish, CONFIRMED) | always:
@@ -269,7 +270,7 @@ Wish = Callable[[Shopper, str], Awaitable[None]]
 TWICE = "buys, asked twice at once"
 BY_HAND = "is refunded by hand"
 
-# With how many of a hundred customers want it.
+# How many of a hundred customers have each wish, and what they do.
 SHARES: dict[str, int] = {}
 WISHES: dict[str, Wish] = {}
 

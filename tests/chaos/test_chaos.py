@@ -13,7 +13,7 @@ from tests.chaos.run import Run, chaos
 
 SEED = 11
 SCALE = Scale(gateway=1, booking=2, payment=2)
-# Holds that end soon: the run is over when the last one has.
+# Short holds, because the run is over when the last one has ended.
 SHORT_HOLDS = {"HOLD_SECONDS": "6", "DECLINE_SECONDS": "4", "RELEASE_SECONDS": "5", "DRAIN_SECONDS": "0.5"}
 ENDS = ("confirmed; payment paid", "cancelled, by_customer", "cancelled, refunded", "failed, sold_out")
 

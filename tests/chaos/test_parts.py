@@ -1,4 +1,4 @@
-"""What the chaos run is made of does what it says: the plan, the wires, and those who judge."""
+"""The parts of the chaos run do what they say: the plan, the wires, the witness, the judge and the screen."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_long_freeze_outlasts_a_claim_and_targets_exist() -> None:
 
 @asynccontextmanager
 async def echoing() -> AsyncIterator[tuple[Wire, int]]:
-    """A wire to one who says again what he hears, and its port."""
+    """A wire to a server that sends back what it receives, and the wire's port."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
@@ -121,7 +121,7 @@ async def test_silent_and_slow_wires_lose_nothing(kind: str) -> None:
         assert await hearing == b"hello"
 
 
-# --- who judges ---------------------------------------------------------------------------------------------
+# --- witness, judge, screen ---------------------------------------------------------------------------------
 
 
 def booking(version: int, status: str = "pending", reason: str | None = None, payment: str = "awaiting") -> Json:
@@ -168,7 +168,7 @@ def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
     judge.unanswered("GET /", TimeoutError(), judge.now)
     before = judge.now
     judge.calm()
-    judge.answered("GET /", Answer(503, None, told), before)  # asked before it was calm
+    judge.answered("GET /", Answer(503, None, told), before)  # sent before it was calm
     judge.answered("GET /", Answer(503, None, told), judge.now)
     judge.unanswered("GET /", TimeoutError(), judge.now)
     judge.trouble()
@@ -216,7 +216,8 @@ def test_errors_in_the_logs_are_expected_only_of_what_was_done(line: str, is_exp
 
 @asynccontextmanager
 async def telling(*sockets: list[Json]) -> AsyncIterator[tuple[Screen, Judge]]:
-    """A client's screen, once a gateway has told each of its sockets in turn what is given. The last stays open."""
+    """A client's screen, after a gateway has sent the messages of `sockets`, one socket after the other. The last
+    one stays open."""
     left = list(sockets)
     over = asyncio.Event()
 
@@ -226,7 +227,7 @@ async def telling(*sockets: list[Json]) -> AsyncIterator[tuple[Screen, Judge]]:
         await socket.receive()  # the subscription
         for message in left.pop(0):
             await socket.send_json(message)
-        # Who answers a ping has heard what was said before.
+        # A client that answers a ping has read all messages before it.
         await socket.ping()
         while (await socket.receive()).type is not WSMsgType.PONG:
             pass
@@ -273,13 +274,13 @@ def place(number: int) -> Json:
     ("sockets", "broken"),
     [
         ([[snapshot(3), change(4)], [snapshot(4), change(5)]], []),
-        ([[snapshot(3), change(4)], [change(2), snapshot(4)]], []),  # old news on a new socket, before the snapshot
+        ([[snapshot(3), change(4)], [change(2), snapshot(4)]], []),  # an old change, before a new socket's snapshot
         ([[snapshot(3), change(2)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(3)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
         ([[place(5), place(4), place(4)]], []),
         ([[place(4), place(5)]], ["places on a socket fall"]),
-        ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # nobody had been told
+        ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # no snapshot was due
         ([[snapshot(1)], [{"type": "error", "code": "not_found", "booking_id": ID}]], [SHOWN]),
     ],
 )

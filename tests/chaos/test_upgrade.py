@@ -1,5 +1,5 @@
-"""A rolling upgrade from the release before, under load: both releases side by side, one of them put back and
-forward again, and nothing is lost."""
+"""A rolling upgrade from the release before, under load: both releases run side by side, one process of each kind
+goes back and forward again, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.release_before import BeforeUpgrade
 
 SEED = 5
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
-# Orders that come while the fleet stays as it is.
+# How many orders come before the fleet changes again.
 ORDERS = 15
 
 pytestmark = pytest.mark.timeout(200)
@@ -64,7 +64,7 @@ async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, r
 
 
 async def _orders(load: Load) -> None:
-    """Some more orders are placed."""
+    """Wait until ORDERS more orders are made."""
     wanted = load.orders + ORDERS
 
     async def placed() -> bool:
@@ -74,7 +74,7 @@ async def _orders(load: Load) -> None:
 
 
 async def _become(where: Place, number: int, checkout: Path) -> None:
-    """One process of each kind leaves, and one of the release under `checkout` takes its place."""
+    """Replace one process of each kind by one of the release under `checkout`."""
     names = [f"{kind}-{number}" for kind in vars(TWO_OF_EACH)]
     for name in names:
         process = where.holdfast.stack.processes[name]

@@ -1,4 +1,4 @@
-"""The end of a run: everything comes to rest, and the books are held against all that clients were shown."""
+"""The end of a run: all work is finished, and the databases are compared with all that clients were shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.chaos.shopper import BY_HAND
 from tests.chaos.witness import SHOWN, Fact, Witness
 from tests.forked import Said
 
-# Holds, their grace, a claim, and what clients do about it themselves.
+# The longest wait in seconds for the last orders: a hold, its grace time, a claim, and what clients do in between.
 SETTLE_MAX_S = 120.0
 LOOK_S = 0.5
 
@@ -34,7 +34,7 @@ CHANGES = "SELECT booking_id, version, to_status, payment_status FROM booking_tr
 
 @dataclass
 class Verdict:
-    """What was found at the end. `outcomes`: bookings by status, reason and payment, as the database has them."""
+    """What was found at the end. `outcomes`: the bookings in the database by status, reason and payment."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     audit: Said | None = None
@@ -45,7 +45,7 @@ class Verdict:
 
 
 async def settle(place: Place, load: Load) -> Verdict:
-    """No more faults and no more orders: wait until everybody has gone and everything is done, then judge."""
+    """After the last fault, without new orders: wait until all orders and all work are done, then judge."""
     verdict, judge = Verdict(), place.judge
     load.gate.clear()
     began = judge.now
@@ -71,7 +71,7 @@ async def settle(place: Place, load: Load) -> Verdict:
 
 
 async def _rest(place: Place) -> list[str]:
-    """What is still to be done: no hold may be left either."""
+    """The work that is left. Holds count too."""
     try:
         still_open = (await _rows(place, OPEN))[0][0]
         if still_open:
@@ -90,7 +90,7 @@ async def _rows(place: Place, query: str, *values: object) -> list[Any]:
 
 
 async def _compare(place: Place, load: Load) -> None:
-    """All that anybody was shown is in the history, and all that is there was asked for."""
+    """The history has all that any client was shown, and a client has requested each booking in it."""
     history = {
         (str(row["booking_id"]), row["version"]): Fact(row["to_status"], row["payment_status"])
         for row in await _rows(place, CHANGES)
@@ -112,13 +112,13 @@ def _witnesses(load: Load) -> Iterable[Witness]:
 
 
 async def _called_off(place: Place, load: Load) -> None:
-    """Nobody has a booking for an event that is off."""
+    """A cancelled event has no booking that is pending or confirmed."""
     if left := (await _rows(place, LEFT, load.called_off))[0][0]:
         place.judge.breaks("an event that is called off has no bookings", f"{left} are left")
 
 
 async def _last_looks(load: Load) -> None:
-    """Each client looks once more at the last booking it was shown."""
+    """Each client reads once more the last booking that it was shown."""
     for shopper in load.shoppers:
         if newest := shopper.visitor.witness.newest:
             await shopper.visitor.look(next(reversed(newest)))
@@ -134,7 +134,7 @@ async def _outcomes(place: Place) -> dict[str, int]:
 
 
 async def _letters(place: Place, verdict: Verdict) -> None:
-    """The dead letters are all the poison since Redis last lost its data, and nothing else."""
+    """The dead letters are all the poison since Redis last lost its data, and no other entry."""
     marks, others = await place.poison.buried()
     verdict.buried = len(marks)
     if missing := place.poison.put.keys() - marks:
@@ -144,7 +144,7 @@ async def _letters(place: Place, verdict: Verdict) -> None:
 
 
 def _read_logs(place: Place, load: Load, verdict: Verdict) -> None:
-    """Nobody logged an error that no fault explains, and nobody printed a traceback."""
+    """No process logged an error that no fault explains, and none printed a traceback."""
     for path in place.holdfast.stack.logs.glob("*-*.log"):
         for line in path.read_text(errors="replace").splitlines():
             verdict.logged[_event(line)] += 1
@@ -155,8 +155,9 @@ def _read_logs(place: Place, load: Load, verdict: Verdict) -> None:
 
 
 def expected(line: str, by_hand: set[str]) -> bool:
-    """About poison; about an entry that was in hand when its process was frozen, and comes again; about a refund
-    of ours after one `by_hand`. What is no log line was torn by a kill, unless it is a traceback."""
+    """Whether a fault explains this error: it is about poison; about an entry whose process was frozen while it
+    handled it, and which is handled again; about a refund of ours for a booking that was refunded `by_hand`. A line
+    that is no log line was cut off by a kill, unless it is a traceback."""
     try:
         told = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One client's requests of the gateway: each is judged by itself, and sent again as the documents say."""
+"""One client's requests to the gateway: each answer is judged, and a request is sent again as the documents say."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.acceptance.client import Answer, Client, Json
 from tests.chaos.judge import Judge
 from tests.chaos.witness import Witness
 
-# A client waits so long for an answer: longer than any of the gateway's own limits.
+# How many seconds a client waits for an answer: longer than any of the gateway's own limits.
 PATIENCE_S = 15.0
-# What it waits before it sends again what broke, and the most of what it is told to wait.
+# Seconds before it repeats a request without an answer, and the most that it waits because of Retry-After.
 AGAIN_S = 0.3
 RETRY_AFTER_MAX_S = 3.0
 
@@ -32,8 +32,8 @@ class Visitor:
         self.witness = Witness(judge)
 
     async def ask(self, method: str, path: str, *, since: float | None = None, **options: Any) -> Answer | None:
-        """One request; None when there is no answer. `since`: when what it asks about has begun, where that may
-        still be healing when all else is calm."""
+        """Send one request. Returns None when there is no answer. `since`: when the order began that it is about,
+        which may still be recovering from a fault when all else is calm."""
         loop = asyncio.get_running_loop()
         request = f"{method} {_ID.sub('{id}', path.partition('?')[0])}"
         asked_at = self.judge.now if since is None else since
@@ -51,7 +51,7 @@ class Visitor:
     async def insist(
         self, method: str, path: str, *, wanted: Callable[[], bool] = lambda: True, **options: Any
     ) -> Answer | None:
-        """The same request again until it is answered by other than 503; None once it is not `wanted` any more."""
+        """Send the same request until the answer is not 503. Returns None once it is no longer `wanted`."""
         while wanted():
             answer = await self.ask(method, path, **options)
             if answer is not None and answer.status != 503:
@@ -60,7 +60,7 @@ class Visitor:
         return None
 
     async def look(self, id: str) -> Json | None:
-        """The booking as it is now; None when nobody can say, or there is none."""
+        """Read the booking. Returns None when there is no answer, a 503, or no such booking."""
         least = self.witness.version(id)
         answer = await self.ask("GET", f"/bookings/{id}")
         if answer is None or answer.status == 503:

@@ -1,4 +1,4 @@
-"""A TCP connection's way from one part to another, which a test can cut, hold up and slow down."""
+"""A TCP proxy between two parts, whose connections a test can cut, silence and slow down."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CHUNK_BYTES = 65_536
 
 
 class Wire:
-    """A proxy on a port of its own. Passes everything on as it comes until it is told otherwise.
+    """A proxy on a port of its own. Without a fault it passes everything on as it comes.
 
-    `struck` counts what befell the traffic: connections `cut`, connections `refused`, chunks `held` and `delayed`.
+    `struck` counts the faults that traffic had: connections `cut` and `refused`, chunks `held` and `delayed`.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,7 +45,7 @@ class Wire:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def lead_to(self, url: str) -> str:
-        """The URL by which `url` is reached over this wire."""
+        """Connect this wire to `url`, and return the URL that leads there over the wire."""
         assert self._server is not None
         parts = urlsplit(url)
         assert parts.hostname is not None
@@ -55,18 +55,18 @@ class Wire:
         return parts._replace(netloc=parts.netloc.removesuffix(str(parts.port)) + str(own)).geturl()
 
     def cut(self) -> None:
-        """Every connection breaks, and every new one, until `mend`."""
+        """Break every connection, and every new one until `mend`."""
         self._is_cut = True
         self.struck["cut"] += len(self._open) // 2
         for transport in tuple(self._open):
             _reset(transport)
 
     def hold(self) -> None:
-        """Nothing comes through until `mend`; then all of it does."""
+        """Pass nothing on until `mend`; then pass all of it on."""
         self._passing.clear()
 
     def delay(self, seconds: float) -> None:
-        """Everything takes so much longer in each direction, until `mend`."""
+        """Delay each chunk by `seconds` in each direction, until `mend`."""
         self._delay_s = seconds
 
     def mend(self) -> None:
@@ -81,7 +81,7 @@ class Wire:
         try:
             await self._connect(reader, writer)
         except asyncio.CancelledError:
-            return  # the wire is taken away
+            return  # the wire is closed
         finally:
             self._under_way.discard(task)
 
@@ -108,7 +108,7 @@ class Wire:
                 transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until one side is done, which the other is told, or is gone, which ends both."""
+        """Pass data on until one side ends its direction, which is passed on too, or is gone, which ends both."""
         try:
             while chunk := await reader.read(CHUNK_BYTES):
                 if not self._passing.is_set():
@@ -126,6 +126,6 @@ class Wire:
 
 
 def _reset(transport: asyncio.WriteTransport) -> None:
-    """Break it as a network does: the other side gets a reset, not an end."""
+    """Break the connection as a network does: the other side gets a reset (RST), not an end (FIN)."""
     transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -1,4 +1,4 @@
-"""What a client was shown of its bookings, and whether it fits together: statuses and versions only go forward."""
+"""What a client was shown of its bookings, and whether it is consistent: statuses and versions only go forward."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SHOWN = "what was shown stays true"
 
 
 class Fact(NamedTuple):
-    """What a version of a booking is."""
+    """The status and payment status of one version of a booking."""
 
     status: str
     payment: str
 
 
 def may_follow(before: Json, after: Json) -> bool:
-    """Whether `after` can come of `before` by the rows of docs/states.md, with any number of changes in between."""
+    """Whether `before` can become `after` by the rows of docs/states.md, with any number of changes in between."""
     was, now = before["status"], after["status"]
     if was == "pending":
         return True
@@ -33,21 +33,21 @@ def may_follow(before: Json, after: Json) -> bool:
 
 @dataclass
 class Witness:
-    """All that was shown to one client. `newest` of each booking; `facts` by booking and version."""
+    """All that one client was shown. `newest`: each booking's newest version; `facts`: by booking and version."""
 
     judge: Judge
     newest: dict[str, Json] = field(default_factory=dict)
     facts: dict[tuple[str, int], Fact] = field(default_factory=dict)
 
     def version(self, id: str) -> int:
-        """The newest that was shown of the booking, -1 if none was."""
+        """The newest version of the booking that the client was shown; -1 if none."""
         return int(self.newest[id]["version"]) if id in self.newest else -1
 
     def shown(self, booking: Json, by: str, *, least: int = -1) -> None:
-        """The client sees `booking`. It must not be older than version `least`."""
+        """The client is shown `booking`, which must not be older than version `least`."""
         id, version = booking["id"], booking["version"]
         if version < 1:
-            return  # queued: nobody has said yet that there is such a booking
+            return  # the request is still in its mailbox: no booking exists yet
         if version < least:
             self.judge.breaks(FORWARD, f"{by}: booking {id} version {version} after {least}")
         fact = Fact(booking["status"], booking["payment"]["status"])
@@ -63,7 +63,7 @@ class Witness:
             self.judge.breaks(FORWARD, f"{by}: booking {id} {_told(before)} after {_told(booking)}")
 
     def missing(self, id: str, by: str) -> None:
-        """The client is told that there is no such booking."""
+        """The gateway answers that there is no such booking."""
         if id in self.newest:
             self.judge.breaks(SHOWN, f"{by}: booking {id} is not found, and was {_told(self.newest[id])}")
 

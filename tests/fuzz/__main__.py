@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: bad input in great numbers against the real processes."""
+"""`python -m tests.fuzz`: sends much bad input to the real processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
 
 
 async def _until_told(folder: Path, given: argparse.Namespace, seed: int, steps: Steps) -> Result:
-    """Ctrl-C is handled by asyncio; a SIGTERM stops everything in the same way."""
+    """Run it. asyncio handles Ctrl-C; SIGTERM stops everything in the same way."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -51,7 +51,7 @@ def main() -> int:
     seed = int(os.environ.get("HOLDFAST_SEED") or random.randrange(2**32))
     console = Console()
     console.print(f"HOLDFAST_SEED={seed}", markup=False, highlight=False)
-    # Looking into the books makes calls of Stripe, each of which would be a line here.
+    # The audit calls Stripe, and each call would log a line here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     folder = Path(tempfile.mkdtemp(prefix="holdfast-fuzz-"))
     try:

@@ -1,4 +1,4 @@
-"""Reading HTTP as it comes over the wire, and what every refusal must be."""
+"""Reads HTTP as it comes over the wire, and checks the form of every error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 HEAD_END = b"\r\n\r\n"
-# That of the request, as far as it has one.
+# An answer has the version of its request, if the request has one.
 VERSIONS = ("HTTP/1.1", "HTTP/1.0", "HTTP/0.9")
 PROBLEM_JSON = "application/problem+json"
-# A connection that is kept may be closed for being idle just when the next request goes out.
+# Requests use a new connection each, as an idle one may be closed just when the next request is sent.
 ONCE = {"Connection": "close"}
 MEMBERS = {"type", "title", "status", "code", "detail"}
 
@@ -26,7 +26,7 @@ class Reply:
 
 
 async def read(reader: asyncio.StreamReader) -> Reply | None:
-    """The next answer; None when the connection ends without one. Raises AssertionError for what is no HTTP."""
+    """The next answer; None when the connection ends without one. Raises AssertionError if it is not HTTP."""
     try:
         head = await reader.readuntil(HEAD_END)
         first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
@@ -39,7 +39,7 @@ async def read(reader: asyncio.StreamReader) -> Reply | None:
 
 
 def check(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Raises AssertionError for an error that is none of the documented form, or of the server."""
+    """Raises AssertionError for an error that does not have the documented form, and for 5xx other than 503."""
     if status < 400:
         return
     assert status < 500 or status == 503, f"status {status}"

@@ -1,4 +1,4 @@
-"""Connections that are slow, idle, many, or speak no HTTP. Each is ended in bounded time, and others are served."""
+"""Connections that are slow, idle, many, or not HTTP. Each is closed in bounded time, and others are served."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from tests.fuzz.frames import KEY
 from tests.fuzz.place import Place
 from tests.fuzz.tally import Tally
 
-# What the stack is told: how long it waits for slow clients.
+# How long the stack waits for slow clients: short times, so that a run is short.
 SETTINGS = {"IDLE_SECONDS": "2", "BODY_SECONDS": "1"}
-# When all that is slow must be gone, also on a busy machine: both limits, and the rest of a body that is read.
+# Seconds after which all slow connections must be closed, even on a busy machine: longer than both limits and the
+# time to read the rest of a body.
 GONE_S = 40.0
-# Between two bytes of a slow client: never a pause that would look like silence.
+# Seconds between two bytes of a slow client: too short for an idle connection.
 DRIP_S = 0.1
-# Files that this process needs beside its sockets.
+# How many files this process needs beside its sockets.
 FILES = 300
 SLOW_MAX = 200
 FLOOD_AT_ONCE = 100
@@ -37,7 +38,7 @@ RAW, SLOW, IDLE, FLOOD = "connections: no HTTP", "connections: slow", "connectio
 
 @dataclass(frozen=True)
 class Server:
-    """One of the two that the world reaches."""
+    """One of the two servers that can be reached from outside."""
 
     name: str
     host: str
@@ -45,7 +46,7 @@ class Server:
     pid: int
 
     def count_sockets(self) -> int:
-        """How many connections it has."""
+        """How many connections the server has."""
         found = psutil.Process(self.pid).net_connections("tcp")
         return sum(one.status != psutil.CONN_LISTEN and one.laddr.port == self.port for one in found)
 
@@ -124,7 +125,7 @@ async def raw(place: Place, requests: int, seed: int, tally: Tally, progress: Pr
 
 
 async def _exchange(server: Server, content: bytes) -> Reply | None:
-    """The first answer to these bytes; None where the server waits for more, or has just closed."""
+    """The first answer to these bytes; None when the server waits for more, or has closed the connection."""
     reader, writer = await server.open()
     try:
         writer.write(content)
@@ -140,7 +141,7 @@ async def _exchange(server: Server, content: bytes) -> Reply | None:
 
 
 async def slow(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    """Headers that never end, bodies byte by byte, answers that nobody reads."""
+    """Headers that never end, and bodies that come byte by byte."""
     token = place.callers["user"].client.token or ""
     rest = "Host: here\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     heads = {
@@ -167,7 +168,7 @@ async def slow(place: Place, requests: int, seed: int, tally: Tally, progress: P
 
 
 async def _drip(server: Server, head: bytes) -> Reply | None:
-    """Send `head`, then a byte at a time until the server has had enough. Raises TimeoutError if it never has."""
+    """Send `head`, then single bytes until the server ends the connection. Raises TimeoutError if it does not."""
     reader, writer = await server.open()
 
     async def drip() -> None:
@@ -196,14 +197,14 @@ async def _drip(server: Server, head: bytes) -> Reply | None:
 
 
 def file_limit() -> int:
-    """As many files as this process may have open, from now on."""
+    """Raise this process' limit of open files as far as the system allows. Returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
 
 async def idle(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    """Connections on which nothing is ever said, and some on which nobody reads what was asked for."""
+    """Connections that send nothing, and some that send requests and read no answer."""
     both = servers(place)
     before = await _now(both)
     count = min(requests, file_limit() - FILES)
@@ -224,7 +225,8 @@ async def idle(place: Place, requests: int, seed: int, tally: Tally, progress: P
 
 
 async def _silent(server: Server, *, reads: bool) -> socket.socket:
-    """A connection that says nothing; or asks for more than fits into its window, and reads none of it."""
+    """A connection that sends nothing; or without `reads`, one that requests more than fits into its receive
+    buffer, and reads none of it."""
     loop = asyncio.get_running_loop()
     made = socket.socket()
     made.setblocking(False)
@@ -241,12 +243,12 @@ async def _now(both: Sequence[Server]) -> list[int]:
 
 
 def _gone(now: Sequence[int], before: Sequence[int]) -> bool:
-    """But for the two on which the others are served."""
+    """Whether all are closed, except two for each server, on which others are served."""
     return all(one <= other + 2 for one, other in zip(now, before, strict=True))
 
 
 async def flood(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    """Connections opened as fast as it goes, and broken off at once or in the midst of a request."""
+    """Connections that are opened as fast as possible, and aborted at once or in the middle of a request."""
     both = servers(place)
     turns = asyncio.Semaphore(FLOOD_AT_ONCE)
 
@@ -267,7 +269,8 @@ async def flood(place: Place, requests: int, seed: int, tally: Tally, progress: 
 
 @asynccontextmanager
 async def _served_meanwhile(place: Place, tally: Tally, part: str) -> AsyncIterator[None]:
-    """Others are answered all the time: a reader at the gateway, Stripe at payment (400: its body is empty)."""
+    """Check that others are answered all the time: a reader at the gateway, and a webhook at payment (400, because
+    it has no signature)."""
     holdfast = place.holdfast
 
     async def ask() -> None:

@@ -1,4 +1,4 @@
-"""Examples from Hypothesis, tried against the stack, the failing ones made small."""
+"""Tries examples from Hypothesis against the stack, and makes failing ones small."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ async def tried(
     tally: Tally,
     progress: Progress,
 ) -> None:
-    """`attempt` one example after the other until `requests` are counted. What it raises is a finding, and the end.
+    """`attempt` one example after the other until `requests` are counted. An error of `attempt` is a finding, and
+    ends this.
 
-    `number` is the seed: the same one, the same examples.
+    `number` is the seed: the same seed gives the same examples.
     """
     loop = asyncio.get_running_loop()
     failed: list[str] = []

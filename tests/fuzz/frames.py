@@ -1,4 +1,4 @@
-"""A WebSocket client that also says what no library would: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
+"""A WebSocket client that also sends what no library sends: https://www.rfc-editor.org/rfc/rfc6455#section-5.2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. `length`: what it says of its payload where that is not so."""
+    """One frame. `length`: a wrong payload length to send instead of the real one."""
 
     opcode: int
     payload: bytes
@@ -42,7 +42,7 @@ class Frame:
 
 
 class RawSocket:
-    """An open socket, on which anything may be written."""
+    """An open socket, to which any bytes can be written."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -50,7 +50,7 @@ class RawSocket:
 
     @classmethod
     async def open(cls, url: str, headers: Mapping[str, str]) -> RawSocket:
-        """Raises AssertionError unless the server agrees."""
+        """Open a WebSocket. Raises AssertionError if the server refuses."""
         host = urlsplit(url)
         reader, writer = await asyncio.open_connection(host.hostname, host.port)
         asked = {
@@ -68,12 +68,12 @@ class RawSocket:
         return cls(reader, writer)
 
     async def send(self, raw: bytes) -> None:
-        """Raises ConnectionError once the server has gone."""
+        """Send bytes. Raises ConnectionError when the server has closed the connection."""
         self._writer.write(raw)
         await self._writer.drain()
 
     async def receive(self) -> Frame | None:
-        """The next frame; None once there is no more."""
+        """The next frame; None when the connection has ended."""
         try:
             first, second = await self._reader.readexactly(2)
             length = second & 0x7F
@@ -86,7 +86,7 @@ class RawSocket:
             return None
 
     def end(self) -> None:
-        """Nothing more will be sent."""
+        """End the sending direction of the connection."""
         self._writer.write_eof()
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""What is fuzzed: a running stack with bookings of people who must not be harmed, and those who try."""
+"""What is fuzzed: a running stack with bookings of victims, who must not be harmed, and the callers who try."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.acceptance.holdfast import Holdfast
 
 VICTIMS = 6
 PAYING = 3
-# Bookings of the callers' own.
+# How many bookings the guest and the user have of their own.
 OWN = 3
-# Enough that nothing a run sells is sold out everywhere.
+# More seats than any run books.
 CAPACITY = 1_000_000
 
 
 @dataclass
 class Caller:
-    """Somebody who sends requests. `hidden`: what no answer to them may hold, unless they sent it themselves."""
+    """A client that sends bad input. `hidden`: texts that no answer to it may hold, unless it sent them itself."""
 
     name: str
     client: Client
@@ -35,13 +35,13 @@ class Caller:
 
 
 def leaked(hidden: Iterable[str], answer: str, *sent: str) -> list[str]:
-    """What of `hidden` an answer gives away; what its reader has sent themselves is no news to them."""
+    """Which of `hidden` an answer shows, without those that its reader has sent."""
     return [text for text in hidden if text in answer and not any(text in one for one in sent)]
 
 
 @dataclass
 class Victim:
-    """The owner of a booking. The subject is what an identity provider may use for one: an e-mail address."""
+    """The owner of a booking. The subject is an e-mail address, as an identity provider may use."""
 
     subject: str
     client: Client
@@ -113,7 +113,7 @@ class Place:
         return Client(self.holdfast.session, self.holdfast.stack.gateway_url, token)
 
     def learn(self, caller: Caller, booking: Json) -> None:
-        """`caller` has made a booking: from now on it is hidden from the others."""
+        """`caller` has made a booking: from now on no other caller may see it, and operators not its secret."""
         for other in self.callers.values():
             if other is caller:
                 continue
@@ -136,7 +136,7 @@ class Place:
 
 
 def _tampered(token: str | None) -> str:
-    """The token of an operator, as somebody without the key would make it out of one of their own."""
+    """An operator's token, forged without the key: from the attacker's own token, with its old signature."""
     assert token is not None
     head, claims, signature = token.split(".")
     text = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)).decode()

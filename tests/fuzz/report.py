@@ -1,4 +1,4 @@
-"""A run for people: what was sent, how it was answered, what was wrong and how to see it again."""
+"""The report for people: what was sent, how it was answered, what was wrong, and how to repeat it."""
 
 from __future__ import annotations
 

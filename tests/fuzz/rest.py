@@ -1,7 +1,7 @@
-"""The REST interface: requests made out of the OpenAPI document, right ones and wrong ones, alone and in chains.
+"""The REST interface: requests made from the OpenAPI document, valid and invalid ones, alone and in chains.
 
 Schemathesis makes them, sends them and compares the answers with the document; see
-https://schemathesis.readthedocs.io. What is ours is who sends, the search for leaks, and which refusals are right.
+https://schemathesis.readthedocs.io. Ours are the callers, the search for leaks, and which refusals are right.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from tests.fuzz.tally import Tally
 
 # Longer than the longest `Prefer: wait=N`.
 TIMEOUT_S = 40
-# Examples of each operation, and chains of requests, in one round; fewer where not all operations had their turn.
+# Examples of each operation, and chains of requests, in one round. Small runs have fewer, so that each of about
+# OPERATIONS operations gets some.
 EXAMPLES_MAX = 50
 OPERATIONS = 40
-# The requests that try each bound of each value once come to about so many; smaller runs do without them.
+# About this many requests try each bound of each value once; smaller runs leave these out.
 COVERAGE = 1000
-# How often an id is one that exists.
+# The probability that an id is one that exists.
 LIKELY = 0.6
-# Which ids the parameters and the fields of bodies take.
+# The kind of id of each parameter and field.
 IDS = {
     "path.id": "ids",
     "query.event_id": "events",
@@ -45,7 +46,7 @@ IDS = {
 }
 
 
-# Rules that no schema can say.
+# Error types of rules that a JSON Schema cannot express.
 IN_WORDS = frozenset(
     {
         "value_error",
@@ -64,7 +65,7 @@ IN_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Target:
-    """Where to send, ids that are worth trying by kind, and who is told of a booking that was made."""
+    """Where to send requests, ids that exist by their kind, and a function that is called with each new booking."""
 
     url: str
     ids: dict[str, list[str]]
@@ -74,7 +75,7 @@ class Target:
 def fuzz(
     target: Target, document: Json, caller: Caller, requests: int, seed: int, tally: Tally, progress: Progress
 ) -> None:
-    """Send about so many requests as `caller`. Blocks; needs a thread of its own."""
+    """Send about `requests` requests as `caller`. Blocks; needs a thread of its own."""
     part = f"rest: {caller.name}"
     rounds = 0
     while (left := requests - tally.count(part)) > 0 and not tally.stop.is_set():
@@ -110,9 +111,9 @@ def _config(target: Target, caller: Caller, seed: int, examples: int, *, coverag
             # A chain ends at its first refusal: wrong requests are for the other phases.
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"generation": {"mode": "positive"}}},
             "checks": {
-                # 503 with Retry-After is how the gateway says that it is busy.
+                # With 503 and Retry-After the gateway answers that it is busy.
                 "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503"]},
-                # 412: an If-Match of the right form that is of another version.
+                # 412: an If-Match of the right form, with another version.
                 "positive_data_acceptance": {
                     "expected-statuses": ["2xx", "3xx", "401", "403", "404", "409", "412", "429", "5xx"]
                 },
@@ -123,7 +124,7 @@ def _config(target: Target, caller: Caller, seed: int, examples: int, *, coverag
 
 
 def _watch(schema: Any, part: str, target: Target, caller: Caller, tally: Tally) -> None:
-    """Have every answer counted and searched."""
+    """Count every answer, and search it for leaks."""
 
     def after_call(context: Any, case: Any, response: Response) -> None:
         tally.sent(part, response.status_code)
@@ -150,25 +151,25 @@ def _watch(schema: Any, part: str, target: Target, caller: Caller, tally: Tally)
 
 
 def _rightly(case: Any, response: Response) -> bool:
-    """Whether a request that fits the schemas was refused for what they cannot say."""
+    """Whether a request that fits the schemas was refused by a rule that they cannot express."""
     if case.operation.label == "GET /ws":
-        return response.status_code == 400  # no request for a socket
+        return response.status_code == 400  # not a request for a WebSocket
     condition = response.request.headers.get("If-Match")
     if response.status_code == 400 and condition is not None and not re.search(IF_MATCH, str(condition)):
-        return True  # a number that was tried in the place of a string: "0" as a header's text is called right
+        return True  # a number instead of a string: Schemathesis says that the header's text "0" is valid
     try:
         problem = json.loads(response.content)
     except ValueError:
         return False
     if response.status_code != 422 or problem["code"] != "invalid_request":
-        return response.status_code == 422  # such as amount_over_left: a rule about what there is
+        return response.status_code == 422  # such as amount_over_left: a rule about existing rows
     errors = problem.get("errors", ())
     return bool(errors) and all(_beyond_schema(error, case.body) for error in errors)
 
 
 def _beyond_schema(error: Json, body: Any) -> bool:
-    """A rule in words; a name of nothing but spaces; 1.0 where the interface wants 1, which is all the same to JSON
-    Schema."""
+    """Whether no JSON Schema can express this error: a rule of IN_WORDS; a name of spaces only; 1.0 instead of 1,
+    which JSON Schema does not distinguish."""
     where, *way = error["loc"]
     if error["type"] in IN_WORDS or where != "body":
         return error["type"] in IN_WORDS

@@ -1,4 +1,4 @@
-"""One run: the parts one after the other against one stack, then the books."""
+"""One run: sends the parts one after the other to one stack, then audits it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.fuzz.place import Place
 from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
 from tests.fuzz.tally import Tally
 
-# No hold ends within a run; a socket's limits are met soon; what cannot be handled is buried at its first failure.
+# No hold ends within a run; a socket reaches its limits soon; an entry that fails is a dead letter at once.
 SETTINGS = {"HOLD_SECONDS": "86400", "WS_SUBSCRIPTIONS_MAX": "4", "ATTEMPTS_MAX": "1", **connections.SETTINGS}
 MIB = 2**20
-# What gateway and payment may grow by in a run: their caches have bounds (10,000 tokens, 1,000 versions a socket),
-# and an allocator keeps what a rush of connections needed once.
+# How much memory the gateway and payment may gain in a run: their caches have bounds (10,000 tokens, 1,000 versions
+# a socket), and the allocator keeps what a rush of connections needed once.
 GROWTH_MAX_MIB = 128
 
 
 @dataclass(frozen=True)
 class Part:
-    """`share` of all requests, sent by `send`; `kept` is what they must not change."""
+    """One part of a run: `send` sends `share` of all requests; `kept` selects the rows that must not change."""
 
     name: str
     share: float
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass
 class Result:
-    """What a run found. Memory is in MiB, by process."""
+    """What a run found. `before` and `after`: memory in MiB, by process."""
 
     requests: int
     seed: int
@@ -62,7 +62,7 @@ async def _rest(
 
 
 def parts(document: dict[str, Any]) -> list[Part]:
-    """First those that may change nothing, then those that book."""
+    """All parts: first those that may change nothing, then those that book."""
 
     def of(caller: str, share: float, kept: Kept) -> Part:
         return Part(f"rest: {caller}", share, partial(_rest, caller, document), kept)
@@ -84,7 +84,7 @@ def parts(document: dict[str, Any]) -> list[Part]:
 
 
 async def run(folder: Path, requests: int, seed: int, steps: Steps, only: Collection[str] = ()) -> Result:
-    """Send about so many requests to a stack of its own under `folder`; of `only` these parts, if any are named."""
+    """Send about `requests` requests to a new stack under `folder`; only the parts `only`, if any are named."""
     result = Result(requests, seed, Tally())
     steps.begin("starting")
     async with running(folder, settings=SETTINGS) as holdfast:
@@ -118,12 +118,12 @@ async def _send(part: Part, place: Place, requests: int, seed: int, tally: Tally
     try:
         async with unchanged(place, part.name, part.kept, tally):
             await part.send(place, requests, seed, tally, progress)
-    except Exception as error:  # what the other parts find is worth knowing all the same
+    except Exception as error:  # the other parts still run
         tally.wrong(part.name, f"broke off: {type(error).__name__}: {error}", traceback.format_exc())
 
 
 def memory(place: Place) -> dict[str, float]:
-    """The resident memory of the processes that the world reaches."""
+    """The resident memory in MiB of the processes that can be reached from outside."""
     return {
         server.name: psutil.Process(server.pid).memory_info().rss / MIB for server in connections.servers(place)
     }

@@ -1,4 +1,4 @@
-"""What must stay as it is, and what must come to rest, whatever is sent."""
+"""Which rows must not change, and that the system comes to rest, whatever is sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.acceptance.waiting import eventually
 from tests.fuzz.place import Place
 from tests.fuzz.tally import Tally
 
-# Signed events are Stripe's word: they are noted, and with them how old what we know of an intent is. That also
-# changes by itself: an open intent is looked at every few minutes.
+# Signed Stripe events are genuine to payment: it stores their ids, and when an intent was seen last. That time also
+# changes by itself, because payment reads an open intent every few minutes.
 NOTED = "payment.stripe_events"
 SEEN_AT = "seen_at"
-# Signed nonsense is buried: a mailbox may take long to get through much of it.
+# How many seconds a mailbox full of signed nonsense may need to become empty: all of it becomes dead letters.
 BURYING_S = 120.0
 
 Rows = dict[str, list[str]]
@@ -39,7 +39,7 @@ def nothing(_: Place, rows: Rows) -> Rows:
 
 
 def of_victims(place: Place, rows: Rows) -> Rows:
-    """What there is of the victims' bookings, wherever it is."""
+    """All rows about the victims' bookings, in any table."""
     ids = [victim.booking["id"] for victim in place.victims]
     return {
         table: [_unseen(line) for line in lines if any(id in line for id in ids)]
@@ -54,7 +54,7 @@ def _unseen(line: str) -> str:
 
 @asynccontextmanager
 async def unchanged(place: Place, part: str, kept: Kept, tally: Tally) -> AsyncIterator[None]:
-    """What is `kept` of both databases is the same before and after, and the system at rest both times."""
+    """The rows that `kept` selects in both databases must be the same after the block, with empty mailboxes."""
     before = kept(place, await snapshot(place.holdfast.stack))
     yield
     await eventually(lambda: waiting(place.holdfast), lambda left: not any(left.values()), seconds=BURYING_S)
@@ -69,7 +69,7 @@ async def unchanged(place: Place, part: str, kept: Kept, tally: Tally) -> AsyncI
 
 
 async def at_rest(place: Place, tally: Tally) -> None:
-    """Nothing is left to do, nothing buried but webhooks, nothing logged as an error, and seats still sell."""
+    """No work is left, only webhooks are dead letters, no process logged an error, and seats are still sold."""
     part = "at the end"
     async with Redis.from_url(place.holdfast.stack.redis_url) as redis:
         for mailbox in MAILBOXES:
@@ -87,5 +87,5 @@ async def at_rest(place: Place, tally: Tally) -> None:
 
 
 def _loud(lines: Iterable[str]) -> list[str]:
-    """All but what is said of a webhook that is buried."""
+    """The lines, without those about a webhook that became a dead letter."""
     return [line for line in lines if f'"mailbox":"{PAYMENT_WEBHOOKS}"' not in line]

@@ -1,4 +1,4 @@
-"""What was sent, how it was answered, and what was wrong."""
+"""Counts what was sent and how it was answered, and keeps what was wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Finding:
-    """Something that must not be. `how` repeats it."""
+    """Something wrong. `how` says how to repeat it."""
 
     part: str
     what: str
@@ -22,15 +22,15 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Nothing more is to be sent.
+        # Set when no more requests may be sent.
         self.stop = threading.Event()
         self.outcomes: dict[str, Counter[str]] = {}
-        # Answers that were searched for what their reader must not see.
+        # How many answers of each part were searched for texts that their reader must not see.
         self.searched: Counter[str] = Counter()
         self._findings: dict[tuple[str, str], Finding] = {}
 
     def sent(self, part: str, outcome: object, count: int = 1) -> None:
-        """`count` requests of `part` ended so: with a status, a close code, or in words."""
+        """Count `count` requests of `part` with this outcome: a status, a close code, or words."""
         with self._lock:
             self.outcomes.setdefault(part, Counter())[str(outcome)] += count
 
@@ -39,7 +39,7 @@ class Tally:
             self.searched[part] += 1
 
     def wrong(self, part: str, what: str, how: str) -> None:
-        """A finding; the same of one part is kept once, and counted."""
+        """Keep a finding. The same one of a part is kept once, and counted."""
         with self._lock:
             if found := self._findings.get((part, what)):
                 found.times += 1

@@ -1,4 +1,4 @@
-"""The checks fail where they must: a run that finds nothing has looked."""
+"""The checks fail where they must, so a run that finds nothing proves something."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Teapot(HoldfastError):
 
 
 async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler that breaks at some input, another's booking, a status that the document does not know."""
+    """A handler that fails at some input, another client's booking, and a status that is not documented."""
     from tests.fuzz import rest  # Schemathesis takes a second to import
 
     foreign = booking()

@@ -1,4 +1,4 @@
-"""A short run of `make fuzz`: nothing is found, and every part has had its say."""
+"""A short run of `make fuzz`: nothing is found, and every part that is chosen has sent requests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ REQUESTS = 250
 
 class Silent(Steps):
     def _show(self, text: str, done: float) -> None:
-        """Nobody watches."""
+        """Show nothing."""
 
     def _move(self, done: float) -> None:
-        """Nobody watches."""
+        """Show nothing."""
 
 
 async def test_bad_input_changes_nothing_and_shows_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The webhook endpoint: what Stripe did not sign, what it signed and is not what it seems, and bytes."""
+"""The webhook endpoint: events that Stripe did not sign, signed ones of a strange form, and random bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED, STRANGE = "webhook: not Stripe's", "webhook: strange"
 BODY_MAX = 512 * 1024
 PROBLEMS = frozenset({"invalid_signature", "malformed_request", "payload_too_large"})
 VERSIONS = ("2020-08-27", "2025-03-31.basil", "2099-01-01.future", "", "yesterday")
-# What decides about money, in an object that is somebody's: only what cannot be read at all is put there.
+# Fields of a victim's intent that decide about money: they get only values that cannot be read at all.
 DECISIVE = frozenset(
     {
         "id",
@@ -42,14 +42,14 @@ DECISIVE = frozenset(
 
 @dataclass(frozen=True)
 class Hook:
-    """One request. `signature` is the header, if any."""
+    """One webhook request. `signature`: the header, if any."""
 
     body: bytes
     signature: str | None
 
 
 async def refused(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    """None of these is Stripe's: each is answered 400, and nothing comes of it."""
+    """None of these comes from Stripe: each is answered 400, and changes nothing."""
 
     async def attempt(hook: Hook) -> None:
         await _post(place, REFUSED, hook, tally, (400,))
@@ -58,7 +58,7 @@ async def refused(place: Place, requests: int, seed: int, tally: Tally, progress
 
 
 async def strange(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    """Signed with the right secret, of every form: taken, or refused as no event."""
+    """Bodies of every form, signed with the right secret: accepted, or refused because they are no event."""
 
     async def attempt(hook: Hook) -> None:
         await _post(place, STRANGE, hook, tally, (200, 400))
@@ -98,7 +98,7 @@ def _refused(place: Place) -> st.SearchStrategy[Hook]:
         st.builds(stale, events, st.integers(310, 10**9)),
         st.builds(tampered, events, st.integers(0, 10**6)),
         st.builds(truncated, events, st.integers(0, 10**6)),
-        # Rarely: half a megabyte each.
+        # Rarely, because each has half a megabyte.
         st.integers(0, 99).flatmap(
             lambda die: st.just(Hook(b" " * (BODY_MAX + 1), None)) if die == 0 else events.map(of_another)
         ),
@@ -113,7 +113,7 @@ def _strange(place: Place, intents: list[Json]) -> st.SearchStrategy[Hook]:
 
 
 def _events(bookings: list[str]) -> st.SearchStrategy[Json]:
-    """Events about things that are not ours, whatever they say, with fields missing and of other types."""
+    """Stripe events about objects that payment does not know, with any content, and fields missing or wrong."""
     kinds = st.sampled_from(sorted(EVENT_TYPES)) | st.text(max_size=40) | st.just("customer.created")
     ids = st.builds(lambda prefix: f"{prefix}_{uuid4().hex}", st.sampled_from(["pi", "re", "ch", "dp", "cus"]))
     named = st.sampled_from([*bookings, str(uuid4()), "", "none of ours"]) | JSON
@@ -152,7 +152,7 @@ def _events(bookings: list[str]) -> st.SearchStrategy[Json]:
 
 
 def _of_victims(intents: list[Json]) -> st.SearchStrategy[Json]:
-    """True events about the victims' intents, but for one field that is of another type, or gone."""
+    """Stripe events about the victims' intents that are true, except one field with another value."""
 
     def spoiled(intent: Json, kind: str, name: str, value: Any) -> Json:
         if name in DECISIVE:
@@ -196,7 +196,7 @@ async def _post(place: Place, part: str, hook: Hook, tally: Tally, allowed: tupl
         async with place.holdfast.session.post(url, data=hook.body, headers=headers) as answer:
             raw = await answer.read()
     except aiohttp.ClientConnectionError:
-        # What is too large is refused while it is still being sent.
+        # A body that is too large is refused while it is still being sent.
         assert len(hook.body) > BODY_MAX, "the connection broke"
         tally.sent(part, "cut off")
         return

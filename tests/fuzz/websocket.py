@@ -1,4 +1,4 @@
-"""The WebSocket: sessions of messages that are right, nearly right, or nothing of the kind."""
+"""The WebSocket: sessions of messages that are valid, nearly valid, or no messages at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = frozenset({"snapshot", "booking", "event", "queue", "error"})
 
 @dataclass(frozen=True)
 class Session:
-    """Who opens the socket, and how they say who they are: in a header, in a message, or not at all."""
+    """The caller that opens the socket, and how it sends its token: in a header, in a message, or not at all."""
 
     caller: str
     greeting: str
@@ -112,7 +112,7 @@ def _steps(place: Place) -> st.SearchStrategy[list[Frame]]:
     )
     full = st.sampled_from([MESSAGE_MAX - 1, MESSAGE_MAX, 100_000]).map(lambda size: [Frame(TEXT, b" " * size)])
     usual = st.one_of(whole, st.builds(_fragments, texts, st.integers(1, 9), st.booleans()))
-    # Most of a session should get through: one frame that breaks the protocol ends it.
+    # Only one step of twenty is unusual: a frame that breaks the protocol ends the session, which should be rare.
     return st.integers(0, 19).flatmap(lambda die: usual if die else st.one_of(control, odd, huge, full))
 
 
@@ -150,13 +150,13 @@ async def _run(place: Place, session: Session, tally: Tally) -> None:
 
 
 def _readers(place: Place, caller: Caller, steps: Steps) -> list[Caller]:
-    """Whose messages may come: the caller's, and those of whoever's token was sent."""
+    """The callers whose messages may come: the one that opened the socket, and all whose tokens were sent."""
     sent = _sent(steps)
     return [caller, *(one for one in place.callers.values() if one.client.token and one.client.token in sent)]
 
 
 def _sent(steps: Steps) -> str:
-    """All that was said, put together as the server does: control frames may come between fragments."""
+    """All data that was sent, joined as the server does: control frames may come between fragments."""
     frames = [frame for frames in steps for frame in frames if frame.opcode < CLOSE]
     return b"".join(frame.payload for frame in frames).decode(errors="replace")
 
@@ -167,13 +167,13 @@ async def _send(socket: RawSocket, steps: Steps) -> None:
             await socket.send(b"".join(frame.raw for frame in frames))
         await socket.send(Frame(PING, END).raw)
         if any(frame.length is not None for frames in steps for frame in frames):
-            socket.end()  # what is still missing of a frame does not come
+            socket.end()  # the missing rest of a frame does not come
     except OSError:
         return  # closed already
 
 
 async def _hear(socket: RawSocket, readers: list[Caller], steps: Steps, tally: Tally) -> list[str]:
-    """What was answered, up to the answer to the last ping or the end of the socket."""
+    """A label of each answer, up to the answer to the last ping or the end of the socket."""
     hidden = set.intersection(*(reader.hidden for reader in readers))
     operator = all(reader.name == "operator" for reader in readers)
     sent = _sent(steps)
@@ -197,7 +197,7 @@ async def _hear(socket: RawSocket, readers: list[Caller], steps: Steps, tally: T
 
 
 def _check(message: Json, operator: bool) -> str:
-    """What the message is, in a word or two, once it is one of the interface; `operator`: for nobody else."""
+    """Check a message of the server, and return its label. `operator`: only operators may read it."""
     assert message["type"] in KINDS, f"a message of type {message['type']}"
     if message["type"] == "error":
         status = ERRORS[message["code"]].status

@@ -1,1 +1,1 @@
-"""Many clients for few seats, actors that are killed in the middle, and actors that come back too late."""
+"""Many clients for few seats, actors that are killed in the middle, and stopped actors that continue too late."""

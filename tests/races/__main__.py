@@ -31,7 +31,7 @@ from tests.races.processes import open_processes
 from tests.races.run import Result, RoundFailed, play
 
 LINES = 20
-# Real processes take so many times longer.
+# A round with real processes takes this many times longer, so this many times fewer are played.
 OUTSIDE = 50
 INTERRUPTED = 130
 
@@ -50,7 +50,7 @@ def arguments() -> argparse.Namespace:
 
 @contextmanager
 def shown(rounds: int) -> Iterator[Played]:
-    """A bar on a terminal, else a line now and then."""
+    """A progress bar on a terminal, LINES lines elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
         every = max(1, rounds // LINES)
@@ -80,7 +80,7 @@ def shown(rounds: int) -> Iterator[Played]:
 
 
 async def inside(seed: str, numbers: range) -> Result:
-    """Actors inside this process."""
+    """Play rounds with actors inside this process."""
     async with embedded_redis(persist=False) as redis, embedded_postgres() as postgres:
         booking, payment = postgres.url("booking"), postgres.url("payment")
         await migrate(booking, payment)
@@ -90,7 +90,7 @@ async def inside(seed: str, numbers: range) -> Result:
 
 
 async def outside(seed: str, numbers: range) -> Result:
-    """Real processes."""
+    """Play rounds with real processes."""
     with tempfile.TemporaryDirectory(prefix="holdfast-races-") as folder:
         async with open_processes(Path(folder)) as fleet:
             with shown(len(numbers)) as played:

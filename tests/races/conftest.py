@@ -20,7 +20,7 @@ IDLE_IN_TRANSACTION_MS = 1000
 
 @pytest.fixture(scope="session")
 def seed() -> str:
-    """Of all chance here; HOLDFAST_SEED repeats it."""
+    """The seed of all chance in this folder; HOLDFAST_SEED repeats it."""
     seed = os.environ.get("HOLDFAST_SEED") or str(random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
     return seed
@@ -28,7 +28,7 @@ def seed() -> str:
 
 @pytest.fixture(scope="session")
 async def books(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
-    """The databases of booking and payment."""
+    """The URLs of the databases of booking and payment."""
     return await migrated_database("booking", "races"), await migrated_database("payment", "races-money")
 
 
@@ -37,7 +37,7 @@ async def fleet(redis_server: RedisServer, books: tuple[str, str]) -> AsyncItera
     url = f"{redis_server.url.removesuffix('/0')}/{REDIS_DATABASE}"
     async with Redis.from_url(url) as redis:
         await redis.flushdb()
-    # Postgres ends the transaction of an actor that is stopped: here nobody waits for that for long.
+    # Postgres ends the transaction of a stopped actor, here after one second, so that no test waits long for that.
     with patch.object(database, "IDLE_IN_TRANSACTION_MS", IDLE_IN_TRANSACTION_MS):
         async with open_fleet(url, *books) as fleet:
             yield fleet

@@ -1,4 +1,4 @@
-"""Booking and payment actors side by side in this process, wired as their own processes wire them."""
+"""Booking and payment actors side by side in this process, wired as in their own `app.py`."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from tests.races.points import pointed
 KEY = "sk_test_races"
 SECRET = "whsec_races"
 SIZES = {"booking": 3, "payment": 2}
-# How often what the dead have in hand is made to look old.
+# Seconds between two times at which the entries of dead actors are made to look old enough to be claimed.
 ABANDON_S = 0.05
 STOP_S = 10.0
-# Handlers may take long where the machine is busy: nobody loses what it has in hand by the clock alone.
+# On a busy machine handlers may take long, so no living actor's entries become claimable by time alone.
 SETTINGS: dict[str, Any] = {
     "block_ms": 100,
     "handler_timeout_ms": 60_000,
@@ -55,7 +55,7 @@ HOUSEKEEPING_S = 0.5
 
 
 class Fleet(ABC):
-    """Actors that can be killed, and are replaced at once. `option` chooses this fleet on the command line."""
+    """Actors that can be killed and are then replaced at once. `option` selects this fleet on the command line."""
 
     option = ""
 
@@ -65,18 +65,18 @@ class Fleet(ABC):
 
     @abstractmethod
     def harm(self, kill: Kill) -> None:
-        """See to it that an actor is killed so."""
+        """Arrange that an actor is killed as `kill` says."""
 
     @abstractmethod
     async def spare(self) -> None:
-        """No more kills for now, and everybody is back."""
+        """Cancel kills that have not happened, and wait until all actors are back."""
 
     @abstractmethod
     def alive(self) -> list[str]:
-        """What is in the names of consumers that live."""
+        """Texts, one of which is in the name of each living consumer."""
 
     async def abandon(self) -> None:
-        """Until cancelled, what the dead have in hand looks old."""
+        """Make the entries of dead actors look old, until cancelled."""
         while True:
             heed_cancel()
             await self.place.abandon(self.alive())
@@ -84,7 +84,7 @@ class Fleet(ABC):
 
 
 class Actor:
-    """One actor after the other under one name: who is killed has a successor."""
+    """One actor after the other under one name: each that is killed gets a successor."""
 
     def __init__(self, name: str, where: Places, killed: Counter[str]) -> None:
         self.kind = name.partition("-")[0]
@@ -97,7 +97,7 @@ class Actor:
         self.app: web.Application
 
     async def live(self) -> None:
-        """Until cancelled: then the last one stops as a process does at SIGTERM."""
+        """Run until cancelled; then the last actor stops as a process does at SIGTERM."""
         while True:
             self.life = life = Life(f"{self.name}-{next(self._generation):05}")
             self.app = self._build(life.name)
@@ -112,7 +112,7 @@ class Actor:
             self.back.clear()
             self._killed[life.died_at.value if life.died_at else "at any moment"] += 1
             await life.ended()
-            # Closes what is cut off already, for the sake of this process' memory.
+            # Frees what the killed actor had, so that this process' memory does not grow.
             with suppress(Exception):
                 async with asyncio.timeout(STOP_S):
                     await runner.cleanup()
@@ -136,7 +136,7 @@ class Actor:
 
 
 class InProcess(Fleet):
-    """The fleet within this process."""
+    """The fleet inside this process."""
 
     option = "--inside"
 
@@ -153,7 +153,7 @@ class InProcess(Fleet):
         return [actor for actors in self.actors.values() for actor in actors]
 
     def gate(self, kind: str, point: Point, place: str) -> Gate:
-        """The first of these actors that comes by there is stopped."""
+        """Stop the first of these actors that reaches the point at this place."""
         gate = Gate(point, place)
         for actor in self.actors[kind]:
             actor.life.gate = gate
@@ -206,8 +206,8 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def stand_in(redis_url: str) -> AsyncIterator[str]:
-    """Stripe's stand-in, whose webhooks come in by payment's own view; says its URL. Nobody kills these two: each
-    event goes to the mailbox, where the actors race for it."""
+    """The sandbox and payment's webhook endpoint, which no test kills: it adds each Stripe event to the mailbox,
+    where actors compete for it. Yields the sandbox's URL."""
     redis = connect(redis_url)
     door = new_app()
     bus = Publisher(redis, source="/payment/door")
@@ -232,7 +232,7 @@ async def stand_in(redis_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
-    """`app` on a free port, as its process serves it: what it has begun for a client who is killed, it finishes."""
+    """`app` on a free port, as its process serves it: a request whose client is killed is still finished."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -244,7 +244,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A line for each message would take longer than the message."""
+    """Log nothing but critical lines: a line for each message would take longer than the message."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
@@ -253,7 +253,7 @@ def quiet() -> Iterator[None]:
 
 @asynccontextmanager
 async def open_fleet(redis_url: str, booking_url: str, payment_url: str) -> AsyncIterator[InProcess]:
-    """The fleet at work over these servers."""
+    """The fleet, running with these servers."""
     with living(), pointed(), quiet(), patch.object(consumer, "HOUSEKEEPING_S", HOUSEKEEPING_S):
         async with (
             stand_in(redis_url) as stripe_url,

@@ -1,7 +1,7 @@
 """An actor's life inside the test's own process: its tasks and connections, and its sudden end.
 
-Killed, it is as after SIGKILL: every connection is cut where it is, nothing is sent any more, nothing is rolled
-back, published or acknowledged. What it had sent before is done by the servers all the same.
+A killed actor is as after SIGKILL: its connections break at once, and it sends, rolls back, publishes and
+acknowledges nothing more. The servers still do all that it had sent before.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 _CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
-# How often the end of a killed task is asked for; before Python 3.12 a cancellation can be swallowed.
+# Seconds between two cancellations of a killed task; before Python 3.12 a task can swallow one.
 AGAIN_S = 0.02
 
 T = TypeVar("T")
 
 
 class Point(Enum):
-    """Where an actor may be killed, or held as by SIGSTOP."""
+    """Where an actor may be killed, or stopped as by SIGSTOP."""
 
     READ = "after reading"
     LOCKED = "in a transaction, before its commit"
@@ -36,11 +36,11 @@ class Point(Enum):
 
 
 class Gate:
-    """Where the first actor that comes by is stopped, as by SIGSTOP, until `open`. Several may have one gate.
-    `long`: for longer than what it has in hand is left to it."""
+    """Stops the first actor that reaches it, as by SIGSTOP, until `open`. Several actors may share one gate.
+    `long`: for longer than an entry's idle time, so that other actors may claim its entries."""
 
     def __init__(self, point: Point, place: str, *, long: bool = True) -> None:
-        """`place` is the mailbox that is handled there, or, at a call of Stripe, the operation."""
+        """`place` is the mailbox that is handled there or, at a call to Stripe, the operation."""
         self.point = point
         self.long = long
         self._place = place
@@ -52,7 +52,7 @@ class Gate:
         if self.stopped is not None:
             return self.stopped is life and not self.open.is_set()
         task = asyncio.current_task()
-        # Calls of Stripe are tasks of their own, side by side.
+        # Calls to Stripe are made at the same time, in tasks of their own.
         here = operation == self._place or (task is not None and task.get_name().endswith(self._place))
         if point is self.point and here:
             self.stopped = life
@@ -61,13 +61,13 @@ class Gate:
 
 
 class Life:
-    """Everything that is done in its name belongs to it, whoever started it."""
+    """All tasks and connections made in its context belong to it, whatever started them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = asyncio.Event()
         self.reached: Counter[Point] = Counter()
-        # It is killed when it comes by such a point for the so-manieth time.
+        # It is killed when it reaches this point for the n-th time since its beginning.
         self.doom: tuple[Point, int] | None = None
         self.died_at: Point | None = None
         self.gate: Gate | None = None
@@ -80,7 +80,7 @@ class Life:
         return await asyncio.get_running_loop().create_task(work, context=context)
 
     def kill(self, at: Point | None = None) -> None:
-        """From here on nothing of it has any effect."""
+        """From now on nothing that it does has any effect."""
         if self.dead.is_set():
             return
         self.dead.set()
@@ -91,7 +91,7 @@ class Life:
             task.cancel()
 
     async def ended(self) -> None:
-        """Once none of its tasks is left."""
+        """Wait until none of its tasks is left."""
         while left := [task for task in list(self.tasks) if not task.done()]:
             for task in left:
                 task.cancel()
@@ -101,7 +101,7 @@ class Life:
         return self.doom == (point, self.reached[point] + 1)
 
     async def reach(self, point: Point, operation: str = "") -> None:
-        """Pass on, wait until a test says so, or die here."""
+        """Continue, wait until a test opens the gate, or die here."""
         if self.doomed(point):
             self.kill(point)
         if self.dead.is_set():
@@ -112,14 +112,14 @@ class Life:
 
     @property
     def gone(self) -> bool:
-        """Dead, or stopped for long."""
+        """Whether it is dead, or stopped for longer than its entries' idle time."""
         gate = self.gate
         stopped = gate is not None and gate.stopped is self and not gate.open.is_set()
         return self.dead.is_set() or (gate is not None and gate.long and stopped)
 
 
 def current() -> Life | None:
-    """In whose name this is done; None for the test itself."""
+    """The life that the current task belongs to; None for the test itself."""
     return _CURRENT.get()
 
 
@@ -131,7 +131,7 @@ async def reach(point: Point, operation: str = "") -> None:
 
 @contextmanager
 def living() -> Iterator[None]:
-    """Inside, the running loop's tasks and connections belong to the lives in whose name they are made."""
+    """Inside, each task and connection that the loop makes belongs to the life in whose context it is made."""
     loop = asyncio.get_running_loop()
     connect = loop.create_connection
 

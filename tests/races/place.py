@@ -1,4 +1,4 @@
-"""Where a fleet of actors is, and what a test does there past them: it looks, and it lets time pass."""
+"""The servers of a fleet, on which a test reads rows and lets time pass, without the actors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from common.messaging.streams import dead_letters, lengths
 from ops.audit.places import Places
 
 LOOK_S = 0.02
-# How often time passes for what waits: what a killed actor has not sent is driven again then.
+# Seconds between two times at which all retry times are made due: then a message that a killed actor has not sent
+# is sent again.
 TIME_PASSES_S = 0.5
 # Longer than any claim's idle time.
 LONG_MS = 3_600_000
 
-# The seats of one event as counters and as sums, of one moment.
+# The seats of one event at one moment, by its counters and as sums over its bookings.
 SEATS = """
 SELECT t.id, t.capacity, t.held, t.sold, coalesce(sums.held, 0) AS held_is, coalesce(sums.sold, 0) AS sold_is
 FROM ticket_types t LEFT JOIN (
@@ -35,12 +36,12 @@ FROM ticket_types t LEFT JOIN (
 ) sums ON sums.id = t.id WHERE t.event_id = $1 ORDER BY t.position
 """
 BOOKINGS = "SELECT * FROM bookings WHERE event_id = $1"
-# One change of version for each row of history.
+# Bookings whose version is not the number of their transitions.
 UNEXPLAINED = """
 SELECT b.id FROM bookings b LEFT JOIN booking_transitions t ON t.booking_id = b.id
 WHERE b.event_id = $1 GROUP BY b.id HAVING count(t.id) <> b.version
 """
-# What is due later is due now. Rows that somebody has in hand are left alone: nobody is kept from them.
+# Make later retry times due now. Rows that an actor has locked are left out, so that no actor waits for this.
 _SOONER = """
 UPDATE {table} SET {column} = now() WHERE {key} IN (
     SELECT {key} FROM {table} WHERE {column} > now() AND {of} FOR UPDATE SKIP LOCKED
@@ -53,7 +54,7 @@ PAYMENT_SOONER = (
     _SOONER.format(table="payments", key="booking_id", column="report_after", of="event_id = $1"),
     _SOONER.format(table="refunds", key="id", column="drive_after", of=_PAID),
 )
-# Locked in the order in which the actors lock them: in another one, both could wait for each other.
+# The rows are locked in the order in which the actors lock them; another order could deadlock.
 EXPIRE = """
 WITH held AS MATERIALIZED (
     SELECT id FROM bookings
@@ -71,7 +72,7 @@ SELECT booking_id, status, version, reported_version FROM payments
 WHERE event_id = $1 AND (drive_after IS NOT NULL OR report_after IS NOT NULL)
 UNION ALL SELECT booking_id, status, 0, 0 FROM refunds WHERE drive_after IS NOT NULL AND {_PAID}
 """
-# What consumers have in hand whose names contain none of the marks looks as if they had held it for long.
+# For consumers whose names contain none of the given texts, their pending entries are made to look long idle.
 _ABANDON = """
 local aged = 0
 for _, mailbox in ipairs(KEYS) do
@@ -94,7 +95,7 @@ return aged
 
 @dataclass(frozen=True)
 class Place:
-    """The servers of one fleet, with connections of the test's own."""
+    """The servers of one fleet, with the test's own connections."""
 
     where: Places
     redis: Redis
@@ -103,15 +104,15 @@ class Place:
     session: ClientSession
 
     async def let_time_pass(self, event_id: UUID) -> None:
-        """Everything that waits for its next time, of this event, is due."""
+        """Make all retry times of this event's rows due now."""
         for statement in BOOKING_SOONER:
             await self.booking.execute(statement, event_id)
         for statement in PAYMENT_SOONER:
             await self.payment.execute(statement, event_id)
 
     async def until(self, event_id: UUID, condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
-        """Until it holds; now and then time passes for the event. Not at every look: everything would be asked for
-        again before it is done."""
+        """Wait until `condition` holds, and let time pass for the event in between. Not at every check, because
+        then every message would be sent again before it is handled."""
         clock = asyncio.get_running_loop().time
         passes = clock() + TIME_PASSES_S
         async with asyncio.timeout(seconds):
@@ -122,7 +123,7 @@ class Place:
                 await asyncio.sleep(LOOK_S)
 
     async def at_rest(self, event_id: UUID, seconds: float = 30.0) -> None:
-        """Until nothing is left to be done but to pay."""
+        """Wait until no work is left, except that customers pay."""
 
         async def rests() -> bool:
             return not await self.waits(event_id, holds=True)
@@ -130,16 +131,16 @@ class Place:
         await self.until(event_id, rests, seconds)
 
     async def end_holds(self, event_id: UUID, booking_id: UUID | None = None) -> None:
-        """The time to pay is over: of one booking, or of all of the event."""
+        """Make holds expire now: that of one booking, or all of the event."""
         await self.booking.execute(EXPIRE, event_id, booking_id)
 
     async def abandon(self, alive: Iterable[str]) -> int:
-        """What consumers have in hand whose names contain none of these can be claimed; says how many entries."""
+        """Make the pending entries of consumers whose names have none of `alive` claimable. Returns how many."""
         return int(await cast(Any, self.redis.eval(_ABANDON, len(MAILBOXES), *MAILBOXES, LONG_MS, *alive)))
 
     async def waits(self, event_id: UUID, *, holds: bool = False) -> list[str]:
-        """What is still to be done: in the event's rows, in the mailboxes, on Stripe's way. With `holds`, seats may
-        still be held for who can pay."""
+        """The work that is left in the event's rows, in the mailboxes and in Stripe's webhooks. With `holds`,
+        bookings that can be paid do not count."""
         left = [dict(row) for row in await self.booking.fetch(BOOKING_WAITS, event_id, holds)]
         left += [dict(row) for row in await self.payment.fetch(PAYMENT_WAITS, event_id)]
         streams = await lengths(self.redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
@@ -150,7 +151,7 @@ class Place:
         return [*told, *([f"webhooks: {webhooks}"] if webhooks else [])]
 
     async def confirm(self, intent_id: str, card: str = "pm_card_visa") -> bool:
-        """The customer pays at Stripe; says whether the money came."""
+        """Pay at Stripe as a customer. Returns whether the payment succeeded."""
         url = f"{self.where.stripe_base}/v1/payment_intents/{intent_id}/confirm"
         form = {"payment_method": card, "return_url": "https://shop.example/"}
         auth = {"Authorization": f"Bearer {self.where.stripe_key}"}

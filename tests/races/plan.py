@@ -1,4 +1,4 @@
-"""What happens in one round, drawn from a seed and a number: the same again for the same two. Pure."""
+"""What happens in one round, drawn from a seed and a number: the same two give the same round. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = ("booking", "payment")
 
 
 class Deed(Enum):
-    """What a customer does who got seats."""
+    """What a customer with seats does."""
 
     PAYS = "pays"
     PAYS_TWICE = "pays twice at once"
@@ -27,13 +27,13 @@ class Deed(Enum):
 
 @dataclass(frozen=True)
 class Wish:
-    """One customer: so many seats of each (ticket type, quantity), asked for by several requests with one key."""
+    """One customer, who books `items`, pairs of (ticket type, quantity), with `copies` requests under one key."""
 
     owner: str
     items: tuple[tuple[int, int], ...]
     delay_ms: int
     copies: int
-    # Without an answer after so long, the same request is sent again.
+    # Without an answer after this time, the same request is sent again.
     patience_ms: int
     deed: Deed
 
@@ -43,7 +43,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Kill:
-    """An actor is killed when it comes by `point` for the `nth` time from now, or, without one, `after_ms`."""
+    """An actor is killed when it reaches `point` for the `nth` time from now or, without one, after `after_ms`."""
 
     kind: str
     index: int
@@ -54,7 +54,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Plan:
-    """`calm`: nobody gives seats back before everybody has an answer, so that it is known who must get some."""
+    """One round. `calm`: no customer gives seats back before all have an answer: refusals can be checked."""
 
     number: int
     capacities: tuple[int, ...]

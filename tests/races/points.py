@@ -1,4 +1,4 @@
-"""The points of real actors: what they call is wrapped, so that a life can end or be held there."""
+"""The points of real actors: functions that they call are wrapped, so that a life can end or be stopped there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from common.runtime import reconciler
 from payment.stripe_api import StripeApi
 from tests.races.lives import Point, current, reach
 
-# Reconcilers look so often: what was put forward in the database is seen soon.
+# Seconds between two looks of a reconciler, so that it soon finds rows that a test has made due.
 LOOK_S = 0.05
-# What the dead have left is looked for so often.
+# Seconds between two looks of a consumer for entries of dead actors.
 CLAIM_S = 0.05
 
 
 @contextmanager
 def pointed() -> Iterator[None]:
-    """Inside, every actor with a life comes by its points."""
+    """Inside, every actor with a life reaches its points."""
     begin, finish, entries = Mailbox.begin, Mailbox.finish, Mailbox.entries
     publish, send = Publisher.publish, Publisher.send
     transaction, ask = Database.transaction, StripeApi.ask
@@ -66,7 +66,7 @@ def pointed() -> Iterator[None]:
         await reach(Point.COMMITTED)
 
     def pointed_statement(self: Database) -> AbstractAsyncContextManager[Any]:
-        """A commit of its own: who is killed there may have made it or not."""
+        """A statement with a commit of its own: an actor killed there may or may not have committed it."""
         return self.transaction()
 
     async def pointed_ask(self: StripeApi, operation: str, *args: Any, **options: Any) -> Any:

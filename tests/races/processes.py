@@ -17,8 +17,8 @@ from tests.races.place import Place, open_place
 from tests.races.plan import Kill
 
 SCALE = Scale(booking=2, payment=2)
-# A booking process loses what it has in hand for so long. Payment's calls of Stripe forbid so short a time: what a
-# stopped one has in hand is made to look old instead.
+# Other booking processes may claim an entry after 2.1 s. Payment's calls to Stripe allow no time this short: the
+# entries of a stopped payment process are made to look old instead.
 BOOKING_IDLE = {"HANDLER_TIMEOUT_MS": "1000", "CLAIM_IDLE_MS": "2100"}
 STOPPED_S = 1.0
 
@@ -33,7 +33,7 @@ class Processes(Fleet):
         self._stack = stack
         self._stopped: set[Child] = set()
         self._harm: set[asyncio.Task[None]] = set()
-        # One harm after the other befalls a process.
+        # Locks by name, so that a process is killed or stopped only once at a time.
         self._one: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def children(self, kind: str) -> list[Child]:
@@ -55,7 +55,7 @@ class Processes(Fleet):
             await child.start()
 
     async def _stop(self, child: Child, kill: Kill) -> None:
-        """For long, as it seems: others take over what it has in hand, and then it goes on."""
+        """Stop it, and make its entries look old: other processes claim them, and then it continues."""
         await asyncio.sleep(kill.after_ms / 1000)
         async with self._one[child.name]:
             with self.stopped(child, by_the_clock=False):
@@ -63,7 +63,7 @@ class Processes(Fleet):
 
     @contextmanager
     def stopped(self, child: Child, *, by_the_clock: bool) -> Iterator[None]:
-        """SIGSTOP inside; unless time shall tell, what it has in hand can be taken over at once."""
+        """SIGSTOP inside. Its entries can be claimed at once; with `by_the_clock`, only after their idle time."""
         child.pause()
         self.killed["SIGSTOP"] += 1
         if not by_the_clock:
@@ -89,7 +89,7 @@ def _environment(name: str, environment: dict[str, str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_processes(folder: Path) -> AsyncIterator[Processes]:
-    """A stack under `folder`."""
+    """A running stack under `folder`, as a fleet."""
     async with (
         running(folder, scale=SCALE, detour=_environment) as stack,
         open_place(places_of(stack.stack)) as place,

@@ -1,4 +1,4 @@
-"""One round: customers after few seats, while actors are killed; then everything must add up."""
+"""One round: customers want few seats while actors are killed; then everything must add up."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from tests.races.place import BOOKINGS, SEATS, UNEXPLAINED
 from tests.races.plan import Deed, Plan, Wish
 
 LOOK_S = 0.02
-# So often time passes for what waits: what a killed actor has not sent is driven again then.
+# Seconds between two times at which all retry times are made due: then a message that a killed actor has not sent
+# is sent again.
 TIME_PASSES_S = 0.15
-# Longer than anything here takes; who waits longer waits for ever.
+# Longer than anything here takes, in seconds: what takes longer would never end.
 PATIENCE_S = 45.0
 ENDS = ("confirmed", "cancelled", "failed")
 
 
 @dataclass
 class Round:
-    """`totals` counts over all rounds."""
+    """One round of `plan`. `totals` counts over all rounds."""
 
     plan: Plan
     fleet: Fleet
@@ -51,7 +52,7 @@ class Round:
         self.event = new_event(*self.plan.capacities, unit_amount=self.plan.unit_amount, cancel_until=cancel_until)
 
     async def play(self) -> None:
-        """Raises AssertionError where something is not as promised."""
+        """Play the round. Raises AssertionError when a promise is broken."""
         started = datetime.now(UTC)
         await self._ask(self.event, self.event.event_id, PATIENCE_S)
         for kill in self.plan.kills:
@@ -74,8 +75,8 @@ class Round:
     # --- asking
 
     async def _ask(self, message: Message, subject: object, patience_s: float) -> Any:
-        """The answer; asked again when none comes in time, as a client does whose connection broke: each time with
-        more patience."""
+        """The answer. Without one in time, the request is sent again, as by a client whose connection broke, and
+        the time doubles."""
         while True:
             try:
                 return await self.bus.ask(message, subject, timeout_s=patience_s)
@@ -112,7 +113,7 @@ class Round:
         await DEEDS[wish.deed](self, booking)
 
     async def _who_must_get_some(self) -> None:
-        """Nobody has given seats back yet: whoever was refused would not fit into what is left."""
+        """No customer has given seats back yet, so the seats left must be too few for each that was refused."""
         rows = await self.place.booking.fetch(SEATS, self.event.event_id)
         free = [row["capacity"] - row["held"] - row["sold"] for row in rows]
         refused = [wish for wish, booking in self.answers.items() if booking.reason == "sold_out"]
@@ -127,7 +128,7 @@ class Round:
     # --- what customers do
 
     async def _payable(self, booking: Booking) -> str | None:
-        """The intent, once there is one; None when the booking has ended before."""
+        """Wait for the booking's intent. Returns its id, or None when the booking has ended without one."""
         while True:
             row = self.rows.get(booking.id)
             if row is not None and row["intent_id"] is not None:
@@ -179,7 +180,7 @@ class Round:
     # --- looking
 
     async def _watch(self) -> None:
-        """Look at the books all the time: at every moment they add up. Now and then, let time pass."""
+        """Read the rows all the time: at every moment the seats add up. In between, let time pass."""
         clock = asyncio.get_running_loop().time
         passes = clock() + TIME_PASSES_S
         while True:
@@ -198,10 +199,10 @@ class Round:
             assert row["held"] + row["sold"] <= row["capacity"], dict(row)
 
     async def _come_to_rest(self) -> None:
-        """All holds end, and then nothing is left to be done: neither in rows nor in mailboxes."""
+        """Make all holds expire, and wait until no work is left, neither in rows nor in mailboxes."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         while left := await self.place.waits(self.event.event_id):
-            # Again: a hold counts from when there is an intent.
+            # Each time, because a hold begins only when its intent exists.
             await self.place.end_holds(self.event.event_id)
             assert asyncio.get_running_loop().time() < deadline, f"never at rest: {left}"
             await asyncio.sleep(LOOK_S)
@@ -209,8 +210,8 @@ class Round:
     # --- afterwards
 
     async def _asked_again(self) -> None:
-        """The same key brings the same booking, another wish under it an error. What is free can be had, and no
-        more than that."""
+        """The same key gives the same booking, and other content under it an error. The seats that are free can be
+        booked, and no more."""
         again = await asyncio.gather(*(self._book(wish) for wish in self.plan.wishes))
         for wish, (booking, created) in zip(self.plan.wishes, again, strict=True):
             before = self.answers[wish]

@@ -1,4 +1,4 @@
-"""Rounds one after the other over one fleet."""
+"""Plays rounds one after the other with one fleet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK_MS = 200
 
 @dataclass
 class Result:
-    """What all rounds came to. `killed` counts by the point at which actors died."""
+    """The results of all rounds. `killed` counts actors by the point at which they died."""
 
     rounds: int = 0
     seconds: float = 0.0
@@ -42,12 +42,12 @@ class Result:
 
 
 class RoundFailed(AssertionError):
-    """Names the round, so that it can be played again."""
+    """A promise was broken. The text names the round, so that it can be played again."""
 
 
 @asynccontextmanager
 async def open_bus(redis_url: str) -> AsyncIterator[Requests]:
-    """Asks as a gateway does."""
+    """Sends calls to actors as a gateway does."""
     redis = connect(redis_url)
     publisher = Publisher(redis, source="/races")
     requests = Requests(publisher, "races")
@@ -66,7 +66,7 @@ async def open_bus(redis_url: str) -> AsyncIterator[Requests]:
 async def play(
     seed: str, numbers: Iterable[int], fleet: Fleet, played: Callable[[Result], None] = lambda _: None
 ) -> Result:
-    """Raises RoundFailed for the first round in which something is not as promised."""
+    """Play the rounds. Raises RoundFailed for the first round in which a promise is broken."""
     result = Result(killed=fleet.killed)
     started = time.perf_counter()
     url = fleet.place.where.redis_url
@@ -86,7 +86,7 @@ async def play(
 
 
 def reason(failure: BaseException) -> str:
-    """Of a group of errors the first that says something."""
+    """The error as text; all errors of a group."""
     if isinstance(failure, BaseExceptionGroup):
         return "; ".join(reason(each) for each in failure.exceptions)
     return f"{type(failure).__name__}: {failure}"

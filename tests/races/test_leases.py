@@ -1,5 +1,5 @@
-"""An actor that is stopped for longer than its entries' idle time, at every nasty point, and goes on when another
-has done its work: it does not win, and nothing counts twice."""
+"""An actor is stopped for longer than its entries' idle time, at every dangerous point, and continues when another
+actor has done its work: it changes nothing, and nothing counts twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _numbers = count(1)
 
 @dataclass
 class Scene:
-    """One event with one seat, and customers who want it."""
+    """One event with one seat, and what customers do with it."""
 
     fleet: InProcess
     bus: Requests
@@ -57,7 +57,7 @@ class Scene:
         return CreateBooking(booking_id=uuid4(), owner=owner, event_id=self.event.event_id, items=items)
 
     async def book(self, order: CreateBooking) -> Booking:
-        """The one answer to a request that is sent once: nobody asks again here."""
+        """The answer to a request that is sent once only."""
         result = await self.bus.ask(order, order.booking_id, timeout_s=ANSWER_S)
         return Booking.model_validate(result["booking"])
 
@@ -84,7 +84,7 @@ class Scene:
         await self.until_row(order, status="confirmed")
 
     async def at_stripe(self, kind: str, order: CreateBooking) -> list[dict[str, Any]]:
-        """What Stripe has of `order`: `payment_intents` or `refunds`."""
+        """The objects that Stripe has for `order`. `kind`: `payment_intents` or `refunds`."""
         where = self.fleet.place.where
         auth = {"Authorization": f"Bearer {where.stripe_key}"}
         url = f"{where.stripe_base}/v1/{kind}?limit=100"
@@ -94,7 +94,7 @@ class Scene:
 
     @asynccontextmanager
     async def without_webhooks(self) -> AsyncIterator[None]:
-        """Nobody hears from Stripe itself what the stopped one has made there."""
+        """Webhooks wait, so that no actor learns from one what the stopped actor has made at Stripe."""
         url = f"{self.fleet.place.where.stripe_base}/_sandbox/webhooks"
         async with self.fleet.place.session.post(f"{url}/pause"):
             yield
@@ -102,7 +102,7 @@ class Scene:
             pass
 
     async def comes_back(self, gate: Gate) -> None:
-        """The stopped one goes on, and has nothing in hand any more."""
+        """Let the stopped actor continue, and wait until it has acknowledged its entry."""
         life = gate.stopped
         assert life is not None
         assert not gate.open.is_set()
@@ -112,7 +112,7 @@ class Scene:
         assert not life.dead.is_set()
 
     async def at_rest(self) -> None:
-        """Nothing is left to be done, and the books are right."""
+        """Wait until no work is left. The audit must find nothing."""
         await self.fleet.place.at_rest(self.event.event_id)
         outcome = await examine(self.fleet.place.where, self.started, settle_s=0)
         assert outcome.clean, outcome.mismatches
@@ -138,8 +138,8 @@ def stopped(gate: Gate) -> Life:
 
 @pytest.mark.parametrize("point", BOOKING_POINTS)
 async def test_a_seat_is_given_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
-    """The client gets its answer from another actor while the first one is stopped, also where that one has the
-    rows locked; the next client is refused, before and after."""
+    """The client gets its answer from another actor while the first one is stopped, even when that one has locked
+    the rows. Other clients are refused, before and after it continues."""
     gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
     first, second, third = scene.order(), scene.order(), scene.order()
     booking = asyncio.create_task(scene.book(first))
@@ -158,7 +158,7 @@ async def test_a_seat_is_given_once_though_an_actor_comes_back_late(scene: Scene
 
 @pytest.mark.parametrize("point", PAYMENT_POINTS)
 async def test_an_intent_is_made_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
-    """The customer has paid by the time: what the late one knows is older, and changes nothing."""
+    """The customer has paid by then: what the late actor knows is older, and changes nothing."""
     gate = scene.fleet.gate("payment", point, "create_intent" if point in AT_STRIPE else PAYMENT_INTENTS)
     order = scene.order()
     async with scene.without_webhooks():
@@ -193,7 +193,7 @@ async def test_money_goes_back_once_though_an_actor_comes_back_late(scene: Scene
 
 
 async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> None:
-    """What the other has in hand by then stays in its hands."""
+    """An entry that another actor is handling by then stays pending for it."""
     late = scene.fleet.gate("booking", Point.COMMITTED, BOOKING_COMMANDS)
     assert (await scene.book(scene.order())).reason is None
     await late.reached.wait()
@@ -214,7 +214,7 @@ async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> 
 
 @pytest.mark.parametrize("point", BOOKING_POINTS)
 async def test_who_comes_back_does_what_its_successor_could_not(scene: Scene, point: Point) -> None:
-    """The one that takes over is killed on the way; the answer comes all the same, and once."""
+    """The actor that claims the entry is killed before it is done; the client still gets one answer."""
     gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
     order = scene.order()
     booking = asyncio.create_task(scene.book(order))

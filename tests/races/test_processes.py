@@ -1,4 +1,4 @@
-"""Real processes: killed by SIGKILL, and stopped by SIGSTOP for longer than what they have in hand is theirs."""
+"""Real processes are killed by SIGKILL, and stopped by SIGSTOP for longer than their entries' idle time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_few_seats_are_sold_once_whichever_process_is_killed(processes: Pr
 
 
 async def in_hand(processes: Processes, mailbox: str) -> Child | None:
-    """A process that has something of the mailbox in hand: mostly the one whose turn it is."""
+    """A process with pending entries of the mailbox: mostly the one that has the lease."""
     kind = mailbox.partition(".")[0]
     for each in await processes.place.redis.xinfo_consumers(mailbox, kind):
         for child in processes.children(kind):
@@ -63,20 +63,20 @@ async def states(processes: Processes, event: CreateEvent) -> set[tuple[Any, ...
 
 
 async def ask_all(processes: Processes, bus: Requests) -> tuple[CreateEvent, list[asyncio.Future[Any]]]:
-    """Clients after the seats of a new event, all at once."""
+    """Make a new event, and let CLIENTS clients book it, all at once."""
     event = new_event(SEATS_FREE)
     await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
     return event, [bus.ask(order, order.booking_id, timeout_s=2 * ANSWER_S) for order in orders(event)]
 
 
 async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Future[Any]]) -> None:
-    """Until everybody has an answer, and nothing is left to be done for them."""
+    """Wait until all clients have an answer, and no work is left for them."""
     await asyncio.wait(asked)
     await processes.place.at_rest(event.event_id)
 
 
 async def reads_on(processes: Processes, bus: Requests, mailbox: str, child: Child) -> None:
-    """It is given the turn and new work until it has taken some: then it is through with the old."""
+    """Give `child` the lease, and make new work, until it has read an entry: then it has finished its old ones."""
     redis, began = processes.place.redis, time.monotonic()
     async with asyncio.timeout(2 * ANSWER_S):
         while True:
@@ -94,13 +94,13 @@ async def reads_on(processes: Processes, bus: Requests, mailbox: str, child: Chi
 async def test_a_process_that_was_stopped_in_the_middle_does_not_win(
     processes: Processes, kind: str, mailbox: str
 ) -> None:
-    """Everybody has an answer, and intents are made, while it is stopped; when it goes on, nothing changes."""
+    """While it is stopped, all clients get an answer and intents are made; when it continues, nothing changes."""
     started = datetime.now(UTC)
     url = processes.place.where.redis_url
     assert url is not None
     async with open_bus(url) as bus:
         stopped = False
-        while not stopped:  # until one is caught with something in hand
+        while not stopped:  # until a process is stopped while it has a pending entry
             event, asked = await ask_all(processes, bus)
             over = asyncio.create_task(rest(processes, event, asked))
             child = None

@@ -1,6 +1,6 @@
-"""Several booking actors, each with its memory and its connections, over one Postgres: what the simulation's one
-connection cannot show. Snapshots, locks in their order, statements that meet a row which another has just written.
-`make races` plays more rounds.
+"""Several booking actors with one Postgres, each with its memory and several connections. This shows what the
+simulation's one connection cannot: Postgres' snapshots, the order of locks, and statements on a row that another
+statement has just written. `make races` plays more rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.servers import empty
 
 ACTORS, CONNECTIONS = 4, 4
 EVENTS, CAPACITY = 3, 60
-# Batches of one round; rounds are a few in `make test`, see the Makefile.
+# Batches of one round. `make test` plays one round, `make races` more: see HOLDFAST_EXAMPLES in the Makefile.
 BATCHES = 160
 ROUNDS = max(1, int(os.environ.get("HOLDFAST_EXAMPLES", "30")) // 30)
 STATUSES = (
@@ -46,12 +46,12 @@ STATUSES = (
     IntentStatus.SUCCEEDED,
     IntentStatus.CANCELED,
 )
-# What a consumer answers by handling each message of the batch alone.
+# Errors after which a consumer handles each message of the batch alone.
 ALONE = (Interfered, asyncpg.UniqueViolationError)
 
 
 class Crowd:
-    """What is sent to the actors, and what they have made of it."""
+    """Sends messages to the actors, and keeps the bookings that they made."""
 
     def __init__(self, seed: str, stages: Sequence[Stage]) -> None:
         self.chance = random.Random(seed)
@@ -61,7 +61,7 @@ class Crowd:
         self._versions: dict[object, int] = {}
 
     async def give(self, *messages: Message) -> None:
-        """To one actor, or to two at once: a message may be delivered again while the first is still at work."""
+        """To one actor, or to two at once: a message may be delivered again while one actor still handles it."""
         stages = self.chance.sample(self.stages, self.chance.choice((1, 1, 1, 2)))
         await asyncio.gather(*(self._give(stage, messages) for stage in stages))
 
@@ -73,7 +73,7 @@ class Crowd:
                 await self._alone(stage, message)
 
     async def _alone(self, stage: Stage, message: Message) -> None:
-        """As often as a consumer would."""
+        """Try as often as a consumer does (ATTEMPTS_MAX)."""
         for _ in range(4):
             try:
                 await stage.give(message)
@@ -151,7 +151,7 @@ async def stages(redis_server: RedisServer, books: tuple[str, str]) -> AsyncIter
 
 
 async def play(crowd: Crowd) -> None:
-    """All at once; an error of any, a deadlock among them, ends it."""
+    """Do all acts of a round, many at once. Any error, such as a deadlock, ends it."""
     acts: list[Callable[[], Awaitable[None]]] = [
         crowd.book, crowd.report, crowd.cancel, crowd.request_payment, crowd.edit, crowd.reconcile,
     ]  # fmt: skip
@@ -178,7 +178,7 @@ async def test_actors_over_many_connections_sell_each_seat_once_and_leave_nothin
         await play(crowd)
         # Counters are sums, each change has its transition; the constraint keeps seats from being sold twice.
         await stages[0].audit()
-        # What is left is driven to its end: nothing is stuck.
+        # Every booking that is left can be brought to its end: none is stuck.
         crowd.bookings = list({each.id: each for each in crowd.bookings}.values())
         await stages[1].give(*(crowd.news(each, IntentStatus.CANCELED) for each in crowd.bookings))
         pending = await stages[0].rows("SELECT id FROM bookings WHERE status = 'pending'")

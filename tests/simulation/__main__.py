@@ -28,7 +28,7 @@ from tests.simulation.faults import Fault, Point
 from tests.simulation.planted import PLANTED
 from tests.simulation.run import STEPS, Result, Results, Runner, make_databases
 
-# Without a terminal a line is enough so often.
+# Seconds between two progress lines where there is no terminal, so that a log stays short.
 PLAIN_EVERY_S = 10.0
 FAILURES_MAX = 20
 
@@ -52,7 +52,7 @@ def _range(text: str) -> range:
 
 
 async def simulate(seeds: range, steps: int, planted: str, workers: int) -> int:
-    """Says the exit code: 1 when a promise was broken."""
+    """Play all seeds. Returns the exit code: 1 when a promise was broken."""
     console = Console(highlight=False)
     results = Results()
     async with embedded_postgres() as server:
@@ -75,7 +75,7 @@ async def simulate(seeds: range, steps: int, planted: str, workers: int) -> int:
 
 
 class _Progress:
-    """Progress for a person at a terminal, or lines for a log."""
+    """A progress bar in a terminal, lines in a log."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""One virtual clock and one seed for all that asks for the time or for chance."""
+"""One virtual clock and one seed for all code that reads the time or draws by chance."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.simulation.process import owner_of
 
 EPOCH = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EPOCH_S = int(EPOCH.timestamp())
-# All modules in these packages that ask `time` or `secrets` are given what stands in for it, and one of Stripe's.
+# In all modules of these packages, and in one module of Stripe's SDK, stand-ins replace `time` and `secrets`.
 OURS = ("booking", "common", "payment", "sandbox")
 SIGNS = stripe._webhook.__name__
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time stands still until it is put forward."""
+    """An event loop whose time stands still until `at` is raised."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -37,11 +37,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def busy(self) -> bool:
-        """Something can run now, beside whoever asks."""
+        """Whether another task than the caller can run now."""
         return bool(self._ready)  # type: ignore[attr-defined]
 
     def next_timer(self) -> float | None:
-        """When the next timer is due; None when there is none."""
+        """When the next timer is due, in seconds of this loop; None when there is none."""
         return min((each.when() for each in self._timers() if not each.cancelled()), default=None)
 
     def _timers(self) -> list[asyncio.TimerHandle]:
@@ -49,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def _owned(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
-    """A new task, known to the process that it belongs to: who kills the process ends it."""
+    """A new task, registered with the process that it belongs to, so that killing the process ends it."""
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
     process = owner_of(options.get("context"))
     if process is not None:
@@ -59,7 +59,7 @@ def _owned(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **op
 
 
 class Clock:
-    """What stands in for the module `time`, and for `now()`. No two moments of one world are the same."""
+    """Stands in for the module `time`, and for `now()`, which never returns the same time twice in one world."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -82,7 +82,7 @@ class Clock:
 
 
 class Secrets:
-    """What stands in for the module `secrets`."""
+    """Stands in for the module `secrets`."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -92,7 +92,7 @@ class Secrets:
 
 
 def install(clock: Clock, seed: int) -> None:
-    """All that was left to the system's clock and to chance follows from `clock` and `seed` from here on."""
+    """From now on `clock` and `seed` decide all that the system's clock and chance decided before."""
     _stand_in(time, clock)
     _stand_in(secrets, Secrets(random.Random(f"objects {seed}")))
     common.contracts.ids._random = random.Random(f"ids {seed}")
@@ -100,7 +100,7 @@ def install(clock: Clock, seed: int) -> None:
 
 
 def _stand_in(real: ModuleType, made: Clock | Secrets) -> None:
-    """Wherever a module of ours has imported `real`, or has been given what stood in for it before."""
+    """Put `made` into each module of ours that has imported `real`, or that has the stand-in of an earlier seed."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in OURS or name == SIGNS:
             there = getattr(module, real.__name__, None)

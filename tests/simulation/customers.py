@@ -1,4 +1,4 @@
-"""What is done at Stripe by others: customers who pay or dispute, banks, and somebody in the dashboard."""
+"""What others do at Stripe: customers pay or dispute, banks decide, and somebody works in the dashboard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CARDS = {
     "pm_card_createDispute": 1,
     "pm_card_createDisputeInquiry": 1,
 }
-# Declined, each time alike.
+# Declined each time, for the same reason.
 INSISTS_WITH = "pm_card_visa_chargeDeclined"
 PAYABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE = (*PAYABLE, "processing", "requires_capture")
@@ -31,16 +31,16 @@ OPEN = disputes.OPEN
 
 
 class Customers:
-    """Each act picks something that fits, and says whether there was anything."""
+    """Each act picks an object that it fits at random, and returns whether it did something."""
 
     def __init__(self, chance: random.Random, stripe: Stripe, payable: list[str]) -> None:
         self._chance = chance
         self._stripe = stripe
-        # What a client was given the secret of; anybody else cannot pay.
+        # Intents whose client secret a client was given; no other intent can be paid.
         self._payable = payable
-        # In each schedule one kind of payment is common: what it brings about meets itself.
+        # In each schedule one payment method is common, so that several of its payments meet.
         self._favourite = chance.choice(list(CARDS))
-        # Intents whose amount or currency was changed by hand.
+        # Intents whose amount or currency somebody changed by hand.
         self.tampered: set[str] = set()
 
     def _intents(self, *statuses: str) -> list[Object]:
@@ -66,7 +66,7 @@ class Customers:
         return await self._do("customer", what, lambda work: intents.confirm(work, dict(params), intent["id"]))
 
     async def insist(self) -> bool:
-        """All who can still pay do so with what is declined, each time, for as long as that goes on."""
+        """Every customer who can still pay tries, with a card that is declined each time."""
         waiting = [each["id"] for each in self._intents("requires_payment_method") if each["id"] in self._payable]
         for id in waiting:
             await self._insist_on(id)
@@ -101,7 +101,7 @@ class Customers:
     # --- banks
 
     async def decide(self) -> bool:
-        """A payment that is processing comes through or not, a dispute ends, or a refund fails late."""
+        """A processing payment succeeds or fails, a dispute ends, a refund fails late, or one gets its balance."""
         acts = [self._settle, self._close_dispute, self._fail_refund, self._pay_in]
         self._chance.shuffle(acts)
         for act in acts:
@@ -137,7 +137,7 @@ class Customers:
         return await self._do("bank", what, lambda work: refunds.fail(work, refund["id"]))
 
     async def _pay_in(self) -> bool:
-        """The balance suffices again for a refund that waits for it."""
+        """The balance is enough again for a refund that waits for it."""
         waiting = [
             each for each in self._stripe.objects("refund") if each.get("pending_reason") == "insufficient_funds"
         ]
@@ -172,7 +172,7 @@ class Customers:
         return await self._do("dashboard", f"cancels {id}", lambda work: payments.cancel(work, {}, id))
 
     async def _change(self) -> bool:
-        """Another amount, or another currency."""
+        """Change the amount or the currency of an intent."""
         waiting = self._intents(*PAYABLE)
         if not waiting:
             return False
@@ -185,7 +185,7 @@ class Customers:
         return await self._do("dashboard", what, lambda work: intents.update(work, dict(change), intent["id"]))
 
     async def _hold_only(self) -> bool:
-        """What is paid by it is held, and to be captured by hand."""
+        """Set an intent to manual capture: its payment is only authorized until somebody captures it by hand."""
         waiting = self._intents("requires_payment_method")
         if not waiting:
             return False
@@ -207,6 +207,6 @@ class Customers:
         return await self._do("dashboard", what, lambda work: payments.capture(work, dict(params), intent["id"]))
 
     async def finish(self) -> bool:
-        """What would wait for a person for ever: payments that never settle, money that is only held, refunds that
-        wait for balance."""
+        """Do what would else wait for a person for ever: capture authorized money, decide a processing payment, pay
+        in for a refund that waits for balance."""
         return await self._capture() or await self._settle() or await self._pay_in()

@@ -1,4 +1,4 @@
-"""What can go wrong, where a process can be stopped or killed, and how likely it is in one schedule."""
+"""What can go wrong, where a process can be stopped or killed, and how likely each is in one schedule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Point(Enum):
-    """Where a process stops until it is let go on, or is killed."""
+    """Where a process can stop until the scheduler lets it continue, or be killed."""
 
     BEFORE_BEGIN = "before a transaction"
     BEFORE_COMMIT = "before commit"
@@ -20,7 +20,7 @@ class Point(Enum):
 
 
 class Fault(Enum):
-    """What goes wrong beside a crash."""
+    """What can go wrong, other than a crash."""
 
     DATABASE_AWAY = "database away before a transaction"
     COMMIT_FAILED = "commit failed"
@@ -56,7 +56,8 @@ class Fault(Enum):
     STANDBY_TOOK_OVER = "a standby that lagged took over from a database"
 
 
-# What a fault strikes with at its place, or at each choice of the scheduler, before a schedule's own factor.
+# The probability of each fault each time it could strike; for faults of the world, roughly that at each choice of
+# the scheduler. The schedule's own factor multiplies it.
 CHANCES = {
     Fault.DATABASE_AWAY: 0.01,
     Fault.COMMIT_FAILED: 0.01,
@@ -88,11 +89,11 @@ CHANCES = {
     Fault.PAYMENT_DATABASE_AWAY: 0.001,
     Fault.STRIPE_AWAY: 0.004,
 }
-# As the others; drawn apart from them, for most schedules are to have nothing of it: what is shown after it is not
-# held to all that is promised without it.
+# The share of schedules with a standby that takes over, and the chance of that fault in them, as in CHANCES. Most
+# schedules have none, because after it not all promises can be checked.
 LAGGING_SHARE = 0.3
 STANDBY_CHANCE = 0.001
-# Up to five minutes in either direction.
+# How far our clocks may be ahead of Stripe's: Holdfast allows five minutes in either direction.
 SKEWS_S = (0.0, 0.0, 0.0, 14.0, -14.0, 299.0, -299.0)
 LAGS_S = (0.0, 0.0, 3.0, 45.0, 240.0)
 AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_AWAY, Fault.STRIPE_AWAY)
@@ -100,42 +101,42 @@ AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_A
 
 @dataclass(frozen=True)
 class Lure:
-    """What a schedule is full of that looks for one mistake: what makes the mistake show."""
+    """What a schedule that looks for one planted mistake is full of, so that the mistake shows."""
 
     faults: frozenset[Fault] = frozenset()
-    # How often operators give money back, and how often somebody acts by hand at Stripe: at least, beside 1.
+    # The least weight of operators' refunds; the weight of acts by hand at Stripe, usually 1.
     refunds: float = 0.0
     by_hand: float = 1.0
-    # Of so many events one begins while it is sold.
+    # One event of this many begins while it is sold.
     begins_soon: int = 6
-    # How often operators change events, beside 1.
+    # The weight of operators' changes to events, usually 1.
     edits: float = 1.0
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How one schedule is: none has all faults at once, so that each is also seen alone."""
+    """The chances of one schedule. No schedule has all faults, so that each fault also occurs alone."""
 
     chances: dict[Fault, float]
     crash: float
     park: float
-    # How often operators give money back.
+    # The weight of operators' refunds, at least 1.
     refunds: float
-    # How often somebody changes something at Stripe by hand, beside 1.
+    # The weight of acts by hand at Stripe, usually 1.
     by_hand: float
-    # How far all our clocks are ahead of Stripe's.
+    # How many seconds all our clocks are ahead of Stripe's.
     skew_s: float
-    # How long after their making events turn up in Stripe's list, and what share of them.
+    # How many seconds late Stripe events appear in Stripe's list, and which share of them is late.
     lag_s: float
     lag_share: float
-    # Of so many events one begins while it is sold.
+    # One event of this many begins while it is sold.
     begins_soon: int
-    # How often operators change events, beside 1.
+    # The weight of operators' changes to events, usually 1.
     edits: float
 
     @classmethod
     def draw(cls, chance: random.Random, apart: random.Random, lure: Lure) -> Profile:
-        """`apart` draws what few schedules have, so that the others are as they would be without it."""
+        """`apart` draws what only few schedules have, so that it does not change what `chance` draws."""
         factors = (0.0, 0.0, 1.0, 1.0, 3.0)
         chances = {fault: often * chance.choice(factors) for fault, often in CHANCES.items()}
         chances |= {

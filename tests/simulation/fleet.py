@@ -1,4 +1,4 @@
-"""The processes of both actors: started, fed, driven and started again."""
+"""The processes of both actors: starts and restarts them, delivers their messages, runs their reconcilers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.simulation.processes import ActorProcess, BookingProcess, PaymentProc
 from tests.simulation.redis import Reader
 from tests.simulation.world import World
 
-# As mailboxes have it from the settings.
+# As in the settings: CLAIM_IDLE_MS.
 CLAIM_IDLE_S = 25.0
-# How far a process' own clock, by which it must not act, may be ahead of Stripe's.
+# How many seconds a process' own clock, which it must not act by, may be ahead of Stripe's.
 OWN_AHEAD_S = (0.0, 0.4, -3.0, 1200.0, -1200.0)
 KINDS: tuple[type[BookingProcess] | type[PaymentProcess], ...] = (BookingProcess, PaymentProcess)
 EACH = 2
@@ -48,7 +48,7 @@ class Fleet:
         return [each for each in self.processes if isinstance(each, kind) and each.alive]
 
     def everybody(self) -> list[ActorProcess]:
-        """All that are alive."""
+        """All processes that are alive."""
         return [each for each in self.processes if each.alive]
 
     def dead(self) -> list[ActorProcess]:
@@ -59,18 +59,18 @@ class Fleet:
         self._start(BookingProcess if isinstance(process, BookingProcess) else PaymentProcess)
 
     def upgrade(self) -> None:
-        """Processes of the release before end; newer ones are started for them."""
+        """End the processes of the release before; `Quiet` starts newer ones in their stead."""
         for process in self.everybody():
             if process.lacks is not None:
                 process.kill()
 
     def end(self, app: str) -> None:
-        """All processes of one actor end."""
+        """End all processes of one actor."""
         for process in self.alive(BookingProcess if app == "booking" else PaymentProcess):
             process.kill()
 
     def put_back(self) -> bool:
-        """Somebody of each actor looks for messages that it knows; says whether there are any."""
+        """One process of each actor puts back the unknown messages that it knows. Returns whether there are any."""
         if not any(self._world.redis.unknown.values()):
             return False
         for kind in KINDS:
@@ -79,25 +79,25 @@ class Fleet:
         return True
 
     def kill(self) -> None:
-        """At the end."""
+        """Kill all processes, at the end of a schedule."""
         for process in self.processes:
             process.kill()
 
     # --- messages
 
     def readers(self) -> list[Reader]:
-        """The consumers for which something new has come."""
+        """The consumers that may read new entries now."""
         redis = self._world.redis
         return [reader for reader in redis.readers if redis.may_read(reader)]
 
     def claimers(self) -> list[Reader]:
-        """The loops that may take over what another has had for too long."""
+        """The consumers that may claim entries which another has had for too long."""
         redis = self._world.redis
         claimable = {name for name in redis.streams if redis.claimable(name, CLAIM_IDLE_S)}
         return [reader for reader in redis.readers if reader.stream in claimable]
 
     def deliver(self, reader: Reader) -> None:
-        """Some of what is new, mostly in order."""
+        """Deliver some of the new entries, mostly in order."""
         world = self._world
         new = world.redis.stream(reader.stream).new
         count = min(reader.count, len(new), world.chance.choice((1, 1, 2, 3, 10)))
@@ -113,7 +113,7 @@ class Fleet:
         redis.deliver(reader, ids, reclaimed=True)
 
     def deliver_all(self) -> bool:
-        """All that waits, in order; says whether there was anything."""
+        """Deliver all that waits, in order. Returns whether there was anything."""
         redis = self._world.redis
         delivered = False
         for reader in list(redis.readers):
@@ -128,7 +128,7 @@ class Fleet:
     # --- what is due
 
     async def settle_due(self) -> bool:
-        """One pass of each actor that has something due; says whether there was anything."""
+        """Run one reconciler pass of each actor that has something due. Returns whether there was anything."""
         settled = False
         for kind in KINDS:
             process = self.alive(kind)[0]
@@ -139,7 +139,7 @@ class Fleet:
         return settled
 
     async def next_due_s(self) -> list[float]:
-        """In how many seconds something is due, in either database or in somebody's hands."""
+        """In how many seconds something is due: rows of both databases, leases, and entries that may be claimed."""
         world, waits = self._world, []
         for kind in KINDS:
             process = self.alive(kind)[0]

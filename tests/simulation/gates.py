@@ -1,4 +1,4 @@
-"""Where processes stop, fail and are killed: the scheduler's hold on what goes on inside them."""
+"""Where processes stop, fail and are killed: how the scheduler controls what happens inside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.story import Coverage, Story
 
 @dataclass(eq=False)
 class Parked:
-    """A task that waits to be let go on."""
+    """A task that waits until the scheduler lets it continue."""
 
     process: Process
     point: Point
@@ -26,7 +26,7 @@ class Parked:
 
 
 class Gates:
-    """Between two gates a task runs alone, so what happens depends on the seed only."""
+    """Between two gates a task runs alone, so that what happens depends on the seed only."""
 
     def __init__(
         self, loop: VirtualLoop, chance: random.Random, profile: Profile, story: Story, coverage: Coverage
@@ -37,7 +37,7 @@ class Gates:
         self._story = story
         self._coverage = coverage
         self.parked: list[Parked] = []
-        # What is away for a while.
+        # The servers that are away now.
         self.away: set[Fault] = set()
         self.quiet = False
         self._turn = asyncio.Lock()
@@ -46,7 +46,7 @@ class Gates:
         self._in_io: asyncio.Task[object] | None = None
 
     async def reach(self, point: Point, what: str = "") -> None:
-        """Pass on, wait for the scheduler, or die here."""
+        """Continue, wait for the scheduler, or die here."""
         process = current()
         if process is None:
             return
@@ -82,15 +82,16 @@ class Gates:
     def crash(self, process: Process, point: Point) -> None:
         self._coverage.crash(point)
         self._story.tell(f"killed {point.value}", process.name)
-        # What Postgres has in hand is not cancelled there, which would take what it takes: it dies after that.
+        # A task with a statement at Postgres is not cancelled there, because that takes an unknown time: it dies
+        # after the statement.
         process.kill(spared=self._in_io)
 
     def dies_here(self) -> bool:
-        """Whether the process is killed where it cannot be stopped."""
+        """Whether the process is killed here, at a point where it cannot be stopped."""
         return not self.quiet and self._chance.random() < self._profile.crash
 
     def strikes(self, fault: Fault, away: Fault | None = None) -> bool:
-        """Whether `fault` strikes here and now; it always does while what it is about is `away`."""
+        """Whether `fault` strikes here and now. It always does while the server that it is about is `away`."""
         if self.quiet or current() is None:
             return False
         struck = away in self.away or self._chance.random() < self._profile.chances[fault]
@@ -100,7 +101,7 @@ class Gates:
         return struck
 
     def happens(self, fault: Fault) -> bool:
-        """As `strikes`, of what happens in the world and not in a process; the caller tells of it."""
+        """As `strikes`, for what happens in the world and not in a process. The caller adds it to the story."""
         struck = not self.quiet and self._chance.random() < self._profile.chances[fault]
         if struck:
             self._coverage.strike(fault)
@@ -116,12 +117,12 @@ class Gates:
 
     @asynccontextmanager
     async def io(self) -> AsyncIterator[None]:
-        """Only one task at a time waits for Postgres, and only when no other can run: whatever Postgres takes, the
-        order of things is the same."""
+        """Only one task at a time waits for Postgres, and only when no other task can run: so the order of steps is
+        the same, however long Postgres takes."""
         self._io += 1
         try:
             async with self._turn:
-                while self._loop.busy:  # noqa: ASYNC110 - the loop tells nobody that it is idle
+                while self._loop.busy:  # noqa: ASYNC110 - the loop has no event for being idle
                     await asyncio.sleep(0)
                 process = current()
                 if process is not None and not process.alive:
@@ -137,7 +138,7 @@ class Gates:
                 self._io_done.set_result(None)
 
     async def quiesce(self) -> None:
-        """Until every task waits: at a gate, for a message, or for the time."""
+        """Wait until every task waits: at a gate, for a message, or for a timer."""
         while True:
             await asyncio.sleep(0)
             if self._io:
@@ -148,7 +149,7 @@ class Gates:
 
 
 def die() -> NoReturn:
-    """The task is cancelled, as the others were when its process was killed."""
+    """Cancel the current task, as the others were cancelled when its process was killed."""
     task = asyncio.current_task()
     assert task is not None
     task.cancel()

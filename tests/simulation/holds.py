@@ -1,4 +1,4 @@
-"""A hold has a last moment that nothing moves; each attempt to pay counts, and gives its time."""
+"""A hold has a last moment that nothing moves; a failed attempt is counted, and extends it up to that moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SELECT id::text, payment, closing, expires_at, hold_until, last_attempt_at FROM 
 COUNTED = "SELECT booking_id::text, intent_id, failed_attempts, version FROM payments WHERE intent_id IS NOT NULL"
 TOLD = "SELECT id::text, payment_version, attempts FROM bookings"
 PROMISE = "2 holds end"
-# What is left of the time to try again, whatever the clocks say.
+# The least time to try again after a decline, however far the clocks are apart.
 LEAST = HoldPolicy().decline - CLOCKS_APART
 
 
@@ -35,7 +35,7 @@ class Held:
     last_attempt_at: datetime | None
 
     def fault(self, fixed: datetime | None) -> str | None:
-        """What is wrong with it; its last moment was `fixed` when it was looked at before."""
+        """What is wrong with this booking, if anything. `fixed`: its last moment at the earlier check."""
         if fixed is not None and self.hold_until != fixed:
             return f"its last moment was moved from {fixed} to {self.hold_until}"
         if self.payment != "creating" and self.hold_until is None:
@@ -52,18 +52,18 @@ class Held:
 
 
 class Holds:
-    """Remembers the last moments that it has seen."""
+    """Checks holds, and remembers the last moment of each."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._fixed: dict[str, datetime] = {}
 
     def forget(self) -> None:
-        """Rows may be older from now on, and what comes after them other than what came before."""
+        """A database has lost rows: they may be older now, and change in another way than before."""
         self._fixed.clear()
 
     async def check(self) -> None:
-        """After every commit."""
+        """Check all holds, after every commit."""
         for record in await self._world.lasting.booking.raw.fetch(HELD):
             held = Held(*record)
             if (fault := held.fault(self._fixed.get(held.id))) is not None:
@@ -72,7 +72,7 @@ class Holds:
                 self._fixed.setdefault(held.id, held.hold_until)
 
     async def check_told(self) -> None:
-        """A booking that has heard of a payment's newest version knows of every attempt that is counted in it."""
+        """A booking that has the report of a payment's newest version has counted all of its attempts."""
         lasting = self._world.lasting
         told = {id: (version, attempts) for id, version, attempts in await lasting.booking.raw.fetch(TOLD)}
         for id, _, counted, version in await lasting.payment.raw.fetch(COUNTED):
@@ -81,7 +81,7 @@ class Holds:
                 self._world.story.violate("attempts count", f"{id} v{version}: counted {counted}, told {attempts}")
 
     async def check_settled(self) -> None:
-        """Every attempt that failed at Stripe is counted once, and its booking was told."""
+        """Every attempt that failed at Stripe is counted once, and was reported to its booking."""
         lasting = self._world.lasting
         events = self._world.stripe.ledger.read("SELECT body FROM events WHERE type = ?", (FAILED_TYPE,))
         failed = Counter(orjson.loads(body)["data"]["object"]["id"] for (body,) in events)

@@ -1,4 +1,4 @@
-"""Clients and operators: what they ask for, and what they were shown."""
+"""Clients and operators: what they request, and what they were shown."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
-# In a currency of which Stripe decides only when it is asked whether an amount is enough: this one is not.
+# Stripe refuses this amount as too small. Only Stripe knows the limit in this currency, so booking accepts it.
 TOO_LITTLE, CONVERTED = 20, "sar"
-# Nothing, less than Stripe takes, and two that it does take.
+# Free, less than Stripe accepts, and two prices that it accepts.
 PRICES = (0, TOO_LITTLE, 1000, 2500)
 BOOKINGS_MAX = (3, 5, 8)
 # When events begin.
 SOON, LATER = timedelta(minutes=10), timedelta(days=30)
-# From a status, what a client may be shown next, however many versions it has missed.
+# From each status, those that a client may be shown next, however many versions it has missed.
 ONWARD = {
     "pending": {"pending", "confirmed", "cancelled", "failed"},
     "confirmed": {"confirmed", "cancelled"},
@@ -54,7 +54,7 @@ ONWARD = {
 
 @dataclass
 class Wish:
-    """A booking that somebody asked for, and the newest picture of it that they were shown."""
+    """A booking that a client requested, and the newest version of it that the client was shown."""
 
     request: CreateBooking
     seen: Booking | None = None
@@ -70,7 +70,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, and the version that its asker knew of then."""
+    """A request, and the version of the booking that its client knew then."""
 
     id: str
     message: Message
@@ -97,15 +97,15 @@ class People:
         self.wishes: dict[UUID, Wish] = {}
         self.asked: dict[str, Question] = {}
         self.answered: set[str] = set()
-        # Of each version that somebody was shown: status and payment.
+        # Status and payment status of each version that a client was shown.
         self.shown: dict[tuple[UUID, int], tuple[str, str]] = {}
         self._bookings_max = chance.choice(BOOKINGS_MAX)
-        # A database has forgotten what they were shown: versions may come again, and say something else.
+        # A database has lost what they were shown: a version may come again with another content.
         self.shown_is_lost = False
-        # The newest version of each booking that open sockets were sent; all were opened anew at `opened_at`.
+        # The newest version of each booking that open sockets were sent. All were last opened anew at `opened_at`.
         self.sent: dict[UUID, int] = {}
         self.opened_at = EPOCH
-        # Intents that a client was given the secret of.
+        # Intents whose client secret a client was given.
         self.payable: list[str] = []
 
     # --- what they ask
@@ -117,13 +117,13 @@ class People:
         self.asked[correlation] = question
         self._story.tell(f"asks {message.type} {subject}", who)
         if Fault.REDIS_AWAY in self._gates.away:
-            # The gateway says 503.
+            # The gateway answers 503.
             self.answered.add(envelope.id)
             return
         self.redis.add(message.stream, encoded(envelope.fields("/gateway")))
 
     def set_up(self) -> None:
-        """One or two events, small enough to be fought for."""
+        """One or two events, with so few seats that clients compete for them."""
         for _ in range(self._chance.choice((1, 1, 2))):
             show = Show(self._id())
             self._story.name(show.id, "E")
@@ -160,12 +160,12 @@ class People:
 
     @property
     def eager(self) -> float:
-        """How much somebody wants to book: many at first, then one or the other."""
+        """How likely a new booking is: 1 at first, 0 when there are as many as this schedule may have."""
         left = self._bookings_max - len(self.wishes)
         return left / self._bookings_max
 
     def seen(self, status: str) -> list[Wish]:
-        """The bookings that their clients were last shown with this status."""
+        """The bookings whose clients were last shown this status."""
         return [each for each in self.wishes.values() if each.seen is not None and each.seen.status == status]
 
     def book(self) -> None:
@@ -241,7 +241,7 @@ class People:
     # --- what they are shown
 
     def hear(self, envelope: Envelope) -> None:
-        """A reply, or news for all."""
+        """A reply to one client, or a notification for all."""
         message = envelope.message
         if isinstance(message, BookingChanged):
             self.sent[message.booking.id] = max(self.sent.get(message.booking.id, 0), message.booking.version)
@@ -271,7 +271,7 @@ class People:
         if booking.version < known:
             self._story.violate("4 never backwards", f"{told} after v{known} was known")
         if booking.version <= wish.version:
-            return  # a gateway tells nobody of it
+            return  # a gateway shows no older version
         if wish.seen is not None:
             before = wish.seen
             back_again = before.reason == "hold_expired" and booking.status == "confirmed"

@@ -1,4 +1,4 @@
-"""Mistakes put in on purpose, each of a kind that could be made: the simulation has to find every one of them."""
+"""Mistakes put in on purpose, each of a kind that could be made. The simulation must find every one of them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from payment.state import Payment
 from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
 
-# Between two looks at the clock of a slow machine.
+# Seconds between two readings of the clock of a slow machine.
 LOOK_S = 5
 
 
 def acknowledge_before_commit() -> None:
-    """Whoever dies in between loses a message that nobody else has."""
+    """A process that dies between acknowledging and committing loses a message that exists nowhere else."""
     handle = Worker.handle
 
     async def handled(self: Worker, batch: Any) -> Any:
@@ -60,12 +60,12 @@ def acknowledge_before_commit() -> None:
 
 
 def the_readers_lease_never_expires() -> None:
-    """Who has died with it is waited for."""
+    """The other consumers wait for ever when the holder of the lease has died."""
     lease.LEASE_MS = 10**12
 
 
 def news_told_once() -> None:
-    """What a process committed before it was killed is known to the database, and to nobody who listens."""
+    """What a process committed just before it was killed is in the database, but is never published to gateways."""
 
     def tell_again(self: UnitOfWork, id: UUID, delivery: Delivery | None = None) -> None:
         return
@@ -74,7 +74,7 @@ def news_told_once() -> None:
 
 
 def release_twice() -> None:
-    """Late news of a booking that was cancelled gives its seats back once more."""
+    """A late report on a booking that was cancelled gives its seats back once more."""
     moved = booking.domain.seats_moved
 
     def seats_moved(before: BookingStatus | None, after: BookingStatus) -> tuple[int, int]:
@@ -84,19 +84,19 @@ def release_twice() -> None:
 
 
 def refund_key_changes() -> None:
-    """A refund that Stripe has made is asked for again as another one."""
+    """A refund that Stripe has made is requested again under another idempotency key: Stripe makes a second one."""
     asking: Any = payment.asking
     asking.numbered_key = lambda id, number: f"{id}-{random.random()}"
 
 
 def amount_not_compared() -> None:
-    """Whatever was paid confirms."""
+    """Any amount that was paid confirms the booking."""
     rules = booking.domain.TABLE[PENDING, Trigger.SUCCEEDED]
     booking.domain.TABLE[PENDING, Trigger.SUCCEEDED] = rules[1:]
 
 
 def currency_not_compared() -> None:
-    """So many of whatever currency confirm."""
+    """The right number confirms the booking, in any currency."""
     asking, pictures = cast(Any, payment.asking), cast(Any, payment.pictures)
     read = pictures.read_intent
 
@@ -107,13 +107,13 @@ def currency_not_compared() -> None:
 
 
 def refunds_not_settled() -> None:
-    """A refund that Stripe did not answer for is not asked for again."""
+    """A refund for which Stripe's answer is missing is not requested again."""
     rows: Any = payment.payment_rows
     rows.DUE = " UNION ".join(each for each in rows.DUE.split(" UNION ") if "refunds" not in each)
 
 
 def webhooks_in_a_cache() -> None:
-    """Which webhooks have come is known to each process alone, and only as long as it lives."""
+    """Each process remembers alone which webhooks have come, and only as long as it lives."""
     caches: dict[object, set[str]] = {}
 
     async def store_events(_: object, events: Sequence[StripeEvent], now: object) -> set[str]:
@@ -127,8 +127,8 @@ def webhooks_in_a_cache() -> None:
 
 
 def refund_made_good_by_an_earlier_one() -> None:
-    """A refund that fails counts as made good by one that was made before it failed: then all is asked for again,
-    without end where the bank refuses every time."""
+    """A failed refund counts as made good by one that was created before it failed. Then all of the money is
+    requested again, without end if the bank refuses each time."""
 
     def makes_good(later: Refund, failed: Refund) -> bool:
         alive = later.status is not RefundStatus.FAILED
@@ -139,7 +139,7 @@ def refund_made_good_by_an_earlier_one() -> None:
 
 
 def refunds_before_the_payment() -> None:
-    """A refund is taken in before it is known that there was a payment: an older picture of it may come later."""
+    """A refund is applied before its payment is known to be paid: an older snapshot of it may come later."""
     take = payment.stripe_events._take_event
 
     def take_event(unit: Any, old: Payment, event: StripeEvent, now: datetime) -> bool:
@@ -153,7 +153,7 @@ def refunds_before_the_payment() -> None:
 
 
 def cursor_in_our_own_time() -> None:
-    """How far Stripe's event list was looked at is told by our own clock."""
+    """How far Stripe's event list was read is a time of our own clock."""
     look: Any = payment.catch_up.CatchUp
     ask = look._page
 
@@ -165,13 +165,13 @@ def cursor_in_our_own_time() -> None:
 
 
 def cursor_passes_over_what_is_not_listed_yet() -> None:
-    """Each look begins where the last one ended."""
+    """Each look at Stripe's event list begins where the last one ended."""
     catch_up: Any = payment.catch_up
     catch_up.OVERLAP = catch_up.DEPTH = timedelta(seconds=5)
 
 
 def disputes_in_one_field() -> None:
-    """Of several disputes the one that was heard of last says how the payment stands."""
+    """Of several disputes, the one that was seen last decides how the payment stands."""
 
     def summary(disputes: Sequence[Dispute]) -> str | None:
         return max(disputes, key=lambda each: each.seen_at).status if disputes else None
@@ -181,7 +181,7 @@ def disputes_in_one_field() -> None:
 
 
 def unknown_types_are_buried() -> None:
-    """A process of the release before takes what it does not know for a dead letter."""
+    """A process of the release before makes a dead letter of a message whose type it does not know."""
 
     async def move_aside(self: Worker, batch: Any) -> None:
         while batch.unknown:
@@ -192,13 +192,13 @@ def unknown_types_are_buried() -> None:
 
 
 def begun_events_are_sold() -> None:
-    """Whether an event is on sale is all that is looked at."""
+    """Only the flag `on_sale` decides whether an event is sold, not its start."""
     admission: Any = booking.admission
     admission.sale_closed = lambda event, _: None if event.on_sale else NotOnSale()
 
 
 def an_equal_decline_gives_nothing() -> None:
-    """Only what looks different is told: the second of two equal declines is not."""
+    """Payment reports only a change that can be seen: so it does not report the second of two equal declines."""
     domain: Any = payment.domain
     visible = domain._visible
 
@@ -209,7 +209,7 @@ def an_equal_decline_gives_nothing() -> None:
 
 
 def a_decline_moves_the_last_moment() -> None:
-    """Time to try again is given however often it was given before."""
+    """Each decline gives time to try again, even after the last moment of the hold."""
     *before, (always, declined) = booking.domain.TABLE[PENDING, Trigger.DECLINED]
 
     def moved(of: Booking, report: Report) -> Decision:
@@ -222,13 +222,13 @@ def a_decline_moves_the_last_moment() -> None:
 
 
 def acts_by_its_own_clock() -> None:
-    """A process does what is due by its own clock, which may be twenty minutes ahead or behind."""
+    """A process decides by its own clock what is due, though that may be twenty minutes ahead or behind."""
     clock: Any = Clock
     clock.timestamp = lambda self: self.own()
 
 
 def a_refusal_is_final() -> None:
-    """Whatever Stripe refuses has failed."""
+    """Every refund that Stripe refuses has failed for good."""
 
     commands: Any = payment.refund_commands
     after = commands._after
@@ -241,7 +241,7 @@ def a_refusal_is_final() -> None:
 
 
 def all_that_is_left_is_an_amount() -> None:
-    """A refund of all that is left fails like a part where less is left than was known."""
+    """When less is left than was known, a refund of all that is left fails, as a refund of a fixed amount does."""
 
     def misfit(refund: Refund, _: int, now: datetime) -> Refund:
         return payment.refunds.failed(refund, "charge_already_refunded", now)
@@ -251,7 +251,7 @@ def all_that_is_left_is_an_amount() -> None:
 
 
 def same_key_after_a_refusal() -> None:
-    """Stripe repeats its refusal for ever."""
+    """A refused refund is retried under the same idempotency key, for which Stripe repeats its refusal for ever."""
 
     def with_new_key(refund: Refund, now: datetime) -> Refund:
         return replace(refund, asked_at=now, drive_after=now)
@@ -261,7 +261,7 @@ def same_key_after_a_refusal() -> None:
 
 
 def a_waiting_refund_stays() -> None:
-    """What becomes of a refund that waits for balance is not taken over."""
+    """The later result of a refund that waits for balance is not applied."""
     refunds: Any = payment.refunds
     taken = refunds._taken
 
@@ -272,7 +272,7 @@ def a_waiting_refund_stays() -> None:
 
 
 def orphan_money_dropped() -> None:
-    """What Stripe has for a row that is not there is stored as done, and dropped."""
+    """What Stripe has for a row that does not exist is stored as handled, and dropped."""
     lost_rows: Any = payment.lost.LostRows
     judge = lost_rows.judge
 
@@ -286,20 +286,20 @@ def orphan_money_dropped() -> None:
 
 
 def revision_not_checked() -> None:
-    """What was decided from memory is written over whatever has been written since."""
+    """A change decided from memory overwrites what another process has written since."""
     rows: Any = booking.booking_rows
     rows.SAVE = rows.SAVE.replace(f" AND new.revision = {revision('b')}", "")
 
 
 def events_move_what_was_remembered() -> None:
-    """What Stripe's events make of a remembered payment is written over whatever has been written since."""
+    """What Stripe events change in a remembered payment overwrites what another process has written since."""
     rows: Any = payment.payment_rows
     compared = f" AND new.revision = {revision('p')}"
     rows.SAVE = {kind: statement.replace(compared, "") for kind, statement in rows.SAVE.items()}
 
 
 def terms_token_not_checked() -> None:
-    """Seats are sold by the terms that a process remembers."""
+    """Seats are sold by the terms that a process remembers, even when an operator has changed them since."""
     rows: Any = booking.booking_rows
     rows.INSERT = rows.INSERT.replace("t.terms_token = b.terms_token AND ", "")
 
@@ -339,7 +339,7 @@ PLANTED: dict[str, Callable[[], None]] = {
 
 
 def the_machine_is_slow() -> None:
-    """Whoever looks at the system's clock finds that it has gone on by seconds since the look before."""
+    """Each reading of the system's clock shows LOOK_S seconds more than the one before."""
     looks, real = count(), time.monotonic()
     for name, first, scale in (("time", time.time(), 1), ("time_ns", time.time_ns(), 10**9)):
         setattr(time, name, lambda first=first, scale=scale: first + next(looks) * LOOK_S * scale)
@@ -347,14 +347,14 @@ def the_machine_is_slow() -> None:
         setattr(time, name, lambda: real + next(looks) * LOOK_S)
 
 
-# What must change no story, and is no mistake.
+# These are no mistakes, and must change no story.
 HARMLESS: dict[str, Callable[[], None]] = {the_machine_is_slow.__name__: the_machine_is_slow}
 
-# So much has to come together for these that only hundreds of seeds are sure to show them. All the same it was the
-# simulation that found them in the product.
+# These show only when many things come together, so that only hundreds of seeds are sure to find them. Yet it was
+# the simulation that found both in the product.
 RARE = frozenset({"refund_made_good_by_an_earlier_one", "refunds_before_the_payment"})
 
-# A seed that shows it, played first. Where schedules have changed since, it may not, and another one does.
+# A seed that shows the mistake, played first. When schedules have changed since, another seed may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 3,
     "news_told_once": 5,
@@ -382,7 +382,7 @@ SHOWN_BY = {
     "events_move_what_was_remembered": 21,
 }
 
-# Without one a mistake shows in few schedules; with it, in one of the first.
+# Without its lure a mistake shows in few schedules; with it, in one of the first.
 LURES: dict[str, Lure] = {
     "unknown_types_are_buried": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),

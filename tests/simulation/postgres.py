@@ -1,4 +1,4 @@
-"""The real databases, one connection each: transactions go one at a time, with a gate before and after."""
+"""The real databases, one connection each: one transaction at a time, with a gate before and after it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates, die
 from tests.simulation.process import Process, current
 
-# The answer to a commit was not heard; or Postgres could not be reached.
+# Raised when the answer to a commit is lost, and when Postgres cannot be reached.
 LOST: type[Exception] = DatabaseAway
 TABLES = {
     "booking": "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries",
     "payment": "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor, stray_intents",
 }
-# Plans, and so the order of rows, must not depend on what ran before; nothing here has to survive a crash.
+# Query plans, and so the order of rows, must not depend on what ran before; no data here has to survive a crash.
 SESSION = {"plan_cache_mode": "force_generic_plan", "synchronous_commit": "off", "jit": "off"}
 
 
 async def _connect(url: str) -> asyncpg.Connection:
-    # Statements are kept for good: asyncpg would else set timers of its own.
+    # Prepared statements are kept without limit, because asyncpg else sets timers of its own.
     return await asyncpg.connect(url, server_settings=SESSION, max_cached_statement_lifetime=0)
 
 
@@ -33,7 +33,7 @@ async def open_gated(app: str, url: str) -> GatedDatabase:
 
 
 class _Killed(BaseException):
-    """Rolled back first: killing cancels what the process waits for, and this must be at its end by then."""
+    """The process dies in a transaction, which is rolled back first: killing cancels what the process waits for."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -47,25 +47,26 @@ class GatedDatabase(Database):
         self.raw = connection
         self._holder = holder
         self.changed = False
-        # Webhooks that this transaction, and all before it, have counted as new.
+        # Stripe events that this transaction has counted as new, and that all transactions before it have.
         self.counting: set[str] = set()
         self.counted: set[str] = set()
         self._gates: Gates
         self._away: Fault
 
     async def begin_schedule(self, gates: Gates, seed: int) -> None:
-        """Empty, with nothing left of the schedule before."""
+        """Empty the database, so that nothing of the schedule before is left."""
         self._gates = gates
         self._away = Fault.BOOKING_DATABASE_AWAY if self.app == "booking" else Fault.PAYMENT_DATABASE_AWAY
         self.changed = False
         self.counted.clear()
         await self._holder.execute("ROLLBACK")
         await self.raw.execute(f"TRUNCATE {TABLES[self.app]}; SELECT setseed({(seed % 1000) / 1000})")
-        # With a snapshot held no old row is cleaned up, which would be at a time, and change an order, of its own.
+        # While this snapshot is held, Postgres removes no old row: else it would at a time that no seed decides,
+        # which would change the order of rows.
         await self._holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
 
     async def copy(self) -> dict[str, bytes]:
-        """All rows of this moment, by table."""
+        """All rows as they are now, by table."""
         return {table: await self._copy_of(table) for table in TABLES[self.app].split(", ")}
 
     async def _copy_of(self, table: str) -> bytes:
@@ -78,7 +79,7 @@ class GatedDatabase(Database):
         return bytes(rows)
 
     async def put_back(self, copy: dict[str, bytes]) -> None:
-        """As when it was copied, in one transaction. Sequences go on: their numbers are in no story."""
+        """Restore `copy`, in one transaction. Sequences keep their values, because no story shows them."""
 
         async def parts(rows: bytes) -> AsyncIterator[bytes]:
             yield rows
@@ -89,7 +90,7 @@ class GatedDatabase(Database):
                 await self.raw.copy_to_table(table, source=parts(rows), format="binary")
         self.changed = True
         if self.app == "payment":
-            # What it has forgotten to have counted it counts again.
+            # Stripe events that this loses may be counted again.
             self.counted = {row["id"] for row in await self.raw.fetch("SELECT id FROM stripe_events")}
 
     async def close(self) -> None:
@@ -104,7 +105,7 @@ class GatedDatabase(Database):
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[asyncpg.Connection]:
-        """A commit of its own, with all that can happen at one."""
+        """A statement with a commit of its own, and with all that can happen at a commit."""
         async with self.transaction() as connection:
             yield connection
 
@@ -141,7 +142,7 @@ class GatedDatabase(Database):
         await self._gates.reach(Point.AFTER_COMMIT, self.app)
 
     def _undone(self) -> BaseException | None:
-        """Here nobody waits: the transaction is committed, or fails, or its process dies before it could be."""
+        """Nothing waits here: the transaction is committed (None), fails, or its process dies before the commit."""
         process = current()
         if process is not None and self._gates.dies_here():
             return _Killed(process)

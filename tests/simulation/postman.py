@@ -1,4 +1,4 @@
-"""Webhooks: sent late, twice, in any order or never; tried again; and some that Stripe never sent."""
+"""Webhooks: sent late, twice, in any order or never; retried; and some that Stripe never sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.stripe_side import WEBHOOK_SECRET
 from tests.simulation.world import World
 
 ATTEMPTS_MAX = 3
-# Longer than a signature may be old, by any of the clocks.
+# Older than a signature may be by any clock: 300 s of tolerance, 299 s between the clocks, and some more.
 STALE_S = 604
 
 
@@ -25,7 +25,7 @@ class Postman:
         return self._world.stripe.webhooks.waiting
 
     def send(self) -> None:
-        """One of those that wait, as the faults allow."""
+        """Send one of the waiting webhooks: in order, out of order, twice or never, as the faults decide."""
         gates, waiting = self._world.gates, self.waiting
         place = 0
         if len(waiting) > 1 and gates.happens(Fault.WEBHOOK_OUT_OF_ORDER):
@@ -39,7 +39,7 @@ class Postman:
         self._post(delivery)
 
     def send_next(self) -> None:
-        """The first of those that wait."""
+        """Send the first of the waiting webhooks."""
         self._post(self.waiting.pop(0))
 
     def _post(self, delivery: Delivery) -> None:
@@ -60,11 +60,11 @@ class Postman:
         process.receive(payload, header, answered)
 
     def forge(self) -> None:
-        """Somebody says that an intent was paid."""
+        """Somebody without Stripe's secret claims that an intent was paid."""
         self._send_bad(Fault.WEBHOOK_FORGED)
 
     def repeat_late(self) -> None:
-        """Stripe's own words, heard by somebody and sent again much later."""
+        """Somebody recorded a real webhook, and sends it again much later."""
         self._send_bad(Fault.WEBHOOK_STALE)
 
     def _send_bad(self, fault: Fault) -> None:

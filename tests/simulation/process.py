@@ -11,12 +11,12 @@ _CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class Process:
-    """Everything that is done in its name belongs to it, whoever started it."""
+    """All tasks that run in its context belong to it, whatever started them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
-        # In the order in which they were made, as a set would not keep it.
+        # A dict, because it keeps the order in which tasks were made, which a set does not.
         self.tasks: dict[asyncio.Task[Any], None] = {}
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -25,7 +25,7 @@ class Process:
         return asyncio.get_running_loop().create_task(work, context=context)
 
     def kill(self, spared: asyncio.Task[Any] | None = None) -> None:
-        """As by SIGKILL: from here on nothing of it has any effect; see `Gates.reach`."""
+        """As by SIGKILL: from now on nothing that it does has any effect; see `Gates.reach`."""
         self.alive = False
         for task in list(self.tasks):
             if task is not spared:
@@ -33,7 +33,7 @@ class Process:
 
 
 def current() -> Process | None:
-    """The process in whose name this is done; None for the world around."""
+    """The process that the current task belongs to; None for the world around."""
     return _CURRENT.get()
 
 

@@ -72,7 +72,7 @@ CANNOT_LOOK = (Away, Unanswered, Refused)
 
 
 class NoQueue(Pacer):
-    """Turns are had at once: pacing has tests of its own."""
+    """Every call to Stripe may start at once: pacing has tests of its own."""
 
     def __init__(self) -> None:
         """Without Redis."""
@@ -85,7 +85,7 @@ class NoQueue(Pacer):
 
 
 class ActorProcess(Process, ABC):
-    """Its loops run; its reconciler's passes are started by the scheduler."""
+    """Its consumers run by themselves; the scheduler starts each pass of its reconciler."""
 
     def __init__(
         self, world: World, name: str, own_ahead: timedelta, settings: ActorSettings, database: GatedDatabase
@@ -111,7 +111,7 @@ class ActorProcess(Process, ABC):
         self.bus = Publisher(self.redis, source=f"/{name}")
         self.bus._connection = cast(Connection, SimulatedConnection(world.redis))
         self.settling = False
-        # The one message type that the release before does not know, where this is a process of it.
+        # The one message type that this process does not know, if it is of the release before.
         self.lacks: str | None = None
         self._consumers: list[Consumer] = []
 
@@ -121,7 +121,7 @@ class ActorProcess(Process, ABC):
 
     @abstractmethod
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
-        """The mailboxes, with their handlers and how many entries may be in hand at once."""
+        """The mailboxes, with their handlers and how many entries may be handled at once."""
 
     def start(self) -> None:
         older = "" if self.lacks is None else f", of the release before, without {self.lacks}"
@@ -143,11 +143,11 @@ class ActorProcess(Process, ABC):
             self.spawn(consumer.run())
 
     def types(self) -> list[str]:
-        """All that its mailboxes may bring."""
+        """All message types that its mailboxes may bring."""
         return sorted(name for handlers, _ in self.reads().values() for kind in handlers for name in kind.types)
 
     def put_back(self) -> None:
-        """What its consumers do once a minute, where in a simulation they only wait."""
+        """What its consumers do once a minute outside the simulation: put back unknown messages that they know."""
 
         async def work() -> None:
             for consumer in self._consumers:
@@ -160,7 +160,7 @@ class ActorProcess(Process, ABC):
         await self._database.ping()
 
     def settle(self) -> None:
-        """The time is measured once more, and the reconciler makes a pass."""
+        """Measure the time again, and run one pass of the reconciler."""
 
         async def work() -> None:
             self.settling = True
@@ -216,7 +216,7 @@ class BookingProcess(ActorProcess):
 
 
 class PaymentProcess(ActorProcess):
-    """The payment actor, its webhook endpoint and its look at Stripe's event list."""
+    """The payment actor, its webhook endpoint and its catch-up."""
 
     def __init__(self, world: World, name: str, own_ahead: timedelta) -> None:
         super().__init__(world, name, own_ahead, PAYMENT_SETTINGS, world.lasting.payment)
@@ -265,7 +265,7 @@ class PaymentProcess(ActorProcess):
         }
 
     def look(self) -> None:
-        """One look at Stripe's event list, if it is anybody's turn."""
+        """One look at Stripe's event list, if one is due."""
 
         async def work() -> None:
             self.looking = True
@@ -277,7 +277,7 @@ class PaymentProcess(ActorProcess):
         self._pass("catch-up", work, CANNOT_LOOK)
 
     def receive(self, body: str, signature: str | None, answered: Callable[[int], None]) -> None:
-        """`POST /payment/webhook`; `answered` gets the status, unless the process dies meanwhile."""
+        """`POST /payment/webhook`; `answered` gets the status, unless the process dies before."""
 
         async def work() -> None:
             try:
@@ -290,14 +290,14 @@ class PaymentProcess(ActorProcess):
 
 
 class _Patience(dict[object, float]):
-    """The application's times, in seconds: all of them long."""
+    """Stands in for the application: each of its times is 30 seconds, longer than a webhook takes."""
 
     def __missing__(self, key: object) -> float:
         return 30.0
 
 
 class _Request(SimpleNamespace):
-    """As much of a request as the webhook's handler looks at."""
+    """The parts of a request that the webhook's handler reads."""
 
     def __init__(self, body: str, signature: str | None) -> None:
         headers: dict[str, Any] = {} if signature is None else {"Stripe-Signature": signature}

@@ -1,6 +1,6 @@
-"""What must hold at every moment, and when the faults have stopped and all is settled.
+"""What must hold at every moment, and what must hold when the faults have stopped and all work is finished.
 
-The rules are those of `ops/audit`; at every moment, without what is only work under way.
+The rules are those of `ops/audit`. At every moment, work that is only under way breaks none of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ORDER BY booking_id, version
 """
 LAST_CHANGES = "SELECT id, version, updated_at FROM bookings"
 DISPUTES = "SELECT id, status FROM disputes"
-# Sold, sold again or cancelled by a customer after the start, by events that do not have that.
+# Seats that were sold, sold again or cancelled by a customer after the start of an event that does not allow it.
 AFTER_THE_START = """
 SELECT t.booking_id, t.version FROM booking_transitions t
 JOIN bookings b ON b.id = t.booking_id JOIN events e ON e.id = b.event_id
@@ -50,25 +50,25 @@ WHERE (
     AND t.from_status = 'confirmed' AND t.to_status = 'cancelled' AND t.reason = 'by_customer'
 )
 """
-# Terms by which nothing is sold, with the bookings of their events that take seats.
+# Terms of events that are not on sale, with the bookings of these events that hold or have seats.
 NOT_ON_SALE = """
 SELECT e.id || ' v' || e.version AS terms, b.id::text FROM events e
 LEFT JOIN bookings b ON b.event_id = e.id AND b.status <> 'failed' WHERE NOT e.on_sale
 """
-# Of a clock that is measured.
+# How wrong a process' measured clock may be.
 CLOCK_ERROR = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A booking as the audit sees it, and its reason."""
+    """A booking as the audit reads it, and its reason."""
 
     facts: Booking
     reason: str | None
 
 
 class Promises:
-    """Reads only what has changed since it last looked."""
+    """Reads only what has changed since the check before."""
 
     def __init__(self, world: World, tampered: set[str]) -> None:
         self._world = world
@@ -79,13 +79,13 @@ class Promises:
         self.refunds: dict[str, list[Refund]] = {}
         self._intents: dict[str, list[Intent]] = {}
         self._given: dict[str, list[StripeRefund]] = {}
-        # Bookings whose charge was disputed: Stripe refuses to give it back.
+        # Bookings whose charge was disputed: Stripe refuses to refund it.
         self._disputed: set[str] = set()
-        # Terms by which nothing was sold when it was last looked.
+        # Terms of events that were not on sale at the check before.
         self._not_on_sale: set[str] = set()
-        # Which databases have come back older than they were: see `standby.py`.
+        # Databases that have come back older than they were: see `standby.py`.
         self.lost: set[str] = set()
-        # Booking alone has: payments that were acknowledged before it may be of a booking that is gone.
+        # Booking's database alone has: a payment whose report it had applied may be of a booking that is gone.
         self._acknowledged_is_lost = False
 
     def forget(self, lost: Collection[str]) -> None:
@@ -98,7 +98,7 @@ class Promises:
             self._holds.forget()
 
     async def check(self) -> None:
-        """At every moment."""
+        """Check what must hold at every moment."""
         world = self._world
         booking, payment, ledger = world.lasting.booking, world.lasting.payment, world.stripe.ledger
         if not (booking.changed or payment.changed or ledger.changed):
@@ -143,7 +143,7 @@ class Promises:
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
 
     def _check_hold(self, before: Row | None, now: Booking, expires_at: datetime | None) -> None:
-        """A hold that has just ended has lasted as long as was said."""
+        """A hold that has just ended has lasted until its `expires_at`."""
         ended = now.closing == Reason.HOLD_EXPIRED and before is not None and before.facts.closing is None
         if ended and expires_at is not None and expires_at - self._world.now() > CLOCK_ERROR:
             early = expires_at - self._world.now()
@@ -200,11 +200,11 @@ class Promises:
             )
 
     def _judge(self, case: Case) -> Iterator[tuple[str, str]]:
-        """What the audit says of money, without what is only under way."""
+        """What the audit finds wrong about money, without work that is only under way."""
         now = self._world.now()
         yield from (("3 no double refund", text) for text in money.refunds_once(case, now))
         if self.lost:
-            return  # the rest is looked at in the end
+            return  # the rest is checked at the end
         yield from (("3 one live intent", text) for text in money.one_intent(case, now))
         for text in money.captured(case, now):
             if not self._excused(case, text):
@@ -214,24 +214,24 @@ class Promises:
         booking, payment = case.booking, case.payment
         assert booking is not None
         if text.endswith(" kept"):
-            # Still to be heard of; or an operator has been told.
+            # Payment does not know this money yet, or an operator is notified of it.
             received = sum(intent.received for intent in case.intents)
             unheard = payment is None or payment.amount_captured < received
-            # What Stripe only refuses goes back by itself.
+            # A refund that Stripe refuses to make is retried without an operator; one that failed is not.
             failed_at_stripe = any(each.status == "failed" for each in case.stripe_refunds)
             return unheard or failed_at_stripe or case.id in self._disputed or booking.payment == "disputed"
         if "given back or owed" in text:
-            # What the booking owes may have been given back by hand in the meantime, and is not given twice.
+            # Somebody may have refunded by hand what the booking owes; then it is not refunded again.
             return booking.refund_amount is not None or any(each.status == "requested" for each in case.refunds)
         if "was given back" in text:
             known = payment is not None and payment.amount_refunded >= payment.amount_captured
             return not known
         return False
 
-    # --- when all is settled
+    # --- when all is finished
 
     async def check_settled(self) -> None:
-        """Nothing is owed, nothing waits, and the books are clean."""
+        """Nothing is owed, nothing waits, and the audit finds nothing."""
         story = self._world.story
         await self.check()
         if "booking" not in self.lost:
@@ -255,7 +255,7 @@ class Promises:
                 story.violate("2 every booking ends", f"not handled: {fields[b'type']!r} {fields[b'subject']!r}")
 
     async def check_healed(self) -> None:
-        """Money for rows that are gone is matched again, without anybody's doing anything."""
+        """Money whose rows are gone is matched again, without an operator."""
         if self._acknowledged_is_lost:
             return
         for case in self.cases():
@@ -263,7 +263,7 @@ class Promises:
                 self._world.story.violate("3 lost rows heal", f"{case.id}: {text}")
 
     def _unmatched(self, case: Case) -> Iterator[str]:
-        """What Stripe has of it, for which there is no confirmed booking, and which was not given back."""
+        """Money that Stripe has for this case, without a confirmed booking and not refunded."""
         booking = case.booking
         if self._refused(case):
             return
@@ -275,18 +275,18 @@ class Promises:
                 yield f"{left} of {intent.id} kept, {booking.status if booking is not None else 'no booking'}"
 
     def _refused(self, case: Case) -> bool:
-        """Stripe does not give its money back, or could not: an operator has been told."""
+        """Stripe refuses to refund its money, or the refund failed: an operator is notified."""
         return case.id in self._disputed or any(each.status == "failed" for each in case.stripe_refunds)
 
     async def to_repair(self) -> list[Act]:
-        """What an operator would have done now."""
+        """What `holdfast repair` would do now."""
         outcome, acts = await self._audit()
-        # Of one booking there may be what nobody can mend and what can be.
+        # One booking may have both a mismatch that can be repaired and one that cannot.
         off = {each.id for each in outcome.mismatches if not self._known(each.rule, each.id, each.text)}
         return [act for act in acts if act.id in off]
 
     async def _audit(self) -> tuple[Outcome, list[Act]]:
-        """What does not match, and what `holdfast repair` would do about it."""
+        """What the audit finds, and what `holdfast repair` would do about it."""
         world = self._world
         gate_free = StripeApi(
             world.stripe.client, NoQueue(), world.lasting.stripe_metrics, _open_gate(), 5.0, world.now
@@ -300,7 +300,7 @@ class Promises:
             ledger.close()
 
     def _known(self, rule: str, id: str, text: str) -> bool:
-        """What the audit is right to tell an operator of, and nobody has promised to mend."""
+        """Whether the audit is right to report this to an operator, though no promise is broken by it."""
         row = self.rows.get(id)
         if rule == "captured" and text.endswith(" kept"):
             return any(self._excused(case, text) for case in self.cases() if case.id == id)
@@ -309,13 +309,13 @@ class Promises:
         if rule == "intent" and ("amount" in text or "currency" in text):
             payment = self.payments.get(id)
             there = row is not None or bool(self.lost)
-            # A database had lost the booking, and its key was used for another one since: its money cannot go back.
+            # A database lost the booking, and its idempotency key made another one since: its money cannot go back.
             reused = bool(self.lost) and row is not None and row.reason == Reason.PAYMENT_MISMATCH
             return payment is not None and ((payment.intent_id in self._tampered and there) or reused)
         return False
 
     async def _check_history(self) -> None:
-        """What a client was shown is in Postgres, as it was shown."""
+        """Postgres has each version that a client was shown, as it was shown."""
         story = self._world.story
         kept = {}
         for id, version, _, status, _, payment in await self._world.lasting.booking.raw.fetch(TRANSITIONS):
@@ -326,7 +326,7 @@ class Promises:
                 story.violate("2 what was shown is there", f"{id} v{version}: {shown}, kept {found}")
 
     async def _check_disputes(self) -> None:
-        """Each dispute is known as Stripe has it, and a booking shows that one of them is open or lost."""
+        """Payment knows each dispute as Stripe has it, and a booking shows when one of them is open or lost."""
         story, stripe = self._world.story, self._world.stripe
         intents = {each["id"]: each["metadata"].get(BOOKING_ID, "") for each in stripe.objects("payment_intent")}
         known = {row["id"]: row["status"] for row in await self._world.lasting.payment.raw.fetch(DISPUTES)}
@@ -346,7 +346,7 @@ class Promises:
                 story.violate("3 disputes are shown", f"{id}: {row.facts.payment}, disputed: {id in standing}")
 
     async def _check_sent(self) -> None:
-        """Who listens all the time knows how each booking ended. Where Redis forgets, sockets are opened anew."""
+        """Open sockets were sent the newest version of each booking. When Redis forgets, sockets open anew."""
         people = self._world.people
         for id, version, at in await self._world.lasting.booking.raw.fetch(LAST_CHANGES):
             if people.sent.get(id, 0) < version and at > people.opened_at:
@@ -354,7 +354,7 @@ class Promises:
                 self._world.story.violate("4 sockets miss nothing", text)
 
     def _check_answered(self) -> None:
-        """What Redis did not forget was done and answered, whoever was killed."""
+        """Each request that Redis did not forget was done and answered, whichever process was killed."""
         redis = self._world.redis
         buried = {fields[b"id"] for _, fields, _ in redis.dead}
         for question in self._world.people.asked.values():

@@ -1,4 +1,4 @@
-"""After the faults: time runs on until all is settled, and then every promise is looked at."""
+"""After the faults: time passes until all work is finished, and then every promise is checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tests.simulation.promises import Promises
 from tests.simulation.standby import Standby
 from tests.simulation.world import World
 
-# More steps than any schedule has needed by far, and more time than any hold and its grace.
+# By far more steps than any schedule has needed, and more time than any hold with its grace time.
 STEPS_MAX = 800
 QUIET_MAX_S = 4 * 3600.0
-# Between two looks at the event list, by the whole fleet, 30 s: also where the time of who looks next is behind.
+# The fleet looks at the event list every 30 s at most; one second more, as the next process' clock may be behind.
 LOOK_S = 31.0
 
-# Who can pay is declined once in this time: before a decline's time is over, so that only the last moment ends the
-# hold; and before a booking is compared with Stripe again, less two looks at the event list.
+# A customer who can pay is declined once in this time: before the time that the last decline gave is over, so that
+# only the last moment ends the hold; and two looks at the event list before the reconciler compares the booking
+# with Stripe, which it does after 5 minutes.
 INSIST_EVERY_S = 180.0
 
 
@@ -40,7 +41,7 @@ class Quiet:
         self._standby = standby
 
     async def run(self) -> None:
-        """Until nothing waits for anything, not for long."""
+        """Let time pass until nothing waits any more, then check every promise."""
         world = self._world
         world.story.tell("the faults stop")
         world.gates.quiet = True
@@ -63,7 +64,7 @@ class Quiet:
         world.story.violate("2 every booking ends", f"not settled {world.loop.at - began:.0f} s after the faults")
 
     async def _work_off(self) -> bool:
-        """Everything that can be done now; says whether there was anything."""
+        """Do everything that can be done now. Returns whether there was anything."""
         world, worked = self._world, False
         for process in self._fleet.dead():
             self._fleet.restart(process)
@@ -90,13 +91,13 @@ class Quiet:
         await self._promises.check()
 
     async def _look(self) -> None:
-        """Webhooks that were forgotten are found in the list of events."""
+        """Find lost webhooks in Stripe's event list."""
         await self._world.advance(LOOK_S)
         self._fleet.alive(PaymentProcess)[0].look()
         await self._checked()
 
     async def _jump(self) -> bool:
-        """Forward to the next time at which something is due; says whether there is one."""
+        """Advance to the next time at which something is due. Returns whether there is one."""
         loop = self._world.loop
         waits = await self._fleet.next_due_s()
         if (timer := loop.next_timer()) is not None:

@@ -1,4 +1,4 @@
-"""The seeded bus: it takes the place of Redis alone. Messages go through their real form on the wire."""
+"""A made-up Redis, which the seed controls. It stands in for Redis only: messages are encoded as on the wire."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.simulation.process import Process
 from tests.simulation.story import Story
 
 AWAY = RedisAway
-# Few, so that two that read at once are seen often.
+# How many unread entries let a consumer read without the lease: few, so that two often read at once.
 HELP_FROM = 2
 
 
 @dataclass
 class Stream:
-    """A mailbox with its one group: what nobody has read yet, and what somebody has in hand since when."""
+    """A mailbox with its one group: entries that are not read yet, and when each pending entry was read."""
 
     entries: dict[bytes, Fields] = field(default_factory=dict)
     new: list[bytes] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Stream:
 
 @dataclass(eq=False)
 class Reader:
-    """A loop that waits for entries."""
+    """A consumer that waits for entries."""
 
     process: Process
     stream: str
@@ -48,14 +48,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class Lease:
-    """The reader's lease of a mailbox, taken or renewed at `since`."""
+    """The reader's lease of a mailbox, which its holder acquired or renewed at `since`."""
 
     holder: Process
     since: float
 
 
 class SimulatedRedis:
-    """One server. `heard` is told every notification and reply."""
+    """One server. It calls `heard` with every notification and reply."""
 
     def __init__(self, gates: Gates, clock: Clock, story: Story, heard: Callable[[Envelope], None]) -> None:
         self._gates = gates
@@ -67,7 +67,7 @@ class SimulatedRedis:
         self.readers: list[Reader] = []
         self.leases: dict[str, Lease] = {}
         self.dead: list[tuple[str, Fields, str]] = []
-        # Messages whose type was unknown to whoever read them, by mailbox.
+        # Unknown messages, by mailbox.
         self.unknown: dict[str, list[Fields]] = {}
         # Ids of messages that Redis forgot before they were acknowledged.
         self.forgotten: set[bytes] = set()
@@ -76,7 +76,7 @@ class SimulatedRedis:
         return self.streams.setdefault(name, Stream())
 
     def add(self, stream: str, encoded: Fields) -> None:
-        """XADD, and what may become of it."""
+        """XADD, with the faults that may lose or double the entry."""
         if stream == NOTIFICATIONS or stream.startswith(("replies:", "inbox:")):
             self._heard(decode(stream, Entry(b"0-0", encoded)).envelope)
             return
@@ -120,7 +120,7 @@ class SimulatedRedis:
     # --- delivery
 
     def deliver(self, reader: Reader, ids: Sequence[bytes], *, reclaimed: bool) -> None:
-        """Give entries to a waiting loop: they are in its process' hands from now on."""
+        """Give entries to a waiting consumer: from now on they are pending, and its process handles them."""
         stream = self.stream(reader.stream)
         if self.lease_expires(reader) is None:
             self.leases[reader.stream] = Lease(reader.process, self._clock.monotonic())
@@ -136,22 +136,22 @@ class SimulatedRedis:
         reader.entries.set_result(entries)
 
     def lease_expires(self, reader: Reader) -> float | None:
-        """When the lease expires that keeps `reader` from reading alone; None where it has it, or may have it."""
+        """When the lease of another process expires; None when `reader` has the lease, or may acquire it."""
         lease = self.leases.get(reader.stream)
         if lease is None or lease.holder is reader.process:
             return None
         if any(each.process is lease.holder and each.stream == reader.stream for each in self.readers):
-            return math.inf  # renewed with each read
+            return math.inf  # its holder is reading, and renews it with each read
         expires = lease.since + leases.LEASE_MS / 1000
         return expires if expires > self._clock.monotonic() else None
 
     def may_read(self, reader: Reader) -> bool:
-        """Whether there is something new for it: where another has the lease, only if that one needs help."""
+        """Whether `reader` may read new entries: while another has the lease, only if HELP_FROM or more wait."""
         new = self.stream(reader.stream).new
         return bool(new) and (len(new) >= HELP_FROM or self.lease_expires(reader) is None)
 
     def claimable(self, stream: str, idle_s: float) -> list[bytes]:
-        """What somebody has had in hand for longer than `idle_s`."""
+        """The entries that have been pending for `idle_s` seconds or longer."""
         now = self._clock.monotonic()
         return [id for id, since in self.stream(stream).pending.items() if now - since >= idle_s]
 
@@ -161,14 +161,14 @@ class SimulatedRedis:
         return Lengths(self)
 
     async def execute(self, commands: Sequence[Command]) -> None:
-        """What Publisher and Mailbox send: all of a transaction is done or nothing."""
+        """The commands of Publisher and Mailbox. A transaction is done as a whole or not at all."""
         self.check()
         additions: list[tuple[str, Fields]] = []
         finished: list[tuple[str, bytes]] = []
         for command in commands:
             if command[0] == "XADD":
                 additions.append((str(command[1]), encoded(command[command.index("*") + 1 :])))
-            elif command[0] == "EVAL":  # news
+            elif command[0] == "EVAL":  # notifications
                 additions += [(NOTIFICATIONS, fields) for fields in _news(command)]
             elif command[0] == "XDEL":
                 finished += [(str(command[1]), _bytes(id)) for id in command[2:]]
@@ -203,7 +203,7 @@ class SimulatedRedis:
 
 
 class Lengths:
-    """A pipeline, as far as `lengths` uses one."""
+    """The parts of a pipeline that the product uses outside mailboxes."""
 
     def __init__(self, redis: SimulatedRedis) -> None:
         self._redis = redis
@@ -219,7 +219,7 @@ class Lengths:
         self._answers.append(len(self._redis.stream(stream).entries))
 
     def set(self, _: str, __: str, **options: int) -> None:
-        """A claim: always free, so that each process publishes what it knows of."""
+        """A claim, which always succeeds, so that each process publishes all counts that it knows."""
         self._answers.append(True)
 
     async def execute(self) -> list[object]:
@@ -274,7 +274,7 @@ class SimulatedMailbox:
             raise self._lost
 
     async def entries(self) -> list[Entry]:
-        """Waits for the scheduler."""
+        """Wait until the scheduler delivers entries."""
         count, block_ms = self._wanted
         await self.finish()
         self._redis.check()
@@ -331,7 +331,7 @@ class SimulatedMailbox:
 
 
 def _news(command: Command) -> list[Fields]:
-    """The entries that `Publisher.commands` has the script add; see there."""
+    """The notifications in a script call that `Publisher.commands` makes; see there."""
     items = list(command[5:])
     found: list[Fields] = []
     while items:
@@ -343,7 +343,7 @@ def _news(command: Command) -> list[Fields]:
 
 
 def encoded(fields: Sequence[Argument]) -> Fields:
-    """Names and values in turn as they are on the wire."""
+    """Alternating names and values, as they are on the wire."""
     parts = map(_bytes, fields)
     return dict(zip(parts, parts, strict=True))
 

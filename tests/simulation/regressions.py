@@ -1,7 +1,7 @@
-"""Seeds that have found something, and what it was; they are played in every run of the tests.
+"""Seeds that have found a bug, and what it was. Every run of the tests plays them.
 
-A seed says what the scheduler chooses, so whoever changes the scheduler, or where the product stops, gets other
-stories under the same numbers. What was found is therefore also kept as a mistake in `planted.py`.
+A seed decides what the scheduler chooses, so a change of the scheduler, or of the points where the product stops,
+gives other stories to the same seeds. Therefore the bugs of actors that were found are also in `planted.py`.
 """
 
 REGRESSIONS: dict[int, str] = {

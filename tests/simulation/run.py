@@ -1,4 +1,4 @@
-"""Many seeds in several worker processes over one Postgres."""
+"""Play many seeds in several worker processes with one Postgres."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.simulation.worker import Task, work
 
 STEPS = 250
 ROOT = Path(__file__).resolve().parents[2]
-# Workers are forked from a process that has imported all they need: that takes seconds.
+# Workers are forked from a process that has imported all they need, because importing takes seconds.
 WORKERS = get_context("forkserver")
 WORKERS.set_forkserver_preload(["tests.simulation.worker"])
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one seed."""
+    """The result of one seed."""
 
     seed: int
     violations: list[str]
@@ -43,7 +43,7 @@ class Result:
 
 @dataclass
 class Results:
-    """Of all seeds, in the order in which they ended."""
+    """The results of all seeds, in the order in which they ended."""
 
     done: int = 0
     failed: list[Result] = field(default_factory=list)
@@ -64,16 +64,16 @@ class Results:
 
 @dataclass
 class Runner:
-    """`urls`: of each worker's databases, booking and payment."""
+    """`urls`: the databases of each worker, booking and payment."""
 
     urls: list[tuple[str, str]]
     steps: int = STEPS
     planted: str = ""
-    # Stories also of those that kept all promises.
+    # Whether results have stories also where all promises were kept.
     tell_all: bool = False
 
     async def play(self, seeds: Iterable[int], seen: Callable[[Result], object]) -> None:
-        """Play all seeds; `seen` gets each result, and ends it all by answering False."""
+        """Play all seeds. `seen` gets each result; when it returns False, the rest is not played."""
         waiting = iter(seeds)
         async with asyncio.TaskGroup() as group:
             tasks: list[asyncio.Task[None]] = []
@@ -96,7 +96,7 @@ class Runner:
     async def _worker(self, urls: tuple[str, str]) -> AsyncIterator[Callable[[int], Any]]:
         here, there = Pipe()
         task = Task(*urls, self.steps, self.planted, self.tell_all)
-        # The order of a set of names must follow from the seed, too.
+        # The order of a set of strings must also be the same each time.
         with patch.dict(os.environ, PYTHONHASHSEED="0"), chdir(ROOT):
             process = WORKERS.Process(target=work, args=(there, task), daemon=True)
             process.start()
@@ -119,7 +119,7 @@ class Runner:
 
 
 async def make_databases(server: Postgres, workers: int) -> list[tuple[str, str]]:
-    """Databases with their tables for so many workers; says their URLs."""
+    """Make migrated databases for this many workers. Returns their URLs, booking and payment."""
     urls = []
     for number in range(1, workers + 1):
         booking, payment = [await _make(server, app, number) for app in ("booking", "payment")]
@@ -131,7 +131,7 @@ async def _make(server: Postgres, app: str, number: int) -> str:
     url = await make_migrated(server, app, f"simulated_{app}_{number}")
     connection = await asyncpg.connect(url)
     try:
-        # The order of rows must not depend on when they were cleaned up.
+        # The order of rows must not depend on when Postgres removed old ones.
         for table in TABLES[app].split(", "):
             await connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
     finally:

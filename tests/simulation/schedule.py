@@ -1,4 +1,4 @@
-"""One schedule: so many choices of what happens next, with faults; then quiet, until all is settled."""
+"""One schedule: many choices of what happens next, with faults; then time without faults, until all is finished."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.simulation.standby import Standby
 from tests.simulation.story import Coverage
 from tests.simulation.world import Lasting, World
 
-# Longer than Stripe remembers an idempotency key.
+# Stripe forgets an idempotency key after 24 hours; this is an hour more.
 DAY_S = 25 * 3600.0
 
 Act = Callable[[], Awaitable[object] | object]
 
 
 class Schedule:
-    """What happens under one seed."""
+    """All that happens under one seed."""
 
     def __init__(self, seed: int, loop: VirtualLoop, lasting: Lasting, coverage: Coverage, lure: Lure) -> None:
         self.world = world = World(seed, loop, lasting, coverage, lure)
@@ -39,7 +39,7 @@ class Schedule:
         loop.set_exception_handler(self._died)
 
     async def run(self, steps: int) -> None:
-        """Ends early when a promise is broken: see `story.violations`."""
+        """Play the schedule. It ends early when a promise is broken: see `story.violations`."""
         story = self.world.story
         try:
             await self._set_up()
@@ -54,7 +54,7 @@ class Schedule:
             self.world.stripe.close()
 
     def _died(self, _: object, context: dict[str, Any]) -> None:
-        """A task ended with an error that nobody awaits."""
+        """A task ended with an error, and no other task awaits it."""
         self.world.story.violate("6 nothing lost", f"{context['message']}: {context.get('exception')!r}")
 
     async def _set_up(self) -> None:
@@ -63,7 +63,7 @@ class Schedule:
         await self.world.begin()
         self.fleet.start()
         self._people.set_up()
-        # As each does when it starts: from now on Stripe's events are looked for.
+        # As each process does when it starts: from now on the catch-up finds Stripe events.
         self.fleet.alive(PaymentProcess)[0].look()
         await gates.quiesce()
         while self.fleet.deliver_all():
@@ -85,7 +85,7 @@ class Schedule:
     # --- what can happen next, and how likely it is beside the others
 
     def _inside(self) -> list[tuple[float, Act]]:
-        """Processes go on, time passes."""
+        """Processes continue, time passes."""
         fleet, chance, advance = self.fleet, self._chance, self.world.advance
         parked, readers, claimers = self.world.gates.parked, fleet.readers(), fleet.claimers()
         idle = [each for each in fleet.everybody() if not each.settling]
@@ -132,7 +132,7 @@ class Schedule:
         ]
 
     def _trouble(self) -> list[tuple[float, Act]]:
-        """What goes wrong by itself; the rest goes wrong where it can."""
+        """Faults of the world; the others strike inside processes, at their points."""
         chances, gates = self.world.profile.chances, self.world.gates
         dead = self.fleet.dead()
         return [
@@ -148,7 +148,7 @@ class Schedule:
         ]
 
     async def _wait_for_a_booking(self) -> None:
-        """Until one is to be driven on: its hold ends, or its time of grace."""
+        """Advance to the retry time of a booking: its hold ends, or its grace time."""
         now = self.world.now()
         times = [row.facts.settle_after for row in self._promises.rows.values()]
         upcoming = [each for each in times if each is not None and each > now]

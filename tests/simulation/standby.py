@@ -1,12 +1,13 @@
-"""A database comes back older than it was: a standby that lagged took over. What then is off, and what is not.
+"""A database comes back older than it was, because a standby that lagged took over. Some promises then no longer
+hold, and are not checked, because the rows that clients and counters depend on may be gone.
 
-Off, as what clients and counters go by may be gone: once booking has lost something, what clients were shown ("4
-never backwards", "2 what was shown is there"); whichever has, that attempts to pay are counted, and at every moment
-that money is matched and a booking has one live intent. All the rest stays on at every moment: never oversold, no
-refund made twice, holds last, a webhook counts once, every question answered.
+Once booking's database has lost rows: what clients were shown ("4 never backwards", "2 what was shown is there").
+Once either database has: that attempts are counted, that sockets miss nothing, and at every moment that money is
+matched and that a booking has one live intent. All other promises still hold at every moment: never oversold, no
+refund made twice, holds last, a webhook counts once, every request answered.
 
-In the end money is matched again: by itself where payment lost something, after `holdfast repair` where a payment
-had long been acknowledged by a booking that is gone or older now. Then the audit is as clean as ever.
+In the end money is matched again: without an operator where payment's database lost rows; after `holdfast repair`
+where a booking that is gone or older now had long acknowledged a payment. Then the audit finds nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.simulation.promises import Promises
 from tests.simulation.redis import encoded
 from tests.simulation.world import World
 
-# Which database it takes over from. Both are on one server in many installations.
+# The databases that it takes over from. Many installations have both on one server.
 LOSSES = (("booking",), ("payment",), ("booking", "payment"))
 
 
@@ -36,7 +37,7 @@ class Standby:
 
     @property
     def lags(self) -> bool:
-        """It has stopped to follow."""
+        """Whether the standby has stopped following."""
         return bool(self._copies)
 
     async def fall_behind(self) -> None:
@@ -47,7 +48,7 @@ class Standby:
         return self._world.lasting.booking, self._world.lasting.payment
 
     async def take_over(self) -> None:
-        """What was written since it fell behind is gone. Processes live on, or are started again."""
+        """All that was written since it fell behind is gone. Processes stay alive, or end and are started again."""
         world = self._world
         lost, ends = world.chance.choice(LOSSES), world.chance.random() < 0.5
         world.coverage.strike(Fault.STANDBY_TOOK_OVER)
@@ -62,7 +63,7 @@ class Standby:
         self._promises.forget(lost)
 
     async def repair(self) -> bool:
-        """What an operator does afterwards; says whether there was anything to do, and that it is done."""
+        """Do what an operator does afterwards: `holdfast repair`. Returns whether there was anything to repair."""
         if not self._promises.lost or self._repairs == ROUNDS_MAX:
             return False
         if self._repairs == 0:

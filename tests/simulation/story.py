@@ -1,4 +1,4 @@
-"""What happened in one schedule, for people to read; and what all schedules together have reached."""
+"""The story of one schedule, for people to read, and a count of what all schedules together have reached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.simulation.process import current
 
 @dataclass
 class Coverage:
-    """How often each thing was reached: a simulation that does not reach it proves nothing about it."""
+    """How often each fault, point, end and so on was reached. What is never reached is not tested."""
 
     faults: Counter[str] = field(default_factory=Counter)
     crashes: Counter[str] = field(default_factory=Counter)
@@ -57,12 +57,12 @@ class Story:
         self._lines.append((self._loop.at, self.step, who, what))
 
     def violate(self, promise: str, text: str) -> None:
-        """A promise is broken: the schedule ends here."""
+        """Note that a promise is broken: the schedule ends here."""
         self.violations.append(f"{promise}: {text}")
         self.tell(f"!!! {promise}: {text}", "PROMISE")
 
     def name(self, id: UUID | str, kind: str) -> None:
-        """Call `id` by a short name from now on, such as B1."""
+        """Give `id` a short name in the story, such as B1."""
         if str(id) not in self._names:
             self._counts[kind] += 1
             self._names[str(id)] = f"{kind}{self._counts[kind]}"
@@ -81,13 +81,13 @@ class Story:
         return hashlib.sha256(self.text().encode()).hexdigest()
 
 
-# What a handler may end with: it ran out of time, or what it needs was away.
+# Errors that a handler may end with: its time was over, or a server that it needs was away.
 EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, Away)
 UNTOLD = ("event", "level", "exc_info", "trace", "ms")
 
 
 def drop_into(story: Story, coverage: Coverage, event: dict[str, Any]) -> None:
-    """A log line of the product, as a part of the story. Handlers bear everything: none fails."""
+    """Add a log line of the product to the story. No handler may fail, whatever message it gets."""
     coverage.logs[str(event.get("event"))] += 1
     error = event.get("exc_info")
     if isinstance(error, BaseException) and not isinstance(error, EXCUSES):

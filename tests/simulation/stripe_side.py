@@ -1,4 +1,6 @@
-"""Stripe in process: the stand-in's own model, its ledger in memory, behind the real SDK and a line that fails."""
+"""Stripe in this process: the sandbox's model with its ledger in memory. The SDK is real, the line between is made
+up, and fails.
+"""
 
 from __future__ import annotations
 
@@ -38,18 +40,18 @@ BASE = "https://stripe.simulated"
 SECRET_KEY = "sk_test_simulation"
 WEBHOOK_SECRET = "whsec_simulation"
 SETTLE_S = 20.0
-# Answered so without the account's having done anything, or though it has.
+# Faults of the sandbox: it answers so without having done anything, or although it has done the work.
 SWITCHES: dict[Fault, dict[str, Any]] = {
     Fault.STRIPE_500: {"error_before": Count(count=1)},
     Fault.STRIPE_500_KEPT: {"error_after": Count(count=1)},
     Fault.STRIPE_429: {"limit": Count(count=1), "retry_after_seconds": 1},
 }
-# The same of a refund alone.
+# Faults of the sandbox for refunds alone.
 REFUND_SWITCHES: dict[Fault, dict[str, Any]] = {
     Fault.REFUND_REFUSED: {"refund_refused": Count(count=1)},
     Fault.REFUND_WAITS: {"refund_pending": Count(count=1)},
 }
-# What is given back by hand at the moment of a refund of ours: less than the cheapest seat that is paid for.
+# How much somebody refunds by hand at the moment of a refund of ours: less than the cheapest seat that costs money.
 BY_HAND = 100
 BUSY = b'{"error": {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "made up: in use"}}'
 PATHS = [
@@ -58,7 +60,7 @@ PATHS = [
 
 
 class MemoryLedger(Ledger):
-    """Each piece of work is committed at once."""
+    """Each unit of work is committed at once."""
 
     def __init__(self) -> None:
         super().__init__(":memory:")
@@ -83,7 +85,7 @@ class Deliveries(Webhooks):
 
 
 class Moves(Timetable[Move]):
-    """What the account does later by itself, taken by the scheduler."""
+    """What the account does later by itself; the scheduler makes it do so."""
 
     def due(self, now: float) -> list[Move]:
         found = []
@@ -96,7 +98,7 @@ class Moves(Timetable[Move]):
 
 
 class Stripe:
-    """The account, and how the payment actor reaches it."""
+    """The account at Stripe, and the client with which payment calls it."""
 
     def __init__(self, gates: Gates, clock: Clock, story: Story, lag: Switches = ALL_OFF) -> None:
         self._clock = clock
@@ -104,7 +106,7 @@ class Stripe:
         self.ledger = MemoryLedger()
         self.webhooks = Deliveries()
         self.faults = Faults()
-        # How its list of events lags, whatever else fails.
+        # How the list of Stripe events lags, whatever else fails.
         self.lag = lag
         self.faults.set(lag)
         self.account = Account(
@@ -121,7 +123,7 @@ class Stripe:
         )
 
     def list_all_events(self) -> None:
-        """The list does not lag any more."""
+        """From now on the list of Stripe events does not lag."""
         self.lag = ALL_OFF
         self.faults.set(ALL_OFF)
 
@@ -129,7 +131,7 @@ class Stripe:
         self.ledger.close()
 
     async def answer(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Any:
-        """What the API answers to one request."""
+        """The API's answer to one request: body, status and headers."""
         parts = urlsplit(url)
         operation, names = _find(method.upper(), parts.path)
         content = (body or "").encode()
@@ -154,7 +156,7 @@ class Stripe:
         return response.body, response.status, CIMultiDict(response.headers)
 
     async def do(self, who: str, what: str, step: Callable[[Work], object]) -> bool:
-        """Something that another does at Stripe; False where Stripe refuses."""
+        """Do something at Stripe as `who`. Returns False when Stripe refuses."""
         self._story.tell(what, who)
         try:
             await self.account.perform(step)
@@ -164,7 +166,7 @@ class Stripe:
         return True
 
     async def refund_by_hand(self, request: str) -> None:
-        """Somebody gives a part back of what `request` is to give back."""
+        """Somebody refunds, by hand, a part of what `request` is about to refund."""
         (intent,) = parse_qs(request)["payment_intent"]
         params = {"payment_intent": intent, "amount": BY_HAND}
         await self.do("dashboard", f"refunds {BY_HAND} of {intent}", lambda work: refunds.create(work, params))
@@ -191,7 +193,7 @@ def _find(method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
 
 
 class Line(stripe.HTTPClient):
-    """The wire to Stripe, as the SDK sees it: with a gate at each end, and every way to fail."""
+    """The HTTP client that the SDK uses to call Stripe, with a gate at each end and every way to fail."""
 
     name = "simulated"
 

@@ -1,4 +1,4 @@
-"""What is seen from inside the product: which rows of its table are reached, and how often a webhook counts."""
+"""Observes the product from inside: which rows of the state table are reached, and how often a webhook counts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _watched: Schedule | None = None
 
 
 def watch(schedule: Schedule | None) -> None:
-    """What is seen from here on belongs to this schedule."""
+    """From now on, count for this schedule."""
     global _watched
     _watched = schedule
 
 
 def install() -> None:
-    """Once in a process, after what is planted."""
+    """Put the observers in: once in a process, after a planted mistake."""
     for place, rules in domain.TABLE.items():
         status, trigger = place
         domain.TABLE[place] = tuple(
@@ -42,7 +42,7 @@ def row_name(status: str, trigger: str, rule: Rule) -> str:
 
 
 def all_rows() -> set[str]:
-    """The rows of the table, as they are counted."""
+    """The names of all rows of the state table, as `install` counts them."""
     return {
         row_name(status, trigger.value, rule)
         for (status, trigger), rules in domain.TABLE.items()

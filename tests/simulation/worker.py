@@ -1,4 +1,4 @@
-"""Plays seeds in a process of its own: a seed comes in, what came of it goes out."""
+"""Plays seeds in a process of its own: it reads a seed from a pipe, and writes the result to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.simulation.world import Lasting
 
 @dataclass(frozen=True)
 class Task:
-    """The databases to play in, how many steps, with which mistake put in, and whether to tell all stories."""
+    """The databases, the number of steps, the planted mistake, and whether to return all stories."""
 
     booking_url: str
     payment_url: str
@@ -44,7 +44,7 @@ def _into_the_story(_: Any, __: str, event: Any) -> NoReturn:
 def play(
     seed: int, steps: int, loop: VirtualLoop, lasting: Lasting, lure: Lure, *, tell_all: bool = False
 ) -> dict[str, Any]:
-    """One schedule; with its story when a promise was broken."""
+    """Play one schedule. The result has its story when a promise was broken, or with `tell_all`."""
     global _playing
     started = time.perf_counter()
     schedule = _playing = Schedule(seed, loop, lasting, Coverage(), lure)
@@ -67,7 +67,7 @@ def play(
 
 
 def work(seeds: Connection, task: Task) -> None:
-    """Play what comes in, and answer with what came of it, until the other end is closed."""
+    """Play each seed that `seeds` brings, and answer with its result, until the other end closes the pipe."""
     if task.planted:
         (PLANTED | HARMLESS)[task.planted]()
     watch.install()

@@ -21,15 +21,15 @@ from tests.simulation.redis import SimulatedRedis
 from tests.simulation.story import Coverage, Story
 from tests.simulation.stripe_side import Stripe
 
-# A timer is due when the time is past it.
+# How many seconds the clock is put past a timer, as the loop calls it only when its time has passed.
 TICK_S = 1e-6
-# The most that a question to Postgres for the time takes, and its answer.
+# The longest time in seconds that the query for Postgres' time takes on its way there, and the answer back.
 WAY_MAX_S = 0.2
 
 
 @dataclass
 class Lasting:
-    """What is kept from one schedule to the next: it takes long to make."""
+    """What is kept from one schedule to the next, because it takes long to make."""
 
     booking: GatedDatabase
     payment: GatedDatabase
@@ -59,7 +59,7 @@ class World:
         install(self.clock, seed)
         self.chance = random.Random(f"schedule {seed}")
         self.story = Story(loop)
-        # Rows of each kind that a process remembers: in some schedules none, in some few.
+        # How many rows of each kind a process remembers: none in some schedules, a few in others.
         self.memory_max = random.Random(f"memory {seed}").choice((0, 3, 1000, 1000))
         self.profile = Profile.draw(self.chance, random.Random(f"lagging {seed}"), lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
@@ -76,14 +76,14 @@ class World:
                 coverage.strike(fault)
 
     def now(self) -> datetime:
-        """The time by Postgres, which Stripe's may be far from."""
+        """Postgres' time, which may be up to five minutes off Stripe's."""
         return self.clock.now() + timedelta(seconds=self.profile.skew_s)
 
     def monotonic(self) -> float:
         return (self.clock.now() - EPOCH).total_seconds()
 
     def told_time(self) -> Bounds:
-        """Postgres' answer to who asks it for the time, after some delay on either way."""
+        """What a process learns when it asks Postgres for the time, with some delay on each way."""
         there, back = (self.chance.random() * WAY_MAX_S for _ in range(2))
         ahead = self.now().timestamp() - self.monotonic()
         return Bounds(ahead - back, ahead + there)
@@ -93,7 +93,7 @@ class World:
             await database.begin_schedule(self.gates, self.seed)
 
     async def advance(self, seconds: float) -> None:
-        """Put the time forward, from timer to timer."""
+        """Advance the time, from timer to timer."""
         until = self.loop.at + seconds
         while True:
             move = self.stripe.moves.next()
