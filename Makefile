@@ -20,7 +20,7 @@ ROUNDS ?= 1000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format site picture bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -49,6 +49,15 @@ check: $(STAMP) ## Lint, formatting, types, and who may import whom
 format: $(STAMP) ## Put the code into its form
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+site: $(STAMP) ## Build the documentation's pages into site/; a link that leads nowhere fails it
+	@rm -rf site
+	@.venv/bin/sphinx-build --quiet --fail-on-warning --fresh-env --jobs auto --conf-dir website \
+		--doctree-dir build/site --builder html . site
+	@.venv/bin/python -m website.hosts site && echo "The start page is site/index.html"
+
+picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
+	@.venv/bin/python -m pictures
 
 bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
 	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
@@ -82,8 +91,8 @@ lock: ## Resolve the dependencies anew (needs uv)
 	$(COMPILE) --all-extras -o requirements.lock
 	$(COMPILE) -c requirements.lock -o requirements.prod.lock
 
-clean: ## Delete .venv, .bench and caches; the data in .holdfast stays
-	rm -rf .venv .bench .coverage .coverage.* .coverage-html build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+clean: ## Delete .venv, .bench, site and caches; the data in .holdfast stays
+	rm -rf .venv .bench .coverage .coverage.* .coverage-html build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml
