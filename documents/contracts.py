@@ -104,7 +104,7 @@ def shown(of: Schema) -> str:
         return f"[{', '.join(shown(each) for each in of['prefixItems'])}]"
     if of.get("type") == "array":
         return f"list of {shown(of['items'])}" + (f" (at most {of['maxItems']})" if "maxItems" in of else "")
-    kind = of.get("format", of.get("type", "anything"))
+    kind: str = of.get("format") or of.get("type") or "anything"
     return " ".join([_NAMED.get(kind, kind), *(f"({bound})" for bound in _bounds(of))])
 
 

@@ -92,7 +92,7 @@ def _type(of: Field[Any]) -> str:
 def _default(of: Field[Any]) -> str:
     value = getattr(of, "db_default", None)
     if isinstance(value, SqlDefault):
-        return value.sql
+        return str(value.sql)
     return json.dumps(value).strip('"') if isinstance(value, str | int) else ""
 
 
