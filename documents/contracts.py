@@ -125,4 +125,13 @@ def topics(kind: type[Message]) -> list[str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["topics"])))
     answered = next(node.value for node in ast.walk(tree) if isinstance(node, ast.Return))
     assert isinstance(answered, ast.Tuple)
-    return [ast.unparse(each).strip("f'\"").replace("self.", "") for each in answered.elts]
+    return [_topic(each) for each in answered.elts]
+
+
+def _topic(node: ast.expr) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_topic, node.values))
+    if isinstance(node, ast.FormattedValue):
+        return f"{{{ast.unparse(node.value).removeprefix('self.')}}}"
+    assert isinstance(node, ast.Constant)
+    return str(node.value)
