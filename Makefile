@@ -20,7 +20,7 @@ ROUNDS ?= 1000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format site picture bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format docs site picture bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -40,11 +40,12 @@ coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in 
 		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
 		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 
-check: $(STAMP) ## Lint, formatting, types, and who may import whom
+check: $(STAMP) ## Lint, formatting, types, who may import whom, and whether the generated pages are up to date
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python -m documents --check
 
 format: $(STAMP) ## Put the code into its form
 	.venv/bin/ruff check --fix .
@@ -58,6 +59,9 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
+
+docs: $(STAMP) ## Write docs/schema.md and docs/messages.md anew, from the models and the contracts
+	@.venv/bin/python -m documents
 
 bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
 	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
