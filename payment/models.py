@@ -15,7 +15,7 @@ PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
 
 
 class Installation(Model):
-    """This Holdfast's id and its account at Stripe: one row, written by `holdfast migrate`."""
+    """Which Holdfast this is, and with which account at Stripe: one row, written by `holdfast migrate`."""
 
     name = fields.CharField(max_length=16, primary_key=True)
     id = fields.UUIDField()
@@ -28,7 +28,7 @@ class Installation(Model):
 
 
 class Payment(Model):
-    """One payment for each booking: the state of Stripe's PaymentIntent, and which version booking has applied."""
+    """One payment for each booking: what is known of Stripe's PaymentIntent, and what the booking knows."""
 
     booking_id = fields.UUIDField(primary_key=True)
     # Null if the booking was cancelled before its intent was asked for.
@@ -96,7 +96,8 @@ class Payment(Model):
 
 
 class PaymentAttempt(Model):
-    """An attempt to pay that failed. Its id is the id of its charge, or else of its Stripe event."""
+    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's. Their payment
+    counts them."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -113,7 +114,7 @@ class PaymentAttempt(Model):
 
 
 class Refund(Model):
-    """A refund. The row and its id are saved before Stripe is asked."""
+    """Money given back. The row and its id are there before Stripe is asked."""
 
     id = fields.UUIDField(primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -149,7 +150,7 @@ class Refund(Model):
 
 
 class Dispute(Model):
-    """A dispute of the payment's charge, as Stripe shows it, with Stripe's id and times."""
+    """A dispute of the payment's charge, as Stripe has it; its id is Stripe's. Times are Stripe's."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(
@@ -170,7 +171,7 @@ class Dispute(Model):
 
 
 class StrayIntent(Model):
-    """An intent of ours that its booking does not know: it is canceled, or its money is refunded."""
+    """An intent of ours beside the one that its booking is paid by: it is canceled, or its money goes back."""
 
     intent_id = fields.CharField(max_length=255, primary_key=True)
     booking_id = fields.UUIDField()
@@ -205,7 +206,7 @@ class StrayIntent(Model):
 
 
 class StripeEvent(Model):
-    """A Stripe event that was applied. Its id, the primary key, makes sure that it is applied once."""
+    """A webhook event that was taken in. Its id makes it count once."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     type = fields.CharField(max_length=255)
@@ -220,7 +221,7 @@ class StripeEvent(Model):
 
 
 class EventCursor(Model):
-    """Up to what time Stripe's event list was compared with `stripe_events`, and when that happens next."""
+    """Up to when Stripe's event list has been compared with `stripe_events`, and when it is looked at next."""
 
     name = fields.CharField(max_length=32, primary_key=True)
     # `looked_until` is Stripe's time, `next_look_at` is ours.
