@@ -96,8 +96,9 @@ class Payment(Model):
 
 
 class PaymentAttempt(Model):
-    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's. Their payment
-    counts them."""
+    """An attempt to pay that Stripe reported as failed. Its id is its charge's, else its event's.
+
+    Their payment counts them."""
 
     id = fields.CharField(max_length=255, primary_key=True)
     booking: fields.ForeignKeyRelation[Payment] = fields.ForeignKeyField(

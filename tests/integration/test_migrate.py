@@ -13,7 +13,10 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from tortoise.context import TortoiseContext
+from tortoise.migrations.autodetector import MigrationAutodetector
 
+from ops import migrate as migrations
 from ops.child import free_port
 from ops.postgres import DATABASES, ROLE, Postgres, embedded_postgres
 from tests.forked import holdfast
@@ -35,6 +38,17 @@ async def migrate(**urls: str) -> tuple[int, list[str], str]:
 
 def urls(postgres: Postgres) -> dict[str, str]:
     return {f"{name.upper()}_DATABASE_URL": postgres.url(name) for name in DATABASES}
+
+
+@pytest.mark.parametrize("app", DATABASES)
+async def test_migrations_have_all_that_models_say(app: str) -> None:
+    """Also each model's first line, which Tortoise keeps as the table's description."""
+    config = migrations.tortoise_config(app, "postgresql://127.0.0.1/nowhere")
+    async with TortoiseContext() as context:
+        await context.init(config=config, init_connections=False)
+        assert context.apps is not None
+        changes = await MigrationAutodetector(context.apps, config["apps"]).changes()
+    assert [each.operations for each in changes] == []
 
 
 async def test_deployments_that_migrate_at_once_take_turns(postgres: Postgres) -> None:
