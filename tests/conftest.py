@@ -27,7 +27,7 @@ from tests.forked import forked_actors
 from tests.servers import copied_clusters, make_migrated, make_templates, without_fsync
 
 # Which of Redis' sixteen databases each package of tests uses.
-REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "integration": 5}
+REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "acceptance": 5}
 
 
 # The files that take longest, longest first: a long file that started last would run on alone, on one core.
