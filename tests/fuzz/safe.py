@@ -23,7 +23,7 @@ from tests.fuzz.tally import Tally
 NOTED = "payment.stripe_events"
 SEEN_AT = "seen_at"
 # How many seconds a mailbox full of signed nonsense may need to become empty: all of it becomes dead letters.
-DEAD_LETTERS_S = 120.0
+DRAIN_S = 120.0
 
 Rows = dict[str, list[str]]
 Kept = Callable[[Harness, Rows], Rows]
@@ -58,7 +58,7 @@ async def unchanged(harness: Harness, part: str, kept: Kept, tally: Tally) -> As
     before = kept(harness, await snapshot(harness.holdfast.stack))
     yield
     await eventually(
-        lambda: mailbox_lengths(harness.holdfast), lambda left: not any(left.values()), seconds=DEAD_LETTERS_S
+        lambda: mailbox_lengths(harness.holdfast), lambda left: not any(left.values()), seconds=DRAIN_S
     )
     after = kept(harness, await snapshot(harness.holdfast.stack))
     for table in before.keys() | after.keys():
@@ -82,7 +82,7 @@ async def at_rest(harness: Harness, tally: Tally) -> None:
         await eventually(
             lambda: unfinished_work(harness.holdfast, dead_letters=False),
             lambda found: not found,
-            seconds=DEAD_LETTERS_S,
+            seconds=DRAIN_S,
         )
     except AssertionError as error:
         tally.wrong(part, "nothing can be sold, or work is left", str(error))

@@ -33,6 +33,10 @@ MANY_STRAYS = """
 INSERT INTO stray_intents (intent_id, booking_id, found_at, return_after, status)
 SELECT 'pi_stray_' || n, gen_random_uuid(), now(), now(), 'canceled' FROM generate_series(1, 20000) AS n
 """
+MANY_EVENTS = """
+INSERT INTO stripe_events (id, type, created, received_at)
+SELECT 'evt_' || n, 'payment_intent.succeeded', now(), now() FROM generate_series(1, 20000) AS n
+"""
 TYPES, VALUES = "(timestamptz, int)", "(now(), 200)"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
 CHECKS, STRAYS = "payments_look_due", "stray_intents_due"
@@ -60,15 +64,16 @@ async def scans(stage: Stage, query_name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many finished payments, with their refunds, and stray intents. TRUNCATE also removes from the indexes
-    what earlier tests have deleted."""
+    """Very many finished payments, with their refunds and Stripe events, and stray intents. TRUNCATE also removes
+    from the indexes what earlier tests have deleted."""
     for query in (
         "TRUNCATE payments, stripe_events CASCADE",
         "TRUNCATE stray_intents",
         MANY_PAYMENTS,
         MANY_REFUNDS,
         MANY_STRAYS,
-        "ANALYZE payments, refunds, stray_intents",
+        MANY_EVENTS,
+        "ANALYZE payments, refunds, stray_intents, stripe_events",
     ):
         await stage.rows(query)
     return stage

@@ -262,7 +262,7 @@ class SimulatedMailbox:
         self._redis.check()
 
     async def begin(
-        self, step: Sequence[Command], count: int, block_ms: int, notifications: Sequence[Command] = ()
+        self, commands: Sequence[Command], count: int, block_ms: int, notifications: Sequence[Command] = ()
     ) -> None:
         self._wanted = count, block_ms
         self._lost = None
