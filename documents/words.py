@@ -21,7 +21,8 @@ GLOSSARY = "docs/glossary.md"
 HEADING = "## Retired words"
 INTRODUCTION = """\
 Words that were names of ours, and are not any more: `make check` finds them. *Names* are those of variables,
-functions, classes, files, settings and metrics; elsewhere such a word has its ordinary meaning."""
+functions, classes, files, settings and metrics; elsewhere such a word has its ordinary meaning. Columns, keys in
+Redis and fields of messages that are older keep their names."""
 FORMS = {tuple(form.split()): retired for retired in RETIRED for form in retired.forms.split(", ")}
 LONGEST = max(map(len, FORMS))
 # Between the words of a form there may be a new line, in Python that of a comment.

@@ -162,7 +162,7 @@ def test_columns_that_the_page_names_are_in_the_tables() -> None:
 
 
 def test_pauses_are_those_of_the_code() -> None:
-    firsts = {cells[1].strip("`"): cells[3] for cells in rows(section("How a message is tried again"))}
+    firsts = {cells[1].strip("`"): cells[3] for cells in rows(section("How a message is retried"))}
     assert firsts["payments.report_after"] == f"{REPORT_PAUSES.first.seconds} s"
     assert firsts["payments.look_after"] == f"{CHECK_PAUSES.first.seconds} s"
     assert firsts["drive_after` of `payments`, `refunds"] == f"{RETRY_FIRST.seconds} s"
