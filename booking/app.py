@@ -62,7 +62,7 @@ def booking_context(settings: BookingSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         bus, redis, metrics, now = app[PUBLISHER], app[REDIS], app[METRICS], app[CLOCK]
         holder, policy = settings.instance, settings.hold_policy
-        store = Store(app[DATABASE], settings.memory_max, metrics)
+        store = Store(app[DATABASE], settings.memory_max, metrics, settings.buyer_policy)
         availability = Availability(
             store, bus, redis, holder, settings.availability_ms, settings.availability_max_ms
         )
