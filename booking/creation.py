@@ -10,7 +10,7 @@ from uuid import UUID
 
 from booking.admission import Seats, admit, asked_for
 from booking.buyers import REFUSED_BUYER, Buyers, keys_of
-from booking.repository import Store
+from booking.repository import Store, Transaction
 from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import IdempotencyKeyReused
@@ -19,7 +19,7 @@ from common.messaging.envelope import Delivery, Envelope, answer, answers
 
 # After memory was wrong about an event, the event is sold under locks for this long: where many processes sell the
 # last seats, memory would mostly be wrong again, and each such try costs one round trip more.
-CAREFUL = timedelta(seconds=1)
+UNDER_LOCK = timedelta(seconds=1)
 # A buyer that was refused takes the locked path for this long: as long as a client that retries may wait.
 REFUSED = timedelta(seconds=30)
 
@@ -36,7 +36,7 @@ class Creation:
         self._clock = clock
         self._policy = policy
         # By event: until when it is sold under locks.
-        self._careful_until: dict[UUID, datetime] = {}
+        self._under_lock_until: dict[UUID, datetime] = {}
         # By buyer that was refused: until when its requests take the locked path. Memory does not know what a buyer
         # has: one statement for all would fail because of it.
         self._refused_until: dict[str, datetime] = {}
@@ -47,14 +47,14 @@ class Creation:
         unit, made = await self._from_memory(deliveries, now)
         left = [each for each in deliveries if made.get(each.message.booking_id) is not each]
         replies = (reply for id, each in made.items() for reply in answer(each, _new(unit, id)))
-        return chain(unit.envelopes(), replies, await self._carefully(left, now) if left else ())
+        return chain(unit.envelopes(), replies, await self._under_lock(left, now) if left else ())
 
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
     ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
         """The bookings that one statement has made, and the deliveries that asked for them."""
         unit = self._unit()
-        events = await self._remembered({each.message.event_id for each in deliveries}, now)
+        events = await self._events({each.message.event_id for each in deliveries}, now)
         seats, buyers = _seats(events), Buyers(self._store.buyers)
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
@@ -70,7 +70,7 @@ class Creation:
         await unit.save(seats.bounds(tokens))
         if made and not unit.written:
             self._store.events.drop(events)
-            self._careful_until |= dict.fromkeys(events, now + CAREFUL)
+            self._under_lock_until |= dict.fromkeys(events, now + UNDER_LOCK)
         return unit, {id: each for id, each in made.items() if id in unit.written}
 
     def _refused(self, request: CreateBooking, now: datetime) -> bool:
@@ -79,24 +79,20 @@ class Creation:
             self._refused_until = {key: until for key, until in self._refused_until.items() if until > now}
         return bool(self._refused_until) and not keys_of([request]).isdisjoint(self._refused_until)
 
-    async def _remembered(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
+    async def _events(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
         """These events, without those that are sold under locks now; none if memory is off."""
-        memory = self._store.events
-        if not memory.entries_max:
-            return {}
-        self._careful_until = {id: until for id, until in self._careful_until.items() if until > now}
-        wanted = set(event_ids) - self._careful_until.keys()
-        found = memory.find(wanted)
-        if missing := wanted - found.keys():
-            async with self._store.reading() as rows:
-                memory.keep(read := await rows.events.find(missing))
-            found |= read
-        return found
+        self._under_lock_until = {id: until for id, until in self._under_lock_until.items() if until > now}
 
-    async def _carefully(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
+        async def read(rows: Transaction, missing: list[UUID]) -> dict[UUID, Event]:
+            self._store.events.keep(events := await rows.events.find(missing))
+            return events
+
+        return await self._store.find(self._store.events, set(event_ids) - self._under_lock_until.keys(), read)
+
+    async def _under_lock(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
         """The locked path: decide by the events as they are, under the locks of their ticket types."""
         unit = self._unit()
-        async with unit.careful() as rows:
+        async with unit.locked() as rows:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
             unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
@@ -121,13 +117,13 @@ class Creation:
                 if isinstance(admitted, REFUSED_BUYER):
                     self._refused_until |= dict.fromkeys(keys_of([request]), now + REFUSED)
                     # If memory failed in this batch, this buyer was the cause, and not what it knows of the event.
-                    self._careful_until.pop(request.event_id, None)
+                    self._under_lock_until.pop(request.event_id, None)
                 return admitted
             unit.add(admitted, delivery)
             return _new(unit, admitted.id)
         if not asked_for(booking, request):
             return IdempotencyKeyReused()
-        unit.tell_again(booking.id, delivery)
+        unit.notify_again(booking.id, delivery)
         return _new(unit, booking.id) | {"created": False}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -16,14 +17,19 @@ from common.runtime.urls import PostgresUrl
 class BookingSettings(ActorSettings):
     """Settings of the booking process; `.env.example` says what they mean."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "decline_seconds": "hold_extension_seconds",
+        "release_seconds": "grace_seconds",
+    }
+
     port: int = Field(default=8081, ge=0, le=65535)
     booking_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
     hold_seconds: int = Field(default=900, ge=1, le=86_400)
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
-    decline_seconds: int = Field(default=600, ge=0, le=86_400)
-    release_seconds: int = Field(default=300, ge=1, le=86_400)
+    hold_extension_seconds: int = Field(default=600, ge=0, le=86_400)
+    grace_seconds: int = Field(default=300, ge=1, le=86_400)
     # How many seats of an event one owner may have, where the event sets no max_per_owner, and how many of its
     # bookings may wait to be paid: of an owner, and of the guests of one address together. 0: no limit.
     seats_per_owner: int = Field(default=20, ge=0, le=1_000_000)
@@ -60,6 +66,6 @@ class BookingSettings(ActorSettings):
         return HoldPolicy(
             hold=timedelta(seconds=self.hold_seconds),
             hold_max=timedelta(seconds=self.hold_max_seconds or 2 * self.hold_seconds),
-            decline=timedelta(seconds=self.decline_seconds),
-            grace=timedelta(seconds=self.release_seconds),
+            extension=timedelta(seconds=self.hold_extension_seconds),
+            grace=timedelta(seconds=self.grace_seconds),
         )

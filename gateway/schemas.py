@@ -33,9 +33,7 @@ class Body(BaseModel):
 
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
-SALES_END = (
-    "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
-)
+SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
 
@@ -128,7 +126,7 @@ class TicketTypePatch(Body):
     capacity: Capacity = left_out()
 
     @model_validator(mode="after")
-    def _whole_when_new(self) -> Self:
+    def _complete_when_new(self) -> Self:
         needed = {"name", "unit_amount", "capacity"}
         if "id" not in self.model_fields_set and not needed <= self.model_fields_set:
             raise ValueError("a new ticket type needs name, unit_amount and capacity")
@@ -140,10 +138,10 @@ class EventPatch(Body):
     that was set and does not fit the new start is refused, unless the request also sends another."""
 
     name: Label = left_out()
-    starts_at: Time = left_out(description="When it is another than before: in the future")
+    starts_at: Time = left_out(description="If it changes: in the future")
     time_zone: TimeZone = left_out()
     on_sale: bool = left_out()
-    sales_start: Time | None = left_out(description="null: at once")
+    sales_start: Time | None = left_out(description="null: immediately")
     sales_end: Time | None = left_out(description=SALES_END)
     sell_after_start: bool = left_out(description=SELL_AFTER_START)
     max_per_booking: Quantity = left_out()
@@ -176,7 +174,7 @@ class QueuedPayment(Resource):
 
 
 class QueuedBooking(Resource):
-    """A booking that was requested, and that is not made yet: it may still be refused, as when seats are sold out.
+    """A booking that was requested and does not exist yet: it may still be refused, as when seats are sold out.
 
     Read it again at `Location`, or send the same request with the same Idempotency-Key.
     """
@@ -214,12 +212,10 @@ def page_of(kind: type[Resource]) -> type[Resource]:
 
 
 class FieldError(Resource):
-    loc: tuple[str | int, ...] = Field(description="Where: body, query, path or header, then the way to the value")
+    loc: tuple[str | int, ...] = Field(description="Where: body, query, path or header, then the path to the value")
     msg: str
     type: str = Field(description="Which rule it breaks")
-    limit: int | datetime | None = Field(
-        default=None, description="What the rule allows, where it is a number or time"
-    )
+    limit: int | datetime | None = Field(default=None, description="The rule's limit, where it is a number or time")
 
 
 class Problem(Resource):
@@ -235,7 +231,12 @@ class Problem(Resource):
 
 class HealthState(Resource):
     status: str
-    problems: dict[str, str] | None = None
+    problems: dict[str, str] | None = Field(
+        default=None, description="What keeps the process from being ready, by the name of what is not well"
+    )
+    notices: dict[str, str] | None = Field(
+        default=None, description="What an operator has to act on although the process can serve, by name"
+    )
 
 
 # --- over the WebSocket -----------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ class Auth(Body):
 
 
 class Subscription(Body):
-    """To a booking or to an event."""
+    """A subscription to a booking or to an event."""
 
     type: Literal["subscribe", "unsubscribe"]
     booking_id: Id | None = None

@@ -63,7 +63,9 @@ SalesNotStarted = _error("sales_not_started", 409, "The sale of the event has no
 SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
 OwnerLimitReached = _error("owner_limit_reached", 409, "More seats than one owner may have of this event")
 TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to be paid already", retryable=True)
-BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking again", retryable=True)
+BookingPaused = _error(
+    "booking_paused", 409, "Holds were left to expire: wait before booking again", retryable=True
+)
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 
 # The booking has ended: the reason.
@@ -71,7 +73,7 @@ PaymentRejected = _error("payment_rejected", 409, "The payment was refused: the 
 PaymentMismatch = _error("payment_mismatch", 409, "Another amount was paid than was due: it goes back")
 PaymentCanceled = _error("payment_canceled", 409, "The payment was canceled at Stripe: the booking has ended")
 HoldExpired = _error("hold_expired", 409, "The seats were not paid in time: the booking has ended")
-EventCancelled = _error("event_cancelled", 409, "The event is called off: the booking has ended")
+EventCancelled = _error("event_cancelled", 409, "The event is cancelled: the booking has ended")
 BookingCancelled = _error("booking_cancelled", 409, "The booking is cancelled")
 
 # The present state, or an earlier request, does not allow it.

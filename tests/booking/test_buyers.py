@@ -49,8 +49,8 @@ async def errors(stage: Stage, *orders: CreateBooking) -> list[Any]:
 
 async def expire(stage: Stage, booking: Booking, version: int = 2) -> None:
     """The hold ends, and Stripe confirms that nothing was paid."""
-    await stage.settle(OVER)
-    await stage.tell(report(booking, IntentStatus.CANCELED, version))
+    await stage.reconcile(OVER)
+    await stage.apply(report(booking, IntentStatus.CANCELED, version))
 
 
 async def test_an_owner_gets_as_many_seats_as_the_limit_says_whatever_the_bookings(stage: Stage) -> None:
@@ -79,7 +79,7 @@ async def test_seats_that_are_given_back_can_be_booked_again(stage: Stage) -> No
     first = await stage.pending(show, 5)
     assert await errors(stage, show.order(2)) == ["owner_limit_reached"]
     await stage.cancel(first)
-    await stage.tell(report(first, IntentStatus.CANCELED, 2))
+    await stage.apply(report(first, IntentStatus.CANCELED, 2))
     assert await errors(stage, show.order(2)) == [None]
 
 
@@ -88,7 +88,7 @@ async def test_open_holds_of_an_owner_are_bounded_until_one_is_paid(stage: Stage
     paid, _ = await stage.pending(show), await stage.pending(show)
     (reply,) = of(await stage.give(show.order()), Reply)
     assert (reply.error, reply.extra["retry_after"]) == ("too_many_holds", HOLDS_RETRY_SECONDS)
-    await stage.tell(report(paid, IntentStatus.SUCCEEDED, 2))
+    await stage.apply(report(paid, IntentStatus.SUCCEEDED, 2))
     assert await errors(stage, show.order()) == [None]
 
 
@@ -125,8 +125,8 @@ async def test_a_hold_left_to_expire_pauses_its_owner_each_time_for_longer(stage
 async def test_a_payment_that_failed_is_no_reason_for_a_pause(stage: Stage) -> None:
     show = await stage.show(100)
     booking = await stage.pending(show)
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error=DECLINED, attempts=1))
-    await stage.settle(TERMS.hold_max)
+    await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error=DECLINED, attempts=1))
+    await stage.reconcile(TERMS.hold_max)
     await expire(stage, booking, 3)
     assert (await stage.row(booking))["status"] == "cancelled"
     assert await errors(stage, show.order()) == [None]
