@@ -66,8 +66,8 @@ def booking_context(settings: BookingSettings) -> Context:
         )
         queue = Queue(store, bus, redis, holder, settings.queue_ms)
         unit = partial(UnitOfWork, store, availability, queue)
-        kept = timedelta(days=settings.operator_key_days)
-        reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, kept)
+        kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
+        reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events = EventHandlers(store, availability, now)
         app[SUBSCRIPTIONS] = (

@@ -121,7 +121,9 @@ WITH old AS (
     SELECT b.key, holds_less FROM buyers b
     JOIN (SELECT key, coalesce(sum(hold), 0) AS holds_less FROM old GROUP BY key) o ON o.key = b.key
     ORDER BY b.key FOR NO KEY UPDATE OF b
-) UPDATE buyers b SET holds = b.holds - less.holds_less FROM less WHERE b.key = less.key RETURNING b.key
+), counted AS (
+    UPDATE buyers b SET holds = b.holds - less.holds_less FROM less WHERE b.key = less.key RETURNING b.key
+) SELECT (SELECT count(*) FROM old) AS forgotten, (SELECT array_agg(key) FROM counted) AS keys
 """
 DELETE = "DELETE FROM buyers WHERE key = ANY($1::varchar[]) AND holds = 0"
 
@@ -143,7 +145,8 @@ class BuyerRows:
         return int(await self._connection.fetchval(RECOUNT, int(pause.total_seconds()), limit))
 
     async def forget_addresses(self, before: datetime, limit: int) -> int:
-        """Forget the addresses of at most `limit` bookings made before then; returns how many buyers that were."""
-        keys = [row["key"] for row in await self._connection.fetch(FORGET_ADDRESSES, before, limit)]
-        await self._connection.execute(DELETE, keys)
-        return len(keys)
+        """Forget the addresses of at most `limit` bookings made before then; returns how many these were."""
+        forgotten, keys = await self._connection.fetchrow(FORGET_ADDRESSES, before, limit)
+        if keys:
+            await self._connection.execute(DELETE, keys)
+        return int(forgotten)

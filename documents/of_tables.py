@@ -85,8 +85,8 @@ COLUMNS = {
     "booking.bookings.settle_attempts": "How often it was retried since it last changed",
     "booking.bookings.updated_at": "When `version` grew last",
     "booking.bookings.address": "A keyed hash of the guest's address; forgotten after `ADDRESS_DAYS`",
-    "booking.bookings.counted": "As what its buyers' rows count it: 1 an open hold, 2 paid, 0 not at all; null: they "
-    "do not know it",
+    "booking.bookings.counted": "As what its buyers' rows count it: 1 an open hold, 2 paid, 0 not at all; null: it "
+    "is of the release before, or there were no limits",
     "booking.buyers.key": "The event's id, `owner` or `address`, and the subject or the hash of the address",
     "booking.buyers.event_id": "Its event",
     "booking.buyers.seats": "The seats of its pending and confirmed bookings; of an address always 0",

@@ -14,6 +14,16 @@ CREATE INDEX bookings_miscounted ON bookings (id) WHERE counted <>
 """,
     "CREATE INDEX bookings_by_address ON bookings (created_at) WHERE address IS NOT NULL",
 ]
+# The trigger of 0013, also for the limit of an owner.
+TERMS = (
+    "name, starts_at, currency, on_sale, max_per_booking, cancel_until, time_zone, sales_start, sales_end, "
+    "sell_after_start, cancel_after_start, payment_methods, slow_payments_until, called_off_at, version"
+)
+RENEW = """
+CREATE TRIGGER renew_terms_tokens AFTER UPDATE OF {columns} ON events
+    FOR EACH ROW EXECUTE FUNCTION renew_terms_tokens()
+"""
+DROP_RENEW = "DROP TRIGGER renew_terms_tokens ON events"
 # A buyer's row changes with each of its bookings: with room on its page no index has to follow.
 ROOM = "ALTER TABLE buyers SET (fillfactor = 70)"
 UNLIMITED = 2**31 - 1
@@ -62,7 +72,12 @@ class Migration(migrations.Migration):
         ops.AddField(model_name="Booking", name="address", field=fields.CharField(null=True, max_length=32)),
         ops.AddField(model_name="Booking", name="counted", field=fields.SmallIntField(null=True)),
         ops.RunSQL(
-            sql=[*INDEXES, ROOM],
-            reverse_sql=["DROP INDEX bookings_by_address", "DROP INDEX bookings_miscounted"],
+            sql=[*INDEXES, ROOM, DROP_RENEW, RENEW.format(columns=f"{TERMS}, max_per_owner")],
+            reverse_sql=[
+                DROP_RENEW,
+                RENEW.format(columns=TERMS),
+                "DROP INDEX bookings_by_address",
+                "DROP INDEX bookings_miscounted",
+            ],
         ),
     ]

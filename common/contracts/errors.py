@@ -63,9 +63,7 @@ SalesNotStarted = _error("sales_not_started", 409, "The sale of the event has no
 SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
 OwnerLimitReached = _error("owner_limit_reached", 409, "More seats than one owner may have of this event")
 TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to be paid already", retryable=True)
-BookingPaused = _error(
-    "booking_paused", 409, "Holds were left to expire: wait before booking again", retryable=True
-)
+BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking", retryable=True)
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 
 # The booking has ended: the reason.

@@ -1,4 +1,4 @@
-"""What one buyer may have of an event: seats and open holds of an owner, open holds of the guests of one address."""
+"""What one buyer may have of an event: seats and open holds of an owner, holds of the guests of one address."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ async def test_addresses_are_forgotten(stage: Stage) -> None:
     free, show = await stage.show(100, unit_amount=0), await stage.show(100)
     await stage.book(guest(free, "guest_1"), guest(free, "guest_2"), guest(show, "guest_1"))
     async with stage.store.statement() as rows:
-        assert await rows.buyers.forget_addresses(stage.clock() + timedelta(days=1), 10) == 1
+        assert await rows.buyers.forget_addresses(stage.clock() + timedelta(days=1), 10) == 2
     left = await stage.rows("SELECT owner FROM bookings WHERE address IS NOT NULL")
     assert [row["owner"] for row in left] == ["guest_1"]  # a pending booking keeps it
     left = await stage.rows("SELECT key FROM buyers WHERE key LIKE '%:address:%'")
