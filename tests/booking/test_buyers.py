@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from booking.buyers import HOLDS_RETRY_SECONDS, BuyerPolicy
+from booking.buyers import HOLDS_RETRY_SECONDS, BuyerPolicy, owner_key
 from booking.event_rows import EventRows
 from booking.state import Event
 from common.contracts.messages import CreateBooking, Reply
@@ -19,6 +19,8 @@ from common.contracts.resources import Booking
 from common.contracts.statuses import IntentStatus
 from common.contracts.values import PaymentError
 from common.postgres.database import Database
+from ops.repair.execution import count_anew
+from ops.repair.plan import Action, Kind
 from tests.booking.stage import TABLES, TERMS, Show, Stage, delivery, of, report
 from tests.servers import empty
 
@@ -188,3 +190,15 @@ async def test_addresses_are_forgotten(stage: Stage) -> None:
     assert [row["owner"] for row in left] == ["guest_1"]  # a pending booking keeps it
     left = await stage.rows("SELECT key FROM buyers WHERE key LIKE '%:address:%'")
     assert len(left) == 1
+
+
+async def test_a_repair_counts_a_buyer_anew(stage: Stage) -> None:
+    show = await stage.show(100)
+    await stage.pending(show, 2)
+    key = owner_key(show.id, "alice")
+    for damage in ("UPDATE buyers SET seats = 1, holds = 0", "DELETE FROM buyers"):
+        await stage.rows(damage)
+        async with stage.database.connection() as connection:
+            assert await count_anew(connection, [Action(Kind.BUYER, key)]) == []
+        (row,) = await stage.rows("SELECT key, seats, holds FROM buyers")
+        assert tuple(row) == (key, 2, 1)
