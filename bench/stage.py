@@ -35,6 +35,11 @@ SETTINGS = {
     "RATE_LIMIT_PER_SECOND": "0",
     "SANDBOX_RATE_LIMIT": "0",
     "HOLD_SECONDS": "86400",
+    # Counted, as always, but never reached.
+    "SEATS_PER_OWNER": "1000000",
+    "HOLDS_PER_OWNER": "1000000",
+    "HOLDS_PER_ADDRESS": "1000000",
+    "HOLD_PAUSE_SECONDS": "0",
 }
 ONE_OF_EACH = Scale()
 ACTORS = ("gateway", "payment", "booking")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from booking.buyers import Buyers
 from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item, Reason
 from common.contracts import errors
@@ -54,9 +55,9 @@ class Seats:
 
 
 def admit(
-    request: CreateBooking, event: Event | None, seats: Seats, now: datetime, policy: HoldPolicy
+    request: CreateBooking, event: Event | None, seats: Seats, buyers: Buyers, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
-    """The new booking for `request`, which takes its seats, or the error that refuses the request."""
+    """The new booking for `request`, which takes its seats and counts for its buyers, or the error."""
     if event is None:
         return errors.EventNotFound()
     if not request.items:
@@ -81,12 +82,10 @@ def admit(
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
     if not seats.have(items):
         status, reason = FAILED, Reason.SOLD_OUT
-    else:
-        seats.take(items)
-        if amount:
-            status, payment, ends_at = PENDING, PaymentStatus.CREATING, now + policy.hold
-            retry_at = min(now + WAITS[FollowUp.CREATE_INTENT].first, ends_at)
-    return Booking(
+    elif amount:
+        status, payment, ends_at = PENDING, PaymentStatus.CREATING, now + policy.hold
+        retry_at = min(now + WAITS[FollowUp.CREATE_INTENT].first, ends_at)
+    booking = Booking(
         id=request.booking_id,
         owner=request.owner,
         event_id=event.id,
@@ -102,6 +101,15 @@ def admit(
         expires_at=ends_at,
         retry_at=retry_at,
     )
+    if status is FAILED:
+        return booking
+    address, counted = buyers.marks(request, event)
+    booking = booking._replace(address=address, counted=counted)
+    refused = buyers.refuse(booking, event, now)
+    if refused is None:
+        seats.take(items)
+        buyers.add(booking, event)
+    return refused or booking
 
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:

@@ -60,14 +60,14 @@ def booking_context(settings: BookingSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         bus, redis, metrics, now = app[PUBLISHER], app[REDIS], app[METRICS], app[CLOCK]
         holder, policy = settings.instance, settings.hold_policy
-        store = Store(app[DATABASE], settings.memory_max, metrics)
+        store = Store(app[DATABASE], settings.memory_max, metrics, settings.buyer_policy)
         availability = Availability(
             store, bus, redis, holder, settings.availability_ms, settings.availability_max_ms
         )
         queue = Queue(store, bus, redis, holder, settings.queue_ms)
         unit = partial(UnitOfWork, store, availability, queue)
-        kept = timedelta(days=settings.operator_key_days)
-        reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, kept)
+        kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
+        reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events = EventHandlers(store, availability, now)
         app[SUBSCRIPTIONS] = (

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,8 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
+from booking import buyer_rows
+from booking.buyers import BuyerBound, counts_as
 from booking.state import Booking, Bound, Cause, Item, SeatMove
 from common.contracts import resources
 from common.contracts.messages import ListBookings
@@ -28,11 +30,11 @@ BOOKING_COLUMNS = dict(zip(FIELDS, columns(Booking, "revision").values(), strict
 # The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
-    "settle_after", "created_at", "updated_at", "payment_methods",
+    "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
-FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods")
+FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
 CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
@@ -65,8 +67,10 @@ def _moved(number: int) -> str:
 # A bound limits a counter in a row. `bounds` locks these rows and compares them; as many must fit as were passed
 # ($1). Another counter (of an owner, a code) is one more such part and one more condition in `_INSERTED`. The new
 # part must read the part before it, so that its rows are locked after those.
+# The tickets are there, by the terms that the decision knew.
+_FIT = "(SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"
 _INSERTED = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
-    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"""
+    WHERE {_FIT} AND (SELECT count(*) FILTER (WHERE NOT fits) FROM buyers_checked) = 0"""
 _RETURNED = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
 INSERT = f"""
 WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
@@ -74,34 +78,35 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
+), {buyer_rows.checked(5, _FIT)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
     {_INSERTED} AND status = 'failed'
     AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)
-), {_moved(4)}
+), {_moved(4)}, {buyer_rows.added(5)}
 SELECT id, revision FROM written
 """
 # Saves the changed bookings that nobody has written since they were read, their transitions (where the version
 # grew) and the seats that they move. The bookings' rows are locked in the order of their ids first.
 SAVE = f"""
 WITH unchanged AS (
-    SELECT new.*, b.status AS status_before, b.version AS version_before
+    SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before
     FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
     UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
+        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before,
         status_before, version_before, cause_type, cause_id
 ), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, at)
     SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, updated_at FROM written
     WHERE version > version_before
-), {_moved(2)}
+), {_moved(2)}, {buyer_rows.recounted("$3::int", "locked")}
 SELECT id, revision FROM written
 """
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
@@ -154,6 +159,8 @@ def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
     row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
     if not booking.disputes:
         del row["disputes"]
+    if (counted := counts_as(booking)) is not None:
+        row["counted"] = counted
     return row
 
 
@@ -203,18 +210,34 @@ class BookingRows:
         return [resources.Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
 
     async def save(
-        self, changed: Sequence[Caused], moves: Sequence[SeatMove], bounds: Sequence[Bound]
+        self,
+        changed: Sequence[Caused],
+        moves: Sequence[SeatMove],
+        bounds: Sequence[Bound],
+        buyers: Sequence[BuyerBound],
+        pause: timedelta,
     ) -> dict[UUID, str]:
-        """Write bookings, each with its cause, and the seats that they move; returns the ids of those written, with
-        their new revisions. A new booking (without a revision) is left out if it exists already, and all new ones
-        are if a bound does not hold; another booking is left out if it was written since it was read."""
+        """Write bookings, each with its cause, the seats that they move, and what their buyers have; returns the
+        ids of those written, with their new revisions. A new booking (without a revision) is left out if it exists
+        already, and all new ones are if a bound does not hold; another booking is left out if it was written since
+        it was read. `pause` is for owners whose holds were left to expire."""
         rows: list[asyncpg.Record] = []
         if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
             new = as_json([dict(zip(CREATED_COLUMNS, each, strict=True)) for each in created])
-            rows += await self._connection.fetch(INSERT, len(bounds), new, as_json(bounds), as_json(moves))
+            rows += await self._insert(len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers))
         if known := [_change(*each) for each in changed if each[0].revision is not None]:
-            rows += await self._connection.fetch(SAVE, as_json(known), as_json(moves))
+            rows += await self._connection.fetch(SAVE, as_json(known), as_json(moves), int(pause.total_seconds()))
         return {row["id"]: row["revision"] for row in rows}
+
+    async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
+        """Raises Interfered if another statement has added the first row of a buyer at the same time."""
+        try:
+            rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
+        except asyncpg.CheckViolationError as error:
+            if error.constraint_name in buyer_rows.LIMITS:
+                raise Interfered("a buyer exceeds its limit") from None
+            raise
+        return rows
 
     async def lock_seats(self, ids: Iterable[UUID], now: datetime) -> dict[UUID, int]:
         """How many seats of these ticket types can be sold, their rows locked until the transaction ends: none of

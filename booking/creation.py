@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from booking.admission import Seats, admit, asked_for
+from booking.buyers import REFUSED_BUYER, Buyers, keys_of
 from booking.repository import Store, Transaction
 from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
@@ -19,6 +20,8 @@ from common.messaging.envelope import Delivery, Envelope, answer, answers
 # After memory was wrong about an event, the event is sold under locks for this long: where many processes sell the
 # last seats, memory would mostly be wrong again, and each such try costs one round trip more.
 UNDER_LOCK = timedelta(seconds=1)
+# A buyer that was refused takes the locked path for this long: as long as a client that retries may wait.
+REFUSED = timedelta(seconds=30)
 
 
 class Creation:
@@ -34,6 +37,9 @@ class Creation:
         self._policy = policy
         # By event: until when it is sold under locks.
         self._under_lock_until: dict[UUID, datetime] = {}
+        # By buyer that was refused: until when its requests take the locked path. Memory does not know what a buyer
+        # has: one statement for all would fail because of it.
+        self._refused_until: dict[str, datetime] = {}
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Create the bookings. Requests that memory refuses, or whose bookings exist, take the locked path."""
@@ -49,22 +55,29 @@ class Creation:
         """The bookings that one statement has made, and the deliveries that asked for them."""
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
-        seats = _seats(events)
+        seats, buyers = _seats(events), Buyers(self._store.buyers)
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
             request: CreateBooking = delivery.message
             event = events.get(request.event_id)
-            if event is not None and request.booking_id not in made:
-                admitted = admit(request, event, seats, now, self._policy)
+            if event is not None and request.booking_id not in made and not self._refused(request, now):
+                admitted = admit(request, event, seats, buyers, now, self._policy)
                 if isinstance(admitted, Booking):
                     unit.add(admitted, delivery)
                     made[admitted.id] = delivery
         tokens = {id: each.terms_token for event in events.values() for id, each in event.ticket_types.items()}
+        unit.buyers = buyers.bounds
         await unit.save(seats.bounds(tokens))
         if made and not unit.written:
             self._store.events.drop(events)
             self._under_lock_until |= dict.fromkeys(events, now + UNDER_LOCK)
         return unit, {id: each for id, each in made.items() if id in unit.written}
+
+    def _refused(self, request: CreateBooking, now: datetime) -> bool:
+        """Whether a buyer of this request was refused a short time ago."""
+        if self._refused_until:
+            self._refused_until = {key: until for key, until in self._refused_until.items() if until > now}
+        return bool(self._refused_until) and not keys_of([request]).isdisjoint(self._refused_until)
 
     async def _events(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
         """These events, without those that are sold under locks now; none if memory is off."""
@@ -83,19 +96,28 @@ class Creation:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
             unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
-            seats = _seats(sales)
+            taken = await rows.buyers.lock(keys_of(each.message for each in deliveries))
+            seats, buyers = _seats(sales), Buyers(self._store.buyers, taken)
             results = [
-                (each, self._one(unit, each, sales.get(each.message.event_id), seats, now)) for each in deliveries
+                (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, now))
+                for each in deliveries
             ]
+            unit.buyers = buyers.bounds
         return [*unit.envelopes(), *answers(results)]
 
-    def _one(self, unit: UnitOfWork, delivery: Delivery, event: Event | None, seats: Seats, now: datetime) -> Any:
+    def _one(
+        self, unit: UnitOfWork, delivery: Delivery, event: Event | None, seats: Seats, buyers: Buyers, now: datetime
+    ) -> Any:
         """The answer: the booking and whether it is new, or an error."""
         request: CreateBooking = delivery.message
         booking = unit.bookings.get(request.booking_id)
         if booking is None:
-            admitted = admit(request, event, seats, now, self._policy)
+            admitted = admit(request, event, seats, buyers, now, self._policy)
             if not isinstance(admitted, Booking):
+                if isinstance(admitted, REFUSED_BUYER):
+                    self._refused_until |= dict.fromkeys(keys_of([request]), now + REFUSED)
+                    # If memory failed in this batch, this buyer was the cause, and not what it knows of the event.
+                    self._under_lock_until.pop(request.event_id, None)
                 return admitted
             unit.add(admitted, delivery)
             return _new(unit, admitted.id)

@@ -11,6 +11,7 @@ from booking.state import Event, TicketType
 from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
 from common.contracts.messages import TicketTypeChange
+from common.contracts.resources import CAPACITY_MAX
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
@@ -83,6 +84,10 @@ def value_faults(values: Mapping[str, Any]) -> list[Fault]:
     if quantity is not None and not 1 <= quantity <= QUANTITY_MAX:
         text = f"a booking has 1 to {QUANTITY_MAX} seats"
         found.append(Fault(("max_per_booking",), "quantity_invalid", text, QUANTITY_MAX))
+    limit = values.get("max_per_owner")
+    if limit is not None and not 1 <= limit <= CAPACITY_MAX:
+        text = f"one owner has 1 to {CAPACITY_MAX} seats"
+        found.append(Fault(("max_per_owner",), "quantity_invalid", text, CAPACITY_MAX))
     return found
 
 

@@ -12,6 +12,7 @@ from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
+from booking.buyers import UNLIMITED
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 
 
@@ -37,6 +38,7 @@ class Event(Model):
     currency = fields.CharField(max_length=3)
     on_sale = fields.BooleanField()
     max_per_booking = fields.IntField()
+    max_per_owner = fields.IntField(null=True)
     cancel_until = fields.DatetimeField(null=True)
     time_zone = fields.CharField(max_length=64, db_default="UTC")
     sales_start = fields.DatetimeField(null=True)
@@ -58,6 +60,7 @@ class Event(Model):
         indexes = (Index(fields=["starts_at", "id"], name="events_by_start"),)
         constraints = (
             CheckConstraint(name="events_max_per_booking", check="max_per_booking > 0"),
+            CheckConstraint(name="events_max_per_owner", check="max_per_owner > 0"),
             CheckConstraint(name="events_called_off", check="called_off_at IS NULL OR NOT on_sale"),
             CheckConstraint(name="events_sales_end", check="sell_after_start OR sales_end <= starts_at"),
             CheckConstraint(
@@ -141,6 +144,10 @@ class Booking(Model):
     hold_until = fields.DatetimeField(null=True)
     settle_after = fields.DatetimeField(null=True)
     settle_attempts = fields.IntField(db_default=0)
+    # A keyed hash of a guest's address, forgotten after days.
+    address = fields.CharField(max_length=32, null=True)
+    # As what the rows of its buyers count it; null: they do not.
+    counted = fields.SmallIntField(null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -168,6 +175,32 @@ class Booking(Model):
                 check="amount_refunded >= 0 AND amount_refunded <= amount_captured"
                 " AND coalesce(refund_amount, 0) <= amount_captured - amount_refunded",
             ),
+        )
+
+
+class Buyer(Model):
+    """What one buyer has taken of an event: an owner, or all guests of an address."""
+
+    # The event's id, `owner` or `address`, and the subject or the address' keyed hash.
+    key = fields.CharField(max_length=300, primary_key=True)
+    event_id = fields.UUIDField()
+    # Of pending and confirmed bookings; of an address none are counted.
+    seats = fields.IntField()
+    # Pending bookings, and confirmed ones without a price.
+    holds = fields.IntField()
+    # The limits by which the last booking was made.
+    seats_max = fields.IntField(db_default=UNLIMITED)
+    holds_max = fields.IntField(db_default=UNLIMITED)
+    # Holds that were left to expire since the last one that was paid, and until when their owner may not book.
+    lapsed = fields.IntField(db_default=0)
+    paused_until = fields.DatetimeField(null=True)
+    updated_at = fields.DatetimeField()
+
+    class Meta:
+        table = "buyers"
+        constraints = (
+            CheckConstraint(name="buyers_seats", check="seats >= 0 AND seats <= seats_max"),
+            CheckConstraint(name="buyers_holds", check="holds >= 0 AND holds <= holds_max"),
         )
 
 

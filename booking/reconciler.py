@@ -37,6 +37,9 @@ EVENT_CLAIM = timedelta(seconds=15)
 # How often each process deletes operators' requests that were answered long ago, and how many at once.
 FORGET_AGAIN = timedelta(hours=1)
 FORGET_MAX = 1000
+# How often each process counts anew what one of the release before has changed, and how many bookings at once.
+RECOUNT_AGAIN = timedelta(minutes=1)
+RECOUNT_MAX = 200
 # Up to this many commands that wait for Stripe are handled soon: repeating one of them costs little.
 COMMANDS_MANY = 1000
 # If nothing is wrong, a booking's request is in its mailbox at most this long after the booking was changed.
@@ -62,6 +65,7 @@ class BookingReconciler(Reconciler):
         clock: Callable[[], datetime],
         policy: HoldPolicy,
         requests_kept: timedelta = timedelta(days=30),
+        addresses_kept: timedelta = timedelta(days=7),
     ) -> None:
         super().__init__(clock)
         self._store = store
@@ -71,7 +75,9 @@ class BookingReconciler(Reconciler):
         self._redis = redis
         self._policy = policy
         self._requests_kept = requests_kept
+        self._addresses_kept = addresses_kept
         self._forget_at: datetime | None = None
+        self._recount_at: datetime | None = None
         # Up to which position this process has handled the bookings of events.
         self._handled_up_to: dict[UUID, Position] = {}
 
@@ -82,9 +88,14 @@ class BookingReconciler(Reconciler):
         now = self._clock()
         if self._forget_at is None or now >= self._forget_at:
             async with self._store.reading() as rows:
-                forgotten = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
+                requests = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
+                addresses = await rows.buyers.forget_addresses(now - self._addresses_kept, FORGET_MAX)
             # While there are more, each pass deletes a part.
-            self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
+            self._forget_at = now if FORGET_MAX in (requests, addresses) else now + FORGET_AGAIN
+        if self._recount_at is None or now >= self._recount_at:
+            async with self._store.reading() as rows:
+                recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)
+            self._recount_at = now if recounted == RECOUNT_MAX else now + RECOUNT_AGAIN
         return await super().run_once()
 
     async def retry_due(self, now: datetime) -> None:

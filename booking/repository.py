@@ -17,6 +17,8 @@ from uuid import UUID
 import asyncpg
 
 from booking.booking_rows import BookingRows
+from booking.buyer_rows import BuyerRows
+from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
 from booking.event_rows import EventRows
 from booking.operator_requests import OperatorRequests
@@ -56,6 +58,7 @@ class Transaction:
         self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
+        self.buyers = BuyerRows(connection)
         self.requests = OperatorRequests(connection)
         self.cancellations = CancellationRows(connection)
 
@@ -63,7 +66,11 @@ class Transaction:
 class Store(BaseStore[Transaction]):
     """The database `booking`."""
 
-    def __init__(self, database: Database, memory_max: int, metrics: Metrics) -> None:
+    def __init__(
+        self, database: Database, memory_max: int, metrics: Metrics, buyers: BuyerPolicy = NO_LIMITS
+    ) -> None:
+        # By which new bookings are counted and bounded.
+        self.buyers = buyers
         # Bookings that still wait for something.
         self.bookings = Memory[UUID, Booking]("booking", memory_max, metrics)
         # Events, with their seats as this process wrote or read them last.

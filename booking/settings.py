@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from booking.buyers import BuyerPolicy
 from booking.state import HoldPolicy
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
@@ -29,6 +30,15 @@ class BookingSettings(ActorSettings):
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
     hold_extension_seconds: int = Field(default=600, ge=0, le=86_400)
     grace_seconds: int = Field(default=300, ge=1, le=86_400)
+    # How many seats of an event one owner may have, where the event sets no max_per_owner, and how many of its
+    # bookings may wait to be paid: of an owner, and of the guests of one address together. 0: no limit.
+    seats_per_owner: int = Field(default=20, ge=0, le=1_000_000)
+    holds_per_owner: int = Field(default=5, ge=0, le=1_000_000)
+    holds_per_address: int = Field(default=50, ge=0, le=1_000_000)
+    # For how long an owner may not book after a hold that was left to expire; twice as long after each further one.
+    hold_pause_seconds: int = Field(default=30, ge=0, le=3600)
+    # After how many days addresses of guests are forgotten.
+    address_days: int = Field(default=7, ge=1, le=365)
     availability_ms: int = Field(default=250, ge=10, le=60_000)
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
@@ -41,6 +51,15 @@ class BookingSettings(ActorSettings):
                 f"HOLD_MAX_SECONDS ({self.hold_max_seconds}) must be at least HOLD_SECONDS ({self.hold_seconds})"
             )
         return self
+
+    @property
+    def buyer_policy(self) -> BuyerPolicy:
+        return BuyerPolicy(
+            seats=self.seats_per_owner,
+            owner_holds=self.holds_per_owner,
+            address_holds=self.holds_per_address,
+            pause=timedelta(seconds=self.hold_pause_seconds),
+        )
 
     @property
     def hold_policy(self) -> HoldPolicy:

@@ -50,7 +50,10 @@ class Booking(NamedTuple):
     `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest one that gave its customer time
     to try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with
     the first report of the intent (of bookings from before `hold_until` existed: with the next one). `revision` is
-    the row's as it was read, and differs after each write of the row; None if the booking was not read."""
+    the row's as it was read, and differs after each write of the row; None if the booking was not read.
+
+    `address`: a keyed hash of the address of a guest, None after some days. `counted`: as what its buyers' rows
+    count it (see `buyers.py`); None if they do not."""
 
     id: UUID
     owner: str
@@ -89,6 +92,8 @@ class Booking(NamedTuple):
     retry_at: datetime | None = None
     retry_count: int = 0
     disputes: tuple[Dispute, ...] = ()
+    address: str | None = None
+    counted: int | None = None
     revision: str | None = None
 
     @property
@@ -145,7 +150,8 @@ SLOW_PAYMENTS_END = timedelta(weeks=3)
 class Event(NamedTuple):
     """An event and its ticket types in their order. `called_off_at`: when it was cancelled, and its sales ended for
     good. `sales_end` is None if it was not set: then it follows the start. `time_zone`: the venue's, by its IANA
-    name. `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END."""
+    name. `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END.
+    `max_per_owner`: how many seats one owner may have; None: as many as the settings say."""
 
     id: UUID
     name: str
@@ -164,6 +170,7 @@ class Event(NamedTuple):
     sales_end: datetime | None = None
     sell_after_start: bool = False
     cancel_after_start: bool = False
+    max_per_owner: int | None = None
 
     @property
     def sales_end_at(self) -> datetime | None:

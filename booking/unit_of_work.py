@@ -9,6 +9,7 @@ from uuid import UUID
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Interfered, expect
+from booking.buyers import BuyerBound
 from booking.presenters import booking_changed, command_for, shown
 from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
@@ -42,6 +43,8 @@ class UnitOfWork:
         self._shown: dict[UUID, resources.Booking] = {}
         # Events whose availability may not have been published, and cancelled ones whose bookings have changed.
         self._events: set[UUID] = set()
+        # What the new bookings add to their buyers' rows.
+        self.buyers: Sequence[BuyerBound] = ()
         # The bookings that the commit has written.
         self.written: frozenset[UUID] = frozenset()
 
@@ -96,26 +99,39 @@ class UnitOfWork:
         self._committed(written, moves)
 
     async def save(self, bounds: Sequence[Bound] = ()) -> None:
-        """Write the changes in one statement. Those that no longer fit are dropped, here and from memory."""
+        """Write the changes in one statement. Those that no longer fit are dropped, here and from memory; new ones,
+        unless `bounds` and those of `buyers` hold."""
         if changed := self._changed():
-            async with self._store.statement() as transaction:
-                written, moves = await self._write(transaction, changed, bounds)
+            written, moves = await self._write_at_once(changed, bounds)
             if len(written) < len(changed):
                 self._drop(changed.keys() - written)
                 moves = [each for each in moves if each.booking_id in written]
             self._committed(written, moves)
 
+    async def _write_at_once(
+        self, changed: Mapping[UUID, Booking], bounds: Sequence[Bound]
+    ) -> tuple[Mapping[UUID, str], list[SeatMove]]:
+        try:
+            async with self._store.statement() as transaction:
+                return await self._write(transaction, changed, bounds)
+        except Interfered:
+            return {}, []
+
     def _changed(self) -> dict[UUID, Booking]:
         return {id: booking for id, booking in self.bookings.items() if booking != self._before.get(id)}
 
     async def _write(
-        self, transaction: Transaction, changed: Mapping[UUID, Booking], bounds: Sequence[Bound]
+        self,
+        transaction: Transaction,
+        changed: Mapping[UUID, Booking],
+        bounds: Sequence[Bound],
     ) -> tuple[dict[UUID, str], list[SeatMove]]:
         """Write bookings, transitions and seats; the new revisions of what was written, and all moves."""
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
         causes = self._held | self._causes
         caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
-        return await transaction.bookings.save(caused, moves, bounds), moves
+        pause = self._store.buyers.pause
+        return await transaction.bookings.save(caused, moves, bounds, self.buyers, pause), moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)

@@ -103,6 +103,7 @@ FIELDS = {
     "last_error": "Why the last attempt to pay failed",
     "limit": "How many there are on a page at most",
     "max_per_booking": "The most seats of one booking",
+    "max_per_owner": "The most seats of one owner, over all bookings",
     "message": "Stripe's text for the customer",
     "name": "Its title",
     "on_sale": "Whether seats are sold at all: the operators' switch",

@@ -22,7 +22,7 @@ from common.contracts.resources import (
 )
 from common.contracts.statuses import PaymentMethods
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
-from gateway.values import Capacity, Id, Label, Methods, Quantity, SoldIn, Time, TimeZone
+from gateway.values import Capacity, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
 
 
 class Body(BaseModel):
@@ -101,6 +101,7 @@ class NewEvent(Body):
     sales_end: Time | None = Field(default=None, description=SALES_END)
     sell_after_start: bool = Field(default=False, description=SELL_AFTER_START)
     max_per_booking: Quantity = 10
+    max_per_owner: SeatLimit | None = Field(default=None, description=SHOWN["max_per_owner"].description)
     cancel_until: Time | None = Field(
         default=None,
         description="Until when customers may cancel, the start at the latest; null: not at all",
@@ -144,6 +145,7 @@ class EventPatch(Body):
     sales_end: Time | None = left_out(description=SALES_END)
     sell_after_start: bool = left_out(description=SELL_AFTER_START)
     max_per_booking: Quantity = left_out()
+    max_per_owner: SeatLimit | None = left_out(description=SHOWN["max_per_owner"].description)
     cancel_until: Time | None = left_out(description="null: customers may not cancel")
     cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
     payment_methods: Methods = left_out(description="Of later bookings")

@@ -116,3 +116,4 @@ SoldIn = Annotated[
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
+SeatLimit = Annotated[int, Field(ge=1, le=CAPACITY_MAX)]

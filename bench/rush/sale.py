@@ -28,6 +28,10 @@ from ops.layout import Scale
 SETTINGS = {
     "MAILBOX_LIMIT": "",
     "HOLD_SECONDS": "",
+    "SEATS_PER_OWNER": "",
+    "HOLDS_PER_OWNER": "",
+    "HOLDS_PER_ADDRESS": "",
+    "HOLD_PAUSE_SECONDS": "",
     "STRIPE_REQUESTS_PER_SECOND": "100",
     "RATE_LIMIT_PER_SECOND": "10",
 }

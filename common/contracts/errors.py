@@ -61,6 +61,9 @@ AmountOffStep = _error("amount_off_step", 422, "The amount is no multiple of the
 NotOnSale = _error("not_on_sale", 409, "The event is not on sale")
 SalesNotStarted = _error("sales_not_started", 409, "The sale of the event has not started")
 SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
+OwnerLimitReached = _error("owner_limit_reached", 409, "More seats than one owner may have of this event")
+TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to be paid already", retryable=True)
+BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking", retryable=True)
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 
 # The booking has ended: the reason.

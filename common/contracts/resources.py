@@ -185,6 +185,10 @@ class Event(Resource):
     cancel_after_start: bool = False
     ticket_types: tuple[TicketType, ...]
     max_per_booking: int
+    max_per_owner: int | None = Field(
+        default=None,
+        description="How many seats one owner may have, over all bookings; null: as many as this Holdfast allows",
+    )
     cancel_until: datetime | None = None
     called_off_at: datetime | None = Field(default=None, description="Since when it is cancelled, for good")
     payment_methods: PaymentMethods = Field(

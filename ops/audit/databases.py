@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from common.runtime.urls import postgres_options
-from ops.audit.records import Booking, Case, Change, Payment, Refund, Seats, Stray
+from ops.audit.records import Booking, Buyer, Case, Change, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
 # Rows in memory at once, and in one query.
@@ -64,7 +64,22 @@ FULL JOIN (
     WHERE status IN ('pending', 'confirmed') AND {part} GROUP BY 1
 ) b ON b.id = t.id
 """
-# The ticket types of events with bookings made since then.
+# Each buyer with what its bookings are counted as. A booking without `counted` is none of theirs.
+BUYERS = """
+SELECT coalesce(b.key, c.key) AS key, coalesce(b.seats, 0) AS seats, coalesce(b.holds, 0) AS holds,
+    coalesce(c.seats, 0)::bigint AS booked_seats, coalesce(c.holds, 0)::bigint AS booked_holds
+FROM (SELECT * FROM buyers WHERE {part}) b
+FULL JOIN (
+    SELECT key, sum(seats) AS seats, sum(hold) AS holds FROM (
+        SELECT event_id || ':owner:' || owner AS key, (counted = 1)::int AS hold, CASE WHEN counted > 0
+            THEN (SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) AS item) ELSE 0 END AS seats
+        FROM bookings WHERE counted IS NOT NULL AND {part}
+        UNION ALL SELECT event_id || ':address:' || address, (counted = 1)::int, 0
+        FROM bookings WHERE counted IS NOT NULL AND address IS NOT NULL AND {part}
+    ) each GROUP BY key
+) c ON c.key = b.key
+"""
+# The ticket types and buyers of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ZERO_ID = UUID(int=0)
@@ -91,6 +106,11 @@ class Databases:
 
     def seats(self, since: datetime | None) -> AsyncIterator[Seats]:
         return read_seats(self.booking, since)
+
+    async def buyers(self, since: datetime | None) -> AsyncIterator[Buyer]:
+        """Every buyer, or those of events with bookings made since. Raises SourceUnavailable."""
+        async for row in _of_events(self.booking, BUYERS, since):
+            yield Buyer(**row)
 
     async def bookings(self, since: datetime | None) -> AsyncIterator[list[Case]]:
         """Every booking (made since), in pages, each as a case with its payment and refunds."""
@@ -168,12 +188,17 @@ class Databases:
 
 async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> AsyncIterator[Seats]:
     """Every ticket type, or those of events with bookings made since. Raises SourceUnavailable."""
-    query, values = SEATS.format(part="true"), []
-    if since is not None:
-        query, values = SEATS.format(part=RECENT_EVENTS), [since]
+    async for row in _of_events(connection, SEATS, since):
+        yield Seats(**row)
+
+
+async def _of_events(
+    connection: asyncpg.Connection, query: str, since: datetime | None
+) -> AsyncIterator[asyncpg.Record]:
+    part, values = ("true", []) if since is None else (RECENT_EVENTS, [since])
     async with _reading(connection, "booking"):
-        async for row in connection.cursor(query, *values, prefetch=PAGE):
-            yield Seats(**row)
+        async for row in connection.cursor(query.format(part=part), *values, prefetch=PAGE):
+            yield row
 
 
 def _booking(row: asyncpg.Record, changes: tuple[Change, ...]) -> Booking:

@@ -23,6 +23,17 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
+class Buyer:
+    """What the row of a buyer says, and the sums over its bookings."""
+
+    key: str
+    seats: int
+    holds: int
+    booked_seats: int
+    booked_holds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One row of a booking's history."""
 

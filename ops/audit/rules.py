@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Case, Finding, Payment, Seats, Verdict
+from ops.audit.records import Booking, Buyer, Case, Finding, Payment, Seats, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -49,6 +49,14 @@ def judge_seats(row: Seats) -> list[Finding]:
     if given > row.capacity:
         found.append(f"oversold: {given} seats given of {row.capacity}")
     return [Finding("seats", row.id, text) for text in found]
+
+
+def judge_buyer(row: Buyer) -> list[Finding]:
+    """Promise 10: what limits a buyer are the sums over its bookings."""
+    if (row.seats, row.holds) == (row.booked_seats, row.booked_holds):
+        return []
+    booked = f"its bookings have {row.booked_seats} and {row.booked_holds}"
+    return [Finding("buyers", row.key, f"{row.seats} seats and {row.holds} open holds; {booked}")]
 
 
 def under_way(case: Case) -> Iterator[str]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
 from ops.audit.records import Case, Finding, UnderWay, tally
-from ops.audit.rules import judge, judge_seats
+from ops.audit.rules import judge, judge_buyer, judge_seats
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -81,6 +81,11 @@ class Audit:
             checked += 1
             self.result.mismatches += judge_seats(row)
         self.result.checked["ticket types"] = checked
+        checked = 0
+        async for buyer in self._databases.buyers(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_buyer(buyer)
+        self.result.checked["buyers"] = checked
 
     async def _first_check(self) -> None:
         since, checked = self.result.since, self.result.checked

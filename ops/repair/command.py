@@ -16,8 +16,8 @@ from ops.audit.records import Case, Finding
 from ops.audit.runner import Audit, AuditResult
 from ops.audit.sources import Sources, find_sources
 from ops.errors import StartError
-from ops.repair.execution import count_seats, send_commands
-from ops.repair.plan import Action, Kind, of_findings
+from ops.repair.execution import count_anew, send_commands
+from ops.repair.plan import COUNTED, Action, Kind, of_findings
 
 CLEAN, NOT_CLEAN, INCOMPLETE = 0, 1, 2
 # One round may find what only the next one repairs, such as an adopted payment without a booking.
@@ -82,7 +82,7 @@ async def plan(databases: Databases, ledger: Ledger, result: AuditResult) -> lis
 
 
 async def _cases(databases: Databases, ledger: Ledger, result: AuditResult) -> list[Case]:
-    ids = list(dict.fromkeys(each.id for each in result.mismatches if each.rule != "seats"))
+    ids = list(dict.fromkeys(each.id for each in result.mismatches if each.rule not in COUNTED))
     found: list[Case] = []
     for start in range(0, len(ids), PAGE):
         found += await ledger.again(await databases.cases(ids[start : start + PAGE]))
@@ -92,9 +92,9 @@ async def _cases(databases: Databases, ledger: Ledger, result: AuditResult) -> l
 async def execute(console: Console, sources: Sources, actions: list[Action]) -> None:
     """Do all `actions`, and print the progress."""
     async with open_databases(sources.booking_url, sources.payment_url) as databases:
-        for refused in await count_seats(databases.booking, actions):
+        for refused in await count_anew(databases.booking, actions):
             console.print(refused, style="red")
-    to_send = [each for each in actions if each.kind is not Kind.SEATS]
+    to_send = [each for each in actions if each.kind not in COUNTED.values()]
     if not to_send:
         return
     if sources.redis_url is None:

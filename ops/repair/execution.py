@@ -16,6 +16,7 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import lengths
 from common.runtime.outages import Outage
+from ops.audit.databases import BUYERS
 from ops.errors import StartError
 from ops.repair.plan import Action, Kind
 
@@ -37,6 +38,16 @@ FROM (
     WHERE event_id = (SELECT event_id FROM ticket_types WHERE id = $1)
         AND (item->>'ticket_type_id')::uuid = $1 AND status IN ('pending', 'confirmed')
 ) b WHERE t.id = $1
+"""
+
+
+LOCK_BUYER = "SELECT key FROM buyers WHERE key = $1 FOR NO KEY UPDATE"
+COUNT_BUYER = f"""
+INSERT INTO buyers AS b (key, event_id, seats, holds, updated_at)
+SELECT key, split_part(key, ':', 1)::uuid, booked_seats, booked_holds, now()
+FROM ({BUYERS.format(part="event_id = split_part($1, ':', 1)::uuid")}) found WHERE key = $1
+ON CONFLICT (key) DO UPDATE SET seats = excluded.seats, holds = excluded.holds,
+    seats_max = greatest(b.seats_max, excluded.seats), holds_max = greatest(b.holds_max, excluded.holds)
 """
 
 
@@ -81,10 +92,15 @@ async def _until_short(redis: Redis) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def count_seats(connection: asyncpg.Connection, actions: Sequence[Action]) -> list[str]:
-    """Set the counters of ticket types to the sums over their bookings; returns which ones the database refuses."""
+async def count_anew(connection: asyncpg.Connection, actions: Sequence[Action]) -> list[str]:
+    """Set the counters of ticket types and buyers to the sums over their bookings; returns which ones the database
+    refuses."""
     refused = []
     for action in actions:
+        if action.kind is Kind.BUYER:
+            async with connection.transaction():
+                await connection.execute(LOCK_BUYER, action.id)
+                await connection.execute(COUNT_BUYER, action.id)
         if action.kind is not Kind.SEATS:
             continue
         try:

@@ -22,12 +22,17 @@ class Kind(Enum):
     RETURN = "cancel or give back what belongs to no booking"
     STRAY = "cancel or give back a second intent of a booking"
     SEATS = "count the seats of a ticket type anew"
+    BUYER = "count anew what a buyer has of an event"
+
+
+# What is counted anew in the database, by the audit's rule that found it.
+COUNTED = {"seats": Kind.SEATS, "buyers": Kind.BUYER}
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action of a repair. `id` is that of a booking or a ticket type; amount and currency are those of the
-    booking, if there is one that names the intent."""
+    """One action of a repair. `id` is that of a booking, a ticket type or a buyer; amount and currency are those of
+    the booking, if there is one that names the intent."""
 
     kind: Kind
     id: str
@@ -37,9 +42,9 @@ class Action:
 
 
 def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Action]:
-    """What to do: by the cases for bookings, by the findings for seats."""
-    seats = dict.fromkeys(finding.id for finding in findings if finding.rule == "seats")
-    actions = [Action(Kind.SEATS, id) for id in seats]
+    """What to do: by the cases for bookings, by the findings for what is counted."""
+    counted = dict.fromkeys((COUNTED[each.rule], each.id) for each in findings if each.rule in COUNTED)
+    actions = [Action(kind, id) for kind, id in counted]
     return [*actions, *(action for case in cases for action in of_case(case))]
 
 

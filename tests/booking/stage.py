@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.event_handlers import EventHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
@@ -43,7 +44,7 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
 
-TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries"
+TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers"
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 M = TypeVar("M", bound=Message)
@@ -145,10 +146,17 @@ class Stage:
     clock: Clock
 
     @classmethod
-    def build(cls, database: Database, redis: Redis, memory_max: int = 100, clock: Clock | None = None) -> Stage:
+    def build(
+        cls,
+        database: Database,
+        redis: Redis,
+        memory_max: int = 100,
+        clock: Clock | None = None,
+        buyers: BuyerPolicy = NO_LIMITS,
+    ) -> Stage:
         clock, metrics = clock or Clock(), Metrics()
         bus = Publisher(redis, source="/booking/test")
-        store = Store(database, memory_max, metrics)
+        store = Store(database, memory_max, metrics, buyers)
         availability = Availability(store, bus, redis, "test", 0, 0)
         queue = Queue(store, bus, redis, "test", 60_000)
         unit = partial(UnitOfWork, store, availability, queue)
@@ -230,6 +238,8 @@ class Stage:
 
     async def audit(self) -> None:
         """Check that the counters are sums over the bookings, and that each version has its transition."""
+        miscounted = await self.rows(BUYERS)
+        assert not miscounted, [dict(row) for row in miscounted]
         wrong = await self.rows(SEATS_WRONG)
         assert not wrong, [dict(row) for row in wrong]
         unexplained = await self.rows(UNEXPLAINED)
@@ -275,6 +285,21 @@ LEFT JOIN (
     FROM bookings, jsonb_array_elements(items) AS item GROUP BY 1
 ) sums ON sums.id = t.id
 WHERE (t.held, t.sold) IS DISTINCT FROM (coalesce(sums.held, 0), coalesce(sums.sold, 0))
+"""
+# Buyers whose rows are not the sums over the bookings that are counted.
+BUYERS = """
+SELECT coalesce(b.key, c.key) AS key, b.seats, b.holds, c.seats AS seats_are, c.holds AS holds_are FROM buyers b
+FULL JOIN (
+    SELECT key, sum(seats) AS seats, sum(holds) AS holds FROM (
+        SELECT event_id::text || ':owner:' || owner AS key, CASE WHEN counted > 0 THEN
+            (SELECT sum((item ->> 'quantity')::int) FROM jsonb_array_elements(items) item) ELSE 0 END AS seats,
+            (counted = 1)::int AS holds FROM bookings WHERE counted IS NOT NULL
+        UNION ALL
+        SELECT event_id::text || ':address:' || address, 0, (counted = 1)::int FROM bookings
+        WHERE counted IS NOT NULL AND address IS NOT NULL
+    ) each GROUP BY key
+) c ON c.key = b.key
+WHERE (coalesce(b.seats, 0), coalesce(b.holds, 0)) IS DISTINCT FROM (coalesce(c.seats, 0), coalesce(c.holds, 0))
 """
 UNEXPLAINED = """
 SELECT b.id, b.version, count(t.id) AS transitions FROM bookings b

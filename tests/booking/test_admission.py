@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking.admission import Seats, admit, asked_for
+from booking.buyers import NO_LIMITS, Buyers
 from booking.schedule import retry_time
 from booking.state import Booking, Bound, Event, Item, TicketType
 from common.contracts.errors import HoldfastError
@@ -45,7 +46,7 @@ def free_in(seats: Seats, types: Mapping[UUID, object] = TYPES) -> dict[UUID, in
 
 
 def admitted(asked: CreateBooking, event: Event | None = EVENT) -> Any:
-    return admit(asked, event, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
+    return admit(asked, event, Seats(dict.fromkeys(TYPES, 10)), Buyers(NO_LIMITS), NOW, TERMS)
 
 
 REFUSED = [
@@ -78,7 +79,7 @@ def test_a_refused_request_takes_no_seats(asked: CreateBooking, event: Event | N
     """No booking is made, whether seats are left or not."""
     seats = Seats(dict.fromkeys(TYPES, left))
 
-    refused = admit(asked, event, seats, NOW, TERMS)
+    refused = admit(asked, event, seats, Buyers(NO_LIMITS), NOW, TERMS)
 
     assert isinstance(refused, HoldfastError)
     assert refused.code == code
@@ -106,7 +107,7 @@ def test_seats_are_held_until_the_hold_ends(
 ) -> None:
     """At the present price; the booking waits for its intent."""
     seats = Seats(dict.fromkeys(TYPES, 10))
-    booking = admit(request(*items), event, seats, NOW, TERMS)
+    booking = admit(request(*items), event, seats, Buyers(NO_LIMITS), NOW, TERMS)
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.payment, booking.reason) == ("pending", "creating", None)
@@ -120,7 +121,7 @@ def test_seats_are_held_until_the_hold_ends(
 def test_a_free_booking_is_confirmed_at_once(items: tuple[tuple[UUID | None, int], ...]) -> None:
     """Nothing has to be paid, and the booking waits for nothing."""
     seats = Seats(dict.fromkeys(TYPES, 2))
-    booking = admit(request(*items), EVENT, seats, NOW, TERMS)
+    booking = admit(request(*items), EVENT, seats, Buyers(NO_LIMITS), NOW, TERMS)
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.payment, booking.amount) == ("confirmed", "none", 0)
@@ -145,7 +146,7 @@ def test_not_enough_seats_fail_the_booking_and_take_none(
 ) -> None:
     """All or nothing: no seats are taken of the ticket types that have enough, either."""
     seats = Seats(free)
-    booking = admit(request(*items), EVENT, seats, NOW, TERMS)
+    booking = admit(request(*items), EVENT, seats, Buyers(NO_LIMITS), NOW, TERMS)
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.reason, booking.payment) == ("failed", "sold_out", "none")
@@ -163,7 +164,7 @@ def test_no_more_seats_are_given_than_there_are(orders: list[list[tuple[UUID, in
     given = Seats(dict.fromkeys(TYPES, seats))
     taken = dict.fromkeys(TYPES, 0)
     for items in orders:
-        booking = admit(request(*items), EVENT, given, NOW, TERMS)
+        booking = admit(request(*items), EVENT, given, Buyers(NO_LIMITS), NOW, TERMS)
         assert isinstance(booking, Booking)
         wanted = {id: sum(quantity for each, quantity in items if each == id) for id, _ in items}
         fits = all(taken[id] + quantity <= seats for id, quantity in wanted.items())
@@ -185,7 +186,7 @@ def test_seats_of_one_type_are_added_up() -> None:
 
 
 def decided(orders: list[list[tuple[UUID, int]]], seats: Seats) -> list[str]:
-    made = [admit(request(*items), EVENT, seats, NOW, TERMS) for items in orders]
+    made = [admit(request(*items), EVENT, seats, Buyers(NO_LIMITS), NOW, TERMS) for items in orders]
     return [each.status for each in made if isinstance(each, Booking)]
 
 
@@ -236,15 +237,15 @@ def test_a_repeated_request_is_known_by_its_content(asked: CreateBooking, same: 
 def test_new_booking_has_the_retry_time_of_the_schedule(hold: timedelta, item: tuple[UUID, int]) -> None:
     """Admission sets the retry time itself, so that it makes each booking in one step."""
     terms = TERMS._replace(hold=hold)
-    made = admit(request(item), EVENT, Seats(dict.fromkeys(TYPES, 4)), NOW, terms)
+    made = admit(request(item), EVENT, Seats(dict.fromkeys(TYPES, 4)), Buyers(NO_LIMITS), NOW, terms)
     assert isinstance(made, Booking)
     assert made.retry_at == retry_time(made, 0, NOW, terms)
 
 
 def test_a_total_that_no_payment_can_have_is_refused_with_the_limit() -> None:
     """As a field in the minor unit, and in the error's text."""
-    dear = admit(request((A, 2)), DEAR, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
-    cheap = admit(request((A, 1)), CHEAP, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
+    dear = admit(request((A, 2)), DEAR, Seats(dict.fromkeys(TYPES, 10)), Buyers(NO_LIMITS), NOW, TERMS)
+    cheap = admit(request((A, 1)), CHEAP, Seats(dict.fromkeys(TYPES, 10)), Buyers(NO_LIMITS), NOW, TERMS)
 
     assert isinstance(dear, HoldfastError)
     assert dear.extra == {"limit": AMOUNT_MAX}

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking.admission import Seats, admit
+from booking.buyers import NO_LIMITS, Buyers
 from booking.domain import moves, retry, seats_moved
 from booking.rules import Decision
 from booking.state import Booking, Event, Item, TicketType
@@ -198,7 +199,7 @@ def admitted(unit_amount: int) -> Booking:
     )
     items = (ItemRequest(ticket_type_id=SEATS, quantity=2),)
     request = CreateBooking(booking_id=UUID(int=1), owner="alice", event_id=event.id, items=items)
-    booking = admit(request, event, Seats({SEATS: 5}), NOW, TERMS)
+    booking = admit(request, event, Seats({SEATS: 5}), Buyers(NO_LIMITS), NOW, TERMS)
     assert isinstance(booking, Booking)
     return booking
 

@@ -62,6 +62,8 @@ OTHERS = {
     "version": "version = version + 1",
     "settle_attempts": "settle_attempts = 1",
     "disputes": "disputes = '[]'",
+    "address": "address = 'other'",
+    "counted": "counted = 0",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",
@@ -79,6 +81,7 @@ EVENT_OTHERS = {
     "cancel_after_start": "cancel_after_start = true",
     "payment_methods": "payment_methods = 'all'",
     "slow_payments_until": "slow_payments_until = now()",
+    "max_per_owner": "max_per_owner = 1",
 }
 TYPE_OTHERS = {
     "event_id": "event_id = event_id",

@@ -58,7 +58,7 @@ class Scene:
 
     async def state(self) -> list[Any]:
         """All rows that a command could change."""
-        return [await self.stage.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES.split(", ")]
+        return [await self.stage.rows(f"SELECT * FROM {table} ORDER BY 1") for table in TABLES.split(", ")]
 
 
 def all_values(**values: Any) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
-from ops.audit.rules import judge, judge_seats
+from ops.audit.records import Booking, Buyer, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
+from ops.audit.rules import judge, judge_buyer, judge_seats
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=10)
@@ -393,6 +393,12 @@ SEATS: dict[str, tuple[Seats, Iterable[str]]] = {
     "oversold, and the counters do not say so": (Seats("t", 4, 1, 3, 2, 3), ["held 1", "5 seats given of 4"]),
     "no such ticket type": (Seats("t", None, 0, 0, 1, 0), ["no such ticket type"]),
 }
+
+
+def test_buyers_are_counted() -> None:
+    assert judge_buyer(Buyer("e:owner:alice", 3, 1, 3, 1)) == []
+    (found,) = judge_buyer(Buyer("e:owner:alice", 3, 1, 2, 1))
+    assert (found.rule, found.id) == ("buyers", "e:owner:alice")
 
 
 @pytest.mark.parametrize("name", SEATS)

@@ -36,6 +36,8 @@ from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
 OWNERS = ("ann", "ben", "cas", "dee")
+# Two of them are guests of one address.
+ADDRESSES = {"ann": "an address", "ben": "an address"}
 # Stripe refuses this amount as too small. Only Stripe knows the limit in this currency, so booking accepts it.
 TOO_LITTLE, CONVERTED = 20, "sar"
 # Free, less than Stripe accepts, and two prices that it accepts.
@@ -177,6 +179,7 @@ class People:
             owner=owner,
             event_id=show.id,
             items=tuple(ItemRequest(ticket_type_id=id, quantity=self._chance.randint(1, 2)) for id in types),
+            address=ADDRESSES.get(owner),
         )
         wish = self.wishes[request.booking_id] = Wish(request)
         self._story.name(request.booking_id, "B")

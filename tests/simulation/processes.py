@@ -60,7 +60,14 @@ from tests.simulation.redis import SimulatedConnection, SimulatedMailbox
 from tests.simulation.stripe_side import SECRET_KEY, WEBHOOK_SECRET
 from tests.simulation.world import World
 
-BOOKING_SETTINGS = BookingSettings(booking_database_url="postgresql://simulated/booking", _env_file=None)
+# With limits that a schedule's clients reach.
+BOOKING_SETTINGS = BookingSettings(
+    booking_database_url="postgresql://simulated/booking",
+    _env_file=None,
+    seats_per_owner=8,
+    holds_per_owner=3,
+    holds_per_address=3,
+)
 PAYMENT_SETTINGS = PaymentSettings(
     payment_database_url="postgresql://simulated/payment",
     stripe_secret_key=SecretStr(SECRET_KEY),
@@ -192,7 +199,7 @@ class BookingProcess(ActorProcess):
         super().__init__(world, name, own_ahead, BOOKING_SETTINGS, world.lasting.booking)
         policy = BOOKING_SETTINGS.hold_policy
         metrics = world.lasting.metrics
-        self.repository = Store(world.lasting.booking, world.memory_max, metrics)
+        self.repository = Store(world.lasting.booking, world.memory_max, metrics, BOOKING_SETTINGS.buyer_policy)
         self.availability = Availability(self.repository, self.bus, self.redis, name, 250, 250)
         queue = Queue(self.repository, self.bus, self.redis, name, 1000)
         unit = partial(UnitOfWork, self.repository, self.availability, queue)

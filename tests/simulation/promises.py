@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from booking.state import Reason
 from common.runtime.health import Gate
 from ops.audit import money
-from ops.audit.databases import BOOKING_COLUMNS, PAYMENT_COLUMNS, SEATS, Databases
+from ops.audit.databases import BOOKING_COLUMNS, BUYERS, PAYMENT_COLUMNS, SEATS, Databases
 from ops.audit.ledger import Ledger
-from ops.audit.records import Booking, Case, Intent, Payment, Refund, Seats, StripeRefund
-from ops.audit.rules import judge_seats
+from ops.audit.records import Booking, Buyer, Case, Intent, Payment, Refund, Seats, StripeRefund
+from ops.audit.rules import judge_buyer, judge_seats
 from ops.audit.runner import Audit, AuditResult
 from ops.repair.command import plan
 from ops.repair.plan import Action
@@ -141,6 +141,9 @@ class Promises:
         for record in await raw.fetch(SEATS.format(part="true")):
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
+        for record in await raw.fetch(BUYERS.format(part="true")):
+            for finding in judge_buyer(Buyer(**record)):
+                self._world.story.violate("10 a share for each", f"{finding.id}: {finding.text}")
 
     def _check_hold(self, before: Row | None, now: Booking, expires_at: datetime | None) -> None:
         """A hold that has just ended has lasted until its `expires_at`."""

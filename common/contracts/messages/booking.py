@@ -47,9 +47,12 @@ class ItemRequest(Resource):
 
 
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
+    """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways."""
+
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
+    address: str | None = Field(default=None, max_length=32)
 
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):
@@ -90,6 +93,7 @@ class CreateEvent(OperatorCommand, type="event.create"):
     cancel_after_start: bool = False
     payment_methods: PaymentMethods = PaymentMethods.INSTANT
     slow_payments_until: AwareDatetime | None = None
+    max_per_owner: int | None = None
     ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
 
 
@@ -112,6 +116,7 @@ class EventChanges(Resource):
     starts_at: AwareDatetime | None = None
     on_sale: bool | None = None
     max_per_booking: int | None = Field(default=None, ge=1, le=QUANTITY_MAX)
+    max_per_owner: int | None = Field(default=None, ge=1)
     cancel_until: AwareDatetime | None = None
     time_zone: str | None = None
     sales_start: AwareDatetime | None = None

@@ -1,0 +1,157 @@
+"""How much of an event one buyer may take, pure. A buyer is the owner of bookings, or all guests of one address.
+
+What each buyer has taken is counted in a row of its own (`buyer_rows.py`), because two statements for one buyer do
+not see each other's bookings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from math import ceil
+from typing import NamedTuple
+from uuid import UUID
+
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Reason
+from common.contracts import errors
+from common.contracts.messages import CreateBooking
+
+# What stands for "no limit" in a row, so that it can be compared like any limit.
+UNLIMITED = 2**31 - 1
+# A buyer whose holds are all taken may ask again after this many seconds: about as long as a quick payment takes.
+HOLDS_RETRY_SECONDS = 15
+
+# A booking counts as an open hold while it is pending. One without a price is confirmed at once and stays one: else
+# the seats of a free event could be taken by anybody who fetches enough guest tokens.
+NOT_COUNTED, OPEN_HOLD, PAID = 0, 1, 2
+
+
+class BuyerPolicy(NamedTuple):
+    """What one buyer may have of one event: `seats` of an owner, open and sold together, if the event itself sets
+    no `max_per_owner`; open holds of an owner, and of the guests of one address together. 0: no limit. After a hold
+    that was left to expire its owner may not book for `pause`, after each further one for twice as long."""
+
+    seats: int = 0
+    owner_holds: int = 0
+    address_holds: int = 0
+    pause: timedelta = timedelta()
+
+    def counts(self, event: Event) -> bool:
+        """Whether bookings of `event` are counted."""
+        return bool(event.max_per_owner or self.seats or self.owner_holds or self.address_holds)
+
+
+class Taken(NamedTuple):
+    """The row of a buyer. `paused_until`: before that the buyer may not book."""
+
+    seats: int = 0
+    holds: int = 0
+    paused_until: datetime | None = None
+
+
+class BuyerBound(NamedTuple):
+    """What new bookings add to the row of a buyer, and what it may not exceed then. `address`: the buyer is the
+    guests of an address, of whom only holds are counted. `at`: when the bookings are made."""
+
+    key: str
+    event_id: UUID
+    address: bool
+    at: datetime
+    seats: int
+    holds: int
+    seats_max: int
+    holds_max: int
+
+
+NO_LIMITS = BuyerPolicy()
+NOTHING_TAKEN = Taken()
+# The errors by which a buyer is refused.
+REFUSED_BUYER = (errors.OwnerLimitReached, errors.TooManyHolds, errors.BookingPaused)
+
+
+def owner_key(event_id: UUID, owner: str) -> str:
+    return f"{event_id}:owner:{owner}"
+
+
+def address_key(event_id: UUID, address: str) -> str:
+    return f"{event_id}:address:{address}"
+
+
+def keys_of(requests: Iterable[CreateBooking]) -> set[str]:
+    """The buyers that these requests concern."""
+    found = set()
+    for each in requests:
+        found.add(owner_key(each.event_id, each.owner))
+        if each.address is not None:
+            found.add(address_key(each.event_id, each.address))
+    return found
+
+
+def counts_as(booking: Booking) -> int | None:
+    """As what the booking is to be counted; None for one that is not: of the release before, or without limits."""
+    if booking.counted is None:
+        return None
+    if booking.status is PENDING or (booking.status is CONFIRMED and not booking.amount):
+        return OPEN_HOLD
+    return PAID if booking.status is CONFIRMED else NOT_COUNTED
+
+
+def was_left_to_expire(booking: Booking) -> bool:
+    """Whether the hold ended without any attempt to pay. A payment that failed is no reason to let a buyer wait."""
+    return booking.reason == Reason.HOLD_EXPIRED and not booking.attempts
+
+
+class Buyers:
+    """What the buyers of a batch have taken, and what its bookings add to that one after the other."""
+
+    def __init__(self, policy: BuyerPolicy, taken: Mapping[str, Taken] | None = None) -> None:
+        """`taken`: the buyers' rows; without them only what is added here is compared with the limits."""
+        self._policy = policy
+        self._taken = taken or {}
+        self._added: dict[str, BuyerBound] = {}
+
+    def marks(self, request: CreateBooking, event: Event) -> tuple[str | None, int | None]:
+        """`address` and `counted` of a new booking for `request`."""
+        if not self._policy.counts(event):
+            return None, None
+        return request.address if self._policy.address_holds else None, OPEN_HOLD
+
+    @property
+    def bounds(self) -> list[BuyerBound]:
+        """What all bookings added here need, by buyer."""
+        return list(self._added.values())
+
+    def refuse(self, booking: Booking, event: Event, now: datetime) -> errors.HoldfastError | None:
+        """The error that refuses the new booking because of its buyers; None if they may have it."""
+        for bound in self._bounds(booking, event):
+            taken = self._taken.get(bound.key, NOTHING_TAKEN)
+            added = self._added.get(bound.key)
+            seats, holds = taken.seats + bound.seats, taken.holds + bound.holds
+            if added is not None:
+                seats, holds = seats + added.seats, holds + added.holds
+            if taken.paused_until is not None and now < taken.paused_until:
+                wait = ceil((taken.paused_until - now).total_seconds())
+                return errors.BookingPaused(retry_after=wait)
+            if seats > bound.seats_max:
+                return errors.OwnerLimitReached(max_per_owner=bound.seats_max)
+            if holds > bound.holds_max:
+                return errors.TooManyHolds(retry_after=HOLDS_RETRY_SECONDS)
+        return None
+
+    def add(self, booking: Booking, event: Event) -> None:
+        for bound in self._bounds(booking, event):
+            old = self._added.setdefault(bound.key, bound._replace(seats=0, holds=0))
+            self._added[bound.key] = bound._replace(seats=old.seats + bound.seats, holds=old.holds + bound.holds)
+
+    def _bounds(self, booking: Booking, event: Event) -> Iterable[BuyerBound]:
+        """What this booking adds to its buyers' rows; nothing if it is not counted."""
+        if booking.counted is None or booking.status is FAILED:
+            return
+        policy, at = self._policy, booking.created_at
+        seats = sum([item.quantity for item in booking.items])
+        seats_max = event.max_per_owner or policy.seats or UNLIMITED
+        holds_max = policy.owner_holds or UNLIMITED
+        yield BuyerBound(owner_key(event.id, booking.owner), event.id, False, at, seats, 1, seats_max, holds_max)
+        if booking.address is not None:
+            holds_max = policy.address_holds or UNLIMITED
+            yield BuyerBound(address_key(event.id, booking.address), event.id, True, at, 0, 1, UNLIMITED, holds_max)
