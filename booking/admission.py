@@ -75,6 +75,8 @@ def admit(
             return errors.TicketTypeNotFound()
         items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
         amount += wanted.quantity * ticket_type.unit_amount
+    if request.expected_amount not in (None, amount):
+        return price_changed(request.expected_amount, amount, event.currency)
     fault = fault_of(amount, event.currency) if amount else None
     if fault is not None:
         return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
@@ -102,6 +104,11 @@ def admit(
         expires_at=ends,
         settle_after=again,
     )
+
+
+def price_changed(expected: int | None, amount: int, currency: str) -> errors.HoldfastError:
+    text = f"The seats cost {amount}, and not {expected} (in the minor unit of {currency})"
+    return errors.PriceChanged(text, amount=amount, expected_amount=expected, currency=currency)
 
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:

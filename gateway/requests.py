@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from common.contracts.errors import (
     HoldfastError,
+    IdempotencyKeyRequired,
     InvalidRequest,
     MalformedRequest,
     NotFound,
@@ -163,6 +164,14 @@ def idempotency_key(request: web.Request) -> str | None:
     if len(keys) > 1 or not IDEMPOTENCY_KEY.fullmatch(keys[0]):
         raise invalid_value("header", "Idempotency-Key", "must be one value of 1 to 255 visible ASCII characters")
     return keys[0]
+
+
+def required_key(request: web.Request) -> str:
+    """The Idempotency-Key of a request that costs money or seats. Raises IdempotencyKeyRequired, InvalidRequest."""
+    key = idempotency_key(request)
+    if key is None:
+        raise IdempotencyKeyRequired("Send an Idempotency-Key, a new one for each new intention, and repeat it")
+    return key
 
 
 def if_match(request: web.Request) -> tuple[int, ...] | None:

@@ -66,6 +66,12 @@ class NewBooking(Body):
     event_id: Id
     items: tuple[NewBookingItem, ...] | None = Field(default=None, min_length=1, max_length=TICKET_TYPES_MAX)
     quantity: Quantity | None = None
+    expected_amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = Field(
+        default=None,
+        description="What all seats together cost as the customer was shown it, in the currency's minor unit: at "
+        "another price the request is refused with `price_changed`, and no seats are held. A precondition, and no "
+        "content: the same Idempotency-Key with another `expected_amount` is the same booking",
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

@@ -42,6 +42,7 @@ from gateway.requests import (
     path_id,
     query,
     read,
+    required_key,
 )
 from gateway.schemas import EventPatch, NewEvent, NewRefund
 from gateway.settings import SETTINGS
@@ -209,6 +210,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
 
 async def refund_booking(request: web.Request) -> web.Response:
     id = path_id(request)
+    required_key(request)
     body = await read(request, NewRefund, empty=b"{}")
     by = operator_request(request, id, await read_body(request) or b"{}")
     message = RefundBooking(

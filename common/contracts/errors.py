@@ -62,6 +62,7 @@ NotOnSale = _error("not_on_sale", 409, "The event is not on sale")
 SalesNotStarted = _error("sales_not_started", 409, "The sale of the event has not started")
 SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
+PriceChanged = _error("price_changed", 409, "The seats cost another amount than was expected: none are held")
 
 # The booking has ended: the reason.
 PaymentRejected = _error("payment_rejected", 409, "The payment was refused: the booking has failed")
@@ -72,6 +73,7 @@ EventCancelled = _error("event_cancelled", 409, "The event is called off: the bo
 BookingCancelled = _error("booking_cancelled", 409, "The booking is cancelled")
 
 # The present state, or an earlier request, does not allow it.
+IdempotencyKeyRequired = _error("idempotency_key_required", 400, "The request needs an Idempotency-Key")
 IdempotencyKeyReused = _error("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request")
 # `etag` in `extra` is the current entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1.
 PreconditionFailed = _error("precondition_failed", 412, "It has changed since the version that If-Match names")

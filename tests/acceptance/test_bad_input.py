@@ -17,6 +17,7 @@ from tests.acceptance.holdfast import Holdfast
 pytestmark = pytest.mark.timeout(120)
 
 JSON_TYPE = {"Content-Type": "application/json"}
+KEY = {"Idempotency-Key": "never-booked"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ BODIES: dict[str, tuple[Make, int, str]] = {
 @pytest.mark.parametrize("name", BODIES)
 async def test_booking_that_makes_no_sense_is_refused(place: Place, name: str) -> None:
     make, status, code = BODIES[name]
-    assert_problem(await place.owner.ask("POST", "/bookings", json=make(place)), status, code)
+    assert_problem(await place.owner.ask("POST", "/bookings", json=make(place), headers=KEY), status, code)
 
 
 RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
@@ -134,13 +135,20 @@ RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 @pytest.mark.parametrize("name", RAW)
 async def test_body_that_cannot_be_read_is_refused(place: Place, name: str, path: str) -> None:
     body, headers, status, code = RAW[name]
-    assert_problem(await place.owner.ask("POST", path, data=body, headers=headers), status, code)
+    assert_problem(await place.owner.ask("POST", path, data=body, headers=KEY | headers), status, code)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "grün"])
 async def test_idempotency_key_that_is_none_is_refused(place: Place, key: str) -> None:
     answer = await place.owner.ask("POST", "/bookings", json=place.items(), headers={"Idempotency-Key": key})
     assert_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/bookings", "/admin/bookings/{}/refund"])
+async def test_request_that_costs_seats_or_money_without_a_key_is_refused(place: Place, path: str) -> None:
+    operator = place.holdfast.client(operator=True)
+    answer = await operator.ask("POST", path.format(place.booking["id"]), json=place.items())
+    assert_problem(answer, 400, "idempotency_key_required")
 
 
 async def test_key_with_other_content_is_refused(place: Place) -> None:
@@ -193,7 +201,7 @@ async def test_bad_tokens_open_nothing(place: Place) -> None:
     anybody = place.holdfast.anybody
     for name, token in tokens(place.holdfast).items():
         headers = {"Authorization": token} if token else {}
-        answer = await anybody.ask("POST", "/bookings", json=place.items(), headers=headers)
+        answer = await anybody.ask("POST", "/bookings", json=place.items(), headers=KEY | headers)
         assert (answer.status, answer.code) == (401, "unauthorized"), name
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         answer = await anybody.ask("GET", f"/bookings/{place.booking['id']}", headers=headers)

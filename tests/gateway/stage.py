@@ -160,6 +160,11 @@ def bearer(subject: str = "alice", **kwargs: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(subject, **kwargs)}"}
 
 
+def keyed(subject: str = "alice", **kwargs: Any) -> dict[str, str]:
+    """`bearer`, with a new Idempotency-Key."""
+    return bearer(subject, **kwargs) | {"Idempotency-Key": str(uuid4())}
+
+
 @asynccontextmanager
 async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
     actor = ScriptedBooking(redis_url)

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from common.contracts.errors import EventNotFound, IdempotencyKeyReused, SoldOut
+from common.contracts.errors import EventNotFound, IdempotencyKeyReused, PriceChanged, SoldOut
 from common.contracts.ids import booking_id
 from common.contracts.messages import CreateBooking, GetBooking
 from common.messaging.envelope import answer
@@ -108,10 +108,23 @@ async def test_a_reused_key_is_refused_also_where_news_of_the_other_requests_boo
     assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_without_a_key_each_request_is_a_booking_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:
-    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
-    ids = {(await (await gateway.post("/bookings", json=ITEMS, headers=bearer())).json())["id"] for _ in "ab"}
-    assert len(ids) == 2
+@pytest.mark.parametrize("path", ["/bookings", f"/admin/bookings/{EVENT_ID}/refund"])
+async def test_what_costs_seats_or_money_needs_a_key(gateway: Client, actor: ScriptedBooking, path: str) -> None:
+    """Whatever the body is: without a key the client could not repeat it safely."""
+    for body in (ITEMS, {}):
+        response = await gateway.post(path, json=body, headers=bearer("root", operator=True))
+        assert (response.status, (await response.json())["code"]) == (400, "idempotency_key_required")
+    assert actor.received == []
+
+
+async def test_the_amount_that_a_client_expects_is_passed_on(gateway: Client, actor: ScriptedBooking) -> None:
+    told = {"amount": 6000, "expected_amount": 5000, "currency": "eur"}
+    actor.on(CreateBooking, PriceChanged("The seats cost 6000", **told))
+    response = await gateway.post("/bookings", json=ITEMS | {"expected_amount": 5000}, headers=keyed())
+    problem = await response.json()
+    assert (response.status, problem["code"]) == (409, "price_changed")
+    assert problem.items() >= told.items()
+    assert [message.expected_amount for message in actor.messages(CreateBooking)] == [5000]
 
 
 async def test_the_same_key_of_another_subject_is_another_booking(gateway: Client, actor: ScriptedBooking) -> None:

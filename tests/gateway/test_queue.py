@@ -20,7 +20,7 @@ from gateway.bookings import BookingView
 from gateway.hub import HUB, owner_topic
 from gateway.queue import QUEUE_POSITIONS, QueueSample
 from tests.gateway.conftest import Gateway
-from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, placed
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, keyed, placed
 
 Key = tuple[datetime, UUID]
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -189,7 +189,7 @@ async def test_202_says_the_place_when_it_is_known(start: Gateway, actor: Script
 
     actor.on(CreateBooking, place)
     request = asyncio.create_task(
-        gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=bearer())
+        gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=keyed())
     )
     await actor.wait_for(CreateBooking)
     await actor.notify(moved([*others(9), key(states[0])]))

@@ -47,9 +47,13 @@ class ItemRequest(Resource):
 
 
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
+    """`expected_amount`: no booking is made at another price; None: at any price. It is a precondition, and no
+    part of what identifies the request: a booking that is there already is the answer, whatever is expected."""
+
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
+    expected_amount: int | None = None
 
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):
