@@ -7,11 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from booking.schedule import WAITS
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, HoldPolicy, Item, Reason
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, HoldPolicy, Item
 from common.contracts import errors
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
-from common.contracts.statuses import PaymentStatus
+from common.contracts.statuses import PaymentStatus, Reason
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"

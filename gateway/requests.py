@@ -97,15 +97,15 @@ def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
 Cursor = Annotated[
     tuple[datetime, UUID],
     BeforeValidator(_decode_cursor),
-    WithJsonSchema({"type": "string", "description": "`next_cursor` of the page before"}),
+    WithJsonSchema({"type": "string"}),
 ]
 
 
 class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: Cursor | None = None
+    limit: int = Field(default=50, ge=1, le=200, description="How many there are on a page at most. Default: `50`")
+    cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before")
 
 
 class EventsQuery(PageQuery):
@@ -118,17 +118,19 @@ class EventsQuery(PageQuery):
 
 
 class BookingsQuery(PageQuery):
-    status: BookingStatus | None = None
-    event_id: Id | None = None
+    status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
+    event_id: Id | None = Field(default=None, description="Bookings of this event alone")
 
 
 class AdminBookingsQuery(BookingsQuery):
-    owner: str | None = Field(default=None, min_length=1, max_length=255)
+    owner: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Bookings of this owner alone"
+    )
     payment: PaymentStatus | None = Field(
         default=None, description="How the money stands: `refund_failed` and `disputed` want an operator"
     )
-    created_from: Time | None = None
-    created_before: Time | None = None
+    created_from: Time | None = Field(default=None, description="None that was made before")
+    created_before: Time | None = Field(default=None, description="None that was made then or later")
 
 
 def query(request: web.Request, kind: type[M]) -> M:

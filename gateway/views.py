@@ -31,7 +31,7 @@ from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
 from gateway.auth import IDENTITY, Identity, issue_guest
-from gateway.bookings import BookingView, Json, redacted
+from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.requests import (
     AdminBookingsQuery,
     BookingsQuery,
@@ -175,7 +175,8 @@ async def retry_refunds(request: web.Request) -> web.Response:
 async def list_bookings(request: web.Request) -> web.Response:
     wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
     message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
-    return page(await ask(request, message, "bookings"))
+    answer = await ask(request, message, "bookings")
+    return page({**answer, "items": [of_kind(booking) for booking in answer["items"]]})
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
@@ -227,5 +228,5 @@ def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.
     """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
     Stripe has not answered yet."""
     status = 202 if changed and BookingView(answer).moving else 200
-    shown = redacted(answer) if identity.operator else answer
+    shown = redacted(answer) if identity.operator else of_kind(answer)
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

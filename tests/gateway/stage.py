@@ -200,7 +200,7 @@ def booking(
 ) -> Booking:
     """A booking as its owner sees it."""
     payable = payment in ("awaiting", "action_required")
-    seen = Booking.model_validate(
+    made = Booking.model_validate(
         {
             "id": id or uuid4(),
             "event_id": EVENT_ID,
@@ -220,11 +220,16 @@ def booking(
             "updated_at": "2030-01-01T00:00:00Z",
         }
     )
-    return Booking.model_validate(seen.model_dump())  # all fields set, as the booking actor sends it
+    return Booking.model_validate(made.model_dump())  # all fields set, as the booking actor sends it
 
 
 def as_json(state: Booking | Event) -> dict[str, Any]:
     return state.model_dump(mode="json")
+
+
+def as_seen(state: Booking) -> dict[str, Any]:
+    """The booking as clients get it: with the member that the gateway adds."""
+    return as_json(state) | {"kind": "booking"}
 
 
 def placed(state: Booking, created: bool = True) -> dict[str, Any]:

@@ -40,10 +40,10 @@ class OperatorCommand(Message, stream=BOOKING_COMMANDS):
 
 
 class ItemRequest(Resource):
-    """Without `ticket_type_id` it is for the event's only ticket type."""
+    """How many seats of which ticket type; without `ticket_type_id` of the event's only one."""
 
-    ticket_type_id: UUID | None = None
-    quantity: int = Field(ge=1, le=QUANTITY_MAX)
+    ticket_type_id: UUID | None = Field(default=None, description="The ticket type")
+    quantity: int = Field(ge=1, le=QUANTITY_MAX, description="How many seats")
 
 
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
