@@ -111,7 +111,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "GuestToken": {
         "token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJndWVzdDoxIn0.c2lnbmF0dXJl",
-        "subject": "guest:018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f14",
+        "subject": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
         "expires_at": "2030-03-02T09:00:00Z",
     },
     "RefundRetry": {

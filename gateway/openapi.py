@@ -30,18 +30,17 @@ HEADERS: dict[str, dict[str, Any]] = {
         "Another content under the same key is refused. On requests of operators a key is known for 30 days unless "
         "the installation says otherwise; customers' cancels need none, and ignore it.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+        "example": "a-new-one-for-each-intention",
     },
     "If-Match": {
         "description": "`*`, or the `ETag` of the version that the request is meant for: when there is another one "
         "by now it is refused, and nothing is changed. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
         "schema": {"type": "string", "pattern": IF_MATCH},
-        "example": '"7"',
     },
     "Prefer": {
         "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
         "wait. https://www.rfc-editor.org/rfc/rfc7240",
         "schema": {"type": "string"},
-        "example": "wait=10",
     },
 }
 IDS = {
@@ -61,8 +60,8 @@ STATUS_TEXTS = {
     202: "Taken on; the rest comes later, over the WebSocket or by reading again",
     503: "Not ready",
 }
-# The version of the interface, not of the program: it changes when clients must change.
-API_VERSION = "1.1.0"
+# The version of the interface, not of the program: docs/api-stability.md says when which part of it grows.
+API_VERSION = "1.0.0"
 SERVERS = [{"url": "/", "description": "The gateway that serves this document"}]
 LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 TAGS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import PurePath
 from typing import Any
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.resources import Event
 from gateway import schemas as models
+from gateway.docs import ASSETS
 from gateway.schemas import Booking
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client
@@ -177,6 +180,27 @@ async def test_the_page_loads_nothing_from_elsewhere(gateway: Client) -> None:
     assert 'url: "/openapi.json"' in await (await gateway.get("/assets/docs.js")).text()
 
 
-@pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "..%2Fapp.py", "docs.css"])
+def test_what_the_page_is_made_of_is_what_its_makers_have_published() -> None:
+    """Each file that is not ours is the one whose hash was listed when it was taken over."""
+    about, *lines = (ASSETS / "SHA256SUMS").read_text().splitlines()
+    (version,) = re.findall(r"swagger-ui-dist ([0-9.]+);", about)
+    assert f'PACKAGE_VERSION:"{version}"' in (ASSETS / "swagger-ui-bundle.js").read_text()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    ours = {"docs.html", "docs.js", "SHA256SUMS"}
+    found = {path.name: sha256(path.read_bytes()).hexdigest() for path in ASSETS.iterdir()}
+    assert {name: digest for name, digest in found.items() if name not in ours} == listed
+
+
+async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
+    """The page gives the token of POST /auth/guest to the security scheme that the document has."""
+    document = await fetched(gateway)
+    script = await (await gateway.get("/assets/docs.js")).text()
+    (scheme,) = re.findall(r'preauthorizeApiKey\("(\w+)", response.body.token\)', script)
+    assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
+    answer = document["paths"]["/auth/guest"]["post"]["responses"]["201"]["content"]["application/json"]["schema"]
+    assert "token" in document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["required"]
+
+
+@pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "SHA256SUMS", "..%2Fapp.py", "docs.css"])
 async def test_nothing_else_is_served(gateway: Client, name: str) -> None:
     assert (await gateway.get(f"/assets/{name}")).status == 404

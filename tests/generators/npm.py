@@ -33,6 +33,7 @@ HEAD = """\
 # folder it lies where another version of it lies above.
 """
 FOLDER = "node_modules"
+NODE_MIN = 20
 
 
 class Missing(Exception):
@@ -103,9 +104,12 @@ def resolved() -> str:
 
 def run_npm(*arguments: str, cwd: str) -> None:
     """Run npm, without scripts of packages. Raises Missing."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
         raise Missing("Node.js or npm is not installed")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.removeprefix("v").partition(".")[0]) < NODE_MIN:
+        raise Missing(f"Node.js {version.strip()} is too old: the tools need {NODE_MIN} or newer")
     command = [npm, "--silent", "--ignore-scripts", *arguments]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
