@@ -52,7 +52,7 @@ def _once(name: str, source: Path, make: Callable[[Path], None]) -> Path:
                 shutil.rmtree(old)
             try:
                 make(folder)
-            except OSError as error:
+            except (OSError, subprocess.CalledProcessError) as error:
                 raise Missing(f"{name}: {error}") from error
             (folder / "complete").touch()
     return folder
