@@ -21,7 +21,12 @@ COPY payment payment
 COPY gateway gateway
 COPY sandbox sandbox
 COPY ops ops
+COPY pyproject.toml ./
 ENV PATH="/app/.venv/bin:$PATH" PYTHONUNBUFFERED=1
 RUN python -m compileall -q common booking payment gateway sandbox ops
+# The version of a release, which must be that of pyproject.toml; an image of no release has an empty label.
+ARG VERSION=""
+RUN test -z "$VERSION" || test "$(python -m ops --version)" = "holdfast $VERSION"
+LABEL org.opencontainers.image.version="$VERSION"
 USER holdfast
 CMD ["python", "-m", "gateway"]

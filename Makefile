@@ -40,12 +40,13 @@ coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in 
 		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
 		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 
-check: $(STAMP) ## Lint, formatting, types, who may import whom, and whether the generated pages are up to date
+check: $(STAMP) ## Lint, formatting, types, who may import whom, generated pages, and words that the glossary retires
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m documents --check
+	.venv/bin/python -m documents.words
 
 format: $(STAMP) ## Put the code into its form
 	.venv/bin/ruff check --fix .
@@ -60,8 +61,9 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
 
-docs: $(STAMP) ## Write docs/schema.md and docs/messages.md anew, from the models and the contracts
+docs: $(STAMP) ## Write docs/schema.md, docs/messages.md and the glossary's retired words anew, from the code
 	@.venv/bin/python -m documents
+	@.venv/bin/python -m documents.words --write
 
 bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
 	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
@@ -76,7 +78,7 @@ simulate: $(STAMP) ## Play seeded schedules with every fault: SEEDS=1000 STEPS=2
 chaos: $(STAMP) ## Harm the real processes and see what they promise kept: MINUTES=5 SEED=1 REPORT=chaos.md
 	@.venv/bin/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
-	@HOLDFAST_MANY=1000 .venv/bin/python -m pytest -q tests/acceptance/test_called_off.py tests/acceptance/test_expiry.py
+	@HOLDFAST_MANY=1000 .venv/bin/python -m pytest -q tests/acceptance/test_event_cancellation.py tests/acceptance/test_expiry.py
 
 races: $(STAMP) ## Many clients after few seats while actors are killed: ROUNDS=1000 SEED=1 FIRST=0
 	@.venv/bin/python -m tests.races --rounds $(ROUNDS) $(if $(FIRST),--first $(FIRST)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -98,7 +98,7 @@ class Arrivals:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await self._stage.settled()
+        await self._stage.wait_until_idle()
         cpu = difference(before, meter.read())
         return Arrived(elapsed, cpu, self._served, self._failures, lag.samples)
 

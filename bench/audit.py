@@ -38,8 +38,8 @@ async def problems(
         counts = await connection.fetch(COUNTS, list(expected))
     finally:
         await connection.close()
-    told = [f"ticket type {finding.id}: {finding.text}" for findings in seats for finding in findings]
-    return [*told, *_sales(list(sold), confirmed), *_counts(counts, expected)]
+    seat_problems = [f"ticket type {finding.id}: {finding.text}" for findings in seats for finding in findings]
+    return [*seat_problems, *_sales(list(sold), confirmed), *_counts(counts, expected)]
 
 
 async def put_off(database_url: str) -> None:
@@ -52,11 +52,11 @@ async def put_off(database_url: str) -> None:
 
 
 def _sales(sold: list[str], confirmed: set[str]) -> list[str]:
-    found = [f"booking {id} was told {times} times" for id, times in Counter(sold).items() if times > 1]
+    found = [f"booking {id} was reported {times} times" for id, times in Counter(sold).items() if times > 1]
     if lost := set(sold) - confirmed:
-        found.append(f"{len(lost)} bookings were told to be confirmed and are not")
+        found.append(f"{len(lost)} bookings were reported confirmed and are not")
     if silent := confirmed - set(sold):
-        found.append(f"{len(silent)} bookings are confirmed and no socket said so")
+        found.append(f"{len(silent)} bookings are confirmed and were reported on no socket")
     return found
 
 

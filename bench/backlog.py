@@ -83,15 +83,16 @@ async def work_off(stage: Stage, entries: int, deadline: float, share: float, st
     events = {REFUSALS: UUID(sold_out["id"]), HOLDS: UUID(rush["id"])}
     drain = Drain(stage.redis, stage.actor("booking-1"), stage.pids("postgres", "redis"))
     drains: dict[str, list[Drained]] = {REFUSALS: [], HOLDS: []}
-    turn, took = 0, 0.0
-    while turn == 0 or time.monotonic() + took < deadline:
-        turn += 1
+    number, took = 0, 0.0
+    while number == 0 or time.monotonic() + took < deadline:
+        number += 1
         started = time.monotonic()
         for kind, event in events.items():
-            steps.begin(f"one booking actor drains {entries:,} {kind}, run {turn}", share / 2 if turn == 1 else 0.0)
+            text = f"one booking actor drains {entries:,} {kind}, run {number}"
+            steps.begin(text, share / 2 if number == 1 else 0.0)
             await _reset(stage)
             until = time.monotonic() + DRAIN_SECONDS_MAX
-            drains[kind].append(await drain.run(event, f"{kind}-{turn}", entries, until, steps.part))
+            drains[kind].append(await drain.run(event, f"{kind}-{number}", entries, until, steps.part))
         took = time.monotonic() - started
     return Backlog(drains, _expected(drains, events))
 

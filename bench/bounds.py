@@ -12,12 +12,12 @@ HOPS = (
     "unix sockets, a wait for larger batches"
 )
 COMMITS = (
-    "four commits, each synced before the next step, Stripe's answer, and nine trips of which most wake a "
-    "process. Fewer would ask Stripe before there is a row that knows of it, or tell of what is not stored"
+    "four commits, each synced before the next message, Stripe's answer, and nine trips of which most wake a "
+    "process. Fewer would ask Stripe before there is a row that knows of it, or publish what is not stored"
 )
 GATHERED = (
     "what is done for several bookings at once comes on top of six statements and nine trips: reports are "
-    "acknowledged together each half second, and turns for Stripe are taken five at a time. More at a time "
+    "acknowledged together each half second, and tokens for Stripe are taken five at a time. More at a time "
     "was tried for both: the first is felt where a customer pays at once, the second lets idle processes take "
     "the rate"
 )
@@ -28,19 +28,19 @@ DRAIN = (
 )
 SHARED_CORES = (
     "all processes share the cores with the load driver and the stand-in for Stripe, which take a third of "
-    "them, and each hop waits for its turn: look at the cores that were busy, and at the profile. Fewer hops "
+    "them, and each hop waits for a core: see the cores that were busy, and at the profile. Fewer hops "
     "would help, faster ones hardly do"
 )
 SPREAD_THIN = (
-    "the same clients over more processes: each read brings fewer entries, a booking's news goes to the "
+    "the same clients over more processes: each read brings fewer entries, notifications of a booking go to the "
     "gateway that was asked and to that of its socket, and webhooks to any payment process. Kept: readers "
-    "without the lease look half as often, samples and renewals of gateways take one trip"
+    "without the lease read half as often, samples and renewals of gateways take one trip"
 )
 SOCKET = (
     "uvloop's transport, the frame reader and one task. A tenth of a KB is noise of the allocator: resident "
     "memory of a gateway with 10,000 is compared with that of one without"
 )
-TELLING = "`send(2)` for each socket, one after the other in one process; more gateways share them"
+FAN_OUT = "`send(2)` for each socket, one after the other in one process; more gateways share them"
 SLICES = "two or three hundredths are noise of slices that last seconds: run it again with TIMES=2"
 RUSH = (
     "the gateway's Python: each client is authenticated, asked about and answered by one process, and a fifth "
@@ -50,7 +50,7 @@ RUSH = (
 MEMORY = "modules that are imported, and what is kept within bounds; growth that goes on is a fault"
 PROMISED = "nothing may: this is a fault"
 MACHINE = "the speed of one core, and the disk: compare with another run on the same machine"
-UNFORESEEN = "look at the profile"
+UNFORESEEN = "see the profile"
 
 # By the beginning of the goal's name.
 BOUNDS = {
@@ -64,9 +64,9 @@ BOUNDS = {
     "one booking actor drains": DRAIN,
     "half load": SHARED_CORES,
     "an idle authenticated socket": SOCKET,
-    "notifications delivered": TELLING,
-    "XADD to socket": TELLING,
-    "CPU of a booking with 1,000,000 settled": SLICES,
+    "notifications delivered": FAN_OUT,
+    "XADD to socket": FAN_OUT,
+    "CPU of a booking with 1,000,000 finished": SLICES,
     "CPU of a booking with": SPREAD_THIN,
     "`make up`": MACHINE,
     "a process until ready": MACHINE,

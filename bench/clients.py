@@ -19,7 +19,7 @@ from bench.stage import Stage
 CARD = "pm_card_visa"
 RETURN_URL = "https://tickets.example/paid"
 # Longer than anything here may take: after this time no answer will come.
-PATIENCE_SECONDS = 20.0
+NOTIFIED_SECONDS_MAX = 20.0
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
 
@@ -53,7 +53,7 @@ class Client:
         self._bearer = {"Authorization": f"Bearer {stage.token(subject)}"}
         self._stripe = {"Authorization": f"Bearer {stage.stack.secrets.stripe_publishable_key}"} | FORM
         self._bookings = 0
-        self._waiting: dict[str, asyncio.Future[float]] = {}
+        self._waiters: dict[str, asyncio.Future[float]] = {}
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -75,16 +75,16 @@ class Client:
         booking = await self._book(body)
         payable = time.perf_counter() - started
         notified: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting[booking["id"]] = notified
+        self._waiters[booking["id"]] = notified
         try:
             paying = time.perf_counter()
             await self._pay(booking["payment"])
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(NOTIFIED_SECONDS_MAX):
                 at = await notified
         except TimeoutError:
-            raise BenchError(f"no word of a confirmed booking within {PATIENCE_SECONDS:.0f} s") from None
+            raise BenchError(f"not notified of a confirmed booking within {NOTIFIED_SECONDS_MAX:.0f} s") from None
         finally:
-            del self._waiting[booking["id"]]
+            del self._waiters[booking["id"]]
         return Sale(booking["id"], payable, at - paying)
 
     async def _book(self, body: bytes) -> dict[str, Any]:
@@ -115,12 +115,12 @@ class Client:
                 continue
             now = time.perf_counter()
             booking = orjson.loads(message.data)["booking"]
-            waiting = self._waiting.get(booking["id"])
-            if booking["status"] == "confirmed" and waiting is not None and not waiting.done():
-                waiting.set_result(now)
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(BenchError(f"the socket was closed with {socket.close_code}"))
+            waiter = self._waiters.get(booking["id"])
+            if booking["status"] == "confirmed" and waiter is not None and not waiter.done():
+                waiter.set_result(now)
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_exception(BenchError(f"the socket was closed with {socket.close_code}"))
 
 
 @asynccontextmanager

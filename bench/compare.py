@@ -25,7 +25,7 @@ from bench.findings import Chart, Findings, Series, Table, cell
 from bench.measures import middle, percentile
 from bench.progress import Steps
 from bench.reference.stage import beside
-from bench.sides import SPREAD_EVENTS, Side, Times, in_turn, times
+from bench.sides import SPREAD_EVENTS, Side, Times, alternated, times
 from bench.stage import Stage
 
 SECONDS = 45.0
@@ -35,7 +35,7 @@ SLICE_SECONDS_MIN = 1.5
 CONCURRENCY = 64
 RUSH_CLIENTS, RUSH_SEATS = 500, 100
 HOLDFAST, REFERENCE = "Holdfast", "reference"
-ORDER = in_turn((HOLDFAST, REFERENCE), 2)
+ORDER = alternated((HOLDFAST, REFERENCE), 2)
 POINTS = 50
 
 
@@ -62,7 +62,7 @@ class Contestant(Side):
     async def rush(self, number: int) -> None:
         (event,) = await self.stage.events(1, RUSH_SEATS, f"Rush {number}")
         self.rushes.append(await rush(self.stage, event["id"], f"rush-{self.name}-{number}"))
-        await self.stage.settled()
+        await self.stage.wait_until_idle()
         # The reference keeps no booking for a client that was refused.
         refused = {"failed": RUSH_CLIENTS - RUSH_SEATS} if self.name == HOLDFAST else {}
         self.expected = {**self.expected, UUID(event["id"]): {"pending": RUSH_SEATS, **refused}}
@@ -109,14 +109,14 @@ async def rush(stage: Stage, event_id: str, name: str) -> Rush:
     tokens = [stage.token(f"{name}-{number}") for number in range(RUSH_CLIENTS)]
     started = time.perf_counter()
 
-    async def ask(token: str) -> tuple[float, int]:
+    async def request(token: str) -> tuple[float, int]:
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": name, **JSON}
         async with stage.session.post(url, data=body, headers=headers) as response:
             await response.read()
         return time.perf_counter() - started, response.status
 
     try:
-        answers = await asyncio.gather(*(ask(token) for token in tokens))
+        answers = await asyncio.gather(*(request(token) for token in tokens))
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise BenchError(f"a rush: {type(error).__name__}: {error}") from None
     return Rush(sorted(at for at, _ in answers), Counter(status for _, status in answers))
@@ -169,11 +169,11 @@ def _ways_table(found: Mapping[str, Sequence[Ways]], gain: Mapping[str, Times]) 
                 for each in of
                 if each.kind == kind
             ]
-        told = (many.per_second, None, many.payable_p99, None, many.notified_p99, many.cpu)
-        rows.append(("… Holdfast is better by", "", *("" if each is None else f"× {each:.1f}" for each in told)))
+        factors = (many.per_second, None, many.payable_p99, None, many.notified_p99, many.cpu)
+        rows.append(("… Holdfast is better by", "", *("" if each is None else f"× {each:.1f}" for each in factors)))
     return Table(
         f"{CONCURRENCY} at once, Holdfast and a row for each request; latencies in ms, medians over slices",
-        ("", "bookings", "a second", "payable p50", "p99", "paid → told p50", "p99", "CPU ms"),
+        ("", "bookings", "a second", "payable p50", "p99", "paid → notified p50", "p99", "CPU ms"),
         rows,
     )
 
@@ -197,12 +197,12 @@ def _rush_table(rushes: Mapping[str, Sequence[Rush]]) -> Table:
 
 
 def _cpu_chart(found: Mapping[str, Sequence[Ways]]) -> Chart:
-    place = {SPREAD: 1.0, HOT: 2.0}
+    column = {SPREAD: 1.0, HOT: 2.0}
     return Chart(
         f"CPU of one confirmed booking at {CONCURRENCY}: Holdfast and a row for each request",
         f"1: {SPREAD_EVENTS} events, 2: one hot event",
         "ms",
-        [Series(name, [(place[each.kind], each.cpu_sum or 0.0) for each in of]) for name, of in found.items()],
+        [Series(name, [(column[each.kind], each.cpu_sum or 0.0) for each in of]) for name, of in found.items()],
     )
 
 
@@ -218,4 +218,4 @@ def _rush_chart(rushes: Mapping[str, Sequence[Rush]]) -> Chart:
 def _course(rush: Rush) -> list[tuple[float, float]]:
     step = max(len(rush.answered) // POINTS, 1)
     last = len(rush.answered) - 1
-    return [(at, place + 1.0) for place, at in enumerate(rush.answered) if place % step == 0 or place == last]
+    return [(at, number + 1.0) for number, at in enumerate(rush.answered) if number % step == 0 or number == last]

@@ -39,7 +39,7 @@ OWN_READS = 2
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted up to a moment, or between two moments."""
+    """What was counted up to one time, or between two."""
 
     statements: Mapping[str, float]
     wal_syncs: float

@@ -55,7 +55,7 @@ class Crowd:
         self._late: list[float] = []
         self._answers = 0
         self._failures: list[str] = []
-        self._heard: list[tuple[int, int, int]] = []
+        self._received: list[tuple[int, int, int]] = []
 
     def run(self) -> None:
         """Receive, and obey commands, until stdin ends."""
@@ -73,14 +73,14 @@ class Crowd:
 
     def open(self, host: str, port: int, tokens: Sequence[str]) -> dict[str, Any]:
         """One socket for each token, in that order."""
-        for asked, token in enumerate(tokens, 1):
+        for sent, token in enumerate(tokens, 1):
             connection = socket.create_connection((host, port))
             connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             connection.send(_upgrade(host, port, token))
             self._numbers[connection.fileno()] = len(self._sockets)
             self._sockets[connection.fileno()] = connection
             self._poll.register(connection.fileno(), select.EPOLLIN)
-            self._wait_for_answers(asked - UNANSWERED_MAX)
+            self._wait_for_answers(sent - UNANSWERED_MAX)
         self._wait_for_answers(len(tokens))
         self._answers = 0
         return {}
@@ -88,22 +88,22 @@ class Crowd:
     def say(self, message: str) -> dict[str, Any]:
         """Every socket sends `message` and gets a snapshot."""
         frame = text(message.encode())
-        for asked, connection in enumerate(self._sockets.values(), 1):
+        for sent, connection in enumerate(self._sockets.values(), 1):
             connection.send(frame)
-            self._wait_for_answers(asked - UNANSWERED_MAX)
+            self._wait_for_answers(sent - UNANSWERED_MAX)
         self._wait_for_answers(len(self._sockets))
         self._answers = 0
         return {}
 
     def count(self) -> dict[str, Any]:
         self._read()
-        return {"arrivals": len(self._heard)}
+        return {"arrivals": len(self._received)}
 
     def take(self) -> dict[str, Any]:
         """All that has come since the last call. `late_p99`: seconds from arrival until it was received, at p99."""
         self._read()
-        answer = {"heard": self._heard, "late_p99": percentile(self._late, 0.99)}
-        self._heard, self._late = [], []
+        answer = {"received": self._received, "late_p99": percentile(self._late, 0.99)}
+        self._received, self._late = [], []
         return answer
 
     def _wait_for_answers(self, wanted: int) -> None:
@@ -118,10 +118,10 @@ class Crowd:
 
     def _listen(self) -> bool:
         """Receive what has come, or wait for something; returns whether there is a command."""
-        told = False
+        has_command = False
         for descriptor, _ in self._poll.poll(1.0, len(self._sockets) + 1):
             if descriptor == STDIN:
-                told = True
+                has_command = True
                 continue
             data, times, _, _ = self._sockets[descriptor].recvmsg(CHUNK_BYTES, TIMES_BYTES)
             now = time.time_ns()
@@ -133,7 +133,7 @@ class Crowd:
             elif not data:
                 self._poll.unregister(descriptor)
                 self._failures.append(f"socket {self._numbers[descriptor]} was closed")
-        return told
+        return has_command
 
     def _read(self) -> None:
         """Read what was received."""
@@ -157,7 +157,7 @@ class Crowd:
         if payload.startswith(_ANSWERS[1]):
             self._answers += 1
         elif opcode == TEXT and version is not None:
-            self._heard.append((number, int(version[1]), at // 1000))
+            self._received.append((number, int(version[1]), at // 1000))
         else:
             self._failures.append(f"socket {number} received {payload!r}")
 

@@ -19,7 +19,7 @@ from bench.cpu import Meter, Usage, difference
 from bench.measures import Histogram, scrape
 from common.contracts.ids import booking_id
 from common.contracts.messages import BOOKING_COMMANDS, CreateBooking, ItemRequest
-from common.messaging.envelope import tell
+from common.messaging.envelope import envelope_for
 from ops.actor import ActorProcess
 
 # How many XADDs one pipeline has.
@@ -32,7 +32,7 @@ MAILBOX = {"mailbox": BOOKING_COMMANDS}
 # The share of a run's time that filling the mailbox takes, for the progress that is shown.
 FILLING = 0.3
 
-Tell = Callable[[float], None]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Drained:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """How many entries were left at a moment, and how much CPU all processes had used by then."""
+class _Sample:
+    """How many entries were left at one time, and how much CPU all processes had used by then."""
 
     left: int
     at: float
@@ -72,18 +72,18 @@ class Drain:
         self._booking = booking
         self._servers = dict(servers)
 
-    async def run(self, event_id: UUID, run: str, entries: int, deadline: float, told: Tell) -> Drained:
+    async def run(self, event_id: UUID, run: str, entries: int, deadline: float, progress: Progress) -> Drained:
         """`entries` entries, as far as they are handled before `deadline` (monotonic); the rest is deleted. `run`
         makes the booking ids different from those of other runs. The actor is stopped at the end."""
-        await self._fill(event_id, run, entries, lambda share: told(share * FILLING))
+        await self._fill(event_id, run, entries, lambda share: progress(share * FILLING))
         starting = asyncio.create_task(self._booking.start())
         try:
-            first = await self._look_until(starting, lambda left: left < entries, deadline + 5)
-            last = await self._look_until(
+            first = await self._sample_until(starting, lambda left: left < entries, deadline + 5)
+            last = await self._sample_until(
                 starting,
                 lambda left: left == 0,
                 deadline,
-                lambda left: told(FILLING + (1 - FILLING) * (1 - left / entries)),
+                lambda left: progress(FILLING + (1 - FILLING) * (1 - left / entries)),
             )
             await starting
             handler = await scrape(self._booking.url, HANDLER_SECONDS, MAILBOX)
@@ -105,30 +105,30 @@ class Drain:
             cpu=difference(first.cpu, last.cpu),
         )
 
-    async def _fill(self, event_id: UUID, run: str, entries: int, told: Tell) -> None:
+    async def _fill(self, event_id: UUID, run: str, entries: int, progress: Progress) -> None:
         for start in range(0, entries, PIPELINE):
             async with self._redis.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + PIPELINE, entries)):
                     pipe.xadd(BOOKING_COMMANDS, _entry(event_id, run, number))
                 await pipe.execute()
-            told(start / entries)
+            progress(start / entries)
 
-    async def _look_until(
+    async def _sample_until(
         self,
         starting: asyncio.Task[None],
         enough: Callable[[int], bool],
         deadline: float,
-        told: Callable[[int], None] = lambda left: None,
-    ) -> _Look:
-        """The first moment at which `enough` is true of what is left, or the deadline."""
+        progress: Callable[[int], None] = lambda left: None,
+    ) -> _Sample:
+        """The first time at which `enough` is true of what is left, or the deadline."""
         while True:
             left = int(await self._redis.xlen(BOOKING_COMMANDS))
             now = time.monotonic()
             if enough(left) or now > deadline:
-                return _Look(left, now, Meter({**self._servers, "booking": self._booking.pid}).read())
+                return _Sample(left, now, Meter({**self._servers, "booking": self._booking.pid}).read())
             if starting.done():
                 await starting  # raises why it could not start
-            told(left)
+            progress(left)
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -137,5 +137,5 @@ def _entry(event_id: UUID, run: str, number: int) -> dict[Any, Any]:
     message = CreateBooking(
         booking_id=booking_id(owner, run), owner=owner, event_id=event_id, items=(ItemRequest(quantity=1),)
     )
-    fields = iter(tell(message, message.booking_id).fields(SOURCE))
+    fields = iter(envelope_for(message, message.booking_id).fields(SOURCE))
     return dict(zip(fields, fields, strict=True))

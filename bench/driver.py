@@ -54,21 +54,21 @@ class Driver:
         meter = self._stage.meter()
         before = meter.read()
         bought = await self.buy(clients, orders, kind, seconds)
-        await self._stage.settled()
+        await self._stage.wait_until_idle()
         done = replace(bought, cpu=difference(before, meter.read()))
         self.slices[-1] = done
         return done
 
     async def buy(self, clients: Sequence[Client], orders: Sequence[bytes], kind: str, seconds: float) -> Slice:
         """As `run`, but only until the last notification: it does not wait for the stage, and counts no CPU."""
-        turns = count()
+        numbers = count()
         tally = _Tally()
         started = time.perf_counter()
 
         async def work(client: Client) -> None:
             while time.perf_counter() - started < seconds and len(tally.failures) < FAILURES_MAX:
                 try:
-                    tally.sales.append(await client.buy(orders[next(turns) % len(orders)]))
+                    tally.sales.append(await client.buy(orders[next(numbers) % len(orders)]))
                 except (BenchError, aiohttp.ClientError, OSError, TimeoutError) as error:
                     tally.failures.append(f"{type(error).__name__}: {error}")
 

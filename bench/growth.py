@@ -15,21 +15,21 @@ from bench.clients import connected, order
 from bench.cpu import CHARGED, charged, total
 from bench.driver import Driver, Slice
 from bench.findings import Chart, Findings, Goal, Series, Table
+from bench.finished import fill
 from bench.measures import middle
 from bench.progress import Steps
-from bench.settled import fill
-from bench.stage import SETTLED_SECONDS, Json, Stage, running
+from bench.stage import WORK_SECONDS_MAX, Json, Stage, running
 from ops.layout import Scale
 
 SECONDS = 140.0
-SETTLED = 1_000_000
+FINISHED = 1_000_000
 PROCESSES = (1, 2, 4, 8)
 CLIENTS = 64
 EVENTS = 100
 CAPACITY = 1_000_000
 # The limits: the cost over that with no ended bookings, and over that with one of each process; each with its
 # figure of the release before on the reference machine.
-SETTLED_GROWTH, SETTLED_GROWTH_BEFORE = 1.10, 0.92
+FINISHED_GROWTH, FINISHED_GROWTH_BEFORE = 1.10, 0.92
 PROCESSES_GROWTH, PROCESSES_GROWTH_BEFORE = 1.15, 1.54
 SHOWN = (*CHARGED, "sum")
 # Long enough for every process to connect, to prepare its statements, and to meet every kind of message.
@@ -41,7 +41,7 @@ FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """A running stack, and the events that are sold there."""
 
     stage: Stage
@@ -50,10 +50,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One slice at a place, with `processes` of each kind."""
+class SetupSlice:
+    """One slice at a setup, with `processes` of each kind."""
 
-    place: str
+    setup: str
     processes: int
     warm_up: Slice
     slice: Slice
@@ -61,9 +61,9 @@ class Taken:
 
 @dataclass(frozen=True)
 class Cell:
-    """All slices at one place with the same number of processes."""
+    """All slices at one setup with the same number of processes."""
 
-    place: str
+    setup: str
     processes: int
     slices: Sequence[Slice]
 
@@ -93,61 +93,61 @@ async def run(seconds: float, steps: Steps) -> Findings:
     )
     steps.begin("starting Holdfast twice", 0.06)
     async with running() as small, running() as large:
-        settled_before = datetime.now(UTC)
-        few = Place(small, "nothing settled", await small.events(EVENTS, CAPACITY, "Evening"))
-        many = Place(large, f"{SETTLED:,} settled", await large.events(EVENTS, CAPACITY, "Evening"))
-        steps.begin(f"writing {SETTLED:,} settled bookings", 0.35)
+        finished_before = datetime.now(UTC)
+        few = Setup(small, "none finished", await small.events(EVENTS, CAPACITY, "Evening"))
+        many = Setup(large, f"{FINISHED:,} finished", await large.events(EVENTS, CAPACITY, "Evening"))
+        steps.begin(f"writing {FINISHED:,} finished bookings", 0.35)
         await large.stop_actors()
-        await fill(large.stack.booking_database_url, large.stack.payment_database_url, many.events, SETTLED)
-        # There and back again, so that all other changes on the machine affect all places alike.
+        await fill(large.stack.booking_database_url, large.stack.payment_database_url, many.events, FINISHED)
+        # There and back again, so that all other changes on the machine affect all setups alike.
         there = [(few, 1), *((many, number) for number in PROCESSES)]
-        taken: list[Taken] = []
-        for place, number in [*there, *reversed(there)]:
-            steps.begin(f"{place.name}, {number} of each process", 0.55 / len(there) / 2)
-            await place.stage.stack.resize(Scale(number, number, number))
-            taken.append(await _slice(place, number, slice_seconds, f"{len(taken)}"))
+        measured: list[SetupSlice] = []
+        for setup, number in [*there, *reversed(there)]:
+            steps.begin(f"{setup.name}, {number} of each process", 0.55 / len(there) / 2)
+            await setup.stage.stack.resize(Scale(number, number, number))
+            measured.append(await _slice(setup, number, slice_seconds, f"{len(measured)}"))
         steps.begin("comparing with the databases")
-        wrong = [problem for place in (few, many) for problem in await _problems(place, taken, settled_before)]
+        wrong = [problem for setup in (few, many) for problem in await _problems(setup, measured, finished_before)]
         steps.begin("stopping")
-    return _findings(cells(taken), wrong)
+    return _findings(cells(measured), wrong)
 
 
-async def _slice(place: Place, processes: int, seconds: float, turn: str) -> Taken:
-    async with _anew(place.stage) as stage, connected(stage, CLIENTS, f"growth-{turn}") as clients:
+async def _slice(setup: Setup, processes: int, seconds: float, number: str) -> SetupSlice:
+    async with _anew(setup.stage) as stage, connected(stage, CLIENTS, f"growth-{number}") as clients:
         driver = Driver(stage)
-        orders = [order(event["id"]) for event in place.events]
-        warm_up = await driver.run(clients, orders, place.name, WARM_UP_SECONDS)
-        return Taken(place.name, processes, warm_up, await driver.run(clients, orders, place.name, seconds))
+        orders = [order(event["id"]) for event in setup.events]
+        warm_up = await driver.run(clients, orders, setup.name, WARM_UP_SECONDS)
+        return SetupSlice(setup.name, processes, warm_up, await driver.run(clients, orders, setup.name, seconds))
 
 
 @asynccontextmanager
 async def _anew(stage: Stage) -> AsyncIterator[Stage]:
     """`stage` with new connections, which spread over the gateways that run now."""
-    timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=WORK_SECONDS_MAX)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         yield Stage(stage.stack, session, stage.redis)
 
 
-async def _problems(place: Place, taken: Sequence[Taken], since: datetime) -> list[str]:
-    slices = [slice for each in taken if each.place == place.name for slice in (each.warm_up, each.slice)]
+async def _problems(setup: Setup, measured: Sequence[SetupSlice], since: datetime) -> list[str]:
+    slices = [slice for each in measured if each.setup == setup.name for slice in (each.warm_up, each.slice)]
     failures = [failure for slice in slices for failure in slice.failures]
     sold = [sale.booking_id for slice in slices for sale in slice.sales]
     return [
-        *(f"{place.name}: a request failed: {failure}" for failure in failures[:FAILURES_SHOWN]),
+        *(f"{setup.name}: a request failed: {failure}" for failure in failures[:FAILURES_SHOWN]),
         *(
-            f"{place.name}: {name} has {count} entries"
-            for name, count in (await place.stage.dead_letters()).items()
+            f"{setup.name}: {name} has {count} entries"
+            for name, count in (await setup.stage.dead_letters()).items()
         ),
-        *await audited(place.stage.stack.booking_database_url, sold, {}, since),
+        *await audited(setup.stage.stack.booking_database_url, sold, {}, since),
     ]
 
 
-def cells(taken: Sequence[Taken]) -> list[Cell]:
-    """Slices of one place with the same number of processes belong together; in the order of their first slices."""
+def cells(measured: Sequence[SetupSlice]) -> list[Cell]:
+    """Slices of one setup with the same number of processes belong together; in the order of their first slices."""
     slices: dict[tuple[str, int], list[Slice]] = {}
-    for each in taken:
-        slices.setdefault((each.place, each.processes), []).append(each.slice)
-    return [Cell(place, processes, found) for (place, processes), found in slices.items()]
+    for each in measured:
+        slices.setdefault((each.setup, each.processes), []).append(each.slice)
+    return [Cell(setup, processes, found) for (setup, processes), found in slices.items()]
 
 
 def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
@@ -155,7 +155,7 @@ def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
     scaled = (one, *more)
     worst = max(more, key=lambda cell: cell.ms or 0.0)
     return Findings(
-        figures={"cells": [_figures(cell) for cell in found], "settled": SETTLED},
+        figures={"cells": [_figures(cell) for cell in found], "finished": FINISHED},
         tables=[
             Table(
                 f"CPU of one confirmed booking in ms, {CLIENTS} at once",
@@ -166,7 +166,7 @@ def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
         goals=_goals(ratio(one, base), worst.processes, ratio(worst, one)),
         charts=[
             Chart(
-                f"CPU of one booking, {SETTLED:,} settled bookings in the database",
+                f"CPU of one booking, {FINISHED:,} finished bookings in the database",
                 "processes of each kind",
                 "ms",
                 [Series(name, [(float(cell.processes), cell.by_kind(name)) for cell in scaled]) for name in SHOWN],
@@ -176,16 +176,16 @@ def _findings(found: Sequence[Cell], wrong: Sequence[str]) -> Findings:
     )
 
 
-def _goals(settled: float | None, processes: int, scaled: float | None) -> list[Goal]:
+def _goals(finished: float | None, processes: int, scaled: float | None) -> list[Goal]:
     unit = "times with none"
     return [
         Goal(
-            f"CPU of a booking with {SETTLED:,} settled",
-            settled,
-            SETTLED_GROWTH,
+            f"CPU of a booking with {FINISHED:,} finished",
+            finished,
+            FINISHED_GROWTH,
             False,
             unit,
-            SETTLED_GROWTH_BEFORE,
+            FINISHED_GROWTH_BEFORE,
         ),
         Goal(
             f"CPU of a booking with {processes} of each process",
@@ -204,7 +204,7 @@ def ratio(cell: Cell, base: Cell) -> float | None:
 
 def _figures(cell: Cell) -> dict[str, Any]:
     return {
-        "place": cell.place,
+        "setup": cell.setup,
         "processes": cell.processes,
         "sales": cell.sales,
         "per_second": middle([slice.per_second for slice in cell.slices]),
@@ -216,7 +216,7 @@ def _figures(cell: Cell) -> dict[str, Any]:
 def _row(cell: Cell, base: Cell | None) -> tuple[str, ...]:
     growth = None if base is None else ratio(cell, base)
     return (
-        cell.place,
+        cell.setup,
         str(cell.processes),
         str(cell.sales),
         f"{middle([slice.per_second for slice in cell.slices]) or 0:.0f}",

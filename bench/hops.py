@@ -24,18 +24,18 @@ FROM booking_transitions WHERE booking_id = ANY($1::uuid[]) GROUP BY booking_id
 """
 # When payment began to ask Stripe, and when it stored the webhook.
 PAID = """
-SELECT p.booking_id, p.created_at AS asked, min(e.received_at) AS webhook
+SELECT p.booking_id, p.created_at AS called, min(e.received_at) AS webhook
 FROM payments p JOIN stripe_events e ON e.booking_id = p.booking_id AND e.type = 'payment_intent.succeeded'
 WHERE p.booking_id = ANY($1::uuid[]) GROUP BY p.booking_id
 """
 HOPS = (
     "arrival → seats held",
-    "seats held → Stripe asked",
-    "Stripe asked → booking has the intent",
+    "seats held → Stripe called",
+    "Stripe called → booking has the intent",
     "booking has the intent → 201",
-    "paid → webhook taken in",
-    "webhook taken in → confirmed",
-    "confirmed → told",
+    "paid → webhook recorded",
+    "webhook recorded → confirmed",
+    "confirmed → notified",
 )
 
 
@@ -48,12 +48,12 @@ async def hops(booking_url: str, payment_url: str, served: Sequence[Served]) -> 
         if id not in booked or id not in paid:
             continue
         held, intent, confirmed = booked[id]
-        asked, webhook = paid[id]
+        called, webhook = paid[id]
         if intent is None:
             continue  # the payment was reported before the intent
         payable = each.due + each.sale.payable
-        before = (each.due, *(moment.timestamp() for moment in (held, asked, intent)), payable)
-        after = (payable, *(moment.timestamp() for moment in (webhook, confirmed)), payable + each.sale.notified)
+        before = (each.due, *(at.timestamp() for at in (held, called, intent)), payable)
+        after = (payable, *(at.timestamp() for at in (webhook, confirmed)), payable + each.sale.notified)
         for name, (begin, end) in zip(HOPS, (*pairwise(before), *pairwise(after)), strict=True):
             found[name].append(end - begin)
     return found

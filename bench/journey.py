@@ -181,7 +181,7 @@ def _where(each: Ways) -> tuple[str, str]:
 def _ways_table(found: Sequence[Ways]) -> Table:
     return Table(
         "From POST /bookings to confirmed on the socket; latencies in ms, medians over slices",
-        ("at once", "events", "bookings", "a second", "payable p50", "p99", "paid → told p50", "p99"),
+        ("at once", "events", "bookings", "a second", "payable p50", "p99", "paid → notified p50", "p99"),
         [
             (
                 *_where(each),

@@ -36,9 +36,9 @@ MEASURED_SECONDS_MIN = 4.0
 RAW_SECONDS = 1.0
 HALF = 0.5
 NOW, BEFORE = "this tree", "the release before"
-PAYABLE, TOLD = "POST /bookings payable", "paid → told"
+PAYABLE, NOTIFIED = "POST /bookings payable", "paid → notified"
 # The limits, and the figures of the release before on the reference machine.
-P99_MS = {PAYABLE: (40.0, 127.0), TOLD: (30.0, 192.0)}
+P99_MS = {PAYABLE: (40.0, 127.0), NOTIFIED: (30.0, 192.0)}
 KINDS = (*CHARGED, "sum", "sandbox", "driver")
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
 
@@ -175,7 +175,7 @@ def milliseconds(measured: Measured) -> dict[str, list[float]]:
     arrived = measured.arrived
     seconds = {
         PAYABLE: [sale.payable for sale in arrived.sales],
-        TOLD: [sale.notified for sale in arrived.sales],
+        NOTIFIED: [sale.notified for sale in arrived.sales],
         **{f"  {name}": found for name, found in measured.hops.items()},
         "(driver late for a customer)": [each.late for each in arrived.served],
         "(driver's loop late)": arrived.lag,

@@ -26,7 +26,7 @@ from common.contracts.ids import uuid7
 from common.contracts.messages import BookingChanged, EventChanged
 from common.contracts.resources import Booking, Event, Item, PaymentSummary
 from common.contracts.statuses import BookingStatus, PaymentStatus
-from common.messaging.envelope import Envelope, tell
+from common.messaging.envelope import Envelope, envelope_for
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from ops.actor import CHECKOUT
@@ -45,7 +45,7 @@ FAILURES_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Told:
+class Delivered:
     """What became of `sent` notifications. Times in seconds: `delays` from just before XADD to the client's socket,
     `rest` of the requests beside, `late` (p99) of the loops that measure. `cpu`: of the gateway, for one
     notification."""
@@ -156,7 +156,7 @@ class Customers:
         message = orjson.dumps({"type": "subscribe", "event_id": self._event["id"]})
         await self._listeners.do("say", message=message.decode())
 
-    async def tell_each(self, seconds: float, rest: Rest) -> Told:
+    async def notify_each(self, seconds: float, rest: Rest) -> Delivered:
         """One change after the other, each of another owner's booking."""
         at_once = int(OWN_PER_SECOND * BEAT_SECONDS)
 
@@ -164,29 +164,29 @@ class Customers:
             numbers = [number % SOCKETS for number in range(beat * at_once, (beat + 1) * at_once)]
             return [self._booking_changed(number, version) for number in numbers], numbers
 
-        return await self._tell(seconds, BEAT_SECONDS, changes, rest)
+        return await self._notify(seconds, BEAT_SECONDS, changes, rest)
 
-    async def tell_all(self, seconds: float, rest: Rest) -> Told:
+    async def notify_all(self, seconds: float, rest: Rest) -> Delivered:
         """Changes of the event for which all customers listen."""
         event = Event.model_validate(self._event)
 
         def changes(_: int, version: int) -> tuple[list[Envelope], Sequence[int]]:
             message = EventChanged(event=event.model_copy(update={"version": version}))
-            return [tell(message, event.id)], range(SOCKETS)
+            return [envelope_for(message, event.id)], range(SOCKETS)
 
-        return await self._tell(seconds, 1 / EVENT_PER_SECOND, changes, rest)
+        return await self._notify(seconds, 1 / EVENT_PER_SECOND, changes, rest)
 
     def _booking_changed(self, number: int, version: int) -> Envelope:
         booking = self._bookings[number].model_copy(update={"version": version})
-        return tell(BookingChanged(owner=self._owners[number], booking=booking), booking.id)
+        return envelope_for(BookingChanged(owner=self._owners[number], booking=booking), booking.id)
 
-    async def _tell(
+    async def _notify(
         self,
         seconds: float,
         every: float,
         changes: Callable[[int, int], tuple[list[Envelope], Sequence[int]]],
         rest: Rest,
-    ) -> Told:
+    ) -> Delivered:
         """Publish as the booking actors do, with REST requests beside. The version of a change is the time at which
         it was published: that grows, and comes back from the socket."""
         gateway = self._stage.actor("gateway-1").pid
@@ -216,7 +216,7 @@ class Customers:
         await redis.aclose()
         got = await self._listeners.do("take")
         late = max(percentile(lag.samples, 0.99) or 0.0, got["late_p99"])
-        return _told(sent, got, int(seconds / every) * every, cpu, rest, late)
+        return _delivered(sent, got, int(seconds / every) * every, cpu, rest, late)
 
     async def _arrived(self, expected: int) -> None:
         """Until `expected` notifications have arrived, or ARRIVED_SECONDS are over."""
@@ -228,12 +228,12 @@ class Customers:
             await asyncio.sleep(POLL_SECONDS)
 
 
-def _told(
+def _delivered(
     sent: Sequence[tuple[int, int]], got: dict[str, Any], seconds: float, cpu: float, rest: Rest, late: float
-) -> Told:
-    received = [(number, version) for number, version, _ in got["heard"]]
+) -> Delivered:
+    received = [(number, version) for number, version, _ in got["received"]]
     once = set(received)
-    last = max((at for _, _, at in got["heard"]), default=0)
+    last = max((at for _, _, at in got["received"]), default=0)
     problems = rest.failures[:FAILURES_SHOWN]
     if lost := len(set(sent) - once):
         problems.append(f"{lost} of {len(sent)} notifications were lost")
@@ -242,10 +242,10 @@ def _told(
     if unknown := len(once - set(sent)):
         problems.append(f"{unknown} notifications were never sent")
     first = min(version for _, version in sent)
-    return Told(
+    return Delivered(
         sent=len(sent),
         per_second=len(once) / max(seconds, (last - first) / 1e6),
-        delays=[(at - version) / 1e6 for _, version, at in got["heard"]],
+        delays=[(at - version) / 1e6 for _, version, at in got["received"]],
         cpu=cpu / len(sent),
         rest=rest.seconds,
         late=late,

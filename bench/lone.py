@@ -62,14 +62,14 @@ async def run(seconds: float, steps: Steps) -> Findings:
     buying = max(seconds * BUYING_SHARE, BUYING_SECONDS_MIN)
     steps.begin("starting all of them", 0.3)
     async with AsyncExitStack() as stack:
-        places = {NOW: await stack.enter_async_context(stages.running())}
-        places[WITHOUT] = await stack.enter_async_context(stages.running(MEMORY_MAX="0"))
+        running = {NOW: await stack.enter_async_context(stages.running())}
+        running[WITHOUT] = await stack.enter_async_context(stages.running(MEMORY_MAX="0"))
         notes = []
         try:
-            places[BEFORE] = await stack.enter_async_context(release_running(await release_prepared()))
+            running[BEFORE] = await stack.enter_async_context(release_running(await release_prepared()))
         except Unavailable as error:
             notes.append(f"the release before cannot be run here ({error}): this tree is counted alone")
-        sides = {name: await stack.enter_async_context(prepared(name, at, 1)) for name, at in places.items()}
+        sides = {name: await stack.enter_async_context(prepared(name, stage, 1)) for name, stage in running.items()}
         found = await _counted(sides, buying, steps)
         wrong = [text for side in sides.values() for text in await side.problems()]
         steps.begin("stopping all of them")

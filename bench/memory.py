@@ -15,7 +15,7 @@ from bench.cpu import CHARGED
 from bench.figures import SPREAD, Ways, ways
 from bench.findings import Findings, Table, cell
 from bench.progress import Steps
-from bench.sides import Side, Times, in_turn, prepared, times
+from bench.sides import Side, Times, alternated, prepared, times
 
 SECONDS = 50.0
 # How many seconds starting two, warming up, auditing and stopping take.
@@ -35,7 +35,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
         for name, settings in SETTINGS.items():
             stage = await stack.enter_async_context(stages.running(stages.ONE_OF_EACH, **settings))
             sides[name] = await stack.enter_async_context(prepared(name, stage, max(CONCURRENCIES)))
-        order = in_turn(list(sides), ROUNDS)
+        order = alternated(list(sides), ROUNDS)
         slices = len(CONCURRENCIES) * len(order)
         length = max((seconds - AROUND_SECONDS) / slices, SLICE_SECONDS_MIN)
         for concurrency in CONCURRENCIES:

@@ -82,12 +82,12 @@ async def _level(
     watched: dict[str, Counter[str]] = {}
     each_s = seconds * (1 - UNWATCHED_SHARE) / len(ACTORS)
     for name, pid in side.stage.pids(*ACTORS).items():
-        steps.begin(f"{concurrency} at once: looking at {name}", 0.4 * (1 - UNWATCHED_SHARE) / len(ACTORS))
+        steps.begin(f"{concurrency} at once: profiling {name}", 0.4 * (1 - UNWATCHED_SHARE) / len(ACTORS))
         selling = asyncio.create_task(side.slice(SPREAD, each_s, concurrency))
         try:
             stacks = await _stacks(profiler, pid, each_s)
         except (OSError, TimeoutError, ValueError) as error:
-            notes.append(f"{name} could not be looked at: {error}")
+            notes.append(f"{name} could not be profiled: {error}")
         else:
             watched[name.partition("-")[0]] = counted(stacks)
         await selling
@@ -106,13 +106,13 @@ async def _stacks(profiler: str, pid: int, seconds: float) -> str:
         )  # fmt: skip
         try:
             async with asyncio.timeout(seconds + PROFILER_MARGIN_S):
-                _, said = await process.communicate()
+                _, output = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode or not kept.exists():
-            raise ValueError(said.decode(errors="replace").strip().splitlines()[-1:] or "it says nothing")
+            raise ValueError(output.decode(errors="replace").strip().splitlines()[-1:] or "it printed nothing")
         return await asyncio.to_thread(kept.read_text)
 
 

@@ -1,4 +1,4 @@
-"""Several stages that sell the same in turn: each has its slices, in an order in which none is always first.
+"""Several stages that sell the same alternately: each has its slices, in an order in which none is always first.
 
 Other changes on the machine affect all of them alike. While one is measured, the others are idle.
 """
@@ -90,7 +90,7 @@ async def prepared(name: str, stage: Stage, clients: int, database_url: str | No
         yield side
 
 
-def in_turn(names: Sequence[str], rounds: int) -> list[str]:
+def alternated(names: Sequence[str], rounds: int) -> list[str]:
     """Each name once in each round, forth and back: A B B A A B …"""
     return [name for number in range(rounds) for name in (names if number % 2 == 0 else list(reversed(names)))]
 

@@ -80,7 +80,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
         await _soak(stage, orders, course, steps)
         took = time.monotonic() - started
         steps.begin("comparing with the database")
-        await stage.settled()
+        await stage.wait_until_idle()
         wrong = [f"a request failed: {failure}" for failure in course.failures]
         wrong += [f"{name} has {count} entries" for name, count in (await stage.dead_letters()).items()]
         wrong += await audited(stage.stack.booking_database_url, course.sold, {})
@@ -89,11 +89,11 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 
 async def _soak(stage: Stage, orders: Sequence[bytes], course: Course, steps: Steps) -> None:
-    numbers, turns = count(1), count()
+    names, sales = count(1), count()
     meter = stage.meter()
     before = meter.read()
 
-    def look() -> None:
+    def sample() -> None:
         nonlocal before
         now, bookings = meter.read(), len(course.sold)
         new = bookings - (course.samples[-1].bookings if course.samples else 0)
@@ -107,9 +107,9 @@ async def _soak(stage: Stage, orders: Sequence[bytes], course: Course, steps: St
             for _ in range(EACH_BUYS):
                 if course.over:
                     break
-                course.sold.append((await client.buy(orders[next(turns) % len(orders)])).booking_id)
+                course.sold.append((await client.buy(orders[next(sales) % len(orders)])).booking_id)
                 if course.sample_due:
-                    look()
+                    sample()
         except (BenchError, aiohttp.ClientError, OSError, TimeoutError) as error:
             course.failures.append(f"{type(error).__name__}: {error}")
         finally:
@@ -117,7 +117,7 @@ async def _soak(stage: Stage, orders: Sequence[bytes], course: Course, steps: St
 
     async def customers() -> None:
         while not course.over:
-            await customer(Client(stage, f"soak-{next(numbers)}"))
+            await customer(Client(stage, f"soak-{next(names)}"))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CUSTOMERS):

@@ -12,7 +12,7 @@ import psutil
 from bench import raw, stage
 from bench.errors import BenchError
 from bench.findings import Chart, Findings, Goal, Series, Table
-from bench.listeners import REST_PER_SECOND, SOCKETS, Customers, Listeners, Told, in_ms, listening
+from bench.listeners import REST_PER_SECOND, SOCKETS, Customers, Delivered, Listeners, in_ms, listening
 from bench.progress import Steps
 from ops.actor import ActorProcess
 
@@ -20,8 +20,8 @@ SECONDS = 45.0
 # A process needs some files for itself.
 FILES_MIN = SOCKETS + 500
 # The share of the time for each kind of notification; the rest is for starting, opening and stopping.
-TELLING_SHARE = 0.2
-TELLING_SECONDS_MIN = 3.0
+NOTIFY_SHARE = 0.2
+NOTIFY_SECONDS_MIN = 3.0
 
 OWN, EVERYBODY = "own booking", "one event"
 IDLE_SOCKET = "an idle authenticated socket, beyond the gateway's base"
@@ -42,7 +42,7 @@ class Memory:
 
 async def run(seconds: float, steps: Steps) -> Findings:
     _allow_files()
-    telling = max(seconds * TELLING_SHARE, TELLING_SECONDS_MIN)
+    notify_seconds = max(seconds * NOTIFY_SHARE, NOTIFY_SECONDS_MIN)
     steps.begin("sockets: starting Holdfast", 0.1)
     async with stage.running() as holdfast:
         steps.begin(f"sockets: {SOCKETS} of a bare server", 0.1)
@@ -53,12 +53,12 @@ async def run(seconds: float, steps: Steps) -> Findings:
             crowd = Customers(holdfast, listeners)
             rest = await crowd.warm_up()
             memory = await _memory(holdfast.actor("gateway-1"), listeners, crowd.tokens)
-            steps.begin("sockets: each is told of its own booking", 0.2)
-            own = await crowd.tell_each(telling, rest())
+            steps.begin("sockets: each is notified of its own booking", 0.2)
+            own = await crowd.notify_each(notify_seconds, rest())
             steps.begin("sockets: all subscribe to one event", 0.2)
             await crowd.subscribe()
-            steps.begin("sockets: all are told of one event", 0.2)
-            everybody = await crowd.tell_all(telling, rest())
+            steps.begin("sockets: all are notified of one event", 0.2)
+            everybody = await crowd.notify_all(notify_seconds, rest())
         steps.begin("sockets: stopping")
     return _findings(bare_memory, memory, own, everybody)
 
@@ -78,7 +78,7 @@ async def _memory(server: ActorProcess, listeners: Listeners, tokens: Sequence[s
     return Memory((after.rss - before.rss) / 1024 / SOCKETS, (after.pss - before.pss) / 1024 / SOCKETS)
 
 
-def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findings:
+def _findings(bare: Memory, memory: Memory, own: Delivered, everybody: Delivered) -> Findings:
     ways = {OWN: own, EVERYBODY: everybody}
     return Findings(
         figures={
@@ -87,9 +87,9 @@ def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findi
             "kb_per_socket_proportional": memory.proportional,
             "bare_kb_per_socket": bare.resident,
             "ratio_to_bare": memory.resident / bare.resident,
-            "ways": {name: _figures(told) for name, told in ways.items()},
+            "ways": {name: _figures(delivered) for name, delivered in ways.items()},
         },
-        tables=(_memory_table(bare, memory), _telling_table(ways)),
+        tables=(_memory_table(bare, memory), _delivery_table(ways)),
         goals=(
             Goal(
                 IDLE_SOCKET,
@@ -99,7 +99,7 @@ def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findi
                 "KB",
                 KB_MAX,
             ),
-            *(goal for name, told in ways.items() for goal in _goals(name, told)),
+            *(goal for name, delivered in ways.items() for goal in _goals(name, delivered)),
         ),
         charts=(
             Chart(
@@ -107,33 +107,33 @@ def _findings(bare: Memory, memory: Memory, own: Told, everybody: Told) -> Findi
                 "percentile",
                 "ms",
                 [
-                    Series(name, [(at, in_ms(told.delays, at / 100) or 0.0) for at in PERCENTILES])
-                    for name, told in ways.items()
+                    Series(name, [(at, in_ms(delivered.delays, at / 100) or 0.0) for at in PERCENTILES])
+                    for name, delivered in ways.items()
                 ],
             ),
         ),
-        problems=[f"{name}: {problem}" for name, told in ways.items() for problem in told.problems],
+        problems=[f"{name}: {problem}" for name, delivered in ways.items() for problem in delivered.problems],
     )
 
 
-def _goals(name: str, told: Told) -> tuple[Goal, Goal]:
+def _goals(name: str, delivered: Delivered) -> tuple[Goal, Goal]:
     p99_ms, before = P99_MAX_MS[name]
     return (
-        Goal(f"notifications delivered a second, {name}", told.per_second, PER_SECOND_MIN, True, "/s"),
-        Goal(f"XADD to socket p99 meanwhile, {name}", told.p99_ms, p99_ms, False, "ms", before),
+        Goal(f"notifications delivered a second, {name}", delivered.per_second, PER_SECOND_MIN, True, "/s"),
+        Goal(f"XADD to socket p99 meanwhile, {name}", delivered.p99_ms, p99_ms, False, "ms", before),
     )
 
 
-def _figures(told: Told) -> dict[str, Any]:
+def _figures(delivered: Delivered) -> dict[str, Any]:
     return {
-        "sent": told.sent,
-        "per_second": told.per_second,
-        "p50_ms": in_ms(told.delays, 0.5),
-        "p99_ms": told.p99_ms,
-        "gateway_cpu_us": told.cpu * 1e6,
-        "rest_p50_ms": in_ms(told.rest, 0.5),
-        "rest_p99_ms": in_ms(told.rest, 0.99),
-        "driver_late_p99_ms": told.late * 1000,
+        "sent": delivered.sent,
+        "per_second": delivered.per_second,
+        "p50_ms": in_ms(delivered.delays, 0.5),
+        "p99_ms": delivered.p99_ms,
+        "gateway_cpu_us": delivered.cpu * 1e6,
+        "rest_p50_ms": in_ms(delivered.rest, 0.5),
+        "rest_p99_ms": in_ms(delivered.rest, 0.99),
+        "driver_late_p99_ms": delivered.late * 1000,
     }
 
 
@@ -145,11 +145,11 @@ def _memory_table(bare: Memory, memory: Memory) -> Table:
     return Table(f"Memory of one of {SOCKETS} idle sockets", ("", "RSS KB", "PSS KB", "of bare"), rows)
 
 
-def _telling_table(ways: dict[str, Told]) -> Table:
+def _delivery_table(ways: dict[str, Delivered]) -> Table:
     columns = ("", "a second", "p50 ms", "p99 ms", "gateway µs", "REST p50 ms", "REST p99 ms", "driver late ms")
     rows = []
-    for name, told in ways.items():
-        figures = _figures(told)
+    for name, delivered in ways.items():
+        figures = _figures(delivered)
         rows.append((name, *(f"{figures[key]:.1f}" for key in list(figures)[1:])))
     return Table(
         f"Notifications to {SOCKETS} sockets, {REST_PER_SECOND} REST requests a second beside", columns, rows

@@ -41,7 +41,7 @@ ACTORS = ("gateway", "payment", "booking")
 UNIT_AMOUNT = 2500
 POLL_SECONDS = 0.01
 # Work that is under way has ended after this time, or never will.
-SETTLED_SECONDS = 30.0
+WORK_SECONDS_MAX = 30.0
 
 Json = dict[str, Any]
 
@@ -105,10 +105,10 @@ class Stage:
             event: Json = await response.json()
             return event
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Until every mailbox is empty and every report of a payment acknowledged: the work that a booking causes
         after its client was notified is part of it."""
-        deadline = time.monotonic() + SETTLED_SECONDS
+        deadline = time.monotonic() + WORK_SECONDS_MAX
         while True:
             left = {name: length for name, length in (await lengths(self.redis, MAILBOXES)).items() if length}
             if not left and (reports := await self._reports()):
@@ -116,7 +116,7 @@ class Stage:
             if not left:
                 return
             if time.monotonic() > deadline:
-                raise BenchError(f"not worked off within {SETTLED_SECONDS:.0f} s: {left}")
+                raise BenchError(f"not worked off within {WORK_SECONDS_MAX:.0f} s: {left}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _reports(self) -> int:
@@ -159,7 +159,7 @@ async def running(scale: Scale = ONE_OF_EACH, **settings: str) -> AsyncIterator[
 async def opened(stack: Stack, kind: type[S]) -> AsyncIterator[S]:
     """A stage on a stack that runs, with connections of its own."""
     connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=SETTLED_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=WORK_SECONDS_MAX)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         redis = Redis.from_url(stack.redis_url)
         stage = kind(stack, session, redis)

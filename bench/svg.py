@@ -106,15 +106,15 @@ def _goal(goal: Goal, y: float) -> list[str]:
     parts = [_text(BARS_LEFT - 10, y + 17, goal.name, "", "end")]
     better = times_better(goal)
     sign = "≥" if goal.at_least else "≤"
-    said = f"{_number(goal.limit)} {goal.unit}"
+    limit = f"{_number(goal.limit)} {goal.unit}"
     if better is None:
-        return [*parts, _text(BARS_RIGHT + 10, y + 17, f"not measured ({sign} {said})", "faint")]
+        return [*parts, _text(BARS_RIGHT + 10, y + 17, f"not measured ({sign} {limit})", "faint")]
     from_x, to_x = sorted((_position(1), _position(better)))
     style = "met" if goal.met else "missed"
     width = max(to_x - from_x, 2)
     parts.append(f'<rect x="{from_x:.1f}" y="{y + 5:.1f}" width="{width:.1f}" height="16" rx="2" class="{style}"/>')
     mark = "met" if goal.met else "missed"
-    parts.append(_text(BARS_RIGHT + 10, y + 17, f"{mark}: {_number(goal.figure or 0)} ({sign} {said})"))
+    parts.append(_text(BARS_RIGHT + 10, y + 17, f"{mark}: {_number(goal.figure or 0)} ({sign} {limit})"))
     return parts
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from booking.schedule import WAITS
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Follow, HoldPolicy, Item
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
@@ -80,14 +80,14 @@ def admit(
     fault = fault_of(amount, event.currency) if amount else None
     if fault is not None:
         return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
-    status, payment, reason, ends, again = CONFIRMED, PaymentStatus.NONE, None, None, None
+    status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
     if not seats.have(items):
         status, reason = FAILED, Reason.SOLD_OUT
     else:
         seats.take(items)
         if amount:
-            status, payment, ends = PENDING, PaymentStatus.CREATING, now + policy.hold
-            again = min(now + WAITS[Follow.CREATE_INTENT].first, ends)
+            status, payment, ends_at = PENDING, PaymentStatus.CREATING, now + policy.hold
+            retry_at = min(now + WAITS[FollowUp.CREATE_INTENT].first, ends_at)
     return Booking(
         id=request.booking_id,
         owner=request.owner,
@@ -101,8 +101,8 @@ def admit(
         updated_at=now,
         reason=reason,
         payment_methods=event.methods_offered(now),
-        expires_at=ends,
-        settle_after=again,
+        expires_at=ends_at,
+        retry_at=retry_at,
     )
 
 

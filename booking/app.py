@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
-from operator import itemgetter
 
 from aiohttp import web
 
 from booking.availability import Availability
+from booking.event_handlers import EventHandlers
 from booking.handlers import BookingHandlers
-from booking.programme import ProgrammeHandlers
-from booking.questions import QuestionHandlers
+from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
@@ -29,6 +28,7 @@ from common.wiring import (
     DATABASE,
     PUBLISHER,
     REDIS,
+    SUBSCRIPTIONS,
     Context,
     clock_context,
     consumers_context,
@@ -37,8 +37,6 @@ from common.wiring import (
 )
 
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
-# The mailboxes that the process reads, each with its handlers.
-SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -50,7 +48,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             booking_context(settings),
-            consumers_context("booking", settings, itemgetter(SUBSCRIPTIONS)),
+            consumers_context("booking", settings),
         )
     )
     return app
@@ -71,11 +69,11 @@ def booking_context(settings: BookingSettings) -> Context:
         kept = timedelta(days=settings.operator_key_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
-        programme = ProgrammeHandlers(store, availability, now)
+        events = EventHandlers(store, availability, now)
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**bookings.commands, **programme.commands}),
-            Subscription(BOOKING_QUERIES, QuestionHandlers(store, now).queries),
+            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands}),
+            Subscription(BOOKING_QUERIES, QueryHandlers(store, now).queries),
         )
         shutdown_s = settings.shutdown_seconds
         async with (

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from booking.notices import event_changed
+from booking.presenters import event_changed
 from booking.repository import Store
 from common.messaging.lease import Lease
 from common.messaging.publisher import Publisher
@@ -44,19 +44,19 @@ class Availability:
         self._interval_ms = interval_ms
         self._most_ms = max(interval_ms, most_ms)
         self._touched: set[UUID] = set()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def touched(self, event_ids: Iterable[UUID]) -> None:
         """Mark these events as changed. Call it after the commit."""
         self._touched.update(event_ids)
         if self._touched:
-            self._news.set()
+            self._changed.set()
 
     async def run(self, gate: Gate) -> None:
-        """Run until cancelled; what cannot be published while Postgres or Redis is away is published later."""
+        """Run until cancelled; what cannot be published during an outage is published later."""
 
         async def step() -> float:
-            await self._news.wait()
+            await self._changed.wait()
             return await self.run_once()
 
         await repeat(step, gate)
@@ -64,7 +64,7 @@ class Availability:
     async def run_once(self) -> float:
         """Publish the events marked up to now for which gateways listen and whose lease this process gets. Returns
         the seconds until the next run."""
-        self._news.clear()
+        self._changed.clear()
         touched, self._touched = self._touched, set()
         pause_ms, ours = self._interval_ms, set[UUID]()
         try:
@@ -85,11 +85,11 @@ class Availability:
         """Publish these events; returns whether some of them are cancelled."""
         async with self._store.reading() as rows:
             found = await rows.events.find(event_ids)
-            called_off = {id for id, event in found.items() if event.called_off_at is not None}
-            progress = await rows.calling_off.progress(called_off)
-        await self._take(called_off, counted_pause_ms)
+            cancelled = {id for id, event in found.items() if event.called_off_at is not None}
+            progress = await rows.cancellations.progress(cancelled)
+        await self._take(cancelled, counted_pause_ms)
         await self._publisher.publish([event_changed(event, progress.get(id)) for id, event in found.items()])
-        return bool(called_off)
+        return bool(cancelled)
 
     async def _take(self, event_ids: Collection[UUID], pause_ms: int) -> set[UUID]:
         """Take or renew these events' leases for publishing once in `pause_ms`; returns the events that it got."""
@@ -97,6 +97,6 @@ class Availability:
         leases = {id: Lease(f"availability:{id}", self._holder, lasts_ms) for id in event_ids}
         async with self._redis.pipeline(transaction=False) as commands:
             for lease in leases.values():
-                commands.execute_command(*lease.take_command)
+                commands.execute_command(*lease.acquire_command)
             answers = await commands.execute()
-        return {id for (id, lease), answer in zip(leases.items(), answers, strict=True) if lease.taken(answer)}
+        return {id for (id, lease), answer in zip(leases.items(), answers, strict=True) if lease.acquired(answer)}

@@ -21,7 +21,10 @@ from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStat
 from common.contracts.values import Dispute, PaymentError
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
-BOOKING_COLUMNS = columns(Booking, "revision")
+# Columns that have an older name than their field; and by column, its field.
+OLDER = {"retry_at": "settle_after", "retry_count": "settle_attempts"}
+FIELDS = {OLDER.get(field, field): field for field in columns(Booking, "revision")}
+BOOKING_COLUMNS = dict(zip(FIELDS, columns(Booking, "revision").values(), strict=True))
 # The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
@@ -35,16 +38,16 @@ KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
 CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
 SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
-BOOKING = ", ".join((*BOOKING_COLUMNS, REVISION))
+BOOKING = ", ".join((*(f"{column} AS {field}" for column, field in FIELDS.items()), REVISION))
 # No batch has this many rows: the condition is always true, and makes Postgres expect few rows, as `sought` does.
 LARGEST = 2**31 - 1
 
 
-def _moved(place: int) -> str:
+def _moved(number: int) -> str:
     """Parts of a statement: they move the seats of the bookings in `written`, and lock ticket types in id order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
-    FROM {recordset("m", SEAT_COLUMNS, place)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    FROM {recordset("m", SEAT_COLUMNS, number)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
     HAVING count(*) BETWEEN 1 AND {LARGEST} -- all of them: as with `sought`
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
@@ -121,7 +124,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES = TypeAdapter(tuple[Dispute, ...])
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
-Place = tuple[datetime, UUID]
+Position = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
 
 
@@ -141,7 +144,8 @@ def booking_of(row: Any) -> Booking:
     return Booking(**values)
 
 
-_new, _known = attrgetter(*NEW), attrgetter(*KNOWN_COLUMNS)
+_new = attrgetter(*(FIELDS[column] for column in NEW))
+_known = attrgetter(*(FIELDS.get(column, column) for column in KNOWN_COLUMNS))
 
 
 def _change(booking: Booking, cause: Cause) -> dict[str, Any]:

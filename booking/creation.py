@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from booking.admission import Seats, admit, asked_for
-from booking.repository import Store
+from booking.repository import Store, Transaction
 from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import IdempotencyKeyReused
@@ -18,7 +18,7 @@ from common.messaging.envelope import Delivery, Envelope, answer, answers
 
 # After memory was wrong about an event, the event is sold under locks for this long: where many processes sell the
 # last seats, memory would mostly be wrong again, and each such try costs one round trip more.
-CAREFUL = timedelta(seconds=1)
+UNDER_LOCK = timedelta(seconds=1)
 
 
 class Creation:
@@ -33,7 +33,7 @@ class Creation:
         self._clock = clock
         self._policy = policy
         # By event: until when it is sold under locks.
-        self._careful_until: dict[UUID, datetime] = {}
+        self._under_lock_until: dict[UUID, datetime] = {}
 
     async def create(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Create the bookings. Requests that memory refuses, or whose bookings exist, take the locked path."""
@@ -41,14 +41,14 @@ class Creation:
         unit, made = await self._from_memory(deliveries, now)
         left = [each for each in deliveries if made.get(each.message.booking_id) is not each]
         replies = (reply for id, each in made.items() for reply in answer(each, _new(unit, id)))
-        return chain(unit.envelopes(), replies, await self._carefully(left, now) if left else ())
+        return chain(unit.envelopes(), replies, await self._under_lock(left, now) if left else ())
 
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
     ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
         """The bookings that one statement has made, and the deliveries that asked for them."""
         unit = self._unit()
-        events = await self._remembered({each.message.event_id for each in deliveries}, now)
+        events = await self._events({each.message.event_id for each in deliveries}, now)
         seats = _seats(events)
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
@@ -63,27 +63,23 @@ class Creation:
         await unit.save(seats.bounds(tokens))
         if made and not unit.written:
             self._store.events.drop(events)
-            self._careful_until |= dict.fromkeys(events, now + CAREFUL)
+            self._under_lock_until |= dict.fromkeys(events, now + UNDER_LOCK)
         return unit, {id: each for id, each in made.items() if id in unit.written}
 
-    async def _remembered(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
+    async def _events(self, event_ids: Collection[UUID], now: datetime) -> dict[UUID, Event]:
         """These events, without those that are sold under locks now; none if memory is off."""
-        memory = self._store.events
-        if not memory.entries_max:
-            return {}
-        self._careful_until = {id: until for id, until in self._careful_until.items() if until > now}
-        wanted = set(event_ids) - self._careful_until.keys()
-        found = memory.find(wanted)
-        if missing := wanted - found.keys():
-            async with self._store.reading() as rows:
-                memory.keep(read := await rows.events.find(missing))
-            found |= read
-        return found
+        self._under_lock_until = {id: until for id, until in self._under_lock_until.items() if until > now}
 
-    async def _carefully(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
+        async def read(rows: Transaction, missing: list[UUID]) -> dict[UUID, Event]:
+            self._store.events.keep(events := await rows.events.find(missing))
+            return events
+
+        return await self._store.find(self._store.events, set(event_ids) - self._under_lock_until.keys(), read)
+
+    async def _under_lock(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
         """The locked path: decide by the events as they are, under the locks of their ticket types."""
         unit = self._unit()
-        async with unit.careful() as rows:
+        async with unit.locked() as rows:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
             unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
@@ -105,7 +101,7 @@ class Creation:
             return _new(unit, admitted.id)
         if not asked_for(booking, request):
             return IdempotencyKeyReused()
-        unit.tell_again(booking.id, delivery)
+        unit.notify_again(booking.id, delivery)
         return _new(unit, booking.id) | {"created": False}
 
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from booking import rules
 from booking.rules import Decision, Guard, Rule, always
-from booking.schedule import retry_time, turn, waits_for
+from booking.schedule import next_change, retry_time, waits_for
 from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, SeatMove
 from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, Trigger
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus, Reason
@@ -57,14 +57,14 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     (FAILED, SUCCEEDED): row(otherwise=rules.give_back),
     (FAILED, CANCEL): row(otherwise=rules.unchanged),
     **{(status, REFUND): row(otherwise=rules.refund) for status in BookingStatus},
-    **{(settled, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for settled in (CONFIRMED, *ENDED)},
+    **{(status, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for status in (CONFIRMED, *ENDED)},
     **{(ended, gone): row(otherwise=rules.unchanged) for ended in ENDED for gone in (CANCELED, REJECTED)},
     # The intent of a booking that has ended may still be reported as live: it is to be canceled.
     **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in ENDED for live in LIVE},
 }
 # All fields of a booking but those that say which report was applied last.
 _but_its_report = itemgetter(
-    *(place for place, name in enumerate(Booking._fields) if name not in ("payment_version", "payment_digest"))
+    *(number for number, name in enumerate(Booking._fields) if name not in ("payment_version", "payment_digest"))
 )
 _TRIGGERS: dict[type[Happening], Trigger] = {Cancel: CANCEL, Refund: REFUND, RetryRefunds: RETRY_REFUNDS}
 
@@ -82,8 +82,8 @@ def _versioned(before: Booking, decision: Decision, now: datetime, policy: HoldP
     if _but_its_report(after) == _but_its_report(before):
         return decision
     again = retry_time(after, 0, now, policy)
-    after = after._replace(version=before.version + 1, updated_at=now, settle_attempts=0, settle_after=again)
-    return Decision(after, decision.follow, decision.unexpected)
+    after = after._replace(version=before.version + 1, updated_at=now, retry_at=again, retry_count=0)
+    return Decision(after, decision.follow_ups, decision.unexpected)
 
 
 def decide(booking: Booking, what: Happening, now: datetime, policy: HoldPolicy) -> Decision:
@@ -112,7 +112,7 @@ def trigger_of(payment: PaymentState) -> Trigger | None:
     return Trigger.DECLINED if trigger is Trigger.INTENT_CREATED and payment.last_error else trigger
 
 
-def take_report(booking: Booking, report: Report) -> Decision:
+def apply_report(booking: Booking, report: Report) -> Decision:
     """Apply the whole payment. A report that is no newer than the last changes nothing, unless it `_answers`."""
     payment, trigger = report.payment, trigger_of(report.payment)
     if trigger is None or payment.version < booking.payment_version:
@@ -151,8 +151,8 @@ def conflicts(booking: Booking, payment: PaymentState) -> bool:
 
 def _newer(booking: Booking, payment: PaymentState) -> datetime | None:
     """When the payment's newest attempt failed, if the booking does not know of it yet."""
-    known, told = booking.last_attempt_at, payment.last_attempt_at
-    return told if told is not None and (known is None or told > known) else None
+    known, reported = booking.last_attempt_at, payment.last_attempt_at
+    return reported if reported is not None and (known is None or reported > known) else None
 
 
 def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
@@ -183,8 +183,8 @@ def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
         return seen
     # What payment has accepted, or what was refunded by hand in the meantime, is no longer owed.
     owed = min(booking.refund_amount, rules.left_of(seen))
-    taken_up = booking.refund_id in payment.refund_ids or owed <= 0
-    return seen._replace(refund_amount=None if taken_up else owed)
+    accepted = booking.refund_id in payment.refund_ids or owed <= 0
+    return seen._replace(refund_amount=None if accepted else owed)
 
 
 def money_status(booking: Booking, payment: PaymentState) -> PaymentStatus:
@@ -216,16 +216,16 @@ def is_special(booking: Booking, payment: PaymentState) -> bool:
 # --- Time -------------------------------------------------------------------------------------------------
 
 
-def drive(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
+def retry(booking: Booking, now: datetime, policy: HoldPolicy) -> Decision:
     """What time alone makes of a booking that waits for something, and the message that asks for it once more."""
-    due = turn(booking, policy)
-    if due is not None and now >= due:
+    change_at = next_change(booking, policy)
+    if change_at is not None and now >= change_at:
         over = Trigger.EXPIRED if booking.closing is None else Trigger.GRACE_OVER
         return decide(booking, over, now, policy)
-    follow = waits_for(booking)
-    attempts = booking.settle_attempts + 1
-    again = booking._replace(settle_attempts=attempts, settle_after=retry_time(booking, attempts, now, policy))
-    return Decision(again, (follow,) if follow else ())
+    follow_up = waits_for(booking)
+    count = booking.retry_count + 1
+    retried = booking._replace(retry_at=retry_time(booking, count, now, policy), retry_count=count)
+    return Decision(retried, (follow_up,) if follow_up else ())
 
 
 # --- Seats and policy -------------------------------------------------------------------------------------

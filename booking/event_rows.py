@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from booking.booking_rows import Place, expect
+from booking.booking_rows import Position, expect
 from booking.state import Event, TicketType
 from common.contracts.statuses import PaymentMethods
 from common.postgres.sql import as_json, assignments, columns, recordset
@@ -39,11 +39,12 @@ EVENT_PAGE = f"""
 CHANGED = tuple(column for column in EVENT_COLUMNS if column not in ("id", "currency"))
 NEW = (*EVENT_COLUMNS, "content_hash", "created_at")
 INSERT_EVENT = f"""
-INSERT INTO events ({", ".join(NEW)}) VALUES ({", ".join(f"${place}" for place, _ in enumerate(NEW, 1))})
+INSERT INTO events ({", ".join(NEW)}) VALUES ({", ".join(f"${number}" for number, _ in enumerate(NEW, 1))})
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
+SET_CHANGED = ", ".join(f"{column} = ${number}" for number, column in enumerate(CHANGED, 4))
 SAVE_EVENT = f"""
-UPDATE events SET settle_after = $3, {", ".join(f"{column} = ${place}" for place, column in enumerate(CHANGED, 4))}
+UPDATE events SET settle_after = $3, {SET_CHANGED}
 WHERE id = $1 AND version = $2
 """
 # Overwrites no ticket type that exists, of this event or of another.
@@ -71,8 +72,10 @@ def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
 
 def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
     """These ticket types of `event` as JSON, by TICKET_TYPE_COLUMNS."""
-    places = {id: place for place, id in enumerate(event.ticket_types)}
-    return as_json([{**each._asdict(), "event_id": event.id, "position": places[each.id]} for each in ticket_types])
+    positions = {id: position for position, id in enumerate(event.ticket_types)}
+    return as_json(
+        [{**each._asdict(), "event_id": event.id, "position": positions[each.id]} for each in ticket_types]
+    )
 
 
 class TicketTypeIdTaken(Exception):
@@ -101,7 +104,7 @@ class EventRows:
     async def find(self, ids: Iterable[UUID]) -> dict[UUID, Event]:
         return events_of(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
 
-    async def page(self, after: Place, limit: int) -> list[Event]:
+    async def page(self, after: Position, limit: int) -> list[Event]:
         """The events after this position (start and id), in that order."""
         return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit)).values())
 
@@ -119,10 +122,10 @@ class EventRows:
         known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event_id)
         return bool(known == content_hash)
 
-    async def save(self, old: Event, new: Event, settle_after: datetime | None = None) -> None:
+    async def save(self, old: Event, new: Event, retry_at: datetime | None = None) -> None:
         """Write a locked event and those of its ticket types that have changed. Raises TicketTypeIdTaken."""
         values = (getattr(new, column) for column in CHANGED)
-        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, settle_after, *values)
+        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, retry_at, *values)
         expect(int(answer.removeprefix("UPDATE ")), 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:

@@ -41,10 +41,10 @@ def refuse(faults: Sequence[Fault]) -> None:
 def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
     """What is wrong with the prices of ticket types, by their positions in the request. One seat that is not free
     must be payable alone: below Stripe's minimum every payment for one seat would fail."""
-    found = ((place, fault_of(price, currency)) for place, price in prices.items() if price)
+    found = ((position, fault_of(price, currency)) for position, price in prices.items() if price)
     return [
-        Fault(("ticket_types", place, "unit_amount"), fault.code, fault.text, fault.limit)
-        for place, fault in found
+        Fault(("ticket_types", position, "unit_amount"), fault.code, fault.text, fault.limit)
+        for position, fault in found
         if fault is not None
     ]
 
@@ -88,8 +88,8 @@ def value_faults(values: Mapping[str, Any]) -> list[Fault]:
 
 def _of_ticket_types(ticket_types: Iterable[Mapping[str, Any]]) -> list[Fault]:
     return [
-        fault._replace(field=("ticket_types", place, *fault.field))
-        for place, values in enumerate(ticket_types)
+        fault._replace(field=("ticket_types", position, *fault.field))
+        for position, values in enumerate(ticket_types)
         for fault in value_faults(values)
     ]
 
@@ -102,7 +102,7 @@ def check_new(event: Event, now: datetime) -> None:
         found.append(Fault(("sales_end",), "date_in_past", "a sale ends in the future", now))
     if event.currency not in CURRENCIES:
         found.append(Fault(("currency",), "currency_unknown", f"not a currency that Stripe takes: {SOURCE}"))
-    prices = {place: each.unit_amount for place, each in enumerate(event.ticket_types.values())}
+    prices = {position: each.unit_amount for position, each in enumerate(event.ticket_types.values())}
     refuse([*found, *price_faults(prices, event.currency)])
 
 
@@ -114,7 +114,9 @@ def change(
     if event.called_off_at is not None:
         raise errors.Conflict
     refuse(value_faults(values) + _of_ticket_types(_sent(each) for each in ticket_types))
-    prices = {place: each.unit_amount for place, each in enumerate(ticket_types) if each.unit_amount is not None}
+    prices = {
+        position: each.unit_amount for position, each in enumerate(ticket_types) if each.unit_amount is not None
+    }
     after = event._replace(**values)
     moved = after.starts_at != event.starts_at
     refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
@@ -157,8 +159,8 @@ def no_such_ticket_type(id: UUID) -> errors.HoldfastError:
     return errors.TicketTypeNotFound(f"The event has no ticket type {id}")
 
 
-def call_off(event: Event, now: datetime) -> Event:
-    """Cancel the event: its sales end at once. An event that is already cancelled does not change."""
+def cancelled(event: Event, now: datetime) -> Event:
+    """The event when it is cancelled: its sales end at once. One that is already cancelled does not change."""
     if event.called_off_at is not None:
         return event
     return event._replace(on_sale=False, called_off_at=now, version=event.version + 1)

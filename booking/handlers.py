@@ -18,11 +18,11 @@ import structlog
 from booking import domain
 from booking.admission import Seats
 from booking.creation import Creation
-from booking.queue import placed
+from booking.operator_requests import OperatorRequests, by_operator, check_version
+from booking.queue import with_positions
 from booking.repository import Store
-from booking.requests import Requests, by_operator, check_version
 from booking.rules import Decision
-from booking.state import Booking, Event, Follow, HoldPolicy
+from booking.state import Booking, Event, FollowUp, HoldPolicy
 from booking.triggers import Cancel, Refund, Report
 from booking.unit_of_work import UnitOfWork, cause_of
 from common.contracts.errors import AmountMismatch, HoldfastError, NotFound
@@ -37,7 +37,7 @@ from common.contracts.messages import (
     RequestPayment,
 )
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers, tell
+from common.messaging.envelope import Delivery, Envelope, answers, envelope_for
 from common.runtime.telemetry import Metrics
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ Decide = Callable[[Booking, Any, Event | None, datetime], Decision]
 
 
 class BookingHandlers:
-    """The handlers of bookings; those of events are in `programme.py`, questions in `questions.py`."""
+    """The handlers of bookings; those of events are in `event_handlers.py`, queries in `query_handlers.py`."""
 
     def __init__(
         self,
@@ -69,34 +69,34 @@ class BookingHandlers:
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
         }
-        self.payments: Handlers = {PaymentReport: self.take_reports}
+        self.payments: Handlers = {PaymentReport: self.apply_reports}
 
-    async def take_reports(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    async def apply_reports(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Apply the newest report of each payment, which alone suffices, and answer PaymentReportApplied."""
         newest, now = _newest(deliveries), self._clock()
-        unit = await self._take_from_memory(newest, now)
+        unit = await self._apply_from_memory(newest, now)
         left = {id: delivery for id, delivery in newest.items() if id not in unit.written}
         applied = (_applied(unit.bookings[id], each) for id, each in newest.items() if id in unit.written)
-        return chain(unit.envelopes(), applied, await self._take_carefully(left, now) if left else ())
+        return chain(unit.envelopes(), applied, await self._apply_under_lock(left, now) if left else ())
 
-    async def _take_from_memory(self, newest: dict[UUID, Delivery], now: datetime) -> UnitOfWork:
+    async def _apply_from_memory(self, newest: dict[UUID, Delivery], now: datetime) -> UnitOfWork:
         """Apply reports by one statement, but not those that change nothing or need more than the booking's row."""
         unit = self._unit()
-        await unit.remember(list(newest))
+        unit.take(await self._store.find(self._store.bookings, newest, lambda rows, ids: rows.bookings.load(ids)))
         for id, booking in tuple(unit.bookings.items()):
             payment = newest[id].message.payment
             if not domain.is_special(booking, payment):
-                decision = domain.take_report(booking, Report(payment, now, self._policy))
+                decision = domain.apply_report(booking, Report(payment, now, self._policy))
                 if decision.booking != booking and not decision.unexpected:
                     unit.change(decision, newest[id])
         await unit.save()
         return unit
 
-    async def _take_carefully(self, newest: dict[UUID, Delivery], now: datetime) -> list[Envelope]:
+    async def _apply_under_lock(self, newest: dict[UUID, Delivery], now: datetime) -> list[Envelope]:
         """The locked path: decide under the locks of the bookings."""
         unit, applied = self._unit(), []
         payments = {id: delivery.message.payment for id, delivery in newest.items()}
-        async with unit.careful() as rows:
+        async with unit.locked() as rows:
             unit.take(await rows.bookings.lock(list(newest)))
             again = any(domain.wants_seats_again(b, payments[id]) for id, b in unit.bookings.items())
             # All that this batch may move is locked at once and in order: locking in two steps could deadlock.
@@ -110,12 +110,12 @@ class BookingHandlers:
                 decision = Decision(booking)
                 if not (conflict := domain.conflicts(booking, payments[id])):
                     report = Report(payments[id], now, self._policy, seats.have(booking.items))
-                    decision = domain.take_report(booking, report)
+                    decision = domain.apply_report(booking, report)
                 if again and sum(domain.seats_moved(booking.status, decision.booking.status)) > 0:
                     seats.take(booking.items)  # the next one that wants its seats again finds these taken
                 self._change(unit, decision, newest[id])
                 if payments[id].version <= booking.payment_version:
-                    unit.tell_again(id, newest[id])
+                    unit.notify_again(id, newest[id])
                 applied.append(_applied(decision.booking, newest[id], conflict=conflict))
         unknown = [self._unknown(newest[id]) for id in newest.keys() - unit.bookings.keys()]
         return [*unit.envelopes(), *applied, *unknown]
@@ -123,9 +123,9 @@ class BookingHandlers:
     def _ask_for_own_intent(self, unit: UnitOfWork, booking: Booking, delivery: Delivery) -> None:
         """The report is not acknowledged: payment reports again, until it has adopted the intent of the booking."""
         self._metrics.orphans.labels("other_intent").inc()
-        told = delivery.message.payment.intent_id
-        log.error("report of another intent", booking=str(booking.id), intent=told, own=booking.intent_id)
-        unit.change(Decision(booking, (Follow.SYNC,)), delivery)
+        reported = delivery.message.payment.intent_id
+        log.error("report of another intent", booking=str(booking.id), intent=reported, own=booking.intent_id)
+        unit.change(Decision(booking, (FollowUp.SYNC,)), delivery)
 
     def _unknown(self, delivery: Delivery) -> Envelope:
         """The answer to a report of a booking that does not exist, or no longer exists."""
@@ -141,7 +141,7 @@ class BookingHandlers:
         )
         self._metrics.orphans.labels("no_booking").inc()
         log.error("report of an unknown booking", status=payment.status, **message.model_dump(mode="json"))
-        return tell(message, report.booking_id, cause=delivery)
+        return envelope_for(message, report.booking_id, cause=delivery)
 
     def _change(self, unit: UnitOfWork, decision: Decision, delivery: Delivery) -> None:
         if decision.unexpected:
@@ -170,7 +170,7 @@ class BookingHandlers:
         """Decide on each delivery, all in one transaction; answer with its booking as it is then, or an error."""
         results: list[tuple[Delivery, Any]] = []
         unit, now = self._unit(), self._clock()
-        async with unit.careful() as rows:
+        async with unit.locked() as rows:
             unit.take(await rows.bookings.lock([delivery.message.booking_id for delivery in deliveries]))
             events = await rows.events.find({booking.event_id for booking in unit.bookings.values()})
             await rows.requests.open(deliveries, now)
@@ -185,15 +185,15 @@ class BookingHandlers:
                     results.append((delivery, refused))
             await rows.requests.save()
         done = [unit.shown(result) for _, result in results if isinstance(result, UUID)]
-        told = await placed(self._store, done)
-        shown = ((each, told[result] if isinstance(result, UUID) else result) for each, result in results)
+        bookings = await with_positions(self._store, done)
+        shown = ((each, bookings[result] if isinstance(result, UUID) else result) for each, result in results)
         return [*unit.envelopes(), *answers(shown)]
 
     def _one(
         self,
         delivery: Delivery,
         unit: UnitOfWork,
-        requests: Requests,
+        requests: OperatorRequests,
         decide: Callable[[Booking, Any], Decision],
     ) -> Any:
         """The id of the booking to answer with when all are decided; for operators' requests the answer itself,
@@ -205,14 +205,14 @@ class BookingHandlers:
             raise NotFound
         operators = by_operator(message)
         if operators and (answered := requests.answer_to(delivery)) is not None:
-            unit.tell_again(booking.id, delivery)
+            unit.notify_again(booking.id, delivery)
             return answered
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
         decision = decide(booking, message)
         self._change(unit, decision, delivery)
         if decision.booking == booking and not isinstance(message, RequestPayment):
-            unit.tell_again(booking.id, delivery)
+            unit.notify_again(booking.id, delivery)
         if not operators:
             return booking.id
         answer = unit.shown(booking.id).redacted()
@@ -230,7 +230,7 @@ def _is_done(message: OperatorCommand, booking: Booking) -> bool:
 def _applied(booking: Booking, delivery: Delivery, *, conflict: bool = False) -> Envelope:
     values: dict[str, Any] = {"conflict": True} if conflict else {}
     message = PaymentReportApplied(booking_id=booking.id, version=booking.payment_version, **values)
-    return tell(message, booking.id, cause=delivery)
+    return envelope_for(message, booking.id, cause=delivery)
 
 
 def _newest(deliveries: Sequence[Delivery]) -> dict[UUID, Delivery]:

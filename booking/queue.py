@@ -16,13 +16,13 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from booking.notices import booking_changed
+from booking.presenters import booking_changed
 from booking.repository import Store
 from booking.schedule import waits_for
-from booking.state import Booking, Follow
+from booking.state import Booking, FollowUp
 from common.contracts import resources
 from common.contracts.messages import QueueMoved
-from common.messaging.envelope import Delivery, tell
+from common.messaging.envelope import Delivery, envelope_for
 from common.messaging.lease import Lease
 from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
@@ -36,33 +36,33 @@ LEASE_INTERVALS = 2
 EXACT = 32
 GROWTH = 1.1
 # More than can ever wait: gateways refuse bookings long before.
-PLACE_MAX = 10_000_000
+POSITION_MAX = 10_000_000
 # How many seconds the first notification of a booking is held back while its intent is on its way: longer than
 # Stripe mostly takes, short enough for its owner's other sockets. The client that made it has its reply at once.
 HELD_S = 1.0
 # As many of these are read and published at once without keeping others waiting.
-TOLD_MAX = 250
+PUBLISHED_MAX = 250
 
 # The partial index `bookings_queued` has these, in this order: no row has to be read.
 QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
-PLACES = f"""
-SELECT id, place FROM (
-    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS place FROM bookings
+POSITIONS = f"""
+SELECT id, position FROM (
+    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS position FROM bookings
     WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
 ) AS queue WHERE id = ANY($1::uuid[])
 """
 STILL_QUEUED = f"SELECT id FROM bookings WHERE id = ANY($1::uuid[]) AND {QUEUED}"
 SAMPLE = f"""
-SELECT place, created_at, id, total FROM (
-    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS place, count(*) OVER () AS total
+SELECT position, created_at, id, total FROM (
+    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS position, count(*) OVER () AS total
     FROM bookings WHERE {QUEUED}
-) AS queue WHERE place = ANY($1::bigint[]) OR place = total - 1 ORDER BY place
+) AS queue WHERE position = ANY($1::bigint[]) OR position = total - 1 ORDER BY position
 """
 
 
 # Always the same positions, so that a position estimated from them only falls as the queue moves.
 SAMPLED = [*range(EXACT + 1)]
-while SAMPLED[-1] < PLACE_MAX:
+while SAMPLED[-1] < POSITION_MAX:
     SAMPLED.append(int(SAMPLED[-1] * GROWTH))
 
 
@@ -80,10 +80,10 @@ class Queue:
         # New bookings whose notification is held back: since when (the loop's time), the booking, and its delivery.
         self._held: dict[UUID, tuple[float, Booking, Delivery]] = {}
         # Bookings may wait, at the start those that another process left. When a sample may be published again.
-        self._looks = True
-        self._places_at = 0.0
+        self._sample_wanted = True
+        self._next_sample_at = 0.0
         # The last sample that this process published was not that of an empty queue.
-        self._told = False
+        self._published_some = False
         self._woken = asyncio.Event()
         self._woken.set()
 
@@ -94,18 +94,18 @@ class Queue:
             self._held.update((booking.id, (since, booking, cause)) for booking, cause in made)
             self._woken.set()
 
-    def told(self, booking_ids: Iterable[UUID]) -> None:
+    def drop(self, booking_ids: Iterable[UUID]) -> None:
         """Later notifications of these are published: the ones held back are no longer needed."""
         for id in booking_ids:
             self._held.pop(id, None)
 
-    def look(self) -> None:
+    def request_sample(self) -> None:
         """Somebody waits whose booking is not held back here: publish samples, unless another process does."""
-        self._looks = True
+        self._sample_wanted = True
         self._woken.set()
 
     async def run(self, gate: Gate) -> None:
-        """Run until cancelled; nothing is published while Postgres or Redis is away."""
+        """Run until cancelled; nothing is published during an outage of Postgres or Redis."""
 
         async def step() -> float:
             await self._woken.wait()
@@ -118,54 +118,54 @@ class Queue:
         """Publish what is due now. While no booking has waited for long, nothing is read."""
         self._woken.clear()
         try:
-            self._looks = await self._tell_late_news() or self._looks
+            self._sample_wanted = await self._publish_held() or self._sample_wanted
             now = asyncio.get_running_loop().time()
             # While another process has the lease, this one asks for it again: that process may end.
-            if self._looks and now >= self._places_at and await self._lease.take(self._redis):
-                self._places_at = now + self._interval_s
-                await self._tell_places()
+            if self._sample_wanted and now >= self._next_sample_at and await self._lease.acquire(self._redis):
+                self._next_sample_at = now + self._interval_s
+                await self._publish_sample()
         finally:
-            if self._held or self._looks:
+            if self._held or self._sample_wanted:
                 self._woken.set()
 
-    async def _tell_late_news(self) -> bool:
+    async def _publish_held(self) -> bool:
         """Publish what has been held back for HELD_S of bookings that still wait; whether there was any."""
         before = asyncio.get_running_loop().time() - HELD_S
         late = [id for id, (since, *_) in self._held.items() if since <= before]
         waited = False
-        for begin in range(0, len(late), TOLD_MAX):
-            page = late[begin : begin + TOLD_MAX]
+        for begin in range(0, len(late), PUBLISHED_MAX):
+            page = late[begin : begin + PUBLISHED_MAX]
             async with self._store.reading() as rows:
                 waits = [row["id"] for row in await rows.connection.fetch(STILL_QUEUED, page)]
             # Another process has notified of the others later. What is shown of these has not changed.
-            news = [booking_changed(*self._held[id][1:]) for id in waits if id in self._held]
-            await self._publisher.publish(news)
-            self.told(page)
-            waited |= bool(news)
+            notifications = [booking_changed(*self._held[id][1:]) for id in waits if id in self._held]
+            await self._publisher.publish(notifications)
+            self.drop(page)
+            waited |= bool(notifications)
         return waited
 
-    async def _tell_places(self) -> None:
+    async def _publish_sample(self) -> None:
         async with self._store.reading() as rows:
             sample = await rows.connection.fetch(SAMPLE, SAMPLED)
-        if sample or self._told:
-            places = tuple((row["place"], row["created_at"], row["id"]) for row in sample)
+        if sample or self._published_some:
+            positions = tuple((row["position"], row["created_at"], row["id"]) for row in sample)
             total = sample[0]["total"] if sample else 0
-            moved = QueueMoved(places=places, total=total, interval_ms=round(self._interval_s * 1000))
-            await self._publisher.publish([tell(moved, "queue")])
-        self._told = self._looks = bool(sample)
+            moved = QueueMoved(places=positions, total=total, interval_ms=round(self._interval_s * 1000))
+            await self._publisher.publish([envelope_for(moved, "queue")])
+        self._published_some = self._sample_wanted = bool(sample)
 
 
 def queued(booking: Booking) -> bool:
     """Whether the booking waits for its intent, and is still wanted."""
-    return waits_for(booking) is Follow.CREATE_INTENT
+    return waits_for(booking) is FollowUp.CREATE_INTENT
 
 
-async def placed(store: Store, bookings: Sequence[resources.Booking]) -> dict[UUID, resources.Booking]:
+async def with_positions(store: Store, bookings: Sequence[resources.Booking]) -> dict[UUID, resources.Booking]:
     """The bookings, by id; those that wait for their intents have their queue positions."""
     found = {each.id: each for each in bookings}
     waiting: list[tuple[datetime, UUID]] = [(each.created_at, each.id) for each in bookings if each.queued]
     if waiting:
         async with store.reading() as rows:
-            places = await rows.connection.fetch(PLACES, [id for _, id in waiting], *max(waiting))
-        found |= {row["id"]: found[row["id"]].with_payment(queue_position=row["place"]) for row in places}
+            positions = await rows.connection.fetch(POSITIONS, [id for _, id in waiting], *max(waiting))
+        found |= {row["id"]: found[row["id"]].with_payment(queue_position=row["position"]) for row in positions}
     return found

@@ -15,11 +15,11 @@ from redis.asyncio import Redis
 
 from booking import domain
 from booking.availability import Availability
-from booking.booking_rows import Place
+from booking.booking_rows import Position
 from booking.repository import Store
 from booking.rules import Decision
-from booking.schedule import turn, waits_for
-from booking.state import Booking, Follow, HoldPolicy
+from booking.schedule import next_change, waits_for
+from booking.state import Booking, FollowUp, HoldPolicy
 from booking.triggers import Cancel, Happening, RetryRefunds
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
@@ -32,8 +32,8 @@ from common.runtime.reconciler import Reconciler
 PASS_MAX = 200
 # Cancelled events, and as many retries of refunds, that one pass continues: up to PASS_MAX bookings of each.
 EVENTS_MAX = 5
-# A process that continues such an event has this long for one part of its bookings before another one may.
-CALL_OFF_AGAIN = timedelta(seconds=15)
+# A process that claims such an event has this long for one part of its bookings before another one may claim it.
+EVENT_CLAIM = timedelta(seconds=15)
 # How often each process deletes operators' requests that were answered long ago, and how many at once.
 FORGET_AGAIN = timedelta(hours=1)
 FORGET_MAX = 1000
@@ -42,9 +42,9 @@ COMMANDS_MANY = 1000
 # If nothing is wrong, a booking's request is in its mailbox at most this long after the booking was changed.
 ON_ITS_WAY = timedelta(seconds=5)
 # A change that no message asked for is published once more after this time.
-TOLD_AGAIN = timedelta(seconds=10)
+NOTIFY_AGAIN = timedelta(seconds=10)
 # And, of a booking that still waits for something, with this many of its retries.
-TOLD_AGAIN_DRIVES = 2
+NOTIFY_AGAIN_RETRIES = 2
 # The longest delay of a retry, as a share of its pause, so that rows that became due together spread out.
 SPREAD = 0.1
 
@@ -73,7 +73,7 @@ class BookingReconciler(Reconciler):
         self._requests_kept = requests_kept
         self._forget_at: datetime | None = None
         # Up to which position this process has handled the bookings of events.
-        self._gone_through: dict[UUID, Place] = {}
+        self._handled_up_to: dict[UUID, Position] = {}
 
     async def next_due(self) -> datetime | None:
         return await self._store.next_due()
@@ -87,28 +87,28 @@ class BookingReconciler(Reconciler):
             self._forget_at = now if forgotten == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
 
-    async def drive_due(self, now: datetime) -> None:
-        bookings = await self._drive(now)
-        called_off = await self._go_on("events", lambda _: Cancel(CancelReason.EVENT_CANCELLED.value), now)
-        retried = await self._go_on("refund_retries", RetryRefunds, now)
-        log.info("settled", bookings=bookings, called_off=called_off, retried=retried)
+    async def retry_due(self, now: datetime) -> None:
+        bookings = await self._retry_bookings(now)
+        cancelled = await self._continue_events("events", lambda _: Cancel(CancelReason.EVENT_CANCELLED.value), now)
+        retried = await self._continue_events("refund_retries", RetryRefunds, now)
+        log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried)
 
-    async def _drive(self, now: datetime) -> int:
+    async def _retry_bookings(self, now: datetime) -> int:
         intents_since, commands_since = await self._waiting_since(now)
         unit = self._unit()
-        async with unit.careful() as rows:
+        async with unit.locked() as rows:
             unit.take(await rows.bookings.take_due(now, PASS_MAX))
             for booking in tuple(unit.bookings.values()):
-                if _may_be_untold(booking):
-                    unit.tell_again(booking.id)
-                decision = domain.drive(booking, now, self._policy)
+                if _may_be_unpublished(booking):
+                    unit.notify_again(booking.id)
+                decision = domain.retry(booking, now, self._policy)
                 if decision.booking.version != booking.version:
                     decision = _once_more(decision, now)
                 else:  # a changed booking asks for the first time
                     if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
-                        decision = _without(decision, Follow.CREATE_INTENT)
+                        decision = _without(decision, FollowUp.CREATE_INTENT)
                     if commands_since is not None and booking.updated_at >= commands_since - ON_ITS_WAY:
-                        decision = _without(decision, Follow.REFUND, Follow.CANCEL_INTENT)
+                        decision = _without(decision, FollowUp.REFUND, FollowUp.CANCEL_INTENT)
                 unit.change(_spread(decision, now, self._policy))
         # The retry times are committed: a message that is lost from here on is published again then.
         await self._publisher.publish(unit.envelopes())
@@ -121,58 +121,58 @@ class BookingReconciler(Reconciler):
         many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
         return intents, await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
 
-    async def _go_on(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
+    async def _continue_events(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
         """`what` happens to some bookings of each event that is due in `table`. When a pass from the first booking
         on finds none left, the row is finished. After a crash another process finds those that are left."""
         done = 0
-        for id, event_id in await self._store.take_due(table, now, CALL_OFF_AGAIN, EVENTS_MAX):
+        for id, event_id in await self._store.take_due(table, now, EVENT_CLAIM, EVENTS_MAX):
             # Without the position, each part would read all bookings that the parts before it have changed.
-            after = self._gone_through.pop(id, None)
+            after = self._handled_up_to.pop(id, None)
             unit = self._unit()
-            async with unit.careful() as rows:
-                places = await rows.calling_off.left(table, id, PASS_MAX, after)
-                unit.take(await rows.bookings.lock([id for _, id in places]))
+            async with unit.locked() as rows:
+                positions = await rows.cancellations.left(table, id, PASS_MAX, after)
+                unit.take(await rows.bookings.lock([id for _, id in positions]))
                 for booking in tuple(unit.bookings.values()):
                     unit.change(_once_more(domain.decide(booking, what(id), now, self._policy), now))
-            if len(places) == PASS_MAX:
-                self._gone_through[id] = places[-1]
-            await self._store.settle(table, id, now if places or after else None)
+            if len(positions) == PASS_MAX:
+                self._handled_up_to[id] = positions[-1]
+            await self._store.set_retry_time(table, id, now if positions or after else None)
             await self._publisher.publish(unit.envelopes())
             if table == "events":
                 self._availability.touched([event_id])
-            done += len(places)
+            done += len(positions)
         return done
 
 
-def _may_be_untold(booking: Booking) -> bool:
-    """Whether a notification may be lost: the process may have ended, or Redis been away, after the commit of a
-    change by time alone, which no message causes again. It is published again with the next retries."""
+def _may_be_unpublished(booking: Booking) -> bool:
+    """Whether a notification may be lost: the process may have ended, or Redis may have been unavailable, after the
+    commit of a change by time alone, which no message causes again. The next retries publish it again."""
     if waits_for(booking) is None:
         return True
     by_time = booking.closing is not None or booking.status is not BookingStatus.PENDING
-    return by_time and booking.settle_attempts < TOLD_AGAIN_DRIVES
+    return by_time and booking.retry_count < NOTIFY_AGAIN_RETRIES
 
 
 def _once_more(decision: Decision, now: datetime) -> Decision:
     """No message comes again if the process ends between the commit of this change and its notification: a booking
     that the change finishes is handled once more, and published again then."""
     booking = decision.booking
-    if booking.settle_after is not None:
+    if booking.retry_at is not None:
         return decision
-    return decision._replace(booking=booking._replace(settle_after=now + TOLD_AGAIN))
+    return decision._replace(booking=booking._replace(retry_at=now + NOTIFY_AGAIN))
 
 
-def _without(decision: Decision, *queued: Follow) -> Decision:
+def _without(decision: Decision, *queued: FollowUp) -> Decision:
     """A request that still waits in its mailbox need not be repeated: in a rush that would only make the mailbox
     longer. A request that is older than all that wait there has been handled or lost."""
-    follow = tuple(each for each in decision.follow if each not in queued)
-    return decision._replace(follow=follow)
+    follow_ups = tuple(each for each in decision.follow_ups if each not in queued)
+    return decision._replace(follow_ups=follow_ups)
 
 
 def _spread(decision: Decision, now: datetime, policy: HoldPolicy) -> Decision:
     """Delay a retry a little, but not the end of a hold, nor that of the grace time."""
     booking = decision.booking
-    if booking.settle_after is None or booking.settle_after == turn(booking, policy):
+    if booking.retry_at is None or booking.retry_at == next_change(booking, policy):
         return decision
-    later = (booking.settle_after - now) * (random.random() * SPREAD)
-    return decision._replace(booking=booking._replace(settle_after=booking.settle_after + later))
+    later = (booking.retry_at - now) * (random.random() * SPREAD)
+    return decision._replace(booking=booking._replace(retry_at=booking.retry_at + later))

@@ -1,5 +1,5 @@
 """The database of the booking actor, and what this process remembers of it. SQL that reads and writes rows is in
-`booking_rows.py`, `event_rows.py`, `calling_off_rows.py` and `requests.py`, that of the queue in `queue.py`.
+`*_rows.py` and `operator_requests.py`, that of the queue in `queue.py`.
 
 A transaction locks events before bookings before ticket types, and each of them in the order of their ids, so that
 no two transactions wait for each other.
@@ -9,20 +9,23 @@ no two transactions wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from booking.booking_rows import BookingRows
-from booking.calling_off_rows import CallingOffRows
+from booking.cancellation_rows import CancellationRows
 from booking.event_rows import EventRows
-from booking.requests import Requests
+from booking.operator_requests import OperatorRequests
 from booking.state import Booking, Event, SeatMove
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
+
+V = TypeVar("V")
 
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
 NEXT_DUE = """
@@ -41,7 +44,7 @@ UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.
     for table, event_id in (("events", "id"), ("refund_retries", "event_id"))
 }
 # A row that another process has finished meanwhile stays finished: its event may have another retry by now.
-SETTLE = {
+SET_RETRY_TIME = {
     table: f"UPDATE {table} SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL" for table in TAKE_DUE
 }
 
@@ -53,8 +56,8 @@ class Transaction:
         self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
-        self.requests = Requests(connection)
-        self.calling_off = CallingOffRows(connection)
+        self.requests = OperatorRequests(connection)
+        self.cancellations = CancellationRows(connection)
 
 
 class Store(BaseStore[Transaction]):
@@ -66,6 +69,21 @@ class Store(BaseStore[Transaction]):
         # Events, with their seats as this process wrote or read them last.
         self.events = Memory[UUID, Event]("event", memory_max, metrics)
         super().__init__(database, Transaction, self.bookings, self.events)
+
+    async def find(
+        self,
+        memory: Memory[UUID, V],
+        ids: Collection[UUID],
+        read: Callable[[Transaction, list[UUID]], Awaitable[dict[UUID, V]]],
+    ) -> dict[UUID, V]:
+        """These rows from `memory` and, by one `read`, those that it does not have. None if memory is off."""
+        if not memory.entries_max:
+            return {}
+        found = memory.find(ids)
+        if missing := [id for id in ids if id not in found]:
+            async with self.reading() as rows:
+                found |= await read(rows, missing)
+        return found
 
     async def next_due(self) -> datetime | None:
         """The earliest retry time of all rows; None when everything is finished."""
@@ -79,10 +97,10 @@ class Store(BaseStore[Transaction]):
         async with self._database.connection() as connection:
             return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
 
-    async def settle(self, table: str, id: UUID, again: datetime | None) -> None:
+    async def set_retry_time(self, table: str, id: UUID, retry_at: datetime | None) -> None:
         """Set the retry time of such a row; None: it is finished."""
         async with self._database.connection() as connection:
-            await connection.execute(SETTLE[table], id, again)
+            await connection.execute(SET_RETRY_TIME[table], id, retry_at)
 
     def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
         """Apply these moves of seats, each with its event, to the remembered events; returns the events whose

@@ -1,6 +1,6 @@
 """What each row of the table makes of a booking, and the guards that say when a row fits. Pure.
 
-A rule gets the booking with the report's payment already in it (`domain.take_report`).
+A rule gets the booking with the report's payment already in it (`domain.apply_report`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Follow
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp
 from booking.triggers import Cancel, Refund, Report, RetryRefunds
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
@@ -26,7 +26,7 @@ class Decision(NamedTuple):
     """What became of a booking, and what it asks of payment. `unexpected`: no row of the table fits."""
 
     booking: Booking
-    follow: tuple[Follow, ...] = ()
+    follow_ups: tuple[FollowUp, ...] = ()
     unexpected: bool = False
 
 
@@ -59,7 +59,7 @@ def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decisi
     customer's. Its last moment is fixed then. The intent of a booking that is closing is no longer wanted."""
     hold_until = booking.hold_until or report.now + report.policy.hold_max
     if booking.closing is not None:
-        return Decision(booking._replace(payment=payment, hold_until=hold_until), (Follow.CANCEL_INTENT,))
+        return Decision(booking._replace(payment=payment, hold_until=hold_until), (FollowUp.CANCEL_INTENT,))
     ends_at = booking.expires_at
     if booking.payment is PaymentStatus.CREATING or ends_at is None:
         ends_at = report.now + report.policy.hold
@@ -71,12 +71,12 @@ def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decisi
 def _again_until(report: Report) -> datetime | None:
     """Until when a new failed attempt leaves time for another one. The time counts from now, but at the latest from
     CLOCKS_APART after the failure by Stripe's time: a late report gives no more time than one in time."""
-    payment, decline = report.payment, report.policy.decline
+    payment, extension = report.payment, report.policy.extension
     if payment.attempts == 0 and payment.last_error is not None:
-        return report.now + decline  # from a process of the release before, which counts no attempts
+        return report.now + extension  # from a process of the release before, which counts no attempts
     if report.failed_at is None:
         return None
-    return min(report.failed_at + CLOCKS_APART, report.now) + decline
+    return min(report.failed_at + CLOCKS_APART, report.now) + extension
 
 
 # --- Ends ---------------------------------------------------------------------------------------------------
@@ -134,12 +134,12 @@ def _ended(booking: Booking, status: BookingStatus, reason: str | None, **values
 def mark_cancelling(booking: Booking, cancel: Cancel) -> Decision:
     """A request to cancel replaces an expired hold as the reason; of several requests the first one's stays."""
     closing = booking.closing if booking.cancelling else cancel.reason
-    return Decision(booking._replace(closing=closing), (Follow.CANCEL_INTENT,))
+    return Decision(booking._replace(closing=closing), (FollowUp.CANCEL_INTENT,))
 
 
 def mark_expiring(booking: Booking, _: object) -> Decision:
     """The seats stay held until Stripe has answered: money that was in time wins."""
-    return Decision(booking._replace(closing=booking.closing or Reason.HOLD_EXPIRED), (Follow.CANCEL_INTENT,))
+    return Decision(booking._replace(closing=booking.closing or Reason.HOLD_EXPIRED), (FollowUp.CANCEL_INTENT,))
 
 
 def cancel_confirmed(booking: Booking, cancel: Cancel) -> Decision:
@@ -162,7 +162,7 @@ def unchanged(booking: Booking, _: object) -> Decision:
 def ask_to_cancel(booking: Booking, _: object) -> Decision:
     """The booking has ended, and its intent may be live. Payment is asked until it reports the intent's end: else
     the intent could be paid for as long as Stripe keeps it, because one message was lost."""
-    return Decision(booking._replace(intent_to_cancel=True), (Follow.CANCEL_INTENT,))
+    return Decision(booking._replace(intent_to_cancel=True), (FollowUp.CANCEL_INTENT,))
 
 
 # --- Money that goes back -----------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def refund(booking: Booking, asked: Refund) -> Decision:
     is left for another one is known only when this one has ended. Raises the error that refuses it."""
     left = left_of(booking)
     if booking.refund_id == asked.id:
-        return Decision(booking, (Follow.REFUND,) if booking.refund_owed else ())
+        return Decision(booking, (FollowUp.REFUND,) if booking.refund_owed else ())
     if left <= 0 or booking.refund_owed or booking.payment is PaymentStatus.REFUND_PENDING:
         raise errors.Conflict
     amount = asked.amount or left
@@ -225,7 +225,7 @@ def _owe(booking: Booking, id: UUID, amount: int, *, whole: bool) -> Decision:
     disputed = booking.payment is PaymentStatus.DISPUTED
     payment = PaymentStatus.DISPUTED if disputed else PaymentStatus.REFUND_PENDING
     owed = booking._replace(refund_id=id, refund_amount=amount, refund_whole=whole, payment=payment)
-    return Decision(owed, (Follow.REFUND,))
+    return Decision(owed, (FollowUp.REFUND,))
 
 
 def left_of(booking: Booking) -> int:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from booking.state import PENDING, Booking, Follow, HoldPolicy
+from booking.state import PENDING, Booking, FollowUp, HoldPolicy
 from common.contracts.statuses import PaymentStatus
 from common.runtime.backoff import Retry
 
 # How long a booking waits for an answer before it asks again, by what it waits for: first, and at most after
 # doubling each time. Short enough that all is well half a minute after a fault has ended. A lost webhook is found
 # by payment's catch-up long before SYNC, which costs one Stripe call for each booking.
-WAITS: dict[Follow, Retry] = {
-    Follow.CREATE_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
-    Follow.CANCEL_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
-    Follow.SYNC: Retry(timedelta(minutes=5), timedelta(hours=1)),
-    Follow.REFUND: Retry(timedelta(seconds=10), timedelta(seconds=15)),
+WAITS: dict[FollowUp, Retry] = {
+    FollowUp.CREATE_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
+    FollowUp.CANCEL_INTENT: Retry(timedelta(seconds=10), timedelta(seconds=15)),
+    FollowUp.SYNC: Retry(timedelta(minutes=5), timedelta(hours=1)),
+    FollowUp.REFUND: Retry(timedelta(seconds=10), timedelta(seconds=15)),
 }
 # The same for the intent of a booking that has ended. No seats wait for it, and while its money is on its way,
 # which can take days, Stripe does not cancel it.
@@ -24,15 +24,15 @@ ENDED_WAITS = Retry(timedelta(seconds=10), timedelta(hours=1))
 CLOCKS_APART = timedelta(minutes=5)
 
 
-def waits_for(booking: Booking) -> Follow | None:
+def waits_for(booking: Booking) -> FollowUp | None:
     """What `booking` asks of payment while it waits; None when it waits for nothing."""
     if booking.status is PENDING:
         if booking.closing is not None:
-            return Follow.CANCEL_INTENT
-        return Follow.CREATE_INTENT if booking.payment is PaymentStatus.CREATING else Follow.SYNC
+            return FollowUp.CANCEL_INTENT
+        return FollowUp.CREATE_INTENT if booking.payment is PaymentStatus.CREATING else FollowUp.SYNC
     if booking.refund_owed:
-        return Follow.REFUND
-    return Follow.CANCEL_INTENT if booking.intent_to_cancel else None
+        return FollowUp.REFUND
+    return FollowUp.CANCEL_INTENT if booking.intent_to_cancel else None
 
 
 def awaits_money(booking: Booking) -> bool:
@@ -44,7 +44,7 @@ def awaits_money(booking: Booking) -> bool:
     return failed_at is None or until is None or failed_at <= until + CLOCKS_APART
 
 
-def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
+def next_change(booking: Booking, policy: HoldPolicy) -> datetime | None:
     """When time alone changes `booking`: its hold ends, or the grace time is over. None when nothing is held, and
     while money is awaited."""
     if booking.expires_at is None or awaits_money(booking):
@@ -54,21 +54,21 @@ def turn(booking: Booking, policy: HoldPolicy) -> datetime | None:
     return ends_at if booking.closing is None else ends_at + policy.grace
 
 
-def retry_time(booking: Booking, attempts: int, now: datetime, policy: HoldPolicy) -> datetime | None:
-    """The retry time of `booking`, after `attempts` retries since its change; None when it waits for nothing."""
-    follow = waits_for(booking)
-    if follow is None:
+def retry_time(booking: Booking, count: int, now: datetime, policy: HoldPolicy) -> datetime | None:
+    """The retry time of `booking`, after `count` retries since its change; None when it waits for nothing."""
+    follow_up = waits_for(booking)
+    if follow_up is None:
         return None
     # Money on its way can take days, and Stripe hardly ever cancels it: asking often would only cost calls.
     moves_slowly = booking.status is PENDING and booking.payment is PaymentStatus.PROCESSING
-    retry = WAITS[Follow.SYNC if moves_slowly else follow]
-    if booking.intent_to_cancel and follow is Follow.CANCEL_INTENT:
+    retry = WAITS[FollowUp.SYNC if moves_slowly else follow_up]
+    if booking.intent_to_cancel and follow_up is FollowUp.CANCEL_INTENT:
         retry = ENDED_WAITS
-    due = now + retry.pause(attempts)
-    change = turn(booking, policy)
-    if change is not None and change > now:
-        due = min(due, change)
-    elif change is not None:
+    due = now + retry.pause(count)
+    change_at = next_change(booking, policy)
+    if change_at is not None and change_at > now:
+        due = min(due, change_at)
+    elif change_at is not None:
         # Noticed late, as after an outage: a hold ends at once, but Stripe still has the grace time to answer.
         due = now if booking.closing is None else now + policy.grace
     return due

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -15,14 +16,19 @@ from common.runtime.urls import PostgresUrl
 class BookingSettings(ActorSettings):
     """Settings of the booking process; `.env.example` says what they mean."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "decline_seconds": "hold_extension_seconds",
+        "release_seconds": "grace_seconds",
+    }
+
     port: int = Field(default=8081, ge=0, le=65535)
     booking_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
 
     hold_seconds: int = Field(default=900, ge=1, le=86_400)
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
-    decline_seconds: int = Field(default=600, ge=0, le=86_400)
-    release_seconds: int = Field(default=300, ge=1, le=86_400)
+    hold_extension_seconds: int = Field(default=600, ge=0, le=86_400)
+    grace_seconds: int = Field(default=300, ge=1, le=86_400)
     availability_ms: int = Field(default=250, ge=10, le=60_000)
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
@@ -41,6 +47,6 @@ class BookingSettings(ActorSettings):
         return HoldPolicy(
             hold=timedelta(seconds=self.hold_seconds),
             hold_max=timedelta(seconds=self.hold_max_seconds or 2 * self.hold_seconds),
-            decline=timedelta(seconds=self.decline_seconds),
-            grace=timedelta(seconds=self.release_seconds),
+            extension=timedelta(seconds=self.hold_extension_seconds),
+            grace=timedelta(seconds=self.grace_seconds),
         )

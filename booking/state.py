@@ -72,8 +72,8 @@ class Booking(NamedTuple):
     payment_methods: PaymentMethods = PaymentMethods.ALL
     expires_at: datetime | None = None
     hold_until: datetime | None = None
-    settle_after: datetime | None = None
-    settle_attempts: int = 0
+    retry_at: datetime | None = None
+    retry_count: int = 0
     disputes: tuple[Dispute, ...] = ()
     revision: str | None = None
 
@@ -86,7 +86,7 @@ class Booking(NamedTuple):
         return self.closing not in (None, Reason.HOLD_EXPIRED)
 
 
-class Follow(Enum):
+class FollowUp(Enum):
     """What a change asks of the payment actor."""
 
     CREATE_INTENT = "create_intent"
@@ -101,7 +101,7 @@ class HoldPolicy(NamedTuple):
 
     hold: timedelta = timedelta(minutes=15)
     hold_max: timedelta = timedelta(minutes=30)
-    decline: timedelta = timedelta(minutes=10)
+    extension: timedelta = timedelta(minutes=10)
     grace: timedelta = timedelta(minutes=5)
 
 

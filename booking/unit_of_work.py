@@ -9,12 +9,12 @@ from uuid import UUID
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Interfered, expect
-from booking.notices import asked, booking_changed, shown
+from booking.presenters import booking_changed, command_for, shown
 from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
-from booking.state import Booking, Bound, Cause, Follow, SeatMove
+from booking.state import Booking, Bound, Cause, FollowUp, SeatMove
 from common.contracts import resources
 from common.contracts.statuses import Reason
 from common.messaging.envelope import Delivery, Envelope
@@ -25,7 +25,7 @@ def cause_of(delivery: Delivery | None) -> Cause:
 
 
 class UnitOfWork:
-    """Bookings by id, saved in one of two ways: by `careful`, in the transaction that has locked them, or by
+    """Bookings by id, saved in one of two ways: by `locked`, in the transaction that has locked them, or by
     `save`, in one statement that writes only what nobody else has written since it was read. After the commit it
     updates memory, availability and the queue, and has what is to be published."""
 
@@ -36,7 +36,7 @@ class UnitOfWork:
         self.bookings: dict[UUID, Booking] = {}
         # The bookings as they were read; new ones are not here.
         self._before: dict[UUID, Booking] = {}
-        self._follows: list[tuple[UUID, Follow, Delivery | None]] = []
+        self._follow_ups: list[tuple[UUID, FollowUp, Delivery | None]] = []
         # What caused the bookings' notifications, and the new bookings whose notifications the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
         self._held: dict[UUID, Delivery] = {}
@@ -53,24 +53,15 @@ class UnitOfWork:
         self.bookings.update(bookings)
         self._before.update(bookings)
 
-    async def remember(self, ids: Sequence[UUID]) -> None:
-        """Take these from memory and, by one statement, those that it does not have. Nothing if memory is off."""
-        if not self._store.bookings.entries_max:
-            return
-        self.take(self._store.bookings.find(ids))
-        if missing := [id for id in ids if id not in self.bookings]:
-            async with self._store.reading() as rows:
-                self.take(await rows.bookings.load(missing))
-
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """Add a booking that is not in the database yet."""
         self.bookings[booking.id] = booking
-        follow = waits_for(booking)
-        if follow is None:
+        follow_up = waits_for(booking)
+        if follow_up is None:
             self._causes[booking.id] = delivery
         else:
             self._held[booking.id] = delivery
-            self._follows.append((booking.id, follow, delivery))
+            self._follow_ups.append((booking.id, follow_up, delivery))
 
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
         """Apply a decision, and keep what follows from it. Raises Interfered if it is the booking's second change
@@ -84,9 +75,9 @@ class UnitOfWork:
             self._causes[after.id] = delivery
             if Reason.EVENT_CANCELLED in (after.reason, after.closing):
                 self._events.add(after.event_id)
-        self._follows += [(after.id, follow, delivery) for follow in decision.follow]
+        self._follow_ups += [(after.id, follow_up, delivery) for follow_up in decision.follow_ups]
 
-    def tell_again(self, id: UUID, delivery: Delivery | None = None) -> None:
+    def notify_again(self, id: UUID, delivery: Delivery | None = None) -> None:
         """Nothing changes now, but the process that made the change may have ended between its commit and its
         notification, so it is published again. Sockets that know this version already send nothing."""
         self._causes.setdefault(id, delivery)
@@ -95,7 +86,7 @@ class UnitOfWork:
     # --- saving
 
     @asynccontextmanager
-    async def careful(self) -> AsyncIterator[Transaction]:
+    async def locked(self) -> AsyncIterator[Transaction]:
         """The locked path: a transaction in which to lock, load and decide; saved and committed at the end of the
         block. Raises Interfered if a row is not as it was read, which its lock does not allow."""
         async with self._store.transaction() as transaction:
@@ -132,20 +123,20 @@ class UnitOfWork:
         for id in ids:
             for by_id in (self.bookings, self._before, self._causes, self._held):
                 by_id.pop(id, None)
-        self._follows = [each for each in self._follows if each[0] in self.bookings]
+        self._follow_ups = [each for each in self._follow_ups if each[0] in self.bookings]
 
     def _committed(self, written: Mapping[UUID, str], moves: Iterable[SeatMove]) -> None:
         new = ((id, booking) for id, booking in self.bookings.items() if id in written)
-        waiting = {id: booking for id, booking in new if booking.settle_after is not None}
+        waiting = {id: booking for id, booking in new if booking.retry_at is not None}
         self._store.bookings.drop(self.bookings)
         self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
         moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
         self._availability.touched(moved | self._events)
         self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
-        self._queue.told(self._causes)
+        self._queue.drop(self._causes)
         if any(queued(each) for id, each in waiting.items() if id not in self._held):
-            self._queue.look()
+            self._queue.request_sample()
 
     # --- what follows
 
@@ -159,7 +150,7 @@ class UnitOfWork:
 
     def envelopes(self) -> Iterator[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then the notifications."""
-        for id, follow, cause in self._follows:
-            yield asked(self.bookings[id], follow, cause)
+        for id, follow_up, cause in self._follow_ups:
+            yield command_for(self.bookings[id], follow_up, cause)
         for id, cause in self._causes.items():
             yield booking_changed(self.bookings[id], cause, self.shown(id))

@@ -19,7 +19,7 @@ from common.postgres.database import Database, open_database
 from common.runtime.background import background
 from common.runtime.clock import Bounds, Clock
 from common.runtime.health import HEALTH
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from common.runtime.settings import ActorSettings
 from common.runtime.supervisor import SUPERVISOR, wait_at_most
 from common.runtime.telemetry import METRICS
@@ -30,6 +30,8 @@ REDIS = web.AppKey("redis", Redis)
 PUBLISHER = web.AppKey("publisher", Publisher)
 DATABASE = web.AppKey("database", Database)
 CLOCK = web.AppKey("clock", Clock)
+# The mailboxes that the process reads, each with its handlers.
+SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 # At the start the process waits this many seconds for the time. During an outage of the time's server it starts all
 # the same, and what acts by time does not run.
@@ -39,7 +41,7 @@ log = structlog.get_logger()
 
 
 def redis_context(process: str, settings: ActorSettings) -> Context:
-    """REDIS and PUBLISHER. The process starts also during an outage of Redis: each use then raises RedisAway."""
+    """REDIS and PUBLISHER. The process starts also during an outage of Redis: each use then raises RedisOutage."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
@@ -53,7 +55,7 @@ def redis_context(process: str, settings: ActorSettings) -> Context:
                 for mailbox, unknown in (await waiting(redis, MAILBOXES)).items():
                     app[METRICS].unknown_messages.labels(mailbox).set(unknown.messages)
                     app[METRICS].unknown_oldest.labels(mailbox).set(unknown.oldest_s)
-            except RedisAway as error:
+            except RedisOutage as error:
                 log.debug("mailbox lengths not sampled", error=str(error))
 
         app[METRICS].samplers.append(sample_lengths)
@@ -89,7 +91,7 @@ def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
         source, skew_max_s = "postgres" if DATABASE in app else "redis", settings.clock_skew_max_seconds
         clock = app[CLOCK] = Clock(source, read, skew_max_s=skew_max_s, offset=app[METRICS].clock_offset, own=own)
 
-        app[HEALTH].notice("clock", clock.complaint)
+        app[HEALTH].notice("clock", clock.own_clock_problem)
         async with background(app, "clock", clock.run) as gate:
             await wait_at_most(gate.opened, CLOCK_SECONDS)
             yield
@@ -97,11 +99,9 @@ def clock_context(settings: ActorSettings, own: Callable[[], float]) -> Context:
     return context
 
 
-def consumers_context(
-    process: str, settings: ActorSettings, subscriptions: Callable[[web.Application], Sequence[Subscription]]
-) -> Context:
-    """The process' consumers, none of which waits for another; at the end they finish and acknowledge what they
-    read."""
+def consumers_context(process: str, settings: ActorSettings) -> Context:
+    """The consumers of SUBSCRIPTIONS, none of which waits for another; at the end they finish and acknowledge what
+    they read."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async def reachable() -> None:
@@ -126,7 +126,7 @@ def consumers_context(
                 app[HEALTH].gate(subscription.stream),
                 reachable=reachable,
             )
-            for subscription in subscriptions(app)
+            for subscription in app[SUBSCRIPTIONS]
         ]
 
         async def stop(_: web.Application | None = None) -> None:

@@ -125,7 +125,7 @@ def _bounds(of: Schema) -> Iterator[str]:
 
 
 def topics(kind: type[Message]) -> list[str]:
-    """Of news: the topics under which gateways listen for it, with what they are made of in braces."""
+    """Of a notification: the topics under which gateways listen for it, with what they are made of in braces."""
     if "topics" not in vars(kind):
         return []
     tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["topics"])))

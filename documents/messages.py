@@ -34,7 +34,7 @@ def page() -> str:
     by_stream = {stream: [kind for kind in kinds if kind.stream == stream] for stream in streams}
     attributes = ((code(name), meaning) for name, meaning in ENVELOPE.items())
     lines = [HEAD, *table(("attribute", "meaning"), attributes), "", DATA]
-    lines += ["## All of them", "", *picture(by_stream, used), "", *_overview(kinds, used), ""]
+    lines += ["## All of them", "", *diagram(by_stream, used), "", *_overview(kinds, used), ""]
     for stream, messages in by_stream.items():
         title, text = STREAMS[stream]
         lines += [f"## {title}", "", text, ""]
@@ -43,11 +43,11 @@ def page() -> str:
     return "\n".join([*lines, *_parts(kinds)])
 
 
-def picture(by_stream: Mapping[str, Iterable[type[Message]]], used: Mapping[str, Uses]) -> list[str]:
+def diagram(by_stream: Mapping[str, Iterable[type[Message]]], used: Mapping[str, Uses]) -> list[str]:
     """Which process writes to which stream, and which reads it."""
     lines = ["```mermaid", "flowchart LR"]
     for number, (stream, kinds) in enumerate(by_stream.items()):
-        name = stream if stream in MAILBOXES else "inboxes: news" if stream else "inboxes: replies"
+        name = stream if stream in MAILBOXES else "inboxes: notifications" if stream else "inboxes: replies"
         lines.append(f'    s{number}[["{name}"]]')
         makers = {process for kind in kinds for process in processes(kind, used[kind.__name__].makers)}
         readers = {process for kind in kinds for process in processes(kind, used[kind.__name__].handlers)}
@@ -60,9 +60,9 @@ def _node(side: str, process: str) -> str:
     return f"{side}_{process.replace(' ', '_')}([{process}])"
 
 
-def processes(kind: type[Message], places: Iterable[Use]) -> list[str]:
-    """Those that `places` are part of; what all of them share is named by hand."""
-    found = {VIA[kind.__name__, each.path] if each.package == "common" else each.package for each in places}
+def processes(kind: type[Message], functions: Iterable[Use]) -> list[str]:
+    """Those that `functions` are part of; what all of them share is named by hand."""
+    found = {VIA[kind.__name__, each.path] if each.package == "common" else each.package for each in functions}
     return sorted("holdfast repair" if each == "ops" else each for each in found)
 
 
@@ -86,18 +86,18 @@ def meaning(kind: type[Message]) -> str:
 def _section(kind: type[Message], of: Uses) -> Iterator[str]:
     yield from (f"### `{kind.__name__}`", "", meaning(kind), "")
     yield f"- Type: {', '.join(code(each) for each in kind.types)}"
-    yield f"- Sent by {_places(of.makers)}"
-    yield f"- Handled by {_places(of.handlers)}"
+    yield f"- Sent by {_listed(of.makers)}"
+    yield f"- Handled by {_listed(of.handlers)}"
     if topics := contracts.topics(kind):
         yield f"- Listened for by {', '.join(code(each) for each in topics)}"
-    if kind.patient:
-        yield "- Patient: it leaves up to half a second later, together with others of its kind"
+    if kind.deferrable:
+        yield "- Deferrable: it leaves up to half a second later, together with others of its kind"
     yield from ("", *_fields(contracts.fields(kind)), "")
 
 
-def _places(places: Iterable[Use]) -> str:
+def _listed(found: Iterable[Use]) -> str:
     by_path: dict[str, list[str]] = {}
-    for each in sorted(places):
+    for each in sorted(found):
         by_path.setdefault(each.path, []).append(code(each.function))
     return "; ".join(f"`{path}` ({', '.join(functions)})" for path, functions in by_path.items())
 

@@ -11,18 +11,18 @@ ENVELOPE = {
     "subject": "what it is about, mostly a booking's id: a batch keeps the order of messages about one subject",
     "traceparent": "the W3C trace of the client's request, which goes through every message that follows from it",
     "data": "the message, as a JSON object",
-    "correlationid": "of a question its own id, of a reply the question's",
-    "replyto": "of a question, the stream of the gateway that waits for the reply",
+    "correlationid": "of a call its own id, of a reply the call's",
+    "replyto": "of a call, the stream of the gateway that waits for the reply",
 }
 # Of each stream its title and what it is for.
 STREAMS = {
     "booking.commands": (
         "`booking.commands`",
-        "What clients and operators want changed. Each is a question: the gateway waits for the reply.",
+        "What clients and operators want changed. Each is a call: the gateway waits for the reply.",
     ),
     "booking.queries": (
         "`booking.queries`",
-        "What clients and operators want to know. Each is a question, read apart from commands, so that it does "
+        "What clients and operators want to know. Each is a call, read apart from commands, so that it does "
         "not wait behind a rush of bookings.",
     ),
     "booking.payments": (
@@ -35,22 +35,22 @@ STREAMS = {
     ),
     "payment.commands": (
         "`payment.commands`",
-        "Everything else that is asked of payment. Cancels and refunds never wait behind new intents.",
+        "Everything else that payment has to do. Cancels and refunds never wait behind new intents.",
     ),
     "payment.webhooks": (
         "`payment.webhooks`",
-        "Stripe events that could not be applied where they arrived: all while Postgres is away, one that failed "
-        "alone, and those that come faster than they are applied.",
+        "Stripe events that could not be applied where they arrived: all during an outage of Postgres, one that "
+        "failed alone, and those that come faster than they are applied.",
     ),
     "notifications": (
-        "News, in inboxes",
+        "Notifications, in inboxes",
         "Written to `inbox:{gateway}` of each gateway that listens for one of the topics, and to `notifications` "
         "for gateways of the release before. Nobody acknowledges it: it repeats what is in the database, with a "
         "version.",
     ),
     "": (
         "Replies, in inboxes",
-        "Written to the `inbox:{gateway}` that the question named in `replyto`.",
+        "Written to the `inbox:{gateway}` that the call named in `replyto`.",
     ),
 }
 # Messages that code of all processes makes or takes: by message and file, the process that does.
@@ -66,7 +66,7 @@ MESSAGES = {
     "CancelBooking": "A customer or an operator cancels a booking",
     "CreateEvent": "An operator makes an event with its ticket types",
     "UpdateEvent": "An operator changes an event",
-    "CancelEvent": "An operator calls an event off: nothing is sold any more, and its bookings are cancelled",
+    "CancelEvent": "An operator cancels an event: nothing is sold any more, and its bookings are cancelled",
     "GetBooking": "A booking as it is now",
     "ListBookings": "A page of bookings",
     "ListEvents": "A page of events",
@@ -94,7 +94,7 @@ FIELDS = {
     "decline_code": "The bank's reason",
     "event_id": "The event",
     "extra": "More members of the problem document",
-    "detail": "What the client is told beside the error's title",
+    "detail": "What the client gets beside the error's title",
     "error": "The error's code, of `common/contracts/errors.py`; null where it went well",
     "held": "Seats of pending bookings",
     "id": "Its id",
@@ -138,7 +138,7 @@ FIELDS = {
     "Dispute.reason": "The customer's reason, by Stripe's names",
     "EventChanged.event": "The event as customers see it",
     "EventChanged.operators": "The event as operators see it; null from a process of an older release",
-    "ListBookings.before": "Those behind this place: time and id of the last one of the page before",
+    "ListBookings.before": "Those behind this position: time and id of the last one of the page before",
     "ListBookings.event_id": "Of this event alone",
     "ListBookings.owner": "Of this owner alone",
     "ListBookings.payment": "Whose money stands so",
@@ -150,14 +150,14 @@ FIELDS = {
     "PaymentState.refund_ids": "Our ids of all its refunds, those that failed included",
     "PaymentState.refund_pending": "A refund is neither made nor failed yet",
     "PaymentState.status": "Stripe's status of the intent",
-    "PaymentState.version": "Grows by one with each change that the booking is told of",
+    "PaymentState.version": "Grows by one with each change that is reported to the booking",
     "PaymentSummary.status": "How the money stands",
     "Progress.cancelled": "How many of them are cancelled for it",
     "Progress.refunds": "What becomes of their money",
     "QueueMoved.places": "Of some bookings: how many are before, when it was made, and its id",
     "QueueMoved.total": "How many bookings wait",
     "RefundBooking.amount": "How much goes back; null: all that is left",
-    "RefundPayment.amount": "How much goes back; of a whole one, what the sender knows of it",
+    "RefundPayment.amount": "How much goes back; of a whole refund, what the sender knows of it",
     "RefundPayment.whole": "It is for all that is left",
     "RefundRetry.asked_at": "When the operator asked",
     "RefundRetry.id": "Made from the operator's Idempotency-Key",

@@ -17,9 +17,9 @@ how a booking, a payment and a refund move is in [states.md](states.md).
 
 Each actor owns one database, and no statement reads both. All times are `timestamptz`; all amounts are in the
 currency's minor unit. `settle_after`, `drive_after`, `look_after` and `report_after` are retry times: while one is
-not null, the reconciler handles the row again at that time. In the pictures a solid line is a foreign key, a dotted
+not null, the reconciler handles the row again at that time. In the diagrams a solid line is a foreign key, a dotted
 one is a reference that the database does not check. `payments.booking_id` of the one database is `bookings.id` of
-the other, and `bookings.refund_id` is the `refunds.id` of the refund that the booking has asked for last.
+the other, and `bookings.refund_id` is the `refunds.id` of the refund that the booking has requested last.
 """
 # Of each table, what its rows are read into, which says what its columns mean; and what is shown of it.
 READ_INTO = {
@@ -43,13 +43,13 @@ def page() -> str:
     lines = [HEAD]
     for app in READ_INTO:
         found = tables(app)
-        lines += [f"## Database `{app}`", "", *picture(app, found), ""]
+        lines += [f"## Database `{app}`", "", *diagram(app, found), ""]
         for each in found:
             lines += _section(app, each)
     return "\n".join(lines)
 
 
-def picture(app: str, found: Sequence[Table]) -> list[str]:
+def diagram(app: str, found: Sequence[Table]) -> list[str]:
     """The tables of a database and what refers to what."""
     lines = ["```mermaid", "erDiagram"]
     for each in found:
@@ -111,7 +111,7 @@ def purpose(app: str, each: Table) -> str:
 def said(app: str, each: Table, column: str) -> list[str]:
     """What the code says of the column: the value that its row is read into, and its model."""
     field = column.removesuffix("_id") if column.removesuffix("_id") in _relations(each) else column
-    return [described(place).of_field(field) for place in _sources(app, each)]
+    return [described(source).of_field(field) for source in _sources(app, each)]
 
 
 def _sources(app: str, each: Table) -> list[str]:
@@ -129,7 +129,7 @@ def meaning(app: str, each: Table, column: str) -> str:
     own = COLUMNS.get(f"{app}.{each.name}.{column}", COLUMNS.get(column, ""))
     known = [ended(own), *said(app, each, column)]
     if not any(known):
-        known = [described(place).in_passing(column) for place in _sources(app, each)]
+        known = [described(source).in_passing(column) for source in _sources(app, each)]
     if not any(known) and (shown := SHOWN_AS.get(f"{app}.{each.name}")):
         known = [described(shown).of_field(column)]
     return " ".join(different(known))

@@ -36,14 +36,14 @@ def parsed(path: Path) -> ast.Module:
 
 
 @cache
-def described(place: str, root: Path = ROOT) -> Described:
-    """The class at `place`, as `booking/state.py:Booking`. Raises KeyError where there is none."""
-    path, _, name = place.partition(":")
+def described(source: str, root: Path = ROOT) -> Described:
+    """The class at `source`, as `booking/state.py:Booking`. Raises KeyError where there is none."""
+    path, _, name = source.partition(":")
     for node in ast.walk(parsed(root / path)):
         if isinstance(node, ast.ClassDef) and node.name == name:
             lines = (root / path).read_text(encoding="utf-8").splitlines()
             return Described(ast.get_docstring(node) or "", _comments(node, lines))
-    raise KeyError(place)
+    raise KeyError(source)
 
 
 def _comments(node: ast.ClassDef, lines: list[str]) -> dict[str, str]:

@@ -127,12 +127,15 @@ def _schemas(kinds: Iterable[type[Message]]) -> dict[str, Any]:
 
 
 def _as_draft_7(schema: Any) -> Any:
-    """A list whose places have schemas of their own is told in another way there."""
+    """Without pydantic's titles, which repeat the names; a list whose places have schemas of their own is written
+    in another way there."""
     if isinstance(schema, list):
         return [_as_draft_7(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {name: _as_draft_7(value) for name, value in schema.items() if name != "prefixItems"}
+    titled = isinstance(schema.get("title"), str)
+    left_out = {"prefixItems", "title"} if titled else {"prefixItems"}
+    draft = {name: _as_draft_7(value) for name, value in schema.items() if name not in left_out}
     if "prefixItems" in schema:
-        told |= {"items": _as_draft_7(schema["prefixItems"]), "additionalItems": False}
-    return told
+        draft |= {"items": _as_draft_7(schema["prefixItems"]), "additionalItems": False}
+    return draft

@@ -76,17 +76,17 @@ class _File:
             for key, value in zip(node.keys, node.values, strict=True):
                 self._made(value, set(_readers(self._tree, inside)))
                 if isinstance(key, ast.Name) and key.id in self._known:
-                    self._found[key.id].handlers.add(self._place(_named(value)))
+                    self._found[key.id].handlers.add(self._use(_named(value)))
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is):
             for each in node.comparators:
                 if isinstance(each, ast.Name) and each.id in self._known:
                     self._found[each.id].handlers.add(Use(self._path, inside))
 
-    def _made(self, node: ast.expr, places: set[str]) -> None:
+    def _made(self, node: ast.expr, functions: set[str]) -> None:
         if isinstance(node, ast.Name) and node.id in self._known:
-            self._found[node.id].makers |= {Use(self._path, place) for place in places}
+            self._found[node.id].makers |= {Use(self._path, function) for function in functions}
 
-    def _place(self, method: str) -> Use:
+    def _use(self, method: str) -> Use:
         """Of a handler: in this file, or in a class that this file imports from its package."""
         if own := _method(self._tree, method):
             return Use(self._path, own)

@@ -1,7 +1,7 @@
 """What the OpenAPI document says of operations beside their summaries."""
 
 GUEST = (
-    "Whoever has the token owns what is booked with it, until it expires. An installation whose customers all "
+    "Who has the token owns what is booked with it, until it expires. An installation whose customers all "
     "sign in can switch this off."
 )
 BOOK = (
@@ -20,7 +20,7 @@ CANCEL = (
     "operators always. What was paid goes back: 202 while Stripe has not answered yet."
 )
 CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
-CALL_OFF = (
+CANCEL_EVENT = (
     "Nothing is sold from then on, and every booking is cancelled and given back, which takes a while: `progress` "
     "of the event says how far it has come."
 )

@@ -12,11 +12,11 @@ import orjson
 from aiohttp import web
 from prometheus_client import Gauge
 
+from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.registry import Registry
-from common.messaging.requests import Requests
 from common.runtime.health import HEALTH
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from common.runtime.supervisor import SUPERVISOR, cancel, wait_at_most
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
@@ -37,15 +37,15 @@ from gateway.limits import (
     RequestSlots,
     SubjectSlots,
 )
-from gateway.queue import QUEUE_POSITIONS, QueuePositions
+from gateway.queue_positions import QUEUE_POSITIONS, QueuePositions
 from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
-from gateway.waiting import REQUESTS, WAITERS, Waiters
+from gateway.waiters import CALLS, WAITERS, Waiters
 
 # How many snapshots the sockets of one subject may read at once: a tenth of what all may (WS_SNAPSHOTS_MAX).
 SNAPSHOTS_EACH = 10
-# The process accepts connections once it receives replies. While Redis is away, it accepts them after this time all
-# the same: clients are answered with Retry-After, and /health/ready names the reason.
+# The process accepts connections once it receives replies. While Redis is unavailable, it accepts them after this
+# time all the same: clients are answered with Retry-After, and /health/ready names the reason.
 LISTENING_SECONDS = 1.0
 
 
@@ -61,20 +61,20 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     """Receives replies and notifications, and samples the mailboxes' lengths for the load shedder."""
     settings, redis, bus, health = app[SETTINGS], app[REDIS], app[PUBLISHER], app[HEALTH]
     gate = health.gate("notifications")
-    requests = app[REQUESTS] = Requests(bus, settings.instance)
+    calls = app[CALLS] = Calls(bus, settings.instance)
     registry = Registry(redis, bus, settings.instance)
     registry.add("queue")
-    waiters = app[WAITERS] = Waiters(registry, requests)
-    shedder = app[LOAD_SHEDDER] = LoadShedder(bus, gate, health.gate("mailboxes"), requests.awaited, settings)
+    waiters = app[WAITERS] = Waiters(registry, calls)
+    shedder = app[LOAD_SHEDDER] = LoadShedder(bus, gate, health.gate("mailboxes"), calls.awaited, settings)
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     dispatcher = Dispatcher(hub, waiters, queue)
 
     def on_missed(topics: Collection[str] | None) -> None:
         hub.renew(topics)
-        waiters.ask_again(topics)
+        waiters.refetch(topics)
 
-    listener = Listener(redis, settings.instance, registry, requests, dispatcher, on_missed)
+    listener = Listener(redis, settings.instance, registry, calls, dispatcher, on_missed)
     tasks = [
         app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
         app[SUPERVISOR].spawn("mailbox lengths", shedder.run()),
@@ -85,7 +85,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     yield
     for task in tasks:
         await cancel(task)
-    with suppress(RedisAway):
+    with suppress(RedisOutage):
         await registry.leave()
 
 
@@ -98,9 +98,9 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     routes = (GUESTS, *ROUTES) if settings.guests else ROUTES
     app[SETTINGS] = settings
-    slots = app[BOOKING_SLOTS] = RequestSlots(settings.placing_max, settings.placing_patience_seconds)
+    slots = app[BOOKING_SLOTS] = RequestSlots(settings.booking_slots, settings.booking_slot_wait_seconds)
     Gauge(
-        "holdfast_waiting_turns", "POST /bookings that wait for a slot", registry=app[METRICS].registry
+        "holdfast_booking_slots_waiting", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)

@@ -142,7 +142,7 @@ class Authenticator:
         return await self.identify(token.strip())
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthorized for a token that is not valid now; Away while the time is not known."""
+        """Raises Unauthorized for a token that is not valid now; Outage while the time is not known."""
         now = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)

@@ -22,13 +22,13 @@ from gateway.schemas import Booking
 
 # The errors by reasons of `statuses.Reason`. For other reasons (cancelled on request, refunded), and for those
 # that a later release adds, the error is BookingCancelled, whose `reason` names it.
-KINDS: dict[str | None, type[HoldfastError]] = {
+ERRORS_BY_REASON: dict[str | None, type[HoldfastError]] = {
     kind.code: kind
     for kind in (EventCancelled, HoldExpired, PaymentCanceled, PaymentMismatch, PaymentRejected, SoldOut)
 }
 ENDED = (BookingStatus.CANCELLED, BookingStatus.FAILED)
 # Cancellations on request: a client that repeats the request that made the booking then gets the booking.
-WANTED = ("by_customer", "by_operator")
+CANCELLED_ON_REQUEST = ("by_customer", "by_operator")
 
 Json = dict[str, Any]
 
@@ -85,8 +85,8 @@ class BookingView:
         return shown and is_payable(self.status, self.payment["status"], self.closing)
 
     @property
-    def moving(self) -> bool:
-        """Pending, or a refund is on its way: Stripe has not answered yet."""
+    def awaits_stripe(self) -> bool:
+        """Pending, or its refund is under way: Stripe has not answered yet."""
         return self.status == BookingStatus.PENDING or self.payment["status"] == PaymentStatus.REFUND_PENDING
 
     def at_position(self, position: int | None) -> BookingView:
@@ -99,7 +99,7 @@ class BookingView:
         """The error that says how the booking ended; None for a pending or confirmed booking."""
         if self.status not in ENDED:
             return None
-        return KINDS.get(self.reason, BookingCancelled)(booking_id=self.id, reason=self.reason)
+        return ERRORS_BY_REASON.get(self.reason, BookingCancelled)(booking_id=self.id, reason=self.reason)
 
     def refuse_ended(self, *, created: bool) -> None:
         """Raises the error that POST /bookings answers with instead of a booking that has ended.
@@ -108,6 +108,6 @@ class BookingView:
         cancelled on request, or if money was paid for it, as the booking shows what becomes of the money.
         """
         problem = self.problem()
-        shown = self.payment["status"] != PaymentStatus.NONE or self.reason in WANTED
+        shown = self.payment["status"] != PaymentStatus.NONE or self.reason in CANCELLED_ON_REQUEST
         if problem is not None and (created or not shown):
             raise problem

@@ -10,8 +10,8 @@ import structlog
 from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved
 from gateway.bookings import BookingView, Json, redacted
 from gateway.hub import Hub, booking_topic, event_topic, owner_topic
-from gateway.queue import QueuePositions
-from gateway.waiting import Waiters
+from gateway.queue_positions import QueuePositions
+from gateway.waiters import Waiters
 from gateway.websocket import state_frame
 
 log = structlog.get_logger()
@@ -34,21 +34,21 @@ class Dispatcher:
             elif kind is EventChanged:
                 self._event_changed(**orjson.loads(data))
             elif kind is QueueMoved:
-                self._queue.moved(QueueMoved.of_json(data))
+                self._queue.receive(QueueMoved.of_json(data))
         except (KeyError, TypeError, ValueError) as error:
             # The error's text is not logged, as it may quote the data.
             log.warning("undecodable", message=kind.__name__, error=type(error).__name__)
 
     def _booking_changed(self, owner: str, booking: Json, **_: Any) -> None:
-        news = BookingView(booking)
-        self._waiters.hear(owner, news)
-        key, topic = booking_topic(news.id), owner_topic(owner)
+        view = BookingView(booking)
+        self._waiters.receive(owner, view)
+        key, topic = booking_topic(view.id), owner_topic(owner)
         if self._hub.has(topic):
-            self._hub.broadcast(topic, state_frame("booking", "booking", news.json, key, news.version))
-        self._queue.hear(topic, news)
+            self._hub.broadcast(topic, state_frame("booking", "booking", view.json, key, view.version))
+        self._queue.track(topic, view)
         if self._hub.has(key):
             json = orjson.dumps(redacted(booking))
-            self._hub.broadcast(key, state_frame("booking", "booking", json, key, news.version))
+            self._hub.broadcast(key, state_frame("booking", "booking", json, key, view.version))
 
     def _event_changed(self, event: Json, operators: Json | None = None, **_: Any) -> None:
         # A booking actor of an older release does not send what operators see.

@@ -13,7 +13,7 @@ from aiohttp import web
 from common.contracts.errors import NotFound
 
 ASSETS = Path(__file__).parent / "assets"
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 # The page may load what `assets/` has, and nothing from elsewhere; it has no script or style within it.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -28,8 +28,8 @@ DOCUMENTS: web.AppKey[Mapping[str, Callable[[], bytes]]] = web.AppKey("documents
 @cache
 def assets() -> dict[str, tuple[bytes, str]]:
     """The content and the media type of each file, by its name."""
-    found = (path for path in ASSETS.iterdir() if path.suffix in KINDS)
-    return {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in found}
+    found = (path for path in ASSETS.iterdir() if path.suffix in MEDIA_TYPES)
+    return {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in found}
 
 
 async def openapi_json(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Headers that every answer has, errors too, and CORS: https://fetch.spec.whatwg.org/#http-cors-protocol."""
+"""Headers of every response, also of errors, and CORS: https://fetch.spec.whatwg.org/#http-cors-protocol."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def allowed_origin(request: web.Request) -> str | None:
 @web.middleware
 async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers a browser that asks whether it may send a request. No cookies are allowed: tokens are in a header."""
-    asked = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-    if not (asked and allowed_origin(request)):
+    is_preflight = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    if not (is_preflight and allowed_origin(request)):
         return await handler(request)
     headers = {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: ALLOWED_METHODS,

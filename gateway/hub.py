@@ -24,7 +24,7 @@ RENEW_SECONDS = 2.0
 RENEWED_PER_SECOND = 1000  # each client that returns reads its snapshots again
 RENEW_MAX_SECONDS = 30.0  # until its socket is closed a client may show an old state
 # How often all sockets are checked for silence and expired tokens: the most that a token is accepted for too long.
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -78,7 +78,7 @@ class Hub:
 
     def remove(self, socket: Socket) -> None:
         self._sockets.discard(socket)
-        self._silence(socket)
+        self._unsubscribe_all(socket)
         socket.leave()
 
     def subscribe(self, socket: Socket, topic: str) -> None:
@@ -121,10 +121,10 @@ class Hub:
         if socket.closing or socket not in self._sockets:
             return
         self._closed.labels(int(code)).inc()
-        self._silence(socket)
+        self._unsubscribe_all(socket)
         socket.close(code, reason or code.meaning)
 
-    def _silence(self, socket: Socket) -> None:
+    def _unsubscribe_all(self, socket: Socket) -> None:
         for topic in tuple(socket.topics):
             self.unsubscribe(socket, topic)
 
@@ -132,12 +132,12 @@ class Hub:
         """Ping silent clients, and close sockets whose token has expired, until cancelled."""
         ping_s = self._settings.ws_ping_seconds
         while True:
-            await asyncio.sleep(min(LOOK_SECONDS, ping_s / 2))
+            await asyncio.sleep(min(CHECK_SECONDS, ping_s / 2))
             for socket in tuple(self._sockets):
                 if socket.expires_at is not None and socket.expires_at <= self._clock():
                     self.close(socket, Close.UNAUTHORIZED, "The token has expired")
                 else:
-                    socket.look(ping_s)
+                    socket.check_silence(ping_s)
 
     def renew(self, missed: Collection[str] | None = None) -> None:
         """Close the sockets of the topics published as `missed`, or all: they may have missed notifications, and
@@ -146,7 +146,7 @@ class Hub:
         if missed is not None:
             lost = [each for topic, each in self._topics.items() if published_as(topic) in missed]
             sockets = set().union(*lost)
-        log.warning("sockets closed: news may have been missed", sockets=len(sockets))
+        log.warning("sockets closed: notifications may have been missed", sockets=len(sockets))
         loop = asyncio.get_running_loop()
         spread_s = min(max(RENEW_SECONDS, len(sockets) / RENEWED_PER_SECOND), RENEW_MAX_SECONDS)
         for socket in sockets:

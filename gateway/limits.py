@@ -34,13 +34,13 @@ BURST_SECONDS = 2.0
 GUESTS_PER_ADDRESS = 20
 
 
-def crowded() -> HoldfastError:
+def overloaded() -> HoldfastError:
     """The error for a request that finds too many others waiting."""
     return Unavailable("Too many requests are waiting already", retry_after=random.randint(*RETRY_AFTER_SECONDS))
 
 
 class LoadShedder:
-    """Refuses requests while Redis is away or a mailbox is over its limit."""
+    """Refuses requests while Redis is unavailable or a mailbox is over its limit."""
 
     def __init__(
         self, bus: Publisher, listening: Gate, sampling: Gate, awaited: Mapping[str, int], settings: GatewaySettings
@@ -62,7 +62,7 @@ class LoadShedder:
             raise Unavailable("The message bus cannot be reached")
         for mailbox in mailboxes:
             if max(self._lengths.get(mailbox, 0), self._awaited.get(mailbox, 0)) > self._limit * share:
-                raise crowded()
+                raise overloaded()
 
     async def run(self) -> None:
         """Sample the mailboxes' lengths until cancelled."""
@@ -81,22 +81,22 @@ class RequestSlots:
     second time, and then time out. A request that waits here costs almost nothing.
     """
 
-    def __init__(self, most: int, patience_seconds: float) -> None:
+    def __init__(self, most: int, max_wait_seconds: float) -> None:
         self._free = asyncio.Semaphore(most)
-        self._patience_seconds = patience_seconds
+        self._max_wait_seconds = max_wait_seconds
         self.waiting = 0  # requests without a slot
 
     async def __aenter__(self) -> None:
-        """Raises Unavailable, with Retry-After, when no slot is free within `patience_seconds`."""
+        """Raises Unavailable, with Retry-After, when no slot is free within `max_wait_seconds`."""
         if not self._free.locked():
             await self._free.acquire()
             return
         self.waiting += 1
         try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._max_wait_seconds):
                 await self._free.acquire()
         except TimeoutError:
-            raise crowded() from None
+            raise overloaded() from None
         finally:
             self.waiting -= 1
 
@@ -111,17 +111,17 @@ class SubjectSlots:
     client do not keep those of another waiting.
     """
 
-    def __init__(self, most: int, each: int, patience_seconds: float) -> None:
-        self._all = RequestSlots(most, patience_seconds)
+    def __init__(self, most: int, each: int, max_wait_seconds: float) -> None:
+        self._all = RequestSlots(most, max_wait_seconds)
         self._each = each
-        self._patience_seconds = patience_seconds
+        self._max_wait_seconds = max_wait_seconds
         # The slots of each subject that has a request under way or waiting.
         self._subjects: WeakValueDictionary[str, RequestSlots] = WeakValueDictionary()
 
     @asynccontextmanager
     async def slot(self, subject: str) -> AsyncIterator[None]:
-        """Raises Unavailable, with Retry-After, when no slot is free within `patience_seconds`."""
-        own = self._subjects.setdefault(subject, RequestSlots(self._each, self._patience_seconds))
+        """Raises Unavailable, with Retry-After, when no slot is free within `max_wait_seconds`."""
+        own = self._subjects.setdefault(subject, RequestSlots(self._each, self._max_wait_seconds))
         async with own, self._all:
             yield
 

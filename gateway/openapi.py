@@ -12,8 +12,8 @@ from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
 from gateway.component_schemas import REF, component_schemas, without_null
 from gateway.examples import EXAMPLES
-from gateway.problems import Problem, examples, told
-from gateway.routes import Route, Who
+from gateway.problems import Problem, described, examples
+from gateway.routes import Access, Route
 from gateway.schemas import BookingOrQueued
 from gateway.socket_messages import RECEIVED, SENT
 from gateway.websocket import Close
@@ -27,14 +27,14 @@ IF_MATCH = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: the same key of the same subject, the same result. "
-        "Another content under the same key is refused. On requests of operators a key is known for 30 days unless "
-        "the installation says otherwise; customers' cancels need none, and ignore it.",
+        "Different content under the same key is refused. On requests of operators a key is known for 30 days "
+        "unless the installation says otherwise; customers' cancels need none, and ignore it.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
         "example": "a-new-one-for-each-intention",
     },
     "If-Match": {
-        "description": "`*`, or the `ETag` of the version that the request is meant for: when there is another one "
-        "by now it is refused, and nothing is changed. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
+        "description": "`*`, or the `ETag` of the version that the request is meant for. When the current version "
+        "is another, the request is refused and changes nothing. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
         "schema": {"type": "string", "pattern": IF_MATCH},
     },
     "Prefer": {
@@ -49,7 +49,7 @@ IDS = {
     "assets": ("The name of a file", {"type": "string"}),
 }
 ETAG = {
-    "description": "Of an event's terms (`terms_version`), which are not how many seats are left; or of a booking",
+    "description": "Of an event's terms (`terms_version`), without how many seats are left; or of a booking",
     "schema": {"type": "string"},
 }
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
@@ -57,7 +57,7 @@ STATUS_TEXTS = {
     101: "The socket is open",
     200: "OK",
     201: "Created",
-    202: "Taken on; the rest comes later, over the WebSocket or by reading again",
+    202: "Accepted; the result comes later, over the WebSocket or by reading again",
     503: "Not ready",
 }
 # The version of the interface, not of the program: docs/api-stability.md says when which part of it grows.
@@ -95,11 +95,11 @@ Then every change of the owner's bookings arrives as `{"type": "booking", "booki
 
 `Subscription` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
 an event's changes are `{"type": "event", "event": …}`. Operators get the event as `OperatorsEvent`, with the
-progress of its calling off. While a booking waits for its intent, its owner also gets
-`{"type": "queue", "booking_id": …, "queue_position": N}` as its place in the queue falls.
+progress of its cancellation. While a booking waits for its intent, its owner also gets
+`{"type": "queue", "booking_id": …, "queue_position": N}` as its queue position falls.
 
-What is refused is answered with `{"type": "error", "code", "detail"}`, and the socket stays open. After a reconnect
-subscribe again: the snapshot brings you up to date.
+A refused message is answered with `{"type": "error", "code", "detail"}`, and the socket stays open. After a
+reconnect subscribe again: the snapshot brings you up to date.
 
 Close codes:
 
@@ -107,7 +107,7 @@ Close codes:
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """The whole document, for these routes."""
+    """The document for these routes."""
     kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in SENT]
     kinds += [(kind, "serialization") for kind in (*RECEIVED, Problem)]
     for route in routes:
@@ -152,10 +152,10 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
             "required": route.body_required,
             "content": {JSON: {"schema": refs[(route.body, "validation")], **_shown(route.body)}},
         }
-    operation["security"] = [{"bearer": []}] if route.who is not Who.ANYONE else []
+    operation["security"] = [{"bearer": []}] if route.access is not Access.ANYONE else []
     if route.tag == "live":
         operation["security"] = [{"bearer": []}, {}]  # the token may also come in the first message
-    if route.who is Who.OPERATOR:
+    if route.access is Access.OPERATOR:
         operation["x-scope"] = "holdfast:operator"
     return operation
 
@@ -196,7 +196,7 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
             continue
         shown = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
         response = found[str(status)] = {
-            "description": "; ".join(map(told, kinds)),
+            "description": "; ".join(map(described, kinds)),
             "content": {PROBLEM_JSON: {"schema": schema, "examples": shown}},
         }
         if errors.PreconditionFailed in kinds:
@@ -219,9 +219,9 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
         (route.tag != "operations", (errors.TooManyRequests,)),
-        (route.who is not Who.ANYONE or live, (errors.Unauthorized,)),
+        (route.access is not Access.ANYONE or live, (errors.Unauthorized,)),
         (live, (errors.MalformedRequest, errors.Unavailable)),
-        (route.who is Who.OPERATOR, (errors.Forbidden,)),
+        (route.access is Access.OPERATOR, (errors.Forbidden,)),
         ("{" in route.path, (errors.NotFound,)),
         (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),
         ("Idempotency-Key" in route.headers, (errors.IdempotencyKeyReused,)),

@@ -123,7 +123,7 @@ def _example(kind: type[HoldfastError]) -> dict[str, Any]:
     }
 
 
-def told(kind: type[HoldfastError]) -> str:
+def described(kind: type[HoldfastError]) -> str:
     """The code in one line: what it means, and which further members it has."""
     members = ", ".join(f"`{name}`" for name in MEMBERS.get(kind, ()))
     return f"`{kind.code}`: {kind.title}" + (f" (with {members})" if members else "")

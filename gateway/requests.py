@@ -91,7 +91,7 @@ def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return _POSITION.validate_json(raw)
     except ValueError:
-        raise ValueError("not a cursor that was given out here") from None
+        raise ValueError("not a cursor of this interface") from None
 
 
 Cursor = Annotated[
@@ -112,8 +112,8 @@ class EventsQuery(PageQuery):
     starts_from: Time | None = Field(
         default=None,
         alias="from",
-        description="Only what starts then or later. Left out: what is to come, for operators also what started "
-        "within a day; on a further page what follows",
+        description="Only events that start then or later. Left out: future events, for operators also those "
+        "that started within a day; on a further page the events that follow",
     )
 
 
@@ -127,7 +127,7 @@ class AdminBookingsQuery(BookingsQuery):
         default=None, min_length=1, max_length=255, description="Bookings of this owner alone"
     )
     payment: PaymentStatus | None = Field(
-        default=None, description="How the money stands: `refund_failed` and `disputed` want an operator"
+        default=None, description="The payment's status: `refund_failed` and `disputed` need an operator"
     )
     created_from: Time | None = Field(default=None, description="None that was made before")
     created_before: Time | None = Field(default=None, description="None that was made then or later")
@@ -197,11 +197,13 @@ class Preference(NamedTuple):
 def preference(request: web.Request, default_s: float, most_s: float) -> Preference:
     """`Prefer: wait=N` and `respond-async`: https://www.rfc-editor.org/rfc/rfc7240#section-4. Other preferences are
     ignored, as the RFC asks."""
-    wishes = [wish.strip().lower() for header in request.headers.getall("Prefer", []) for wish in header.split(",")]
-    waits = [found for wish in wishes if (found := WAIT.fullmatch(wish.split(";")[0].strip().replace('"', "")))]
+    sent = ",".join(request.headers.getall("Prefer", []))
+    preferences = [each.strip().lower() for each in sent.split(",")]
+    values = [each.split(";")[0].strip().replace('"', "") for each in preferences]
+    waits = [found for value in values if (found := WAIT.fullmatch(value))]
     if waits:
         seconds = min(int(waits[0][1]), int(most_s))
         return Preference(seconds, f"wait={seconds}")
-    if "respond-async" in wishes:
+    if "respond-async" in preferences:
         return Preference(0.0, "respond-async")
     return Preference(min(default_s, most_s), None)

@@ -1,4 +1,4 @@
-"""Every route of the gateway in one table: which view serves it, who may use it, how OpenAPI describes it."""
+"""Every route of the gateway in one table: its view, the clients that may use it, and how OpenAPI describes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT
 from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
 from common.runtime import health, telemetry
 from common.runtime.web import Handler
-from gateway import about, docs, requests, schemas, session, views, waiting
+from gateway import about, docs, requests, schemas, session, views, waiters
 from gateway.auth import AUTHENTICATOR, IDENTITY
-from gateway.bookings import KINDS
+from gateway.bookings import ERRORS_BY_REASON
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, client_address
 from gateway.schemas import Booking
 from gateway.settings import SETTINGS
@@ -28,7 +28,7 @@ WRITES = (BOOKING_COMMANDS,)
 SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
 
 
-class Who(StrEnum):
+class Access(StrEnum):
     ANYONE = "anyone"
     BEARER = "bearer"
     OPERATOR = "operator"
@@ -50,7 +50,7 @@ class Route:
     view: Handler
     summary: str
     tag: str
-    who: Who = Who.ANYONE
+    access: Access = Access.ANYONE
     about: str = ""
     mailboxes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
@@ -65,7 +65,7 @@ class Route:
 
 _EVENT = (errors.EventNotFound,)
 # The errors for a booking that has ended.
-_ENDED = (*KINDS.values(), errors.BookingCancelled)
+_ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
 GUESTS = Route(
     "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
@@ -82,7 +82,7 @@ ROUTES = (
         mailboxes=READS, etag=True, answers={200: Event}, errors=_EVENT,
     ),
     Route(
-        "POST", "/bookings", waiting.create_booking, "Book seats", "bookings", Who.BEARER,
+        "POST", "/bookings", waiters.create_booking, "Book seats", "bookings", Access.BEARER,
         mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"), key_required=True,
         about=about.BOOK,
         answers={201: Booking, 200: Booking, 202: schemas.BookingOrQueued},
@@ -93,44 +93,45 @@ ROUTES = (
         ),
     ),
     Route(
-        "GET", "/bookings", views.list_bookings, "List one's own bookings, newest first", "bookings", Who.BEARER,
-        mailboxes=READS, query=requests.BookingsQuery, answers={200: schemas.page_of(Booking)},
+        "GET", "/bookings", views.list_bookings, "List the caller's own bookings, newest first", "bookings",
+        Access.BEARER, mailboxes=READS, query=requests.BookingsQuery, answers={200: schemas.page_of(Booking)},
     ),
     Route(
-        "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Who.BEARER,
+        "GET", "/bookings/{id}", views.get_booking, "Read a booking", "bookings", Access.BEARER,
         mailboxes=READS, etag=True, answers={200: Booking},
     ),
     Route(
-        "GET", "/bookings/{id}/history", views.get_history, "Read what happened to a booking", "bookings",
-        Who.BEARER, mailboxes=READS, answers={200: schemas.page_of(Transition)},
+        "GET", "/bookings/{id}/history", views.get_history, "Read a booking's history", "bookings",
+        Access.BEARER, mailboxes=READS, answers={200: schemas.page_of(Transition)},
     ),
     Route(
-        "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Who.BEARER,
+        "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Access.BEARER,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Booking, 202: Booking}, about=about.CANCEL, errors=(errors.CancellationClosed,),
     ),
     Route(
-        "POST", "/payment/create-intent", waiting.create_payment_intent, "Get what Stripe.js needs to pay",
-        "bookings", Who.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
+        "POST", "/payment/create-intent", waiters.create_payment_intent, "Get what Stripe.js needs to pay",
+        "bookings", Access.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
         answers={200: schemas.PaymentIntent}, about=about.PAY,
         errors=(errors.NotFound, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
     ),
     Route(
-        "GET", "/admin/events", views.admin_list_events, "List events with what is held and sold of them", "admin",
-        Who.OPERATOR, mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.page_of(OperatorsEvent)},
+        "GET", "/admin/events", views.admin_list_events, "List events with their held and sold seats", "admin",
+        Access.OPERATOR, mailboxes=READS, query=requests.EventsQuery,
+        answers={200: schemas.page_of(OperatorsEvent)},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
-        "Read an event, what is held and sold of it, and how far its calling off has come", "admin", Who.OPERATOR,
-        mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+        "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
+        Access.OPERATOR, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
     ),
     Route(
-        "POST", "/admin/events", views.create_event, "Create an event", "admin", Who.OPERATOR,
+        "POST", "/admin/events", views.create_event, "Create an event", "admin", Access.OPERATOR,
         mailboxes=WRITES, body=schemas.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
         errors=(errors.Conflict,),
     ),
     Route(
-        "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Who.OPERATOR,
+        "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Access.OPERATOR,
         mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event}, about=about.CHANGE,
         errors=(
@@ -139,21 +140,22 @@ ROUTES = (
         ),
     ),
     Route(
-        "POST", "/admin/events/{id}/cancel", views.cancel_event, "Call an event off", "admin", Who.OPERATOR,
+        "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Access.OPERATOR,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event}, errors=_EVENT,
-        about=about.CALL_OFF,
+        about=about.CANCEL_EVENT,
     ),
     Route(
-        "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Try all failed refunds of an event again",
-        "admin", Who.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
+        "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Retry all failed refunds of an event",
+        "admin", Access.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
         answers={202: RefundRetry}, errors=_EVENT,
     ),
     Route(
-        "GET", "/admin/bookings", views.admin_list_bookings, "List anybody's bookings", "admin", Who.OPERATOR,
-        mailboxes=READS, query=requests.AdminBookingsQuery, answers={200: schemas.page_of(Booking)},
+        "GET", "/admin/bookings", views.admin_list_bookings, "List the bookings of all owners", "admin",
+        Access.OPERATOR, mailboxes=READS, query=requests.AdminBookingsQuery,
+        answers={200: schemas.page_of(Booking)},
     ),
     Route(
-        "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Give money back", "admin", Who.OPERATOR,
+        "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Access.OPERATOR,
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
@@ -170,7 +172,7 @@ ROUTES = (
     ),
     Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
     Route(
-        "GET", "/assets/{name}", docs.asset, "What the page is made of", "operations",
+        "GET", "/assets/{name}", docs.asset, "A file that the page loads", "operations",
         answers={200: "text/html, text/css, text/javascript"},
     ),
 )  # fmt: skip
@@ -178,11 +180,11 @@ ROUTES = (
 # Every process serves these (`common.runtime.web.new_app`): they are listed here for the OpenAPI document.
 PROCESS = (
     Route(
-        "GET", "/health/live", health.live, "Whether the process runs", "operations",
+        "GET", "/health/live", health.live, "Whether the process is alive", "operations",
         answers={200: schemas.HealthState},
     ),
     Route(
-        "GET", "/health/ready", health.ready, "Whether it can serve", "operations",
+        "GET", "/health/ready", health.ready, "Whether the process is ready to serve", "operations",
         answers={200: schemas.HealthState, 503: schemas.HealthState},
     ),
     Route("GET", "/metrics", telemetry.metrics, "Prometheus metrics", "operations", answers={200: "text/plain"}),
@@ -196,7 +198,7 @@ def guarded(route: Route) -> Handler:
         app = request.app
         limiter = app[RATE_LIMITER]
         address = client_address(request, app[SETTINGS].trusted_proxies) if limiter.limits else ""
-        if route.who is Who.ANYONE:
+        if route.access is Access.ANYONE:
             limiter.take(address)
         else:
             try:
@@ -205,7 +207,7 @@ def guarded(route: Route) -> Handler:
                 limiter.take(address)  # there is no subject whose rate could be limited
                 raise
             limiter.charge(identity, address)
-            if route.who is Who.OPERATOR and not identity.operator:
+            if route.access is Access.OPERATOR and not identity.operator:
                 raise Forbidden("Only operators may do this")
         if route.mailboxes:
             app[LOAD_SHEDDER].check(route.mailboxes)

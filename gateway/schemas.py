@@ -36,9 +36,7 @@ PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
-SALES_END = (
-    "From then on nothing is sold. Null: the start, also when it is moved; with `sell_after_start` there is no end"
-)
+SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
 
@@ -143,7 +141,7 @@ class TicketTypePatch(Body):
     capacity: Capacity = left_out(description=CAPACITY)
 
     @model_validator(mode="after")
-    def _whole_when_new(self) -> Self:
+    def _complete_when_new(self) -> Self:
         needed = {"name", "unit_amount", "capacity"}
         if "id" not in self.model_fields_set and not needed <= self.model_fields_set:
             raise ValueError("a new ticket type needs name, unit_amount and capacity")
@@ -155,10 +153,10 @@ class EventPatch(Body):
     that was set and does not fit the new start is refused, unless the request also sends another."""
 
     name: Label = left_out()
-    starts_at: Time = left_out(description="When it is another than before: in the future")
+    starts_at: Time = left_out(description="If it changes: in the future")
     time_zone: TimeZone = left_out()
     on_sale: bool = left_out(description=SHOWN["on_sale"].description)
-    sales_start: Time | None = left_out(description="null: at once")
+    sales_start: Time | None = left_out(description="null: immediately")
     sales_end: Time | None = left_out(description=SALES_END)
     sell_after_start: bool = left_out(description=SELL_AFTER_START)
     max_per_booking: Quantity = left_out(description=SHOWN["max_per_booking"].description)
@@ -203,7 +201,7 @@ class QueuedPayment(Resource):
 
 
 class QueuedBooking(Resource):
-    """A booking that was requested, and that is not made yet: it may still be refused, as when seats are sold out.
+    """A booking that was requested and does not exist yet: it may still be refused, as when seats are sold out.
 
     Read it again at `Location`, or send the same request with the same Idempotency-Key.
     """
@@ -235,7 +233,7 @@ class PaymentIntent(Resource):
 
 
 class GuestToken(Resource):
-    """A new guest: whoever has the token owns what is booked with it."""
+    """A new guest: who has the token owns what is booked with it."""
 
     token: str = Field(description="For the header `Authorization: Bearer …`")
     subject: str = Field(description="Who the guest is: the owner of the bookings")
@@ -253,4 +251,9 @@ class HealthState(Resource):
     """Whether a process is well."""
 
     status: str = Field(description="`ok`, or in one word what is wrong")
-    problems: dict[str, str] | None = Field(default=None, description="What is not well, and why")
+    problems: dict[str, str] | None = Field(
+        default=None, description="What keeps the process from being ready, by the name of what is not well"
+    )
+    notices: dict[str, str] | None = Field(
+        default=None, description="What an operator has to act on although the process can serve, by name"
+    )

@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
 from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.web import TRACEPARENT
 from gateway.auth import AUTHENTICATOR, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.hub import HUB, booking_topic, event_topic, owner_topic
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, SNAPSHOT_SLOTS, client_address
-from gateway.queue import QUEUE_POSITIONS
+from gateway.queue_positions import QUEUE_POSITIONS
 from gateway.settings import SETTINGS
 from gateway.socket_messages import Auth, ClientMessage, Subscription
-from gateway.waiting import REQUESTS
+from gateway.waiters import CALLS
 from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
 # This many wrong messages in a row are answered, so that a developer sees the errors; one more closes the socket.
@@ -62,7 +62,7 @@ class Session:
                 if message.type is WSMsgType.BINARY:
                     self._hub.close(self._socket, Close.UNSUPPORTED_DATA)
                 elif not self._socket.closing:
-                    wrong = 0 if await self._take(message.data) else wrong + 1
+                    wrong = 0 if await self._handle(message.data) else wrong + 1
                     if wrong > WRONG_MAX:
                         self._hub.close(self._socket, Close.POLICY_VIOLATION)
         except WebSocketError as error:
@@ -83,7 +83,7 @@ class Session:
                 if message is None or message.type is not WSMsgType.TEXT:
                     raise Unauthorized
                 identity = await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
-        except (Unavailable, Away):
+        except (Unavailable, Outage):
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
             self._hub.close(self._socket, Close.UNAUTHORIZED)
@@ -98,13 +98,13 @@ class Session:
     async def _renew(self, token: str) -> None:
         identity = await self._app[AUTHENTICATOR].identify(token)
         if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
-            raise Forbidden("A socket stays with its subject and scope: open another")
+            raise Forbidden("The new token must have the same subject and scope: open another socket for it")
         self._identify(identity)
 
     # --- its subscriptions --------------------------------------------------------------------------------
 
-    async def _take(self, text: str) -> bool:
-        """Do what the message asks for, or send the error; returns whether the message was right."""
+    async def _handle(self, text: str) -> bool:
+        """Do what the message requests, or send the error; returns whether the message was valid."""
         about: dict[str, str] = {}
         try:
             self._app[RATE_LIMITER].charge(self._identity, self._address)
@@ -122,9 +122,9 @@ class Session:
             else:
                 await self._subscribe(self._topic(message), message)
         except HoldfastError as error:
-            told = {"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about}
-            self._hub.send(self._socket, message_frame(told))
-            # A message is not wrong when its target does not exist, or when the client must try again.
+            answer = {"type": "error", "code": error.code, "detail": error.detail, **error.extra, **about}
+            self._hub.send(self._socket, message_frame(answer))
+            # A message is valid although its target does not exist, or the client must retry.
             return error.status in (404, 503)
         return True
 
@@ -161,20 +161,20 @@ class Session:
                 self._hub.send(self._socket, state_frame("snapshot", name, json, key, state["version"]))
                 if name == "booking" and not self._identity.operator:
                     # From now on the owner is sent the booking's queue position.
-                    self._app[QUEUE_POSITIONS].hear(owner_topic(self._identity.subject), BookingView(state))
+                    self._app[QUEUE_POSITIONS].track(owner_topic(self._identity.subject), BookingView(state))
                 return
             # The socket was sent a newer version while the reply was on its way: read the snapshot again.
-        raise Unavailable("The state changes too fast, try again")
+        raise Unavailable("The state changes too fast: send the subscription again")
 
     async def _state(self, message: Subscription) -> Json:
         """The booking or event as it is now and as this client may see it."""
         app, identity = self._app, self._identity
-        ask = partial(app[REQUESTS].ask, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
+        call = partial(app[CALLS].call, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
         if (id := message.booking_id) is not None:
-            booking: Json = await ask(GetBooking(booking_id=id, owner=identity.owner), id)
+            booking: Json = await call(GetBooking(booking_id=id, owner=identity.owner), id)
             return redacted(booking) if identity.operator else of_kind(booking)
         assert message.event_id is not None
-        event: Json = await ask(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
+        event: Json = await call(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
         return event
 
     def _topic(self, target: Subscription) -> str:
@@ -186,7 +186,7 @@ class Session:
 async def websocket(request: web.Request) -> web.StreamResponse:
     app = request.app
     if app[HUB].stopped:
-        raise Unavailable("This process stops: connect again, and reach another")
+        raise Unavailable("This process is stopping: connect again to reach another")
     # A wrong token in the header is answered by HTTP, before the upgrade.
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
     response = await upgrade(request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 from aiohttp import web
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
@@ -17,6 +18,11 @@ ASYMMETRIC = frozenset({"RS256", "ES256"})
 
 class GatewaySettings(ActorSettings):
     """What the gateway reads from its environment; `.env.example` describes each setting."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "placing_max": "booking_slots",
+        "placing_patience_seconds": "booking_slot_wait_seconds",
+    }
 
     port: int = Field(default=8080, ge=0, le=65535)
 
@@ -40,8 +46,8 @@ class GatewaySettings(ActorSettings):
     mailbox_limit: int = Field(default=20_000, ge=1)
     # Booking slots: POST /bookings under way at once, each until there is a booking. As many as one gateway and one
     # booking actor finish within republish_ms. Others wait this many seconds, then get 503 with Retry-After.
-    placing_max: int = Field(default=500, ge=1)
-    placing_patience_seconds: float = Field(default=20, gt=0, le=300)
+    booking_slots: int = Field(default=500, ge=1)
+    booking_slot_wait_seconds: float = Field(default=20, gt=0, le=300)
     # How old the known mailbox lengths may be: meanwhile a rush can exceed mailbox_limit.
     mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
     # Requests a second of one subject (of one address where there is no token); 0: no limit.

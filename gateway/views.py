@@ -46,7 +46,7 @@ from gateway.requests import (
 )
 from gateway.schemas import EventPatch, NewEvent, NewRefund
 from gateway.settings import SETTINGS
-from gateway.waiting import ask
+from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
 KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
@@ -92,7 +92,7 @@ def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
 async def list_events(request: web.Request, *, operator: bool = False) -> web.Response:
     wanted = query(request, EventsQuery)
     message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=operator, starts_from=wanted.starts_from)
-    return page(await ask(request, message, "events"))
+    return page(await call(request, message, "events"))
 
 
 async def admin_list_events(request: web.Request) -> web.Response:
@@ -101,7 +101,7 @@ async def admin_list_events(request: web.Request) -> web.Response:
 
 async def get_event(request: web.Request, *, operator: bool = False) -> web.Response:
     event_id = path_id(request)
-    return _event(await ask(request, GetEvent(event_id=event_id, operator=operator), event_id))
+    return _event(await call(request, GetEvent(event_id=event_id, operator=operator), event_id))
 
 
 async def admin_get_event(request: web.Request) -> web.Response:
@@ -128,7 +128,7 @@ async def create_event(request: web.Request) -> web.Response:
     message = CreateEvent(
         event_id=event_id, ticket_types=ticket_types, request=by, **body.model_dump(exclude={"ticket_types"})
     )
-    answer = await ask(request, message, event_id)
+    answer = await call(request, message, event_id)
     return _event(answer, 201, Location=f"/events/{answer['id']}")
 
 
@@ -150,7 +150,7 @@ async def update_event(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _event(await ask(request, message, event_id))
+    return _event(await call(request, message, event_id))
 
 
 async def cancel_event(request: web.Request) -> web.Response:
@@ -158,7 +158,7 @@ async def cancel_event(request: web.Request) -> web.Response:
     message = CancelEvent(
         event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
     )
-    return _event(await ask(request, message, event_id), 202)
+    return _event(await call(request, message, event_id), 202)
 
 
 async def retry_refunds(request: web.Request) -> web.Response:
@@ -166,7 +166,7 @@ async def retry_refunds(request: web.Request) -> web.Response:
     by = operator_request(request, event_id)
     retry_id = keyed_id(by, f"refunds retry {event_id}")
     message = RetryRefunds(event_id=event_id, retry_id=retry_id, request=by, if_match=if_match(request))
-    return json_response(await ask(request, message, event_id), status=202)
+    return json_response(await call(request, message, event_id), status=202)
 
 
 # --- bookings ---------------------------------------------------------------------------------------------
@@ -175,25 +175,25 @@ async def retry_refunds(request: web.Request) -> web.Response:
 async def list_bookings(request: web.Request) -> web.Response:
     wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
     message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
-    answer = await ask(request, message, "bookings")
+    answer = await call(request, message, "bookings")
     return page({**answer, "items": [of_kind(booking) for booking in answer["items"]]})
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
     wanted = query(request, AdminBookingsQuery)
     message = ListBookings(before=wanted.cursor, operator=True, **wanted.model_dump(exclude={"cursor"}))
-    answer = await ask(request, message, "bookings")
+    answer = await call(request, message, "bookings")
     return page({**answer, "items": [redacted(booking) for booking in answer["items"]]})
 
 
 async def get_booking(request: web.Request) -> web.Response:
     id, identity = path_id(request), request[IDENTITY]
-    return _booking(identity, await ask(request, GetBooking(booking_id=id, owner=identity.owner), id))
+    return _booking(identity, await call(request, GetBooking(booking_id=id, owner=identity.owner), id))
 
 
 async def get_history(request: web.Request) -> web.Response:
     id = path_id(request)
-    return page(await ask(request, GetHistory(booking_id=id, owner=request[IDENTITY].owner), id))
+    return page(await call(request, GetHistory(booking_id=id, owner=request[IDENTITY].owner), id))
 
 
 async def cancel_booking(request: web.Request) -> web.Response:
@@ -206,7 +206,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
         request=by if identity.operator else None,
         if_match=if_match(request),
     )
-    return _booking(identity, await ask(request, message, id), changed=True)
+    return _booking(identity, await call(request, message, id), changed=True)
 
 
 async def refund_booking(request: web.Request) -> web.Response:
@@ -221,12 +221,12 @@ async def refund_booking(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _booking(request[IDENTITY], await ask(request, message, id), changed=True)
+    return _booking(request[IDENTITY], await call(request, message, id), changed=True)
 
 
 def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.Response:
     """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
     Stripe has not answered yet."""
-    status = 202 if changed and BookingView(answer).moving else 200
+    status = 202 if changed and BookingView(answer).awaits_stripe else 200
     shown = redacted(answer) if identity.operator else of_kind(answer)
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import orjson
 from aiohttp import EofStream, WSMessage, WSMsgType, web
-from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader writes to; exported nowhere
+from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader writes to; not exported
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WS_KEY, WebSocketReader
 
@@ -50,15 +50,15 @@ class Close(IntEnum):
         close._value_, close.meaning = code, meaning
         return close
 
-    GOING_AWAY = 1001, "This process stops: connect again, and reach another"
-    PROTOCOL_ERROR = 1002, "A frame is not as RFC 6455 has it"
-    UNSUPPORTED_DATA = 1003, "Only text messages are understood"
+    GOING_AWAY = 1001, "This process is stopping: connect again to reach another"
+    PROTOCOL_ERROR = 1002, "A frame does not follow RFC 6455"
+    UNSUPPORTED_DATA = 1003, "Only text messages are accepted"
     INVALID_TEXT = 1007, "A text message that is not UTF-8"
     POLICY_VIOLATION = 1008, "Too many messages in a row that are not valid"
     MESSAGE_TOO_BIG = 1009, "The message is too long"
     TRY_AGAIN_LATER = (
         1013,
-        "Changes may have been missed: connect again and subscribe, snapshots bring up to date",
+        "Changes may have been missed: connect again and subscribe to get snapshots",
     )
     UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
 
@@ -97,11 +97,11 @@ def state_frame(type: str, name: str, json: bytes, key: str, version: int, *, re
 async def upgrade(request: web.Request) -> web.StreamResponse:
     """Answer that the connection is a WebSocket from now on. Raises MalformedRequest unless that was requested."""
     try:
-        asked = web.WebSocketResponse(compress=False).can_prepare(request).ok
+        is_upgrade = web.WebSocketResponse(compress=False).can_prepare(request).ok
     except ValueError:  # raised by aiohttp for a header that is not ASCII
-        asked = False
-    if not asked:
-        raise MalformedRequest("The headers do not ask for a WebSocket")
+        is_upgrade = False
+    if not is_upgrade:
+        raise MalformedRequest("The headers do not request a WebSocket")
     key = request.headers["Sec-WebSocket-Key"].encode()
     accept = b64encode(sha1(key + WS_KEY, usedforsecurity=False).digest()).decode()
     headers = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Accept": accept}
@@ -115,7 +115,7 @@ class Socket(BaseProtocol):
     in Unix seconds; `reading` is the task that receives."""
 
     __slots__ = (
-        "_heard_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
+        "_last_data_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
         "closing", "expires_at", "reading", "topics",
     )  # fmt: skip
 
@@ -131,7 +131,7 @@ class Socket(BaseProtocol):
         self._reader = WebSocketReader(
             self._received, settings.ws_message_max_bytes, compress=False, decode_text=True
         )
-        self._heard_at = loop.time()
+        self._last_data_at = loop.time()
         self._pinged_at: float | None = None
         self._seen: OrderedDict[str, int] | None = None
         self.topics: set[str] = set()
@@ -144,7 +144,7 @@ class Socket(BaseProtocol):
     # --- from the client ----------------------------------------------------------------------------------
 
     def take_over(self, request: web.Request) -> None:
-        """Use the upgraded connection from now on; to aiohttp's handler it looks lost."""
+        """Use the upgraded connection from now on; aiohttp's handler takes it for lost."""
         handler = request.protocol
         handler.transport = None  # or it would be closed
         handler.connection_lost(None)
@@ -154,7 +154,7 @@ class Socket(BaseProtocol):
         handler.set_parser(self._reader)  # gets the bytes that came right after the request
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self._last_data_at = self._loop.time()
         self._pinged_at = None
         self._reader.feed_data(data)
 
@@ -208,13 +208,13 @@ class Socket(BaseProtocol):
         seen = self.last_seen(frame.key)
         return frame.version > seen or (frame.version == seen and frame.repeats)
 
-    def look(self, ping_s: float) -> None:
+    def check_silence(self, ping_s: float) -> None:
         """Ping a client that sent nothing for `ping_s` seconds; end the connection if it did not answer in time."""
         now = self._loop.time()
         if self._pinged_at is not None:
             if now - self._pinged_at > ping_s * ANSWER_SHARE:
                 self._transport.abort()
-        elif now - self._heard_at > ping_s and self._writable:
+        elif now - self._last_data_at > ping_s and self._writable:
             self._pinged_at = now
             self._transport.write(framed(b"", PING))
 

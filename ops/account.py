@@ -68,19 +68,19 @@ def server_account(cluster: Path) -> Account | None:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def private_place() -> Path:
+def private_folder() -> Path:
     """A new folder that every account can enter and only root can write to."""
-    place = STATE / secrets.token_hex(8)
+    folder = STATE / secrets.token_hex(8)
     _open_folder(STATE)
-    _open_folder(place)
-    return place
+    _open_folder(folder)
+    return folder
 
 
 def reachable_copy(source: Path, version: str, parts: list[str]) -> Path:
     """A copy of `parts` of `source` that every account can read; made once for each `version`."""
     copy = STATE / f"postgresql-{version}"
     if not copy.exists():
-        draft = private_place()
+        draft = private_folder()
         for part in parts:
             shutil.copytree(source / part, draft / part, ignore=shutil.ignore_patterns("include", "*.a"))
         for path in draft.rglob("*"):

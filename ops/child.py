@@ -24,7 +24,7 @@ from common.runtime.backoff import Backoff
 from ops.errors import StartError
 
 HOST = "127.0.0.1"
-PROBE_TIMEOUT_S = 3.0  # longer than /health/ready, whose checks may take 2 s (CHECK_TIMEOUT_S)
+PROBE_TIMEOUT_S = 3.0  # longer than /health/ready, whose checks may take 2 s (CHECK_TIMEOUT_SECONDS)
 # A process that has not ended this long after the signal to end at once has missed it, and gets it again.
 AT_ONCE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -114,7 +114,7 @@ class Child(ABC):
     @property
     def pid(self) -> int:
         """The process id of the present or last run. Raises StartError before the first."""
-        return self._life().process.pid
+        return self._last_run().process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -167,7 +167,7 @@ class Child(ABC):
 
     async def wait(self) -> int:
         """Its exit code, once it has ended."""
-        return await asyncio.wrap_future(self._life().exited)
+        return await asyncio.wrap_future(self._last_run().exited)
 
     def pause(self) -> None:
         """SIGSTOP to it and all its descendants: their connections stay open, and they do not answer."""
@@ -176,15 +176,15 @@ class Child(ABC):
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """The last line that this run printed."""
-        run = self._life()
+        run = self._last_run()
         with self.log.open("rb") as log:
             log.seek(run.log_start)
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "it printed nothing"
 
-    def _life(self) -> _Run:
+    def _last_run(self) -> _Run:
         if self._run is None:
             raise StartError(f"{self.name} was never started")
         return self._run
@@ -214,9 +214,9 @@ class Child(ABC):
         deadline = time.monotonic() + self.ready_seconds
         pauses = Backoff(first=0.02, most=0.1)
         while True:
-            reason = await self._ask()
+            reason = await self._probe()
             if self.exit_code is not None:
-                raise StartError(f"{self.name} ended with {self.exit_code}: {self.last_words()} ({self.log})")
+                raise StartError(f"{self.name} ended with {self.exit_code}: {self.last_line()} ({self.log})")
             if reason is None:
                 return
             if time.monotonic() > deadline:
@@ -227,7 +227,7 @@ class Child(ABC):
                 async with asyncio.timeout(pauses.next()):
                     await self.wait()
 
-    async def _ask(self) -> str | None:
+    async def _probe(self) -> str | None:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 return await self.problem()
@@ -236,7 +236,7 @@ class Child(ABC):
 
     def _signal(self, number: int) -> None:
         if self.running:
-            self._life().process.send_signal(number)
+            self._last_run().process.send_signal(number)
 
     def _signal_all(self, number: int) -> None:
         try:

@@ -18,12 +18,26 @@ from ops.layout import Ports, Scale
 from ops.migrate import migrate_with
 from ops.secrets import read_secrets
 from ops.tokens import make_token
+from ops.version import holdfast_version
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Run and operate Holdfast."
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(envvar="HOLDFAST_DATA", help="Where the local stack keeps its data.")]
 DATA = Path(".holdfast")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"holdfast {holdfast_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run and operate Holdfast."""
 
 
 def _fail(error: Exception, code: int = 1) -> NoReturn:
@@ -63,10 +77,18 @@ def parse_since(text: str) -> datetime:
     if unit is not None and number.isascii() and number.isdigit() and len(number) < 6:
         return datetime.now(UTC) - timedelta(**{unit: int(number)})
     try:
-        moment = datetime.fromisoformat(text)
+        since = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r}: say it as 2026-05-01T19:30, or as an age: 90m, 2h, 7d") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return since if since.tzinfo is not None else since.replace(tzinfo=UTC)
+
+
+def _wait_seconds(wait_seconds: float, settle: float | None) -> float:
+    """The value of --wait-seconds, or that of its old name --settle, which prints a warning."""
+    if settle is None:
+        return wait_seconds
+    Console(stderr=True).print("holdfast: --settle is now --wait-seconds", style="yellow", highlight=False)
+    return settle
 
 
 @app.command()
@@ -162,26 +184,28 @@ def audit(
     since: Annotated[
         str | None, typer.Option(help="Only what was made since: a time, or an age such as 90m, 2h, 7d.")
     ] = None,
-    settle: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds in which work under way may end; 0 looks once.")
+    wait_seconds: Annotated[
+        float, typer.Option(min=0, max=3600, help="How long work under way has to end; 0 checks once.")
     ] = 30,
+    settle: Annotated[float | None, typer.Option(hidden=True, min=0, max=3600)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     data: Data = DATA,
 ) -> None:
     """Compare bookings, seats, payments, refunds and Stripe's ledger, and say what does not match.
 
-    Changes nothing, and may be run at any time. Looks in BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and at Stripe
-    (STRIPE_SECRET_KEY, STRIPE_API_BASE), else in the local stack. Exits with 0 when all matches, 1 when something
-    does not, 2 when it could not look.
+    Changes nothing, and may be run at any time. Reads BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and Stripe
+    (STRIPE_SECRET_KEY, STRIPE_API_BASE), else the local stack. Exits with 0 when all matches, 1 when something
+    does not, 2 when it could not read everything.
     """
     from ops.audit import command  # Stripe's library takes a second to import
-    from ops.audit.report import CANNOT_LOOK
+    from ops.audit.report import INCOMPLETE
 
-    moment = parse_since(since) if since is not None else None
+    made_since = parse_since(since) if since is not None else None
+    seconds = _wait_seconds(wait_seconds, settle)
     try:
-        code = asyncio.run(command.run(data, os.environ, moment, settle, as_json=as_json))
+        code = asyncio.run(command.run(data, os.environ, made_since, seconds, as_json=as_json))
     except StartError as error:
-        _fail(error, CANNOT_LOOK)
+        _fail(error, INCOMPLETE)
     raise typer.Exit(code)
 
 
@@ -190,26 +214,28 @@ def repair(
     since: Annotated[
         str | None, typer.Option(help="Only what was made since: a time, or an age such as 90m, 2h, 7d.")
     ] = None,
-    settle: Annotated[
-        float, typer.Option(min=1, max=3600, help="Seconds in which what is asked for may be done.")
+    wait_seconds: Annotated[
+        float, typer.Option(min=1, max=3600, help="How long the payment actor has to do what it is sent.")
     ] = 60,
+    settle: Annotated[float | None, typer.Option(hidden=True, min=1, max=3600)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before acting.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and end.")] = False,
     data: Data = DATA,
 ) -> None:
-    """Bring both databases and Stripe to tell the same again, after a restore or a failover that lost something.
+    """Make both databases and Stripe match again, after a restore or a failover that lost something.
 
-    Looks through Stripe's lists and both databases as `holdfast audit` does, says what it would do, and asks.
+    Reads Stripe's lists and both databases as `holdfast audit` does, says what it would do, and asks.
     Payments are adopted and reported again by the payment actor, which must run; what belongs to no booking goes
     back to the customer, without further waiting; seats are counted anew. Exits with 0 only when an audit at the
-    end is clean, 1 when it is not, 2 when it could not look.
+    end is clean, 1 when it is not, 2 when it could not read everything.
     """
     from ops.repair import command  # Stripe's library takes a second to import
 
-    moment = parse_since(since) if since is not None else None
-    asks = (lambda _: False) if dry_run else typer.confirm
+    made_since = parse_since(since) if since is not None else None
+    seconds = _wait_seconds(wait_seconds, settle)
+    confirm = (lambda _: False) if dry_run else typer.confirm
     try:
-        code = asyncio.run(command.run(data, os.environ, moment, settle, yes=yes and not dry_run, ask=asks))
+        code = asyncio.run(command.run(data, os.environ, made_since, seconds, yes=yes and not dry_run, ask=confirm))
     except StartError as error:
-        _fail(error, command.CANNOT_LOOK)
+        _fail(error, command.INCOMPLETE)
     raise typer.Exit(code)

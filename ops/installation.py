@@ -42,7 +42,7 @@ class Choice:
 AS_IT_IS = Choice()
 
 
-async def settle_installation(
+async def agree_on_installation(
     booking_url: str | None, payment_url: str | None, choice: Choice = AS_IT_IS
 ) -> list[str]:
     """Give both databases the same id; returns what was written. Raises StartError if their ids differ.
@@ -58,15 +58,15 @@ async def settle_installation(
         async with _connected(payment_url) as payment, payment.transaction():
             await payment.execute(LOCK)
             if booking_url is None:
-                return await _settle({"payment": payment}, choice)
+                return await _write_chosen_id({"payment": payment}, choice)
             async with _connected(booking_url) as booking:
                 # Booking's is written first: if payment's write is then lost, `chosen` copies it from there.
-                return await _settle({"booking": booking, "payment": payment}, choice)
+                return await _write_chosen_id({"booking": booking, "payment": payment}, choice)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise StartError(f"the installation id cannot be kept: {error or type(error).__name__}") from error
 
 
-async def _settle(databases: dict[str, asyncpg.Connection], choice: Choice) -> list[str]:
+async def _write_chosen_id(databases: dict[str, asyncpg.Connection], choice: Choice) -> list[str]:
     known = {name: await connection.fetchval(READ) for name, connection in databases.items()}
     wanted = chosen(known, choice)
     written = []
@@ -89,9 +89,9 @@ def chosen(known: dict[str, UUID | None], choice: Choice = AS_IT_IS) -> UUID:
         return kept
     ids = {id for id in known.values() if id is not None}
     if len(ids) > 1:
-        told = ", ".join(f"{name} is of installation {id}" for name, id in known.items())
+        found = ", ".join(f"{name} is of installation {id}" for name, id in known.items())
         raise StartError(
-            f"the databases do not belong together ({told}): mend their addresses, or say whose id both get by"
+            f"the databases do not belong together ({found}): mend their addresses, or say whose id both get by"
             " holdfast migrate --keep-id-of booking or payment"
         )
     return ids.pop() if ids else uuid4()

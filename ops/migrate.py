@@ -13,7 +13,7 @@ from tortoise.migrations.api import migrate as run_migrations
 
 from common.runtime.urls import postgres_options
 from ops.errors import StartError
-from ops.installation import AS_IT_IS, Choice, settle_installation
+from ops.installation import AS_IT_IS, Choice, agree_on_installation
 
 # The key of the advisory lock; any number that no other program in the database uses: "holdfast" in ASCII.
 LOCK = 0x686F6C6466617374
@@ -69,7 +69,7 @@ async def migrate_with(choice: Choice, booking_url: str | None, payment_url: str
     for app, url in (("booking", booking_url), ("payment", payment_url)):
         if url is not None:
             applied += await _migrate_one(app, url)
-    return [*applied, *await settle_installation(booking_url, payment_url, choice)]
+    return [*applied, *await agree_on_installation(booking_url, payment_url, choice)]
 
 
 async def _migrate_one(app: str, url: str) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from ops.account import Account, private_place, reachable_copy, server_account
+from ops.account import Account, private_folder, reachable_copy, server_account
 from ops.child import HOST, Child, Launch, ensure_free, free_port
 from ops.errors import StartError
 
@@ -141,10 +141,10 @@ class Postgres(Child):
         return bin_
 
     def _initialise(self) -> None:
-        place = self.data_dir
-        if self._account is not None and not self._account.reaches(place):
-            place = private_place()
-        draft, password = place / "cluster.new", place / "password.new"
+        folder = self.data_dir
+        if self._account is not None and not self._account.reaches(folder):
+            folder = private_folder()
+        draft, password = folder / "cluster.new", folder / "password.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         self._write_password(password)
@@ -156,10 +156,10 @@ class Postgres(Child):
         finally:
             password.unlink()
         # Only a complete cluster gets the name that the next start looks for.
-        draft.rename(place / "cluster")
-        if place != self.data_dir:
+        draft.rename(folder / "cluster")
+        if folder != self.data_dir:
             self._cluster.unlink(missing_ok=True)
-            self._cluster.symlink_to(place / "cluster")
+            self._cluster.symlink_to(folder / "cluster")
 
     def _write_password(self, path: Path) -> None:
         """Write a new password into our own file and, for initdb, into `path`; the mode of both is 0600."""

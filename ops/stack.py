@@ -17,7 +17,7 @@ from ops.migrate import migrate
 from ops.postgres import Postgres
 from ops.redis import RedisServer
 from ops.secrets import Secrets, ensure_secrets
-from payment.pictures import NEEDED_TYPES
+from payment.stripe_objects import NEEDED_TYPES
 
 LOG_BYTES_MAX = 10_000_000  # a longer log is put aside as .log.1 at the next start
 # Changes the environment of the process with this name: tests put proxies between processes that way.
@@ -118,14 +118,14 @@ class Stack:
             self._check_ports()
             keep_ports(self.data_dir, self.ports)
             # The sandbox needs no other process, so it starts beside the servers.
-            await _together(self._start_actors(), *(child.start() for child in self._tier("sandbox")))
+            await _together(self._start_actors(), *(child.start() for child in self._of_kinds("sandbox")))
         except BaseException:
             await self.stop()
             raise
 
     async def _start_actors(self) -> None:
         """Start the servers, migrate the databases, then start the actors."""
-        await _together(*(child.start() for child in self._tier("postgres", "redis")))
+        await _together(*(child.start() for child in self._of_kinds("postgres", "redis")))
         self.migrated = await self.migrate()
         await self.resize(self.scale)
 
@@ -137,15 +137,15 @@ class Stack:
         """Start and stop actors until `scale` of them run; the others keep running."""
         self.scale = scale
         wanted = {child.name: child for child in self._actors()}
-        known = [*self._tier("gateway"), *self._tier("payment", "booking")]
+        known = [*self._of_kinds("gateway"), *self._of_kinds("payment", "booking")]
         await asyncio.gather(*(child.stop() for child in known if child.name not in wanted))
         self.processes |= {name: child for name, child in wanted.items() if name not in self.processes}
         await _together(*(child.start() for name in wanted if not (child := self.processes[name]).running))
 
     async def stop(self) -> None:
         """Stop everything in reverse order: first what clients call, last what holds the data."""
-        for tier in (("gateway",), ("payment", "booking"), ("sandbox",), ("redis", "postgres")):
-            await asyncio.gather(*(child.stop(at_once=True) for child in self._tier(*tier)))
+        for kinds in (("gateway",), ("payment", "booking"), ("sandbox",), ("redis", "postgres")):
+            await asyncio.gather(*(child.stop(at_once=True) for child in self._of_kinds(*kinds)))
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -154,7 +154,7 @@ class Stack:
         """End everything at once."""
         await asyncio.gather(*(child.kill() for child in self.processes.values()))
 
-    def _tier(self, *kinds: str) -> list[Child]:
+    def _of_kinds(self, *kinds: str) -> list[Child]:
         return [child for name, child in self.processes.items() if name.partition("-")[0] in kinds]
 
     def _database_url(self, name: str) -> str:

@@ -15,7 +15,7 @@ from common.runtime.backoff import Backoff
 from ops.child import Child
 from ops.demo import ensure_event
 from ops.errors import StartError
-from ops.follow import Follower
+from ops.log_follower import LogFollower
 from ops.postgres import Postgres
 from ops.redis import RedisServer
 from ops.stack import Stack
@@ -73,10 +73,10 @@ class Up:
 
     async def _serve(self) -> None:
         children = list(self._stack.processes.values())
-        tasks = [asyncio.create_task(self._look_after(child), name=child.name) for child in children]
+        tasks = [asyncio.create_task(self._keep_running(child), name=child.name) for child in children]
         if self._logs != "none":
             shown = [one for one in children if self._logs == "all" or not isinstance(one, Postgres | RedisServer)]
-            follower = Follower(self._console, shown, everything=self._logs == "all")
+            follower = LogFollower(self._console, shown, everything=self._logs == "all")
             tasks.append(asyncio.create_task(follower.run(), name="follow"))
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         done, rest = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -86,7 +86,7 @@ class Up:
         for task in done:
             task.result()  # a task fails only by a mistake of ours: its error is raised, not lost
 
-    async def _look_after(self, child: Child) -> None:
+    async def _keep_running(self, child: Child) -> None:
         """Start `child` again whenever it ends by itself, after a growing pause, as a supervisor would."""
         pauses = Backoff(first=0.5, most=30)
         while True:
@@ -96,7 +96,7 @@ class Up:
                 pauses.reset()
             pause = pauses.next()
             self._console.print(
-                f"{child.name} ended with {code}: {child.last_words()}; starting it again in {pause:.1f} s",
+                f"{child.name} ended with {code}: {child.last_line()}; starting it again in {pause:.1f} s",
                 style="red",
                 markup=False,
                 soft_wrap=True,
@@ -135,7 +135,7 @@ class Up:
 
 def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> None:
     """Print where everything is, and what to try first."""
-    for name, value in _places(stack):
+    for name, value in _addresses(stack):
         line = Text.assemble((f"{name:<18}", "bold"), value)
         console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
     if event is not None:
@@ -144,8 +144,8 @@ def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> No
         console.print(example(stack.gateway_url, event), markup=False, soft_wrap=True, highlight=False)
 
 
-def _places(stack: Stack) -> list[tuple[str, str]]:
-    places = [
+def _addresses(stack: Stack) -> list[tuple[str, str]]:
+    addresses = [
         ("gateway", stack.gateway_url),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
@@ -157,8 +157,8 @@ def _places(stack: Stack) -> list[tuple[str, str]]:
         ("logs", str(stack.logs)),
     ]
     if stack.sandbox_url is not None:
-        places.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
-    return places
+        addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
+    return addresses
 
 
 def example(gateway_url: str, event: dict[str, Any]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from operator import itemgetter
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -19,6 +18,7 @@ from common.wiring import (
     DATABASE,
     PUBLISHER,
     REDIS,
+    SUBSCRIPTIONS,
     Context,
     clock_context,
     consumers_context,
@@ -28,7 +28,7 @@ from common.wiring import (
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
-from payment.pacing import Pacer
+from payment.rate_limiter import StripeRateLimiter
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.sdk import open_client
@@ -40,8 +40,6 @@ from payment.webhook_batches import WebhookBatches
 
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
-# The mailboxes that the process reads.
-SUBSCRIPTIONS = web.AppKey[Sequence[Subscription]]("subscriptions")
 
 
 def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -56,7 +54,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
             clock_context(settings, own_clock),
             stripe_context(settings),
             payment_context(settings),
-            consumers_context("payment", settings, itemgetter(SUBSCRIPTIONS)),
+            consumers_context("payment", settings),
         )
     )
     return app
@@ -68,7 +66,9 @@ def stripe_context(settings: PaymentSettings) -> Context:
     async def context(app: web.Application) -> AsyncIterator[None]:
         app[STORE] = Store(app[DATABASE], settings.memory_max, app[METRICS])
         mode = "live" if settings.livemode else "test"
-        pacer = Pacer(app[REDIS], key=f"stripe:turns:{mode}", per_second=settings.requests_per_second)
+        rate_limiter = StripeRateLimiter(
+            app[REDIS], key=f"stripe:turns:{mode}", per_second=settings.requests_per_second
+        )
         base = str(settings.stripe_api_base) if settings.stripe_api_base else None
         timeout_s = settings.stripe_timeout_ms / 1000
         gate = app[HEALTH].gate("stripe")
@@ -80,9 +80,11 @@ def stripe_context(settings: PaymentSettings) -> Context:
             concurrency=2 * settings.stripe_concurrency + 1,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
-            app[STRIPE] = StripeApi(client, pacer, metrics, gate, timeout_s, app[CLOCK], app[STORE].keep_account)
+            app[STRIPE] = StripeApi(
+                client, rate_limiter, metrics, gate, timeout_s, app[CLOCK], app[STORE].keep_account
+            )
             yield
-            await pacer.close()
+            await rate_limiter.close()
 
     return context
 
@@ -92,16 +94,16 @@ def payment_context(settings: PaymentSettings) -> Context:
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         store, stripe, metrics, now = app[STORE], app[STRIPE], app[METRICS], app[CLOCK]
-        asking_seconds = settings.commands_asking_seconds
-        lost = LostRows(Strays(store, stripe, now, metrics.orphans, settings.orphan_terms, asking_seconds))
+        calls_seconds = settings.command_calls_seconds
+        lost = LostRows(Strays(store, stripe, now, metrics.orphans, settings.orphan_terms, calls_seconds))
         app[HEALTH].notice("orphans", lost.held_back)
         handlers = PaymentHandlers(
             store,
             stripe,
             now,
             lost,
-            intents_asking_seconds=settings.intents_asking_seconds,
-            commands_asking_seconds=asking_seconds,
+            intent_calls_seconds=settings.intent_calls_seconds,
+            command_calls_seconds=calls_seconds,
         )
         # Mailboxes whose messages need Stripe calls handle batches concurrently.
         app[SUBSCRIPTIONS] = (
@@ -109,7 +111,7 @@ def payment_context(settings: PaymentSettings) -> Context:
             Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
             Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
         )
-        batches = WebhookBatches(handlers.events.take, app[PUBLISHER], metrics, settings.batch_max)
+        batches = WebhookBatches(handlers.events.apply, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(
             batches.apply,
             # Signatures have Stripe's time, which may differ from Postgres' by minutes.
@@ -119,7 +121,7 @@ def payment_context(settings: PaymentSettings) -> Context:
             livemode=settings.livemode,
         )
         reconciler = PaymentReconciler(store, app[PUBLISHER], now)
-        catch_up = CatchUp(store, stripe, batches.apply, now, settings.event_catch_up_seconds)
+        catch_up = CatchUp(store, stripe, batches.apply, now, settings.stripe_events_catch_up_seconds)
         async with (
             background(
                 app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=settings.shutdown_seconds

@@ -1,4 +1,4 @@
-"""A circuit breaker in front of Stripe: while Stripe is away, or refuses the key, calls fail without waiting."""
+"""A circuit breaker in front of Stripe: while Stripe is unavailable, or refuses the key, calls fail at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from common.runtime.health import Gate
 
-# Stripe counts as away after this many calls in a row without any answer.
+# Stripe counts as unavailable after this many calls in a row without any answer.
 SILENT_MAX = 20
 # Then one call in this many seconds, a probe, checks whether Stripe is back. Fewer while Stripe refuses the key,
 # since only an operator can change that.

@@ -52,7 +52,7 @@ class Dispute(NamedTuple):
         )
 
 
-def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute]) -> tuple[Dispute, ...]:
+def updated_disputes(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute]) -> tuple[Dispute, ...]:
     """The disputes after the snapshots `shown` were applied, oldest first. Of each dispute the newer snapshot wins;
     of two of the same second, the one with the later status. A field that is None in a snapshot keeps its value."""
     disputes = {dispute.id: dispute for dispute in known}
@@ -60,13 +60,13 @@ def taken_in(booking_id: UUID, known: Sequence[Dispute], shown: Iterable[Dispute
         old = disputes.get(new.id)
         if old is None:
             disputes[new.id] = new._replace(booking_id=booking_id)
-        elif (new.seen_at, _place(new.status)) > (old.seen_at, _place(old.status)):
-            told = {field: value for field, value in new._asdict().items() if value is not None}
-            disputes[new.id] = old._replace(**told)
+        elif (new.seen_at, _order(new.status)) > (old.seen_at, _order(old.status)):
+            known_fields = {field: value for field, value in new._asdict().items() if value is not None}
+            disputes[new.id] = old._replace(**known_fields)
     return tuple(sorted(disputes.values(), key=lambda each: (each.opened_at or each.seen_at, each.id)))
 
 
-def _place(status: str) -> int:
+def _order(status: str) -> int:
     # A status that Stripe adds later comes before all others.
     return STATUSES.index(status) if status in STATUSES else -1
 
@@ -74,4 +74,4 @@ def _place(status: str) -> int:
 def summary(disputes: Sequence[Dispute]) -> str | None:
     """The latest status among disputes that are open or lost; if there are none, the latest among the others."""
     statuses = [dispute.status for dispute in disputes]
-    return max([each for each in statuses if each not in DROPPED] or statuses, key=_place, default=None)
+    return max([each for each in statuses if each not in DROPPED] or statuses, key=_order, default=None)

@@ -25,28 +25,28 @@ from common.contracts.messages import (
 )
 from common.contracts.values import PaymentError
 from common.messaging.batch import Handler, Handlers
-from common.messaging.envelope import Delivery, Envelope, tell
-from payment import asking, domain
-from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import DRIVE_PAUSES, REFUSED_PAUSES
+from common.messaging.envelope import Delivery, Envelope, envelope_for
+from payment import domain, stripe_calls
+from payment.domain import REFUSED_PAUSES, RETRY_PAUSES
 from payment.lost import LostRows, lost_ones
 from payment.refund_commands import RefundCommands
-from payment.refunds import DRIVE_FIRST
+from payment.refunds import RETRY_FIRST
 from payment.reports import report
 from payment.repository import Store
-from payment.state import CANCELED, CREATING, Payment, Picture
+from payment.state import CANCELED, CREATING, IntentSnapshot, Payment
 from payment.stripe_api import StripeApi
+from payment.stripe_calls import FetchedPayment, NoAnswer, side_by_side
 from payment.stripe_events import StripeEvents
 from payment.unit_of_work import UnitOfWork
 
 # The result of a request for a payment's intent, or to cancel it.
-Answer = Picture | PaymentError | Nothing
+Answer = IntentSnapshot | PaymentError | NoAnswer
 
 log = structlog.get_logger()
 
 
 class PaymentHandlers:
-    """The payment actor's handlers. They wait `*_asking_seconds` for Stripe, then the retry time takes over."""
+    """The payment actor's handlers. They wait `*_calls_seconds` for Stripe, then the retry time takes over."""
 
     def __init__(
         self,
@@ -55,20 +55,20 @@ class PaymentHandlers:
         clock: Callable[[], datetime],
         lost: LostRows,
         *,
-        intents_asking_seconds: float,
-        commands_asking_seconds: float,
+        intent_calls_seconds: float,
+        command_calls_seconds: float,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._clock = clock
         self._lost = lost
-        self._intents_asking_seconds = intents_asking_seconds
-        self._commands_asking_seconds = commands_asking_seconds
-        self._walks: asking.Walks = {}
+        self._intent_calls_seconds = intent_calls_seconds
+        self._command_calls_seconds = command_calls_seconds
+        self._walks: stripe_calls.Walks = {}
         self._refunds = RefundCommands(store, stripe, clock, lost)
         self.events = StripeEvents(store, stripe.metrics, clock, lost)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
-        self.webhooks: Handlers = {StripeEventReceived: self.events.take_messages}
+        self.webhooks: Handlers = {StripeEventReceived: self.events.apply_messages}
         self.commands: Handlers = {
             CancelPaymentIntent: self.cancel_intents,
             SyncPayment: self.sync,
@@ -85,7 +85,7 @@ class PaymentHandlers:
         """Save payments, ask Stripe to create their intents, save the results: for new ones, one statement each."""
         causes = _by_booking(deliveries)
         installation = await self._store.installation()
-        now, deadline = self._clock(), _in(self._intents_asking_seconds)
+        now, deadline = self._clock(), _in(self._intent_calls_seconds)
         asked = {id: wanted(cause.message, now) for id, cause in causes.items()}
         async with self._store.statement() as rows:
             new = await rows.insert(list(asked.values()))
@@ -95,78 +95,80 @@ class PaymentHandlers:
             async with self._store.reading() as rows:
                 known = await rows.load(list(causes.keys() - new.keys()))
         unmade += [payment for payment in known.values() if payment.status is CREATING]
-        told = [each for id, payment in known.items() for each in report(payment, causes[id].envelope.traceparent)]
+        reports = [
+            each for id, payment in known.items() for each in report(payment, causes[id].envelope.traceparent)
+        ]
         if not unmade:
-            return told
+            return reports
         answers = await side_by_side(
-            asking.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
+            stripe_calls.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
             for payment in unmade
         )
-        return [*told, *await self._note(unmade, answers, causes, _take_intent)]
+        return [*reports, *await self._apply_answers(unmade, answers, causes, _apply_intent)]
 
-    async def _note(
+    async def _apply_answers(
         self,
         asked: Sequence[Payment],
         answers: Sequence[Answer],
         causes: dict[UUID, Delivery],
-        take: Callable[[UnitOfWork, Payment, Answer, datetime, datetime], None],
+        apply: Callable[[UnitOfWork, Payment, Answer, datetime, datetime], None],
     ) -> list[Envelope]:
         """Apply Stripe's answer to each payment: in one statement if no other process has written its row since it
         was read, else by the locked path. A request without an answer gets a retry time."""
         now, stripe_now = self._clock(), self._stripe.clock.now()
         answered = {payment.booking_id: answer for payment, answer in zip(asked, answers, strict=True)}
 
-        def take_all(unit: UnitOfWork) -> None:
+        def apply_all(unit: UnitOfWork) -> None:
             for id, payment in tuple(unit.payments.items()):
-                take(unit, payment, answered[id], now, stripe_now)
+                apply(unit, payment, answered[id], now, stripe_now)
 
         unit = self._unit(causes)
         if self._store.payments.entries_max:
             # An attempt is counted once, and only the database knows whether it was counted already.
-            unit.take({each.booking_id: each for each in asked if not _tells_of_attempt(answered[each.booking_id])})
-            take_all(unit)
+            unit.add({each.booking_id: each for each in asked if not _shows_attempt(answered[each.booking_id])})
+            apply_all(unit)
             await unit.save()
-        told = unit.follow()
+        envelopes = unit.follow_ups()
         if not (rest := answered.keys() - unit.payments.keys()):
-            return told
+            return envelopes
         unit = self._unit(causes)
-        async with unit.careful(list(rest), pictures=[answered[id] for id in rest]):
+        async with unit.locked(list(rest), snapshots=[answered[id] for id in rest]):
             # A row is missing if the database was restored to an earlier state: booking will ask for it again.
-            take_all(unit)
-        return [*told, *unit.follow()]
+            apply_all(unit)
+        return [*envelopes, *unit.follow_ups()]
 
     async def cancel_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Cancel the intents of these payments. If one was paid before, that is reported."""
         causes = _by_booking(deliveries)
-        now, deadline = self._clock(), _in(self._commands_asking_seconds)
+        now, deadline = self._clock(), _in(self._command_calls_seconds)
         unit = self._unit(causes)
-        async with unit.careful(list(causes)) as rows:
+        async with unit.locked(list(causes)) as rows:
             lost = lost_ones(deliveries, unit.payments)
             if never := causes.keys() - unit.payments.keys() - _bookings(lost):
                 # There is no row, and the booking names no intent: none was ever asked for.
                 await rows.insert([domain.never_wanted(id, now) for id in never])
                 # Lock again: another process may have inserted one in between.
-                unit.take(await rows.lock(list(causes)))
+                unit.add(await rows.lock(list(causes)))
             for id, payment in tuple(unit.payments.items()):
                 unit.change(domain.cancel(payment, now))
                 if payment.terminal and id not in _bookings(lost):
                     unit.report(id)
-        told = unit.reports()
+        envelopes = unit.reports()
         live = [payment for payment in unit.payments.values() if payment.must_be_canceled]
         if live:
-            answers = await side_by_side(asking.cancel_intent(self._stripe, p, deadline) for p in live)
-            told += await self._note(live, answers, causes, _take_cancel)
-        return [*told, *await self._again_when_back(lost, self.cancel_intents)]
+            answers = await side_by_side(stripe_calls.cancel_intent(self._stripe, p, deadline) for p in live)
+            envelopes += await self._apply_answers(live, answers, causes, _apply_cancel)
+        return [*envelopes, *await self._retry_recovered(lost, self.cancel_intents)]
 
-    async def _again_when_back(self, lost: Sequence[Delivery], handle: Handler) -> Iterable[Envelope]:
+    async def _retry_recovered(self, lost: Sequence[Delivery], handle: Handler) -> Iterable[Envelope]:
         """Handle the messages whose lost rows could be restored; the others are published again later."""
-        back = await self._lost.recover(lost) if lost else ()
-        return await handle(back) if back else ()
+        recovered = await self._lost.recover(lost) if lost else ()
+        return await handle(recovered) if recovered else ()
 
     async def sync(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Compare with Stripe's own objects, and report in any case, because booking asked."""
         causes = _by_booking(deliveries)
-        deadline = _in(self._commands_asking_seconds)
+        deadline = _in(self._command_calls_seconds)
         async with self._store.reading() as rows:
             payments = await rows.load(list(causes))
         lost = lost_ones(deliveries, payments)
@@ -174,42 +176,42 @@ class PaymentHandlers:
             log.warning("sync of an unknown payment", booking=str(id))
         await self._lost.decide(deliveries)
         known = [p for p in payments.values() if p.intent_id is not None and p.status is not CANCELED]
-        fetched = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in known)
+        all_fetched = await side_by_side(stripe_calls.fetch(self._stripe, payment, deadline) for payment in known)
         now = self._clock()
         unit = self._unit(causes)
-        pictures = [each.picture for each in fetched if isinstance(each, Whole)]
-        async with unit.careful(list(payments), pictures=pictures):
-            for payment, whole in zip(known, fetched, strict=True):
+        snapshots = [each.intent for each in all_fetched if isinstance(each, FetchedPayment)]
+        async with unit.locked(list(payments), snapshots=snapshots):
+            for payment, fetched in zip(known, all_fetched, strict=True):
                 id = payment.booking_id
                 if id not in unit.payments:
                     continue  # the database was restored to an earlier state
-                if isinstance(whole, Whole):
-                    unit.see_whole(id, whole, now)
-                if whole is not Nothing.UNANSWERED:
-                    unit.change(domain.looked(unit.payments[id], payment.doubts))
+                if isinstance(fetched, FetchedPayment):
+                    unit.apply_fetched(id, fetched, now)
+                if fetched is not NoAnswer.OUTCOME_UNKNOWN:
+                    unit.change(domain.checked(unit.payments[id], payment.conflicts))
             for payment in tuple(unit.payments.values()):
                 if payment.terminal and not payment.amount_captured:
-                    unit.change(domain.looked(payment, payment.doubts))  # nothing was paid: nothing to fetch
+                    unit.change(domain.checked(payment, payment.conflicts))  # nothing was paid: nothing to fetch
         # A payment without an intent has nothing to compare: its intent is asked for again.
         creating = [p for p in unit.payments.values() if p.status is CREATING]
         unit.report(*(causes.keys() - _bookings(lost)))
         return [
-            *unit.follow(),
-            *await self._again_when_back(lost, self.sync),
-            *(drive(payment, causes.get(payment.booking_id)) for payment in creating),
+            *unit.follow_ups(),
+            *await self._retry_recovered(lost, self.sync),
+            *(retry_command(payment, causes.get(payment.booking_id)) for payment in creating),
         ]
 
     async def refund(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Save the refunds with their ids, ask Stripe to make them, save the results."""
-        return await self._refunds.refund(deliveries, _by_booking(deliveries), _in(self._commands_asking_seconds))
+        return await self._refunds.refund(deliveries, _by_booking(deliveries), _in(self._command_calls_seconds))
 
     async def reports_applied(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Booking has applied these versions: the newest version of a payment need not be reported again."""
         reports: list[PaymentReportApplied] = []
         for each in deliveries:
             reports += each.message.reports if isinstance(each.message, PaymentReportsApplied) else [each.message]
-        told = [(report.booking_id, report.version, report.conflict) for report in reports]
-        for id in await self._store.applied(told, self._clock()):
+        versions = [(report.booking_id, report.version, report.conflict) for report in reports]
+        for id in await self._store.applied(versions, self._clock()):
             log.error("payment is behind its booking: reported under a higher version", booking=str(id))
         return ()
 
@@ -226,34 +228,34 @@ def wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
         created_at=now,
         updated_at=now,
         payment_methods=message.payment_methods,
-        drive_after=now + DRIVE_FIRST,
+        retry_at=now + RETRY_FIRST,
     )
 
 
-def _tells_of_attempt(answer: Answer) -> bool:
-    return isinstance(answer, Picture) and answer.attempt is not None
+def _shows_attempt(answer: Answer) -> bool:
+    return isinstance(answer, IntentSnapshot) and answer.attempt is not None
 
 
-def _take_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
-    if isinstance(answer, Picture):
-        unit.see(old, answer, now)
+def _apply_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
+    if isinstance(answer, IntentSnapshot):
+        unit.apply(old, answer, now)
         unit.report(old.booking_id)
         if domain.found_again(old, answer, stripe_now, now):
             # Fetch Stripe's own object with its refunds and disputes.
-            unit.change(domain.doubted(unit.payments[old.booking_id], now))
+            unit.change(domain.conflicting(unit.payments[old.booking_id], now))
     elif isinstance(answer, PaymentError):
         unit.change(domain.refused(old, answer, now))
-    elif answer is Nothing.NEW_KEY:
+    elif answer is NoAnswer.NEW_KEY:
         unit.change(domain.with_new_key(old, now))
     else:
         # Retry much later if Stripe refuses even to show the object.
-        pauses = REFUSED_PAUSES if answer is Nothing.REFUSED else DRIVE_PAUSES
-        unit.change(domain.unanswered(old, now, pauses.pause(old.drive_attempts, random.random())))
+        pauses = REFUSED_PAUSES if answer is NoAnswer.REFUSED else RETRY_PAUSES
+        unit.change(domain.unanswered(old, now, pauses.pause(old.retry_count, random.random())))
 
 
-def _take_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
-    _take_intent(unit, old, answer, now, stripe_now)
-    if isinstance(answer, Picture):
+def _apply_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime, stripe_now: datetime) -> None:
+    _apply_intent(unit, old, answer, now, stripe_now)
+    if isinstance(answer, IntentSnapshot):
         # If Stripe did not cancel it (a payment is in progress), booking asks again.
         unit.change(domain.not_canceled(unit.payments[old.booking_id], now))
 
@@ -262,10 +264,10 @@ def _in(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
+def retry_command(payment: Payment, cause: Delivery | None = None) -> Envelope:
     """The message that repeats the request to Stripe which `payment` waits for."""
     if payment.status is not CREATING or payment.event_id is None:
-        return tell(CancelPaymentIntent(booking_id=payment.booking_id), payment.booking_id, cause=cause)
+        return envelope_for(CancelPaymentIntent(booking_id=payment.booking_id), payment.booking_id, cause=cause)
     message = CreatePaymentIntent(
         booking_id=payment.booking_id,
         event_id=payment.event_id,
@@ -273,7 +275,7 @@ def drive(payment: Payment, cause: Delivery | None = None) -> Envelope:
         currency=payment.currency,
         payment_methods=payment.payment_methods,
     )
-    return tell(message, payment.booking_id, cause=cause)
+    return envelope_for(message, payment.booking_id, cause=cause)
 
 
 def _bookings(deliveries: Sequence[Delivery]) -> set[UUID]:

@@ -19,18 +19,18 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, tell
-from payment import asking, orphans
-from payment.asking import Whole, side_by_side
-from payment.orphans import Owner, Place, Stray, owner_of, place_of
+from common.messaging.envelope import Delivery, Envelope, envelope_for
+from payment import orphans, stripe_calls
+from payment.orphans import Match, Origin, Stray, match_of, origin_of
 from payment.payment_rows import PaymentRows
-from payment.pictures import StripeEvent
-from payment.state import Payment, Picture
+from payment.state import IntentSnapshot, Payment
 from payment.strays import Strays
+from payment.stripe_calls import FetchedPayment, side_by_side
+from payment.stripe_objects import StripeEvent
 from payment.unit_of_work import UnitOfWork
 
 # The most intents of others that are remembered as logged, so that memory is bounded.
-TOLD_MAX = 10_000
+LOGGED_MAX = 10_000
 
 log = structlog.get_logger()
 
@@ -40,37 +40,37 @@ class LostRows:
 
     def __init__(self, strays: Strays) -> None:
         self._strays, self._store, self._stripe, self._clock = strays, strays.store, strays.stripe, strays.clock
-        self._told: dict[str, None] = {}
-        self.commands: Handlers = {BookingUnknown: self.take_unknown, CloseStrayIntent: strays.close}
+        self._logged: dict[str, None] = {}
+        self.commands: Handlers = {BookingUnknown: self.booking_unknown, CloseStrayIntent: strays.close}
 
     # --- Stripe events without a row
 
-    def judge(self, event: StripeEvent, payment: Payment | None, installation: UUID) -> Place:
-        """Where a Stripe event belongs. If it is not ours, or its owner is unknown, that is logged."""
-        owner = owner_of(event, installation)
-        place = orphans.place_of_event(event, payment, owner)
-        if place is not Place.NOWHERE:
-            return place
-        if owner is Owner.FOREIGN:
-            self._tell_of("foreign", "intent of another installation", event)
-        elif owner is Owner.UNMARKED and not orphans.harmless(event.shows):
+    def judge(self, event: StripeEvent, payment: Payment | None, installation: UUID) -> Match:
+        """Where a Stripe event belongs. If it is not ours, or its origin is unknown, that is logged."""
+        origin = origin_of(event, installation)
+        match = orphans.match_of_event(event, payment, origin)
+        if match is not Match.NOWHERE:
+            return match
+        if origin is Origin.FOREIGN:
+            self._log_once("foreign", "intent of another installation", event)
+        elif origin is Origin.UNMARKED and not orphans.harmless(event.snapshot):
             # Created before installations had ids: if it is ours, a message of its booking names it.
-            self._tell_of("unmarked", "intent that no row knows", event)
+            self._log_once("unmarked", "intent that no row knows", event)
         else:
             log.info("event of another's payment", id=event.id, type=event.type, object=event.object_id)
-        return place
+        return match
 
-    def _tell_of(self, kind: str, what: str, event: StripeEvent) -> None:
+    def _log_once(self, kind: str, text: str, event: StripeEvent) -> None:
         """Log each intent once: with a shared account, many Stripe events of it arrive."""
         intent = event.intent_id or event.object_id or event.id
-        if intent in self._told:
+        if intent in self._logged:
             return
-        self._told[intent] = None
-        if len(self._told) > TOLD_MAX:
-            del self._told[next(iter(self._told))]
+        self._logged[intent] = None
+        if len(self._logged) > LOGGED_MAX:
+            del self._logged[next(iter(self._logged))]
         self._strays.found.labels(kind).inc()
         log.error(
-            what,
+            text,
             intent=intent,
             booking=str(event.booking_id),
             installation=event.installation,
@@ -89,18 +89,18 @@ class LostRows:
             log.error("event of another account", id=event.id, type=event.type, account=event.account, own=own)
         return {event.id for event in foreign}
 
-    async def note(
-        self, transaction: PaymentRows, events: Sequence[tuple[StripeEvent, Place]], now: datetime
+    async def record(
+        self, transaction: PaymentRows, events: Sequence[tuple[StripeEvent, Match]], now: datetime
     ) -> None:
         """Save intents that no row has, in the transaction of their Stripe events: they have retry times until the
         row is restored or, if the booking has another intent, until they are closed."""
-        found: dict[Place, dict[str, Stray]] = {Place.LOST: {}, Place.STRAY: {}}
-        for event, place in events:
+        found: dict[Match, dict[str, Stray]] = {Match.LOST: {}, Match.STRAY: {}}
+        for event, match in events:
             if event.intent_id is not None and event.booking_id is not None:
-                shown = event.shows if isinstance(event.shows, Picture) else None
-                found[place][event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
-        await transaction.strays.add(list(found[Place.LOST].values()))
-        await self._strays.add(transaction, list(found[Place.STRAY].values()))
+                shown = event.snapshot if isinstance(event.snapshot, IntentSnapshot) else None
+                found[match][event.intent_id] = self._strays.new(event.intent_id, event.booking_id, shown, now)
+        await transaction.strays.add(list(found[Match.LOST].values()))
+        await self._strays.add(transaction, list(found[Match.STRAY].values()))
 
     # --- adoption
 
@@ -109,48 +109,52 @@ class LostRows:
         Returns the messages whose row now has the intent that they name."""
         # The first for each booking.
         messages = {each.message.booking_id: each.message for each in reversed(deliveries)}
-        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._strays.asking_seconds
+        now, deadline = self._clock(), asyncio.get_running_loop().time() + self._strays.calls_seconds
         asked = [orphans.asked_for(id, str(message.intent_id), now) for id, message in messages.items()]
-        wholes = await side_by_side(asking.fetch(self._stripe, payment, deadline) for payment in asked)
+        all_fetched = await side_by_side(stripe_calls.fetch(self._stripe, payment, deadline) for payment in asked)
         installation = await self._store.installation()
         found = [
-            (message, whole)
-            for message, whole in zip(messages.values(), wholes, strict=True)
-            if isinstance(whole, Whole) and _is_of(message, whole.picture, installation)
+            (message, fetched)
+            for message, fetched in zip(messages.values(), all_fetched, strict=True)
+            if isinstance(fetched, FetchedPayment) and _is_of(message, fetched.intent, installation)
         ]
         back = await self._adopt(found) if found else set()
         return [each for each in deliveries if (each.message.booking_id, each.message.intent_id) in back]
 
-    async def _adopt(self, found: Sequence[tuple[PaymentCommand, Whole]]) -> set[tuple[UUID, str | None]]:
+    async def _adopt(self, found: Sequence[tuple[PaymentCommand, FetchedPayment]]) -> set[tuple[UUID, str | None]]:
         now = self._clock()
         ids = [message.booking_id for message, _ in found]
         unit = UnitOfWork(self._store, self._stripe.metrics)
-        async with unit.careful(ids) as transaction:
+        async with unit.locked(ids) as transaction:
             new = [
-                orphans.lost_payment(message, whole.picture, now)
-                for message, whole in found
+                orphans.lost_payment(message, fetched.intent, now)
+                for message, fetched in found
                 if message.booking_id not in unit.payments
             ]
             if new:
                 await transaction.insert(new)
-                unit.take(await transaction.lock(ids))
-            strays = [stray for message, whole in found for stray in self._take(unit, message, whole, now)]
+                unit.add(await transaction.lock(ids))
+            strays = [
+                stray for message, fetched in found for stray in self._adopt_intent(unit, message, fetched, now)
+            ]
             await self._strays.add(transaction, strays)
             await transaction.strays.drop([each.intent_id for each in unit.payments.values() if each.intent_id])
         return {(id, payment.intent_id) for id, payment in unit.payments.items()}
 
-    def _take(self, unit: UnitOfWork, message: PaymentCommand, whole: Whole, now: datetime) -> list[Stray]:
+    def _adopt_intent(
+        self, unit: UnitOfWork, message: PaymentCommand, fetched: FetchedPayment, now: datetime
+    ) -> list[Stray]:
         """Put the intent into the row; returns the intent that is then a stray, if there is one."""
         old = unit.payments[message.booking_id]
-        picture = whole.picture._replace(of_version=None)
-        if old.intent_id == picture.intent_id:
+        intent = fetched.intent._replace(of_version=None)
+        if old.intent_id == intent.intent_id:
             return []  # another process was faster
         strays = []
         if old.intent_id is not None:
             if not _named_by_booking(message):
                 decided = isinstance(message, SyncPayment) and message.decided
-                stray = self._strays.new(picture.intent_id, old.booking_id, picture, now)
-                return [] if orphans.harmless(picture) else [replace(stray, return_decided=decided)]
+                stray = self._strays.new(intent.intent_id, old.booking_id, intent, now)
+                return [] if orphans.harmless(intent) else [replace(stray, return_decided=decided)]
             if old.refunds:
                 log.error(
                     "payment of another intent has refunds", booking=str(old.booking_id), intent=old.intent_id
@@ -159,15 +163,15 @@ class LostRows:
             if old.live or old.amount_captured:
                 strays = [self._strays.new(old.intent_id, old.booking_id, old, now)]
         if old.intent_id is not None or old.terminal:
-            unit.change(orphans.reopened(old, picture))
-        unit.see_whole(old.booking_id, replace(whole, picture=picture), now)
+            unit.change(orphans.reopened(old, intent))
+        unit.apply_fetched(old.booking_id, replace(fetched, intent=intent), now)
         self._strays.found.labels("adopted").inc()
         log.error(
             "lost payment adopted",
             booking=str(old.booking_id),
-            intent=picture.intent_id,
-            status=picture.status,
-            captured=picture.amount_captured,
+            intent=intent.intent_id,
+            status=intent.status,
+            captured=intent.amount_captured,
         )
         return strays
 
@@ -178,26 +182,26 @@ class LostRows:
             return
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics)
-        async with unit.careful(ids) as transaction:
+        async with unit.locked(ids) as transaction:
             for payment in tuple(unit.payments.values()):
                 unit.change(payment._replace(return_decided=True))
             await transaction.strays.decide(sorted(ids), now)
 
     # --- payments without a booking
 
-    async def take_unknown(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    async def booking_unknown(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """Booking has no such bookings: their intents are canceled, their money is refunded after a grace time."""
         causes: dict[UUID, Delivery] = {each.message.booking_id: each for each in deliveries}
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics)
-        async with unit.careful(list(causes)) as transaction:
+        async with unit.locked(list(causes)) as transaction:
             new = [payment for payment in unit.payments.values() if payment.orphaned_at is None]
             held_back = await self._strays.too_many(transaction, len(new))
             commands: list[PaymentCommand] = []
             for payment in tuple(unit.payments.values()):
-                orphan = orphans.settled_orphan(payment, now, self._strays.terms.grace, held_back=held_back)
+                orphan = orphans.handled_orphan(payment, now, self._strays.terms.grace, held_back=held_back)
                 unit.change(orphan)
-                commands += _to_ask(orphan, before=payment)
+                commands += _stripe_commands(orphan, before=payment)
         for payment in new:
             log.error(
                 "payment of an unknown booking",
@@ -206,7 +210,7 @@ class LostRows:
                 status=payment.status,
                 captured=payment.amount_captured,
             )
-        return [tell(command, command.booking_id, cause=causes[command.booking_id]) for command in commands]
+        return [envelope_for(command, command.booking_id, cause=causes[command.booking_id]) for command in commands]
 
     async def held_back(self) -> str | None:
         """A notice for operators if there are too many orphans to act without an operator; else None."""
@@ -216,7 +220,7 @@ class LostRows:
         return f"{count} orphans, more than {most}: holdfast repair" if count > most else None
 
 
-def _to_ask(orphan: Payment, before: Payment) -> list[PaymentCommand]:
+def _stripe_commands(orphan: Payment, before: Payment) -> list[PaymentCommand]:
     """The commands for what Stripe must now do about an orphan. Its row has retry times in case they are lost."""
     id = orphan.booking_id
     new = [refund for refund in orphan.refunds if before.refund(refund.id) is None]
@@ -239,16 +243,16 @@ def lost_ones(deliveries: Sequence[Delivery], payments: Mapping[UUID, Payment]) 
         each
         for each in deliveries
         if (intent_id := each.message.intent_id) is not None
-        and place_of(intent_id, payments.get(each.message.booking_id)) is not Place.ROW
+        and match_of(intent_id, payments.get(each.message.booking_id)) is not Match.ROW
     ]
 
 
-def _is_of(message: PaymentCommand, picture: Picture, installation: UUID) -> bool:
+def _is_of(message: PaymentCommand, intent: IntentSnapshot, installation: UUID) -> bool:
     """We have created this intent for this booking."""
-    owner = owner_of(picture, installation)
+    origin = origin_of(intent, installation)
     decided = isinstance(message, SyncPayment) and message.decided
-    known = owner is Owner.UNMARKED and (decided or _named_by_booking(message))
-    if picture.booking_id == message.booking_id and (owner is Owner.OURS or known):
+    known = origin is Origin.UNMARKED and (decided or _named_by_booking(message))
+    if intent.booking_id == message.booking_id and (origin is Origin.OURS or known):
         return True
-    log.error("intent not adopted", booking=str(message.booking_id), intent=picture.intent_id, owner=owner.value)
+    log.error("intent not adopted", booking=str(message.booking_id), intent=intent.intent_id, origin=origin.value)
     return False

@@ -58,6 +58,7 @@ class Payment(Model):
     # Not null while a request to Stripe has no result yet.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
+    # Conflicts so far: reasons to fetch Stripe's own object; `look_after` is set until that is done.
     doubts = fields.IntField(db_default=0)
     look_after = fields.DatetimeField(null=True)
     look_attempts = fields.IntField(db_default=0)

@@ -15,10 +15,10 @@ from uuid import UUID, uuid5
 from common.contracts.messages import PaymentCommand
 from common.contracts.statuses import IntentStatus
 from payment import domain
-from payment.domain import DRIVE_PAUSES
-from payment.pictures import StripeEvent
+from payment.domain import RETRY_PAUSES
 from payment.refunds import Refund, RefundStatus, requested
-from payment.state import NO_CURRENCY, Payment, Picture
+from payment.state import NO_CURRENCY, IntentSnapshot, Payment
+from payment.stripe_objects import StripeEvent
 
 # The namespace of the ids of refunds that belong to no booking: however often requested, one for each intent.
 RETURNS = UUID("0c5b2f2e-6f0b-5c1c-9d0a-3f1b7a4e8d21")
@@ -37,7 +37,7 @@ class OrphanTerms:
     most: int = 20
 
 
-class Owner(Enum):
+class Origin(Enum):
     """Whose an object at Stripe is, according to its metadata."""
 
     OURS = "ours"
@@ -46,22 +46,22 @@ class Owner(Enum):
     NOBODYS = "nobody's"  # other business of the account
 
 
-def owner_of(thing: StripeEvent | Picture, installation: UUID) -> Owner:
+def origin_of(snapshot: StripeEvent | IntentSnapshot, installation: UUID) -> Origin:
     """By the metadata alone. An object whose intent is in one of our rows is ours, whatever this returns."""
-    if thing.installation is not None:
-        return Owner.OURS if thing.installation == str(installation) else Owner.FOREIGN
-    return Owner.UNMARKED if thing.booking_id is not None else Owner.NOBODYS
+    if snapshot.installation is not None:
+        return Origin.OURS if snapshot.installation == str(installation) else Origin.FOREIGN
+    return Origin.UNMARKED if snapshot.booking_id is not None else Origin.NOBODYS
 
 
 def harmless(shown: object) -> bool:
     """It is an intent that was not paid and cannot be paid."""
-    return isinstance(shown, Picture) and shown.status is IntentStatus.CANCELED and not shown.amount_captured
+    return isinstance(shown, IntentSnapshot) and shown.status is IntentStatus.CANCELED and not shown.amount_captured
 
 
 # --- An intent without a row --------------------------------------------------------------------------------
 
 
-class Place(Enum):
+class Match(Enum):
     """Where a snapshot belongs."""
 
     ROW = "row"  # to the payment's row
@@ -70,35 +70,35 @@ class Place(Enum):
     NOWHERE = "nowhere"  # it changes nothing
 
 
-def place_of(intent_id: str, payment: Payment | None) -> Place:
+def match_of(intent_id: str, payment: Payment | None) -> Match:
     """Where an intent of ours belongs. `payment`: its booking's row. A row that waits for an intent can get this
     one; a terminal row without an intent has lost it."""
     if payment is None or (payment.intent_id is None and payment.terminal):
-        return Place.LOST
-    return Place.ROW if payment.intent_id in (None, intent_id) else Place.STRAY
+        return Match.LOST
+    return Match.ROW if payment.intent_id in (None, intent_id) else Match.STRAY
 
 
-def place_of_event(event: StripeEvent, payment: Payment | None, owner: Owner) -> Place:
+def match_of_event(event: StripeEvent, payment: Payment | None, origin: Origin) -> Match:
     """Where a Stripe event belongs. `payment`: the row of its intent, else of its booking."""
     intent_id = event.intent_id
     if payment is not None and intent_id is not None and payment.intent_id == intent_id:
-        return Place.ROW  # whatever its metadata says
-    if owner is Owner.FOREIGN:
-        return Place.NOWHERE
+        return Match.ROW  # whatever its metadata says
+    if origin is Origin.FOREIGN:
+        return Match.NOWHERE
     if intent_id is None:
-        return Place.NOWHERE if payment is None else Place.ROW
-    place = place_of(intent_id, payment)
-    ours = owner is Owner.OURS and event.booking_id is not None and not harmless(event.shows)
-    return place if place is Place.ROW or ours else Place.NOWHERE
+        return Match.NOWHERE if payment is None else Match.ROW
+    match = match_of(intent_id, payment)
+    ours = origin is Origin.OURS and event.booking_id is not None and not harmless(event.snapshot)
+    return match if match is Match.ROW or ours else Match.NOWHERE
 
 
-def lost_payment(message: PaymentCommand, picture: Picture, now: datetime) -> Payment:
-    """The row that was lost, as it is before the snapshot `picture` is applied. Its amount and currency are the
+def lost_payment(message: PaymentCommand, snapshot: IntentSnapshot, now: datetime) -> Payment:
+    """The row that was lost, as it is before `snapshot` is applied. Its amount and currency are the
     booking's, if the message has them."""
     return domain.unknown(message.booking_id, now)._replace(
-        event_id=picture.event_id,
-        amount=picture.amount if message.booking_amount is None else message.booking_amount,
-        currency=message.booking_currency or picture.currency or NO_CURRENCY,
+        event_id=snapshot.event_id,
+        amount=snapshot.amount if message.booking_amount is None else message.booking_amount,
+        currency=message.booking_currency or snapshot.currency or NO_CURRENCY,
     )
 
 
@@ -107,15 +107,15 @@ def asked_for(booking_id: UUID, intent_id: str, now: datetime) -> Payment:
     return domain.unknown(booking_id, now)._replace(intent_id=intent_id)
 
 
-def reopened(old: Payment, picture: Picture) -> Payment:
-    """The row, of another intent or of none, made ready for the snapshot `picture` of this one. The request to
+def reopened(old: Payment, snapshot: IntentSnapshot) -> Payment:
+    """The row, of another intent or of none, made ready for `snapshot`, of this one. The request to
     cancel was for the other intent: booking repeats it when it gets the report of this one."""
     return old._replace(
         cancel_requested=False,
-        drive_after=None,
-        drive_attempts=0,
-        event_id=old.event_id or picture.event_id,
-        amount=old.amount or picture.amount,
+        retry_at=None,
+        retry_count=0,
+        event_id=old.event_id or snapshot.event_id,
+        amount=old.amount or snapshot.amount,
         status=IntentStatus.CREATING,
         intent_id=None,
         client_secret=None,
@@ -129,7 +129,7 @@ def reopened(old: Payment, picture: Picture) -> Payment:
 # --- A payment without a booking ----------------------------------------------------------------------------
 
 
-def settled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: bool) -> Payment:
+def handled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: bool) -> Payment:
     """The orphan after its next step: its intent is canceled at once; its money is refunded after the grace time,
     by one refund. It is reported again at that time, so that booking can answer that it has the booking again."""
     if old.orphaned_at is None:
@@ -149,13 +149,13 @@ def settled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: 
 
 
 def _reported_again(payment: Payment, at: datetime) -> Payment:
-    return payment._replace(report_after=at, report_attempts=0)
+    return payment._replace(report_retry_at=at, report_retry_count=0)
 
 
 def _done(payment: Payment) -> Payment:
     """The orphan, not reported again until it changes: no booking waits for its reports."""
     return payment._replace(
-        return_after=None, report_after=None, report_attempts=0, reported_version=payment.version
+        return_after=None, report_retry_at=None, report_retry_count=0, reported_version=payment.version
     )
 
 
@@ -176,20 +176,20 @@ class Stray:
     refund_amount: int | None = None
     refund_status: RefundStatus | None = None
     key_number: int = 1
-    drive_after: datetime | None = None
-    drive_attempts: int = 0
+    retry_at: datetime | None = None
+    retry_count: int = 0
     return_decided: bool = False
 
 
-def seen_stray(stray: Stray, picture: Picture) -> Stray:
+def seen_stray(stray: Stray, snapshot: IntentSnapshot) -> Stray:
     """The stray after this snapshot."""
-    return replace(stray, status=picture.status, amount_received=picture.amount_captured)
+    return replace(stray, status=snapshot.status, amount_received=snapshot.amount_captured)
 
 
-def driven(stray: Stray, now: datetime, spread: float) -> Stray:
+def retried(stray: Stray, now: datetime, spread: float) -> Stray:
     """The stray with its next retry time; `spread` is the jitter, 0 to 1."""
-    pause = DRIVE_PAUSES.pause(stray.drive_attempts, spread)
-    return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
+    pause = RETRY_PAUSES.pause(stray.retry_count, spread)
+    return replace(stray, retry_at=now + pause, retry_count=stray.retry_count + 1)
 
 
 def refund_of(stray: Stray, amount: int, key_number: int, now: datetime) -> Refund:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -16,14 +16,15 @@ import orjson
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError
-from common.postgres.sql import as_json, assignments, columns, few, recordset, revision, values
+from common.postgres.sql import as_json, assignments, few, recordset, revision, values
+from payment.columns import columns, fields
 from payment.disputes import Dispute
-from payment.pictures import StripeEvent
 from payment.refunds import Refund, RefundStatus
 from payment.state import Attempt, Payment
 from payment.stray_rows import StrayRows
+from payment.stripe_objects import StripeEvent
 
-# A payment's columns, then the revision that was read: the first fields of Payment, in their order.
+# A payment's columns, then the revision that was read, in the order of Payment's fields.
 COLUMNS = columns(Payment, "refunds", "disputes")
 PAYMENT_COLUMNS = tuple(COLUMNS)[:-1]
 # A new payment has the defaults in the other columns.
@@ -121,24 +122,25 @@ KNOWN_ATTEMPTS = "SELECT id FROM payment_attempts WHERE id = ANY($1::varchar[])"
 ADD_ATTEMPTS = f"""
 INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {recordset("new", ATTEMPT_COLUMNS)}
 """
-TOLD_COLUMNS = {"booking_id": "uuid", "version": "int", "conflict": "bool"}
+VERSION_COLUMNS = {"booking_id": "uuid", "version": "int", "conflict": "bool"}
 APPLIED_COLUMNS = (
     "version", "reported_version", "report_after", "report_attempts", "orphaned_at", "return_after",
     "return_decided", "revision",
 )  # fmt: skip
+APPLIED_FIELDS = fields(APPLIED_COLUMNS)
 # If booking has a version above ours, or other contents for ours, this database has lost it: the next version is
 # above it. A payment whose booking answers is no orphan (any more). Rows are locked in the order in which every
 # process locks them, so that none deadlock.
 APPLIED = f"""
-WITH told AS (
+WITH applied AS (
     SELECT booking_id, max(version) AS version, max(version) FILTER (WHERE conflict) AS conflict
-    FROM {recordset("told", TOLD_COLUMNS, sought="booking_id")} GROUP BY booking_id
+    FROM {recordset("applied", VERSION_COLUMNS, sought="booking_id")} GROUP BY booking_id
 ), locked AS (
-    SELECT p.booking_id, told.version, {revision("p")} AS revision,
-        told.version > p.version OR coalesce(told.conflict >= p.version, false) AS behind
-    FROM payments p JOIN told USING (booking_id)
-    WHERE told.version > p.version OR told.conflict >= p.version
-        OR told.version = p.version AND p.report_after IS NOT NULL OR p.orphaned_at IS NOT NULL OR p.return_decided
+    SELECT p.booking_id, applied.version, {revision("p")} AS revision,
+        applied.version > p.version OR coalesce(applied.conflict >= p.version, false) AS behind
+    FROM payments p JOIN applied USING (booking_id)
+    WHERE applied.version > p.version OR applied.conflict >= p.version OR p.orphaned_at IS NOT NULL
+        OR p.return_decided OR applied.version = p.version AND p.report_after IS NOT NULL
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
 )
 UPDATE payments p SET
@@ -182,10 +184,11 @@ def _payment(row: Any) -> Payment:
 
 
 def _refund(row: Any) -> Refund:
-    return Refund(**{**row, "status": RefundStatus(row["status"])})
+    return replace(Refund(*row), status=RefundStatus(row["status"]))
 
 
-_new, _saved = attrgetter(*NEW), attrgetter(*CHANGED_COLUMNS)
+_new, _changed = attrgetter(*fields(NEW)), attrgetter(*fields(CHANGED_COLUMNS))
+_refund_values, _dispute_values = attrgetter(*fields(REFUND_COLUMNS)), attrgetter(*DISPUTE_COLUMNS)
 
 
 def _event_row(event: StripeEvent, now: datetime, payment: UUID | None = None) -> tuple[Any, ...]:
@@ -215,11 +218,11 @@ class PaymentRows:
         return {row["booking_id"]: row["revision"] for row in rows}
 
     async def load(self, ids: Sequence[UUID]) -> dict[UUID, Payment]:
-        return await self._whole(await self._connection.fetch(LOAD, ids))
+        return await self._with_parts(await self._connection.fetch(LOAD, ids))
 
     async def lock(self, ids: Sequence[UUID], intents: Sequence[str] = ()) -> dict[UUID, Payment]:
         """The payments of these bookings and these intents, locked until the transaction ends."""
-        return await self._whole(await self._connection.fetch(LOCK, ids, intents))
+        return await self._with_parts(await self._connection.fetch(LOCK, ids, intents))
 
     async def take_due(self, now: datetime, limit: int) -> list[Payment]:
         """Payments with a retry time that has come and that no other process has locked, now locked: at most
@@ -227,7 +230,7 @@ class PaymentRows:
         due = await self._connection.fetch(DUE, now, limit)
         return list((await self.lock([row["booking_id"] for row in due])).values())
 
-    async def _whole(self, rows: Sequence[Any]) -> dict[UUID, Payment]:
+    async def _with_parts(self, rows: Sequence[Any]) -> dict[UUID, Payment]:
         """The payments with their refunds and disputes. Only a captured payment has refunds."""
         payments = {row["booking_id"]: _payment(row) for row in rows}
         captured = [id for id, payment in payments.items() if payment.amount_captured]
@@ -252,7 +255,7 @@ class PaymentRows:
         refunds of more than was captured."""
         if not changes:
             return {}
-        tables = [([_saved(new) for _, new in changes], CHANGED_COLUMNS)]
+        tables = [([_changed(new) for _, new in changes], CHANGED_COLUMNS)]
         if events:
             assert now is not None
             tables.append(([_event_row(event, now, id) for id, event in events], SENT_COLUMNS))
@@ -260,14 +263,14 @@ class PaymentRows:
         written = await self._connection.fetch(SAVE[one, bool(events)], *_parameters(one, *tables))
         refunds = [each for old, new in changes for each in new.refunds if each not in old.refunds]
         disputes = [each for old, new in changes for each in new.disputes if each not in old.disputes]
-        await self._save_all(SAVE_REFUNDS, refunds)
-        await self._save_all(SAVE_DISPUTES, disputes)
+        await self._save_all(SAVE_REFUNDS, REFUND_COLUMNS, map(_refund_values, refunds))
+        await self._save_all(SAVE_DISPUTES, DISPUTE_COLUMNS, map(_dispute_values, disputes))
         return {row["booking_id"]: row["revision"] for row in written}
 
-    async def _save_all(self, query: str, rows: Sequence[Refund] | Sequence[Dispute]) -> None:
-        """Insert or update these, in the order of their ids."""
-        if rows:
-            answer = await self._connection.execute(query, as_json(sorted(rows, key=lambda row: str(row.id))))
+    async def _save_all(self, query: str, columns: Iterable[str], values: Iterable[tuple[Any, ...]]) -> None:
+        """Insert or update rows with these values of `columns`, in the order of their ids (the first column)."""
+        if rows := sorted(values, key=lambda row: str(row[0])):
+            answer = await self._connection.execute(query, as_json(rows, columns))
             if answer != f"INSERT 0 {len(rows)}":
                 raise RuntimeError(f"{answer} of {len(rows)} refunds or disputes")
 
@@ -276,8 +279,8 @@ class PaymentRows:
     ) -> list[tuple[UUID, str, bool, dict[str, Any]]]:
         """Booking has applied these versions (the third field: with other contents). Returns for each row written:
         its booking, its revision before, whether it was behind (and will be reported), and its new values."""
-        rows = await self._connection.fetch(APPLIED, as_json(versions, TOLD_COLUMNS), now)
-        return [(*row[:3], dict(zip(APPLIED_COLUMNS, row[3:], strict=True))) for row in rows]
+        rows = await self._connection.fetch(APPLIED, as_json(versions, VERSION_COLUMNS), now)
+        return [(*row[:3], dict(zip(APPLIED_FIELDS, row[3:], strict=True))) for row in rows]
 
     async def store_events(self, events: Sequence[StripeEvent], now: datetime) -> set[str]:
         """Store Stripe events; returns the ids of those that were new, so that a repeated webhook has no effect."""

@@ -16,14 +16,14 @@ import structlog
 
 from common.contracts.messages import RefundPayment
 from common.messaging.envelope import Delivery, Envelope
-from payment import asking, domain
-from payment.asking import Nothing, NotMade, side_by_side
-from payment.domain import DRIVE_PAUSES, REFUSED_PAUSES
+from payment import domain, stripe_calls
+from payment.domain import REFUSED_PAUSES, RETRY_PAUSES
 from payment.lost import LostRows, lost_ones
-from payment.refunds import Refund, RefundPicture, refused, unanswered, with_new_key
+from payment.refunds import Refund, RefundSnapshot, refused, unanswered, with_new_key
 from payment.repository import Store
 from payment.state import Payment
 from payment.stripe_api import StripeApi
+from payment.stripe_calls import NoAnswer, NotMade, side_by_side
 from payment.unit_of_work import UnitOfWork
 
 # Requests to Stripe for one refund in one batch: the first, one more for what is left after a refusal, and one in
@@ -33,7 +33,7 @@ ROUNDS_MAX = 3
 log = structlog.get_logger()
 
 Asked = tuple[Payment, Refund]
-Answer = RefundPicture | NotMade | Nothing
+Answer = RefundSnapshot | NotMade | NoAnswer
 
 
 class RefundCommands:
@@ -51,55 +51,55 @@ class RefundCommands:
         """The reports of all payments in the batch. `causes`: the first delivery for each booking."""
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics, causes)
-        async with unit.careful(list(causes)):
+        async with unit.locked(list(causes)):
             lost = lost_ones(deliveries, unit.payments)
             rest = [delivery for delivery in deliveries if delivery not in lost]
             for delivery in rest:
                 _request_refund(unit, delivery.message, now)
         if lost:
-            there = [*rest, *await self._lost.recover(lost)]
-            ids = [delivery.message.booking_id for delivery in there]
-            return await self.refund(there, {id: causes[id] for id in ids}, deadline)
+            found = [*rest, *await self._lost.recover(lost)]
+            ids = [delivery.message.booking_id for delivery in found]
+            return await self.refund(found, {id: causes[id] for id in ids}, deadline)
         named = {delivery.message.refund_id for delivery in deliveries}
-        asked = _to_ask(unit, named)
+        asked = _unmade(unit, named)
         installation = await self._store.installation()
-        in_doubt: set[UUID] = set()
+        to_check: set[UUID] = set()
         for _ in range(ROUNDS_MAX):
             if not asked:
                 break
             answers = await side_by_side(
-                asking.make_refund(self._stripe, payment, refund, installation, self._clock(), deadline)
+                stripe_calls.make_refund(self._stripe, payment, refund, installation, self._clock(), deadline)
                 for payment, refund in asked
             )
-            unit, asked = await self._note(asked, answers, causes, in_doubt)
+            unit, asked = await self._apply_answers(asked, answers, causes, to_check)
         # A refusal for good may have a cause that is not known yet, such as a dispute.
-        for id in in_doubt:
-            unit.look(id)
+        for id in to_check:
+            unit.check(id)
         unit.report(*causes)
-        return unit.follow()
+        return unit.follow_ups()
 
-    async def _note(
-        self, asked: Sequence[Asked], answers: Sequence[Answer], causes: dict[UUID, Delivery], in_doubt: set[UUID]
+    async def _apply_answers(
+        self, asked: Sequence[Asked], answers: Sequence[Answer], causes: dict[UUID, Delivery], to_check: set[UUID]
     ) -> tuple[UnitOfWork, list[Asked]]:
         """Apply Stripe's answers. Returns the refunds that Stripe must be asked for again at once."""
         now = self._clock()
         again: set[UUID] = set()
         unit = UnitOfWork(self._store, self._stripe.metrics, causes)
-        async with unit.careful(list(causes)):
+        async with unit.locked(list(causes)):
             for (payment, refund), answer in zip(asked, answers, strict=True):
                 id = payment.booking_id
                 if id not in unit.payments or unit.payments[id].refund(refund.id) is None:
                     continue  # the database was restored to an earlier state: the refund is requested again
-                if not _take(unit, id, refund, answer, now):
-                    in_doubt.add(id)
+                if not _apply(unit, id, refund, answer, now):
+                    to_check.add(id)
                 new = unit.payments[id].refund(refund.id)
-                if new and new.unmade and new.key_number != refund.key_number and new.drive_after == now:
+                if new and new.unmade and new.key_number != refund.key_number and new.retry_at == now:
                     again.add(new.id)
-        in_doubt |= {refund.booking_id for refund in unit.failed_refunds}
-        return unit, _to_ask(unit, again, only_named=True)
+        to_check |= {refund.booking_id for refund in unit.failed_refunds}
+        return unit, _unmade(unit, again, only_named=True)
 
 
-def _to_ask(unit: UnitOfWork, named: set[UUID], *, only_named: bool = False) -> list[Asked]:
+def _unmade(unit: UnitOfWork, named: set[UUID], *, only_named: bool = False) -> list[Asked]:
     """The refunds that Stripe has not made yet; one that it has refused before only if it is named."""
     return [
         (payment, refund)
@@ -117,14 +117,14 @@ def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> 
         unit.change(domain.with_request(payment, message.refund_id, message.amount, now, message.whole))
 
 
-def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
+def _apply(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:
     """Apply Stripe's answer about a refund; False if all that Stripe has of its payment must be fetched."""
     payment = unit.payments[id]
-    if isinstance(answer, RefundPicture):
+    if isinstance(answer, RefundSnapshot):
         # It is ours even if its metadata does not say so.
-        return unit.see_refunds(payment, [replace(answer, refund_id=asked.id)], now)
-    if isinstance(answer, NotMade) and answer.pictures is not None:
-        if not unit.see_refunds(payment, answer.pictures, now, complete=True):
+        return unit.apply_refunds(payment, [replace(answer, refund_id=asked.id)], now)
+    if isinstance(answer, NotMade) and answer.snapshots is not None:
+        if not unit.apply_refunds(payment, answer.snapshots, now, complete=True):
             return False
         payment = unit.payments[id]
     old = payment.refund(asked.id)
@@ -134,11 +134,11 @@ def _take(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: dateti
     return True
 
 
-def _after(old: Refund, answer: NotMade | Nothing, payment: Payment, now: datetime) -> Refund:
+def _after(old: Refund, answer: NotMade | NoAnswer, payment: Payment, now: datetime) -> Refund:
     """The refund after an answer without a snapshot: Stripe did not make it although it fits, or did not answer."""
-    if isinstance(answer, Nothing):
-        return unanswered(old, now, DRIVE_PAUSES.pause(old.drive_attempts, random.random()))
+    if isinstance(answer, NoAnswer):
+        return unanswered(old, now, RETRY_PAUSES.pause(old.retry_count, random.random()))
     if answer.code is None:
         return with_new_key(old, now)
-    room = None if answer.pictures is None else payment.left + old.amount
+    room = None if answer.snapshots is None else payment.left + old.amount
     return refused(old, answer.code, room, now, REFUSED_PAUSES.pause(old.refusals, random.random()))

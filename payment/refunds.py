@@ -19,7 +19,7 @@ from uuid import UUID, uuid5
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
 # The first retry time, saved before a handler asks Stripe, in case its process dies: longer than a handler takes.
-DRIVE_FIRST = timedelta(seconds=15)
+RETRY_FIRST = timedelta(seconds=15)
 
 # Why a refund does not fit: nothing is left to refund, or less than its amount.
 NOTHING_LEFT, AMOUNT_TOO_LARGE = "nothing_left", "amount_too_large"
@@ -47,7 +47,7 @@ class RefundStatus(StrEnum):
 OPEN = frozenset({RefundStatus.REQUESTED, RefundStatus.PENDING})
 
 # Stripe moves a refund forward only; a snapshot with an earlier status is an old one.
-_ORDER = {status: place for place, status in enumerate(RefundStatus)}
+_ORDER = {status: number for number, status in enumerate(RefundStatus)}
 # What a pending refund waits for, first to last (`pending_reason` of Stripe's refund).
 _WAITS = {None: 0, "charge_pending": 1, "insufficient_funds": 2, "processing": 3}
 
@@ -69,8 +69,8 @@ class Refund:
     reason: str | None = None
     by_hand: bool = False
     key_number: int = 1
-    drive_after: datetime | None = None
-    drive_attempts: int = 0
+    retry_at: datetime | None = None
+    retry_count: int = 0
     whole: bool = False
     pending_reason: str | None = None
     refusals: int = 0
@@ -82,13 +82,13 @@ class Refund:
         return self.status is RefundStatus.REQUESTED
 
     @property
-    def told(self) -> tuple[object, ...]:
+    def visible(self) -> tuple[object, ...]:
         """The fields that a report is published for."""
         return self.id, self.status, self.amount, self.pending_reason, self.reason
 
 
 @dataclass(frozen=True, slots=True)
-class RefundPicture:
+class RefundSnapshot:
     """A snapshot of a Stripe refund. `refund_id` and `booking_id` are ours, None if Holdfast did not make it."""
 
     stripe_refund_id: str
@@ -105,7 +105,7 @@ def refunded(refunds: Sequence[Refund]) -> int:
     return sum(refund.amount for refund in refunds if refund.status is RefundStatus.SUCCEEDED)
 
 
-def left(captured: int, refunds: Sequence[Refund | RefundPicture]) -> int:
+def left(captured: int, refunds: Sequence[Refund | RefundSnapshot]) -> int:
     """The amount that can still be refunded."""
     return captured - sum(refund.amount for refund in refunds if refund.status is not RefundStatus.FAILED)
 
@@ -136,7 +136,7 @@ def request(
     if whole is None:
         whole = amount is None or amount == rest
     wanted = (rest if rest > 0 else captured) if whole or amount is None else amount
-    refund = replace(requested(id, booking_id, wanted, now), drive_after=now + DRIVE_FIRST, whole=whole)
+    refund = replace(requested(id, booking_id, wanted, now), retry_at=now + RETRY_FIRST, whole=whole)
     return _misfit(refund, rest, now) if refund.amount > rest else refund
 
 
@@ -156,8 +156,8 @@ def failed(refund: Refund, reason: str, now: datetime) -> Refund:
         status=RefundStatus.FAILED,
         reason=reason,
         pending_reason=None,
-        drive_after=None,
-        drive_attempts=0,
+        retry_at=None,
+        retry_count=0,
         updated_at=now,
     )
 
@@ -165,7 +165,7 @@ def failed(refund: Refund, reason: str, now: datetime) -> Refund:
 def with_new_key(refund: Refund, now: datetime) -> Refund:
     """The same refund with the next idempotency key. Only after Stripe's list was read, and when the key before can
     make no refund any more: Stripe has refused it, has forgotten it, or has less left than it asks for."""
-    return replace(refund, key_number=refund.key_number + 1, asked_at=now, drive_after=now, drive_attempts=0)
+    return replace(refund, key_number=refund.key_number + 1, asked_at=now, retry_at=now, retry_count=0)
 
 
 def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: timedelta) -> Refund:
@@ -176,9 +176,9 @@ def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: t
     same key. It fails when the time for this kind of refusal is over (a refusal of another kind starts it again),
     and at the latest at 2 * REFUSED_FOR after it was created.
     """
-    waits_as_before = refund.pending_reason is not None and _patience(refund.pending_reason) == _patience(code)
+    waits_as_before = refund.pending_reason is not None and _max_wait(refund.pending_reason) == _max_wait(code)
     since = refund.refused_since if waits_as_before and refund.refused_since is not None else now
-    if now - since >= _patience(code) or now - refund.created_at >= 2 * REFUSED_FOR:
+    if now - since >= _max_wait(code) or now - refund.created_at >= 2 * REFUSED_FOR:
         return failed(refund, code, now)
     again = refund
     if room is not None:
@@ -188,18 +188,18 @@ def refused(refund: Refund, code: str, room: int | None, now: datetime, pause: t
         pending_reason=code,
         refusals=refund.refusals + 1,
         refused_since=since,
-        drive_after=now + pause,
-        drive_attempts=0,
+        retry_at=now + pause,
+        retry_count=0,
         updated_at=now,
     )
 
 
 def unanswered(refund: Refund, now: datetime, pause: timedelta) -> Refund:
     """The result of the request to Stripe is unknown: it is retried after `pause`, and never counted as failed."""
-    return replace(refund, drive_after=now + pause, drive_attempts=refund.drive_attempts + 1)
+    return replace(refund, retry_at=now + pause, retry_count=refund.retry_count + 1)
 
 
-def _patience(code: str) -> timedelta:
+def _max_wait(code: str) -> timedelta:
     if code in FOR_PEOPLE:
         return timedelta()
     return CONTRADICTED_FOR if code in CONTRADICTIONS else REFUSED_FOR
@@ -212,32 +212,32 @@ class DoesNotFit(Exception):
     """More would be refunded than was captured, so something is not known yet."""
 
 
-def take_in(
+def updated_refunds(
     booking_id: UUID,
     captured: int,
     refunds: Sequence[Refund],
-    pictures: Sequence[RefundPicture],
+    snapshots: Sequence[RefundSnapshot],
     now: datetime,
     *,
     complete: bool = False,
 ) -> tuple[Refund, ...]:
-    """The refunds after snapshots (`pictures`) were applied; those made by hand are added.
+    """The refunds after snapshots (`snapshots`) were applied; those made by hand are added.
 
-    What Stripe shows is a fact. When `pictures` are all that Stripe has (`complete`), a refund that is only
+    What Stripe shows is a fact. When `snapshots` are all that Stripe has (`complete`), a refund that is only
     requested is changed if it does not fit beside them: a whole one is lowered to what is left, a part fails.
     Raises DoesNotFit when all together are still more than was captured: then all of Stripe's refunds must be read.
     """
     known = {refund.id: refund for refund in refunds}
     of_stripe = {refund.stripe_refund_id: refund.id for refund in refunds if refund.stripe_refund_id}
-    for picture in pictures:
-        id = of_stripe.get(picture.stripe_refund_id) or picture.refund_id
-        if id is None or (id not in known and picture.booking_id != booking_id):
-            id = uuid5(BY_HAND, picture.stripe_refund_id)
+    for snapshot in snapshots:
+        id = of_stripe.get(snapshot.stripe_refund_id) or snapshot.refund_id
+        if id is None or (id not in known and snapshot.booking_id != booking_id):
+            id = uuid5(BY_HAND, snapshot.stripe_refund_id)
         if id not in known:
             # A refund of ours whose row was lost gets its own id again.
-            by_hand = id != picture.refund_id
-            known[id] = replace(requested(id, booking_id, picture.amount, now), by_hand=by_hand)
-        known[id] = _taken(known[id], picture, now, complete)
+            by_hand = id != snapshot.refund_id
+            known[id] = replace(requested(id, booking_id, snapshot.amount, now), by_hand=by_hand)
+        known[id] = _updated(known[id], snapshot, now, complete)
     if complete:
         for refund in sorted(known.values(), key=lambda refund: refund.created_at, reverse=True):
             over = -left(captured, tuple(known.values()))
@@ -248,27 +248,27 @@ def take_in(
     return tuple(known.values())
 
 
-def _taken(old: Refund, picture: RefundPicture, now: datetime, complete: bool) -> Refund:
-    if old.stripe_refund_id is not None and _ORDER[picture.status] <= _ORDER[old.status]:
-        return _waiting(old, picture, complete)
-    pending = picture.status is RefundStatus.PENDING
+def _updated(old: Refund, snapshot: RefundSnapshot, now: datetime, complete: bool) -> Refund:
+    if old.stripe_refund_id is not None and _ORDER[snapshot.status] <= _ORDER[old.status]:
+        return _with_wait(old, snapshot, complete)
+    pending = snapshot.status is RefundStatus.PENDING
     return replace(
         old,
         # A whole refund may have been lowered while an earlier request for more was in flight.
-        amount=picture.amount,
-        status=picture.status,
-        stripe_refund_id=picture.stripe_refund_id,
-        reason=picture.reason,
-        pending_reason=picture.pending_reason if pending else None,
-        drive_after=None,
-        drive_attempts=0,
+        amount=snapshot.amount,
+        status=snapshot.status,
+        stripe_refund_id=snapshot.stripe_refund_id,
+        reason=snapshot.reason,
+        pending_reason=snapshot.pending_reason if pending else None,
+        retry_at=None,
+        retry_count=0,
         updated_at=now,
     )
 
 
-def _waiting(old: Refund, picture: RefundPicture, complete: bool) -> Refund:
+def _with_wait(old: Refund, snapshot: RefundSnapshot, complete: bool) -> Refund:
     """The refund with what it waits for now. A snapshot from a Stripe event may be old; a complete list is not."""
-    if old.status is not RefundStatus.PENDING or picture.status is not RefundStatus.PENDING:
+    if old.status is not RefundStatus.PENDING or snapshot.status is not RefundStatus.PENDING:
         return old
-    later = _WAITS.get(picture.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)
-    return replace(old, pending_reason=picture.pending_reason) if later or complete else old
+    later = _WAITS.get(snapshot.pending_reason, 0) > _WAITS.get(old.pending_reason, 0)
+    return replace(old, pending_reason=snapshot.pending_reason) if later or complete else old

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from common.contracts.messages import PaymentReport
 from common.contracts.values import PaymentState
-from common.messaging.envelope import Envelope, tell
+from common.messaging.envelope import Envelope, envelope_for
 from payment.refunds import DO_NOT_FIT, OPEN, Refund, RefundStatus, left
 from payment.state import CREATING, Payment
 
@@ -16,7 +16,7 @@ def report(payment: Payment, traceparent: str = "") -> list[Envelope]:
     if payment.status is CREATING:
         return []
     message = PaymentReport(booking_id=payment.booking_id, payment=_state(payment))
-    return [tell(message, payment.booking_id, traceparent=traceparent)]
+    return [envelope_for(message, payment.booking_id, traceparent=traceparent)]
 
 
 def _state(payment: Payment) -> PaymentState:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from common.runtime.telemetry import Metrics
 from payment.payment_rows import PaymentRows
 from payment.state import Payment
@@ -40,7 +40,7 @@ WHERE NOT EXISTS (SELECT FROM event_cursor WHERE name = $2::varchar) ON CONFLICT
 CURSOR_TAKE = """
 UPDATE event_cursor SET next_look_at = $1::timestamptz + $3::interval
 WHERE name = $2 AND (next_look_at <= $1 OR next_look_at > $1::timestamptz + 4 * $3::interval)
-RETURNING nullif(looked_until, 'epoch') AS looked_until, walked_to, walk_until
+RETURNING nullif(looked_until, 'epoch') AS scanned_until, walked_to, walk_until
 """
 FORGET_EVENTS = """
 DELETE FROM stripe_events WHERE id IN (SELECT id FROM stripe_events WHERE created < $1 ORDER BY created LIMIT $2)
@@ -60,15 +60,15 @@ class Cursor:
     """Up to what time Stripe's event list was read, by Stripe's time; None: it was never read. For a walk that is
     not complete: the last event that it has read, and the time up to which it reads."""
 
-    looked_until: datetime | None
+    scanned_until: datetime | None
     walked_to: str | None = None
     walk_until: datetime | None = None
 
 
-def _not_migrated() -> DatabaseAway:
-    """The database counts as away until it has an installation id: nothing is lost by waiting."""
-    return DatabaseAway(
-        "the database payment has no installation id: run holdfast migrate", stated=True, by_hand=True
+def _not_migrated() -> DatabaseOutage:
+    """The database counts as unavailable until it has an installation id: nothing is lost by waiting."""
+    return DatabaseOutage(
+        "the database payment has no installation id: run holdfast migrate", reported=True, needs_operator=True
     )
 
 
@@ -142,7 +142,7 @@ class Store(BaseStore[PaymentRows]):
 
     async def move_cursor(self, name: str, old: Cursor, new: Cursor, again: datetime) -> None:
         """Save how far the catch-up that began at `old` has read, and when the next one is due (`again`)."""
-        values = (old.looked_until, old.walked_to, new.looked_until, new.walked_to, new.walk_until)
+        values = (old.scanned_until, old.walked_to, new.scanned_until, new.walked_to, new.walk_until)
         async with self._database.connection() as connection:
             await connection.execute(CURSOR_MOVE, name, *values, again)
 

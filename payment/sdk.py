@@ -15,7 +15,7 @@ import orjson
 import stripe
 import stripe._encode
 
-# The version of Stripe's API whose objects `pictures.py` reads.
+# The version of Stripe's API whose objects `stripe_objects.py` reads.
 STRIPE_VERSION: Final = "2026-10-28.endive"
 REAL_STRIPE: Final = "https://api.stripe.com"
 # Encoded parameters that are cached: more than those that repeat. Ids, each used once or twice, do not stay long.

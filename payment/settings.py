@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from math import ceil
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, HttpUrl, SecretStr, model_validator
 
@@ -19,7 +20,7 @@ TEST_REQUESTS_PER_SECOND = 25.0
 # The time that a handler keeps for the transaction that saves the answers of its Stripe calls.
 RECORDING_MS = 1000
 # A batch of payment.commands can hold three kinds (cancels, syncs and refunds), which share one handler's time.
-COMMANDS_ASKING = 3
+COMMAND_KINDS = 3
 
 # Stripe's own secrets have at least 38 characters: `whsec_`, and 32 random ones.
 WEBHOOK_SECRET_MIN = 32
@@ -33,6 +34,8 @@ LIVE_KEYS = ("sk_live_", "rk_live_")
 
 class PaymentSettings(ActorSettings):
     """Settings of the payment process; `.env.example` explains them."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"event_catch_up_seconds": "stripe_events_catch_up_seconds"}
 
     port: int = Field(default=8082, ge=0, le=65535)
     # Time for one Stripe call that times out (5 s), for a second one, and for saving.
@@ -49,7 +52,7 @@ class PaymentSettings(ActorSettings):
     webhook_body_max_bytes: int = Field(default=512 * 1024, ge=1024, le=16 * 1024 * 1024)
     # The greatest age of a signature; Stripe's own default: https://docs.stripe.com/webhooks#replay-attacks.
     webhook_tolerance_seconds: int = Field(default=300, ge=1)
-    event_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
+    stripe_events_catch_up_seconds: float = Field(default=10.0, gt=0, le=3600)
     orphan_grace_seconds: int = Field(default=600, ge=0, le=30 * 86_400)
     orphans_max: int = Field(default=20, ge=0, le=1_000_000)
 
@@ -73,14 +76,14 @@ class PaymentSettings(ActorSettings):
         return min(self.stripe_concurrency, ceil(self.requests_per_second))
 
     @property
-    def intents_asking_seconds(self) -> float:
+    def intent_calls_seconds(self) -> float:
         """How long a batch of new intents waits for tokens and Stripe's answers; then its retry times take over."""
         return (self.handler_timeout_ms - RECORDING_MS) / 1000
 
     @property
-    def commands_asking_seconds(self) -> float:
+    def command_calls_seconds(self) -> float:
         """The same for each kind of command."""
-        return (self.handler_timeout_ms / COMMANDS_ASKING - RECORDING_MS) / 1000
+        return (self.handler_timeout_ms / COMMAND_KINDS - RECORDING_MS) / 1000
 
     @model_validator(mode="after")
     def _key_is_known(self) -> Self:
@@ -112,7 +115,7 @@ class PaymentSettings(ActorSettings):
 
     @model_validator(mode="after")
     def _handlers_outlast_stripe(self) -> Self:
-        least = max(self.stripe_timeout_ms + RECORDING_MS, 2 * COMMANDS_ASKING * RECORDING_MS)
+        least = max(self.stripe_timeout_ms + RECORDING_MS, 2 * COMMAND_KINDS * RECORDING_MS)
         if self.handler_timeout_ms < least:
             raise ValueError(
                 f"HANDLER_TIMEOUT_MS ({self.handler_timeout_ms}) must be at least {least}: it has to outlast "

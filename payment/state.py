@@ -62,20 +62,20 @@ class Payment(NamedTuple):
     cancel_requested: bool = False
     seen_at: datetime | None = None
     key_number: int = 1
-    drive_after: datetime | None = None
-    drive_attempts: int = 0
-    # Reasons so far to fetch Stripe's own object; `look_after` is set until it is fetched after the last of them.
-    doubts: int = 0
-    look_after: datetime | None = None
-    look_attempts: int = 0
+    retry_at: datetime | None = None
+    retry_count: int = 0
+    # Reasons so far to fetch Stripe's own object; `check_at` is set until it is fetched after the last of them.
+    conflicts: int = 0
+    check_at: datetime | None = None
+    check_count: int = 0
     version: int = 0
     reported_version: int = 0
-    report_after: datetime | None = None
-    report_attempts: int = 0
+    report_retry_at: datetime | None = None
+    report_retry_count: int = 0
     orphaned_at: datetime | None = None
     return_after: datetime | None = None
     return_decided: bool = False
-    # The fields above are the row's columns.
+    # The fields above are the row's columns (`columns.py`).
     revision: str = ""
     refunds: tuple[Refund, ...] = ()
     disputes: tuple[Dispute, ...] = ()
@@ -134,7 +134,7 @@ class Source(Enum):
     FETCHED = "fetched"
 
 
-class Picture(NamedTuple):
+class IntentSnapshot(NamedTuple):
     """A snapshot of a PaymentIntent. `at` is Stripe's time, to the second; `attempt` the one that `last_error` is
     about, where it can be identified; `of_version` the payment's version when the intent was fetched; `amount` what
     the intent asks for. `booking_id`, `event_id` and `installation` are from its metadata."""
@@ -158,7 +158,7 @@ class Picture(NamedTuple):
     created: datetime | None = None
 
 
-class Doubt(Enum):
+class SnapshotConflict(Enum):
     """A conflict: why a snapshot was not applied."""
 
     AMBIGUOUS = "ambiguous"  # of the same second as the row's, and different: Stripe's own object decides

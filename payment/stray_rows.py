@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from common.contracts.statuses import IntentStatus
-from common.postgres.sql import as_json, assignments, columns, recordset
+from common.postgres.sql import as_json, assignments, recordset
+from payment.columns import columns, fields
 from payment.orphans import Stray
 from payment.refunds import RefundStatus
 
@@ -51,12 +54,16 @@ SELECT
 """
 
 
+_values = attrgetter(*fields(COLUMNS))
+
+
 def _stray(row: Any) -> Stray:
-    values = dict(row)
-    values["status"] = IntentStatus(values["status"])
-    if values["refund_status"] is not None:
-        values["refund_status"] = RefundStatus(values["refund_status"])
-    return Stray(**values)
+    refund_status = row["refund_status"] and RefundStatus(row["refund_status"])
+    return replace(Stray(*row), status=IntentStatus(row["status"]), refund_status=refund_status)
+
+
+def _parameter(strays: Sequence[Stray]) -> str:
+    return as_json(map(_values, strays), COLUMNS)
 
 
 class StrayRows:
@@ -67,7 +74,7 @@ class StrayRows:
 
     async def add(self, strays: Sequence[Stray]) -> set[str]:
         """Save strays; returns the intents of those that were new."""
-        rows = await self._connection.fetch(ADD, as_json(strays)) if strays else ()
+        rows = await self._connection.fetch(ADD, _parameter(strays)) if strays else ()
         return {row["intent_id"] for row in rows if row["new"]}
 
     async def lock(self, intents: Sequence[str]) -> dict[str, Stray]:
@@ -80,7 +87,7 @@ class StrayRows:
     async def save(self, strays: Sequence[Stray]) -> None:
         """Update locked strays."""
         if strays:
-            await self._connection.execute(SAVE, as_json(strays))
+            await self._connection.execute(SAVE, _parameter(strays))
 
     async def drop(self, intents: Sequence[str]) -> None:
         """Delete these: a payment's row has the intent (again), so it is no stray."""

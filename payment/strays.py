@@ -15,17 +15,17 @@ from prometheus_client import Counter
 
 from common.contracts.messages import SyncPayment
 from common.contracts.statuses import IntentStatus
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope, envelope_for
 from common.runtime.backoff import Retry
-from payment import asking, orphans
-from payment.asking import Nothing, Whole, side_by_side
-from payment.domain import DRIVE_PAUSES
-from payment.orphans import OrphanTerms, Place, Stray, place_of
+from payment import orphans, stripe_calls
+from payment.domain import RETRY_PAUSES
+from payment.orphans import Match, OrphanTerms, Stray, match_of
 from payment.payment_rows import PaymentRows
-from payment.refunds import FOR_PEOPLE, Refund, RefundPicture, RefundStatus, left
+from payment.refunds import FOR_PEOPLE, Refund, RefundSnapshot, RefundStatus, left
 from payment.repository import Store
-from payment.state import TERMINAL, Payment, Picture
+from payment.state import TERMINAL, IntentSnapshot, Payment
 from payment.stripe_api import StripeApi
+from payment.stripe_calls import FetchedPayment, NoAnswer, side_by_side
 
 log = structlog.get_logger()
 
@@ -39,13 +39,13 @@ class Strays:
     clock: Callable[[], datetime]
     found: Counter
     terms: OrphanTerms
-    asking_seconds: float
+    calls_seconds: float
 
-    def new(self, intent_id: str, booking_id: UUID, shown: Picture | Payment | None, now: datetime) -> Stray:
+    def new(self, intent_id: str, booking_id: UUID, shown: IntentSnapshot | Payment | None, now: datetime) -> Stray:
         """A stray with the state that a snapshot or its row shows; a Stripe event of a refund shows none."""
         status = shown.status if shown else IntentStatus.REQUIRES_PAYMENT_METHOD
         received = shown.amount_captured if shown else 0
-        return Stray(intent_id, booking_id, now, now + self.terms.grace, status, received, drive_after=now)
+        return Stray(intent_id, booking_id, now, now + self.terms.grace, status, received, retry_at=now)
 
     async def add(self, transaction: PaymentRows, strays: Sequence[Stray]) -> None:
         """Save these; an error is logged for each new one."""
@@ -66,40 +66,40 @@ class Strays:
     async def close(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         """The handler of CloseStrayIntent: one step for each. If the booking's payment row is lost, a SyncPayment
         is published, which restores it."""
-        now, deadline = self.clock(), asyncio.get_running_loop().time() + self.asking_seconds
+        now, deadline = self.clock(), asyncio.get_running_loop().time() + self.calls_seconds
         causes = {each.message.intent_id: each for each in deliveries}
         async with self.store.transaction() as transaction:
             known = await transaction.strays.lock(sorted(causes))
-            open = [stray for stray in known.values() if stray.drive_after is not None]
+            open = [stray for stray in known.values() if stray.retry_at is not None]
             rows = await transaction.load([stray.booking_id for stray in open])
             back = {row.intent_id for row in rows.values()}
             await transaction.strays.drop([stray.intent_id for stray in open if stray.intent_id in back])
-            places = {stray: place_of(stray.intent_id, rows.get(stray.booking_id)) for stray in open}
-            lost = [stray for stray, place in places.items() if place is Place.LOST]
-            beside = [stray for stray, place in places.items() if place is Place.STRAY]
+            matches = {stray: match_of(stray.intent_id, rows.get(stray.booking_id)) for stray in open}
+            lost = [stray for stray, match in matches.items() if match is Match.LOST]
+            beside = [stray for stray, match in matches.items() if match is Match.STRAY]
             if beside and await self.too_many(transaction):
                 held = [stray for stray in beside if not stray.return_decided]
-                await transaction.strays.save([replace(s, drive_after=now + orphans.HELD_BACK) for s in held])
+                await transaction.strays.save([replace(s, retry_at=now + orphans.HELD_BACK) for s in held])
                 beside = [stray for stray in beside if stray.return_decided]
         await side_by_side(self._close(stray, now, deadline) for stray in beside)
         syncs = [SyncPayment(booking_id=stray.booking_id, intent_id=stray.intent_id) for stray in lost]
-        return [tell(sync, sync.booking_id, cause=causes[sync.intent_id]) for sync in syncs]
+        return [envelope_for(sync, sync.booking_id, cause=causes[sync.intent_id]) for sync in syncs]
 
     async def _close(self, stray: Stray, now: datetime, deadline: float) -> None:
         """The next step, decided by what Stripe has of the intent; if Stripe does not answer, it is retried."""
         asked = orphans.asked_for(stray.booking_id, stray.intent_id, now)
-        whole = await asking.fetch(self.stripe, asked, deadline)
-        if not isinstance(whole, Whole):
-            if whole is Nothing.REFUSED:
+        fetched = await stripe_calls.fetch(self.stripe, asked, deadline)
+        if not isinstance(fetched, FetchedPayment):
+            if fetched is NoAnswer.REFUSED:
                 await self._save(stray, _later(stray, now))
             return
-        seen, refunds = orphans.seen_stray(stray, whole.picture), whole.refunds or ()
+        seen, refunds = orphans.seen_stray(stray, fetched.intent), fetched.refunds or ()
         rest = left(seen.amount_received, refunds)
         # Refunds made by hand have no id of ours.
         own = next((each for each in refunds if each.refund_id and each.refund_id == stray.refund_id), None)
         if seen.status not in TERMINAL:
-            picture = await asking.cancel_intent(self.stripe, asked, deadline)
-            seen = orphans.seen_stray(seen, picture) if isinstance(picture, Picture) else seen
+            intent = await stripe_calls.cancel_intent(self.stripe, asked, deadline)
+            seen = orphans.seen_stray(seen, intent) if isinstance(intent, IntentSnapshot) else seen
             # If it is now canceled or paid, the next step decides. Else a payment may be in progress: check later.
             await self._save(stray, _again(seen, now) if seen.status in TERMINAL else _later(seen, now))
         elif rest <= 0:
@@ -108,7 +108,7 @@ class Strays:
             self._refund_failed(stray, own.reason)
             await self._save(stray, _closed(seen, own.status))
         elif now < stray.return_after and not stray.return_decided:
-            await self._save(stray, replace(_again(seen, now), drive_after=stray.return_after))
+            await self._save(stray, replace(_again(seen, now), retry_at=stray.return_after))
         else:
             # The refund and its id are saved before Stripe is asked; a second refund gets a key of its own.
             refund = orphans.refund_of(stray, rest, stray.key_number + (own is not None), now)
@@ -119,10 +119,10 @@ class Strays:
     async def _refund(self, stray: Stray, asked: Payment, refund: Refund, now: datetime, deadline: float) -> None:
         """Ask Stripe for the refund, and save the result."""
         installation = await self.store.installation()
-        answer = await asking.make_refund(self.stripe, asked, refund, installation, now, deadline)
-        if isinstance(answer, Nothing):
+        answer = await stripe_calls.make_refund(self.stripe, asked, refund, installation, now, deadline)
+        if isinstance(answer, NoAnswer):
             return  # retried with the same key
-        if isinstance(answer, RefundPicture):
+        if isinstance(answer, RefundSnapshot):
             _error("money of a stray intent goes back", stray, amount=answer.amount)
             after = replace(_again(stray, now), refund_status=answer.status)
         elif answer.code in FOR_PEOPLE:
@@ -157,13 +157,13 @@ def _error(event: str, stray: Stray, /, **more: Any) -> None:
 
 def _again(stray: Stray, now: datetime) -> Stray:
     """The stray, due at once: something has changed at Stripe."""
-    return replace(stray, drive_after=now, drive_attempts=0)
+    return replace(stray, retry_at=now, retry_count=0)
 
 
 def _later(stray: Stray, now: datetime) -> Stray:
-    pause = Retry(DRIVE_PAUSES.most, orphans.HELD_BACK).pause(stray.drive_attempts, random.random())
-    return replace(stray, drive_after=now + pause, drive_attempts=stray.drive_attempts + 1)
+    pause = Retry(RETRY_PAUSES.most, orphans.HELD_BACK).pause(stray.retry_count, random.random())
+    return replace(stray, retry_at=now + pause, retry_count=stray.retry_count + 1)
 
 
 def _closed(stray: Stray, refund_status: RefundStatus | None) -> Stray:
-    return replace(stray, refund_status=refund_status, drive_after=None, drive_attempts=0)
+    return replace(stray, refund_status=refund_status, retry_at=None, retry_count=0)

@@ -1,5 +1,5 @@
-"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013), so that the same functions (`pictures.py`) read
-answers, webhooks and listed Stripe events."""
+"""Calls of Stripe's API, by raw requests (`docs/decisions/`, 0013), so that the same functions
+(`stripe_objects.py`) read answers, webhooks and listed Stripe events."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.telemetry import LATENCY_S
 from payment.circuit_breaker import CircuitBreaker
-from payment.pacing import Lane, Pacer
-from payment.pictures import Json
+from payment.rate_limiter import Priority, StripeRateLimiter
 from payment.refunds import Refund
 from payment.stripe_clock import StripeClock
-from payment.stripe_errors import Limited, Refused, Unanswered, Unauthorized, meant
+from payment.stripe_errors import OutcomeUnknown, RateLimited, Refused, Unauthorized, failure_of
+from payment.stripe_objects import Json
 
 # Attempts per call, with pauses of at most 1.4 s in all; after that the retry time in the row takes over.
 TRIES_MAX = 4
@@ -45,17 +45,20 @@ class StripeMetrics:
         )
         self.seconds = histogram(
             "holdfast_stripe_call_seconds",
-            "Time of a Stripe call, without the wait for its turn",
+            "Time of a Stripe call, without the wait for its token",
             ("operation",),
             buckets=LATENCY_S,
         )
         self.failed_refunds = counter(
             "holdfast_refunds_failed", "Refunds that want an operator, by reason", ("reason",)
         )
-        turn_seconds = histogram(
-            "holdfast_stripe_turn_seconds", "Wait for the turn to call Stripe", ("lane",), buckets=LATENCY_S
+        token_wait_seconds = histogram(
+            "holdfast_stripe_token_wait_seconds",
+            "Wait for a token of the rate limit for Stripe",
+            ("priority",),
+            buckets=LATENCY_S,
         )
-        self.turn_seconds = {lane: turn_seconds.labels(lane) for lane in Lane}
+        self.token_wait_seconds = {priority: token_wait_seconds.labels(priority) for priority in Priority}
 
     def count_failed(self, refunds: Iterable[Refund]) -> None:
         """Count refunds that have just failed, after the commit."""
@@ -79,22 +82,22 @@ class Request(NamedTuple):
     method: str
     path: str
     params: dict[str, Any]
-    lane: Lane = Lane.MONEY
+    priority: Priority = Priority.MONEY
 
 
 class StripeApi:
     """Rate-limited, timed and logged calls. `deadline` is the loop's time by which the caller must have an answer.
 
-    Each call raises Unanswered, Refused and, with an idempotency key, KeySpent; and RedisAway while there are no
-    tokens because Redis is away. `keep_account` returns the account of the payments (its argument if there is none
+    Each call raises OutcomeUnknown, Refused and, with an idempotency key, IdempotencyKeySpent; and RedisOutage
+    during an outage of Redis. `keep_account` returns the account of the payments (its argument if there is none
     yet). With it, the account of the secret key is compared before the first call: if it is another one, every call
-    raises Unanswered; while the database cannot answer, its errors are raised.
+    raises OutcomeUnknown; while the database cannot answer, its errors are raised.
     """
 
     def __init__(
         self,
         client: stripe.StripeClient,
-        pacer: Pacer,
+        rate_limiter: StripeRateLimiter,
         metrics: StripeMetrics,
         gate: Gate,
         timeout_s: float,
@@ -104,7 +107,7 @@ class StripeApi:
         self.clock = StripeClock(clock, metrics.skew_seconds)
         self._own_clock = clock
         self._client = client
-        self._pacer = pacer
+        self._rate_limiter = rate_limiter
         self.metrics = metrics
         # Closed while Stripe refuses the secret key, or the key belongs to another account.
         self._gate = gate
@@ -115,25 +118,25 @@ class StripeApi:
         # Why no call is allowed; "" if calls are allowed; None while the account is not compared yet.
         self._barred = None if keep_account else ""
 
-    async def ask(
+    async def call(
         self,
         operation: str,
         method: str,
         path: str,
         *,
         deadline: float,
-        lane: Lane = Lane.MONEY,
+        priority: Priority = Priority.MONEY,
         **params: Any,
     ) -> Answer:
         """Send a `Request` until Stripe answers it, or attempts or time run out."""
         if self._barred != "":
             await self._compare_account(deadline)
-        return await self._ask_until_answered(Request(operation, method, path, params, lane), deadline)
+        return await self._call_until_answered(Request(operation, method, path, params, priority), deadline)
 
     async def retrieve_intent(self, intent_id: str, *, deadline: float) -> Answer:
         """https://docs.stripe.com/api/payment_intents/retrieve, with its latest charge."""
         path = f"/v1/payment_intents/{intent_id}"
-        return await self.ask("retrieve_intent", "get", path, deadline=deadline, expand=("latest_charge",))
+        return await self.call("retrieve_intent", "get", path, deadline=deadline, expand=("latest_charge",))
 
     async def list_all(
         self, path: str, *, deadline: float, after: str | None = None, **params: Any
@@ -152,7 +155,7 @@ class StripeApi:
         operation = f"list_{path.rsplit('/', 1)[-1]}"
         if after is not None:
             params["starting_after"] = after
-        return await self.ask(operation, "get", path, deadline=deadline, limit=PAGE, **params)
+        return await self.call(operation, "get", path, deadline=deadline, limit=PAGE, **params)
 
     async def _compare_account(self, deadline: float) -> None:
         """Before the first call, check that the secret key belongs to the account of the payments. With another one
@@ -162,15 +165,15 @@ class StripeApi:
                 if self._barred is None:
                     self._barred = await self._other_account(deadline)
         except TimeoutError:
-            raise Unanswered("Stripe's account is not known yet") from None
+            raise OutcomeUnknown("Stripe's account is not known yet") from None
         if self._barred:
-            raise Unanswered(self._barred)
+            raise OutcomeUnknown(self._barred)
 
     async def _other_account(self, deadline: float) -> str:
         """The reason, with both accounts, if the key does not belong to the account of the payments; else ""."""
         assert self._keep_account is not None
         try:
-            answer = await self._ask_until_answered(Request("account", "get", "/v1/account", {}), deadline)
+            answer = await self._call_until_answered(Request("account", "get", "/v1/account", {}), deadline)
         except Refused as refusal:
             # A restricted key may not be allowed to read it.
             log.warning("stripe account not known", reason=refusal.message)
@@ -183,13 +186,13 @@ class StripeApi:
         self._gate.close(reason)
         return reason
 
-    async def _ask_until_answered(self, request: Request, deadline: float) -> Answer:
+    async def _call_until_answered(self, request: Request, deadline: float) -> Answer:
         backoff: Backoff | None = None
         for attempt in range(1, TRIES_MAX + 1):
             try:
-                await self._turn(request.lane, deadline)
-                return await self._try(request, deadline, attempt)
-            except Unanswered:
+                await self._acquire_token(request.priority, deadline)
+                return await self._send(request, deadline, attempt)
+            except OutcomeUnknown:
                 backoff = backoff or Backoff(first=0.2, most=2.0)
                 pause = backoff.next()
                 late = asyncio.get_running_loop().time() + pause >= deadline
@@ -198,18 +201,18 @@ class StripeApi:
                 await asyncio.sleep(pause)
         raise AssertionError  # the last attempt returns or raises
 
-    async def _turn(self, lane: Lane, deadline: float) -> None:
+    async def _acquire_token(self, priority: Priority, deadline: float) -> None:
         if not self._breaker.admits():
-            raise Unanswered("Stripe is away, or refuses the key")
+            raise OutcomeUnknown("Stripe is unavailable, or refuses the key")
         started = time.perf_counter()
         try:
-            await self._pacer.turn(lane, deadline)
+            await self._rate_limiter.acquire(priority, deadline)
         except TimeoutError:
-            raise Unanswered("no turn in time") from None
+            raise OutcomeUnknown("no token in time") from None
         finally:
-            self.metrics.turn_seconds[lane].observe(time.perf_counter() - started)
+            self.metrics.token_wait_seconds[priority].observe(time.perf_counter() - started)
 
-    async def _try(self, request: Request, deadline: float, attempt: int) -> Answer:
+    async def _send(self, request: Request, deadline: float, attempt: int) -> Answer:
         until = min(deadline, asyncio.get_running_loop().time() + self._timeout_s)
         started, sent = time.perf_counter(), self._own_clock()
         outcome, status, request_id = "unanswered", 0, None
@@ -224,13 +227,13 @@ class StripeApi:
         except stripe.StripeError as error:
             status, request_id = error.http_status or 0, error.request_id
             answered = 0 < status < 500
-            failure = meant(error, may_be_forbidden=request.operation == "account")
+            failure = failure_of(error, may_be_forbidden=request.operation == "account")
             outcome = failure.outcome
-            await self._heed(failure, error)
+            await self._apply_failure(failure, error)
             raise failure from error
         except (OSError, TimeoutError) as error:
             answered = False
-            raise Unanswered(f"{type(error).__name__}: {error}") from error
+            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         finally:
             elapsed = time.perf_counter() - started
             self._breaker.ended(answered)
@@ -248,15 +251,15 @@ class StripeApi:
                 ms=round(elapsed * 1000, 2),
             )
 
-    async def _heed(self, failure: Exception, error: stripe.StripeError) -> None:
+    async def _apply_failure(self, failure: Exception, error: stripe.StripeError) -> None:
         """Apply what an error means for all later calls: a key that is refused, or a rate that is too high."""
         if isinstance(failure, Unauthorized):
             self._gate.close(f"Stripe refuses the key: {type(error).__name__}")
             log.critical("stripe refuses the key", error=str(error))
         elif not isinstance(error, stripe.PermissionError):
             self._gate.open()
-        if isinstance(failure, Limited):
-            await self._pacer.slow_down(failure.retry_after_s)
+        if isinstance(failure, RateLimited):
+            await self._rate_limiter.slow_down(failure.retry_after_s)
 
     def _dated(self, response: Any, sent: datetime, took_s: float) -> Answer:
         """The answer with Stripe's time, to the second, as its events have; without a `Date`, with our estimate."""

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def measured(sent: datetime, took_s: float, date: datetime) -> Bounds:
-    """How far our clock is ahead of Stripe's, which showed `date` at some moment between request and answer."""
+    """How far our clock is ahead of Stripe's, which showed `date` at some time between request and answer."""
     sent_ahead = (sent - date).total_seconds()
     return Bounds(sent_ahead - DATE_STEP_S, sent_ahead + took_s)
 
@@ -37,9 +37,9 @@ class StripeClock:
         self._skew_seconds = skew_seconds
         self._bounds: Bounds | None = None
         # The monotonic time of the last answer.
-        self._heard = 0.0
+        self._answered_at = 0.0
         # The skew of the last warning; None while the skew is small.
-        self._told: float | None = None
+        self._warned_skew: float | None = None
 
     def now(self) -> datetime:
         """Stripe's time; ours until Stripe has answered for the first time."""
@@ -48,18 +48,20 @@ class StripeClock:
 
     def answered(self, sent: datetime, took_s: float, date: datetime) -> None:
         """An answer with this `Date` came `took_s` seconds after its request, sent at `sent` by our clock."""
-        heard = time.monotonic()
+        answered_at = time.monotonic()
         new = measured(sent, took_s, date)
-        self._bounds = new if self._bounds is None else self._bounds.after(heard - self._heard).narrowed(new)
-        self._heard = heard
+        self._bounds = (
+            new if self._bounds is None else self._bounds.after(answered_at - self._answered_at).narrowed(new)
+        )
+        self._answered_at = answered_at
         self._skew_seconds.set(self._bounds.middle)
-        self._tell(self._bounds)
+        self._warn(self._bounds)
 
-    def _tell(self, bounds: Bounds) -> None:
+    def _warn(self, bounds: Bounds) -> None:
         skew = min(max(0.0, bounds.low), bounds.high)  # the smallest that is possible
-        if abs(skew) > LOUD_S and (self._told is None or abs(skew - self._told) > LOUD_S):
-            self._told = skew
+        if abs(skew) > LOUD_S and (self._warned_skew is None or abs(skew - self._warned_skew) > LOUD_S):
+            self._warned_skew = skew
             log.warning("clock differs from Stripe's", ahead_seconds=round(bounds.middle, 1), limit_seconds=LOUD_S)
-        elif self._told is not None and abs(bounds.middle) < LOUD_S / 2:
-            self._told = None
+        elif self._warned_skew is not None and abs(bounds.middle) < LOUD_S / 2:
+            self._warned_skew = None
             log.info("clock agrees with Stripe's again", ahead_seconds=round(bounds.middle, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stripe
 import structlog
 
-from payment.pictures import Json
+from payment.stripe_objects import Json
 
 # The pause after a 429 without Retry-After, as Stripe's limits are per second; and the longest pause accepted.
 RETRY_AFTER_S = 1.0
@@ -20,27 +20,27 @@ class StripeFailure(Exception):
     outcome = "unanswered"
 
 
-class Unanswered(StripeFailure):
+class OutcomeUnknown(StripeFailure):
     """The result is unknown: Stripe may have done what was asked. Retry."""
 
 
-class Limited(Unanswered):
+class RateLimited(OutcomeUnknown):
     """Too many requests: nothing was done. The whole fleet must pause for `retry_after_s` seconds."""
 
     outcome = "limited"
 
-    def __init__(self, said: str, retry_after_s: float) -> None:
-        super().__init__(said)
+    def __init__(self, description: str, retry_after_s: float) -> None:
+        super().__init__(description)
         self.retry_after_s = retry_after_s
 
 
-class Unauthorized(Unanswered):
+class Unauthorized(OutcomeUnknown):
     """Stripe refuses the secret key: nothing was done."""
 
     outcome = "barred"
 
 
-class KeySpent(StripeFailure):
+class IdempotencyKeySpent(StripeFailure):
     """The idempotency key can give no good answer any more: its first answer was an error, or was for other
     parameters. Read what it has created, if anything, before another key is used."""
 
@@ -64,29 +64,33 @@ class Refused(StripeFailure):
         self.intent = intent  # as it is now, if the error contains it
 
 
-def meant(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
+def failure_of(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> StripeFailure:
     """What an error means: https://docs.stripe.com/api/errors. `may_be_forbidden`: even with a valid key."""
-    said = f"{type(error).__name__}: {error}"
+    description = f"{type(error).__name__}: {error}"
     body = error.json_body
     details = body.get("error") if isinstance(body, dict) else None
     details = details if isinstance(details, dict) else {}
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     forbidden = isinstance(error, stripe.PermissionError)
     if isinstance(error, stripe.AuthenticationError) or (forbidden and not may_be_forbidden):
-        return Unauthorized(said)
+        return Unauthorized(description)
     if details.get("code") == "lock_timeout":
         # 429, but for one object only: https://docs.stripe.com/rate-limits#object-lock-timeouts
-        return Unanswered(said)
+        return OutcomeUnknown(description)
     if isinstance(error, stripe.RateLimitError):
-        return Limited(said, _seconds(headers.get("retry-after")))
+        return RateLimited(description, _seconds(headers.get("retry-after")))
     if isinstance(error, stripe.IdempotencyError):
         log.error("idempotency key of other parameters", error=str(error))
-        return KeySpent(str(error))
+        return IdempotencyKeySpent(str(error))
     if forbidden or isinstance(error, (stripe.InvalidRequestError, stripe.CardError)):
         code = error.code or details.get("message_code") or type(error).__name__
         return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
     replayed = headers.get("idempotent-replayed") == "true"
-    return KeySpent(str(error)) if replayed and (error.http_status or 0) >= 500 else Unanswered(said)
+    return (
+        IdempotencyKeySpent(str(error))
+        if replayed and (error.http_status or 0) >= 500
+        else OutcomeUnknown(description)
+    )
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -10,22 +10,22 @@ from uuid import UUID
 import structlog
 
 from common.contracts.messages import CancelPaymentIntent, PaymentCommand, SyncPayment
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope, envelope_for
 from payment import domain
-from payment.asking import Whole
 from payment.payment_rows import PaymentRows
-from payment.pictures import StripeEvent
-from payment.refunds import DoesNotFit, Refund, RefundPicture, RefundStatus
+from payment.refunds import DoesNotFit, Refund, RefundSnapshot, RefundStatus
 from payment.reports import failures, report
 from payment.repository import Store
-from payment.state import Attempt, Doubt, Payment, Picture
+from payment.state import Attempt, IntentSnapshot, Payment, SnapshotConflict
 from payment.stripe_api import StripeMetrics
+from payment.stripe_calls import FetchedPayment
+from payment.stripe_objects import StripeEvent
 
 log = structlog.get_logger()
 
 
 class UnitOfWork:
-    """Payments by booking, saved in one of two ways: `careful`, the locked path, in the transaction that has locked
+    """Payments by booking, saved in one of two ways: `locked`, the locked path, in the transaction that has locked
     them; or `save`, one statement that writes only rows that no other process has written since. After the commit
     it updates the memory, logs refunds that failed, and returns the messages to publish."""
 
@@ -42,24 +42,24 @@ class UnitOfWork:
         # Bookings whose payments are reported whether or not anything has changed.
         self._asked: set[UUID] = set()
         # Payments to compare with Stripe's own objects; with the id of the intent if their row has lost it.
-        self._looks: dict[UUID, str | None] = {}
+        self._checks: dict[UUID, str | None] = {}
         # Refunds that failed in this unit and that an operator must handle.
         self.failed_refunds: list[Refund] = []
 
     # --- the payments
 
-    def take(self, payments: Mapping[UUID, Payment]) -> None:
+    def add(self, payments: Mapping[UUID, Payment]) -> None:
         """Add payments as they were read."""
         self.payments.update(payments)
         self._before.update(payments)
 
     async def remember(self, ids: Collection[UUID]) -> None:
         """Add these payments from memory; read the others in one statement, and add those that are unpaid."""
-        self.take(self._store.payments.find(ids))
+        self.add(self._store.payments.find(ids))
         if missing := [id for id in ids if id not in self.payments]:
             async with self._store.reading() as rows:
                 read = await rows.load(missing)
-            self.take({id: payment for id, payment in read.items() if payment.unpaid})
+            self.add({id: payment for id, payment in read.items() if payment.unpaid})
 
     def change(self, payment: Payment) -> None:
         self.payments[payment.booking_id] = payment
@@ -68,56 +68,63 @@ class UnitOfWork:
         """Report these even if nothing changes now: a process may have changed them and ended before its report."""
         self._asked.update(ids)
 
-    def look(self, id: UUID, intent_id: str | None = None) -> None:
+    def check(self, id: UUID, intent_id: str | None = None) -> None:
         """Publish a SyncPayment after the commit, to compare the payment with Stripe's own objects."""
-        self._looks[id] = intent_id or self._looks.get(id)
+        self._checks[id] = intent_id or self._checks.get(id)
 
-    def see(self, old: Payment, picture: Picture, now: datetime) -> Doubt | None:
+    def apply(self, old: Payment, snapshot: IntentSnapshot, now: datetime) -> SnapshotConflict | None:
         """Apply a snapshot of the payment's intent by the rules, and save the attempt in it, once."""
-        attempt = picture.attempt
+        attempt = snapshot.attempt
         if attempt is not None and (attempt.id in self._known_attempts or attempt.id in self._attempts):
-            picture = picture._replace(attempt=None)
-        new, doubt = domain.take_over(old, picture, now)
+            snapshot = snapshot._replace(attempt=None)
+        new, conflict = domain.apply_snapshot(old, snapshot, now)
         self.change(new)
-        if doubt is Doubt.STRAY:
-            log.error("stray intent", booking=str(old.booking_id), intent=picture.intent_id, status=picture.status)
-        elif picture.attempt is not None and new.failed_attempts != old.failed_attempts:
-            self._attempts[picture.attempt.id] = (old.booking_id, picture.attempt)
-        return doubt
+        if conflict is SnapshotConflict.STRAY:
+            log.error(
+                "stray intent", booking=str(old.booking_id), intent=snapshot.intent_id, status=snapshot.status
+            )
+        elif snapshot.attempt is not None and new.failed_attempts != old.failed_attempts:
+            self._attempts[snapshot.attempt.id] = (old.booking_id, snapshot.attempt)
+        return conflict
 
-    def see_refunds(
-        self, old: Payment, pictures: Sequence[RefundPicture], now: datetime, *, complete: bool = False
+    def apply_refunds(
+        self, old: Payment, snapshots: Sequence[RefundSnapshot], now: datetime, *, complete: bool = False
     ) -> bool:
         """Apply snapshots of refunds; False if more would be refunded than was captured, so that all must be
         fetched. `complete`: they are all that Stripe has."""
         try:
-            self.change(domain.take_refunds(old, pictures, now, complete=complete))
+            self.change(domain.apply_refunds(old, snapshots, now, complete=complete))
         except DoesNotFit:
             return False
         return True
 
-    def see_whole(self, id: UUID, whole: Whole, now: datetime) -> None:
+    def apply_fetched(self, id: UUID, fetched: FetchedPayment, now: datetime) -> None:
         """Apply everything that Stripe has of the payment."""
-        if self.see(self.payments[id], whole.picture, now) is Doubt.STRAY:
+        if self.apply(self.payments[id], fetched.intent, now) is SnapshotConflict.STRAY:
             return  # the row has another intent by now than the one that was fetched
-        if whole.refunds is not None and not self.see_refunds(self.payments[id], whole.refunds, now, complete=True):
+        refunds = fetched.refunds
+        if refunds is not None and not self.apply_refunds(self.payments[id], refunds, now, complete=True):
             log.error("refunds over what was captured", booking=str(id))
-        if whole.disputes is not None:
-            self.change(domain.take_disputes(self.payments[id], whole.disputes, now))
+        if fetched.disputes is not None:
+            self.change(domain.apply_disputes(self.payments[id], fetched.disputes, now))
 
     # --- saving
 
     @asynccontextmanager
-    async def careful(
-        self, ids: Sequence[UUID], intents: Sequence[str] = (), pictures: Iterable[object] = ()
+    async def locked(
+        self, ids: Sequence[UUID], intents: Sequence[str] = (), snapshots: Iterable[object] = ()
     ) -> AsyncIterator[PaymentRows]:
         """The locked path: a transaction that locks the payments of these bookings and intents, if they exist, and
-        saves and commits them at the end of the block. `pictures` are the snapshots that the block will apply:
+        saves and commits them at the end of the block. `snapshots` are the snapshots that the block will apply:
         which of their attempts are saved already cannot change while the payments are locked."""
         async with self._store.transaction() as rows:
-            self.take(await rows.lock(ids, intents))
-            told = [each.attempt.id for each in pictures if isinstance(each, Picture) and each.attempt is not None]
-            self._known_attempts = await rows.known_attempts(told)
+            self.add(await rows.lock(ids, intents))
+            attempts = [
+                each.attempt.id
+                for each in snapshots
+                if isinstance(each, IntentSnapshot) and each.attempt is not None
+            ]
+            self._known_attempts = await rows.known_attempts(attempts)
             yield rows
             changes = [(old, self.payments[id]) for id, old in self._before.items() if self.payments[id] != old]
             revisions = await rows.save(changes)
@@ -139,7 +146,7 @@ class UnitOfWork:
         self._store.payments.drop(self.payments)
         for id in self.payments.keys() - revisions.keys():
             del self.payments[id], self._before[id]
-            self._looks.pop(id, None)
+            self._checks.pop(id, None)
         self._committed(revisions)
 
     def _committed(self, revisions: Mapping[UUID, str]) -> None:
@@ -157,10 +164,10 @@ class UnitOfWork:
         payment, before = self.payments[id], self._before[id].refunds
         known = {refund.id for refund in before if refund.status is RefundStatus.FAILED}
         new = [each for each in payment.refunds if each.status is RefundStatus.FAILED and each.id not in known]
-        loud = failures(payment.amount_captured, payment.refunds) if new else ()
+        unresolved = failures(payment.amount_captured, payment.refunds) if new else ()
         for refund in new:
-            write = log.error if refund in loud else log.warning
-            write(
+            log_failure = log.error if refund in unresolved else log.warning
+            log_failure(
                 "refund failed",
                 booking=str(id),
                 refund=str(refund.id),
@@ -168,11 +175,11 @@ class UnitOfWork:
                 amount=refund.amount,
                 reason=refund.reason,
             )
-        return [refund for refund in new if refund in loud]
+        return [refund for refund in new if refund in unresolved]
 
     # --- what follows
 
-    def follow(self) -> list[Envelope]:
+    def follow_ups(self) -> list[Envelope]:
         """The messages to publish after the commit: reports, cancels of intents that must not be paid, and
         SyncPayment for payments to compare with Stripe."""
         unwanted = [
@@ -183,11 +190,14 @@ class UnitOfWork:
         messages: list[PaymentCommand] = [CancelPaymentIntent(booking_id=id) for id in unwanted]
         messages += [
             SyncPayment(booking_id=id, **({"intent_id": intent} if intent else {}))
-            for id, intent in self._looks.items()
+            for id, intent in self._checks.items()
         ]
         return [
             *self.reports(),
-            *(tell(each, each.booking_id, traceparent=self.traces.get(each.booking_id, "")) for each in messages),
+            *(
+                envelope_for(each, each.booking_id, traceparent=self.traces.get(each.booking_id, ""))
+                for each in messages
+            ),
         ]
 
     def reports(self) -> list[Envelope]:

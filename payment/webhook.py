@@ -16,9 +16,9 @@ from aiohttp import web
 from stripe import SignatureVerificationError, WebhookSignature
 
 from common.contracts.errors import HoldfastError, MalformedRequest, Unavailable
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from common.runtime.web import TRACEPARENT, json_response, read_body
-from payment.pictures import EVENT_TYPES, Json
+from payment.stripe_objects import EVENT_TYPES, Json
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class BodyTooLarge(HoldfastError):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The endpoint. `apply` stores a Stripe event, with its trace, or raises RedisAway. The signature must be by
+    """The endpoint. `apply` stores a Stripe event, with its trace, or raises RedisOutage. The signature must be by
     any of `secrets` and, by `clock`, at most `tolerance_s` seconds old. An event of the other mode is ignored."""
 
     apply: Callable[[Json, str], Awaitable[None]]
@@ -59,8 +59,8 @@ class Webhook:
             return json_response({"received": True})
         try:
             await self.apply(event, request[TRACEPARENT])
-        except RedisAway as away:
-            raise Unavailable("The event cannot be kept now: send it again") from away
+        except RedisOutage as outage:
+            raise Unavailable("The event cannot be kept now: send it again") from outage
         return json_response({"received": True})
 
 

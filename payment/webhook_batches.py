@@ -1,8 +1,9 @@
 """Stripe events are applied in the process where they arrive: those that arrive during one batch make the next one.
 
 There is no timer, so a single event never waits. The webhook is answered after the commit; the messages that follow
-are published at the same time. An event that cannot be applied here goes to the mailbox `payment.webhooks`: all of
-them while Postgres is away, and one that fails alone, whose failures are counted there until it is a dead letter.
+are published at the same time. An event that cannot be applied here goes to the mailbox `payment.webhooks`: all
+of them while Postgres is unavailable, and one that fails alone, whose failures are counted there until it is a dead
+letter.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import orjson
 import structlog
 
 from common.contracts.messages import PAYMENT_WEBHOOKS, StripeEventReceived
-from common.messaging.envelope import Envelope, tell
-from common.messaging.publisher import Publisher, lost
-from common.runtime.outages import Away, log_away, said
+from common.messaging.envelope import Envelope, envelope_for
+from common.messaging.publisher import Publisher, log_lost
+from common.runtime.outages import Outage, error_text, log_outage
 from common.runtime.telemetry import Metrics
-from payment.pictures import BOOKING_ID, Json, own_id, without_spent_secret
+from payment.stripe_objects import BOOKING_ID, Json, own_id, without_spent_secret
 
 # One batch is given up after this many seconds. Stripe expects a quick answer, and names no time
 # (https://docs.stripe.com/webhooks#acknowledge-events-immediately).
@@ -32,7 +33,7 @@ OUTAGE_SECONDS = 1.0
 WAITING_BATCHES = 4
 
 # Applies Stripe events, each with its trace (`traceparent`), and returns the messages to publish.
-TakeEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
+ApplyEvents = Callable[[Sequence[tuple[Json, str]]], Awaitable[Iterable[Envelope]]]
 
 log = structlog.get_logger()
 
@@ -48,8 +49,8 @@ class _Received(NamedTuple):
 class WebhookBatches:
     """Applies Stripe events in batches of at most `batch_max`, one after another, as the mailbox' handler does."""
 
-    def __init__(self, take_events: TakeEvents, publisher: Publisher, metrics: Metrics, batch_max: int) -> None:
-        self._take_events = take_events
+    def __init__(self, apply_events: ApplyEvents, publisher: Publisher, metrics: Metrics, batch_max: int) -> None:
+        self._apply_events = apply_events
         self._publisher = publisher
         self._done = metrics.messages.labels(PAYMENT_WEBHOOKS, StripeEventReceived.types[0], "done")
         self._sizes = metrics.batch_size.labels(PAYMENT_WEBHOOKS)
@@ -63,7 +64,7 @@ class WebhookBatches:
 
     async def apply(self, event: Json, traceparent: str = "") -> None:
         """Store and apply a genuine Stripe event. Returns when it is committed, or is in the mailbox, where a
-        consumer will retry. Raises RedisAway when neither is possible now."""
+        consumer will retry. Raises RedisOutage when neither is possible now."""
         if not self._outage and len(self._waiting) < WAITING_BATCHES * self._batch_max:
             received = _Received(event, traceparent, asyncio.get_running_loop().create_future())
             self._waiting.append(received)
@@ -93,35 +94,37 @@ class WebhookBatches:
             await self._write([self._waiting.popleft() for _ in range(size)])
 
     async def _write(self, batch: Sequence[_Received]) -> None:
-        follow: Iterable[Envelope] | None = None
+        follow_ups: Iterable[Envelope] | None = None
         started = time.perf_counter()
         try:
             if not self._outage:
                 async with asyncio.timeout(BATCH_SECONDS):
-                    follow = await self._take_events([(each.event, each.traceparent) for each in batch])
-        except (Away, TimeoutError) as error:
-            log_away("webhooks to the mailbox", error, events=len(batch))
+                    follow_ups = await self._apply_events([(each.event, each.traceparent) for each in batch])
+        except (Outage, TimeoutError) as error:
+            log_outage("webhooks to the mailbox", error, events=len(batch))
             self._outage_until = asyncio.get_running_loop().time() + OUTAGE_SECONDS
         except Exception as error:
             if len(batch) > 1:  # one event alone may be the cause
                 for each in batch:
                     await self._write([each])
                 return
-            log.warning("webhook to the mailbox", id=batch[0].event["id"], error=said(error))
+            log.warning("webhook to the mailbox", id=batch[0].event["id"], error=error_text(error))
         for each in batch:
             if not each.committed.done():  # else Stripe has closed the connection
-                each.committed.set_result(follow is not None)
-        if follow is not None:
+                each.committed.set_result(follow_ups is not None)
+        if follow_ups is not None:
             seconds = time.perf_counter() - started
             self._done.inc(len(batch))
             self._sizes.observe(len(batch))
             self._seconds.observe(seconds)
             for event, trace, _ in batch:
                 log.info("webhook", id=event["id"], type=event["type"], batch=len(batch), trace=trace[3:35])
-            step, news = self._publisher.commands(follow)
-            if step or news:
-                published = self._publisher.enqueue([*step, *news])
-                published.add_done_callback(lost)  # logged if lost; the rows have retry times, so it is repeated
+            messages, notifications = self._publisher.commands(follow_ups)
+            if messages or notifications:
+                published = self._publisher.enqueue([*messages, *notifications])
+                published.add_done_callback(
+                    log_lost
+                )  # logged if lost; the rows have retry times, so it is repeated
                 self._keep(published)
 
 
@@ -130,4 +133,4 @@ def for_mailbox(event: Json, traceparent: str) -> Envelope:
     message = StripeEventReceived(payload=orjson.dumps(without_spent_secret(event)).decode())
     data = event["data"]
     id = own_id(data.get("object", {}), BOOKING_ID) if isinstance(data, dict) else None
-    return tell(message, id or event["id"], traceparent=traceparent)
+    return envelope_for(message, id or event["id"], traceparent=traceparent)

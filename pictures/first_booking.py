@@ -22,7 +22,7 @@ Json = dict[str, Any]
 # Of what `make up` says, the lines that begin so; the others are paths and addresses of servers.
 SHOWN = ("gateway", "documentation", "WebSocket", "Stripe", "On sale")
 EVENT_ID, BOOKING_ID = "2d7c1f0e-…", "5b91e3a4-…"
-PATIENCE_SECONDS = 30.0
+WAIT_MAX_SECONDS = 30.0
 
 
 class Changed(Exception):
@@ -37,7 +37,7 @@ class Visitor:
         self._session = session
         self._token = ""
 
-    async def ask(self, method: str, path: str, expected: int = 200, **options: Any) -> Json:
+    async def request(self, method: str, path: str, expected: int = 200, **options: Any) -> Json:
         """The answer, which must have the status that is expected. Raises Changed."""
         url = path if path.startswith("http") else f"{self._stack.gateway_url}{path}"
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
@@ -50,14 +50,14 @@ class Visitor:
 
     async def arrive(self) -> aiohttp.ClientWebSocketResponse[Any]:
         """Get a token as a guest, and open the socket."""
-        self._token = (await self.ask("POST", "/auth/guest", 201))["token"]
+        self._token = (await self.request("POST", "/auth/guest", 201))["token"]
         socket = await self._session.ws_connect(f"{self._stack.gateway_url}/ws")
         await socket.send_json({"type": "auth", "token": self._token})
         return socket
 
     async def pay(self, payment: Json) -> Json:
         """Confirm the intent as Stripe.js does."""
-        return await self.ask(
+        return await self.request(
             "POST",
             f"{self._stack.sandbox_url}/v1/payment_intents/{payment['intent_id']}/confirm",
             headers={"Authorization": f"Bearer {self._stack.secrets.stripe_publishable_key}"},
@@ -73,15 +73,15 @@ async def record(stack: Stack, terminal: Terminal) -> None:
     """Make the booking, and leave in the terminal what a person sees of it. Raises Changed, TimeoutError."""
     for name, port in vars(Ports()).items():
         terminal.fixed[f":{getattr(stack.ports, name)}"] = f":{port}"
-    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(WAIT_MAX_SECONDS), aiohttp.ClientSession() as session:
         await _up(stack, terminal)
         visitor = Visitor(stack, session)
         async with await visitor.arrive() as socket:
             booking = await _book(visitor, terminal)
-            await _tell(socket, terminal, "pending", "awaiting")
+            await _show_notification(socket, terminal, "pending", "awaiting")
             await _pay(visitor, terminal, booking)
-            await _tell(socket, terminal, "confirmed", "paid")
-        await _look_back(visitor, terminal, booking)
+            await _show_notification(socket, terminal, "confirmed", "paid")
+        await _show_history(visitor, terminal, booking)
 
 
 async def _up(stack: Stack, terminal: Terminal) -> None:
@@ -101,20 +101,20 @@ async def _up(stack: Stack, terminal: Terminal) -> None:
 
 
 async def _book(visitor: Visitor, terminal: Terminal) -> Json:
-    event = (await visitor.ask("GET", "/events"))["items"][0]
+    event = (await visitor.request("GET", "/events"))["items"][0]
     terminal.command("curl $GATEWAY/events     # in a second terminal")
     _show_seats(terminal, event)
     items = [{"ticket_type_id": event["ticket_types"][0]["id"], "quantity": 2}]
     body = {"event_id": event["id"], "items": items}
     headers = {"Idempotency-Key": "my-first"}
-    booking = await visitor.ask("POST", "/bookings", 201, json=body, headers=headers)
+    booking = await visitor.request("POST", "/bookings", 201, json=body, headers=headers)
     terminal.fixed[booking["id"]] = BOOKING_ID
     terminal.command(
         'curl -X POST $GATEWAY/bookings -H "$AUTH" -H "$JSON" -H "Idempotency-Key: my-first" \\',
         r'-d "{\"event_id\": \"$EVENT\", \"items\": [{\"ticket_type_id\": \"$TYPE\", \"quantity\": 2}]}"',
     )
     terminal.answer(201, shortened(booking, ("id", "status", "amount", "currency")))
-    if await visitor.ask("POST", "/bookings", 200, json=body, headers=headers) != booking:
+    if await visitor.request("POST", "/bookings", 200, json=body, headers=headers) != booking:
         raise Changed("the same key again is answered with another booking")
     return booking
 
@@ -128,13 +128,13 @@ async def _pay(visitor: Visitor, terminal: Terminal, booking: Json) -> None:
     terminal.answer(200, shortened(intent, ("object", "status")))
 
 
-async def _look_back(visitor: Visitor, terminal: Terminal, booking: Json) -> None:
-    history = (await visitor.ask("GET", f"/bookings/{booking['id']}/history"))["items"]
+async def _show_history(visitor: Visitor, terminal: Terminal, booking: Json) -> None:
+    history = (await visitor.request("GET", f"/bookings/{booking['id']}/history"))["items"]
     terminal.command('curl $GATEWAY/bookings/$BOOKING/history -H "$AUTH"')
     names = ("version", "to_status", "payment_status")
     terminal.answer(200, *(shortened(change, names) for change in history))
     terminal.command("curl $GATEWAY/events")
-    _show_seats(terminal, (await visitor.ask("GET", "/events"))["items"][0])
+    _show_seats(terminal, (await visitor.request("GET", "/events"))["items"][0])
 
 
 def _show_seats(terminal: Terminal, event: Json) -> None:
@@ -144,7 +144,7 @@ def _show_seats(terminal: Terminal, event: Json) -> None:
     terminal.answer(200, f'{{"items": [{start},', f'"ticket_types": [{stalls}, …]}}]}}')
 
 
-async def _tell(
+async def _show_notification(
     socket: aiohttp.ClientWebSocketResponse[Any], terminal: Terminal, status: str, payment: str
 ) -> None:
     """Wait until the socket says so of a booking, and show it."""

@@ -11,7 +11,7 @@ from sandbox.timetable import Timetable
 from sandbox.webhooks import Webhooks
 from sandbox.work import Move, Work
 
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 
 class Account:
@@ -69,7 +69,7 @@ class Account:
             publishable=publishable,
         )
 
-    def do(self, work: Work, step: Callable[[Work], Outcome]) -> Outcome:
+    def do(self, work: Work, step: Callable[[Work], Result]) -> Result:
         """Run `step`. If it raises, nothing of what it wrote is kept, unless the error says so (`keeps_work`).
 
         Raises:
@@ -96,7 +96,7 @@ class Account:
         for move in work.moves:
             self.moves.add(move.due, move)
 
-    async def perform(self, step: Callable[[Work], Outcome], *, origin: str | None = None) -> Outcome:
+    async def perform(self, step: Callable[[Work], Result], *, origin: str | None = None) -> Result:
         """Work without an API request: a move, or a request to `/_sandbox`.
 
         Raises:

@@ -55,7 +55,7 @@ class Reply(NamedTuple):
     """The error's code, for the log."""
 
 
-class Unanswered(Exception):
+class ClosedWithoutAnswer(Exception):
     """The connection must be closed without an answer."""
 
 
@@ -80,7 +80,7 @@ class Api:
             reply = _refusal(error, request_id)
         except web.HTTPException as error:
             reply = _refusal(RefusedError(error.status, error.reason), request_id)
-        except Unanswered:
+        except ClosedWithoutAnswer:
             reply = Reply(504, b"")
             if request.transport is not None:
                 request.transport.abort()
@@ -133,7 +133,7 @@ class Api:
                 await self._account.release(work)
         if fault.timeout_after:
             await self._faults.hang()
-            raise Unanswered
+            raise ClosedWithoutAnswer
         return reply
 
     def _once(self, work: Work, call: "_Call", made: Attempt | None, fault: Fault, request_id: str) -> Reply:

@@ -131,14 +131,14 @@ class Control:
             row = work.ledger.read("SELECT type FROM events WHERE id = ?", (event_id,)).fetchone()
             if row is None:
                 raise missing_object("event", event_id)
-            takers = [endpoint for endpoint in work.endpoints if endpoint.takes(row[0])]
-            for endpoint in takers:
+            accepting = [endpoint for endpoint in work.endpoints if endpoint.accepts(row[0])]
+            for endpoint in accepting:
                 work.ledger.write(
                     "DELETE FROM deliveries WHERE event = ? AND endpoint = ? AND status IN ('dropped', 'failed')",
                     (event_id, endpoint.position),
                 )
                 work.send(event_id, row[0], endpoint)
-            return {"event": event_id, "deliveries": len(takers)}
+            return {"event": event_id, "deliveries": len(accepting)}
 
         return await self._account.perform(step)
 

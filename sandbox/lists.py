@@ -50,10 +50,10 @@ class Query:
         self._created(params.get("created", {}))
         backwards = self._cursor(work, params)
         limit = params.get("limit", LIMIT_ELSE)
-        turn = "ASC" if backwards else "DESC"
+        direction = "ASC" if backwards else "DESC"
         rows = work.ledger.read(
             f"SELECT body FROM {self._table} WHERE {' AND '.join(self._conditions) or 'TRUE'} "  # noqa: S608 - fixed words only
-            f"ORDER BY created {turn}, seq {turn} LIMIT ?",
+            f"ORDER BY created {direction}, seq {direction} LIMIT ?",
             (*self._values, limit + 1),
         ).fetchall()
         data = [orjson.loads(body) for (body,) in rows[:limit]]

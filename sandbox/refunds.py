@@ -76,7 +76,7 @@ def update(work: Work, params: dict[str, Any], refund: str) -> Object:
         previous = {"metadata": found["metadata"]}
         found["metadata"] = merged(found["metadata"], params["metadata"])
         work.ledger.update(found)
-        _tell_update(work, found, previous)
+        _emit_update(work, found, previous)
     return found
 
 
@@ -108,7 +108,7 @@ def succeed(work: Work, refund: str) -> Object:
     _take_back(work, found)
     found.pop("pending_reason", None)
     work.ledger.update(found)
-    _tell_update(work, found, previous)
+    _emit_update(work, found, previous)
     return found
 
 
@@ -131,7 +131,7 @@ def fail(work: Work, refund: str) -> Object:
     charge |= {"amount_refunded": charge["amount_refunded"] - found["amount"], "refunded": False}
     work.ledger.update(charge)
     work.emit("refund.failed", found)
-    _tell_update(work, found, previous)
+    _emit_update(work, found, previous)
     return found
 
 
@@ -203,7 +203,7 @@ def _give_back(work: Work, charge: Object, amount: int) -> None:
     work.emit("charge.refunded", charge, previous)
 
 
-def _tell_update(work: Work, refund: Object, previous: Object) -> None:
+def _emit_update(work: Work, refund: Object, previous: Object) -> None:
     """Emit the update under both types: older integrations use `charge.refund.updated`."""
     work.emit("refund.updated", refund, previous)
     work.emit("charge.refund.updated", refund, previous)

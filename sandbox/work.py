@@ -19,7 +19,7 @@ class Endpoint(NamedTuple):
     secret: str
     enabled_events: frozenset[str]
 
-    def takes(self, event_type: str) -> bool:
+    def accepts(self, event_type: str) -> bool:
         return "*" in self.enabled_events or event_type in self.enabled_events
 
 
@@ -86,7 +86,7 @@ class Work:
     def emit(self, event_type: str, obj: Object, previous: Object | None = None) -> None:
         """Store an event with a snapshot of the object; `previous` has the old values of the changed fields."""
         event_id = new_id("evt")
-        endpoints = [endpoint for endpoint in self.endpoints if endpoint.takes(event_type)]
+        endpoints = [endpoint for endpoint in self.endpoints if endpoint.accepts(event_type)]
         data = {"object": obj} if previous is None else {"object": obj, "previous_attributes": previous}
         event = {
             "id": event_id,

@@ -37,7 +37,7 @@ LONGEST = (
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
-    "battered": ("healing", "killed", "poison", "refunds", "restored", "servers_away"),
+    "battered": ("healing", "killed", "poison", "refunds", "restored", "stopped_servers"),
     "holdfast": ("audit", "bad_input", "events", "generated_clients", "main_job", "privacy", "rush", "webhooks"),
 }
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def _place(item: pytest.Item) -> int:
-    return next((place for place, path in enumerate(LONGEST) if path in item.nodeid), len(LONGEST))
+    return next((index for index, path in enumerate(LONGEST) if path in item.nodeid), len(LONGEST))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -115,7 +115,7 @@ def forked_actors() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command has printed, and its exit code."""
 
     code: int
@@ -128,7 +128,7 @@ class Said:
         return body
 
 
-async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Said:
+async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> CommandResult:
     """Run the `holdfast` command with these arguments, with `environment`, PATH and HOME as its environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with TemporaryFile() as out, TemporaryFile() as err:
@@ -140,7 +140,7 @@ async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProx
             raise
         for file in (out, err):
             file.seek(0)
-        return Said(code, out.read().decode(), err.read().decode())
+        return CommandResult(code, out.read().decode(), err.read().decode())
 
 
 # --- in the process that forks ------------------------------------------------------------------------------

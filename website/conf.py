@@ -22,8 +22,8 @@ def names(*patterns: str, first: Iterable[str] = ()) -> list[str]:
     """Markdown files that match, without their suffix: those of `first` in its order, then the others by name."""
     found = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for one in patterns for path in ROOT.glob(one))
     found = [name for name in found if not name.startswith(".")]
-    places = {name: place for place, name in enumerate(first)}
-    return sorted(found, key=lambda name: places.get(name, len(places)))
+    positions = {name: position for position, name in enumerate(first)}
+    return sorted(found, key=lambda name: positions.get(name, len(positions)))
 
 
 GUIDES = names(
@@ -55,7 +55,7 @@ project = "Holdfast"
 html_title = project
 root_doc = START
 include_patterns = [f"{name}.md" for name in [START, *GUIDES, DECISIONS, *RECORDS, *PROJECT]]
-# Folders that Sphinx need not look into; what it takes is above.
+# Folders that Sphinx need not search; its sources are above.
 exclude_patterns = [".*", "build", "site"]
 
 extensions = ["myst_parser"]
@@ -79,7 +79,7 @@ def add_navigation(_: Sphinx, name: str, source: list[str]) -> None:
 
 
 def copy_start(app: Sphinx, error: Exception | None) -> None:
-    """Whoever opens the folder gets the start page: servers and people look for index.html."""
+    """The start page of the folder: servers and people expect index.html."""
     if error is None:
         shutil.copyfile(Path(app.outdir) / f"{START}.html", Path(app.outdir) / "index.html")
 

@@ -25,7 +25,7 @@ from bench.progress import Steps
 from bench.raw import RawLoad, RawServer
 from bench.raw import running as raw_running
 from bench.reference.stage import beside
-from bench.sides import Side, in_turn, prepared, times
+from bench.sides import Side, alternated, prepared, times
 
 SECONDS = 125.0
 # How many seconds starting three services, warming up, auditing and stopping take.
@@ -74,7 +74,7 @@ async def run(seconds: float, steps: Steps) -> Findings:
         sides = await _sides(release, stack)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-raw-")))
         raw = await stack.enter_async_context(raw_running(folder, sides[NOW].stage.session))
-        await _take_turns(sides, raw, max(seconds - AROUND_SECONDS, 0.0), steps)
+        await _measure_alternately(sides, raw, max(seconds - AROUND_SECONDS, 0.0), steps)
         steps.begin("comparing with the databases")
         wrong = [text for side in sides.values() for text in await side.problems()]
         steps.begin("stopping all of them")
@@ -83,21 +83,21 @@ async def run(seconds: float, steps: Steps) -> Findings:
 
 async def _sides(release: Release | None, stack: AsyncExitStack) -> dict[str, Side]:
     now = await stack.enter_async_context(stages.running())
-    places = {NOW: now}
+    running = {NOW: now}
     if release is not None:
-        places[BEFORE] = await stack.enter_async_context(release_running(release))
+        running[BEFORE] = await stack.enter_async_context(release_running(release))
     reference = await stack.enter_async_context(beside(now))
     sides = {
-        name: await stack.enter_async_context(prepared(name, place, max(CONCURRENCIES)))
-        for name, place in places.items()
+        name: await stack.enter_async_context(prepared(name, stage, max(CONCURRENCIES)))
+        for name, stage in running.items()
     }
     url = reference.database_url
     sides[REFERENCE] = await stack.enter_async_context(prepared(REFERENCE, reference, max(CONCURRENCIES), url))
     return sides
 
 
-async def _take_turns(sides: Mapping[str, Side], raw: RawServer, seconds: float, steps: Steps) -> None:
-    order = in_turn(list(sides), ROUNDS)
+async def _measure_alternately(sides: Mapping[str, Side], raw: RawServer, seconds: float, steps: Steps) -> None:
+    order = alternated(list(sides), ROUNDS)
     length = max((seconds / len(CONCURRENCIES) - RAW_SECONDS) / len(order), SLICE_SECONDS_MIN)
     for concurrency in CONCURRENCIES:
         for name in order:
@@ -157,13 +157,13 @@ def over_stored(now: Sequence[Ways], raw: float | None) -> dict[int, Over]:
 
 
 def _goals(over: Mapping[int, Over]) -> list[Goal]:
-    nothing = Over(None, None)
+    unmeasured = Over(None, None)
     unit = "times the release before"
     return [
         *(
             Goal(
                 f"CPU of a booking at {concurrency} at once",
-                over.get(concurrency, nothing).cpu,
+                over.get(concurrency, unmeasured).cpu,
                 limit,
                 False,
                 unit,
@@ -174,7 +174,7 @@ def _goals(over: Mapping[int, Over]) -> list[Goal]:
         ),
         Goal(
             "a lone POST /bookings until payable, p50",
-            over.get(1, nothing).payable_p50,
+            over.get(1, unmeasured).payable_p50,
             LONE_PAYABLE_MAX,
             False,
             unit,
@@ -197,7 +197,7 @@ def _tables(found: Mapping[str, Sequence[Ways]], over: Mapping[int, Over]) -> li
         share = over.get(concurrency, Over(None, None))
         times_rows.append((OVER, "", "", cell(share.payable_p50, 2), "", "", ""))
         cpu_rows.append((OVER, *("" for _ in CHARGED), cell(share.cpu, 2), ""))
-    columns = ("at once", "bookings", "a second", "payable p50", "p99", "paid → told p50", "p99")
+    columns = ("at once", "bookings", "a second", "payable p50", "p99", "paid → notified p50", "p99")
     return [
         Table(
             "This tree, the release before and a row for each request, in turn; latencies in ms",

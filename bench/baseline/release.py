@@ -86,7 +86,7 @@ async def _run(command: list[str], seconds: float) -> None:
     )
     try:
         async with asyncio.timeout(seconds):
-            _, said = await process.communicate()
+            _, output = await process.communicate()
     except TimeoutError:
         raise Unavailable(f"{' '.join(command[:4])} took more than {seconds:.0f} s") from None
     finally:
@@ -94,5 +94,5 @@ async def _run(command: list[str], seconds: float) -> None:
             process.kill()
             await process.wait()
     if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        last = output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
         raise Unavailable(f"{' '.join(command[:4])}: {last[0]}")

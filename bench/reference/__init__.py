@@ -18,6 +18,6 @@ Of what Holdfast does, it leaves out:
 - requests to Stripe have no rate limit: past Stripe's limit clients get 503;
 - a refused request leaves no booking behind, and a message that always fails does not become a dead letter;
 - no load shedding: a rush waits in memory, and a client that does not read delays the notifications of others;
-- sockets: tokens in the header only, no subscriptions, no snapshot; a notice that Redis loses is lost;
+- sockets: tokens in the header only, no subscriptions, no snapshot; a notification that Redis loses is lost;
 - only booking, paying and being notified: no lists, no availability, no changes of events.
 """

@@ -20,7 +20,7 @@ from common.contracts.errors import Forbidden, Unavailable
 from common.contracts.ids import booking_id
 from common.messaging.redis import connect
 from common.runtime.health import HEALTH
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.web import new_app, read_body
 from gateway.auth import AUTHENTICATOR, Authenticator
@@ -69,8 +69,8 @@ async def receive_webhook(request: web.Request) -> web.Response:
     payload = verify(await read_body(request), header, [settings.stripe_webhook_secrets], not_before)
     try:
         await request.app[STREAMS].put_webhook(payload)
-    except RedisAway as away:
-        raise Unavailable from away
+    except RedisOutage as error:
+        raise Unavailable from error
     return _json('{"received":true}', 200)
 
 
@@ -95,10 +95,10 @@ def _json(text: str, status: int) -> web.Response:
 
 
 async def _notify(app: web.Application, booking: Booking) -> None:
-    """The client gets its answer even if Redis is away."""
+    """The client gets its answer even if Redis is unavailable."""
     text = orders.shown(booking).model_dump_json()
-    with suppress(RedisAway):
-        await app[STREAMS].put_notice(booking.owner, f'{{"type":"booking","booking":{text}}}')
+    with suppress(RedisOutage):
+        await app[STREAMS].put_notification(booking.owner, f'{{"type":"booking","booking":{text}}}')
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
@@ -136,14 +136,14 @@ async def _consumers(app: web.Application) -> AsyncIterator[None]:
         if booking is not None:
             await _notify(app, booking)
 
-    async def tell(owner: str, text: str) -> None:
+    async def notify(owner: str, text: str) -> None:
         for socket in tuple(app[SOCKETS].get(owner, ())):
             with suppress(ConnectionError):
                 await socket.send_str(text)
 
     spawn = app[SUPERVISOR].spawn
     tasks = [spawn(f"consumer {number}", streams.work(number, handle)) for number in range(settings.consumers)]
-    tasks += [spawn("take over", streams.take_over(handle)), spawn("listen", streams.listen(tell))]
+    tasks += [spawn("take over", streams.take_over(handle)), spawn("listen", streams.listen(notify))]
     yield
     for task in tasks:
         await cancel(task)

@@ -19,8 +19,8 @@ from common.contracts.values import PaymentError
 from gateway.schemas import NewBooking, NewEvent
 from payment.models import Payment
 from payment.models import StripeEvent as StoredEvent
-from payment.pictures import Json, StripeEvent, read_event
-from payment.state import Picture
+from payment.state import IntentSnapshot
+from payment.stripe_objects import Json, StripeEvent, read_event
 
 # The SDK's own retries, with the same key: also of a request while another one with that key is under way.
 NETWORK_RETRIES = 3
@@ -80,9 +80,9 @@ async def hold(booking_id: UUID, owner: str, body: NewBooking, hold_seconds: int
         if known is None:
             raise errors.SoldOut
         booking, created = known, False
-    asked = [(each.id, quantity) for each, quantity in wanted]
+    ordered = [(each.id, quantity) for each, quantity in wanted]
     held = [(item.ticket_type_id, item.quantity) for item in items_of(booking)]
-    if (booking.owner, booking.event_id, held) != (owner, event.id, asked):
+    if (booking.owner, booking.event_id, held) != (owner, event.id, ordered):
         raise errors.IdempotencyKeyReused
     return booking, created
 
@@ -180,7 +180,7 @@ async def make_payable(booking: Booking, client: stripe.StripeClient) -> Booking
 async def take_event(payload: Json) -> Booking | None:
     """Apply a webhook; returns the booking that it is about. A repeated one changes nothing."""
     event = read_event(payload)
-    if event.booking_id is None or not isinstance(event.shows, Picture):
+    if event.booking_id is None or not isinstance(event.snapshot, IntentSnapshot):
         return None
     async with in_transaction():
         booking = await Booking.select_for_update().get_or_none(id=event.booking_id)
@@ -194,11 +194,11 @@ async def take_event(payload: Json) -> Booking | None:
             object_id=event.object_id,
             booking_id=event.booking_id,
         )
-        await _apply(booking, event, event.shows)
+        await _apply(booking, event, event.snapshot)
     return booking
 
 
-async def _apply(booking: Booking, event: StripeEvent, seen: Picture) -> None:
+async def _apply(booking: Booking, event: StripeEvent, seen: IntentSnapshot) -> None:
     error = None if seen.last_error is None else {"code": seen.last_error.code, "message": seen.last_error.message}
     await Payment.filter(booking_id=booking.id).update(
         status=seen.status,
@@ -253,14 +253,14 @@ def _wanted(event: Event, ticket_types: Sequence[TicketType], body: NewBooking) 
         if len(types) != 1:
             raise errors.TicketTypeRequired
         assert body.quantity is not None
-        asked: Iterable[tuple[UUID, int]] = [(next(iter(types)), body.quantity)]
+        ordered: Iterable[tuple[UUID, int]] = [(next(iter(types)), body.quantity)]
     else:
-        asked = [(item.ticket_type_id, item.quantity) for item in body.items]
-    if sum(quantity for _, quantity in asked) > event.max_per_booking:
+        ordered = [(item.ticket_type_id, item.quantity) for item in body.items]
+    if sum(quantity for _, quantity in ordered) > event.max_per_booking:
         raise errors.QuantityOverLimit
-    if any(id not in types for id, _ in asked):
+    if any(id not in types for id, _ in ordered):
         raise errors.TicketTypeNotFound
-    return [(types[id], quantity) for id, quantity in asked]
+    return [(types[id], quantity) for id, quantity in ordered]
 
 
 def items_of(booking: Booking) -> tuple[resources.Item, ...]:

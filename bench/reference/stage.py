@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from bench.errors import BenchError
 from bench.reference.streams import WEBHOOKS
-from bench.stage import POLL_SECONDS, SETTLED_SECONDS, Stage
+from bench.stage import POLL_SECONDS, WORK_SECONDS_MAX, Stage
 from ops.actor import ActorProcess
 from ops.child import HOST, Child, free_port
 from ops.migrate import migrate
@@ -53,11 +53,11 @@ class ReferenceStage(Stage):
             if child.running and (not kinds or name.partition("-")[0] in kinds)
         }
 
-    async def settled(self) -> None:
-        deadline = time.monotonic() + SETTLED_SECONDS
+    async def wait_until_idle(self) -> None:
+        deadline = time.monotonic() + WORK_SECONDS_MAX
         while left := await self.redis.xlen(WEBHOOKS):
             if time.monotonic() > deadline:
-                raise BenchError(f"the reference has {left} webhooks left after {SETTLED_SECONDS:.0f} s")
+                raise BenchError(f"the reference has {left} webhooks left after {WORK_SECONDS_MAX:.0f} s")
             await asyncio.sleep(POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Redis Streams, one message at a time: webhooks that wait for their transaction, and notices for the sockets."""
+"""Redis Streams, one message at a time: webhooks that wait for their transaction, and what sockets are sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 WEBHOOKS = "reference.webhooks"
-NOTICES = "reference.notices"
+NOTIFICATIONS = "reference.notifications"
 GROUP = "reference"
-# No reader of notices is ever this far behind.
-NOTICES_MAX = 10_000
+# No reader of notifications is ever this far behind.
+ENTRIES_MAX = 10_000
 BLOCK_MS = 1000
 # Longer than any transaction: an entry that has been pending for longer has lost its consumer.
 CLAIM_IDLE_MS = 25_000
@@ -43,8 +43,8 @@ class Streams:
     async def put_webhook(self, payload: str) -> None:
         await self._redis.xadd(WEBHOOKS, {"payload": payload})
 
-    async def put_notice(self, owner: str, text: str) -> None:
-        await self._redis.xadd(NOTICES, {"owner": owner, "text": text}, maxlen=NOTICES_MAX, approximate=True)
+    async def put_notification(self, owner: str, text: str) -> None:
+        await self._redis.xadd(NOTIFICATIONS, {"owner": owner, "text": text}, maxlen=ENTRIES_MAX, approximate=True)
 
     async def work(self, number: int, handle: Handle) -> None:
         """Read webhooks one by one: handle each, then acknowledge it."""
@@ -55,7 +55,7 @@ class Streams:
                 for _, entries in found or ():
                     await self._each(entries, handle)
             except (RedisError, OSError) as error:
-                log.warning("redis is away", error=str(error))
+                log.warning("redis is unavailable", error=str(error))
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def take_over(self, handle: Handle) -> None:
@@ -66,7 +66,7 @@ class Streams:
                 found: Any = await self._redis.xautoclaim(WEBHOOKS, GROUP, self._instance, CLAIM_IDLE_MS, count=1)
                 await self._each(found[1], handle)
             except (RedisError, OSError) as error:
-                log.warning("redis is away", error=str(error))
+                log.warning("redis is unavailable", error=str(error))
 
     async def _each(self, entries: Any, handle: Handle) -> None:
         for id, fields in entries:
@@ -80,16 +80,16 @@ class Streams:
                 pipe.xdel(WEBHOOKS, id)
                 await pipe.execute()
 
-    async def listen(self, tell: Callable[[str, str], Awaitable[None]]) -> None:
-        """Call `tell` with every notice from now on, one by one."""
+    async def listen(self, notify: Callable[[str, str], Awaitable[None]]) -> None:
+        """Call `notify` with every notification from now on, one by one."""
         last: Any = "$"
         while True:
             try:
-                found: Any = await self._redis.xread({NOTICES: last}, count=1, block=BLOCK_MS)
+                found: Any = await self._redis.xread({NOTIFICATIONS: last}, count=1, block=BLOCK_MS)
                 for _, entries in found or ():
                     for id, fields in entries:
                         last = id
-                        await tell(fields[b"owner"].decode(), fields[b"text"].decode())
+                        await notify(fields[b"owner"].decode(), fields[b"text"].decode())
             except (RedisError, OSError) as error:
-                log.warning("redis is away", error=str(error))
+                log.warning("redis is unavailable", error=str(error))
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -50,7 +50,7 @@ async def run(plan: Plan, console: Console) -> Report:
         started = time.monotonic()
         machine = await described()
         with shown(console) as screen:
-            rush = await play(plan, screen.told, screen.began)
+            rush = await play(plan, screen.sampled, screen.began)
         return Report(machine, time.monotonic() - started, {"rush": findings(rush)})
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from bench.findings import Chart, Findings, Goal, Series, Table, cell
 from bench.rush.sale import Rush
-from bench.rush.tally import Moment, milliseconds
+from bench.rush.tally import Sample, milliseconds
 
 # How soon after the sale has begun every seat has an owner; "in seconds" is the goal.
 SOLD_OUT_MAX_S, SOLD_OUT_BEFORE_S = 10.0, 2.5
@@ -31,7 +31,7 @@ def findings(rush: Rush) -> Findings:
             "paid_after": rush.paid_after,
             "oversold": max(rush.oversold, 0),
             "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
-            "turned_away": tally.turned_away,
+            "sent_back": tally.sent_back,
             "unanswered": rush.unanswered,
             "answer_ms": _spread(tally.latencies),
             "verdict_ms": _spread(tally.verdicts),
@@ -39,9 +39,9 @@ def findings(rush: Rush) -> Findings:
             "cpu_seconds": rush.cpu,
             "driver_lag_p99_ms": None if rush.lag is None else rush.lag * 1000,
         },
-        tables=[_told(rush), _waited(rush)],
+        tables=[_clients_table(rush), _times_table(rush)],
         goals=_goals(rush),
-        charts=_charts(rush.tally.moments),
+        charts=_charts(rush.tally.samples),
         problems=rush.problems,
     )
 
@@ -67,7 +67,7 @@ def _goals(rush: Rush) -> list[Goal]:
     ]
 
 
-def _told(rush: Rush) -> Table:
+def _clients_table(rush: Rush) -> Table:
     plan, tally = rush.plan, rush.tally
     title = (
         f"A rush of {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats, "
@@ -78,18 +78,18 @@ def _told(rush: Rush) -> Table:
         ("", "clients"),
         [
             ("got a seat and paid for it", f"{len(tally.confirmed):,}"),
-            ("were told that it is sold out", f"{tally.refused:,}"),
+            ("were refused: sold out", f"{tally.refused:,}"),
             ("had no answer", f"{rush.unanswered:,}"),
-            ("answers that said when to come again", f"{tally.turned_away:,}"),
+            ("answers that said when to come again", f"{tally.sent_back:,}"),
             ("seconds until every seat was held", cell(rush.sold_out_after)),
             ("seconds until everyone knew whether they have a seat", cell(rush.answered_after)),
             ("seconds until every seat was paid for", cell(rush.paid_after)),
-            ("seconds until nobody waited for anything", cell(rush.seconds)),
+            ("seconds until no client waited any more", cell(rush.seconds)),
         ],
     )
 
 
-def _waited(rush: Rush) -> Table:
+def _times_table(rush: Rush) -> Table:
     rows = (
         ("one request, until its answer", rush.tally.latencies),
         ("a client, until it knew whether it has a seat", rush.tally.verdicts),
@@ -105,9 +105,9 @@ def _waited(rush: Rush) -> Table:
     )
 
 
-def _charts(moments: Sequence[Moment]) -> list[Chart]:
-    def curve(name: str, value: Callable[[Moment], float | None]) -> Series:
-        return Series(name, [(each.at, y) for each in moments if (y := value(each)) is not None])
+def _charts(samples: Sequence[Sample]) -> list[Chart]:
+    def curve(name: str, value: Callable[[Sample], float | None]) -> Series:
+        return Series(name, [(each.at, y) for each in samples if (y := value(each)) is not None])
 
     over = "seconds since the sale began"
     return [
@@ -126,7 +126,7 @@ def _charts(moments: Sequence[Moment]) -> list[Chart]:
             "Rush: answers in each quarter of a second",
             over,
             "answers",
-            [curve("all", lambda m: m.answers), curve("come again", lambda m: m.turned_away)],
+            [curve("all", lambda m: m.answers), curve("come again", lambda m: m.sent_back)],
         ),
         Chart(
             "Rush: latency of a request", over, "ms", [curve("p50", lambda m: m.p50), curve("p99", lambda m: m.p99)]

@@ -19,7 +19,7 @@ from bench.cpu import Usage, difference
 from bench.lag import Lag
 from bench.measures import percentile
 from bench.rush.tally import Tally
-from bench.rush.visitors import Place, Visitor
+from bench.rush.visitors import Targets, Visitor
 from bench.rush.wire import Wires
 from bench.stage import Stage
 from ops.layout import Scale
@@ -37,10 +37,10 @@ TICK_SECONDS = 0.25
 # How many files a process opens beside its connections.
 OTHER_FILES = 1000
 # A client that has no answer after this time gets none.
-PATIENCE_SECONDS = 40.0
+ANSWER_SECONDS_MAX = 40.0
 SEATS_NOW = "SELECT sum(held)::int AS held, sum(sold)::int AS sold FROM ticket_types WHERE event_id = $1"
 
-Told = Callable[[Tally], None]
+Sampled = Callable[[Tally], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Rush:
     @property
     def answered_after(self) -> float | None:
         """When the last client knew whether there is a seat for it, in seconds since the sale began."""
-        done = (each.at for each in self.tally.moments if each.came == self.plan.clients and not each.asking)
+        done = (each.at for each in self.tally.samples if each.came == self.plan.clients and not each.asking)
         return next(done, None)
 
     @property
@@ -84,7 +84,7 @@ class Rush:
         return self._first(lambda _, sold: sold >= self.plan.seats)
 
     def _first(self, reached: Callable[[int, int], bool]) -> float | None:
-        return next((each.at for each in self.tally.moments if reached(each.held, each.sold)), None)
+        return next((each.at for each in self.tally.samples if reached(each.held, each.sold)), None)
 
     @property
     def unanswered(self) -> int:
@@ -93,19 +93,19 @@ class Rush:
 
     @property
     def oversold(self) -> int:
-        """How many seats more were held and sold than there are, at the worst moment that was read."""
-        return max((each.held + each.sold - self.plan.seats for each in self.tally.moments), default=0)
+        """How many seats more were held and sold than there are, in the worst sample."""
+        return max((each.held + each.sold - self.plan.seats for each in self.tally.samples), default=0)
 
 
-async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
-    """Calls `told` with the tally four times a second, `began` with the name of each step before and after."""
+async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Rush:
+    """Calls `sampled` with the tally four times a second, `began` with the name of each step before and after."""
     began("starting Holdfast")
     connections = _connections(plan.connections)
     async with stages.running(plan.scale, **SETTINGS) as stage:
         began("making the event and the tokens")
         (event,) = await stage.events(1, plan.seats, "Opening night")
         tally = Tally(plan.clients, plan.seats)
-        place = Place(
+        targets = Targets(
             gateway=Wires(stage.gateway_url, connections),
             stripe=Wires(stage.sandbox_url, 100),
             publishable_key=stage.stack.secrets.stripe_publishable_key,
@@ -113,21 +113,21 @@ async def play(plan: Plan, told: Told, began: Callable[[str], None]) -> Rush:
         )
         chance = Random(plan.seed)
         visitors = [
-            Visitor(place, tally, stage.token(f"rush-{number}"), chance) for number in range(1, plan.clients + 1)
+            Visitor(targets, tally, stage.token(f"rush-{number}"), chance) for number in range(1, plan.clients + 1)
         ]
         coming = sorted(chance.uniform(0, plan.within) for _ in visitors)
         began(f"the sale is open: {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats")
         lag = Lag()
         meter = stage.meter()
         before = meter.read()
-        seconds = await _rush(stage, event["id"], list(zip(coming, visitors, strict=True)), tally, lag, told)
+        seconds = await _rush(stage, event["id"], list(zip(coming, visitors, strict=True)), tally, lag, sampled)
         cpu = difference(before, meter.read())
-        for wires in (place.gateway, place.stripe):
+        for wires in (targets.gateway, targets.stripe):
             wires.close()
         began("comparing with the database")
         wrong = [*tally.problems, *await _wrong(stage, event["id"], plan, tally)]
         began("stopping")
-    return Rush(plan, tally, seconds, place.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong)
+    return Rush(plan, tally, seconds, targets.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong)
 
 
 def _connections(wanted: int) -> int:
@@ -142,20 +142,20 @@ def _connections(wanted: int) -> int:
 
 
 async def _rush(
-    stage: Stage, event_id: str, arrivals: Sequence[tuple[float, Visitor]], tally: Tally, lag: Lag, told: Told
+    stage: Stage, event_id: str, arrivals: Sequence[tuple[float, Visitor]], tally: Tally, lag: Lag, sampled: Sampled
 ) -> float:
     """Until every client has an answer; returns how many seconds it took."""
     connection = await asyncpg.connect(stage.stack.booking_database_url)
     started = time.perf_counter()
 
-    async def look() -> None:
+    async def sample() -> None:
         row = await connection.fetchrow(SEATS_NOW, event_id)
-        tally.look(time.perf_counter() - started, row["held"], row["sold"])
-        told(tally)
+        tally.sample(time.perf_counter() - started, row["held"], row["sold"])
+        sampled(tally)
 
     async def watch() -> None:
         while True:
-            await look()
+            await sample()
             await asyncio.sleep(TICK_SECONDS)
 
     watching = [asyncio.create_task(lag.watch()), asyncio.create_task(watch())]
@@ -165,17 +165,17 @@ async def _rush(
             if (early := at - (time.perf_counter() - started)) > 0:
                 await asyncio.sleep(early)
             visits.append(asyncio.create_task(visitor.visit()))
-        _, late = await asyncio.wait(visits, timeout=PATIENCE_SECONDS)
+        _, late = await asyncio.wait(visits, timeout=ANSWER_SECONDS_MAX)
         if late:
-            tally.problems.append(f"{len(late)} clients have no answer after {PATIENCE_SECONDS:.0f} s")
+            tally.problems.append(f"{len(late)} clients have no answer after {ANSWER_SECONDS_MAX:.0f} s")
     finally:
         for task in (*watching, *visits):
             task.cancel()
         ended = await asyncio.gather(*watching, *visits, return_exceptions=True)
     tally.problems += [f"{type(each).__name__}: {each}" for each in ended if isinstance(each, Exception)]
     seconds = time.perf_counter() - started
-    await stage.settled()
-    await look()
+    await stage.wait_until_idle()
+    await sample()
     await connection.close()
     return seconds
 

@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.findings import cell
-from bench.rush.tally import Moment, Tally
+from bench.rush.tally import Sample, Tally
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 CHART_WIDTH = 72
-# Without a terminal, one line for this many moments.
+# Without a terminal, one line for this many samples.
 LINE_EVERY = 4
 
-Curve = Callable[[Moment], float | None]
+Curve = Callable[[Sample], float | None]
 
 
 def spark(values: Sequence[float | None], width: int = CHART_WIDTH) -> str:
@@ -36,21 +36,21 @@ def spark(values: Sequence[float | None], width: int = CHART_WIDTH) -> str:
     return "".join(BLOCKS[round(value / highest * (len(BLOCKS) - 1))] for value in known)
 
 
-def picture(tally: Tally) -> RenderableType:
+def drawn(tally: Tally) -> RenderableType:
     """The tally as it is now, and its course up to now."""
-    moments = tally.moments
-    if not moments:
+    samples = tally.samples
+    if not samples:
         return Text("")
-    now = moments[-1]
+    now = samples[-1]
     return Panel(
-        Group(_bars(tally, now), Text(), _curves(moments)),
+        Group(_bars(tally, now), Text(), _curves(samples)),
         title=f"{tally.clients:,} clients for {tally.seats:,} seats · {now.at:.1f} s",
         title_align="left",
         width=CHART_WIDTH + 40,
     )
 
 
-def _bars(tally: Tally, now: Moment) -> RenderableType:
+def _bars(tally: Tally, now: Sample) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=12)
     grid.add_column(width=40)
@@ -59,43 +59,43 @@ def _bars(tally: Tally, now: Moment) -> RenderableType:
         ("came", now.came, tally.clients, "cyan", f"{now.came:,} of {tally.clients:,}"),
         ("seats", now.held + now.sold, tally.seats, "yellow", f"{now.held:,} held, {now.sold:,} sold"),
         ("paid", now.sold, tally.seats, "green", f"{now.sold:,} of {tally.seats:,}"),
-        ("refused", now.refused, tally.clients, "magenta", f"{now.refused:,} were told that it is sold out"),
+        ("refused", now.refused, tally.clients, "magenta", f"{now.refused:,} were refused: sold out"),
         ("asking", now.asking, tally.clients, "blue", f"{now.asking:,} have no answer yet"),
     )
     for name, count, total, colour, text in rows:
         bar = ProgressBar(total=max(total, 1), completed=count, complete_style=colour, finished_style=colour)
         grid.add_row(Text(name), bar, Text(text))
     wrong = Text(f"{len(tally.problems):,} problems", "red") if tally.problems else Text("no problems", "green")
-    again = f"{tally.turned_away:,} times told to come again (503)"
+    again = f"{tally.sent_back:,} times asked to come again (503)"
     grid.add_row(Text("turned away"), Text(again), wrong)
     return grid
 
 
-def _curves(moments: Sequence[Moment]) -> RenderableType:
+def _curves(samples: Sequence[Sample]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=12)
     grid.add_column(width=CHART_WIDTH, no_wrap=True)
     grid.add_column(justify="right")
-    step = moments[-1].at / max(len(moments) - 1, 1) or 1.0
+    step = samples[-1].at / max(len(samples) - 1, 1) or 1.0
     curves: tuple[tuple[str, Curve, int], ...] = (
         ("sold", lambda each: each.sold, 0),
         ("held", lambda each: each.held, 0),
         ("answers/s", lambda each: each.answers / step, 0),
-        ("come again/s", lambda each: each.turned_away / step, 0),
+        ("come again/s", lambda each: each.sent_back / step, 0),
         ("p50 ms", lambda each: each.p50, 0),
         ("p99 ms", lambda each: each.p99, 0),
     )
     for name, curve, digits in curves:
-        values = [curve(each) for each in moments]
+        values = [curve(each) for each in samples]
         highest = max((value for value in values if value is not None), default=None)
         grid.add_row(Text(name), Text(spark(values)), Text(f"up to {cell(highest, digits)}"))
     return grid
 
 
-def line(moment: Moment) -> str:
+def line(sample: Sample) -> str:
     return (
-        f"rush: {moment.at:5.1f} s  came {moment.came:,}, asking {moment.asking:,}, held {moment.held:,}, "
-        f"sold {moment.sold:,}, refused {moment.refused:,}, p99 {cell(moment.p99, 0)} ms"
+        f"rush: {sample.at:5.1f} s  came {sample.came:,}, asking {sample.asking:,}, held {sample.held:,}, "
+        f"sold {sample.sold:,}, refused {sample.refused:,}, p99 {cell(sample.p99, 0)} ms"
     )
 
 
@@ -109,11 +109,11 @@ class Screen:
     def began(self, text: str) -> None:
         self._console.print(f"rush: {text}", highlight=False, soft_wrap=True)
 
-    def told(self, tally: Tally) -> None:
+    def sampled(self, tally: Tally) -> None:
         if self._live is not None:
-            self._live.update(picture(tally))
-        elif len(tally.moments) % LINE_EVERY == 1:
-            self._console.print(line(tally.moments[-1]), highlight=False, soft_wrap=True)
+            self._live.update(drawn(tally))
+        elif len(tally.samples) % LINE_EVERY == 1:
+            self._console.print(line(tally.samples[-1]), highlight=False, soft_wrap=True)
 
 
 @contextmanager

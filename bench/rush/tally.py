@@ -1,4 +1,4 @@
-"""What has happened so far in a rush, moment by moment: what is shown, drawn and judged."""
+"""What has happened so far in a rush, sample by sample: what is shown, drawn and judged."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bench.measures import percentile
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The state at `at` (seconds since the sale began), and what came in since the moment before: `answers` to
-    requests, `turned_away` of them with Retry-After, and their latencies in ms."""
+class Sample:
+    """The state at `at` (seconds since the sale began), and what came in since the sample before: `answers` to
+    requests, `sent_back` of them with Retry-After, and their latencies in ms."""
 
     at: float
     came: int
@@ -21,14 +21,14 @@ class Moment:
     held: int
     sold: int
     answers: int
-    turned_away: int
+    sent_back: int
     p50: float | None
     p99: float | None
 
 
 @dataclass
 class Tally:
-    """Counts of clients. `statuses`, `turned_away` and `bad` count answers: all, those that say when to come again,
+    """Counts of clients. `statuses`, `sent_back` and `bad` count answers: all, those that say when to come again,
     and those with a 5xx that do not. `problems` says what must not be.
 
     A client *asks* from its coming until it knows that it has a seat or that none are left. `verdicts` and `sales`
@@ -41,7 +41,7 @@ class Tally:
     refused: int = 0
     seated: int = 0
     unanswered: int = 0
-    turned_away: int = 0
+    sent_back: int = 0
     bad: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
@@ -49,9 +49,9 @@ class Tally:
     sales: list[float] = field(default_factory=list)
     confirmed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    moments: list[Moment] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     _counted: int = 0
-    _turned_away: int = 0
+    _sent_back: int = 0
 
     @property
     def asking(self) -> int:
@@ -60,13 +60,13 @@ class Tally:
     def answered(self, status: int, seconds: float, *, come_again: bool) -> None:
         self.statuses[status] += 1
         self.latencies.append(seconds)
-        self.turned_away += come_again
+        self.sent_back += come_again
         self.bad += status >= 500 and not come_again
 
-    def look(self, at: float, held: int, sold: int) -> Moment:
+    def sample(self, at: float, held: int, sold: int) -> Sample:
         """`held` and `sold` are the database's figures now."""
         new = self.latencies[self._counted :]
-        moment = Moment(
+        sample = Sample(
             at=at,
             came=self.came,
             asking=self.asking,
@@ -74,13 +74,13 @@ class Tally:
             held=held,
             sold=sold,
             answers=len(new),
-            turned_away=self.turned_away - self._turned_away,
+            sent_back=self.sent_back - self._sent_back,
             p50=milliseconds(new, 0.5),
             p99=milliseconds(new, 0.99),
         )
-        self._counted, self._turned_away = len(self.latencies), self.turned_away
-        self.moments.append(moment)
-        return moment
+        self._counted, self._sent_back = len(self.latencies), self.sent_back
+        self.samples.append(sample)
+        return sample
 
 
 def milliseconds(seconds: Sequence[float], share: float) -> float | None:

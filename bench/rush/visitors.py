@@ -32,7 +32,7 @@ class GaveUp(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class Targets:
     """Where the rush is: the two servers that a browser sends requests to, and what each is sent."""
 
     gateway: Wires
@@ -44,8 +44,8 @@ class Place:
 class Visitor:
     """One client with a token of its own."""
 
-    def __init__(self, place: Place, tally: Tally, token: str, chance: Random) -> None:
-        self._place = place
+    def __init__(self, targets: Targets, tally: Tally, token: str, chance: Random) -> None:
+        self._targets = targets
         self._tally = tally
         self._token = token
         self._chance = chance
@@ -74,8 +74,8 @@ class Visitor:
 
     async def _book(self) -> Booking:
         headers = {"Authorization": f"Bearer {self._token}", "Idempotency-Key": "rush", **JSON}
-        place = self._place
-        reply = await self._insist(request("POST", place.gateway.host, "/bookings", headers, place.order))
+        targets = self._targets
+        reply = await self._insist(request("POST", targets.gateway.host, "/bookings", headers, targets.order))
         body: Booking = orjson.loads(reply.body)
         if reply.status == 409 and body["code"] == SOLD_OUT:
             return {"version": 1, "status": "failed", "reason": SOLD_OUT}
@@ -93,19 +93,19 @@ class Visitor:
         """Send what Stripe.js sends for a card that works."""
         form = {"payment_method": CARD, "client_secret": payment["client_secret"], "return_url": RETURN_URL}
         path = f"/v1/payment_intents/{payment['intent_id']}/confirm"
-        headers = {"Authorization": f"Bearer {self._place.publishable_key}", **FORM}
-        stripe = self._place.stripe
-        reply = await stripe.ask(request("POST", stripe.host, path, headers, urlencode(form).encode()))
+        headers = {"Authorization": f"Bearer {self._targets.publishable_key}", **FORM}
+        stripe = self._targets.stripe
+        reply = await stripe.send(request("POST", stripe.host, path, headers, urlencode(form).encode()))
         if reply.status != 200:
             raise GaveUp(f"the payment: {reply.status} {reply.body[:200]!r}")
 
     async def _until(self, booking_id: str, enough: Callable[[Booking], bool]) -> Booking:
         """Get the booking again and again, until it is `enough` or has failed."""
         headers = {"Authorization": f"Bearer {self._token}"}
-        question = request("GET", self._place.gateway.host, f"/bookings/{booking_id}", headers)
+        request_bytes = request("GET", self._targets.gateway.host, f"/bookings/{booking_id}", headers)
         while True:
             await asyncio.sleep(POLL_SECONDS * self._chance.uniform(0.8, 1.2))
-            reply = await self._insist(question)
+            reply = await self._insist(request_bytes)
             if reply.status == 404:  # still queued
                 continue
             if reply.status != 200:
@@ -114,13 +114,13 @@ class Visitor:
             if enough(booking) or booking["status"] in ("failed", "cancelled"):
                 return booking
 
-    async def _insist(self, question: bytes) -> Reply:
+    async def _insist(self, request_bytes: bytes) -> Reply:
         """Send the request; if the answer says when to come again, repeat it then."""
         broken = 0
         for _ in range(TRIES_MAX):
             started = time.perf_counter()
             try:
-                reply = await self._place.gateway.ask(question)
+                reply = await self._targets.gateway.send(request_bytes)
             except OSError as error:
                 broken += 1
                 self._tally.problems.append(f"a connection broke: {error}")
@@ -135,7 +135,7 @@ class Visitor:
             assert reply.retry_after is not None
             # Clocks differ, so each client comes at its own time within the second after.
             await asyncio.sleep(reply.retry_after + self._chance.random())
-        raise GaveUp(f"told {TRIES_MAX} times to come again")
+        raise GaveUp(f"turned away {TRIES_MAX} times")
 
 
 def refused(booking: Booking) -> bool:

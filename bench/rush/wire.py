@@ -42,12 +42,12 @@ class _Wire(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, question: bytes) -> Reply:
+    async def send(self, data: bytes) -> Reply:
         """Raises ConnectionError if the server closes the connection first."""
         if self._transport is None:
             raise ConnectionError("the connection was closed")
         self._reply = asyncio.get_running_loop().create_future()
-        self._transport.write(question)
+        self._transport.write(data)
         try:
             return await self._reply
         except asyncio.CancelledError:
@@ -73,15 +73,15 @@ class _Wire(asyncio.Protocol):
         if length is None:
             self.close()
             return
-        whole = end + len(END_OF_HEAD) + int(length[1])
-        if len(received) < whole:
+        size = end + len(END_OF_HEAD) + int(length[1])
+        if len(received) < size:
             return
-        self._received = received[whole:]
+        self._received = received[size:]
         if _CLOSE.search(head):
             self.close()
         retry_after = _RETRY_AFTER.search(head)
         if not self._reply.done():
-            body = received[end + len(END_OF_HEAD) : whole]
+            body = received[end + len(END_OF_HEAD) : size]
             self._reply.set_result(Reply(int(head[9:12]), int(retry_after[1]) if retry_after else None, body))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,11 +104,11 @@ class Wires:
         self._idle: list[_Wire] = []
         self.opened = 0
 
-    async def ask(self, question: bytes) -> Reply:
+    async def send(self, data: bytes) -> Reply:
         """Raises OSError if there is no connection, or it breaks before the answer."""
         async with self._room:
             wire = await self._free()
-            reply = await wire.ask(question)
+            reply = await wire.send(data)
             if wire.open:
                 self._idle.append(wire)
             return reply

@@ -69,7 +69,7 @@ PaymentRejected = _error("payment_rejected", 409, "The payment was refused: the 
 PaymentMismatch = _error("payment_mismatch", 409, "Another amount was paid than was due: it goes back")
 PaymentCanceled = _error("payment_canceled", 409, "The payment was canceled at Stripe: the booking has ended")
 HoldExpired = _error("hold_expired", 409, "The seats were not paid in time: the booking has ended")
-EventCancelled = _error("event_cancelled", 409, "The event is called off: the booking has ended")
+EventCancelled = _error("event_cancelled", 409, "The event is cancelled: the booking has ended")
 BookingCancelled = _error("booking_cancelled", 409, "The booking is cancelled")
 
 # The present state, or an earlier request, does not allow it.

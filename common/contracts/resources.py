@@ -199,7 +199,7 @@ class Event(Resource):
     cancel_until: datetime | None = Field(
         default=None, description="Until when customers may cancel a booking that is paid; null: never"
     )
-    called_off_at: datetime | None = Field(default=None, description="Since when it is called off, for good")
+    called_off_at: datetime | None = Field(default=None, description="Since when it is cancelled, for good")
     payment_methods: PaymentMethods = Field(
         default=PaymentMethods.ALL,
         description="`instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come",
@@ -266,7 +266,7 @@ class OperatorsEvent(Event):
 
     ticket_types: tuple[OperatorsTicketType, ...] = Field(description="Its ticket types, in their order")
     progress: Progress | None = Field(
-        default=None, description="Of an event that is called off, where it is read by itself; null in lists"
+        default=None, description="Of a cancelled event, where it is read by itself; null in lists"
     )
     refund_retry: RefundRetry | None = Field(
         default=None, description="The last time that all failed refunds were tried again; null in lists"

@@ -96,11 +96,11 @@ class PaymentState:
         if error is not None:
             words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"
         # fmt: off
-        told = (
+        reported = (
             0, self.status, self.amount, self.currency, self.intent_id, None, self.amount_captured,
             self.amount_refunded, tuple(sorted(self.refund_ids)), self.refund_pending, self.refund_failed,
             self.refund_waiting, self.refund_error, self.refund_failed_amount or 0, self.refund_failed_whole,
             self.disputed, self.disputes or (), error and f"Decline({words})", self.attempts, self.last_attempt_at,
         )
         # fmt: on
-        return blake2b(repr((*map(str, told),)).encode(), digest_size=8).hexdigest()
+        return blake2b(repr((*map(str, reported),)).encode(), digest_size=8).hexdigest()

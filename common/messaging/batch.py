@@ -25,7 +25,7 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import Command
 from common.messaging.streams import Entry
 from common.runtime.backoff import Backoff
-from common.runtime.outages import Away, RedisAway
+from common.runtime.outages import Outage, RedisOutage
 from common.runtime.settings import ActorSettings
 from common.runtime.telemetry import Metrics
 
@@ -51,11 +51,11 @@ class Batch:
     full: bool = False
     # When the last attempt began, by `time.perf_counter`.
     started: float = 0.0
-    # What follows from the batch; and `step`, which publishes that and acknowledges the batch in one transaction.
-    follow: Iterable[Envelope] = ()
-    step: Sequence[Command] = ()
-    # Notifications: sent with the step, but they may fail alone.
-    news: Sequence[Command] = ()
+    # What follows from the batch; and the transaction that publishes that and acknowledges the batch.
+    outgoing: Iterable[Envelope] = ()
+    commands: Sequence[Command] = ()
+    # Sent beside `commands`, but they may fail alone.
+    notifications: Sequence[Command] = ()
 
     def decode(self, stream: str, entries: Sequence[Entry], handlers: Handlers) -> None:
         for entry in entries:
@@ -107,7 +107,7 @@ class Worker:
     metrics: Metrics
     dependencies: Dependencies
 
-    async def see_through(self, batch: Batch, error: Exception) -> None:
+    async def retry(self, batch: Batch, error: Exception) -> None:
         """Retry `batch`, an attempt of which ended with `error`, until it is done, is a dead letter, or may be
         claimed by others. One poison entry harms no other: after a batch has failed, each entry is attempted on its
         own. During an outage it waits, and no entry counts as failed."""
@@ -115,12 +115,13 @@ class Worker:
         failed: Exception | None = error
         backoff, broken = Backoff(), 0
         while parts:
-            if failed is not None and await self.dependencies.are_away(failed):
-                stated = isinstance(failed, Away) and failed.stated  # then no entry is the cause, however often
-                if stated or broken < BROKEN_MAX:
-                    broken += not stated
-                    await self.dependencies.rest(backoff)
-                    if await self.dependencies.are_back(failed):
+            if failed is not None and await self.dependencies.have_outage(failed):
+                # If the server reports it, no entry is the cause, however often it happens.
+                reported = isinstance(failed, Outage) and failed.reported
+                if reported or broken < BROKEN_MAX:
+                    broken += not reported
+                    await self.dependencies.wait_to_retry(backoff)
+                    if await self.dependencies.wait_for_recovery(failed):
                         failed = await self._attempt(parts[0])
                         continue
                     failed = TooLate()
@@ -134,32 +135,32 @@ class Worker:
             failed = await self._attempt(parts[0]) if parts else None
 
     async def _attempt(self, batch: Batch) -> Exception | None:
-        """Handle, then publish and acknowledge in one step: a crash in between only repeats the batch."""
+        """Handle, then publish and acknowledge in one transaction: a crash in between only repeats the batch."""
         return await self.handle(batch) or await self.publish(batch)
 
     async def handle(self, batch: Batch) -> Exception | None:
-        """The first half of an attempt. When no error is returned, `batch.follow` is set."""
+        """The first half of an attempt. When no error is returned, `batch.outgoing` is set."""
         batch.started = time.perf_counter()
         if batch.started > batch.deadline:
             return TooLate()
-        follow: list[Iterable[Envelope]] = []
+        outgoing: list[Iterable[Envelope]] = []
         try:
             await self._move_aside(batch)
             async with asyncio.timeout(self.settings.handler_timeout_ms / 1000):
                 for handler, group in in_order(batch.deliveries, self.handlers):
-                    follow.append(await handler(group))
-            batch.follow = chain.from_iterable(follow)
+                    outgoing.append(await handler(group))
+            batch.outgoing = chain.from_iterable(outgoing)
         except Exception as error:
             return error
         return None
 
     def prepare(self, batch: Batch) -> Exception | None:
-        """Make the batch's step just before it is sent: behind a full batch Postgres handles the next one
+        """Make the batch's commands just before they are sent: behind a full batch Postgres handles the next one
         meanwhile."""
         try:
             acknowledged = self.mailbox.acknowledgement([each.entry for each in batch.deliveries])
-            step, batch.news = self.publisher.commands(batch.follow)
-            batch.step = (*step, *acknowledged)
+            published, batch.notifications = self.publisher.commands(batch.outgoing)
+            batch.commands = (*published, *acknowledged)
         except Exception as error:
             return error
         return None
@@ -169,7 +170,7 @@ class Worker:
         error = self.prepare(batch)
         if error is None:
             try:
-                await self.publisher.send(batch.step, batch.news)
+                await self.publisher.send(batch.commands, batch.notifications)
             except Exception as refused:
                 return refused
             self.succeeded(batch)
@@ -179,7 +180,7 @@ class Worker:
         """Undecodable entries become dead letters; unknown messages are kept for another release's process."""
         while batch.undecodable:
             entry, error = batch.undecodable[0]
-            await self.mailbox.bury(entry, f"undecodable: {error}", attempts=1)
+            await self.mailbox.dead_letter(entry, f"undecodable: {error}", attempts=1)
             # A wrong entry's type can be any text: it is no label.
             self._count("unknown", "undecodable")
             shown = {"entry": entry.id.decode(), "error": str(error)}
@@ -210,7 +211,7 @@ class Worker:
             ms = round(seconds * 1000, 2)
             line = log.bind(mailbox=self.mailbox.stream, batch=len(deliveries), outcome="done", ms=ms)
             for delivery in deliveries:
-                line.info("message", **_shown(delivery.envelope), reclaimed=delivery.entry.reclaimed)
+                line.info("message", **_log_fields(delivery.envelope), reclaimed=delivery.entry.reclaimed)
 
     async def _failed(self, batch: Batch, error: Exception) -> list[Batch]:
         """The parts to attempt instead. A failure of an entry on its own is counted; after `attempts_max` of them
@@ -225,11 +226,11 @@ class Worker:
             attempts = await self.mailbox.count_failure(delivery.entry)
             dead = attempts >= self.settings.attempts_max
             if dead:
-                await self.mailbox.bury(delivery.entry, f"{type(error).__name__}: {error}", attempts)
-        except RedisAway as away:
-            self.dependencies.pause(away)
+                await self.mailbox.dead_letter(delivery.entry, f"{type(error).__name__}: {error}", attempts)
+        except RedisOutage as outage:
+            self.dependencies.pause(outage)
         else:
-            outcome, shown = "dead" if dead else "failed", _shown(delivery.envelope)
+            outcome, shown = "dead" if dead else "failed", _log_fields(delivery.envelope)
             self._count(shown["type"], outcome)
             log.error(
                 "message", mailbox=self.mailbox.stream, **shown, attempt=attempts, outcome=outcome, exc_info=error
@@ -240,7 +241,7 @@ class Worker:
         self.metrics.messages.labels(self.mailbox.stream, kind, outcome).inc(number)
 
 
-def _shown(envelope: Envelope) -> dict[str, str]:
+def _log_fields(envelope: Envelope) -> dict[str, str]:
     """The fields of a log line that name the message."""
     return {
         "type": envelope.message.type,

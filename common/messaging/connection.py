@@ -12,8 +12,8 @@ import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
 
-from common.messaging.redis import ANSWER_TIMEOUT_S, Command
-from common.runtime.outages import RedisAway, redis_away
+from common.messaging.redis import ANSWER_TIMEOUT_SECONDS, Command
+from common.runtime.outages import RedisOutage, redis_outage
 
 
 def transaction(commands: Sequence[Command]) -> Sequence[Command]:
@@ -22,7 +22,7 @@ def transaction(commands: Sequence[Command]) -> Sequence[Command]:
 
 
 def check(answers: list[Any]) -> list[Any]:
-    """Returns the answers to a step. Raises the first error among them, or within the answer of its transaction."""
+    """Returns `answers`. Raises the first error among them, or within the answer of a transaction."""
     for answer in answers:
         for each in answer if type(answer) is list else (answer,):
             if isinstance(each, Exception):
@@ -55,7 +55,7 @@ class _Link(asyncio.Protocol):
             self._more.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.ended = self.ended or RedisAway(str(error or "Connection closed by the server"))
+        self.ended = self.ended or RedisOutage(str(error or "Connection closed by the server"))
         self.data_received(b"")
 
     async def answers(self, number: int) -> list[Any]:
@@ -81,7 +81,7 @@ class Connection:
         self._link: _Link | None = None
         self._answers_left = 0
         # The error by which the last connection was lost.
-        self._lost: Exception = RedisAway("there was none yet")
+        self._lost: Exception = RedisOutage("there was none yet")
         # When answers that have not come are given up, and the timer that checks it: one for many sends.
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -96,7 +96,7 @@ class Connection:
                 self._link = _Link(self._redis.connection_pool.make_connection())
                 await self._link.open()
             self._answers_left = len(commands)
-            self._due = time.monotonic() + ANSWER_TIMEOUT_S + block_s
+            self._due = time.monotonic() + ANSWER_TIMEOUT_SECONDS + block_s
             if self._timer is None:
                 self._give_up()
             self._link.write(commands)
@@ -106,7 +106,7 @@ class Connection:
 
     async def answers(self, number: int) -> list[Any]:
         """The next `number` answers, with the errors that Redis answered among them. Raises the error of `send`,
-        and RedisAway when the connection is lost with answers outstanding."""
+        and RedisOutage when the connection is lost with answers outstanding."""
         if self._link is None:
             raise self._lost
         try:
@@ -115,7 +115,7 @@ class Connection:
             await self._lose(error)
         self._answers_left -= number
         for answer in answers:
-            if isinstance(answer, RedisAway) and answer.elsewhere:  # another server may be the primary now
+            if isinstance(answer, RedisOutage) and answer.primary_moved:  # another server may be the primary now
                 self._lost = answer
                 await self.close()
         return answers
@@ -133,10 +133,10 @@ class Connection:
     async def _lose(self, error: BaseException) -> NoReturn:
         late, self._late = self._late, False
         await self.close()
-        away = RedisAway(f"no answer within {ANSWER_TIMEOUT_S} s") if late else redis_away(error)
+        outage = RedisOutage(f"no answer within {ANSWER_TIMEOUT_SECONDS} s") if late else redis_outage(error)
         if isinstance(error, Exception):
-            self._lost = away or error
-        raise error if away is None else away from error
+            self._lost = outage or error
+        raise error if outage is None else outage from error
 
     def _give_up(self) -> None:
         """Close the connection when its answers are overdue; otherwise check again when they would be."""

@@ -17,23 +17,23 @@ from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
-from common.runtime.outages import Away, RedisAway
+from common.runtime.outages import Outage, RedisOutage
 from common.runtime.settings import ActorSettings
-from common.runtime.supervisor import heed_cancel
+from common.runtime.supervisor import raise_if_cancelled
 from common.runtime.telemetry import Metrics
 
 # A consumer whose work was refused is not ready until some of it succeeds, or nothing has been refused for this
 # many times CLAIM_IDLE_MS, after which its entries are claimed again.
 BARRED_CLAIMS = 2
 # Seconds between searches for idle consumers, and for unknown messages whose type this process knows.
-HOUSEKEEPING_S = 60.0
+HOUSEKEEPING_SECONDS = 60.0
 # The same, while there are more unknown messages than one search reads.
-PAGE_S = 0.5
+PAGE_SECONDS = 0.5
 # An upgrade takes minutes: an unknown message older than this is logged as an error.
-UNKNOWN_LATE_S = 600.0
+UNKNOWN_LATE_SECONDS = 600.0
 
 # With concurrency: seconds to wait for a batch that is alone in hand. Calls to Stripe take longer.
-QUICK_S = 0.02
+QUICK_SECONDS = 0.02
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ class Consumer:
         batch: Batch | None = None  # read, and not handled yet
         handled: Batch | None = None  # handled: what follows from it leaves with the next read
         while batch or handled or not self._stopping.is_set():
-            heed_cancel()
+            raise_if_cancelled()
             if batch is None:
                 batch = await self._publish_and_read(handled)
                 handled = None
@@ -112,11 +112,11 @@ class Consumer:
                 handled = await self._handle_beside(batch, group)
                 batch = None
             elif handled is None and not batch.full:
-                handled = await self._seen_through(batch, await self._worker.handle(batch))
+                handled = await self._retry_if_failed(batch, await self._worker.handle(batch))
                 batch = None
             else:
                 batch, handled = await self._read_while_handling(batch, handled)
-        with suppress(RedisAway):
+        with suppress(RedisOutage):
             await self._mailbox.leave()
 
     async def _publish_and_read(self, handled: Batch | None) -> Batch | None:
@@ -128,8 +128,8 @@ class Consumer:
             await self._less.wait()
         begun = time.perf_counter()
         error, reads = await self._exchange(handled, wait=True)
-        await self._seen_through(handled, error)
-        # When the step needed retries, the entries may have been here since it was sent.
+        await self._retry_if_failed(handled, error)
+        # When the commands needed retries, the entries may have been here since it was sent.
         return await self._read(begun if error else None) if reads else None
 
     async def _read_while_handling(self, batch: Batch, handled: Batch | None) -> tuple[Batch | None, Batch | None]:
@@ -139,8 +139,8 @@ class Consumer:
             receiving = group.create_task(self._receive(handled, more=batch.full))
             error = await self._worker.handle(batch)
         refused, following = receiving.result()
-        await self._seen_through(handled, refused)
-        return following, await self._seen_through(batch, error)
+        await self._retry_if_failed(handled, refused)
+        return following, await self._retry_if_failed(batch, error)
 
     async def _receive(self, handled: Batch | None, *, more: bool) -> tuple[Exception | None, Batch | None]:
         error, reads = await self._exchange(handled, wait=False, more=more)
@@ -149,20 +149,23 @@ class Consumer:
     async def _exchange(
         self, handled: Batch | None, *, wait: bool, more: bool = True
     ) -> tuple[Exception | None, bool]:
-        """Send the step of `handled`, and the next read with it: the step's error, and whether a read was sent.
+        """Send the commands of `handled`, and the next read with them: their error, and whether a read was sent.
         Without `wait` the read does not wait for entries."""
         error = self._worker.prepare(handled) if handled else None
         sent = None if error else handled
         open_, most = self._gate.opened.is_set(), self._settings.batch_max
         if self._concurrency is not None:
             most = min(most, self._concurrency - self._in_hand)
-        # Something must be done before the next read, which the step must not wait for.
+        # Something must be done before the next read, which the commands must not wait for.
         prepares = sent is not None and (not open_ or self._housekeeping_due)
         reads = more and not prepares and not self._stopping.is_set()
         # While paused, a read without waiting checks whether Redis serves again.
         block_ms = 1 if not open_ and not self._dependencies.barred else self._settings.block_ms
         await self._mailbox.begin(
-            sent.step if sent else (), most if reads else 0, block_ms if wait else 0, sent.news if sent else ()
+            sent.commands if sent else (),
+            most if reads else 0,
+            block_ms if wait else 0,
+            sent.notifications if sent else (),
         )
         if sent is not None:
             try:
@@ -172,11 +175,11 @@ class Consumer:
             self._worker.succeeded(sent)
         return error, reads
 
-    async def _seen_through(self, batch: Batch | None, error: Exception | None) -> Batch | None:
+    async def _retry_if_failed(self, batch: Batch | None, error: Exception | None) -> Batch | None:
         """Returns `batch` when there was no error; otherwise retries it, and then nothing of it is left to send."""
         if error is None or batch is None:
             return batch
-        await self._worker.see_through(batch, error)
+        await self._worker.retry(batch, error)
         return None
 
     # --- with concurrency
@@ -188,7 +191,7 @@ class Consumer:
         self._in_hand += batch.size
         task = group.create_task(uncancelled(self._in_background(batch)), name=f"batch {self.stream}")
         if self._awaited is not None:
-            await asyncio.wait([task], timeout=QUICK_S)
+            await asyncio.wait([task], timeout=QUICK_SECONDS)
             self._awaited = None
         return batch if task.done() and task.result() else None
 
@@ -198,24 +201,24 @@ class Consumer:
             error = await self._worker.handle(batch)
             if error is None and self._awaited is batch:
                 return True
-            await self._seen_through(batch, error or await self._worker.publish(batch))
+            await self._retry_if_failed(batch, error or await self._worker.publish(batch))
             return False
         finally:
             self._in_hand -= batch.size
             self._less.set()
 
     async def _prepare(self) -> bool:
-        """What precedes a read that does not follow a step. False, after a pause, during an outage."""
+        """What precedes a read without an exchange before it. False, after a pause, during an outage."""
         try:
             if not self._gate.opened.is_set():
                 await self._dependencies.reach()
                 await self._mailbox.create()
             if self._housekeeping_due:
                 await self._mailbox.remove_idle_consumers(self._settings.consumer_idle_ms)
-                pause = PAGE_S if await self._put_back() else HOUSEKEEPING_S
+                pause = PAGE_SECONDS if await self._put_back() else HOUSEKEEPING_SECONDS
                 self._housekeeping = time.monotonic() + pause
-        except (Away, TimeoutError) as error:
-            await self._dependencies.rest(self._backoff, error)
+        except (Outage, TimeoutError) as error:
+            await self._dependencies.wait_to_retry(self._backoff, error)
             return False
         return True
 
@@ -229,18 +232,18 @@ class Consumer:
         if back.found:
             log.info("unknown messages put back", mailbox=self.stream, messages=back.found)
         messages, oldest_s = back.left
-        if oldest_s > UNKNOWN_LATE_S:
+        if oldest_s > UNKNOWN_LATE_SECONDS:
             shown = {"messages": messages, "oldest_seconds": round(oldest_s)}
             log.error("messages that nobody knows", mailbox=self.stream, **shown)
-        return bool(back.looked_at)
+        return bool(back.last_checked)
 
     async def _read(self, since: float | None = None) -> Batch | None:
         """The batch that a read brought, which came now, or at `since`."""
         opened = self._gate.opened.is_set()
         try:
             entries = await self._mailbox.entries()
-        except (Away, TimeoutError) as error:
-            await self._dependencies.rest(self._backoff, error)
+        except (Outage, TimeoutError) as error:
+            await self._dependencies.wait_to_retry(self._backoff, error)
             return None
         self._backoff.reset()
         if not opened:

@@ -99,7 +99,9 @@ def _explained(invalid: ValidationError) -> str:
     )
 
 
-def tell(message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = "") -> Envelope:
+def envelope_for(
+    message: Message, subject: object, *, cause: Delivery | None = None, traceparent: str = ""
+) -> Envelope:
     """Put `message` into an envelope for its own stream, in the trace of what caused it."""
     if cause is not None:
         traceparent = cause.envelope.traceparent
@@ -109,16 +111,16 @@ def tell(message: Message, subject: object, *, cause: Delivery | None = None, tr
 
 def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Iterable[Envelope]:
     """The reply to `delivery`; none where none is awaited."""
-    asked = delivery.envelope
-    if not asked.replyto:
+    call = delivery.envelope
+    if not call.replyto:
         return ()
     if isinstance(result, HoldfastError):
         reply = Reply(error=result.code, detail=result.detail, extra=result.extra)
     else:
         reply = Reply(result=result)
     id, time = id_and_time()
-    trace = asked.traceparent or new_traceparent()
-    return (Envelope(reply, asked.replyto, asked.subject, id, trace, time, "", asked.correlationid),)
+    trace = call.traceparent or new_traceparent()
+    return (Envelope(reply, call.replyto, call.subject, id, trace, time, "", call.correlationid),)
 
 
 def answers(results: Iterable[tuple[Delivery, BaseModel | HoldfastError | Any]]) -> list[Envelope]:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from common.messaging.redis import Argument, Command, Script
 
 # A holder renews at most once in this many seconds.
-RENEW_S = 0.5
+RENEW_SECONDS = 0.5
 
 # The reader's lease. Redis gives each entry to the consumer that has waited longest: eight waiting consumers read
 # one entry each where one would read eight, and eight transactions cost about eight times as much as one. So one
@@ -23,14 +23,14 @@ RENEW_S = 0.5
 LEASE_MS = 1500
 WAIT_MAX_MS = 500
 # Seconds between the polls of each of the others, on average: the more there are, the sooner one polls.
-LOOK_S = 0.8
+POLL_SECONDS = 0.8
 # From this many unread entries on all consumers read: about half of the largest batch.
 HELP_FROM = 128
 # After this many seconds a holder whose lease was seized knows it, and its last read is over.
-SEIZED_S = RENEW_S + WAIT_MAX_MS / 1000 + 0.1
+SEIZED_SECONDS = RENEW_SECONDS + WAIT_MAX_MS / 1000 + 0.1
 
 # Acquires a lease that is free, or renews the holder's own.
-_TAKE = Script[int](
+_ACQUIRE = Script[int](
     """
 local current = redis.call('GET', key)
 if current and current ~= holder then return 0 end
@@ -47,7 +47,7 @@ _RELEASE = Script[int](
 )
 # Acquires or renews it, and returns -1; when another holds it, returns how many entries are unread. Acknowledged
 # ones are deleted, so these are all but the pending ones. Without a group there is nothing to help with.
-_LOOK = Script[int](
+_POLL = Script[int](
     """
 local current = redis.call('GET', key)
 if not current or current == holder then
@@ -70,32 +70,32 @@ class Lease:
         self._key = key
         self._holder = holder
         self._lasts_ms = lasts_ms
-        self._terms: dict[str, Argument] = {"key": key, "holder": holder, "lasts_ms": lasts_ms}
+        self._parameters: dict[str, Argument] = {"key": key, "holder": holder, "lasts_ms": lasts_ms}
         # Whether `holder` held it at the last check.
         self.held = False
-        # Acquires or renews it, as one command among others; pass its answer to `taken`.
-        self.take_command: Command = _TAKE.command(**self._terms)
+        # Acquires or renews it, as one command among others; pass its answer to `acquired`.
+        self.acquire_command: Command = _ACQUIRE.command(**self._parameters)
         self._renewed_at = 0.0
 
     @property
     def renewal_due(self) -> bool:
-        return time.monotonic() - self._renewed_at > RENEW_S
+        return time.monotonic() - self._renewed_at > RENEW_SECONDS
 
-    def taken(self, answer: int) -> bool:
-        """Whether it is held, by the answer to `take_command`."""
+    def acquired(self, answer: int) -> bool:
+        """Whether it is held, by the answer to `acquire_command`."""
         self.held = answer == 1
         if self.held:
             self._renewed_at = time.monotonic()
         return self.held
 
-    async def take(self, redis: Redis) -> bool:
-        """Acquire or renew it; returns whether it is held. Raises RedisAway."""
-        return self.taken(await _TAKE(redis, **self._terms))
+    async def acquire(self, redis: Redis) -> bool:
+        """Acquire or renew it; returns whether it is held. Raises RedisOutage."""
+        return self.acquired(await _ACQUIRE(redis, **self._parameters))
 
     async def seize(self, redis: Redis) -> None:
         """Acquire it even if another holds it, who notices at the next renewal."""
         await redis.set(self._key, self._holder, px=self._lasts_ms)
-        self.taken(1)
+        self.acquired(1)
 
     async def release(self, redis: Redis) -> None:
         """Give it up, if it is held."""
@@ -116,6 +116,6 @@ class ReaderLease(Lease):
 
     async def may_help(self, redis: Redis, most_s: float) -> bool:
         """Without the lease: wait a little, at most `most_s` seconds; return whether its holder cannot keep up."""
-        await asyncio.sleep(min(LOOK_S * (0.5 + random.random()), most_s))  # so that not all poll at once
-        unread = await _LOOK(redis, stream=self._stream, group=self._group, **self._terms)
-        return not self.taken(int(unread < 0)) and unread >= HELP_FROM
+        await asyncio.sleep(min(POLL_SECONDS * (0.5 + random.random()), most_s))  # so that not all poll at once
+        unread = await _POLL(redis, stream=self._stream, group=self._group, **self._parameters)
+        return not self.acquired(int(unread < 0)) and unread >= HELP_FROM

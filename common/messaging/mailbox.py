@@ -17,11 +17,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from common.messaging.connection import Connection, check, transaction
-from common.messaging.lease import SEIZED_S, WAIT_MAX_MS, ReaderLease
+from common.messaging.lease import SEIZED_SECONDS, WAIT_MAX_MS, ReaderLease
 from common.messaging.redis import Command, Script
 from common.messaging.streams import Entry, Fields, dead_letters
 from common.messaging.unknown import PutBack, put_back, unknown_messages
-from common.runtime.outages import said
+from common.runtime.outages import error_text
 
 # Characters of an error that a dead letter keeps.
 DEAD_ERROR_MAX = 2000
@@ -78,10 +78,10 @@ return 1
 
 
 class Mailbox:
-    """One consumer's view of a mailbox. Every method raises RedisAway during an outage.
+    """One consumer's view of a mailbox. Every method raises RedisOutage during an outage.
 
-    It is read over a connection of its own. `begin` sends a step, which Redis runs as a whole or not at all, and
-    the next read; `finish` waits for the result of the step, then `entries` returns what the read brought.
+    It is read over a connection of its own. `begin` sends commands, which Redis runs as a whole or not at all, and
+    the next read; `finish` waits for the result of the commands, then `entries` returns what the read brought.
     """
 
     def __init__(
@@ -110,10 +110,10 @@ class Mailbox:
         self._cursor: bytes | str = "0-0"
         self._lease = ReaderLease(stream, group, consumer) if shared else None
         # The last unknown message that was checked; empty: begin with the first.
-        self._looked_at = b""
-        # What `begin` has sent: how many answers the step and its notifications have, the wanted number of entries
-        # and the wait for them in ms, whether a read went with the step, and whether the read renews the lease.
-        self._step_answers = self._news_answers = 0
+        self._last_checked = b""
+        # What `begin` has sent: how many answers its commands and notifications have, the wanted number of entries
+        # and the wait for them in ms, whether a read went with them, and whether the read renews the lease.
+        self._command_answers = self._notification_answers = 0
         self._wanted = (0, 0)
         self._reading = self._renewing = False
 
@@ -127,28 +127,31 @@ class Mailbox:
 
     # --- reading, and acknowledging with the next read
 
-    async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
-        """Send `step`, `news` beside it, and a read of up to `count` entries that waits up to `block_ms` (0: not at
-        all). Raises nothing: `finish` and `entries` raise the errors; those of notifications are logged."""
-        commands = [*transaction(step), *news]
-        self._step_answers, self._news_answers = len(commands) - len(news), len(news)
+    async def begin(
+        self, commands: Sequence[Command], count: int, block_ms: int, notifications: Sequence[Command] = ()
+    ) -> None:
+        """Send `commands`, `notifications` beside them, and a read of up to `count` entries that waits up to
+        `block_ms` (0: not at all). Raises nothing: `finish` and `entries` raise the errors; those of notifications
+        are logged."""
+        sent = [*transaction(commands), *notifications]
+        self._command_answers, self._notification_answers = len(sent) - len(notifications), len(notifications)
         self._wanted = count, block_ms
         holds_lease = self._lease is None or self._lease.held
         self._reading = count > 0 and holds_lease and time.monotonic() < self._next_claim
         if self._reading:
-            commands += self._read_commands(count, block_ms)
-        if commands:
-            await self._connection.send(commands, block_s=block_ms / 1000)
+            sent += self._read_commands(count, block_ms)
+        if sent:
+            await self._connection.send(sent, block_s=block_ms / 1000)
 
     async def finish(self) -> None:
-        """Wait for the result of the step. Raises the error with which Redis refused it, so that nothing of it was
-        done, or RedisAway when the result is not known."""
-        if number := self._step_answers + self._news_answers:
+        """Wait for the result of the commands. Raises the error with which Redis refused them, so that nothing was
+        done, or RedisOutage when the result is not known."""
+        if number := self._command_answers + self._notification_answers:
             answers = await self._connection.answers(number)
-            for answer in answers[self._step_answers :]:
+            for answer in answers[self._command_answers :]:
                 if isinstance(answer, Exception):
-                    log.warning("news not published", mailbox=self.stream, error=said(answer))
-            check(answers[: self._step_answers])
+                    log.warning("notifications not published", mailbox=self.stream, error=error_text(answer))
+            check(answers[: self._command_answers])
 
     async def entries(self) -> list[Entry]:
         """What the read brought: abandoned entries first, otherwise new ones. An empty list, too, when the group
@@ -177,7 +180,7 @@ class Mailbox:
         answers = check(await self._connection.answers(1 + self._renewing))
         if self._renewing:
             assert self._lease is not None
-            self._lease.taken(answers[0])
+            self._lease.acquired(answers[0])
         return [
             Entry(id, dict(zip(parts := iter(fields), parts, strict=True)))
             for _, entries in answers[-1] or ()
@@ -190,7 +193,7 @@ class Mailbox:
         if self._lease is not None and self._lease.held:
             block_ms = min(block_ms, WAIT_MAX_MS)
             if self._lease.renewal_due:
-                commands.append(self._lease.take_command)
+                commands.append(self._lease.acquire_command)
         self._renewing = bool(commands)
         block: Command = ("BLOCK", block_ms) if block_ms else ()
         read = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", count, *block)
@@ -222,7 +225,7 @@ class Mailbox:
         return [Entry(id, fields, reclaimed=True) for id, fields in answer[1] if id is not None]
 
     def acknowledgement(self, entries: Sequence[Entry]) -> list[Command]:
-        """The commands of a step that acknowledge and delete `entries`; those that are gone are ignored."""
+        """The commands that acknowledge and delete `entries`; those that are gone are ignored."""
         if not entries:
             return []
         ids = [entry.id for entry in entries]
@@ -239,7 +242,7 @@ class Mailbox:
             self._redis, stream=self.stream, attempts=self._attempts, id=entry.id, ttl_ms=ATTEMPTS_TTL_MS
         )
 
-    async def bury(self, entry: Entry, error: str, attempts: int) -> None:
+    async def dead_letter(self, entry: Entry, error: str, attempts: int) -> None:
         """Make `entry` a dead letter with the reason, in one step; not when it no longer exists."""
         letter = {
             **entry.fields,
@@ -269,15 +272,15 @@ class Mailbox:
     async def put_back(self, types: Collection[str]) -> PutBack:
         """Put unknown messages of `types` back, a bounded number of them."""
         # The lease is checked in Redis, because a consumer that has just started only assumes that it holds it.
-        another_reads = self._lease is not None and not await self._lease.take(self._redis)
-        back = await put_back(self._redis, self.stream, types, self._looked_at, move=not another_reads)
+        another_reads = self._lease is not None and not await self._lease.acquire(self._redis)
+        back = await put_back(self._redis, self.stream, types, self._last_checked, move=not another_reads)
         if another_reads and back.found:
             # Otherwise the reader, which does not know these messages, would move them aside again.
             assert self._lease is not None
             await self._lease.seize(self._redis)
-            await asyncio.sleep(SEIZED_S)
-            back = await put_back(self._redis, self.stream, types, self._looked_at)
-        self._looked_at = back.looked_at
+            await asyncio.sleep(SEIZED_SECONDS)
+            back = await put_back(self._redis, self.stream, types, self._last_checked)
+        self._last_checked = back.last_checked
         return back
 
     async def remove_idle_consumers(self, idle_ms: int) -> int:

@@ -1,4 +1,4 @@
-"""Connections to Redis. During an outage they raise RedisAway (see outages.py), whatever redis-py raises."""
+"""Connections to Redis. During an outage they raise RedisOutage (see outages.py), whatever redis-py raises."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.runtime.clock import Bounds
-from common.runtime.outages import redis_answer, redis_away
+from common.runtime.outages import answered_outage, redis_outage
 
-CONNECT_TIMEOUT_S = 3.0
-ANSWER_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_SECONDS = 3.0
+ANSWER_TIMEOUT_SECONDS = 5.0
 # What a connection tells the server about its client: redis-py would read its version from the disk for each one.
 DRIVER = DriverInfo()
 
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 def _parse_error(text: str) -> Exception:
     """Classified by the unchanged answer: a pipeline changes an error's text, and quotes the command in it."""
-    return redis_answer(text) or cast(Any, DefaultParser).parse_error(text)
+    return answered_outage(text) or cast(Any, DefaultParser).parse_error(text)
 
 
 _Parser = type("_Parser", (DefaultParser,), {"parse_error": staticmethod(_parse_error)})
@@ -55,13 +55,13 @@ class _Connection(_Sending, Connection):
 
 
 async def _raise_translated(error: Exception, pool: ConnectionPool) -> None:
-    """Raises RedisAway for an outage. When another server may be the primary now, idle connections are closed."""
-    away = redis_away(error)
-    if away is None:
+    """Raises RedisOutage for an outage. When another server may be the primary now, idle connections are closed."""
+    outage = redis_outage(error)
+    if outage is None:
         return
-    if away.elsewhere:
+    if outage.primary_moved:
         await pool.disconnect(inuse_connections=False)
-    raise away from (None if away is error else error)
+    raise outage from (None if outage is error else error)
 
 
 class _Pipeline(Pipeline):
@@ -74,7 +74,7 @@ class _Pipeline(Pipeline):
 
 
 class _Client(Redis):
-    """A client that raises RedisAway for every outage."""
+    """A client that raises RedisOutage for every outage."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
@@ -131,8 +131,8 @@ def connect(url: str) -> Redis:
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=ANSWER_TIMEOUT_SECONDS,
         socket_keepalive=True,
         health_check_interval=0,
         driver_info=DRIVER,
@@ -146,7 +146,7 @@ def connect(url: str) -> Redis:
 
 async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:
     """How many seconds the server's clock is ahead of the monotonic one:
-    https://redis.io/docs/latest/commands/time/. Raises RedisAway."""
+    https://redis.io/docs/latest/commands/time/. Raises RedisOutage."""
     sent = monotonic()
     seconds, microseconds = await cast(Any, redis).time()
     server = seconds + microseconds / 1e6
@@ -154,6 +154,6 @@ async def read_clock(redis: Redis, monotonic: Callable[[], float]) -> Bounds:
 
 
 async def writable(redis: Redis) -> None:
-    """Raises RedisAway unless Redis answers and accepts writes: one that is full, or a replica, still answers a
+    """Raises RedisOutage unless Redis answers and accepts writes: one that is full, or a replica, still answers a
     PING. Changes nothing: the stream does not exist, and NOMKSTREAM does not create it."""
     await redis.xadd("probe", {"": ""}, nomkstream=True)

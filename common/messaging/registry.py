@@ -99,19 +99,19 @@ class Registry:
         self._removed.discard(topic)
         if self._wanted[topic] > 1:
             return None
-        return self._tell(("SADD", LISTENERS + topic, self._gateway))
+        return self._send(("SADD", LISTENERS + topic, self._gateway))
 
-    def _tell(self, command: Command) -> asyncio.Future[list[Any]]:
+    def _send(self, command: Command) -> asyncio.Future[list[Any]]:
         """Send `command`, and before it the removals: notifications of those topics would be read for nothing."""
         removed = {self._removed.pop() for _ in range(min(PAGE, len(self._removed)))}
-        told = self._publisher.enqueue(
+        sent = self._publisher.enqueue(
             [*(("SREM", LISTENERS + topic, self._gateway) for topic in removed), command]
         )
-        told.add_done_callback(partial(self._told, removed))
-        return told
+        sent.add_done_callback(partial(self._on_sent, removed))
+        return sent
 
-    def _told(self, removed: set[str], told: asyncio.Future[list[Any]]) -> None:
-        if told.cancelled() or told.exception() is not None:
+    def _on_sent(self, removed: set[str], sent: asyncio.Future[list[Any]]) -> None:
+        if sent.cancelled() or sent.exception() is not None:
             self.uncertain = True
             self._removed |= removed - self._wanted.keys()
 
@@ -128,7 +128,7 @@ class Registry:
 
     async def renew(self) -> tuple[bool, bytes, bytes, bool]:
         """Renew this gateway. Returns whether the registry has had it all the time, the ends of its inbox and of
-        `notifications`, and whether a process of the previous release publishes only there. Raises RedisAway."""
+        `notifications`, and whether a process of the previous release publishes only there. Raises RedisOutage."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -138,12 +138,12 @@ class Registry:
             token=self._token,
             lasts_ms=LISTENING_MS,
         )
-        known, inbox_end, notifications_end, unrouted = (await self._tell(renewal))[-1]
+        known, inbox_end, notifications_end, unrouted = (await self._send(renewal))[-1]
         return bool(known), inbox_end, notifications_end, bool(unrouted)
 
     async def restore(self) -> set[str]:
         """Register for all topics again; returns those for which this gateway was not registered, whose
-        notifications it may have missed. Raises RedisAway."""
+        notifications it may have missed. Raises RedisOutage."""
         self.uncertain = False
         lost: set[str] = set()
         topics = list(self._wanted)

@@ -38,9 +38,9 @@ for _, entry in ipairs(page) do
     end
   end
 end
-local looked_at = #page == tonumber(size) and page[#page][1] or ''
+local last_checked = #page == tonumber(size) and page[#page][1] or ''
 local first = redis.call('XRANGE', unknown, '-', '+', 'COUNT', 1)
-return {found, looked_at, redis.call('XLEN', unknown), first, redis.call('TIME')}
+return {found, last_checked, redis.call('XLEN', unknown), first, redis.call('TIME')}
 """,
     keys="mailbox unknown",
     args="begin size move *types",
@@ -60,10 +60,10 @@ class Waiting(NamedTuple):
 
 
 class PutBack(NamedTuple):
-    """`found` messages are known; `looked_at` is the last that was checked, empty when there are no more."""
+    """`found` messages are known; `last_checked` is the last that was checked, empty when there are no more."""
 
     found: int
-    looked_at: bytes
+    last_checked: bytes
     left: Waiting
 
 
@@ -72,7 +72,7 @@ async def put_back(
 ) -> PutBack:
     """Move messages of `types` to the end of their mailbox, in one step that checks PAGE of them, from `after` on.
     Without `move` they are only counted."""
-    found, looked_at, length, first, now = await _PUT_BACK(
+    found, last_checked, length, first, now = await _PUT_BACK(
         redis,
         mailbox=stream,
         unknown=unknown_messages(stream),
@@ -81,7 +81,7 @@ async def put_back(
         move=int(move),
         types=types,
     )
-    return PutBack(found, looked_at, _waiting(length, first, now))
+    return PutBack(found, last_checked, _waiting(length, first, now))
 
 
 def _waiting(length: int, first: Sequence[Any], now: tuple[Any, Any]) -> Waiting:

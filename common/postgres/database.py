@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 
 from common.runtime.clock import Bounds
-from common.runtime.outages import DatabaseAway, database_away, said
+from common.runtime.outages import DatabaseOutage, database_outage, error_text
 from common.runtime.urls import postgres_options
 
 # Longer than any statement of ours takes; a lock that is not granted by then is given up, and the work is retried.
 STATEMENT_TIMEOUT_MS = 8000
 # A server that is frozen or cut off cancels no statement: a second later the client stops waiting for its answer.
-ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_MS / 1000 + 1
+ANSWER_TIMEOUT_SECONDS = STATEMENT_TIMEOUT_MS / 1000 + 1
 # A process of ours that freezes in a transaction must not block others from its rows: Postgres ends it after this
 # time, or a handler's own time limit where that is shorter, before the others' work has failed too often.
 IDLE_IN_TRANSACTION_MS = 15_000
@@ -25,11 +25,11 @@ IDLE_IN_TRANSACTION_MS = 15_000
 # statement of ours has its index, and none is worth compiling, or planning again for its parameters, which Postgres
 # does where it estimates that to be cheaper: that was a quarter of Postgres' CPU time for a booking.
 PLANS = {"enable_seqscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
-CONNECT_TIMEOUT_S = 5
+CONNECT_TIMEOUT_SECONDS = 5
 # How many seconds a connection may take to become usable again after an error; otherwise it is closed.
-RESET_TIMEOUT_S = 1.0
+RESET_TIMEOUT_SECONDS = 1.0
 # How many seconds connections may take to end at a stop.
-CLOSE_TIMEOUT_S = 10
+CLOSE_TIMEOUT_SECONDS = 10
 
 # asyncpg's own classes; outages.py says what each means.
 _DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -59,32 +59,32 @@ class Database:
         if kept is not None:
             if not _is_closed(kept):
                 return kept
-            await self._put_back(kept)
+            await self._release(kept)
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+            return await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
         finally:
             self._waiting -= 1
 
-    async def _put_back(self, connection: asyncpg.Connection) -> None:
+    async def _release(self, connection: asyncpg.Connection) -> None:
         # The work is done by now: a connection that cannot be reset is closed, and its error ignored.
         with suppress(*_DRIVER_ERRORS):
-            await self._pool.release(connection, timeout=RESET_TIMEOUT_S)
+            await self._pool.release(connection, timeout=RESET_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
-        """Wait up to CLOSE_TIMEOUT_S for connections in use, and close all."""
+        """Wait up to CLOSE_TIMEOUT_SECONDS for connections in use, and close all."""
         self._waiting += 1  # so that no connection is kept from now on
         if self._kept is not None:
-            await self._put_back(self._kept)
+            await self._release(self._kept)
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One connection in autocommit. Raises DatabaseAway when none can be had, or when it breaks."""
+        """One connection in autocommit. Raises DatabaseOutage when none can be had, or when it breaks."""
         connection: asyncpg.Connection | None = None
         well = False
         try:
@@ -95,24 +95,24 @@ class Database:
             if isinstance(error, asyncpg.PostgresError):
                 # It quotes the refused row with its secrets, which must not reach a log or a dead letter.
                 error.detail = None
-            away = database_away(error)
-            if connection is None and away is not None and away.slow:
+            outage = database_outage(error)
+            if connection is None and outage is not None and outage.slow:
                 # No statement was sent yet: no request of ours is what takes too long.
-                away = DatabaseAway(said(error))
-            if away is None and connection is None and isinstance(error, asyncpg.PostgresError):
+                outage = DatabaseOutage(error_text(error))
+            if outage is None and connection is None and isinstance(error, asyncpg.PostgresError):
                 # Whatever its code, the server refuses the connection.
-                away = DatabaseAway(said(error), stated=True, by_hand=True)
-            if away is None:
+                outage = DatabaseOutage(error_text(error), reported=True, needs_operator=True)
+            if outage is None:
                 raise
-            if connection is not None and (away.elsewhere or isinstance(error, asyncpg.InternalClientError)):
+            if connection is not None and (outage.primary_moved or isinstance(error, asyncpg.InternalClientError)):
                 # It is unusable now, or leads to a standby: the pool must not hand it out again.
                 _end(connection)
-            raise away from (None if away is error else error)
+            raise outage from (None if outage is error else error)
         finally:
             if well:
                 self._kept = connection
             elif connection is not None:
-                await self._put_back(connection)
+                await self._release(connection)
 
     # For one statement that writes: it is committed when the statement returns.
     statement = connection
@@ -131,14 +131,14 @@ class Database:
             await transaction.commit()
 
     async def read_clock(self, monotonic: Callable[[], float]) -> Bounds:
-        """How many seconds the server's clock is ahead of the monotonic one. Raises DatabaseAway."""
+        """How many seconds the server's clock is ahead of the monotonic one. Raises DatabaseOutage."""
         async with self.connection() as connection:
             sent = monotonic()
             server = (await connection.fetchval("SELECT clock_timestamp()")).timestamp()
             return Bounds(server - monotonic(), server - sent)
 
     async def ping(self) -> None:
-        """Raises DatabaseAway when the database cannot be reached, or accepts no writes."""
+        """Raises DatabaseOutage when the database cannot be reached, or accepts no writes."""
         async with self.connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise asyncpg.ReadOnlySQLTransactionError("the database takes no writes")
@@ -160,7 +160,7 @@ async def _roll_back(connection: asyncpg.Connection, transaction: Any) -> None:
     """Roll back, with a time limit. A server that does not answer rolls back by itself once the connection is
     closed; the caller needs the error that led here, and soon."""
     try:
-        async with asyncio.timeout(RESET_TIMEOUT_S):
+        async with asyncio.timeout(RESET_TIMEOUT_SECONDS):
             await transaction.rollback()
     except _DRIVER_ERRORS:
         _end(connection)
@@ -184,8 +184,8 @@ async def open_database(
         min_size=0,
         max_size=pool_size,
         connection_class=_Connection,
-        timeout=CONNECT_TIMEOUT_S,
-        command_timeout=ANSWER_TIMEOUT_S,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=ANSWER_TIMEOUT_SECONDS,
         server_settings=settings,
     )
     database = Database(pool)

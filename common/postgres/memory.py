@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from common.postgres.database import Database
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.telemetry import Metrics
 
 K = TypeVar("K")
@@ -68,8 +68,8 @@ class Memory(Generic[K, V]):
 
 
 class BaseStore(Generic[R]):
-    """A database, read and written by `rows` of a connection, with this process' memory of it. Raises DatabaseAway
-    during an outage."""
+    """A database, read and written by `rows` of a connection, with this process' memory of it. Raises
+    DatabaseOutage during an outage."""
 
     def __init__(
         self, database: Database, rows: Callable[[asyncpg.Connection], R], *memories: Memory[Any, Any]
@@ -97,7 +97,7 @@ class BaseStore(Generic[R]):
         try:
             async with opening as connection:
                 yield self._rows(connection)
-        except (Away, TimeoutError, asyncio.CancelledError):
+        except (Outage, TimeoutError, asyncio.CancelledError):
             for memory in self._memories:
                 memory.clear()
             raise

@@ -36,16 +36,16 @@ def assignments(columns: Iterable[str], source: str) -> str:
 def values(name: str, columns: Mapping[str, str], first: int = 1) -> str:
     """A table `name` of one row, whose values are the parameters from number `first` on. For one row JSON would add
     a sixth to the cost of the whole statement; from four rows on it is cheaper."""
-    typed = ", ".join(f"${place}::{kind}" for place, kind in enumerate(columns.values(), first))
+    typed = ", ".join(f"${number}::{kind}" for number, kind in enumerate(columns.values(), first))
     return f"(VALUES ({typed})) AS {name} ({', '.join(columns)})"
 
 
-def recordset(name: str, columns: Mapping[str, str], place: int = 1, *, sought: str = "") -> str:
-    """A table `name` of parameter number `place`, which is `as_json` of its rows: one parameter for a whole batch
+def recordset(name: str, columns: Mapping[str, str], number: int = 1, *, sought: str = "") -> str:
+    """A table `name` of parameter `number`, which is `as_json` of its rows: one parameter for a whole batch
     costs the client half as much as an array for each column, and NULLs need not be sent. With `sought`, rows of
     another table are to be found by this column: see `few`."""
     typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-    table = f"json_to_recordset(${place}::json) AS {name} ({typed})"
+    table = f"json_to_recordset(${number}::json) AS {name} ({typed})"
     return f"(SELECT * FROM {table} WHERE {few(sought)}) AS {name}" if sought else table
 
 

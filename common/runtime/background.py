@@ -12,8 +12,8 @@ from aiohttp import web
 
 from common.runtime.backoff import Backoff
 from common.runtime.health import HEALTH, Gate
-from common.runtime.outages import Away, log_away, said
-from common.runtime.supervisor import SUPERVISOR, cancel, heed_cancel, wait_at_most
+from common.runtime.outages import Outage, error_text, log_outage
+from common.runtime.supervisor import SUPERVISOR, cancel, raise_if_cancelled, wait_at_most
 
 log = structlog.get_logger()
 
@@ -41,29 +41,29 @@ async def background(
 
 
 async def repeat(
-    step: Callable[[], Awaitable[float]],
+    run_once: Callable[[], Awaitable[float]],
     gate: Gate,
     *,
     first_s: float = 0.2,
     most_s: float = 5.0,
     stopping: asyncio.Event | None = None,
 ) -> None:
-    """Call `step` until cancelled or `stopping`; it returns after how many seconds to call it again.
+    """Call `run_once` until cancelled or `stopping`; it returns after how many seconds to call it again.
 
     During an outage of Redis or Postgres `gate` is closed, so that the process is not ready, and the pauses grow
     from `first_s` to `most_s` seconds. Any other error is raised, and ends the process.
     """
     stopping = stopping or asyncio.Event()
     backoff = Backoff(first_s, most_s)
-    gate.open()  # ready until a step meets an outage
+    gate.open()  # ready until a call meets an outage
     while not stopping.is_set():
-        heed_cancel()
+        raise_if_cancelled()
         try:
-            pause = await step()
-        except Away as away:
+            pause = await run_once()
+        except Outage as outage:
             if gate.reason is None:
-                log_away("paused", away, task=gate.name)
-            gate.close(said(away))
+                log_outage("paused", outage, task=gate.name)
+            gate.close(error_text(outage))
             pause = backoff.next()
         else:
             if gate.reason is not None:

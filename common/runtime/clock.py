@@ -17,20 +17,20 @@ from prometheus_client import Gauge
 
 from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
-from common.runtime.outages import Away, said
-from common.runtime.supervisor import heed_cancel
+from common.runtime.outages import Outage, error_text
+from common.runtime.supervisor import raise_if_cancelled
 
 # Seconds between measurements. The shorter pause follows the first measurements, and each one that shows a jump.
-MEASURE_S = 10.0
-MEASURE_SOON_S = 1.0
+MEASURE_SECONDS = 10.0
+MEASURE_SOON_SECONDS = 1.0
 MEASURED_SOON = 3
 # A measurement with a slower answer is ignored: half of the round trip is its possible error.
-ROUND_TRIP_MAX_S = 2.0
+ROUND_TRIP_MAX_SECONDS = 2.0
 # How far a monotonic clock and a server's may drift apart, in seconds for each second: the most that time daemons
 # correct (https://man7.org/linux/man-pages/man2/adjtimex.2.html).
 DRIFT = 0.0005
 # The most seconds by which one measurement alone moves the time forward, or makes it stand still.
-JUMP_MAX_S = 2.0
+JUMP_MAX_SECONDS = 2.0
 # This many in a row have to agree on a larger jump: another server is the primary, or its clock was set.
 JUMP_CONFIRMED_BY = 3
 
@@ -63,7 +63,8 @@ class Bounds:
         return Bounds(low, high) if low <= high else other
 
 
-# Asks the server for its time, and reads the monotonic time before and after with the given function. Raises Away.
+# Asks the server for its time, and reads the monotonic time before and after by the given function. Raises
+# Outage.
 Read = Callable[[Callable[[], float]], Awaitable[Bounds]]
 
 
@@ -72,7 +73,7 @@ class Clock:
     """The time of `source`; call it for the present moment.
 
     It never goes backwards, with one exception: when several measurements agree that the server's clock has jumped
-    by more than JUMP_MAX_S seconds, which is logged as an error. `own` is this process' wall clock (Unix seconds).
+    by more than JUMP_MAX_SECONDS, which is logged as an error. `own` is this process' wall clock (Unix seconds).
     """
 
     source: str
@@ -88,22 +89,22 @@ class Clock:
     # The last time that was returned.
     _last_s: float = field(default=0.0, init=False)
     # The newest measurement that contradicts `_bounds`, and how many such measurements there were in a row.
-    _doubted: Bounds | None = field(default=None, init=False)
-    _doubts: int = field(default=0, init=False)
-    _told_wrong: bool = field(default=False, init=False)
+    _conflicting: Bounds | None = field(default=None, init=False)
+    _conflicts: int = field(default=0, init=False)
+    _logged_wrong: bool = field(default=False, init=False)
 
     def __call__(self) -> datetime:
-        """Raises Away before the first measurement."""
+        """Raises Outage before the first measurement."""
         return datetime.fromtimestamp(self.timestamp(), UTC)
 
     def timestamp(self) -> float:
-        """In Unix seconds. Raises Away before the first measurement."""
+        """In Unix seconds. Raises Outage before the first measurement."""
         if self._bounds is None:
-            raise Away(f"the time is not known yet: {self.source} has not told it", stated=True)
+            raise Outage(f"the time is not known yet: {self.source} has not answered", reported=True)
         self._last_s = max(self._last_s, self.monotonic() + self._bounds.middle)
         return self._last_s
 
-    async def complaint(self) -> str | None:
+    async def own_clock_problem(self) -> str | None:
         """What is wrong with this process' own clock; None when nothing is, or before the first measurement."""
         if self._bounds is None or abs(ahead := self.own() - self.timestamp()) <= self.skew_max_s:
             return None
@@ -112,53 +113,54 @@ class Clock:
 
     async def run(self, gate: Gate) -> None:
         """Measure until cancelled. `gate` opens with the first measurement; the time continues while its server is
-        away."""
-        backoff = Backoff(first=0.1, most=MEASURE_SOON_S)
+        unavailable."""
+        backoff = Backoff(first=0.1, most=MEASURE_SOON_SECONDS)
         measured = 0
         while True:
-            heed_cancel()
-            pause = MEASURE_S
+            raise_if_cancelled()
+            pause = MEASURE_SECONDS
             try:
                 await self.measure()
                 measured += 1
                 if self._bounds is not None:
                     gate.open()
-                if measured < MEASURED_SOON or self._doubts:
-                    pause = MEASURE_SOON_S
-            except Away as away:
+                if measured < MEASURED_SOON or self._conflicts:
+                    pause = MEASURE_SOON_SECONDS
+            except Outage as outage:
                 if self._bounds is None:
-                    gate.close(said(away))
+                    gate.close(error_text(outage))
                     pause = backoff.next()
             await asyncio.sleep(pause)
 
     async def measure(self) -> None:
-        """Ask the server for its time once, and compare the own clock. Raises Away."""
-        self.take(await self.read(self.monotonic))
+        """Ask the server for its time once, and compare the own clock. Raises Outage."""
+        self.apply(await self.read(self.monotonic))
         if self._bounds is None:
             return
         ahead = self.own() - self.timestamp()
         self.offset.labels(self.source).set(ahead)
         wrong = abs(ahead) > self.skew_max_s
-        if wrong != self._told_wrong:
-            self._told_wrong = wrong
-            say, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
-            say(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self.skew_max_s)
+        if wrong != self._logged_wrong:
+            self._logged_wrong = wrong
+            write, event = (log.error, "own clock is wrong") if wrong else (log.info, "own clock is right again")
+            write(event, source=self.source, ahead_seconds=round(ahead, 1), limit_seconds=self.skew_max_s)
 
-    def take(self, new: Bounds) -> None:
+    def apply(self, new: Bounds) -> None:
         """Apply what was measured just now."""
-        if new.high - new.low > ROUND_TRIP_MAX_S:
+        if new.high - new.low > ROUND_TRIP_MAX_SECONDS:
             return
         now_s = self.monotonic()
         known = None if self._bounds is None else self._bounds.after(now_s - self._measured_s)
-        if known is not None and known.gap(new) <= JUMP_MAX_S:
+        if known is not None and known.gap(new) <= JUMP_MAX_SECONDS:
             new = known.narrowed(new)
         elif known is not None:
-            self._doubts = self._doubts + 1 if self._doubted is None or self._doubted.gap(new) <= JUMP_MAX_S else 1
-            self._doubted = new
-            if self._doubts < JUMP_CONFIRMED_BY:
+            agrees = self._conflicting is None or self._conflicting.gap(new) <= JUMP_MAX_SECONDS
+            self._conflicts = self._conflicts + 1 if agrees else 1
+            self._conflicting = new
+            if self._conflicts < JUMP_CONFIRMED_BY:
                 return
             jumped = new.middle - known.middle
             log.error("clock jumped", source=self.source, seconds=round(jumped, 3))
             self._last_s = 0.0
         self._bounds, self._measured_s = new, now_s
-        self._doubted, self._doubts = None, 0
+        self._conflicting, self._conflicts = None, 0

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from common.runtime.outages import said
+from common.runtime.outages import error_text
 from common.runtime.single_flight import SingleFlight
 
-CHECK_TIMEOUT_S = 2.0
+CHECK_TIMEOUT_SECONDS = 2.0
 
 
 class Gate:
@@ -39,13 +39,13 @@ class Health:
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
         self._notices: dict[str, Callable[[], Awaitable[str | None]]] = {}
         # Anybody may request readiness: many requests at once must not use up the connections that work needs.
-        self.look = SingleFlight(self._look)
+        self.examine = SingleFlight(self._examine)
 
-    async def _look(self) -> tuple[dict[str, str], dict[str, str]]:
+    async def _examine(self) -> tuple[dict[str, str], dict[str, str]]:
         """What keeps the process from being ready, and the notices that an operator has to act on, each by name."""
-        told = await _answers(self._notices.values())
+        texts = await _answers(self._notices.values())
         # A notice that raises an error is left out: then a dependency cannot serve, which `problems` shows.
-        notices = {name: text for name, text in zip(self._notices, told, strict=True) if isinstance(text, str)}
+        notices = {name: text for name, text in zip(self._notices, texts, strict=True) if isinstance(text, str)}
         return await self.problems(), notices
 
     def gate(self, name: str) -> Gate:
@@ -57,24 +57,24 @@ class Health:
         """`ping` raises when the dependency cannot serve."""
         self._checks[name] = ping
 
-    def notice(self, name: str, ask: Callable[[], Awaitable[str | None]]) -> None:
-        """`ask` returns what an operator has to act on though the process can serve; None when there is nothing."""
-        self._notices[name] = ask
+    def notice(self, name: str, check: Callable[[], Awaitable[str | None]]) -> None:
+        """`check` returns what an operator has to act on though the process can serve; None when nothing is."""
+        self._notices[name] = check
 
     async def problems(self) -> dict[str, str]:
         """What keeps the process from being ready, by name; empty when it is."""
         found = {gate.name: gate.reason for gate in self._gates if gate.reason is not None}
         for name, answer in zip(self._checks, await _answers(self._checks.values()), strict=True):
             if isinstance(answer, BaseException):
-                found[name] = said(answer)[:200]
+                found[name] = error_text(answer)[:200]
         if self.draining:
             found["process"] = "draining"
         return found
 
 
-async def _answers(asked: Iterable[Callable[[], Awaitable[object]]]) -> list[object]:
+async def _answers(checks: Iterable[Callable[[], Awaitable[object]]]) -> list[object]:
     """The result of each of these, or its error."""
-    waiting = (asyncio.wait_for(ask(), CHECK_TIMEOUT_S) for ask in asked)
+    waiting = (asyncio.wait_for(check(), CHECK_TIMEOUT_SECONDS) for check in checks)
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -86,8 +86,8 @@ async def live(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    problems, notices = await request.app[HEALTH].look()
-    told = {"notices": notices} if notices else {}
+    problems, notices = await request.app[HEALTH].examine()
+    shown = {"notices": notices} if notices else {}
     if problems:
-        return web.json_response({"status": "not ready", "problems": problems, **told}, status=503)
-    return web.json_response({"status": "ready", **told})
+        return web.json_response({"status": "not ready", "problems": problems, **shown}, status=503)
+    return web.json_response({"status": "ready", **shown})

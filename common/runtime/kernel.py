@@ -15,7 +15,7 @@ from asyncio.trsock import TransportSocket
 SO_ATTACH_FILTER = 26
 
 # A classic BPF program over a segment's TCP header, which any user may attach to a socket of their own:
-# https://www.kernel.org/doc/html/latest/networking/filter.html. Each step is (code, jump if true, if false, k).
+# https://www.kernel.org/doc/html/latest/networking/filter.html. Instructions: (code, jump if true, if false, k).
 _DROP_SYN = (
     (0x30, 0, 0, 13),  # load the byte with the flags
     (0x54, 0, 0, 0x12),  # keep SYN and ACK
@@ -33,7 +33,7 @@ def refuse_handshakes(listening: socket.socket) -> bool:
     """
     if sys.platform != "linux":
         return False
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN))
     described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
     try:
         listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)

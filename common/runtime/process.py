@@ -19,7 +19,7 @@ from common.contracts.errors import ConfigurationError
 from common.runtime import logs
 from common.runtime.health import HEALTH
 from common.runtime.server import Runner, Site
-from common.runtime.settings import ProcessSettings, load
+from common.runtime.settings import ProcessSettings, former_names, load
 from common.runtime.supervisor import SUPERVISOR, wait_at_most
 
 log = structlog.get_logger()
@@ -41,13 +41,13 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
     loop = asyncio.get_running_loop()
     supervisor = app[SUPERVISOR]
 
-    def heed(number: signal.Signals) -> None:
+    def on_signal(number: signal.Signals) -> None:
         if supervisor.stop.is_set() or number == signal.SIGINT:
             supervisor.at_once.set()
         supervisor.stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heed, number)
+        loop.add_signal_handler(number, on_signal, number)
     runner = Runner(app, settings)
     await runner.setup()
     try:
@@ -96,4 +96,6 @@ def main(process: str, kind: type[S], build_app: Callable[[S], web.Application])
         sys.exit(2)
     _allow_open_files()
     logs.configure(settings.log_level, settings.log_format, process, settings.instance)
+    for former, name in former_names(kind).items():
+        log.warning("setting renamed", old=former.upper(), new=name.upper())
     sys.exit(uvloop.run(serve(app, settings)))

@@ -15,9 +15,9 @@ from common.runtime.background import repeat
 from common.runtime.health import Gate
 
 # Seconds between polls. New rows can become due before the ones seen last: this bounds how late that is noticed.
-LOOK_S = 2.0
+POLL_SECONDS = 2.0
 # Seconds between passes while more is due than one pass handles.
-BUSY_S = 0.05
+BUSY_SECONDS = 0.05
 
 
 class Reconciler(ABC):
@@ -32,7 +32,7 @@ class Reconciler(ABC):
         """The next retry time; None when no row has one."""
 
     @abstractmethod
-    async def drive_due(self, now: datetime) -> None:
+    async def retry_due(self, now: datetime) -> None:
         """Handle some rows that are due: move their retry times on, commit, and publish what they need an answer
         to."""
 
@@ -41,11 +41,11 @@ class Reconciler(ABC):
         now = self._clock()
         due = await self.next_due()
         if due is None:
-            return LOOK_S
+            return POLL_SECONDS
         if due > now:
-            return min(LOOK_S, (due - now).total_seconds())
-        await self.drive_due(now)
-        return BUSY_S
+            return min(POLL_SECONDS, (due - now).total_seconds())
+        await self.retry_due(now)
+        return BUSY_SECONDS
 
     def stop(self) -> None:
         """`run` returns after the pass under way."""

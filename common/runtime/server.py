@@ -26,7 +26,7 @@ LINGERING_SECONDS = 10.0
 # 2, 4, … seconds. Linux allows at most net.core.somaxconn, 4096 as a rule.
 BACKLOG = 4096
 # Accept at most this many connections per wake-up, so that other tasks can run.
-TAKEN_AT_ONCE = 128
+ACCEPT_MAX = 128
 # At a stop: seconds in which handshakes that have begun may end: a round trip to the client.
 HANDSHAKE_SECONDS = 0.3
 # At a stop: seconds after a connection was made, or last answered, in which its next request may still arrive.
@@ -34,7 +34,7 @@ NEXT_REQUEST_SECONDS = 1.0
 # At a stop: how many seconds a dismissed connection stays open for what its client had sent before.
 DISMISSED_SECONDS = 1.0
 # At a stop: seconds between checks of the connections.
-LOOK_SECONDS = 0.02
+CHECK_SECONDS = 0.02
 # How many seconds cancelled handlers may take to end.
 CANCELLED_SECONDS = 1.0
 # Sent over a connection without a request when it has to end. A client that sends a request at the same moment gets
@@ -145,7 +145,7 @@ class _Server(web.Server):
                     connection.dismiss()
             if all(connection.dismissed for connection in left):
                 deadline = min(deadline, loop.time() + DISMISSED_SECONDS)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
         if slow := sum(not connection.dismissed for connection in left):
             log.warning("connections cut off at stop", connections=slow)
         if cut := [task for connection in left if (task := connection.cut()) is not None]:
@@ -224,7 +224,7 @@ class Site(web.TCPSite):
             listening = socket.socket(fileno=os.dup(each.fileno()))
             listening.setblocking(False)
             self._listening.append(listening)
-            asyncio.get_running_loop().add_reader(listening, self._take, listening)
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     async def stop(self) -> None:
         """Accept the connections that wait, then listen no more.
@@ -237,7 +237,7 @@ class Site(web.TCPSite):
         if any(refused):
             await asyncio.sleep(HANDSHAKE_SECONDS)
         for listening in self._listening:
-            while self._take(listening):
+            while self._accept(listening):
                 pass
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
@@ -246,11 +246,11 @@ class Site(web.TCPSite):
         if self._opening:
             await asyncio.wait(self._opening)
 
-    def _take(self, listening: socket.socket) -> bool:
+    def _accept(self, listening: socket.socket) -> bool:
         """Accept connections that wait; returns whether there may be more."""
         loop = asyncio.get_running_loop()
         assert self._runner.server is not None
-        for _ in range(TAKEN_AT_ONCE):
+        for _ in range(ACCEPT_MAX):
             try:
                 connection, _ = listening.accept()
             except OSError:  # none is left, or no file can be opened: then libuv closes the ones that wait

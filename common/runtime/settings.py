@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -30,6 +31,9 @@ class ProcessSettings(BaseSettings):
     """What every Holdfast process reads from its environment; `.env.example` explains each."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, allow_inf_nan=False)
+
+    # Former names of settings, each with the name that it has now. They are read for one release.
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
@@ -83,20 +87,36 @@ class ActorSettings(ProcessSettings):
         return self
 
 
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def _environment() -> dict[str, str]:
+    """The variables that are set, as pydantic reads them: in any case, and not the empty ones."""
+    return {name.lower(): value for name, value in os.environ.items() if value}
+
+
+def former_names(kind: type[ProcessSettings]) -> dict[str, str]:
+    """The former names of settings that the environment has, each with the name that it has now."""
+    environment = _environment()
+    return {former: name for former, name in kind.RENAMED.items() if former in environment}
 
 
 def load(kind: type[S], **overrides: Any) -> S:
-    """Read `kind` from the environment.
+    """Read `kind` from the environment. A variable with a former name counts unless the one of now is set, too.
 
     Raises ConfigurationError, which names each variable that is missing or wrong, without its value.
     """
+    environment = _environment()
+    read_as = {name: former for former, name in former_names(kind).items() if name not in environment | overrides}
+    formerly: dict[str, Any] = {name: environment[former] for name, former in read_as.items()}
     try:
-        return kind(**overrides)
+        return kind(**formerly, **overrides)
     except ValidationError as invalid:
+        errors = invalid.errors(include_input=False, include_url=False)
+        paths = [[str(part) for part in error["loc"]] for error in errors]
         lines = [
-            f"{'.'.join(str(part) for part in error['loc']).upper() or 'settings'}: {error['msg']}"
-            for error in invalid.errors(include_input=False, include_url=False)
+            f"{'.'.join(read_as.get(part, part) for part in path).upper() or 'settings'}: {error['msg']}"
+            for path, error in zip(paths, errors, strict=True)
         ]
         raise ConfigurationError("; ".join(lines)) from None
     except SettingsError as unreadable:  # its text names the field only

@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Calls `look` for the first caller; those who call before it has ended get the same result, or its error."""
+    """Calls `call` for the first caller; those who call before it has ended get the same result, or its error."""
 
-    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
-        self._look = look
+    def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
+        self._call = call
         self._under_way: asyncio.Future[T] | None = None
 
     async def __call__(self) -> T:
         if self._under_way is None:
-            self._under_way = asyncio.ensure_future(self._look())
+            self._under_way = asyncio.ensure_future(self._call())
             self._under_way.add_done_callback(self._ended)
         # A caller that is cancelled does not cancel it for the others.
         return await asyncio.shield(self._under_way)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 # Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, swallows a cancellation that arrives just as it
 # completes (https://github.com/python/cpython/issues/86296). So `cancel` cancels again after this many seconds.
-CANCEL_AGAIN_S = 0.25
+CANCEL_AGAIN_SECONDS = 0.25
 # A task that was asked to end has at least this many seconds, even if clients have used up the time of the stop.
 LAST_SECONDS = 1.0
 
@@ -89,11 +89,11 @@ async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel `task` and wait for its end."""
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
-def heed_cancel() -> None:
-    """For loops over Redis: raises CancelledError if this task's cancellation was swallowed, see CANCEL_AGAIN_S."""
+def raise_if_cancelled() -> None:
+    """For loops over Redis: raises this task's CancelledError if it was swallowed, see CANCEL_AGAIN_SECONDS."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import cache, partial
+from typing import NamedTuple
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from common.runtime.single_flight import SingleFlight
@@ -17,8 +19,41 @@ LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
+class Former(NamedTuple):
+    """What a metric was called in the release before: its name, and those of its labels that had another name."""
+
+    name: str
+    labels: Mapping[str, str] = {}
+
+    def copy(self, metric: Metric) -> Metric:
+        """The same samples under the former names."""
+        former = Metric(self.name, f"Deprecated: use {metric.name}", metric.type, metric.unit)
+        former.samples = [
+            sample._replace(
+                name=self.name + sample.name.removeprefix(metric.name),
+                labels={self.labels.get(label, label): value for label, value in sample.labels.items()},
+            )
+            for sample in metric.samples
+        ]
+        return former
+
+
+# Renamed metrics, by the name that they have now. Under their former names they are exposed for one release.
+RENAMED_METRICS: Mapping[str, Former] = {
+    "holdfast_booking_slots_waiting": Former("holdfast_waiting_turns"),
+    "holdfast_stripe_token_wait_seconds": Former("holdfast_stripe_turn_seconds", {"priority": "lane"}),
+}
+
+
 class _Registry(CollectorRegistry):
-    """A lookup of labels costs more than the count itself: each is done once."""
+    """Exposes renamed metrics under both names. A lookup of labels costs more than the count itself: each is done
+    once."""
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in super().collect():
+            yield metric
+            if former := RENAMED_METRICS.get(metric.name):
+                yield former.copy(metric)
 
     def register(self, collector: Collector) -> None:
         super().register(collector)

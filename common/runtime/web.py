@@ -18,7 +18,7 @@ from common.contracts.errors import HoldfastError
 from common.contracts.ids import new_traceparent
 from common.runtime import health, telemetry
 from common.runtime.health import HEALTH, Health
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.supervisor import SUPERVISOR, Supervisor
 from common.runtime.telemetry import METRICS, Metrics
 
@@ -106,7 +106,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         # Statuses below 400, such as redirects, are answers and no errors.
         response = error if error.status < 400 else translate(error)
-    except (ConnectionResetError, TimeoutError, Away) as error:
+    except (ConnectionResetError, TimeoutError, Outage) as error:
         failure = {"code": type(error).__name__}
         response = problem(errors.Unavailable())
     except Exception:

@@ -5,7 +5,7 @@ const ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
-  // Whoever tries POST /auth/guest goes on as that guest.
+  // Who tries POST /auth/guest goes on as that guest.
   responseInterceptor: (response) => {
     if (response.ok && response.url.endsWith("/auth/guest")) {
       ui.preauthorizeApiKey("bearer", response.body.token);

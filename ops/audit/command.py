@@ -14,28 +14,28 @@ from rich.console import Console
 from ops.audit import report
 from ops.audit.databases import open_databases
 from ops.audit.ledger import open_ledger
-from ops.audit.look import Audit, Outcome
 from ops.audit.mailboxes import read_mailboxes
-from ops.audit.places import Places, find_places
+from ops.audit.runner import Audit, AuditResult
+from ops.audit.sources import Sources, find_sources
 
 
 async def run(
-    data_dir: Path, environment: Mapping[str, str], since: datetime | None, settle_s: float, *, as_json: bool
+    data_dir: Path, environment: Mapping[str, str], since: datetime | None, wait_seconds: float, *, as_json: bool
 ) -> int:
-    """Print what an audit finds; returns the exit code. Raises CannotLook when a database or Stripe is away."""
+    """Print what an audit finds; returns the exit code. Raises SourceUnavailable."""
     quiet()
-    places = find_places(data_dir, environment)
-    outcome = await examine(places, since, settle_s)
-    mailboxes = await read_mailboxes(places.redis_url) if places.redis_url else None
+    sources = find_sources(data_dir, environment)
+    result = await examine(sources, since, wait_seconds)
+    mailboxes = await read_mailboxes(sources.redis_url) if sources.redis_url else None
     console = Console()
     if as_json:
-        print(report.as_json(outcome, mailboxes))
+        print(report.as_json(result, mailboxes))
     elif console.is_terminal:
-        report.show(console, outcome, mailboxes)
+        report.show(console, result, mailboxes)
     else:
-        for line in report.lines(outcome, mailboxes):
+        for line in report.lines(result, mailboxes):
             print(line)
-    return report.exit_code(outcome)
+    return report.exit_code(result)
 
 
 def quiet() -> None:
@@ -47,11 +47,11 @@ def _drop(*_: object) -> NoReturn:
     raise structlog.DropEvent
 
 
-async def examine(places: Places, since: datetime | None = None, settle_s: float = 30.0) -> Outcome:
-    """One audit. Raises CannotLook when a database or Stripe is away."""
+async def examine(sources: Sources, since: datetime | None = None, wait_seconds: float = 30.0) -> AuditResult:
+    """One audit. Raises SourceUnavailable when a database or Stripe does not answer."""
     async with (
-        open_databases(places.booking_url, places.payment_url) as databases,
-        open_ledger(places.stripe_key, places.stripe_base) as ledger,
+        open_databases(sources.booking_url, sources.payment_url) as databases,
+        open_ledger(sources.stripe_key, sources.stripe_base) as ledger,
     ):
         clock = await databases.clock()
-        return await Audit(databases, ledger, since=since, settle_s=settle_s, clock=clock).run()
+        return await Audit(databases, ledger, since=since, wait_seconds=wait_seconds, clock=clock).run()

@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from common.runtime.urls import postgres_options
-from ops.audit.facts import Booking, Case, Change, Payment, Refund, Seats, Stray
+from ops.audit.records import Booking, Case, Change, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
 # Rows in memory at once, and in one query.
@@ -26,11 +26,11 @@ PAGE = 1000
 CONNECT_TIMEOUT_S = 10
 # The longest query sums up all bookings: seconds for a million of them, so that this is for far more.
 STATEMENT_TIMEOUT_S = 600
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+OUTAGES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 BOOKING_COLUMNS = """
 id::text, status, payment, amount, items, currency, created_at, intent_id, payment_version, amount_captured,
-amount_refunded, refund_id::text, refund_amount, closing, intent_to_cancel, version, settle_after
+amount_refunded, refund_id::text, refund_amount, closing, intent_to_cancel, version, settle_after AS retry_at
 """
 HISTORIES = """
 SELECT booking_id::text, version, from_status, to_status FROM booking_transitions
@@ -38,8 +38,7 @@ WHERE booking_id = ANY($1::uuid[]) ORDER BY booking_id, version
 """
 PAYMENT_COLUMNS = """
 booking_id::text, status, amount, currency, created_at, intent_id, amount_captured, amount_refunded, dispute_status,
-cancel_requested, drive_after, version, reported_version, report_after,
-return_after
+cancel_requested, drive_after AS retry_at, version, reported_version, report_after AS report_retry_at, return_after
 """
 ORPHANS = """
 SELECT booking_id::text FROM payments WHERE orphaned_at IS NOT NULL AND return_after IS NOT NULL
@@ -68,11 +67,11 @@ FULL JOIN (
 # The ticket types of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-NOBODY = UUID(int=0)
+ZERO_ID = UUID(int=0)
 
 
-class CannotLook(StartError):
-    """A database or Stripe is away, so that the audit cannot compare it."""
+class SourceUnavailable(StartError):
+    """A database or Stripe does not answer or is not known, so that the audit cannot compare it."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class Databases:
         """A clock that returns the booking database's time, as its rows have; this machine's may be wrong."""
         async with _reading(self.booking, "booking"):
             sent = time.monotonic()
-            told: datetime = await self.booking.fetchval("SELECT clock_timestamp()")
-            ahead = told.timestamp() - (sent + time.monotonic()) / 2
+            database_time: datetime = await self.booking.fetchval("SELECT clock_timestamp()")
+            ahead = database_time.timestamp() - (sent + time.monotonic()) / 2
         return lambda: datetime.fromtimestamp(time.monotonic() + ahead, UTC)
 
     def seats(self, since: datetime | None) -> AsyncIterator[Seats]:
@@ -96,9 +95,9 @@ class Databases:
     async def bookings(self, since: datetime | None) -> AsyncIterator[list[Case]]:
         """Every booking (made since), in pages, each as a case with its payment and refunds."""
         condition, order = "id > $1", "id"
-        last: tuple[Any, ...] = (NOBODY,)
+        last: tuple[Any, ...] = (ZERO_ID,)
         if since is not None:
-            condition, order, last = "(created_at, id) > ($1, $2)", "created_at, id", (since, NOBODY)
+            condition, order, last = "(created_at, id) > ($1, $2)", "created_at, id", (since, ZERO_ID)
         query = f"SELECT {BOOKING_COLUMNS} FROM bookings WHERE {condition} ORDER BY {order} LIMIT {PAGE}"
         while True:
             found = await self._bookings(query, *last)
@@ -112,7 +111,7 @@ class Databases:
         """In pages, the ids that have a payment (made since) but no booking."""
         query = f"""SELECT booking_id::text AS id, created_at FROM payments
             WHERE booking_id > $1 AND created_at >= $2 ORDER BY booking_id LIMIT {PAGE}"""
-        last = str(NOBODY)
+        last = str(ZERO_ID)
         while True:
             async with _reading(self.payment, "payment"):
                 rows = await self.payment.fetch(query, UUID(last), since or BEGINNING)
@@ -121,8 +120,8 @@ class Databases:
             last = rows[-1]["id"]
             ids = [row["id"] for row in rows]
             async with _reading(self.booking, "booking"):
-                there = await self.booking.fetch("SELECT id::text FROM bookings WHERE id = ANY($1::uuid[])", ids)
-            if strays := set(ids) - {row["id"] for row in there}:
+                known = await self.booking.fetch("SELECT id::text FROM bookings WHERE id = ANY($1::uuid[])", ids)
+            if strays := set(ids) - {row["id"] for row in known}:
                 yield sorted(strays)
 
     async def cases(self, ids: Sequence[str]) -> list[Case]:
@@ -168,7 +167,7 @@ class Databases:
 
 
 async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> AsyncIterator[Seats]:
-    """Every ticket type, or those of events with bookings made since. Raises CannotLook."""
+    """Every ticket type, or those of events with bookings made since. Raises SourceUnavailable."""
     query, values = SEATS.format(part="true"), []
     if since is not None:
         query, values = SEATS.format(part=RECENT_EVENTS), [since]
@@ -186,17 +185,17 @@ def _booking(row: asyncpg.Record, changes: tuple[Change, ...]) -> Booking:
 
 @asynccontextmanager
 async def _reading(connection: asyncpg.Connection, name: str) -> AsyncIterator[None]:
-    """A transaction that sees one moment of one database. Raises CannotLook."""
+    """A transaction that sees one moment of one database. Raises SourceUnavailable."""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield
-    except AWAY as error:
-        raise CannotLook(f"database {name} cannot be read: {error or type(error).__name__}") from error
+    except OUTAGES as error:
+        raise SourceUnavailable(f"database {name} cannot be read: {error or type(error).__name__}") from error
 
 
 @asynccontextmanager
 async def open_databases(booking_url: str, payment_url: str) -> AsyncIterator[Databases]:
-    """Raises CannotLook when one of them is away."""
+    """Raises SourceUnavailable when one of them does not answer."""
     booking = await _connect("booking", booking_url)
     try:
         payment = await _connect("payment", payment_url)
@@ -213,13 +212,13 @@ async def _connect(name: str, url: str) -> asyncpg.Connection:
     try:
         options = postgres_options(url) | {"timeout": CONNECT_TIMEOUT_S, "server_settings": settings}
         return await asyncpg.connect(**options)
-    except (*AWAY, ValueError) as error:
-        raise CannotLook(f"database {name} does not answer: {error or type(error).__name__}") from error
+    except (*OUTAGES, ValueError) as error:
+        raise SourceUnavailable(f"database {name} does not answer: {error or type(error).__name__}") from error
 
 
 async def _close(connection: asyncpg.Connection) -> None:
 
     try:
         await connection.close(timeout=CONNECT_TIMEOUT_S)
-    except AWAY:
+    except OUTAGES:
         connection.terminate()

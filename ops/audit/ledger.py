@@ -20,13 +20,13 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from common.runtime.health import Gate
-from ops.audit.databases import CannotLook
-from ops.audit.facts import Case, Intent, StripeRefund
-from payment.pacing import Lane, Pacer
-from payment.pictures import BOOKING_ID, REFUND_ID, Json, id_of, installation_of, own_id
+from ops.audit.databases import SourceUnavailable
+from ops.audit.records import Case, Intent, StripeRefund
+from payment.rate_limiter import Priority, StripeRateLimiter
 from payment.sdk import open_client
 from payment.stripe_api import StripeApi, StripeMetrics
 from payment.stripe_errors import Refused, StripeFailure
+from payment.stripe_objects import BOOKING_ID, REFUND_ID, Json, id_of, installation_of, own_id
 
 TIMEOUT_S = 20.0
 # Calls under way at once when single bookings are read again: far below Stripe's limits, which payment needs.
@@ -54,7 +54,7 @@ REFUND_COLUMNS = "id, intent_id, refund_id, amount, status"
 
 
 class Ledger:
-    """Stripe's intents and refunds. Methods that call Stripe raise CannotLook."""
+    """Stripe's intents and refunds. Methods that call Stripe raise SourceUnavailable."""
 
     def __init__(self, stripe: StripeApi, gate: Gate) -> None:
         self._stripe = stripe
@@ -118,10 +118,10 @@ class Ledger:
 
     async def again(self, cases: Sequence[Case]) -> list[Case]:
         """Add to the cases what Stripe has of them now."""
-        turns = asyncio.Semaphore(CONCURRENCY)
+        slots = asyncio.Semaphore(CONCURRENCY)
 
         async def one(case: Case) -> Case:
-            async with turns:
+            async with slots:
                 return await self._again(case)
 
         return list(await asyncio.gather(*(one(case) for case in cases)))
@@ -173,16 +173,16 @@ class Ledger:
 
     def _put(self, table: str, rows: Iterable[tuple[Any, ...]], width: int) -> None:
         # While pages are read, new objects move others to the next page: these are read twice, and replaced.
-        places = ", ".join("?" * width)
+        placeholders = ", ".join("?" * width)
         self._kept.execute("BEGIN")
-        self._kept.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)
+        self._kept.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({placeholders})", rows)
         self._kept.execute("COMMIT")
 
     def _select(self, columns: str, table: str, column: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(values), PAGE):
             part = values[start : start + PAGE]
-            places = ", ".join("?" * len(part))
-            query = f"SELECT {columns} FROM {table} WHERE {column} IN ({places})"
+            placeholders = ", ".join("?" * len(part))
+            query = f"SELECT {columns} FROM {table} WHERE {column} IN ({placeholders})"
             yield from self._kept.execute(query, part).fetchall()
 
     def _match(self, intent_ids: Sequence[str]) -> None:
@@ -207,22 +207,22 @@ def _deadline() -> float:
 
 @contextmanager
 def _answered(gate: Gate) -> Iterator[None]:
-    """Raises CannotLook when Stripe does not answer or refuses a call."""
+    """Raises SourceUnavailable when Stripe does not answer or refuses a call."""
     try:
         yield
     except StripeFailure as error:
         reason = gate.reason or f"Stripe does not answer: {error}"
-        raise CannotLook(" ".join(reason.split())) from error
+        raise SourceUnavailable(" ".join(reason.split())) from error
 
 
-class _Patience(Pacer):
+class _LocalRateLimiter(StripeRateLimiter):
     """The audit does not use the fleet's rate limit: it makes few calls at a time, and when Stripe asks it to wait
     it waits alone."""
 
     def __init__(self) -> None:
         self._not_before = 0.0
 
-    async def turn(self, lane: Lane, deadline: float = inf) -> None:
+    async def acquire(self, priority: Priority, deadline: float = inf) -> None:
         await asyncio.sleep(max(0.0, min(self._not_before, deadline) - asyncio.get_running_loop().time()))
 
     async def slow_down(self, seconds: float) -> None:
@@ -235,7 +235,7 @@ async def open_ledger(key: str, base: str | None) -> AsyncIterator[Ledger]:
     gate = Gate("stripe")
     gate.open()
     async with open_client(key, base, concurrency=CONCURRENCY) as client:
-        stripe = StripeApi(client, _Patience(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, _now)
+        stripe = StripeApi(client, _LocalRateLimiter(), StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, _now)
         ledger = Ledger(stripe, gate)
         try:
             yield ledger

@@ -9,28 +9,28 @@ from common.contracts.messages import MAILBOXES
 from common.messaging.redis import connect
 from common.messaging.streams import dead_letters, lengths
 from common.messaging.unknown import unknown_messages
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 
 
 @dataclass(frozen=True)
 class Mailboxes:
-    """Numbers of entries by mailbox; `away` says why they are not known."""
+    """Numbers of entries by mailbox; `problem` says why they are not known."""
 
     lengths: Mapping[str, int] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
-    away: str | None = None
+    problem: str | None = None
 
 
 async def read_mailboxes(redis_url: str) -> Mailboxes:
     try:
         redis = connect(redis_url)
     except ValueError as error:
-        return Mailboxes(away=str(error))
+        return Mailboxes(problem=str(error))
     try:
         found = await lengths(redis, (*MAILBOXES, *map(dead_letters, MAILBOXES), *map(unknown_messages, MAILBOXES)))
-    except RedisAway as error:
-        return Mailboxes(away=f"Redis does not answer: {error}")
+    except RedisOutage as error:
+        return Mailboxes(problem=f"Redis does not answer: {error}")
     finally:
         await redis.aclose()
     return Mailboxes(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ops.audit.facts import Booking, Case, Intent, Payment, Refund
-from payment.pictures import REFUND_STATUSES
+from ops.audit.records import Booking, Case, Intent, Payment, Refund
+from payment.stripe_objects import REFUND_STATUSES
 
 # States of a refund that gave nothing back: https://docs.stripe.com/api/refunds/object#refund_object-status.
 VOID = ("failed", "canceled")
@@ -33,12 +33,10 @@ def own(case: Case, now: datetime) -> Case:
     """The case without these intents and their refunds: other intents than the payment's whose money was given
     back, and stray intents that payment is about to end."""
     known = case.payment.intent_id if case.payment is not None else None
-    driven = {
-        stray.intent_id
-        for stray in case.strays
-        if stray.drive_after is not None and now - stray.drive_after <= STUCK
+    ending = {
+        stray.intent_id for stray in case.strays if stray.retry_at is not None and now - stray.retry_at <= STUCK
     }
-    others = {each.id for each in case.intents if each.id != known and (each.id in driven or _is_back(case, each))}
+    others = {each.id for each in case.intents if each.id != known and (each.id in ending or _is_back(case, each))}
     if not others:
         return case
     return replace(
@@ -76,8 +74,8 @@ def intent(case: Case, _: datetime) -> Iterator[str]:
 def _to_be_found(payment: Payment | None, each: Intent) -> bool:
     """Whether an intent unknown to payment is no mismatch: payment has not recorded Stripe's answer yet and will
     repeat the call under the same idempotency key, or the intent is harmless."""
-    asking = payment is not None and payment.status == "creating" and payment.drive_after is not None
-    return (asking and not each.received) or _harmless(each)
+    will_repeat = payment is not None and payment.status == "creating" and payment.retry_at is not None
+    return (will_repeat and not each.received) or _harmless(each)
 
 
 def _harmless(each: Intent) -> bool:
@@ -118,11 +116,11 @@ def _confirmed(booking: Booking, case: Case, paid: list[Intent]) -> Iterator[str
     total = sum(each.received for each in paid)
     wrong_currency = [each.currency for each in paid if each.currency != booking.currency]
     if total != booking.amount or wrong_currency:
-        came = f"{total} {' '.join(wrong_currency) or booking.currency}"
-        yield f"confirmed for {booking.amount} {booking.currency}, captured {came}"
+        received = f"{total} {' '.join(wrong_currency) or booking.currency}"
+        yield f"confirmed for {booking.amount} {booking.currency}, captured {received}"
     arrived = sum(refund.amount for refund in case.stripe_refunds if refund.status == "succeeded")
-    told = case.payment is not None and case.payment.reported
-    if total and arrived >= total and told:
+    reported = case.payment is not None and case.payment.reported
+    if total and arrived >= total and reported:
         yield f"confirmed, and all of {total} was given back"
 
 
@@ -149,8 +147,8 @@ def given_back(case: Case) -> int:
     )
     booking = case.booking
     if booking is not None and booking.refund_amount is not None:
-        taken_up = {refund.id for refund in case.refunds} | at_stripe
-        total += booking.refund_amount if booking.refund_id not in taken_up else 0
+        known = {refund.id for refund in case.refunds} | at_stripe
+        total += booking.refund_amount if booking.refund_id not in known else 0
     return total
 
 
@@ -171,10 +169,10 @@ def refunds(case: Case, _: datetime) -> Iterator[str]:
     """Payment and Stripe have the same refunds, and payment's sum is right."""
     at_stripe = {refund.id: refund for refund in case.stripe_refunds}
     known = {refund.stripe_id for refund in case.refunds}
-    asked = {refund.id for refund in case.refunds if refund.status == "requested"}
+    requested = {refund.id for refund in case.refunds if refund.status == "requested"}
     for theirs in case.stripe_refunds:
-        # Payment repeats the call for a requested refund under the same key, and then records the answer.
-        if theirs.id not in known and theirs.refund_id not in asked:
+        # Payment will_repeat the call for a requested refund under the same key, and then records the answer.
+        if theirs.id not in known and theirs.refund_id not in requested:
             yield f"{theirs.id}, {theirs.status}, of {theirs.amount} at Stripe: unknown to payment"
     for refund in case.refunds:
         if refund.stripe_id is None:
@@ -197,6 +195,6 @@ def _sums(payment: Payment, rows: tuple[Refund, ...]) -> Iterator[str]:
     arrived = sum(refund.amount for refund in rows if refund.status == "succeeded")
     if arrived != payment.amount_refunded:
         yield f"payment: refunded {payment.amount_refunded}, its refunds {arrived}"
-    asked = sum(refund.amount for refund in rows if refund.status != "failed")
-    if asked > payment.amount_captured:
-        yield f"refunds of {asked}, captured {payment.amount_captured}"
+    requested = sum(refund.amount for refund in rows if refund.status != "failed")
+    if requested > payment.amount_captured:
+        yield f"refunds of {requested}, captured {payment.amount_captured}"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from ops.audit import money
-from ops.audit.facts import Booking, Case, Finding, Payment, Seats, Verdict
 from ops.audit.money import STUCK
+from ops.audit.records import Booking, Case, Finding, Payment, Seats, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -31,17 +31,17 @@ WANTS_BALANCE = ("insufficient_funds", "insufficient_balance_for_refund", "balan
 
 def judge(case: Case, now: datetime) -> Verdict:
     """Everything in one case that breaks a promise, and the work under way in it."""
-    whole, case = case, money.own(case, now)
+    complete, case = case, money.own(case, now)
     findings = [Finding(rule, case.id, text) for rule, check in RULES.items() for text in check(case, now)]
-    return Verdict(tuple(findings), tuple(under_way(whole)))
+    return Verdict(tuple(findings), tuple(under_way(complete)))
 
 
 def judge_seats(row: Seats) -> list[Finding]:
     """Promise 1: held and sold are the sums over the bookings, and never exceed the capacity."""
     found = []
     if row.capacity is None:
-        told = f"{row.booked_held} held and {row.booked_sold} sold by bookings, and there is no such ticket type"
-        return [Finding("seats", row.id, told)]
+        text = f"{row.booked_held} held and {row.booked_sold} sold by bookings, and there is no such ticket type"
+        return [Finding("seats", row.id, text)]
     if (row.held, row.sold) != (row.booked_held, row.booked_sold):
         counted = f"bookings hold {row.booked_held} and bought {row.booked_sold}"
         found.append(f"held {row.held}, sold {row.sold}; {counted}")
@@ -65,7 +65,7 @@ def under_way(case: Case) -> Iterator[str]:
         yield "refund asked for"
     if any(refund.status == "pending" for refund in case.refunds):
         yield "refund on its way"
-    if any(stray.drive_after is not None for stray in case.strays):
+    if any(stray.retry_at is not None for stray in case.strays):
         yield "stray intent to be closed"
     if payment is not None and payment.return_after is not None:
         yield "money of no booking to be returned"
@@ -75,7 +75,7 @@ def under_way(case: Case) -> Iterator[str]:
         return
     if not payment.reported:
         yield "report on its way"
-    if payment.drive_after is not None:
+    if payment.retry_at is not None:
         yield "Stripe to be asked"
 
 
@@ -104,30 +104,30 @@ def history(case: Case, _: datetime) -> Iterator[str]:
         yield f"{booking.status}, its history ends {before}"
 
 
-def driven(case: Case, now: datetime) -> Iterator[str]:
+def retried(case: Case, now: datetime) -> Iterator[str]:
     """Promise 2: a row that waits for something has a retry time, and is handled at that time."""
     booking, payment = case.booking, case.payment
     if booking is not None:
         what = f"{booking.status}, payment {booking.payment}, refund owed {booking.refund_amount or 0}"
         # A booking that waits for nothing has a retry time if its notification must be published again.
-        yield from _in_time(what, booking.unsettled or booking.settle_after is not None, booking.settle_after, now)
+        yield from _in_time(what, booking.unfinished or booking.retry_at is not None, booking.retry_at, now)
     if payment is not None:
-        told = f"payment's version {payment.version}, acknowledged {payment.reported_version}"
-        yield from _in_time(told, payment.version != payment.reported_version, payment.report_after, now)
+        what = f"payment's version {payment.version}, acknowledged {payment.reported_version}"
+        yield from _in_time(what, payment.version != payment.reported_version, payment.report_retry_at, now)
         asks = payment.status == "creating" or (payment.cancel_requested and money.open_intent(payment))
-        yield from _in_time(f"payment {payment.status}", asks, payment.drive_after, now)
+        yield from _in_time(f"payment {payment.status}", asks, payment.retry_at, now)
     for refund in case.refunds:
         waits = refund.status == "requested"
-        yield from _in_time(f"refund {refund.id} requested", waits, refund.drive_after, now)
+        yield from _in_time(f"refund {refund.id} requested", waits, refund.retry_at, now)
 
 
 def _in_time(what: str, waits: bool, due: datetime | None, now: datetime) -> Iterator[str]:
     if not waits:
         return
     if due is None:
-        yield f"{what}: driven on by nobody"
+        yield f"{what}: has no retry time"
     elif now - due > STUCK:
-        yield f"{what}: stuck, was to be driven on at {due}"
+        yield f"{what}: stuck, was to be retried at {due}"
 
 
 def _ended_orphan(case: Case, payment: Payment, now: datetime) -> bool:
@@ -151,7 +151,7 @@ def payment_row(case: Case, now: datetime) -> Iterator[str]:
             yield f"intent {booking.intent_id}, captured {booking.amount_captured}, and payment has nothing of it"
         return
     if not payment.reported:
-        return  # under way, and `driven` reports it when it takes too long
+        return  # under way, and `retried` reports it when it takes too long
     pairs = (
         ("intent", booking.intent_id, payment.intent_id),
         ("captured", booking.amount_captured, payment.amount_captured),
@@ -182,8 +182,8 @@ def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...
     if any(refund.status in ("requested", "pending") for refund in case.refunds):
         return (*allowed, "refund_pending")
     back = payment.amount_refunded
-    whole = "refunded" if payment.amount_captured else "none"
-    allowed.append(whole if back >= payment.amount_captured else "partially_refunded" if back else "paid")
+    all_back = "refunded" if payment.amount_captured else "none"
+    allowed.append(all_back if back >= payment.amount_captured else "partially_refunded" if back else "paid")
     return tuple(allowed)
 
 
@@ -191,7 +191,7 @@ def _summaries(booking: Booking, payment: Payment, case: Case) -> tuple[str, ...
 RULES: dict[str, Callable[[Case, datetime], Iterator[str]]] = {
     "items": items,
     "history": history,
-    "stuck": driven,
+    "stuck": retried,
     "summary": payment_row,
     "intent": money.intent,
     "captured": money.captured,

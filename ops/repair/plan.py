@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ops.audit.facts import Case, Finding
+from ops.audit.records import Case, Finding
 
 
 class Kind(Enum):
-    """What an act does, in the words that are printed."""
+    """What an action does, in the words that are printed."""
 
     COMPARE = "compare a payment with Stripe, and report it again"
     ADOPT = "adopt an intent whose payment is lost"
@@ -25,9 +25,9 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """One thing to do. `id` is that of a booking or a ticket type; amount and currency are those of the booking, if
-    there is one that names the intent."""
+class Action:
+    """One action of a repair. `id` is that of a booking or a ticket type; amount and currency are those of the
+    booking, if there is one that names the intent."""
 
     kind: Kind
     id: str
@@ -36,26 +36,26 @@ class Act:
     currency: str | None = None
 
 
-def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Act]:
+def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Action]:
     """What to do: by the cases for bookings, by the findings for seats."""
     seats = dict.fromkeys(finding.id for finding in findings if finding.rule == "seats")
-    acts = [Act(Kind.SEATS, id) for id in seats]
-    return [*acts, *(act for case in cases for act in of_case(case))]
+    actions = [Action(Kind.SEATS, id) for id in seats]
+    return [*actions, *(action for case in cases for action in of_case(case))]
 
 
-def of_case(case: Case) -> Iterator[Act]:
+def of_case(case: Case) -> Iterator[Action]:
     """Compare the payment, by the intent that the booking names, else by its own row; then each other intent."""
     booking, payment = case.booking, case.payment
     named = booking.intent_id if booking is not None else None
     row = payment.intent_id if payment is not None else None
     first = named or row or next((each.id for each in case.intents), None)
     if booking is None:
-        yield Act(Kind.RETURN, case.id, None if payment is not None and row is not None else first)
+        yield Action(Kind.RETURN, case.id, None if payment is not None and row is not None else first)
     elif named is not None:
         kind = Kind.COMPARE if row == named else Kind.ADOPT
-        yield Act(kind, case.id, named, booking.amount, booking.currency)
+        yield Action(kind, case.id, named, booking.amount, booking.currency)
     else:
-        yield Act(Kind.COMPARE if row is not None else Kind.ADOPT, case.id, None if row is not None else first)
+        yield Action(Kind.COMPARE if row is not None else Kind.ADOPT, case.id, None if row is not None else first)
     for each in case.intents:
         if each.id != first and (each.status != "canceled" or each.received):
-            yield Act(Kind.STRAY, case.id, each.id)
+            yield Action(Kind.STRAY, case.id, each.id)

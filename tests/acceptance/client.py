@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 # Longer than the longest wait: twice, one after the other, the entries of a killed process are claimed (25 s each).
-PATIENCE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 
 # The close code of RFC 6455's registry that asks the client to connect again.
 TRY_AGAIN_LATER = 1013
@@ -65,7 +65,7 @@ class Client:
         self.url = url
         self.token = token
 
-    async def ask(self, method: str, path: str, **options: Any) -> Answer:
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
         headers = dict(options.pop("headers", {}))
         if self.token is not None:
             headers.setdefault("Authorization", f"Bearer {self.token}")
@@ -84,11 +84,11 @@ class Client:
         if prefer is not None:
             headers["Prefer"] = prefer
         body = {"event_id": event["id"], "items": items}
-        return await self.ask("POST", "/bookings", json=body, headers=headers)
+        return await self.request("POST", "/bookings", json=body, headers=headers)
 
-    async def insist(self, event: Json, *quantities: int, key: str, prefer: str | None = None) -> Answer:
+    async def book_until_final(self, event: Json, *quantities: int, key: str, prefer: str | None = None) -> Answer:
         """`book`, sent again with the same key until the answer is final: no 202, no 503, no broken connection."""
-        async with asyncio.timeout(2 * PATIENCE_SECONDS):
+        async with asyncio.timeout(2 * MAX_WAIT_SECONDS):
             while True:
                 try:
                     answer = await self.book(event, *quantities, key=key, prefer=prefer)
@@ -101,14 +101,14 @@ class Client:
                 await asyncio.sleep(0.05 if answer.status == 202 else 0.2)
 
     async def booking(self, booking_id: str) -> Json:
-        return (await self.ask("GET", f"/bookings/{booking_id}")).ok()
+        return (await self.request("GET", f"/bookings/{booking_id}")).ok()
 
     async def history(self, booking_id: str) -> list[Json]:
-        items: list[Json] = (await self.ask("GET", f"/bookings/{booking_id}/history")).ok()["items"]
+        items: list[Json] = (await self.request("GET", f"/bookings/{booking_id}/history")).ok()["items"]
         return items
 
     async def intent(self, booking_id: str, **more: Any) -> Answer:
-        return await self.ask("POST", "/payment/create-intent", json={"booking_id": booking_id, **more})
+        return await self.request("POST", "/payment/create-intent", json={"booking_id": booking_id, **more})
 
     @asynccontextmanager
     async def live(self, *, in_message: bool = True) -> AsyncIterator[Live]:
@@ -137,7 +137,7 @@ class Live:
     def __init__(self, connect: Callable[[], Awaitable[Socket]]) -> None:
         self._connect = connect
         self._targets: list[dict[str, str]] = []
-        self.heard: list[Json] = []
+        self.received: list[Json] = []
 
     async def open(self) -> None:
         self.socket = await self._connect()
@@ -145,16 +145,16 @@ class Live:
             await self.socket.send_json({"type": "subscribe", **target})
 
     async def next(self) -> Json:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (received := await self.socket.receive()).type is not aiohttp.WSMsgType.TEXT:
-                assert self.socket.close_code == TRY_AGAIN_LATER, f"{received}, after {self.heard}"
+        async with asyncio.timeout(MAX_WAIT_SECONDS):
+            while (frame := await self.socket.receive()).type is not aiohttp.WSMsgType.TEXT:
+                assert self.socket.close_code == TRY_AGAIN_LATER, f"{frame}, after {self.received}"
                 await self.open()
-        message: Json = orjson.loads(received.data)
-        self.heard.append(message)
+        message: Json = orjson.loads(frame.data)
+        self.received.append(message)
         return message
 
     async def until(
-        self, booking_id: str, wanted: str | Callable[[Json], bool], seconds: float = PATIENCE_SECONDS
+        self, booking_id: str, wanted: str | Callable[[Json], bool], seconds: float = MAX_WAIT_SECONDS
     ) -> Json:
         """The booking, once a message has it as `wanted`: a status, or a condition on the booking."""
 
@@ -165,7 +165,7 @@ class Live:
             return wanted(booking) if callable(wanted) else bool(booking["status"] == wanted)
 
         async with asyncio.timeout(seconds):
-            message = next((message for message in self.heard if fits(message)), None)
+            message = next((message for message in self.received if fits(message)), None)
             while message is None or not fits(message):
                 message = await self.next()
         booking: Json = message["booking"]
@@ -176,7 +176,7 @@ class Live:
         if target not in self._targets:
             self._targets.append(target)
         await self.socket.send_json({"type": "subscribe", **target})
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(MAX_WAIT_SECONDS):
             while (message := await self.next())["type"] not in ("snapshot", "error"):
                 pass
         return message
@@ -184,6 +184,6 @@ class Live:
     def versions(self, booking_id: str) -> list[int]:
         return [
             message["booking"]["version"]
-            for message in self.heard
+            for message in self.received
             if "booking" in message and message["booking"]["id"] == booking_id
         ]

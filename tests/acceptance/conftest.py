@@ -12,7 +12,7 @@ from tests.acceptance.holdfast import Holdfast, complaints, running
 
 # Entries of a killed process are claimed soon. The settings refuse less: a handler needs these 6 s for payment's
 # calls to Stripe, and the idle time of a claim must be longer than two handlers.
-IMPATIENT = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
+SHORT_TIMES = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
 # One failure of an entry alone makes it a dead letter, so that no test waits for it to be claimed again.
 STRICT = {"ATTEMPTS_MAX": "1"}
 # Banks decide when a test makes them, and not before: a day is longer than any test.
@@ -30,13 +30,13 @@ async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ho
 @pytest.fixture(scope="session")
 async def battered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that kill and stop processes. Each test leaves it running, at rest, and with a clean audit."""
-    async with running(tmp_path_factory.mktemp("battered"), settings=IMPATIENT | STRICT | SLOW_BANKS) as stack:
+    async with running(tmp_path_factory.mktemp("battered"), settings=SHORT_TIMES | STRICT | SLOW_BANKS) as stack:
         yield stack
 
 
 @pytest.fixture
-def moments() -> random.Random:
-    """Chance for one test. A failed test shows the seed, and HOLDFAST_SEED repeats it."""
+def chance() -> random.Random:
+    """The random numbers of one test. A failed test shows the seed, and HOLDFAST_SEED repeats it."""
     seed = os.environ.get("HOLDFAST_SEED") or str(random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
     return random.Random(seed)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.acceptance.client import PATIENCE_SECONDS, Answer, Client, Json
+from tests.acceptance.client import MAX_WAIT_SECONDS, Answer, Client, Json
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import VISA
 
@@ -55,29 +55,29 @@ class Customer:
         return (await self.tries(method)).ok()
 
     async def cancels(self) -> Answer:
-        return await self.client.ask("POST", f"/bookings/{self.id}/cancel")
+        return await self.client.request("POST", f"/bookings/{self.id}/cancel")
 
     async def sees(self) -> Json:
         return self._note(await self.client.booking(self.id))
 
-    async def hears(self, wanted: str | Callable[[Json], bool]) -> Json:
+    async def receives(self, wanted: str | Callable[[Json], bool]) -> Json:
         """The booking, once a new socket shows it as `wanted`. When the socket stays silent, the customer asks
-        again, as a careful client does, because Redis may have lost the notification or the request."""
+        again, as clients should, because Redis may have lost the notification or the request."""
         async with self.client.live() as live:
-            until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+            until = asyncio.get_running_loop().time() + MAX_WAIT_SECONDS
             while asyncio.get_running_loop().time() < until:
                 if (await live.snapshot(booking_id=self.id))["type"] == "snapshot":
                     with suppress(TimeoutError):
                         return self._note(await live.until(self.id, wanted, seconds=SILENCE_SECONDS))
-        raise AssertionError(f"heard {live.heard} after {PATIENCE_SECONDS} s")
+        raise AssertionError(f"received {live.received} after {MAX_WAIT_SECONDS} s")
 
-    async def hears_payment(self, status: str) -> Json:
-        return await self.hears(lambda now: bool(now["payment"]["status"] == status))
+    async def receives_payment(self, status: str) -> Json:
+        return await self.receives(lambda now: bool(now["payment"]["status"] == status))
 
     async def buys(self) -> Json:
         """Pay and be confirmed."""
         await self.pays()
-        return await self.hears("confirmed")
+        return await self.receives("confirmed")
 
 
 async def customer(holdfast: Holdfast, event: Json, prefer: str = "wait=30") -> Customer:
@@ -102,11 +102,11 @@ async def operator_refunds(holdfast: Holdfast, who: Customer, key: str, amount: 
     operator = holdfast.client("cashier", operator=True)
     body = {} if amount is None else {"amount": amount}
     headers = {"Idempotency-Key": key}
-    return await operator.ask("POST", f"/admin/bookings/{who.id}/refund", json=body, headers=headers)
+    return await operator.request("POST", f"/admin/bookings/{who.id}/refund", json=body, headers=headers)
 
 
 async def operator_cancels(holdfast: Holdfast, who: Customer) -> Answer:
-    return await holdfast.client(operator=True).ask("POST", f"/bookings/{who.id}/cancel")
+    return await holdfast.client(operator=True).request("POST", f"/bookings/{who.id}/cancel")
 
 
 async def seats(holdfast: Holdfast, event: Json) -> int:

@@ -19,9 +19,9 @@ from ops.layout import Ports, Scale
 from ops.postgres import Postgres
 from ops.stack import Detour, Stack
 from ops.tokens import make_token
-from tests.acceptance.client import PATIENCE_SECONDS, Client, Json, send
+from tests.acceptance.client import MAX_WAIT_SECONDS, Client, Json, send
+from tests.acceptance.polling import eventually
 from tests.acceptance.stripe_side import StripeSide
-from tests.acceptance.waiting import eventually
 
 # How many requests all clients of one test may have under way at once.
 CONNECTIONS = 100
@@ -31,7 +31,7 @@ SETTINGS = {
     "LOG_LEVEL": "warning",
     "BLOCK_MS": "200",
     "STRIPE_REQUESTS_PER_SECOND": "1000",
-    "EVENT_CATCH_UP_SECONDS": "1",
+    "STRIPE_EVENTS_CATCH_UP_SECONDS": "1",
     "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.2",
     "SANDBOX_SETTLE_SECONDS": "0.2",
 }
@@ -41,7 +41,7 @@ _numbers = count(1)
 
 def _session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS))
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=2 * MAX_WAIT_SECONDS))
 
 
 class Holdfast:
@@ -64,7 +64,7 @@ class Holdfast:
 
     async def guest(self) -> Client:
         """A new guest, with a token from the gateway itself."""
-        token = (await self.anybody.ask("POST", "/auth/guest")).ok(201)["token"]
+        token = (await self.anybody.request("POST", "/auth/guest")).ok(201)["token"]
         return Client(self.session, self.url, token)
 
     def client(self, subject: str | None = None, *, operator: bool = False, **more: Any) -> Client:
@@ -88,10 +88,10 @@ class Holdfast:
             ],
             **more,
         }
-        return (await self.client(operator=True).ask("POST", "/admin/events", json=body)).ok(201)
+        return (await self.client(operator=True).request("POST", "/admin/events", json=body)).ok(201)
 
     async def event_now(self, event: Json) -> Json:
-        return (await self.anybody.ask("GET", f"/events/{event['id']}")).ok()
+        return (await self.anybody.request("GET", f"/events/{event['id']}")).ok()
 
     async def readiness(self) -> dict[str, int]:
         """The status of each process' /health/ready; 0 when it does not answer."""

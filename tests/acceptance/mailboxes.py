@@ -11,19 +11,19 @@ from redis.asyncio import Redis
 from common.contracts.messages import MAILBOXES
 from common.messaging.streams import lengths
 from tests.acceptance.holdfast import Holdfast
-from tests.acceptance.waiting import eventually
+from tests.acceptance.polling import eventually
 
 
-async def waiting(holdfast: Holdfast) -> dict[str, int]:
+async def mailbox_lengths(holdfast: Holdfast) -> dict[str, int]:
     """How many entries of each mailbox are not handled yet."""
     async with Redis.from_url(holdfast.stack.redis_url) as redis:
         return dict(await lengths(redis, MAILBOXES))
 
 
-async def until_waiting(holdfast: Holdfast, least: Mapping[str, int]) -> None:
+async def until_lengths(holdfast: Holdfast, least: Mapping[str, int]) -> None:
     """Wait until each of these mailboxes has at least this many entries."""
     await eventually(
-        lambda: waiting(holdfast), lambda found: all(found[name] >= count for name, count in least.items())
+        lambda: mailbox_lengths(holdfast), lambda found: all(found[name] >= count for name, count in least.items())
     )
 
 

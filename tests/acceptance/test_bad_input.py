@@ -10,8 +10,8 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from tests.acceptance.books import assert_clean, snapshot
 from tests.acceptance.client import Answer, Client, Json
+from tests.acceptance.database_rows import assert_clean, snapshot
 from tests.acceptance.holdfast import Holdfast
 
 pytestmark = pytest.mark.timeout(120)
@@ -21,7 +21,7 @@ KEY = {"Idempotency-Key": "never-booked"}
 
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """What the bad requests are about: an event with two ticket types, one pending booking and its owner."""
 
     holdfast: Holdfast
@@ -37,7 +37,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-async def place(holdfast: Holdfast) -> AsyncIterator[Place]:
+async def setup(holdfast: Holdfast) -> AsyncIterator[Setup]:
     event = await holdfast.event((1000, 20), (2000, 20), max_per_booking=4)
     closed = await holdfast.event((1000, 20), on_sale=False)
     dear = await holdfast.event((99_999_999, 20))
@@ -45,7 +45,7 @@ async def place(holdfast: Holdfast) -> AsyncIterator[Place]:
     booking = (await owner.book(event, 1, key="taken")).ok(201)
     await assert_clean(holdfast)
     before = await snapshot(holdfast.stack)
-    yield Place(holdfast, event, closed, dear, owner, booking)
+    yield Setup(holdfast, event, closed, dear, owner, booking)
     # Whatever requests were sent, at the end all rows are as before.
     await assert_clean(holdfast)
     assert await snapshot(holdfast.stack) == before
@@ -60,7 +60,7 @@ def assert_problem(answer: Answer, status: int, code: str) -> None:
     assert answer.body["detail"]
 
 
-Make = Callable[[Place], Any]
+Make = Callable[[Setup], Any]
 
 BODIES: dict[str, tuple[Make, int, str]] = {
     "no event": (lambda _: {"quantity": 1}, 422, "invalid_request"),
@@ -108,9 +108,9 @@ BODIES: dict[str, tuple[Make, int, str]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_booking_that_makes_no_sense_is_refused(place: Place, name: str) -> None:
+async def test_an_invalid_booking_is_refused(setup: Setup, name: str) -> None:
     make, status, code = BODIES[name]
-    assert_problem(await place.owner.ask("POST", "/bookings", json=make(place), headers=KEY), status, code)
+    assert_problem(await setup.owner.request("POST", "/bookings", json=make(setup), headers=KEY), status, code)
 
 
 RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
@@ -127,32 +127,32 @@ RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         "unsupported_media_type",
     ),
     "another charset": (b"{}", {"Content-Type": "application/json; charset=utf-16"}, 415, "unsupported_media_type"),
-    "said to be compressed": (b"{}", {**JSON_TYPE, "Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
+    "declared as compressed": (b"{}", {**JSON_TYPE, "Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
 }
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/payment/create-intent"])
 @pytest.mark.parametrize("name", RAW)
-async def test_body_that_cannot_be_read_is_refused(place: Place, name: str, path: str) -> None:
+async def test_body_that_cannot_be_read_is_refused(setup: Setup, name: str, path: str) -> None:
     body, headers, status, code = RAW[name]
-    assert_problem(await place.owner.ask("POST", path, data=body, headers=KEY | headers), status, code)
+    assert_problem(await setup.owner.request("POST", path, data=body, headers=KEY | headers), status, code)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "grün"])
-async def test_idempotency_key_that_is_none_is_refused(place: Place, key: str) -> None:
-    answer = await place.owner.ask("POST", "/bookings", json=place.items(), headers={"Idempotency-Key": key})
+async def test_an_invalid_idempotency_key_is_refused(setup: Setup, key: str) -> None:
+    answer = await setup.owner.request("POST", "/bookings", json=setup.items(), headers={"Idempotency-Key": key})
     assert_problem(answer, 422, "invalid_request")
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/admin/bookings/{}/refund"])
-async def test_request_that_costs_seats_or_money_without_a_key_is_refused(place: Place, path: str) -> None:
-    operator = place.holdfast.client(operator=True)
-    answer = await operator.ask("POST", path.format(place.booking["id"]), json=place.items())
+async def test_request_that_costs_seats_or_money_without_a_key_is_refused(setup: Setup, path: str) -> None:
+    operator = setup.holdfast.client(operator=True)
+    answer = await operator.request("POST", path.format(setup.booking["id"]), json=setup.items())
     assert_problem(answer, 400, "idempotency_key_required")
 
 
-async def test_key_with_other_content_is_refused(place: Place) -> None:
-    answer = await place.owner.book(place.event, 2, key="taken")
+async def test_key_with_other_content_is_refused(setup: Setup) -> None:
+    answer = await setup.owner.book(setup.event, 2, key="taken")
     assert_problem(answer, 422, "idempotency_key_reused")
 
 
@@ -168,9 +168,9 @@ INTENTS: dict[str, tuple[Make, int, str]] = {
 
 
 @pytest.mark.parametrize("name", INTENTS)
-async def test_payment_of_something_else_is_refused(place: Place, name: str) -> None:
+async def test_an_intent_for_another_amount_or_booking_is_refused(setup: Setup, name: str) -> None:
     make, status, code = INTENTS[name]
-    assert_problem(await place.owner.ask("POST", "/payment/create-intent", json=make(place)), status, code)
+    assert_problem(await setup.owner.request("POST", "/payment/create-intent", json=make(setup)), status, code)
 
 
 def tokens(holdfast: Holdfast) -> dict[str, str]:
@@ -187,24 +187,24 @@ def tokens(holdfast: Holdfast) -> dict[str, str]:
         "another scheme": "Basic bWFsbG9yeTpzZWNyZXQ=",
         "no token at all": "Bearer nonsense",
         "signed by another": signed("x" * 40),
-        "signed by nobody": signed(None, "none"),
+        "unsigned": signed(None, "none"),
         "expired": signed(exp=1_000_000_000),
         "without an end": signed(exp=None),
         "for another service": signed(aud="elsewhere"),
         "of another issuer": signed(iss="elsewhere"),
-        "of nobody": signed(sub=""),
+        "without a subject": signed(sub=""),
         "of a NUL": signed(sub="a\0b"),
     }
 
 
-async def test_bad_tokens_open_nothing(place: Place) -> None:
-    anybody = place.holdfast.anybody
-    for name, token in tokens(place.holdfast).items():
+async def test_bad_tokens_are_refused(setup: Setup) -> None:
+    anybody = setup.holdfast.anybody
+    for name, token in tokens(setup.holdfast).items():
         headers = {"Authorization": token} if token else {}
-        answer = await anybody.ask("POST", "/bookings", json=place.items(), headers=KEY | headers)
+        answer = await anybody.request("POST", "/bookings", json=setup.items(), headers=KEY | headers)
         assert (answer.status, answer.code) == (401, "unauthorized"), name
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-        answer = await anybody.ask("GET", f"/bookings/{place.booking['id']}", headers=headers)
+        answer = await anybody.request("GET", f"/bookings/{setup.booking['id']}", headers=headers)
         assert (answer.status, answer.code) == (401, "unauthorized"), name
 
 
@@ -222,10 +222,10 @@ async def test_bad_tokens_open_nothing(place: Place) -> None:
         ("GET", "/events?limit=many", 422, "invalid_request"),
     ],
 )
-async def test_addresses_that_are_none_are_refused(
-    place: Place, method: str, path: str, status: int, code: str
+async def test_wrong_paths_and_parameters_are_refused(
+    setup: Setup, method: str, path: str, status: int, code: str
 ) -> None:
-    assert_problem(await place.owner.ask(method, path), status, code)
+    assert_problem(await setup.owner.request(method, path), status, code)
 
 
 EVENT = {
@@ -253,25 +253,25 @@ EVENT = {
         {"sold": 3},
     ],
 )
-async def test_event_that_makes_no_sense_is_refused(place: Place, changes: Json) -> None:
-    operator = place.holdfast.client(operator=True)
-    answer = await operator.ask("POST", "/admin/events", json={**EVENT, **changes})
+async def test_an_invalid_event_is_refused(setup: Setup, changes: Json) -> None:
+    operator = setup.holdfast.client(operator=True)
+    answer = await operator.request("POST", "/admin/events", json={**EVENT, **changes})
     assert_problem(answer, 422, "invalid_request")
 
 
-async def test_capacity_below_what_is_given_out_is_refused(place: Place) -> None:
-    ticket_type = place.event["ticket_types"][0]["id"]
-    operator = place.holdfast.client(operator=True)
+async def test_a_capacity_below_held_and_sold_seats_is_refused(setup: Setup) -> None:
+    ticket_type = setup.event["ticket_types"][0]["id"]
+    operator = setup.holdfast.client(operator=True)
     body = {"ticket_types": [{"id": ticket_type, "capacity": 0}]}
-    answer = await operator.ask("PATCH", f"/admin/events/{place.event['id']}", json=body)
+    answer = await operator.request("PATCH", f"/admin/events/{setup.event['id']}", json=body)
     assert_problem(answer, 409, "capacity_below_sold")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"type": "subscribe"}', '{"type": "become", "who": "operator"}'])
-async def test_socket_says_what_is_wrong_and_stays_open(place: Place, text: str) -> None:
-    async with place.owner.live() as live:
+async def test_a_socket_reports_the_error_and_stays_open(setup: Setup, text: str) -> None:
+    async with setup.owner.live() as live:
         await live.socket.send_str(text)
         refused = await live.next()
         assert (refused["type"], refused["code"]) == ("error", "invalid_request")
-        shown = await live.snapshot(booking_id=place.booking["id"])
-        assert shown["booking"] == place.booking
+        shown = await live.snapshot(booking_id=setup.booking["id"])
+        assert shown["booking"] == setup.booking

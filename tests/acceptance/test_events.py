@@ -9,8 +9,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Answer, Json
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import STARTS_AT, Holdfast
 
 pytestmark = pytest.mark.timeout(120)
@@ -49,16 +49,16 @@ REFUSED: list[tuple[Json, tuple[str, str, Any]]] = [
 
 
 @pytest.mark.parametrize(("changes", "fault"), REFUSED)
-async def test_an_event_that_cannot_be_sold_as_it_says_is_refused(
+async def test_an_event_with_contradictory_terms_is_refused(
     holdfast: Holdfast, changes: Json, fault: tuple[str, str, Any]
 ) -> None:
     """The answer names the value, the rule and the limit."""
     operator = holdfast.client(operator=True)
-    assert faults(await operator.ask("POST", "/admin/events", json=a_new_event(**changes))) == [fault]
+    assert faults(await operator.request("POST", "/admin/events", json=a_new_event(**changes))) == [fault]
 
 
 async def test_an_event_in_the_past_is_refused(holdfast: Holdfast) -> None:
-    answer = await holdfast.client(operator=True).ask(
+    answer = await holdfast.client(operator=True).request(
         "POST", "/admin/events", json=a_new_event(starts_at="2024-01-01T00:00:00Z")
     )
     assert [(field, rule) for field, rule, _ in faults(answer)] == [("starts_at", "date_in_past")]
@@ -72,15 +72,15 @@ async def test_a_change_is_refused_by_the_same_rules_and_a_moved_event_keeps_its
     path = f"/admin/events/{event['id']}"
     cheaper = {"ticket_types": [{"id": event["ticket_types"][0]["id"], "unit_amount": 49}]}
     moved = {"starts_at": "2090-04-01T19:30:00Z"}
-    assert faults(await operator.ask("PATCH", path, json=cheaper)) == [
+    assert faults(await operator.request("PATCH", path, json=cheaper)) == [
         ("ticket_types.0.unit_amount", "amount_under_limit", 50)
     ]
-    assert faults(await operator.ask("PATCH", path, json=moved)) == [
+    assert faults(await operator.request("PATCH", path, json=moved)) == [
         ("cancel_until", "date_after_start", moved["starts_at"])
     ]
     assert await holdfast.event_now(event) == event
 
-    after = (await operator.ask("PATCH", path, json=moved | {"cancel_until": None})).ok()
+    after = (await operator.request("PATCH", path, json=moved | {"cancel_until": None})).ok()
     assert (event["sales_end"], event["time_zone"], event["currency_exponent"]) == (STARTS_AT, "Europe/Berlin", 2)
     assert (after["sales_end"], after["cancel_until"]) == (moved["starts_at"], None)
 
@@ -112,7 +112,7 @@ async def begun(holdfast: Holdfast, event: Json) -> None:
         await connection.close()
 
 
-async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast: Holdfast) -> None:
+async def test_an_event_that_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast: Holdfast) -> None:
     """Operators still see it and cancel its bookings; clients see it when they ask for past events."""
     client, operator = holdfast.client(), holdfast.client(operator=True)
     event = await holdfast.event((4500, 10), cancel_until=STARTS_AT)
@@ -124,19 +124,19 @@ async def test_what_has_begun_is_neither_sold_nor_cancelled_nor_listed(holdfast:
 
     late = await client.book(event, 1)
     assert (late.status, late.code) == (409, "sales_ended")
-    refused = await client.ask("POST", f"/bookings/{booking['id']}/cancel")
+    refused = await client.request("POST", f"/bookings/{booking['id']}/cancel")
     assert (refused.status, refused.code) == (409, "cancellation_closed")
     yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-    to_come = (await client.ask("GET", "/events", params={"limit": 200})).ok()["items"]
-    since = (await client.ask("GET", "/events", params={"limit": 1, "from": yesterday})).ok()["items"]
-    tonight = (await operator.ask("GET", "/admin/events", params={"limit": 1})).ok()["items"]
+    to_come = (await client.request("GET", "/events", params={"limit": 200})).ok()["items"]
+    since = (await client.request("GET", "/events", params={"limit": 1, "from": yesterday})).ok()["items"]
+    tonight = (await operator.request("GET", "/admin/events", params={"limit": 1})).ok()["items"]
     assert event["id"] not in [each["id"] for each in to_come]
     assert [[each["id"] for each in page] for page in (since, tonight)] == [[event["id"]]] * 2
-    (await operator.ask("POST", f"/bookings/{booking['id']}/cancel")).ok(202)
+    (await operator.request("POST", f"/bookings/{booking['id']}/cancel")).ok(202)
     await assert_clean(holdfast)
 
 
-async def test_a_key_of_an_operator_does_one_thing_once(holdfast: Holdfast) -> None:
+async def test_an_operators_idempotency_key_makes_one_change_once(holdfast: Holdfast) -> None:
     """The same content gets the same answer and changes nothing; other content is refused and changes nothing."""
     event = await holdfast.event((4500, 10))
     operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
@@ -144,14 +144,14 @@ async def test_a_key_of_an_operator_does_one_thing_once(holdfast: Holdfast) -> N
     row, other = (
         {"ticket_types": [{"name": name, "unit_amount": 900, "capacity": 3}]} for name in ("Balcony", "Box")
     )
-    first = (await operator.ask("PATCH", path, json=row, headers=headers)).ok()
-    assert (await operator.ask("PATCH", path, json=row, headers=headers)).ok() == first
-    answer = await operator.ask("PATCH", path, json=other, headers=headers)
+    first = (await operator.request("PATCH", path, json=row, headers=headers)).ok()
+    assert (await operator.request("PATCH", path, json=row, headers=headers)).ok() == first
+    answer = await operator.request("PATCH", path, json=other, headers=headers)
     assert (answer.status, answer.code) == (422, "idempotency_key_reused")
     now = await holdfast.event_now(event)
     assert [each["name"] for each in now["ticket_types"]] == ["Row 1", "Balcony"]
     # From another operator the same text is another key.
-    (await holdfast.client(operator=True).ask("PATCH", path, json=other, headers=headers)).ok()
+    (await holdfast.client(operator=True).request("PATCH", path, json=other, headers=headers)).ok()
     assert len((await holdfast.event_now(event))["ticket_types"]) == 3
 
 
@@ -159,12 +159,14 @@ async def test_of_two_changes_from_one_version_the_second_is_refused(holdfast: H
     """A booking in between does not change the event's terms, so it refuses nothing."""
     event = await holdfast.event((4500, 10))
     operator, path = holdfast.client(operator=True), f"/admin/events/{event['id']}"
-    seen = (await operator.ask("GET", path)).headers["ETag"]
+    seen = (await operator.request("GET", path)).headers["ETag"]
     (await holdfast.client().book(event, 2)).ok(201)
     headers = {"If-Match": seen}
-    (await operator.ask("PATCH", path, json={"name": "Matinee"}, headers=headers)).ok()
-    late = await operator.ask("PATCH", path, json={"name": "Late show"}, headers=headers)
+    (await operator.request("PATCH", path, json={"name": "Matinee"}, headers=headers)).ok()
+    late = await operator.request("PATCH", path, json={"name": "Late show"}, headers=headers)
     assert (late.status, late.code) == (412, "precondition_failed")
-    now = await operator.ask("GET", path)
+    now = await operator.request("GET", path)
     assert now.ok()["name"] == "Matinee"
-    (await operator.ask("PATCH", path, json={"name": "Late show"}, headers={"If-Match": now.headers["ETag"]})).ok()
+    (
+        await operator.request("PATCH", path, json={"name": "Late show"}, headers={"If-Match": now.headers["ETag"]})
+    ).ok()

@@ -1,4 +1,4 @@
-"""Holds expire safely: seats are on sale again, and no money is kept for nothing, however late it comes."""
+"""Holds expire safely: seats are on sale again, and no money is kept without seats, however late it comes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
-from tests.acceptance.conftest import IMPATIENT, SLOW_BANKS
+from tests.acceptance.conftest import SHORT_TIMES, SLOW_BANKS
 from tests.acceptance.customers import Customer, customers, seats
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast, running
 from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 
 HOLD_SECONDS = 3
-HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "RELEASE_SECONDS": "1"}
+HASTY = {"HOLD_SECONDS": str(HOLD_SECONDS), "HOLD_MAX_SECONDS": "900", "GRACE_SECONDS": "1"}
 # Enough for the race to be both won and lost; `make chaos` makes a thousand.
 PAYMENTS = int(os.environ.get("HOLDFAST_MANY", "100"))
 # How many of them two cores can make at once within the life of a hold.
@@ -27,7 +27,7 @@ AT_ONCE = 60
 # When payments are made: between these times from the end of their hold. Later than earlier, because a process does
 # not notice at once that a hold has ended.
 AROUND_SECONDS = (-0.5, 1.0)
-# The paths of Stripe that are away while intents can be made and paid.
+# The paths of Stripe that fail while intents can be made and paid.
 CANCEL = "/v1/payment_intents/*/cancel"
 UNREACHABLE = [CANCEL, "/v1/events", "/v1/refunds"]
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 async def hasty_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """Holds expire after three seconds; after a grace time of one second their seats are free without an answer."""
-    async with running(tmp_path_factory.mktemp("hasty"), settings=IMPATIENT | SLOW_BANKS | HASTY) as stack:
+    async with running(tmp_path_factory.mktemp("hasty"), settings=SHORT_TIMES | SLOW_BANKS | HASTY) as stack:
         yield stack
 
 
@@ -51,39 +51,39 @@ def expires_at(booking: Json) -> datetime:
     return datetime.fromisoformat(booking["expires_at"])
 
 
-async def moment(at: datetime) -> None:
+async def sleep_until(at: datetime) -> None:
     """Sleep until that time, because no event that a test could wait for comes before the customer acts."""
     await asyncio.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
 
 
-async def test_payment_at_the_moment_of_expiry(hasty: Holdfast, moments: random.Random) -> None:
+async def test_payments_around_the_time_of_expiry(hasty: Holdfast, chance: random.Random) -> None:
     """Many payments just before, at and just after the end of their hold, with webhooks late, doubled and out of
     order, and with cancels that sometimes fail. Each booking ends confirmed and paid; or cancelled, with no money
     captured or all of it refunded."""
     await hasty.stripe.faults(
-        seed=moments.randrange(1000),
+        seed=chance.randrange(1000),
         paths=[CANCEL],
         error_before=0.2,
         webhooks={"double": 0.1, "reorder": 0.3, "reorder_window_ms": 1500},
     )
     event = await hasty.event((1500, PAYMENTS))
-    places = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> tuple[str, str]:
-        async with places:
+        async with slots:
             client = hasty.client()
             answer = await client.book(event, 1, prefer="wait=30")
             if answer.code == "hold_expired":  # while it waited for its intent, if the machine is slow
                 ended = await client.booking(answer.body["booking_id"])
                 return ended["status"], ended["payment"]["status"]
             who = Customer(hasty, client, answer.ok(201))
-            await moment(expires_at(who.booking) + timedelta(seconds=moments.uniform(*AROUND_SECONDS)))
+            await sleep_until(expires_at(who.booking) + timedelta(seconds=chance.uniform(*AROUND_SECONDS)))
             answer = await who.tries()
             assert answer.status == 200 or answer.code == "payment_intent_unexpected_state", answer.body
             paid = answer.status == 200
-            booking = await who.hears(lambda now: now["status"] != "pending")
+            booking = await who.receives(lambda now: now["status"] != "pending")
             if booking["status"] == "cancelled" and paid:
-                booking = await who.hears(lambda now: now["status"] == "confirmed" or is_refunded(now))
+                booking = await who.receives(lambda now: now["status"] == "confirmed" or is_refunded(now))
             return booking["status"], booking["payment"]["status"]
 
     ends = Counter(await asyncio.gather(*(one() for _ in range(PAYMENTS))))
@@ -99,35 +99,35 @@ def is_refunded(booking: Json) -> bool:
     return bool(booking["payment"]["status"] == "refunded")
 
 
-async def test_late_money_gets_free_seats_or_is_given_back(hasty: Holdfast) -> None:
+async def test_a_late_payment_gets_free_seats_or_is_refunded(hasty: Holdfast) -> None:
     """Holdfast cannot reach Stripe until the grace time is over. Then two customers who lost their seats pay: for
     one a seat is free again, for the other none is."""
     event = await hasty.event((1500, 2))
     await hasty.stripe.faults(paths=UNREACHABLE, error_before=1.0)
     lucky, late = await customers(hasty, event, 2)
     for who in (lucky, late):
-        booking = await who.hears("cancelled")
+        booking = await who.receives("cancelled")
         assert (booking["reason"], booking["payment"]["status"]) == ("hold_expired", "none")
     (other,) = await customers(hasty, event, 1)
     await other.buys()
     assert await seats(hasty, event) == 1
 
     await lucky.pays()
-    await lucky.hears("confirmed")
+    await lucky.receives("confirmed")
     await late.pays()
-    assert (await late.hears_payment("refund_pending"))["status"] == "cancelled"
+    assert (await late.receives_payment("refund_pending"))["status"] == "cancelled"
     assert (await hasty.stripe.struck())["error_before"] > 0
     await hasty.stripe.faults()
-    assert (await late.hears_payment("refunded"))["status"] == "cancelled"
+    assert (await late.receives_payment("refunded"))["status"] == "cancelled"
     await assert_clean(hasty)
     assert await seats(hasty, event) == 0
 
 
-async def test_hold_ends_and_its_intent_with_it(hasty: Holdfast) -> None:
+async def test_the_intent_of_an_expired_hold_is_canceled(hasty: Holdfast) -> None:
     """When nobody paid, the seat is on sale again, and the intent can no longer be paid."""
     event = await hasty.event((1500, 1))
     (who,) = await customers(hasty, event, 1)
-    assert (await who.hears("cancelled"))["reason"] == "hold_expired"
+    assert (await who.receives("cancelled"))["reason"] == "hold_expired"
     refused = await who.tries()
     assert (refused.status, refused.code) == (400, "payment_intent_unexpected_state")
     (after,) = await customers(hasty, event, 1)
@@ -143,20 +143,20 @@ async def test_decline_and_bank_debit_outlive_the_hold(hasty: Holdfast) -> None:
     assert (await declined.tries(DECLINED)).status == 402
     for who in (debited, failing):
         assert (await who.pays(BANK_DEBIT))["status"] == "processing"
-        await who.hears_payment("processing")
-    booking = await declined.hears(lambda now: now["payment"]["last_error"] is not None)
+        await who.receives_payment("processing")
+    booking = await declined.receives(lambda now: now["payment"]["last_error"] is not None)
     assert expires_at(booking) - datetime.fromisoformat(booking["updated_at"]) >= timedelta(seconds=600)
 
     later: list[Customer] = await customers(hasty, event, 1)
-    await later[0].hears("cancelled")
+    await later[0].receives("cancelled")
     assert {(await who.sees())["status"] for who in (declined, debited, failing)} == {"pending"}
     await declined.buys()
     await hasty.stripe.control(f"/payment_intents/{debited.intent_id}/succeed")
-    await debited.hears("confirmed")
+    await debited.receives("confirmed")
     await hasty.stripe.control(f"/payment_intents/{failing.intent_id}/fail")
-    told = await failing.hears(lambda now: now["payment"]["last_error"] is not None)
-    assert told["status"] == "pending"
+    shown = await failing.receives(lambda now: now["payment"]["last_error"] is not None)
+    assert shown["status"] == "pending"
     assert (await failing.cancels()).status == 202
-    await failing.hears("cancelled")
+    await failing.receives("cancelled")
     await assert_clean(hasty)
     assert await seats(hasty, event) == 2

@@ -9,12 +9,12 @@ import pytest
 
 from common.contracts.messages import PAYMENT_INTENTS
 from ops.actor import ActorProcess
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE, Customer, customer, customers
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast, running
-from tests.acceptance.mailboxes import until_waiting, waiting
-from tests.acceptance.waiting import eventually
+from tests.acceptance.mailboxes import mailbox_lengths, until_lengths
+from tests.acceptance.polling import eventually
 
 RUSH = 160
 # Less than Stripe's limit in test mode (https://docs.stripe.com/rate-limits), so that a small rush is enough.
@@ -51,25 +51,27 @@ async def lift_limit(holdfast: Holdfast) -> None:
     await sandbox.start()
 
 
-async def test_money_does_not_wait_behind_a_rush(limited: Holdfast) -> None:
+async def test_payments_and_refunds_do_not_wait_behind_the_intents_of_a_rush(limited: Holdfast) -> None:
     """A payment is confirmed, a refund made and an intent canceled while dozens of intents still wait."""
     small = await limited.event((1500, 3), **CANCELLABLE)
     paying, returning, leaving = await customers(limited, small, 3)
     await pays(returning)
-    await returning.hears("confirmed")
+    await returning.receives("confirmed")
 
     event = await limited.event((1500, RUSH))
     await rush(limited, event)
-    await until_waiting(limited, {PAYMENT_INTENTS: 2 * STILL_QUEUED})
+    await until_lengths(limited, {PAYMENT_INTENTS: 2 * STILL_QUEUED})
     assert (await returning.cancels()).status == 202
     assert (await leaving.cancels()).status == 202
     await pays(paying)
-    await asyncio.gather(paying.hears("confirmed"), returning.hears_payment("refunded"), leaving.hears("cancelled"))
-    queued = (await waiting(limited))[PAYMENT_INTENTS]
+    await asyncio.gather(
+        paying.receives("confirmed"), returning.receives_payment("refunded"), leaving.receives("cancelled")
+    )
+    queued = (await mailbox_lengths(limited))[PAYMENT_INTENTS]
     print(f"{queued} queued")  # noqa: T201
     assert queued > STILL_QUEUED
 
     # The other bookings are cancelled and the limit is lifted, so that the audit does not wait for their intents.
-    (await limited.client(operator=True).ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
+    (await limited.client(operator=True).request("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
     await lift_limit(limited)
     await assert_clean(limited)

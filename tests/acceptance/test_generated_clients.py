@@ -7,14 +7,14 @@ import pytest
 from tests.acceptance.client import Client
 from tests.acceptance.holdfast import Holdfast
 from tests.generators.install import Missing
-from tests.generators.made import Workshop, or_skip, told
+from tests.generators.made import Workshop, or_skip, printed
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
 async def workshop(holdfast: Holdfast, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    document = (await holdfast.anybody.ask("GET", "/openapi.json")).ok()
+    document = (await holdfast.anybody.request("GET", "/openapi.json")).ok()
     try:
         return Workshop(tmp_path_factory.mktemp("clients"), document)
     except Missing as missing:
@@ -27,7 +27,7 @@ async def buy(holdfast: Holdfast, workshop: Workshop, program: str) -> None:
     operator = holdfast.client(operator=True).token
     assert operator is not None
     async with workshop.buying(program, holdfast.url, operator) as process:
-        booked = await told(process)
+        booked = await printed(process)
         guest, booking = Client(holdfast.session, holdfast.url, booked["token"]), booked["booking"]
         assert (booking["kind"], booking["status"], booking["amount"]) == ("booking", "pending", 9000)
         async with guest.live() as live:
@@ -35,7 +35,7 @@ async def buy(holdfast: Holdfast, workshop: Workshop, program: str) -> None:
             await live.until(booking["id"], "confirmed")
         assert process.stdin is not None
         process.stdin.write(b"\n")
-        assert await told(process) == {"status": "confirmed", "payment": "paid"}
+        assert await printed(process) == {"status": "confirmed", "payment": "paid"}
 
 
 async def test_python_client_has_every_operation_and_buys_a_ticket(holdfast: Holdfast, workshop: Workshop) -> None:

@@ -18,13 +18,13 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
     PAYMENT_WEBHOOKS,
 )
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE, Customer, customer, customers, seats
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
-from tests.acceptance.mailboxes import forget_all, until_waiting
+from tests.acceptance.mailboxes import forget_all, until_lengths
+from tests.acceptance.polling import eventually
 from tests.acceptance.stripe_side import DECLINED
-from tests.acceptance.waiting import eventually
 
 SEATS = 100
 RUSH = 60
@@ -65,7 +65,7 @@ async def intents_and_refunds(holdfast: Holdfast, who: list[Customer]) -> tuple[
     ids = {each.id for each in who}
     found = []
     for kind in ("payment_intents", "refunds"):
-        named = [thing["metadata"].get("booking_id") for thing in await holdfast.stripe.all(kind)]
+        named = [each["metadata"].get("booking_id") for each in await holdfast.stripe.all(kind)]
         found.append(Counter(id for id in named if id in ids))
     intents, refunds = found
     return intents, refunds
@@ -74,34 +74,34 @@ async def intents_and_refunds(holdfast: Holdfast, who: list[Customer]) -> tuple[
 # --- Redis forgets ------------------------------------------------------------------------------------------
 
 
-async def test_redis_forgets_what_payment_had_to_do(harmed: Holdfast) -> None:
+async def test_payments_work_that_redis_lost_is_done(harmed: Holdfast) -> None:
     """FLUSHALL between a hold and its intent; a payment and its webhook; a webhook stored in the mailbox and its
     handling; a customer's cancel and the cancel at Stripe; a refund that is owed and its creation."""
     event = await event_of(harmed)
     payment = harmed.stack.processes["payment-1"]
-    taken, coming, unwanted, returned = await customers(harmed, event, 4)
+    paid_now, coming, unwanted, returned = await customers(harmed, event, 4)
     await returned.buys()
     await assert_clean(harmed)
 
     async with payments_locked(harmed):
-        await taken.pays()
-        await until_waiting(harmed, {PAYMENT_WEBHOOKS: 1})
+        await paid_now.pays()
+        await until_lengths(harmed, {PAYMENT_WEBHOOKS: 1})
         await eventually(harmed.stripe.undelivered, lambda count: count == 0)
         await payment.kill()
     held = await customer(harmed, event, prefer="respond-async")
     assert (await unwanted.cancels()).status == 202
     assert (await returned.cancels()).status == 202
     await coming.pays()
-    await until_waiting(harmed, {PAYMENT_WEBHOOKS: 1, PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
+    await until_lengths(harmed, {PAYMENT_WEBHOOKS: 1, PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
     await forget_all(harmed)
     await payment.start()
 
     await asyncio.gather(
-        taken.hears("confirmed"),
-        coming.hears("confirmed"),
-        unwanted.hears("cancelled"),
-        returned.hears_payment("refunded"),
-        held.hears_payment("awaiting"),
+        paid_now.receives("confirmed"),
+        coming.receives("confirmed"),
+        unwanted.receives("cancelled"),
+        returned.receives_payment("refunded"),
+        held.receives_payment("awaiting"),
     )
     await held.buys()
     await assert_clean(harmed)
@@ -110,7 +110,7 @@ async def test_redis_forgets_what_payment_had_to_do(harmed: Holdfast) -> None:
     assert await seats(harmed, event) == SEATS - 3
 
 
-async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
+async def test_reports_to_booking_that_redis_lost_are_sent_again(harmed: Holdfast) -> None:
     """FLUSHALL before booking has read: a request, a customer's cancel, and payment's reports of an intent, of a
     payment, of a cancel at Stripe and of a refund."""
     event = await event_of(harmed)
@@ -123,26 +123,26 @@ async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
     held = await customer(harmed, event, prefer="respond-async")
     assert (await unwanted.cancels()).status == 202
     assert (await returned.cancels()).status == 202
-    await until_waiting(harmed, {PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
+    await until_lengths(harmed, {PAYMENT_INTENTS: 1, PAYMENT_COMMANDS: 2})
     await booking.kill()
     asking = harmed.client()
-    asked = asyncio.create_task(asking.insist(event, 1, key="asked"))
+    asked = asyncio.create_task(asking.book_until_final(event, 1, key="asked"))
     assert (await regretting.cancels()).status == 503  # no actor has answered, so the customer sends it again later
     await paying.pays()
     await payment.start()
-    await until_waiting(harmed, {BOOKING_COMMANDS: 2, BOOKING_PAYMENTS: 4})
+    await until_lengths(harmed, {BOOKING_COMMANDS: 2, BOOKING_PAYMENTS: 4})
     await forget_all(harmed)
     await booking.start()
 
     await asyncio.gather(
-        paying.hears("confirmed"),
-        unwanted.hears("cancelled"),
-        returned.hears_payment("refunded"),
-        held.hears_payment("awaiting"),
+        paying.receives("confirmed"),
+        unwanted.receives("cancelled"),
+        returned.receives_payment("refunded"),
+        held.receives_payment("awaiting"),
     )
     assert (await regretting.sees())["status"] == "pending"
     assert (await regretting.cancels()).status in (200, 202)
-    await regretting.hears("cancelled")
+    await regretting.receives("cancelled")
     await held.buys()
     answer = await asked
     await Customer(harmed, asking, answer.ok(answer.status)).buys()
@@ -150,31 +150,31 @@ async def test_redis_forgets_what_booking_had_to_hear(harmed: Holdfast) -> None:
     assert await seats(harmed, event) == SEATS - 3
 
 
-async def test_redis_forgets_at_any_moment(harmed: Holdfast, moments: random.Random) -> None:
+async def test_redis_loses_everything_at_random_times(harmed: Holdfast, chance: random.Random) -> None:
     """FLUSHALL several times while customers book, pay and cancel: each booking ends as its customer wants."""
     event = await event_of(harmed)
     done = asyncio.Semaphore(0)
 
     async def one(number: int) -> str:
         client = harmed.client()
-        answer = await client.insist(event, 1, key="rush")
+        answer = await client.book_until_final(event, 1, key="rush")
         done.release()
         who = Customer(harmed, client, answer.ok(answer.status))
-        await who.hears_payment("awaiting")
+        await who.receives_payment("awaiting")
         if number % 3:
             await who.pays()
             done.release()
-            await who.hears("confirmed")
+            await who.receives("confirmed")
         if number % 3 < 2:
             await insist_on_cancel(who)
             done.release()
-            await who.hears("cancelled")
-            await who.hears(lambda now: now["payment"]["status"] in ("none", "refunded"))
+            await who.receives("cancelled")
+            await who.receives(lambda now: now["payment"]["status"] in ("none", "refunded"))
         return str(who.booking["status"])
 
     async def forget() -> None:
         for _ in range(FORGOTTEN):
-            for _ in range(moments.randint(1, 2 * RUSH // FORGOTTEN)):
+            for _ in range(chance.randint(1, 2 * RUSH // FORGOTTEN)):
                 await done.acquire()
             await forget_all(harmed)
 
@@ -194,7 +194,7 @@ async def insist_on_cancel(who: Customer) -> None:
 # --- Webhooks do not come -----------------------------------------------------------------------------------
 
 
-async def test_news_is_found_without_webhooks(harmed: Holdfast) -> None:
+async def test_the_catch_up_finds_changes_without_webhooks(harmed: Holdfast) -> None:
     """All webhooks are lost. Holdfast still finds a payment, a decline, a dispute, a cancel, a refund by hand."""
     event, stripe = await event_of(harmed), harmed.stripe
     paying, declined, canceled, refunded, disputed = await customers(harmed, event, 5)
@@ -207,11 +207,11 @@ async def test_news_is_found_without_webhooks(harmed: Holdfast) -> None:
     await stripe.control(f"/payment_intents/{refunded.intent_id}/refund")
     await stripe.control(f"/payment_intents/{disputed.intent_id}/dispute")
     await asyncio.gather(
-        paying.hears("confirmed"),
-        declined.hears(lambda now: now["payment"]["last_error"] is not None),
-        canceled.hears("cancelled"),
-        refunded.hears_payment("refunded"),
-        disputed.hears_payment("disputed"),
+        paying.receives("confirmed"),
+        declined.receives(lambda now: now["payment"]["last_error"] is not None),
+        canceled.receives("cancelled"),
+        refunded.receives_payment("refunded"),
+        disputed.receives_payment("disputed"),
     )
     assert (await stripe.struck())["webhooks.drop"] >= 5
     await assert_clean(harmed)
@@ -228,7 +228,7 @@ async def test_payment_made_while_no_payment_actor_runs(harmed: Holdfast) -> Non
     assert (await harmed.stripe.struck())["webhooks.drop"] >= 1
     await harmed.stripe.faults()
     await payment.start()
-    await who.hears("confirmed")
+    await who.receives("confirmed")
     await assert_clean(harmed)
 
 
@@ -239,7 +239,7 @@ async def fails_after_work(holdfast: Holdfast, path: str) -> None:
     await holdfast.stripe.faults(methods=["POST"], paths=[path], error_after=1.0)
 
 
-async def test_stripe_that_fails_after_the_work_does_it_once(harmed: Holdfast) -> None:
+async def test_a_call_that_stripe_did_and_answered_with_an_error_is_done_once(harmed: Holdfast) -> None:
     """Stripe does every create, cancel and refund, and answers 500: each booking gets one intent and one refund."""
     event, stripe = await event_of(harmed), harmed.stripe
     await fails_after_work(harmed, "/v1/payment_intents")
@@ -251,12 +251,12 @@ async def test_stripe_that_fails_after_the_work_does_it_once(harmed: Holdfast) -
 
     await fails_after_work(harmed, "/v1/payment_intents/*/cancel")
     await asyncio.gather(*(each.cancels() for each in unwanted))
-    await asyncio.gather(*(each.hears("cancelled") for each in unwanted))
+    await asyncio.gather(*(each.receives("cancelled") for each in unwanted))
     assert (await stripe.struck())["error_after"] >= len(unwanted)
 
     await fails_after_work(harmed, "/v1/refunds")
     await asyncio.gather(*(each.cancels() for each in returned))
-    await asyncio.gather(*(each.hears_payment("refunded") for each in returned))
+    await asyncio.gather(*(each.receives_payment("refunded") for each in returned))
     assert (await stripe.struck())["error_after"] >= len(returned)
 
     await stripe.faults()

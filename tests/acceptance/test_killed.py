@@ -12,8 +12,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from ops.child import Child
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Answer, Client, Json
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
 
 CLIENTS = 250
@@ -27,16 +27,16 @@ class Milestones:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     async def reached(self, name: str) -> None:
-        async with self._news:
+        async with self._changed:
             self._counts[name] += 1
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def wait(self, name: str, count: int) -> None:
-        async with self._news:
-            await self._news.wait_for(lambda: self._counts[name] >= count)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._counts[name] >= count)
 
 
 async def restart(holdfast: Holdfast, name: str) -> None:
@@ -47,7 +47,7 @@ async def restart(holdfast: Holdfast, name: str) -> None:
 
 async def buy(holdfast: Holdfast, client: Client, event: Json, milestones: Milestones) -> Answer:
     """Book until the answer is final, then pay, and wait for the confirmation."""
-    answer = await client.insist(event, 1, key="rush")
+    answer = await client.book_until_final(event, 1, key="rush")
     await milestones.reached("answered")
     if answer.status not in (200, 201):
         return answer
@@ -61,17 +61,17 @@ async def buy(holdfast: Holdfast, client: Client, event: Json, milestones: Miles
     return answer
 
 
-async def test_rush_survives_killed_processes(battered: Holdfast, moments: random.Random) -> None:
+async def test_rush_survives_killed_processes(battered: Holdfast, chance: random.Random) -> None:
     """booking and payment are killed while seats are held, and again while payments come in."""
     event = await battered.event((1500, SEATS))
     milestones = Milestones()
 
     async def harm() -> None:
-        await milestones.wait("answered", moments.randint(1, 20))
+        await milestones.wait("answered", chance.randint(1, 20))
         await restart(battered, "booking-1")
-        await milestones.wait("payable", moments.randint(1, SEATS // 2))
+        await milestones.wait("payable", chance.randint(1, SEATS // 2))
         await restart(battered, "payment-1")
-        await milestones.wait("paid", moments.randint(1, SEATS // 2))
+        await milestones.wait("paid", chance.randint(1, SEATS // 2))
         await asyncio.gather(restart(battered, "payment-1"), restart(battered, "booking-1"))
 
     harming = asyncio.create_task(harm(), name="harm")
@@ -80,8 +80,8 @@ async def test_rush_survives_killed_processes(battered: Holdfast, moments: rando
 
     ends = Counter((answer.status in (200, 201), answer.code) for answer in answers)
     assert ends == {(True, None): SEATS, (False, "sold_out"): CLIENTS - SEATS}
-    books = await assert_clean(battered)
-    (row,) = [row for row in books.ticket_types if str(row["id"]) == event["ticket_types"][0]["id"]]
+    rows = await assert_clean(battered)
+    (row,) = [row for row in rows.ticket_types if str(row["id"]) == event["ticket_types"][0]["id"]]
     assert (row["held"], row["sold"]) == (0, SEATS)
 
 
@@ -99,8 +99,8 @@ async def without(holdfast: Holdfast, name: str) -> AsyncIterator[Child]:
 
 
 @pytest.mark.parametrize("name", ["booking-1", "payment-1"])
-async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name: str) -> None:
-    """A request that is made while an actor is away is done once the actor is back."""
+async def test_a_booking_waits_until_the_killed_actor_runs_again(battered: Holdfast, name: str) -> None:
+    """A request that is made while an actor does not run is done once it runs again."""
     client, event = battered.client(), await battered.event((1500, 5))
     async with without(battered, name) as process, client.live() as live:
         answer = await client.book(event, 1, key="meanwhile", prefer="wait=1")
@@ -111,7 +111,7 @@ async def test_booking_waits_for_a_process_that_is_gone(battered: Holdfast, name
     await assert_clean(battered)
 
 
-async def test_client_of_a_stopping_gateway_comes_back(battered: Holdfast) -> None:
+async def test_the_client_of_a_stopping_gateway_connects_again(battered: Holdfast) -> None:
     """The gateway closes its socket with 1001; over its next socket the client gets what happened meanwhile."""
     client, event = battered.client(), await battered.event((1500, 5))
     gateway = battered.stack.processes["gateway-1"]

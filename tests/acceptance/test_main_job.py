@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.acceptance.books import assert_clean
-from tests.acceptance.client import PATIENCE_SECONDS, Client, Json
+from tests.acceptance.client import MAX_WAIT_SECONDS, Client, Json
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import AUTHENTICATED, DECLINED, VISA
 
@@ -39,7 +39,7 @@ async def test_booking_is_paid_and_confirmed_live(holdfast: Holdfast) -> None:
     """A guest gets a token, lists events, books and pays at Stripe, and the socket shows `confirmed`."""
     guest = await holdfast.guest()
     made = await event_with_two(holdfast)
-    events = (await guest.ask("GET", "/events", params={"limit": 200})).ok()["items"]
+    events = (await guest.request("GET", "/events", params={"limit": 200})).ok()["items"]
     (event,) = [event for event in events if event["id"] == made["id"]]
 
     async with guest.live() as live:
@@ -57,7 +57,7 @@ async def test_booking_is_paid_and_confirmed_live(holdfast: Holdfast) -> None:
     assert versions == sorted(set(versions))
     assert (confirmed["payment"]["status"], confirmed["payment"]["client_secret"]) == ("paid", None)
     assert await guest.booking(booking["id"]) == confirmed
-    assert [one["id"] for one in (await guest.ask("GET", "/bookings")).ok()["items"]] == [booking["id"]]
+    assert [one["id"] for one in (await guest.request("GET", "/bookings")).ok()["items"]] == [booking["id"]]
     assert await changes_of(guest, booking["id"]) == [
         (None, "pending", "creating"),
         ("pending", "pending", "awaiting"),
@@ -88,7 +88,7 @@ async def test_same_key_of_two_clients_makes_two_bookings(holdfast: Holdfast) ->
 async def test_one_ticket_type_need_not_be_named(holdfast: Holdfast) -> None:
     client, event = holdfast.client(), await holdfast.event((1000, 5))
     body = {"event_id": event["id"], "quantity": 2}
-    booking = (await client.ask("POST", "/bookings", json=body, headers={"Idempotency-Key": "two"})).ok(201)
+    booking = (await client.request("POST", "/bookings", json=body, headers={"Idempotency-Key": "two"})).ok(201)
     (item,) = booking["items"]
     assert (item["ticket_type_id"], item["quantity"]) == (event["ticket_types"][0]["id"], 2)
 
@@ -128,10 +128,10 @@ async def test_declined_card_can_be_replaced_by_another(holdfast: Holdfast) -> N
         booking = (await client.book(event, 1)).ok(201)
         declined = await holdfast.stripe.confirm(booking["payment"], DECLINED)
         assert (declined.status, declined.code) == (402, "card_declined")
-        told = await live.until(booking["id"], lambda now: now["payment"]["last_error"] is not None)
-        assert (told["status"], told["payment"]["status"]) == ("pending", "awaiting")
-        assert told["payment"]["last_error"]["code"] == "card_declined"
-        assert told["payment"]["client_secret"] == booking["payment"]["client_secret"]
+        shown = await live.until(booking["id"], lambda now: now["payment"]["last_error"] is not None)
+        assert (shown["status"], shown["payment"]["status"]) == ("pending", "awaiting")
+        assert shown["payment"]["last_error"]["code"] == "card_declined"
+        assert shown["payment"]["client_secret"] == booking["payment"]["client_secret"]
 
         await holdfast.stripe.pay(booking)
         confirmed = await live.until(booking["id"], "confirmed")
@@ -150,7 +150,7 @@ async def test_card_that_asks_for_authentication(holdfast: Holdfast) -> None:
         await live.until(booking["id"], "confirmed")
 
 
-async def test_sold_out_is_told_and_takes_no_money(holdfast: Holdfast) -> None:
+async def test_sold_out_is_answered_and_no_money_is_taken(holdfast: Holdfast) -> None:
     client, event = holdfast.client(), await holdfast.event((1000, 2))
     (await client.book(event, 2)).ok(201)
     late = await client.book(event, 1, key="late")
@@ -162,14 +162,14 @@ async def test_sold_out_is_told_and_takes_no_money(holdfast: Holdfast) -> None:
     assert await intents_of(holdfast, failed["id"]) == []
 
 
-async def test_availability_is_told_to_who_listens(holdfast: Holdfast) -> None:
+async def test_availability_is_published_to_subscribers(holdfast: Holdfast) -> None:
     event, watcher = await holdfast.event((1000, 7)), holdfast.client()
     async with watcher.live() as live:
         shown = await live.snapshot(event_id=event["id"])
         assert available(shown) == 7
         (await holdfast.client().book(event, 3)).ok(201)
         # The notification of the event's creation may still be on its way.
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(MAX_WAIT_SECONDS):
             while (message := await live.next())["type"] != "event" or available(message) == 7:
                 pass
     assert available(message) == 4
@@ -191,6 +191,6 @@ async def test_reconnecting_client_is_brought_up_to_date(holdfast: Holdfast) -> 
     assert after["version"] > before["version"]
 
 
-async def test_books_are_right(holdfast: Holdfast) -> None:
+async def test_the_audit_is_clean(holdfast: Holdfast) -> None:
     """The audit of both databases, Stripe's ledger and the mailboxes is clean after all tests before."""
     await assert_clean(holdfast)

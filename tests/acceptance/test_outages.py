@@ -27,10 +27,10 @@ from common.contracts.messages import ListEvents
 from common.messaging.redis import connect
 from common.runtime.backoff import Backoff
 from common.runtime.health import HEALTH
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.supervisor import SUPERVISOR
 from gateway.settings import GatewaySettings
-from gateway.waiting import REQUESTS
+from gateway.waiters import CALLS
 from ops.child import free_port
 from ops.redis import RedisServer, embedded_redis
 from payment.settings import PaymentSettings
@@ -67,7 +67,7 @@ async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[
                 stripe_secret_key=cast(Any, "sk_test_outages"),
                 stripe_webhook_secrets=("whsec_" + "outages" * 6,),
                 stripe_api_base=cast(Any, f"http://127.0.0.1:{free_port()}"),
-                event_catch_up_seconds=0.05,
+                stripe_events_catch_up_seconds=0.05,
                 **both,
             )
         ),
@@ -82,7 +82,7 @@ async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (
         common.runtime.background,
         common.messaging.listener,
@@ -116,17 +116,17 @@ async def until_not_ready(apps: Apps, names: set[str], what: str) -> None:
         pytest.fail(f"{what}: still ready: {names - (await problems(apps)).keys()}")
 
 
-def nobody_ended(apps: Apps, what: str) -> None:
+def assert_no_task_failed(apps: Apps, what: str) -> None:
     assert not [name for name, app in apps.items() if app[SUPERVISOR].failed], what
 
 
-async def asks(apps: Apps) -> None:
-    """A question goes from the gateway to the booking actor, and its answer comes back."""
-    answer = await apps["gateway"][REQUESTS].ask(ListEvents(limit=1), "events", timeout_s=10)
+async def list_events(apps: Apps) -> None:
+    """A call goes from the gateway to the booking actor, and its reply comes back."""
+    answer = await apps["gateway"][CALLS].call(ListEvents(limit=1), "events", timeout_s=10)
     assert answer["items"] == []
 
 
-class Trouble:
+class RedisFaults:
     """Ways in which Redis cannot serve; each ends with its context."""
 
     def __init__(self, server: RedisServer, operator: Redis) -> None:
@@ -155,7 +155,7 @@ class Trouble:
             async def killed() -> bool:
                 try:
                     return bool(await self._operator.script_kill())
-                except Away:
+                except Outage:
                     return False
 
             await until(killed)
@@ -184,20 +184,18 @@ class Trouble:
 
 
 @pytest.mark.timeout(120)
-async def test_every_process_outlives_what_happens_to_redis(
-    own_redis: RedisServer, databases: dict[str, str]
-) -> None:
+async def test_every_process_survives_outages_of_redis(own_redis: RedisServer, databases: dict[str, str]) -> None:
     async with connect(own_redis.url) as operator:
         await cast(Any, operator).execute_command(*USER)
-        trouble = Trouble(own_redis, operator)
+        faults = RedisFaults(own_redis, operator)
         kinds = {
-            "replica": (trouble.replica(), ALL),
-            "replica, once more": (trouble.replica(), ALL),
-            "full": (trouble.setting("maxmemory", "1"), ALL),
-            "without replicas": (trouble.setting("min-replicas-to-write", "1"), ALL),
-            "busy": (trouble.busy(), ALL),
+            "replica": (faults.replica(), ALL),
+            "replica, once more": (faults.replica(), ALL),
+            "full": (faults.setting("maxmemory", "1"), ALL),
+            "without replicas": (faults.setting("min-replicas-to-write", "1"), ALL),
+            "busy": (faults.busy(), ALL),
             **{
-                f"without {command}": (trouble.without(command), names)
+                f"without {command}": (faults.without(command), names)
                 for command, names in {
                     "xadd": ALL,
                     "eval": ALL,
@@ -209,24 +207,24 @@ async def test_every_process_outlives_what_happens_to_redis(
                     "xlen": GATEWAY,
                 }.items()
             },
-            "another password": (trouble.another_password(), ALL),
-            "restart": (trouble.restart(), ALL),
+            "another password": (faults.another_password(), ALL),
+            "restart": (faults.restart(), ALL),
         }
         async with processes(own_redis.url.replace("//", "//app:password@"), databases) as apps:
             await until_ready(apps)
-            for what, (happening, names) in kinds.items():
-                async with happening:
+            for what, (fault, names) in kinds.items():
+                async with fault:
                     await until_not_ready(apps, names, what)
-                    nobody_ended(apps, what)
+                    assert_no_task_failed(apps, what)
                 await until_ready(apps)
-                nobody_ended(apps, what)
+                assert_no_task_failed(apps, what)
             await cast(Any, operator).execute_command("CLIENT", "KILL", "USER", "app")
             await until_ready(apps)
-            await asks(apps)
-            nobody_ended(apps, "connections killed")
+            await list_events(apps)
+            assert_no_task_failed(apps, "connections killed")
 
 
-class DatabaseTrouble:
+class PostgresFaults:
     """Ways in which the database `booking` cannot serve; each ends with its context. `operator` is connected to
     the other database."""
 
@@ -263,33 +261,33 @@ class DatabaseTrouble:
 
 
 @pytest.mark.timeout(120)
-async def test_every_process_outlives_what_happens_to_postgres(
+async def test_every_process_survives_outages_of_postgres(
     own_redis: RedisServer, databases: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common.postgres.database, "STATEMENT_TIMEOUT_MS", 200)
     operator, owner = await asyncpg.connect(databases["payment"]), await asyncpg.connect(databases["booking"])
     name = await owner.fetchval("SELECT current_database()")
-    trouble = DatabaseTrouble(operator, name, owner)
+    faults = PostgresFaults(operator, name, owner)
     read_only = "default_transaction_read_only"
     kinds = {
-        "read only": trouble.altered(f"SET {read_only} = on", f"RESET {read_only}"),
-        "no connections": trouble.altered("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
-        "no such table": trouble.renamed("TO hidden", "ALTER TABLE hidden RENAME TO bookings"),
-        "no such column": trouble.renamed(
+        "read only": faults.altered(f"SET {read_only} = on", f"RESET {read_only}"),
+        "no connections": faults.altered("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
+        "no such table": faults.renamed("TO hidden", "ALTER TABLE hidden RENAME TO bookings"),
+        "no such column": faults.renamed(
             "settle_after TO hidden", "ALTER TABLE bookings RENAME hidden TO settle_after"
         ),
-        "locked": trouble.locked(),
+        "locked": faults.locked(),
     }
     async with processes(own_redis.url, databases) as apps:
         await until_ready(apps)
-        for what, happening in kinds.items():
-            async with happening:
+        for what, fault in kinds.items():
+            async with fault:
                 await until_not_ready(apps, {"booking"}, what)
-                nobody_ended(apps, what)
+                assert_no_task_failed(apps, what)
             await until_ready(apps)
-            nobody_ended(apps, what)
-        await trouble.end_sessions()
-        await asks(apps)
-        nobody_ended(apps, "sessions ended")
+            assert_no_task_failed(apps, what)
+        await faults.end_sessions()
+        await list_events(apps)
+        assert_no_task_failed(apps, "sessions ended")
     await owner.close()
     await operator.close()

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 from common.contracts.messages import MAILBOXES, PAYMENT_INTENTS
 from common.messaging.streams import dead_letters
 from common.messaging.unknown import unknown_messages
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.poison import Fields, entry, letters, put, undecodable, unknown
-from tests.acceptance.waiting import eventually
+from tests.acceptance.polling import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -31,16 +31,16 @@ async def assert_sells(holdfast: Holdfast) -> None:
 
 
 @pytest.mark.parametrize("mailbox", MAILBOXES)
-async def test_entry_that_is_no_message_is_buried(battered: Holdfast, mailbox: str) -> None:
+async def test_an_undecodable_entry_is_dead_lettered(battered: Holdfast, mailbox: str) -> None:
     async with Redis.from_url(battered.stack.redis_url) as redis:
         poison = undecodable(mailbox)
         ids = {await put(redis, mailbox, fields): name for name, fields in poison.items()}
         await assert_sells(battered)
-        buried = await eventually(lambda: letters(redis, mailbox), lambda found: ids.keys() <= found.keys())
+        dead = await eventually(lambda: letters(redis, mailbox), lambda found: ids.keys() <= found.keys())
         for id, name in ids.items():
-            assert buried[id][b"dead_error"].startswith(b"undecodable"), name
+            assert dead[id][b"dead_error"].startswith(b"undecodable"), name
             for field, value in poison[name].items():
-                assert buried[id][field.encode()] == (value.encode() if isinstance(value, str) else value), name
+                assert dead[id][field.encode()] == (value.encode() if isinstance(value, str) else value), name
         await redis.delete(dead_letters(mailbox))
     await assert_clean(battered)
 
@@ -76,7 +76,7 @@ HUGE = 2**70
 
 # Entries that decode, but are about rows that do not exist, or have values that no database accepts. A request for
 # an intent is always valid to payment, except with another amount than its row has.
-NONSENSE: dict[str, list[Fields]] = {
+INVALID: dict[str, list[Fields]] = {
     "booking.commands": [
         entry("booking.request_payment", {"booking_id": str(uuid4()), "owner": "nobody"}),
         entry(
@@ -109,14 +109,14 @@ NONSENSE: dict[str, list[Fields]] = {
 
 
 @pytest.mark.parametrize("mailbox", MAILBOXES)
-async def test_message_that_makes_no_sense_does_not_stay(battered: Holdfast, mailbox: str) -> None:
+async def test_an_invalid_message_does_not_stay_in_its_mailbox(battered: Holdfast, mailbox: str) -> None:
     """It is handled without effect, or becomes a dead letter; the mailbox becomes empty, and sales continue."""
     client, event = battered.client(), await battered.event((1500, 5))
     booking = (await client.book(event, 1)).ok(201)
     other = {"booking_id": booking["id"], "event_id": event["id"], "amount": 1, "currency": "usd"}
-    nonsense = NONSENSE.get(mailbox, [entry("payment.create_intent", other)])
+    invalid = INVALID.get(mailbox, [entry("payment.create_intent", other)])
     async with Redis.from_url(battered.stack.redis_url) as redis:
-        await asyncio.gather(*(put(redis, mailbox, fields) for fields in nonsense))
+        await asyncio.gather(*(put(redis, mailbox, fields) for fields in invalid))
         await assert_sells(battered)
         await eventually(lambda: redis.xlen(mailbox), lambda left: left == 0)
         for letter in (await letters(redis, mailbox)).values():
@@ -126,10 +126,10 @@ async def test_message_that_makes_no_sense_does_not_stay(battered: Holdfast, mai
     assert await client.booking(booking["id"]) == booking
 
 
-async def test_poison_does_not_take_its_neighbours_along(battered: Holdfast) -> None:
+async def test_valid_entries_of_a_batch_with_an_invalid_one_are_handled(battered: Holdfast) -> None:
     """All entries of a batch are handled, except the poison ones in it."""
     client, event = battered.client(), await battered.event((1500, 50))
-    poison = NONSENSE["booking.commands"][1]
+    poison = INVALID["booking.commands"][1]
     async with Redis.from_url(battered.stack.redis_url) as redis:
         bookings = [client.book(event, 1, key=f"neighbour-{number}") for number in range(30)]
         answers, _ = await asyncio.gather(
@@ -139,5 +139,5 @@ async def test_poison_does_not_take_its_neighbours_along(battered: Holdfast) -> 
         await redis.delete(dead_letters("booking.commands"))
 
 
-def test_every_mailbox_has_its_nonsense() -> None:
-    assert {*NONSENSE, PAYMENT_INTENTS} == set(MAILBOXES)
+def test_every_mailbox_has_invalid_messages() -> None:
+    assert {*INVALID, PAYMENT_INTENTS} == set(MAILBOXES)

@@ -11,7 +11,7 @@ import pytest
 from common.contracts.messages import PAYMENT_INTENTS
 from tests.acceptance.customers import customer
 from tests.acceptance.holdfast import Holdfast, running
-from tests.acceptance.mailboxes import until_waiting
+from tests.acceptance.mailboxes import until_lengths
 
 RUSH = 60
 pytestmark = pytest.mark.timeout(120)
@@ -25,10 +25,10 @@ async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hol
         yield stack
 
 
-async def test_a_place_in_the_queue_falls_until_the_intent_is_there(limited: Holdfast) -> None:
+async def test_the_queue_position_falls_until_the_intent_exists(limited: Holdfast) -> None:
     event = await limited.event((1500, RUSH + 1))
     before = await asyncio.gather(*(customer(limited, event, prefer="respond-async") for _ in range(RUSH)))
-    await until_waiting(limited, {PAYMENT_INTENTS: RUSH // 2})
+    await until_lengths(limited, {PAYMENT_INTENTS: RUSH // 2})
     async with before[-1].client.live() as live:  # positions are published once a booking has waited for a second
         await live.snapshot(booking_id=before[-1].id)
         while (await live.next())["type"] != "queue":
@@ -41,14 +41,14 @@ async def test_a_place_in_the_queue_falls_until_the_intent_is_there(limited: Hol
         asked = (await client.booking(booking["id"]))["payment"]["queue_position"]
         payable = await live.until(booking["id"], lambda now: bool(now["payment"]["status"] == "awaiting"))
 
-    places = [message["queue_position"] for message in live.heard if message["type"] == "queue"]
-    print(f"answered {answered}, asked {asked}, heard {places}")  # noqa: T201
+    positions = [message["queue_position"] for message in live.received if message["type"] == "queue"]
+    print(f"answered {answered}, asked {asked}, received {positions}")  # noqa: T201
     assert payable["payment"]["client_secret"] is not None
     assert payable["payment"]["queue_position"] is None
     assert RUSH > answered > 0
     assert RUSH > asked > 0
-    assert len(places) >= 3
-    assert places[0] >= RUSH // 4
-    assert places[-1] >= 0
-    assert all(after < before for before, after in pairwise(places))
-    assert live.heard[-1]["type"] == "booking"
+    assert len(positions) >= 3
+    assert positions[0] >= RUSH // 4
+    assert positions[-1] >= 0
+    assert all(after < before for before, after in pairwise(positions))
+    assert live.received[-1]["type"] == "booking"

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE, Customer, customers, operator_cancels, operator_refunds, seats
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.polling import eventually
 from tests.acceptance.stripe_side import REFUND_FAILS
-from tests.acceptance.waiting import eventually
 
 SEATS = 10
 
@@ -30,7 +30,7 @@ async def test_customer_cancels_before_paying(battered: Holdfast) -> None:
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     assert (await who.cancels()).status == 202
-    booking = await who.hears("cancelled")
+    booking = await who.receives("cancelled")
     assert (booking["reason"], booking["payment"]["status"]) == ("by_customer", "none")
     assert (await battered.stripe.intent(who.intent_id))["status"] == "canceled"
     assert (await who.cancels()).ok()["status"] == "cancelled"
@@ -45,7 +45,7 @@ async def test_customer_cancels_a_paid_booking_in_time(battered: Holdfast) -> No
     await who.buys()
     answers = await asyncio.gather(*(who.cancels() for _ in range(3)))
     assert {answer.status for answer in answers} <= {200, 202}
-    booking = await who.hears_payment("refunded")
+    booking = await who.receives_payment("refunded")
     assert (booking["status"], booking["reason"]) == ("cancelled", "by_customer")
     assert [refund["amount"] for refund in await refunds_of(battered, who)] == [1500]
     await assert_clean(battered)
@@ -61,7 +61,7 @@ async def test_only_an_operator_cancels_outside_the_policy(battered: Holdfast, p
     assert (refused.status, refused.code) == (409, "cancellation_closed")
     assert await who.sees() == confirmed
     assert (await operator_cancels(battered, who)).status == 202
-    booking = await who.hears_payment("refunded")
+    booking = await who.receives_payment("refunded")
     assert (booking["status"], booking["reason"]) == ("cancelled", "by_operator")
     await assert_clean(battered)
     assert await seats(battered, event) == SEATS
@@ -70,19 +70,19 @@ async def test_only_an_operator_cancels_outside_the_policy(battered: Holdfast, p
 # --- Operators give back ------------------------------------------------------------------------------------
 
 
-async def test_operator_gives_back_a_part_and_then_the_rest(battered: Holdfast) -> None:
+async def test_an_operator_refunds_a_part_and_then_the_rest(battered: Holdfast) -> None:
     """A partial refund leaves the booking confirmed; the rest ends it. A repeated key refunds nothing twice."""
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     await who.buys()
     for _ in range(2):
         assert (await operator_refunds(battered, who, "part", 400)).status in (200, 202)
-    assert (await who.hears_payment("partially_refunded"))["status"] == "confirmed"
+    assert (await who.receives_payment("partially_refunded"))["status"] == "confirmed"
     too_much = await operator_refunds(battered, who, "more", 1101)
     assert (too_much.status, too_much.code) == (422, "amount_over_left")
     assert (await operator_refunds(battered, who, "rest")).status in (200, 202)
-    booking = await who.hears_payment("refunded")
-    booking = await who.hears("cancelled")
+    booking = await who.receives_payment("refunded")
+    booking = await who.receives("cancelled")
     assert booking["reason"] == "refunded"
     assert sorted(refund["amount"] for refund in await refunds_of(battered, who)) == [400, 1100]
     await assert_clean(battered)
@@ -94,15 +94,15 @@ async def test_refund_that_fails_later_is_tried_again_by_an_operator(battered: H
     event = await battered.event((1500, SEATS))
     (who,) = await customers(battered, event, 1)
     await who.pays(REFUND_FAILS)
-    await who.hears("confirmed")
+    await who.receives("confirmed")
     assert (await operator_cancels(battered, who)).status == 202
-    assert (await who.hears_payment("refunded"))["status"] == "cancelled"
+    assert (await who.receives_payment("refunded"))["status"] == "cancelled"
     (failed,) = await refunds_of(battered, who)
     await battered.stripe.control(f"/refunds/{failed['id']}/fail")
-    assert (await who.hears_payment("refund_failed"))["status"] == "cancelled"
+    assert (await who.receives_payment("refund_failed"))["status"] == "cancelled"
 
     assert (await operator_refunds(battered, who, "again")).status == 202
-    await who.hears_payment("refunded")
+    await who.receives_payment("refunded")
     found = await refunds_of(battered, who)
     assert sorted(refund["status"] for refund in found) == ["failed", "succeeded"]
     assert len({refund["metadata"]["refund_id"] for refund in found}) == 2
@@ -115,7 +115,7 @@ async def test_refund_that_fails_later_is_tried_again_by_an_operator(battered: H
 TIMES = 10
 
 
-async def test_a_part_is_given_back_by_hand_as_an_operator_cancels(battered: Holdfast) -> None:
+async def test_a_part_is_refunded_by_hand_while_an_operator_cancels(battered: Holdfast) -> None:
     """Ten times of ten the rest goes back without an operator, and no failure is shown. When the operator's cancel
     has refunded all of it first, nothing is left to refund by hand."""
     event, stripe = await battered.event((4500, TIMES)), battered.stripe
@@ -135,7 +135,7 @@ async def test_a_part_is_given_back_by_hand_as_an_operator_cancels(battered: Hol
     due = [await both(who) for who in sold]
     assert [1500, 3000] in due
     for who, amounts in zip(sold, due, strict=True):
-        booking = await who.hears_payment("refunded")
+        booking = await who.receives_payment("refunded")
         assert (booking["status"], booking["reason"]) == ("cancelled", "by_operator")
         assert sorted(refund["amount"] for refund in await refunds_of(battered, who)) == amounts
     await assert_clean(battered)
@@ -149,29 +149,29 @@ async def test_refunds_without_balance_wait_and_failed_ones_are_tried_again(batt
     operator = battered.client(operator=True)
     await stripe.control("/faults", refund_pending=1)
     try:
-        (await operator.ask("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
+        (await operator.request("POST", f"/admin/events/{event['id']}/cancel")).ok(202)
         now = await eventually(
-            lambda: operator.ask("GET", f"/admin/events/{event['id']}"),
+            lambda: operator.request("GET", f"/admin/events/{event['id']}"),
             lambda answer: answer.ok()["progress"]["refunds"]["waiting"] == 3,
         )
     finally:
         await stripe.control("/faults")
     assert now.ok()["progress"]["finished"] is False
-    booking = (await operator.ask("GET", f"/bookings/{sold[0].id}")).ok()
+    booking = (await operator.request("GET", f"/bookings/{sold[0].id}")).ok()
     assert booking["payment"]["refund_waiting"] == "insufficient_funds"
     assert (await sold[0].sees())["payment"]["refund_waiting"] is None
 
     for who in sold:
         (refund,) = await refunds_of(battered, who)
         await stripe.control(f"/refunds/{refund['id']}/fail")
-        await who.hears_payment("refund_failed")
+        await who.receives_payment("refund_failed")
     path, key = f"/admin/events/{event['id']}/refunds/retry", {"Idempotency-Key": "again"}
-    answers = [(await operator.ask("POST", path, headers=key)).ok(202) for _ in range(2)]
+    answers = [(await operator.request("POST", path, headers=key)).ok(202) for _ in range(2)]
     assert [answer["refunds"] for answer in answers] == [3, 3]
     for who in sold:
-        await who.hears_payment("refunded")
+        await who.receives_payment("refunded")
         assert sorted(refund["status"] for refund in await refunds_of(battered, who)) == ["failed", "succeeded"]
-    done = (await operator.ask("GET", f"/admin/events/{event['id']}")).ok()["refund_retry"]
+    done = (await operator.request("GET", f"/admin/events/{event['id']}")).ok()["refund_retry"]
     assert (done["refunds"], done["succeeded"], done["failed"], done["finished"]) == (3, 3, 0, True)
     await assert_clean(battered)
 
@@ -179,23 +179,23 @@ async def test_refunds_without_balance_wait_and_failed_ones_are_tried_again(batt
 # --- By hand, and by banks ----------------------------------------------------------------------------------
 
 
-async def test_what_is_done_by_hand_at_stripe_is_taken_in(battered: Holdfast) -> None:
+async def test_changes_by_hand_at_stripe_are_recorded(battered: Holdfast) -> None:
     """A cancel, a partial and a full refund, a dispute that is lost and one that is won."""
     event, stripe = await battered.event((1500, SEATS)), battered.stripe
-    canceled, part, whole, lost, won = await customers(battered, event, 5)
-    await asyncio.gather(*(who.buys() for who in (part, whole, lost, won)))
+    canceled, part, full, lost, won = await customers(battered, event, 5)
+    await asyncio.gather(*(who.buys() for who in (part, full, lost, won)))
     await stripe.cancel(canceled.intent_id)
     await stripe.control(f"/payment_intents/{part.intent_id}/refund", amount=500)
-    await stripe.control(f"/payment_intents/{whole.intent_id}/refund")
+    await stripe.control(f"/payment_intents/{full.intent_id}/refund")
     opened = [await stripe.control(f"/payment_intents/{who.intent_id}/dispute") for who in (lost, won)]
-    assert (await canceled.hears("cancelled"))["reason"] == "payment_canceled"
-    assert (await part.hears_payment("partially_refunded"))["status"] == "confirmed"
-    assert (await whole.hears("cancelled"))["reason"] == "refunded"
+    assert (await canceled.receives("cancelled"))["reason"] == "payment_canceled"
+    assert (await part.receives_payment("partially_refunded"))["status"] == "confirmed"
+    assert (await full.receives("cancelled"))["reason"] == "refunded"
     for who in (lost, won):
-        assert (await who.hears_payment("disputed"))["status"] == "confirmed"
+        assert (await who.receives_payment("disputed"))["status"] == "confirmed"
     await stripe.control(f"/disputes/{opened[0]['id']}/lost")
     await stripe.control(f"/disputes/{opened[1]['id']}/won")
-    await won.hears_payment("paid")
+    await won.receives_payment("paid")
     await assert_clean(battered)
     assert (await lost.sees())["payment"]["status"] == "disputed"
     assert await seats(battered, event) == SEATS - 3

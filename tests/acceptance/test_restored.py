@@ -7,11 +7,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from tests.acceptance.books import assert_clean
 from tests.acceptance.customers import CANCELLABLE, Customer, customers
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast
-from tests.acceptance.waiting import eventually
-from tests.forked import Said
+from tests.acceptance.polling import eventually
+from tests.forked import CommandResult
 from tests.forked import holdfast as command
 
 pytestmark = pytest.mark.timeout(180)
@@ -62,7 +62,7 @@ def dumps(holdfast: Holdfast) -> dict[str, Dump]:
     }
 
 
-async def repair(holdfast: Holdfast, *arguments: str) -> Said:
+async def repair(holdfast: Holdfast, *arguments: str) -> CommandResult:
     """Run `holdfast repair` as an operator does."""
     return await command("repair", "--data", str(holdfast.stack.data_dir), *arguments)
 
@@ -94,19 +94,19 @@ async def test_dumps_of_different_ages(battered: Holdfast, older: str) -> None:
     await before.buys()
     await cancelled.buys()
     await assert_clean(battered)
-    taken = [dump for name, dump in dumps(battered).items() if older in (name, "both")]
-    for dump in taken:
+    restored = [dump for name, dump in dumps(battered).items() if older in (name, "both")]
+    for dump in restored:
         await dump.take()
     (await cancelled.cancels()).ok(202)
     after, open_ = await customers(battered, event, 2)
     await after.buys()
     await assert_clean(battered)
-    for dump in taken:
+    for dump in restored:
         await dump.restore()
-    said = await repair(battered, "--dry-run")
-    assert (said.code, "nothing was done" in said.out) == (1, True), said
-    said = await repair(battered, "--yes")
-    assert said.code == 0, said
+    done = await repair(battered, "--dry-run")
+    assert (done.code, "nothing was done" in done.out) == (1, True), done
+    done = await repair(battered, "--yes")
+    assert done.code == 0, done
     await assert_clean(battered)
     assert (await statuses([before, cancelled])) == ["confirmed", "cancelled"]
     if older == "payment":

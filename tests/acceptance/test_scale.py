@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from ops.layout import Scale
-from tests.acceptance.books import assert_clean
 from tests.acceptance.client import Client, Json
+from tests.acceptance.database_rows import assert_clean
 from tests.acceptance.holdfast import Holdfast, running
 from tests.common.clients import Clients
 

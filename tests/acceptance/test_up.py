@@ -63,10 +63,10 @@ class Checkout:
     def fails(self, *arguments: str, **environment: str) -> str:
         """Run a command that must fail. Returns the one line that it prints."""
         command = self.command(*arguments, **environment)
-        _, said = command.communicate(timeout=STARTED_S)
+        _, printed = command.communicate(timeout=STARTED_S)
         assert command.returncode == 1
-        assert len(said.splitlines()) == 1, said
-        return said.strip()
+        assert len(printed.splitlines()) == 1, printed
+        return printed.strip()
 
     def get(self, path: str) -> dict[str, Any]:
         with urlopen(self.gateway + path, timeout=10) as answer:
@@ -147,12 +147,12 @@ def listens(port: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_PORT", "PAYMENT_PORT", "POSTGRES_PORT", "REDIS_PORT"])
-def test_busy_port_is_said_in_one_line(checkout: Checkout, name: str) -> None:
+def test_busy_port_is_reported_in_one_line(checkout: Checkout, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        said = checkout.fails("up", **{name: port})
-    assert f"port {port}" in said
-    assert name in said
+        printed = checkout.fails("up", **{name: port})
+    assert f"port {port}" in printed
+    assert name in printed
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> None:
@@ -163,18 +163,18 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> Non
             command.wait(0.02)
         assert command.poll() is None
     command.send_signal(signal.SIGINT)
-    said, _ = command.communicate(timeout=STOPPED_S)
-    assert (command.returncode, said.splitlines()) == (0, ["Stopped."])
+    printed, _ = command.communicate(timeout=STOPPED_S)
+    assert (command.returncode, printed.splitlines()) == (0, ["Stopped."])
     assert [child for child in children if child.is_running()] == []
 
 
 def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
-    said = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
-    assert "STRIPE_WEBHOOK_SECRETS" in said
-    assert "STRIPE_PUBLISHABLE_KEY" in said
+    printed = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
+    assert "STRIPE_WEBHOOK_SECRETS" in printed
+    assert "STRIPE_PUBLISHABLE_KEY" in printed
 
 
-def test_data_folder_that_cannot_be_made_is_said_in_one_line(checkout: Checkout) -> None:
+def test_data_folder_that_cannot_be_made_is_reported_in_one_line(checkout: Checkout) -> None:
     checkout.folder.joinpath("a file").touch()
     assert "a file" in checkout.fails("up", "--data", "a file/data")
 

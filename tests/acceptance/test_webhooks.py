@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from payment.pictures import NEEDED_TYPES
-from tests.acceptance.books import assert_clean, snapshot
+from payment.stripe_objects import NEEDED_TYPES
 from tests.acceptance.client import Answer, Client, Json, send
+from tests.acceptance.database_rows import assert_clean, snapshot
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.stripe_side import DECLINED
 
@@ -45,7 +45,7 @@ async def pending(holdfast: Holdfast) -> tuple[Client, Json]:
     return client, (await client.book(await holdfast.event((1500, 5)), 1)).ok(201)
 
 
-async def pay_and_hear(holdfast: Holdfast, client: Client, booking: Json) -> list[int]:
+async def pay_and_receive(holdfast: Holdfast, client: Client, booking: Json) -> list[int]:
     """Pay. Returns the versions that the socket showed until `confirmed`."""
     async with client.live() as live:
         await live.snapshot(booking_id=booking["id"])
@@ -116,7 +116,7 @@ async def test_webhook_that_comes_again_changes_nothing(holdfast: Holdfast) -> N
     """All Stripe events of a finished booking come again, newest first, and then once more."""
     client, booking = await pending(holdfast)
     assert (await holdfast.stripe.confirm(booking["payment"], DECLINED)).status == 402
-    await pay_and_hear(holdfast, client, booking)
+    await pay_and_receive(holdfast, client, booking)
     await assert_clean(holdfast)
     before = await snapshot(holdfast.stack)
     secret = holdfast.stack.secrets.webhook_secret
@@ -132,7 +132,7 @@ async def test_webhook_that_comes_again_changes_nothing(holdfast: Holdfast) -> N
 async def test_doubled_webhooks_count_once(harm: Holdfast) -> None:
     await harm.stripe.faults(webhooks={"double": 1.0})
     client, booking = await pending(harm)
-    versions = await pay_and_hear(harm, client, booking)
+    versions = await pay_and_receive(harm, client, booking)
     assert versions == sorted(set(versions))
     changes = await client.history(booking["id"])
     assert [change["to_status"] for change in changes].count("confirmed") == 1
@@ -167,7 +167,7 @@ async def test_many_payments_with_webhooks_in_disorder(harm: Holdfast) -> None:
     chances = {"drop": 0.2, "double": 0.3, "reorder": 0.7, "reorder_window_ms": 500}
     await harm.stripe.faults(seed=7, webhooks=chances)
     bookings = [await pending(harm) for _ in range(20)]
-    await asyncio.gather(*(pay_and_hear(harm, client, booking) for client, booking in bookings))
+    await asyncio.gather(*(pay_and_receive(harm, client, booking) for client, booking in bookings))
     struck = await harm.stripe.struck()
     assert {"webhooks.drop", "webhooks.double", "webhooks.reorder"} <= struck.keys()
     await assert_clean(harm)

@@ -49,13 +49,13 @@ async def test_release_is_run_by_its_own_command_and_all_of_it_is_stopped() -> N
         assert stage.pids("booking") == {"booking-1": pids["booking-1"]}
         (event,) = await stage.events(1, 1, "Evening")
         await client.buy(order(event["id"]))
-        await stage.settled()
+        await stage.wait_until_idle()
         folder = stage.stack.data_dir
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert not folder.exists()
 
 
-def test_stored_figures_are_told_for_another_machine(tmp_path: Path) -> None:
+def test_stored_figures_are_scaled_to_another_machine(tmp_path: Path) -> None:
     """Where a raw POST costs twice as much, everything takes twice as long."""
     path = tmp_path / "stored.json"
     stored.write(RESULT, path)

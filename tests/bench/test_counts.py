@@ -38,7 +38,7 @@ async def test_each_statement_is_counted_once_with_its_database(tmp_path: Path) 
     }
 
 
-def test_what_goes_on_by_itself_is_taken_off() -> None:
+def test_what_processes_do_on_their_own_is_subtracted() -> None:
     background = replace(COUNTS, statements={"payment: SELECT 1": 2.0}, wal_syncs=0.0, wakeups={"redis": 4.0})
     own = COUNTS.without(background, 0.5)
     assert own.statements == {"booking: BEGIN": 6.0, "payment: SELECT 1": -1.0}

@@ -11,11 +11,11 @@ import pytest
 from bench.arrivals import Arrivals, schedule
 from bench.clients import Client, Sale
 from bench.errors import BenchError
-from bench.latency import TOLD, Measured, cpu_ms, distribution, milliseconds, summary
+from bench.latency import NOTIFIED, Measured, cpu_ms, distribution, milliseconds, summary
 from bench.stage import Stage
 
 
-def test_customers_come_at_the_rate_and_each_time_alike() -> None:
+def test_customers_come_at_the_rate_and_at_the_same_times_in_each_run() -> None:
     """A seed is one schedule: in order, within the time, about as many as the rate says."""
     found = list(schedule(100, 20, seed=7))
     assert found == list(schedule(100, 20, seed=7))
@@ -37,7 +37,7 @@ class Quiet:
     def meter(self) -> Meter:
         return Meter()
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         return None
 
 
@@ -71,7 +71,7 @@ async def test_waiting_for_a_free_client_counts() -> None:
     assert max(each.late for each in arrived.served) > 0
     assert all(before != after for before, after in pairwise(client.bodies))
     found = milliseconds(Measured(arrived, {"one hop": [0.1]}))
-    assert found[TOLD] == [500.0] * (customers - 1)
+    assert found[NOTIFIED] == [500.0] * (customers - 1)
     assert found["  one hop"] == [100.0]
 
 

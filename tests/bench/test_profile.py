@@ -17,12 +17,15 @@ RUNS = [
     ("frames", "belongs"),
     [
         (RUNS, "messaging"),
-        ([*RUNS, "BookingHandlers.take_reports (booking/handlers.py:80)"], "the actor itself"),
+        ([*RUNS, "BookingHandlers.apply_reports (booking/handlers.py:80)"], "the actor itself"),
         (
-            [*RUNS, "BookingHandlers.take_reports (booking/handlers.py:80)", "PyDict_New (dictobject.c)"],
+            [*RUNS, "BookingHandlers.apply_reports (booking/handlers.py:80)", "PyDict_New (dictobject.c)"],
             "the actor itself",
         ),
-        ([*RUNS, "shown (booking/notices.py:60)", "0x7f8a32412904 (pydantic_core/_pydantic_core.so)"], "pydantic"),
+        (
+            [*RUNS, "shown (booking/presenters.py:60)", "0x7f8a32412904 (pydantic_core/_pydantic_core.so)"],
+            "pydantic",
+        ),
         ([*RUNS, "Connection.fetch (asyncpg/connection.py:700)", "Codec_encode (protocol.c)"], "Postgres client"),
         ([*RUNS, "Connection.send (common/messaging/connection.py:60)"], "Redis client"),
         ([RUNS[0], "uv__io_poll (linux.c)", "epoll_pwait (libc.so.6)"], "system calls"),
@@ -31,7 +34,7 @@ RUNS = [
         (["_start (python3.11)"], REST),
     ],
 )
-def test_a_sample_belongs_to_the_innermost_frame_that_says_what_it_is(frames: list[str], belongs: str) -> None:
+def test_a_sample_counts_for_the_innermost_frame_of_a_known_part(frames: list[str], belongs: str) -> None:
     assert belongs in {*PARTS, REST}
     assert part(frames) == belongs
 

@@ -16,12 +16,12 @@ from bench import stage as stages
 from bench.audit import problems
 from bench.clients import JSON, Client, connected, order
 from bench.reference.stage import ReferenceStage, beside
-from bench.reference.streams import NOTICES
+from bench.reference.streams import NOTIFICATIONS
 from sandbox.webhooks import signature
 
 SEATS = 5
 CLIENTS = 20
-PATIENCE_SECONDS = 10.0
+WAIT_SECONDS_MAX = 10.0
 BOOKING = "SELECT status, payment, version FROM bookings WHERE id = $1::uuid"
 
 
@@ -53,7 +53,7 @@ async def deliver(stage: ReferenceStage, payload: bytes, header: str) -> int:
     url, headers = f"{stage.gateway_url}/payment/webhook", {"Stripe-Signature": header}
     async with stage.session.post(url, data=payload, headers=headers) as response:
         status = response.status
-    await stage.settled()
+    await stage.wait_until_idle()
     return status
 
 
@@ -79,12 +79,12 @@ async def read(stage: ReferenceStage, booking_id: str, token: str) -> Any:
         return await response.json()
 
 
-async def told(stage: ReferenceStage, booking_id: str, version: int) -> None:
-    """Wait until a notice has that version of the booking."""
+async def notified(stage: ReferenceStage, booking_id: str, version: int) -> None:
+    """Wait until a notification has that version of the booking."""
     last: Any = "0"
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
         while True:
-            found: Any = await stage.redis.xread({NOTICES: last}, block=1000)
+            found: Any = await stage.redis.xread({NOTIFICATIONS: last}, block=1000)
             for id, fields in found[0][1] if found else ():
                 last = id
                 booking = orjson.loads(fields[b"text"])["booking"]
@@ -100,11 +100,11 @@ async def row(stage: ReferenceStage, booking_id: str) -> tuple[Any, ...]:
         await connection.close()
 
 
-async def test_journey(reference: ReferenceStage, clients: list[Client]) -> None:
-    """The benchmark's clients book, pay and get notices on their sockets; in the end the books are right."""
+async def test_clients_book_pay_and_are_notified(reference: ReferenceStage, clients: list[Client]) -> None:
+    """The benchmark's clients book, pay and get notifications on their sockets; in the end the rows are right."""
     body = order(await event_id(reference))
     sales = await asyncio.gather(*(client.buy(body) for client in clients for _ in range(3)))
-    await reference.settled()
+    await reference.wait_until_idle()
     assert len({sale.booking_id for sale in sales}) == 12
     assert await problems(reference.database_url, [sale.booking_id for sale in sales], {}) == []
 
@@ -120,20 +120,20 @@ async def test_webhook_counts_once(reference: ReferenceStage, clients: list[Clie
     assert await row(reference, sale.booking_id) == before
 
 
-async def test_declined(reference: ReferenceStage) -> None:
+async def test_a_declined_payment_can_be_tried_again(reference: ReferenceStage) -> None:
     """A declined payment is shown with its reason, and the booking can still be paid."""
     token = reference.token("declined")
     _, booking = await book(reference, order(await event_id(reference)), "key", token)
     assert await pay(reference, booking, "pm_card_visa_chargeDeclined") == 402
-    await told(reference, booking["id"], 3)
+    await notified(reference, booking["id"], 3)
     shown = await read(reference, booking["id"], token)
     assert (shown["status"], shown["payment"]["last_error"]["code"]) == ("pending", "card_declined")
     assert await pay(reference, booking, "pm_card_visa") == 200
-    await told(reference, booking["id"], 4)
+    await notified(reference, booking["id"], 4)
     assert (await read(reference, booking["id"], token))["status"] == "confirmed"
 
 
-async def test_same_key(reference: ReferenceStage) -> None:
+async def test_requests_with_one_key_are_one_booking(reference: ReferenceStage) -> None:
     """Requests with one key are one booking, also when they come at once; another request with it is refused."""
     event, token = await event_id(reference), reference.token("twice")
     answers = await asyncio.gather(*(book(reference, order(event), "key", token) for _ in range(5)))
@@ -143,7 +143,7 @@ async def test_same_key(reference: ReferenceStage) -> None:
     assert (await book(reference, other, "key", token))[0] == 422
 
 
-async def test_never_oversold(reference: ReferenceStage) -> None:
+async def test_seats_are_never_oversold(reference: ReferenceStage) -> None:
     """Of many requests for few seats at once as many succeed as there are seats; the others are refused."""
     event = await event_id(reference, SEATS)
     tokens = [reference.token(f"rush-{number}") for number in range(CLIENTS)]
@@ -152,7 +152,7 @@ async def test_never_oversold(reference: ReferenceStage) -> None:
     assert {problem["code"] for status, problem in answers if status == 409} == {"sold_out"}
 
 
-async def test_token(reference: ReferenceStage) -> None:
+async def test_a_request_without_a_valid_token_is_refused(reference: ReferenceStage) -> None:
     """Without a valid token nothing is booked."""
     status, problem = await book(reference, order(await event_id(reference)), "key", "no token")
     assert (status, problem["code"]) == (401, "unauthorized")

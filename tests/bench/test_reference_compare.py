@@ -9,7 +9,7 @@ import pytest
 from bench.clients import Sale
 from bench.compare import Rush, _course
 from bench.driver import Slice
-from bench.sides import in_turn, times
+from bench.sides import alternated, times
 
 
 def slice_of(seconds: float, sales: int, cpu: float, payable: float) -> Slice:
@@ -42,7 +42,7 @@ def test_course_of_a_rush(count: int) -> None:
     assert all(one < other for one, other in pairwise(course))
 
 
-def test_sides_come_there_and_back() -> None:
+def test_sides_alternate_forth_and_back() -> None:
     """No side is always first, nor always after the same other one."""
-    assert "".join(in_turn("AB", 4)) == "ABBAABBA"
-    assert "".join(in_turn("ABC", 2)) == "ABCCBA"
+    assert "".join(alternated("AB", 4)) == "ABBAABBA"
+    assert "".join(alternated("ABC", 2)) == "ABCCBA"

@@ -16,7 +16,7 @@ from common.messaging.redis import connect
 from common.runtime.supervisor import cancel
 from ops.redis import RedisServer
 
-PATIENCE_SECONDS = 10.0
+WAIT_SECONDS_MAX = 10.0
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> A
 async def at_work(*work: Any) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(each) for each in work]
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
             yield
     finally:
         for task in tasks:
@@ -45,7 +45,7 @@ async def until_left(redis: Redis, entries: int) -> None:
         """Redis notifies nobody when an entry is deleted."""
 
 
-async def test_dead_consumer(redis: Redis) -> None:
+async def test_entries_of_a_dead_consumer_are_claimed(redis: Redis) -> None:
     """Another consumer claims what a consumer had read when it died, and acknowledges it."""
     living = Streams(redis, "living")
     await living.open()
@@ -57,7 +57,7 @@ async def test_dead_consumer(redis: Redis) -> None:
         await until_left(redis, 0)
 
 
-async def test_failed_handler(redis: Redis) -> None:
+async def test_a_webhook_whose_handler_failed_is_retried(redis: Redis) -> None:
     """A webhook whose transaction fails is not acknowledged, and is retried; others do not wait for it."""
     living = Streams(redis, "living")
     await living.open()
@@ -69,7 +69,7 @@ async def test_failed_handler(redis: Redis) -> None:
         await tried.put(payload)
         if payload == b"first" and failures:
             failures -= 1
-            raise RuntimeError("the database is away")
+            raise RuntimeError("the database is unavailable")
 
     await living.put_webhook("first")
     await living.put_webhook("second")
@@ -81,7 +81,7 @@ async def test_failed_handler(redis: Redis) -> None:
         await until_left(redis, 0)
 
 
-async def test_open_twice(redis: Redis) -> None:
+async def test_a_later_process_finds_the_group_and_its_entries(redis: Redis) -> None:
     """A later process finds the group, and the entries that wait in it."""
     await Streams(redis, "one").open()
     await Streams(redis, "one").put_webhook("payload")

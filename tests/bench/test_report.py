@@ -63,7 +63,7 @@ def test_text_ends_with_every_goal_and_then_what_is_wrong() -> None:
     assert not any("\x1b" in line for line in lines)
 
 
-def test_goals_missed_for_one_reason_are_told_together_and_those_met_are_not() -> None:
+def test_goals_missed_for_one_reason_are_shown_together_and_met_goals_are_not_shown() -> None:
     goals = [
         Goal("half load: a", 2.0, 1.0, False, "s"),
         Goal("half load: b", 1.0, 1.0, False, "s"),
@@ -94,9 +94,9 @@ def test_three_files_are_kept_under_one_name(tmp_path: Path) -> None:
     assert (tmp_path / "reference-machine.txt").read_text().startswith("2030-01-02")
 
 
-def test_many_problems_are_told_shortly() -> None:
+def test_of_many_problems_only_some_are_shown() -> None:
     problems = ["the same"] * 1000 + [f"another {number}" for number in range(PROBLEMS_SHOWN + 4)]
-    told = report(one=Findings({}, problems=problems)).problems
-    assert told[0] == "one: the same (1,000 times)"
-    assert len(told) == PROBLEMS_SHOWN + 1
-    assert told[-1] == "one: and 5 more problems"
+    shown = report(one=Findings({}, problems=problems)).problems
+    assert shown[0] == "one: the same (1,000 times)"
+    assert len(shown) == PROBLEMS_SHOWN + 1
+    assert shown[-1] == "one: and 5 more problems"

@@ -15,7 +15,7 @@ from bench.run import Plan, measure
 from ops.errors import StartError
 
 
-class Heard(Steps):
+class RecordedSteps(Steps):
     """Records the steps that are reported."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def phases(monkeypatch: pytest.MonkeyPatch) -> dict[str, Phase]:
 
 
 async def test_phase_that_fails_is_a_problem_and_the_others_are_measured(phases: dict[str, Phase]) -> None:
-    steps = Heard()
+    steps = RecordedSteps()
     report = await measure(Plan(tuple(phases)), steps)
     assert report.problems == ["bad: not true", "never: it does not start", "broken: ValueError: unforeseen"]
     assert [goal.name for goal in report.goals] == ["quick", "quick"]
@@ -75,8 +75,8 @@ async def test_phase_that_fails_is_a_problem_and_the_others_are_measured(phases:
     assert {"cores", "postgres", "redis", "python"} <= report.machine.keys()
 
 
-async def test_phases_run_in_their_own_order_and_as_long_as_is_asked_for(phases: dict[str, Phase]) -> None:
-    report = await measure(Plan(("two", "one"), times=1.5), Heard())
+async def test_phases_run_in_their_own_order_and_as_long_as_requested(phases: dict[str, Phase]) -> None:
+    report = await measure(Plan(("two", "one"), times=1.5), RecordedSteps())
     assert list(report.phases) == ["one", "two"]
     assert (phases["one"].given, phases["two"].given, phases["bad"].given) == ([15.0], [45.0], [])
 
@@ -96,5 +96,5 @@ def test_wrong_command_line_is_refused(words: list[str], capsys: pytest.CaptureF
     assert words[0] in capsys.readouterr().err
 
 
-def test_all_of_it_stays_within_a_quarter_of_an_hour() -> None:
+def test_all_phases_take_at_most_a_quarter_of_an_hour() -> None:
     assert Plan().seconds < 900

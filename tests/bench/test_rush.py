@@ -15,9 +15,9 @@ from rich.console import Console
 
 from bench.rush.findings import findings
 from bench.rush.sale import Plan, Rush, play
-from bench.rush.screen import picture, spark
+from bench.rush.screen import drawn, spark
 from bench.rush.tally import Tally
-from bench.rush.visitors import Place, Visitor
+from bench.rush.visitors import Targets, Visitor
 from bench.rush.wire import Reply, Wires, request
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,17 +32,17 @@ REFUSED: Answer = (409, {}, b'{"code":"sold_out"}')
 async def test_small_rush_sells_every_seat_once_and_answers_everyone() -> None:
     seed = int(os.environ.get("HOLDFAST_SEED") or random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
-    told: list[int] = []
+    sampled: list[int] = []
     began: list[str] = []
     plan = Plan(CLIENTS, SEATS, within=1.0, seed=seed)
-    rush = await play(plan, lambda tally: told.append(tally.came), began.append)
+    rush = await play(plan, lambda tally: sampled.append(tally.came), began.append)
     assert rush.problems == []
     assert (len(rush.tally.confirmed), rush.tally.refused, rush.unanswered) == (SEATS, CLIENTS - SEATS, 0)
-    assert told == sorted(told)
-    assert told[-1] == CLIENTS
-    last = rush.tally.moments[-1]
+    assert sampled == sorted(sampled)
+    assert sampled[-1] == CLIENTS
+    last = rush.tally.samples[-1]
     assert (last.held, last.sold, last.asking) == (0, SEATS, 0)
-    assert sum(each.answers for each in rush.tally.moments) == len(rush.tally.latencies)
+    assert sum(each.answers for each in rush.tally.samples) == len(rush.tally.latencies)
     found = findings(rush)
     assert [goal.met for goal in found.goals[:3]] == [True] * 3
     assert found.goals[3].figure is not None
@@ -52,7 +52,7 @@ async def test_small_rush_sells_every_seat_once_and_answers_everyone() -> None:
     assert began[0] == "starting Holdfast"
     console = Console(file=StringIO(), width=120)
     with console.capture() as captured:
-        console.print(picture(rush.tally))
+        console.print(drawn(rush.tally))
     assert f"{SEATS} sold" in captured.get()
 
 
@@ -61,7 +61,7 @@ def test_rush_that_goes_wrong_misses_its_goals() -> None:
     for status, come_again in ((503, True), (503, False), (500, False), (409, False)):
         tally.answered(status, 0.1, come_again=come_again)
     tally.came, tally.refused, tally.confirmed = 10, 6, ["a", "b", "c"]
-    tally.look(0.5, held=0, sold=3)
+    tally.sample(0.5, held=0, sold=3)
     rush = Rush(Plan(10, 2), tally, 1.0, 5, {}, None, ["3 seats of 2"])
     found = findings(rush)
     assert [(goal.figure, goal.met) for goal in found.goals] == [
@@ -76,12 +76,12 @@ def test_rush_that_goes_wrong_misses_its_goals() -> None:
 
 def test_rush_that_never_sells_out_has_no_time_for_it() -> None:
     tally = Tally(clients=1, seats=2)
-    tally.look(1.0, held=1, sold=0)
+    tally.sample(1.0, held=1, sold=0)
     (*_, sold_out) = findings(Rush(Plan(1, 2), tally, 1.0, 1, {}, None, [])).goals
     assert sold_out.met is None
 
 
-def test_spark() -> None:
+def test_a_spark_shows_values_as_blocks() -> None:
     assert spark([]) == ""
     assert spark([0, None, 0]) == "   "
     assert spark([0, 4, 8]) == " ▄█"
@@ -95,14 +95,14 @@ def test_spark() -> None:
 @asynccontextmanager
 async def serving(answer: Callable[[int], bytes | None]) -> AsyncIterator[Wires]:
     """A server that answers its n-th request with `answer(n)`, byte by byte, or hangs up."""
-    asked = 0
+    requests = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal asked
+        nonlocal requests
         try:
             while await reader.readuntil(b"\r\n\r\n"):
-                asked += 1
-                if (bytes_ := answer(asked)) is None:
+                requests += 1
+                if (bytes_ := answer(requests)) is None:
                     break
                 for number in range(len(bytes_)):
                     writer.write(bytes_[number : number + 1])
@@ -130,20 +130,20 @@ def http(answer: Answer) -> bytes:
 
 async def test_one_connection_serves_request_after_request() -> None:
     async with serving(lambda number: http((200, {}, b"x" * number))) as wires:
-        question = request("GET", wires.host, "/", {})
-        assert [await wires.ask(question) for _ in range(3)] == [Reply(200, None, b"x" * n) for n in (1, 2, 3)]
+        head = request("GET", wires.host, "/", {})
+        assert [await wires.send(head) for _ in range(3)] == [Reply(200, None, b"x" * n) for n in (1, 2, 3)]
         assert wires.opened == 1
 
 
-async def test_when_to_come_again_is_read() -> None:
+async def test_retry_after_is_read() -> None:
     async with serving(lambda _: http((503, {"Retry-After": "4"}, b""))) as wires:
-        assert await wires.ask(request("GET", wires.host, "/", {})) == Reply(503, 4, b"")
+        assert await wires.send(request("GET", wires.host, "/", {})) == Reply(503, 4, b"")
 
 
 async def test_no_more_connections_are_opened_than_allowed() -> None:
     async with serving(lambda _: http((200, {}, b""))) as wires:
-        question = request("GET", wires.host, "/", {})
-        await asyncio.gather(*(wires.ask(question) for _ in range(20)))
+        head = request("GET", wires.host, "/", {})
+        await asyncio.gather(*(wires.send(head) for _ in range(20)))
         assert wires.opened == 2
 
 
@@ -151,14 +151,14 @@ async def test_no_more_connections_are_opened_than_allowed() -> None:
 async def test_server_that_hangs_up_or_gives_no_length_is_an_error(answer: bytes | None) -> None:
     async with serving(lambda _: answer) as wires:
         with pytest.raises(ConnectionError):
-            await wires.ask(request("GET", wires.host, "/", {}))
+            await wires.send(request("GET", wires.host, "/", {}))
 
 
 async def test_connection_that_the_server_closes_is_not_used_again() -> None:
     async with serving(lambda _: http((200, {"Connection": "close"}, b""))) as wires:
-        question = request("GET", wires.host, "/", {})
-        await wires.ask(question)
-        await wires.ask(question)
+        head = request("GET", wires.host, "/", {})
+        await wires.send(head)
+        await wires.send(head)
         assert wires.opened == 2
 
 
@@ -180,13 +180,13 @@ async def visited(answers: list[Answer | None]) -> Tally:
         return None if given is None else http(given)
 
     async with serving(answer) as wires:
-        await Visitor(Place(wires, wires, "pk_test_1", b""), tally, "token", Soon()).visit()
+        await Visitor(Targets(wires, wires, "pk_test_1", b""), tally, "token", Soon()).visit()
     return tally
 
 
-async def test_visitor_who_is_turned_away_comes_again() -> None:
+async def test_visitor_who_is_sent_back_comes_again() -> None:
     tally = await visited([(503, {"Retry-After": "0"}, b""), (429, {"Retry-After": "0"}, b""), REFUSED])
-    assert (tally.refused, tally.turned_away, tally.problems) == (1, 2, [])
+    assert (tally.refused, tally.sent_back, tally.problems) == (1, 2, [])
     assert (tally.asking, len(tally.verdicts), tally.bad) == (0, 1, 0)
 
 
@@ -196,18 +196,20 @@ async def test_server_error_is_no_answer() -> None:
     assert "500" in tally.problems[0]
 
 
-async def test_busy_without_a_time_to_come_again_is_no_answer() -> None:
+async def test_503_without_retry_after_is_no_answer() -> None:
     tally = await visited([(503, {}, b"{}")])
-    assert (tally.unanswered, tally.bad, tally.turned_away) == (1, 1, 0)
+    assert (tally.unanswered, tally.bad, tally.sent_back) == (1, 1, 0)
 
 
-async def test_visitor_who_is_turned_away_for_ever_gives_up() -> None:
+async def test_visitor_who_is_sent_back_again_and_again_gives_up() -> None:
     tally = await visited([(503, {"Retry-After": "0"}, b"")])
     assert (tally.unanswered, tally.bad) == (1, 0)
-    assert "come again" in tally.problems[0]
+    assert "turned away" in tally.problems[0]
 
 
-async def test_broken_connection_is_a_problem_and_the_visitor_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_visitor_repeats_its_request_after_a_broken_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("bench.rush.visitors.POLL_SECONDS", 0)
     tally = await visited([None, REFUSED])
     assert (tally.refused, len(tally.problems)) == (1, 1)

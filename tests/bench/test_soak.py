@@ -12,7 +12,7 @@ def sample(bookings: int, gateway: float) -> Sample:
     return Sample(bookings, memory, memory, 3.0)
 
 
-def test_growth_counts_from_where_a_process_has_filled_what_it_keeps() -> None:
+def test_growth_counts_only_after_a_process_has_filled_its_caches() -> None:
     """By a line through all samples: a single high or low one changes little."""
     steep_then_flat = [sample(number * 1000, min(80.0 + 10 * number, 100.0)) for number in range(1, 101)]
     assert growth(steep_then_flat, "gateway-1", 100_000) == pytest.approx(0.0)
@@ -35,5 +35,5 @@ def test_only_our_own_processes_are_judged() -> None:
     assert not found.notes
 
 
-def test_soak_that_ends_early_says_so() -> None:
+def test_a_soak_that_ends_early_has_a_note() -> None:
     assert findings(course(200), 1.0, []).notes == ["100 of 200 bookings in its time"]

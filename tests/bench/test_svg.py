@@ -21,7 +21,7 @@ def texts(root: ElementTree.Element) -> list[str]:
     return [element.text or "" for element in root.iter(f"{SVG}text")]
 
 
-def test_every_goal_is_told_with_its_figure_and_whether_it_is_met() -> None:
+def test_every_goal_is_shown_with_its_figure_and_whether_it_is_met() -> None:
     root = drawn(
         [
             Goal("quick", 2.0, 4.0, False, "ms"),
@@ -30,9 +30,9 @@ def test_every_goal_is_told_with_its_figure_and_whether_it_is_met() -> None:
             Goal("nothing wrong", 0, 0, False, "seats"),
         ]
     )
-    said = texts(root)
-    assert {"quick", "many", "unknown", "nothing wrong", "on a <fast> machine"} <= set(said)
-    assert {"met: 2 (≤ 4 ms)", "missed: 500 (≥ 1,000 a second)", "not measured (≤ 3 s)"} <= set(said)
+    labels = texts(root)
+    assert {"quick", "many", "unknown", "nothing wrong", "on a <fast> machine"} <= set(labels)
+    assert {"met: 2 (≤ 4 ms)", "missed: 500 (≥ 1,000 a second)", "not measured (≤ 3 s)"} <= set(labels)
     bars = [
         element.get("class") for element in root.iter(f"{SVG}rect") if element.get("class") in ("met", "missed")
     ]
@@ -61,7 +61,7 @@ def test_every_curve_is_drawn_within_its_chart() -> None:
 
 
 @pytest.mark.parametrize("points", [[], [(3, 3)], [(0, 0), (1, 0)], [(1, -2), (2, 7)]])
-def test_chart_of_little_is_drawn_all_the_same(points: list[tuple[float, float]]) -> None:
+def test_a_chart_of_few_points_or_none_is_drawn(points: list[tuple[float, float]]) -> None:
     root = drawn((), [Chart("Little", "x", "y", [Series("one", points)])])
     assert "Little" in texts(root)
     assert ("nothing was measured" in texts(root)) == (not points)
@@ -75,5 +75,5 @@ def test_ticks_span_the_values(low: float, high: float) -> None:
     assert 2 <= len(found) <= 8
 
 
-def test_it_follows_the_dark_scheme() -> None:
+def test_the_chart_follows_the_dark_scheme() -> None:
     assert "prefers-color-scheme: dark" in page("Title", "", (), ())

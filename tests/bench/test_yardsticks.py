@@ -13,20 +13,20 @@ from bench.progress import shown
 from bench.yardsticks import Yardsticks, rate, ratios
 
 
-def test_rate_of_rounds() -> None:
+def test_a_rate_is_the_median_of_its_rounds() -> None:
     """The median of the rounds' rates; CPU of all rounds over all operations."""
     samples = [Sample(100, 1.0, 0.1, 0.2), Sample(300, 1.0, 0.1, 0.2), Sample(100, 0.5, 0.3, 0.6)]
     found = rate(samples)
     assert (found.per_second, found.client_us, found.server_us) == pytest.approx((200.0, 1000.0, 2000.0))
 
 
-def test_idle_yardstick_is_none() -> None:
+def test_a_yardstick_without_operations_is_an_error() -> None:
     """A yardstick that did nothing measures nothing."""
     with pytest.raises(BenchError):
         rate([Sample(0, 1.0, 0.1, 0.2)])
 
 
-def test_ratios() -> None:
+def test_the_drained_rate_is_shown_as_a_share_of_each_yardstick() -> None:
     """The drained rate is shown as a share of each yardstick below it."""
     figures = {field.name: {"per_second": 1.0, "client_us": 1.0, "server_us": 1.0} for field in fields(Yardsticks)}
     figures["bookings_batched"]["per_second"] = 50_000.0

@@ -39,7 +39,7 @@ CUSTOMER, OPERATOR = CancelReason.BY_CUSTOMER, CancelReason.BY_OPERATOR
 
 
 @dataclass
-class Heard:
+class Published:
     """All that was published about one booking."""
 
     asked: list[Message] = field(default_factory=list)
@@ -77,14 +77,14 @@ class Scene:
     version: int = 0
     row: Any = None
 
-    async def happen(self, what: Happening) -> Heard:
+    async def happen(self, what: Happening) -> Published:
         """Deliver a message, or let time pass; returns what was published."""
         await happen([self], [what])
-        return await self.heard()
+        return await self.published()
 
-    async def heard(self) -> Heard:
+    async def published(self) -> Published:
         """What has been published about the booking since the last call."""
-        return (await heard(self.stage)).get(str(self.booking.id), Heard())
+        return (await published(self.stage)).get(str(self.booking.id), Published())
 
     async def transition(self) -> Any:
         """The newest transition of the booking."""
@@ -95,7 +95,7 @@ class Scene:
 
 # A message, or the time at which the reconciler runs.
 Happening = Message | datetime
-News = Callable[[Scene], Happening]
+Occurrence = Callable[[Scene], Happening]
 
 
 async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
@@ -111,8 +111,8 @@ async def happen(made: Sequence[Scene], what: Sequence[Happening]) -> None:
         await asyncio.gather(*(stage.reconciler.run_once() for _ in times[:3]))
     reports = [each for each in messages if isinstance(each, PaymentReport)]
     for each in made:
-        told = [report.payment.version for report in reports if report.booking_id == each.booking.id]
-        each.version = max(each.version, *told, 0)
+        versions = [report.payment.version for report in reports if report.booking_id == each.booking.id]
+        each.version = max(each.version, *versions, 0)
     await refresh(made)
 
 
@@ -124,60 +124,60 @@ async def refresh(made: Sequence[Scene]) -> None:
         each.row = of[each.booking.id]
 
 
-async def heard(stage: Stage) -> dict[str, Heard]:
+async def published(stage: Stage) -> dict[str, Published]:
     """What has been published since the last call, by booking."""
     async with stage.redis.pipeline(transaction=True) as pipe:
         for stream in STREAMS:
             pipe.xrange(stream)
         pipe.delete(*STREAMS)
         answers = await pipe.execute()
-    found: dict[str, Heard] = {}
+    found: dict[str, Published] = {}
     for stream, entries in zip(STREAMS, answers, strict=False):
         for id, fields in entries:
             envelope = decode(stream, Entry(id, fields)).envelope
             if isinstance(envelope.message, PaymentReportsApplied):
                 for each in envelope.message.reports:
-                    found.setdefault(str(each.booking_id), Heard()).take(each)
+                    found.setdefault(str(each.booking_id), Published()).take(each)
             else:
-                found.setdefault(envelope.subject, Heard()).take(envelope.message)
+                found.setdefault(envelope.subject, Published()).take(envelope.message)
     return found
 
 
-def tells(status: str, *, ours: bool = False, **values: Any) -> News:
+def reported(status: str, *, ours: bool = False, **values: Any) -> Occurrence:
     """The payment's next report; with `ours` it contains the refund that the booking asked for."""
 
-    def news(scene: Scene) -> PaymentReport:
+    def occurrence(scene: Scene) -> PaymentReport:
         ids = {"refund_ids": (scene.row["refund_id"],)} if ours else {}
         money = {"amount_captured": AMOUNT if status == "succeeded" else 0}
         return report(scene.booking, IntentStatus(status), scene.version + 1, **(money | ids | values))
 
-    return news
+    return occurrence
 
 
-def cancels(reason: CancelReason) -> News:
+def cancels(reason: CancelReason) -> Occurrence:
     owner = "alice" if reason is CUSTOMER else None
     return lambda scene: CancelBooking(booking_id=scene.booking.id, owner=owner, reason=reason)
 
 
-def refunds(id: UUID, amount: int | None = None) -> News:
+def refunds(id: UUID, amount: int | None = None) -> Occurrence:
     return lambda scene: RefundBooking(booking_id=scene.booking.id, refund_id=id, amount=amount)
 
 
-def past(end: timedelta) -> News:
+def past(end: timedelta) -> Occurrence:
     """The time `end` after the end of the hold, at which the booking is due for the reconciler in any case."""
     return lambda scene: max(scene.row["expires_at"] + end + 2 * SECOND, scene.row["settle_after"] + SECOND / 100)
 
 
-INTENT, ACTION = tells("requires_payment_method"), tells("requires_action")
-DECLINED = tells("requires_payment_method", last_error=DECLINE)
-PROCESSING, PAID, CANCELED = tells("processing"), tells("succeeded"), tells("canceled")
-REJECTED = tells("rejected", intent_id=None, client_secret=None, last_error=DECLINE)
+INTENT, ACTION = reported("requires_payment_method"), reported("requires_action")
+DECLINED = reported("requires_payment_method", last_error=DECLINE)
+PROCESSING, PAID, CANCELED = reported("processing"), reported("succeeded"), reported("canceled")
+REJECTED = reported("rejected", intent_id=None, client_secret=None, last_error=DECLINE)
 EXPIRED, GRACE_OVER = past(timedelta()), past(TERMS.grace)
-UNDER_WAY = tells("succeeded", ours=True, refund_pending=True)
-FAILED_BACK = tells("succeeded", ours=True, refund_failed=True)
+UNDER_WAY = reported("succeeded", ours=True, refund_pending=True)
+FAILED_BACK = reported("succeeded", ours=True, refund_failed=True)
 
 # The messages and times that bring a booking to each of the states of `samples.STATES`.
-STORIES: dict[str, tuple[News, ...]] = {
+STORIES: dict[str, tuple[Occurrence, ...]] = {
     "creating": (),
     "awaiting": (INTENT,),
     "declined": (INTENT, DECLINED),
@@ -197,29 +197,29 @@ STORIES: dict[str, tuple[News, ...]] = {
         INTENT,
         PAID,
         refunds(FIRST, PART),
-        tells("succeeded", ours=True, amount_refunded=PART),
+        reported("succeeded", ours=True, amount_refunded=PART),
     ),
     "confirmed, refund failed": (INTENT, PAID, refunds(FIRST, PART), FAILED_BACK),
-    "confirmed, disputed": (INTENT, PAID, tells("succeeded", disputed=True)),
+    "confirmed, disputed": (INTENT, PAID, reported("succeeded", disputed=True)),
     "hold expired": (INTENT, EXPIRED, GRACE_OVER, CANCELED),
     "released": (INTENT, EXPIRED, GRACE_OVER),
-    "hold expired, owed": (INTENT, EXPIRED, GRACE_OVER, tells("succeeded", amount_captured=AMOUNT)),
+    "hold expired, owed": (INTENT, EXPIRED, GRACE_OVER, reported("succeeded", amount_captured=AMOUNT)),
     "hold expired, refund failed": (INTENT, EXPIRED, GRACE_OVER, PAID, FAILED_BACK),
     "cancelled unpaid": (INTENT, cancels(CUSTOMER), CANCELED),
     "cancelled, owed": (INTENT, cancels(CUSTOMER), PAID),
     "cancelled, on its way": (INTENT, cancels(CUSTOMER), PAID, UNDER_WAY),
-    "cancelled, refunded": (INTENT, PAID, refunds(FIRST), tells("succeeded", ours=True, amount_refunded=AMOUNT)),
+    "cancelled, refunded": (INTENT, PAID, refunds(FIRST), reported("succeeded", ours=True, amount_refunded=AMOUNT)),
     "cancelled, refund failed": (INTENT, PAID, cancels(OPERATOR), FAILED_BACK),
     "sold out": (),
     "rejected": (REJECTED,),
-    "mismatch, owed": (INTENT, tells("succeeded", amount_captured=AMOUNT, currency="usd")),
+    "mismatch, owed": (INTENT, reported("succeeded", amount_captured=AMOUNT, currency="usd")),
 }
-# Another customer has the seats: before the booking is made, or before the last thing that happens to it.
+# Another customer has the seats: before the booking is made, or before what happens to it last.
 SOLD_OUT = ("sold out",)
 SEATS_GONE = ("hold expired, owed", "hold expired, refund failed")
 
-# What can happen, as in `test_domain.NEWS`, with the message or the time that brings it about.
-HAPPENINGS: dict[str, News] = {
+# What can happen, as in `test_domain.WHAT_HAPPENS`, with the message or the time that brings it about.
+HAPPENINGS: dict[str, Occurrence] = {
     "intent": INTENT,
     "rejected": REJECTED,
     "declined": DECLINED,
@@ -227,9 +227,9 @@ HAPPENINGS: dict[str, News] = {
     "processing": PROCESSING,
     "paid": PAID,
     "paid, seats free": PAID,
-    "too little": tells("succeeded", amount_captured=AMOUNT - 1),
-    "too much": tells("succeeded", amount_captured=AMOUNT + 1),
-    "other currency": tells("succeeded", currency="usd"),
+    "too little": reported("succeeded", amount_captured=AMOUNT - 1),
+    "too much": reported("succeeded", amount_captured=AMOUNT + 1),
+    "other currency": reported("succeeded", currency="usd"),
     "canceled": CANCELED,
     "cancel": cancels(OPERATOR),
     "cancel too late": cancels(CUSTOMER),
@@ -252,13 +252,13 @@ async def scenes(stage: Stage, state: str, count: int, *, seats_free: bool = Tru
     bookings = await stage.book(*(show.order(2) for _ in range(count)))
     made = [Scene(stage, show, booking) for booking in bookings]
     await refresh(made)
-    for news in STORIES[state]:
-        if state in SEATS_GONE and made[0].row["status"] == "cancelled" and news is not FAILED_BACK:
+    for occurrence in STORIES[state]:
+        if state in SEATS_GONE and made[0].row["status"] == "cancelled" and occurrence is not FAILED_BACK:
             await stage.book(show.order(2 * count, owner="bob"))
-        await happen(made, [news(each) for each in made])
+        await happen(made, [occurrence(each) for each in made])
     if not seats_free and state in ("hold expired", "released"):
         await stage.book(show.order(2 * count, owner="bob"))
-    await made[0].heard()
+    await made[0].published()
     return made
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from booking.domain import decide, drive, take_report
+from booking.domain import apply_report, decide, retry
 from booking.rules import Decision
 from booking.schedule import retry_time
 from booking.state import Booking, HoldPolicy, Item
@@ -18,14 +18,14 @@ from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
 from common.contracts.values import PaymentError, PaymentState
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
-TERMS = HoldPolicy(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 AMOUNT, PART = 5000, 1000
 SEATS = UUID(int=3)
 FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
 DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 
 
-def outcome(rule: Callable[..., Any], *given: Any) -> Any:
+def result_of(rule: Callable[..., Any], *given: Any) -> Any:
     """What a rule returns for these arguments, or the error with which it refuses them."""
     try:
         return rule(*given)
@@ -33,11 +33,11 @@ def outcome(rule: Callable[..., Any], *given: Any) -> Any:
         return refused
 
 
-def taken(
+def applied(
     booking: Booking, payment: PaymentState, after: timedelta = timedelta(), *, seats_free: bool = False
 ) -> Decision:
     """The decision on a report that arrives `after` NOW."""
-    return take_report(booking, Report(payment, NOW + after, TERMS, seats_free))
+    return apply_report(booking, Report(payment, NOW + after, TERMS, seats_free))
 
 
 def asked(booking: Booking, what: Happening, after: timedelta = timedelta()) -> Decision:
@@ -45,9 +45,9 @@ def asked(booking: Booking, what: Happening, after: timedelta = timedelta()) -> 
     return decide(booking, what, NOW + after, TERMS)
 
 
-def driven(booking: Booking, after: timedelta = timedelta()) -> Decision:
+def retried(booking: Booking, after: timedelta = timedelta()) -> Decision:
     """What the passing of time makes of the booking, `after` NOW."""
-    return drive(booking, NOW + after, TERMS)
+    return retry(booking, NOW + after, TERMS)
 
 
 def booking(status: str, payment: str = "none", **values: Any) -> Booking:
@@ -71,11 +71,11 @@ def booking(status: str, payment: str = "none", **values: Any) -> Booking:
         client_secret="pi_1_secret" if pending else None,
     )
     made = made._replace(**values)
-    return made._replace(settle_after=retry_time(made, made.settle_attempts, NOW, TERMS))
+    return made._replace(retry_at=retry_time(made, made.retry_count, NOW, TERMS))
 
 
 def report(status: str, version: int = 3, **values: Any) -> PaymentState:
-    """A report of the payment actor: the state of the whole payment."""
+    """A report of the payment actor: how the payment stands, all of it."""
     made = PaymentState(
         version=version,
         status=IntentStatus(status),
@@ -88,25 +88,25 @@ def report(status: str, version: int = 3, **values: Any) -> PaymentState:
     return replace(made, **values)
 
 
-UNHEARD: dict[str, Any] = {"payment_version": 0, "intent_id": None, "client_secret": None}
+UNREPORTED: dict[str, Any] = {"payment_version": 0, "intent_id": None, "client_secret": None}
 PAID: dict[str, Any] = {"amount_captured": AMOUNT}
 OWED = PAID | {"refund_id": FIRST, "refund_amount": AMOUNT}
 ASKED = PAID | {"refund_id": FIRST}
 
 STATES: dict[str, Booking] = {
-    "creating": booking("pending", "creating", **UNHEARD),
+    "creating": booking("pending", "creating", **UNREPORTED),
     "awaiting": booking("pending", "awaiting"),
     "declined": booking("pending", "awaiting", last_error=DECLINE),
     "action required": booking("pending", "action_required"),
     "processing": booking("pending", "processing"),
     "expiring": booking("pending", "awaiting", closing="hold_expired"),
-    "expiring, no intent": booking("pending", "creating", closing="hold_expired", **UNHEARD),
+    "expiring, no intent": booking("pending", "creating", closing="hold_expired", **UNREPORTED),
     "expiring, processing": booking("pending", "processing", closing="hold_expired"),
     "cancelling": booking("pending", "awaiting", closing="by_customer"),
-    "cancelling, no intent": booking("pending", "creating", closing="by_operator", **UNHEARD),
+    "cancelling, no intent": booking("pending", "creating", closing="by_operator", **UNREPORTED),
     "cancelling, processing": booking("pending", "processing", closing="event_cancelled"),
     "confirmed": booking("confirmed", "paid", **PAID),
-    "confirmed, free": booking("confirmed", amount=0, **UNHEARD),
+    "confirmed, free": booking("confirmed", amount=0, **UNREPORTED),
     "confirmed, part owed": booking("confirmed", "refund_pending", **(OWED | {"refund_amount": PART})),
     "confirmed, part on its way": booking("confirmed", "refund_pending", **ASKED),
     "confirmed, part back": booking("confirmed", "partially_refunded", **ASKED, amount_refunded=PART),
@@ -120,8 +120,8 @@ STATES: dict[str, Booking] = {
     "cancelled, on its way": booking("cancelled", "refund_pending", reason="by_customer", **ASKED),
     "cancelled, refunded": booking("cancelled", "refunded", reason="refunded", **ASKED, amount_refunded=AMOUNT),
     "cancelled, refund failed": booking("cancelled", "refund_failed", reason="by_operator", **ASKED),
-    "released": booking("cancelled", reason="hold_expired", intent_to_cancel=True, settle_after=NOW),
-    "sold out": booking("failed", reason="sold_out", **UNHEARD),
+    "released": booking("cancelled", reason="hold_expired", intent_to_cancel=True, retry_at=NOW),
+    "sold out": booking("failed", reason="sold_out", **UNREPORTED),
     "rejected": booking("failed", reason="payment_rejected"),
     "mismatch, owed": booking("failed", "refund_pending", reason="payment_mismatch", **OWED),
 }
@@ -137,11 +137,11 @@ def violations(b: Booking) -> list[str]:
     checks = {
         "bookings_amount": b.amount >= 0,
         "bookings_hold": pending == (b.expires_at is not None),
-        "bookings_never_stuck": b.settle_after is not None or not (pending or b.refund_owed or b.intent_to_cancel),
+        "bookings_never_stuck": b.retry_at is not None or not (pending or b.refund_owed or b.intent_to_cancel),
         "bookings_paid": not confirmed or b.amount_captured == b.amount,
         "bookings_refunds": 0 <= b.amount_refunded <= b.amount_captured
         and owed <= b.amount_captured - b.amount_refunded,
-        "settled is not driven": b.settle_after is None or pending or b.refund_owed or b.intent_to_cancel,
+        "nothing is retried in vain": b.retry_at is None or pending or b.refund_owed or b.intent_to_cancel,
         "only an ended one has an intent to cancel": not b.intent_to_cancel or not (pending or confirmed),
         "a refund that is owed is of something": b.refund_amount is None or (owed > 0 and b.refund_id is not None),
         "only what is pending is closing": pending or b.closing is None,

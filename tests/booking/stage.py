@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.event_handlers import EventHandlers
 from booking.handlers import BookingHandlers
-from booking.programme import ProgrammeHandlers
-from booking.questions import QuestionHandlers
+from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
@@ -37,7 +37,7 @@ from common.contracts.messages import (
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import PaymentState
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope, envelope_for
 from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
@@ -45,7 +45,7 @@ from common.runtime.telemetry import Metrics
 
 TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries"
 ENTRIES = count(1)
-TERMS = HoldPolicy(hold=timedelta(minutes=15), decline=timedelta(minutes=10), grace=timedelta(minutes=5))
+TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 M = TypeVar("M", bound=Message)
 
 
@@ -63,7 +63,7 @@ class Clock:
 def delivery(message: Message) -> Delivery:
     """`message` as it is read from its mailbox; its sender waits for the reply."""
     subject = getattr(message, "booking_id", None) or getattr(message, "event_id", "any")
-    envelope = tell(message, subject)
+    envelope = envelope_for(message, subject)
     asked = Envelope(
         message,
         envelope.stream,
@@ -101,8 +101,8 @@ def new_event(*capacities: int, unit_amount: int = 2500, **values: Any) -> Creat
         "max_per_booking": 10,
         "cancel_until": None,
         "ticket_types": tuple(
-            NewTicketType(id=uuid7(), name=f"Type {place}", unit_amount=unit_amount, capacity=capacity)
-            for place, capacity in enumerate(capacities)
+            NewTicketType(id=uuid7(), name=f"Type {number}", unit_amount=unit_amount, capacity=capacity)
+            for number, capacity in enumerate(capacities)
         ),
     }
     return CreateEvent(**(fields | values))
@@ -137,8 +137,8 @@ class Stage:
     availability: Availability
     queue: Queue
     handlers: BookingHandlers
-    programme: ProgrammeHandlers
-    questions: QuestionHandlers
+    event_handlers: EventHandlers
+    query_handlers: QueryHandlers
     reconciler: BookingReconciler
     unit: Callable[[], UnitOfWork]
     metrics: Metrics
@@ -160,8 +160,8 @@ class Stage:
             availability=availability,
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
-            programme=ProgrammeHandlers(store, availability, clock),
-            questions=QuestionHandlers(store, clock),
+            event_handlers=EventHandlers(store, availability, clock),
+            query_handlers=QueryHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             unit=unit,
             metrics=metrics,
@@ -173,40 +173,40 @@ class Stage:
         table = {
             **self.handlers.commands,
             **self.handlers.payments,
-            **self.programme.commands,
-            **self.questions.queries,
+            **self.event_handlers.commands,
+            **self.query_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 
-    async def ask(self, *messages: Message) -> list[Reply]:
+    async def call(self, *messages: Message) -> list[Reply]:
         return of(await self.give(*messages), Reply)
 
     async def show(self, *capacities: int, **values: Any) -> Show:
         """An event on sale, with a ticket type for each capacity."""
         message = new_event(*(capacities or (10,)), **values)
-        (reply,) = await self.ask(message)
+        (reply,) = await self.call(message)
         assert reply.error is None, reply
         return Show(message.event_id, tuple(each.id for each in message.ticket_types))
 
     async def book(self, *orders: CreateBooking) -> list[Booking]:
         """The bookings that these requests make, in the order of the requests."""
-        replies = await self.ask(*orders)
+        replies = await self.call(*orders)
         assert all(reply.error is None for reply in replies), replies
         return [Booking.model_validate(reply.result["booking"]) for reply in replies]
 
     async def pending(self, show: Show, quantity: int = 1) -> Booking:
         """A booking that its customer can pay."""
         (booking,) = await self.book(show.order(quantity))
-        (changed,) = await self.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+        (changed,) = await self.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
         return changed
 
     async def confirmed(self, show: Show, quantity: int = 1) -> Booking:
         """A paid booking: its payment is at version 2."""
         booking = await self.pending(show, quantity)
-        (changed,) = await self.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+        (changed,) = await self.apply(report(booking, IntentStatus.SUCCEEDED, 2))
         return changed
 
-    async def tell(self, *reports: PaymentReport) -> list[Booking]:
+    async def apply(self, *reports: PaymentReport) -> list[Booking]:
         """The bookings that change when these reports arrive."""
         return [changed.booking for changed in of(await self.give(*reports), BookingChanged)]
 
@@ -244,13 +244,13 @@ class Stage:
     async def due_at(self, booking: Booking) -> datetime | None:
         return (await self.row(booking))["settle_after"]  # type: ignore[no-any-return]
 
-    async def settle(self, after: timedelta) -> None:
+    async def reconcile(self, after: timedelta) -> None:
         """Advance the time by `after` and let the reconciler handle what is due."""
         self.clock.ahead += after
         await self.reconciler.run_once()
 
-    async def settle_now(self) -> None:
-        await self.settle(timedelta(milliseconds=1))
+    async def reconcile_now(self) -> None:
+        await self.reconcile(timedelta(milliseconds=1))
 
     async def listen(self, *shows: Show, gateways: int = 1) -> None:
         """From now on `gateways` gateways listen for these events."""

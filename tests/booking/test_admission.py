@@ -77,9 +77,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("asked", "event", "code"), REFUSED)
 @pytest.mark.parametrize("left", [0, 10])
-def test_what_cannot_be_booked_is_refused_and_takes_no_seats(
-    asked: CreateBooking, event: Event | None, code: str, left: int
-) -> None:
+def test_a_refused_request_takes_no_seats(asked: CreateBooking, event: Event | None, code: str, left: int) -> None:
     """No booking is made, whether seats are left or not."""
     seats = Seats(dict.fromkeys(TYPES, left))
 
@@ -128,14 +126,14 @@ def test_seats_are_held_until_the_hold_ends(
 
 
 @pytest.mark.parametrize("items", [((FREE, 2),), ((FREE, 1), (FREE, 1))])
-def test_what_costs_nothing_is_confirmed_at_once(items: tuple[tuple[UUID | None, int], ...]) -> None:
+def test_a_free_booking_is_confirmed_at_once(items: tuple[tuple[UUID | None, int], ...]) -> None:
     """Nothing has to be paid, and the booking waits for nothing."""
     seats = Seats(dict.fromkeys(TYPES, 2))
     booking = admit(request(*items), EVENT, seats, NOW, TERMS)
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.payment, booking.amount) == ("confirmed", "none", 0)
-    assert (booking.expires_at, booking.settle_after) == (None, None)
+    assert (booking.expires_at, booking.retry_at) == (None, None)
     assert free_in(seats)[FREE] == 0
     assert violations(booking) == []
 
@@ -160,7 +158,7 @@ def test_not_enough_seats_fail_the_booking_and_take_none(
 
     assert isinstance(booking, Booking)
     assert (booking.status, booking.reason, booking.payment) == ("failed", "sold_out", "none")
-    assert (booking.expires_at, booking.settle_after) == (None, None)
+    assert (booking.expires_at, booking.retry_at) == (None, None)
     assert free_in(seats, free) == {id: max(0, left) for id, left in free.items()}
     assert violations(booking) == []
 
@@ -184,7 +182,7 @@ def test_no_more_seats_are_given_than_there_are(orders: list[list[tuple[UUID, in
         assert free_in(given) == {id: seats - taken[id] for id in TYPES}
 
 
-def test_seats_are_asked_for_and_taken_as_one() -> None:
+def test_seats_of_one_type_are_added_up() -> None:
     """A ticket type that is named twice counts with the sum of both quantities."""
     items = (Item(A, 2, 2500), Item(A, 1, 2500))
     seats = Seats({A: 3})
@@ -201,7 +199,7 @@ def decided(orders: list[list[tuple[UUID, int]]], seats: Seats) -> list[str]:
 
 
 @given(st.lists(wants, max_size=8), st.integers(0, 12), st.integers(0, 12))
-def test_what_was_decided_by_other_counters_holds_within_its_bounds(
+def test_decisions_by_other_counters_hold_within_their_bounds(
     orders: list[list[tuple[UUID, int]]], remembered: int, there: int
 ) -> None:
     """Where the bounds hold for the seats that are really there, the decision would have been the same. They hold
@@ -216,7 +214,7 @@ def test_what_was_decided_by_other_counters_holds_within_its_bounds(
         assert decided(orders, Seats(dict.fromkeys(TYPES, there))) == proposed
 
 
-def test_only_what_was_looked_at_has_bounds() -> None:
+def test_only_counters_that_decided_have_bounds() -> None:
     token = UUID(int=5)
     seats = Seats({A: 3, B: 3, FREE: 3})
     decided([[(A, 2)], [(A, 2)], [(A, 1)], [(B, 1)]], seats)
@@ -244,15 +242,15 @@ def test_a_repeated_request_is_known_by_its_content(asked: CreateBooking, same: 
 
 @pytest.mark.parametrize("hold", [timedelta(seconds=3), timedelta(minutes=15)])
 @pytest.mark.parametrize("item", [(A, 1), (FREE, 1), (A, 5)])
-def test_new_booking_is_driven_on_when_the_schedule_says(hold: timedelta, item: tuple[UUID, int]) -> None:
+def test_new_booking_has_the_retry_time_of_the_schedule(hold: timedelta, item: tuple[UUID, int]) -> None:
     """Admission sets the retry time itself, so that it makes each booking in one step."""
     terms = TERMS._replace(hold=hold)
     made = admit(request(item), EVENT, Seats(dict.fromkeys(TYPES, 4)), NOW, terms)
     assert isinstance(made, Booking)
-    assert made.settle_after == retry_time(made, 0, NOW, terms)
+    assert made.retry_at == retry_time(made, 0, NOW, terms)
 
 
-def test_a_total_that_no_payment_can_have_is_told_with_the_limit() -> None:
+def test_a_total_that_no_payment_can_have_is_refused_with_the_limit() -> None:
     """As a field in the minor unit, and in the error's text."""
     dear = admit(request((A, 2)), DEAR, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)
     cheap = admit(request((A, 1)), CHEAP, Seats(dict.fromkeys(TYPES, 10)), NOW, TERMS)

@@ -11,7 +11,7 @@ from booking.availability import Availability
 from booking.repository import Store
 from common.contracts.messages import EventChanged, GetEvent
 from common.messaging.publisher import Publisher
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from tests.booking.stage import Stage
 from tests.common.stage import until
 
@@ -26,24 +26,24 @@ def process(stage: Stage, interval_ms: int, most_ms: int = LONG_MS) -> Availabil
     return Availability(stage.store, stage.bus, stage.redis, f"booking-{next(PROCESSES)}", interval_ms, most_ms)
 
 
-async def told(stage: Stage) -> list[int]:
+async def seats_published(stage: Stage) -> list[int]:
     """The seats left, from the notifications that were published."""
     entries: Any = await stage.redis.xrange("notifications")
     found = [fields[b"data"] for _, fields in entries if fields[b"type"] == b"event.changed"]
     return [EventChanged.model_validate_json(data).event.ticket_types[0].available for data in found]
 
 
-async def test_of_many_processes_one_publishes_an_event(stage: Stage) -> None:
+async def test_only_one_of_many_processes_publishes_an_event(stage: Stage) -> None:
     show = await stage.show(10)
     await stage.listen(show)
     fleet = [process(stage, LONG_MS) for _ in range(8)]
     for each in fleet:
         each.touched([show.id])
         await each.run_once()
-    assert await told(stage) == [10]
+    assert await seats_published(stage) == [10]
 
 
-async def test_another_event_is_published_beside_one_that_is_anothers(stage: Stage) -> None:
+async def test_an_event_is_published_while_another_process_publishes_another_one(stage: Stage) -> None:
     one, other = await stage.show(10), await stage.show(20)
     await stage.listen(one, other)
     first, second = process(stage, LONG_MS), process(stage, LONG_MS)
@@ -51,7 +51,7 @@ async def test_another_event_is_published_beside_one_that_is_anothers(stage: Sta
     await first.run_once()
     second.touched([one.id, other.id])
     await second.run_once()
-    assert await told(stage) == [10, 20]
+    assert await seats_published(stage) == [10, 20]
 
 
 async def test_a_change_that_the_holder_has_not_read_is_published_when_its_lease_has_expired(stage: Stage) -> None:
@@ -65,12 +65,12 @@ async def test_a_change_that_the_holder_has_not_read_is_published_when_its_lease
 
     async def published() -> bool:
         await changed.run_once()
-        return await told(stage) == [10, 7]
+        return await seats_published(stage) == [10, 7]
 
     await until(published)
 
 
-async def test_what_could_not_be_published_is_published_later(
+async def test_an_event_that_could_not_be_published_is_published_later(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show = await stage.show(10)
@@ -80,20 +80,20 @@ async def test_what_could_not_be_published_is_published_later(
     with monkeypatch.context() as broken:
 
         async def refuse(*_: object) -> None:
-            raise RedisAway("made up")
+            raise RedisOutage("made up")
 
         broken.setattr(Publisher, "publish", refuse)
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisOutage):
             await dies.run_once()
 
     async def published() -> bool:
         await dies.run_once()
-        return await told(stage) == [10]
+        return await seats_published(stage) == [10]
 
     await until(published)
 
 
-async def test_an_event_that_nobody_listens_for_costs_one_question(
+async def test_an_event_that_no_gateway_listens_for_costs_one_query(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event is not read and no process takes its lease. A gateway that listens from now on reads it first."""
@@ -104,16 +104,16 @@ async def test_an_event_that_nobody_listens_for_costs_one_question(
     lone.touched([alone.id, gone.id])
     monkeypatch.setattr(Store, "reading", None)
     assert await lone.run_once() == LONG_MS / 1000
-    assert await told(stage) == []
+    assert await seats_published(stage) == []
     assert await stage.redis.keys("availability:*") == []
     assert await stage.redis.exists(f"listeners:event:{gone.id}") == 0
     monkeypatch.undo()
     await stage.listen(alone, gone)
     await lone.run_once()
-    assert await told(stage) == []
+    assert await seats_published(stage) == []
 
 
-async def test_the_more_gateways_listen_the_more_seldom_it_is_published(stage: Stage) -> None:
+async def test_the_more_gateways_listen_the_more_seldom_an_event_is_published(stage: Stage) -> None:
     shows = [await stage.show(10) for _ in range(3)]
     lone = process(stage, 250, most_ms=2000)
     for show, gateways, pause_s in zip(shows, (1, 5, 100), (0.25, 1.25, 2), strict=True):
@@ -124,11 +124,11 @@ async def test_the_more_gateways_listen_the_more_seldom_it_is_published(stage: S
     assert await lone.run_once() == 2
 
 
-async def test_a_gateway_of_the_release_before_hears_of_it_too(stage: Stage) -> None:
-    """That gateway is not registered: booking knows from its question that it listens."""
+async def test_a_gateway_of_the_release_before_gets_it_too(stage: Stage) -> None:
+    """That gateway is not registered: booking knows from its query that it listens."""
     show = await stage.show(10)
     await stage.bus.publish(await stage.give(GetEvent(event_id=show.id)))
     lone = process(stage, LONG_MS)
     lone.touched([show.id])
     await lone.run_once()
-    assert await told(stage) == [10]
+    assert await seats_published(stage) == [10]

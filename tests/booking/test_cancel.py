@@ -33,12 +33,12 @@ async def test_pending_booking_is_cancelled_once_stripe_has_answered(stage: Stag
     (reply,) = of(envelopes, Reply)
     assert (reply.result["status"], reply.result["payment"]["client_secret"]) == ("pending", None)
     assert await stage.seats(show) == [(2, 0)]
-    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
+    (changed,) = await stage.apply(report(booking, IntentStatus.CANCELED, 2))
     assert (changed.status, changed.reason) == ("cancelled", "by_customer")
     assert await stage.seats(show) == [(0, 0)]
 
 
-async def test_money_that_overtakes_the_cancel_goes_back(stage: Stage) -> None:
+async def test_money_that_arrives_before_the_cancel_is_refunded(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show, 2)
     await stage.cancel(booking)
@@ -61,9 +61,9 @@ async def test_paid_booking_is_cancelled_within_the_policy(stage: Stage) -> None
     assert await stage.seats(show) == [(0, 0)]
     # The payment actor has accepted the refund, and then Stripe has made it.
     taken_up = report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(refund.refund_id,), refund_pending=True)
-    await stage.tell(taken_up)
+    await stage.apply(taken_up)
     assert await stage.due_at(booking) is None
-    (done,) = await stage.tell(
+    (done,) = await stage.apply(
         report(booking, IntentStatus.SUCCEEDED, 4, refund_ids=(refund.refund_id,), amount_refunded=5000)
     )
     assert (done.status, done.payment.status) == ("cancelled", "refunded")
@@ -108,7 +108,7 @@ async def test_booking_of_another_is_not_found(stage: Stage) -> None:
     pay = RequestPayment(booking_id=booking.id, owner="mallory")
     unknown = RequestPayment(booking_id=uuid4(), owner="alice")
     for message in (cancel, pay, unknown):
-        (reply,) = await stage.ask(message)
+        (reply,) = await stage.call(message)
         assert reply.error == "not_found"
     assert await stage.row(booking) == before
 
@@ -117,7 +117,7 @@ async def test_request_to_pay_is_answered_with_the_booking(stage: Stage) -> None
     show = await stage.show(10)
     booking = await stage.pending(show)
     right = RequestPayment(booking_id=booking.id, owner="alice", amount=2500, currency="eur")
-    replies = await stage.ask(
+    replies = await stage.call(
         right, RequestPayment(booking_id=booking.id, owner="alice"), right.model_copy(update={"amount": 2400})
     )
     assert [reply.error for reply in replies] == [None, None, "amount_mismatch"]
@@ -140,10 +140,12 @@ async def test_part_is_refunded_once_for_each_id(stage: Stage) -> None:
         )
     row = await stage.row(booking)
     assert (row["status"], row["payment"], row["version"]) == ("confirmed", "refund_pending", booking.version + 1)
-    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(part.refund_id,), amount_refunded=1000))
+    await stage.apply(
+        report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(part.refund_id,), amount_refunded=1000)
+    )
     row = await stage.row(booking)
     assert (row["status"], row["payment"], row["settle_after"]) == ("confirmed", "partially_refunded", None)
-    (too_much,) = await stage.ask(RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=1501))
+    (too_much,) = await stage.call(RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=1501))
     assert too_much.error == "amount_over_left"
 
 
@@ -153,7 +155,7 @@ async def test_refund_of_all_cancels_the_booking_when_it_is_made(stage: Stage) -
     refund = RefundBooking(booking_id=booking.id, refund_id=uuid4())
     await stage.give(refund)
     assert await stage.seats(show) == [(0, 1)]
-    (done,) = await stage.tell(
+    (done,) = await stage.apply(
         report(booking, IntentStatus.SUCCEEDED, 3, refund_ids=(refund.refund_id,), amount_refunded=2500)
     )
     assert (done.status, done.payment.status) == ("cancelled", "refunded")
@@ -171,7 +173,7 @@ async def test_a_unit_of_work_changes_a_booking_once(stage: Stage) -> None:
 
 async def change_twice(stage: Stage, booking: Booking) -> None:
     unit = stage.unit()
-    async with unit.careful() as rows:
+    async with unit.locked() as rows:
         unit.take(await rows.bookings.lock([booking.id]))
         for reason in ("by_operator", "event_cancelled"):
             kept = unit.bookings[booking.id]

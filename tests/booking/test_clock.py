@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from booking.app import RECONCILER, build_app
 from booking.settings import BookingSettings
 from common.contracts.messages import BOOKING_PAYMENTS
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.settings import load
 from common.runtime.telemetry import METRICS
 from common.wiring import CLOCK
@@ -79,7 +79,7 @@ async def test_nothing_acts_before_the_time_is_known(
     async with process(booking_dsn, redis_database("booking"), AHEAD_S) as client:
         app = client.app
         assert app is not None
-        with pytest.raises(Away, match="not known"):
+        with pytest.raises(Outage, match="not known"):
             await app[RECONCILER].run_once()
         answer = await client.get("/health/ready")
         problems = (await answer.json())["problems"]

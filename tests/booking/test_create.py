@@ -24,7 +24,7 @@ from common.contracts.statuses import IntentStatus
 from tests.booking.stage import TERMS, Show, Stage, asked, of, report
 
 
-async def test_seats_are_held_and_an_intent_is_asked_for(stage: Stage) -> None:
+async def test_seats_are_held_and_an_intent_is_requested(stage: Stage) -> None:
     show = await stage.show(10)
     before = datetime.now(UTC)
     envelopes = await stage.give(order := show.order(3))
@@ -92,12 +92,12 @@ async def test_free_booking_is_confirmed_at_once(stage: Stage) -> None:
 async def test_repeated_request_finds_its_booking(stage: Stage) -> None:
     show = await stage.show(10)
     order = show.order(3)
-    (first,) = await stage.ask(order)
+    (first,) = await stage.call(order)
     envelopes = await stage.give(order, order)
     assert [reply.result for reply in of(envelopes, Reply)] == [{**first.result, "created": False}] * 2
     # Published again, as the process that made the booking may have been killed before it published.
-    (told,) = of(envelopes, BookingChanged)
-    assert told.booking.model_dump(mode="json") == first.result["booking"]
+    (changed,) = of(envelopes, BookingChanged)
+    assert changed.booking.model_dump(mode="json") == first.result["booking"]
     assert len(envelopes) == 3
     assert await stage.seats(show) == [(3, 0)]
 
@@ -139,15 +139,15 @@ async def test_only_ticket_type_need_not_be_named(stage: Stage) -> None:
 
     (booking,) = await stage.book(unnamed(show))
     assert booking.items[0].ticket_type_id == show.types[0]
-    (refused,) = await stage.ask(unnamed(two))
+    (refused,) = await stage.call(unnamed(two))
     assert refused.error == "ticket_type_required"
 
 
-async def test_what_cannot_be_booked_makes_no_row(stage: Stage) -> None:
+async def test_a_refused_booking_leaves_no_row(stage: Stage) -> None:
     show, dear = await stage.show(100, max_per_booking=10), await stage.show(100, unit_amount=50_000_000)
     closed = await stage.show(10, on_sale=False)
     nowhere = Show(uuid4(), (uuid4(),))
-    replies = await stage.ask(
+    replies = await stage.call(
         nowhere.order(), closed.order(), show.order(11), show.order(type=uuid4()), dear.order(2)
     )
     assert [reply.error for reply in replies] == [
@@ -170,7 +170,7 @@ async def test_another_price_than_was_expected_holds_nothing(stage: Stage) -> No
     show = await stage.show(10)
     order = show.order(2)
     for expected in (4999, 5001, 0):
-        (refused,) = await stage.ask(order.model_copy(update={"expected_amount": expected}))
+        (refused,) = await stage.call(order.model_copy(update={"expected_amount": expected}))
         assert refused.error == "price_changed"
         assert refused.extra == {"amount": 5000, "expected_amount": expected, "currency": "eur"}
     assert await stage.rows("SELECT id FROM bookings") == []
@@ -197,7 +197,7 @@ async def test_the_price_is_compared_with_that_of_the_database(stage: Stage) -> 
     other = Stage.build(stage.database, stage.redis)
     dearer = TicketTypeChange(id=show.types[0], new=False, unit_amount=2600)
     await other.give(UpdateEvent(event_id=show.id, changes=EventChanges(), ticket_types=(dearer,)))
-    (refused,) = await stage.ask(show.order(1).model_copy(update={"expected_amount": 2500}))
+    (refused,) = await stage.call(show.order(1).model_copy(update={"expected_amount": 2500}))
     assert (refused.error, refused.extra["amount"]) == ("price_changed", 2600)
     (made,) = await stage.book(show.order(1).model_copy(update={"expected_amount": 2600}))
     assert made.amount == 2600
@@ -207,7 +207,7 @@ async def test_the_price_is_compared_with_that_of_the_database(stage: Stage) -> 
 async def test_sales_stop_with_the_event(stage: Stage) -> None:
     show = await stage.show(10)
     await stage.give(UpdateEvent(event_id=show.id, changes=EventChanges(on_sale=False)))
-    (refused,) = await stage.ask(show.order())
+    (refused,) = await stage.call(show.order())
     assert refused.error == "not_on_sale"
 
 
@@ -218,7 +218,7 @@ async def test_races_of_many_batches_never_oversell(stage: Stage) -> None:
         shows[number % 4].order(1 + number % 3, type=shows[number % 4].types[number % 2]) for number in range(240)
     ]
     batches = [orders[start::20] + orders[(start + 7) % 20 :: 20] for start in range(20)]
-    replies = await asyncio.gather(*(stage.ask(*batch) for batch in batches))
+    replies = await asyncio.gather(*(stage.call(*batch) for batch in batches))
     bookings = {
         UUID(reply.result["booking"]["id"]): Booking.model_validate(reply.result["booking"])
         for batch in replies
@@ -229,12 +229,12 @@ async def test_races_of_many_batches_never_oversell(stage: Stage) -> None:
         held = [seats for seats, _ in await stage.seats(show)]
         assert all(seats <= capacity for seats, capacity in zip(held, (20, 15), strict=True))
         # No request was refused whose seats were left at the end.
-        for place, capacity in enumerate((20, 15)):
-            left = capacity - held[place]
+        for number, capacity in enumerate((20, 15)):
+            left = capacity - held[number]
             refused = [
                 b.items[0].quantity
                 for b in bookings.values()
-                if b.status == "failed" and b.items[0].ticket_type_id == show.types[place]
+                if b.status == "failed" and b.items[0].ticket_type_id == show.types[number]
             ]
             assert all(quantity > left for quantity in refused)
 
@@ -242,10 +242,10 @@ async def test_races_of_many_batches_never_oversell(stage: Stage) -> None:
 async def test_races_of_payments_and_bookings_for_one_event_do_not_block_each_other(stage: Stage) -> None:
     show = await stage.show(200)
     bookings = await stage.book(*(show.order() for _ in range(100)))
-    await stage.tell(*(report(b, IntentStatus.REQUIRES_PAYMENT_METHOD, 1) for b in bookings))
+    await stage.apply(*(report(b, IntentStatus.REQUIRES_PAYMENT_METHOD, 1) for b in bookings))
 
     async def pay(some: list[Booking]) -> None:
-        await stage.tell(*(report(b, IntentStatus.SUCCEEDED, 2) for b in some))
+        await stage.apply(*(report(b, IntentStatus.SUCCEEDED, 2) for b in some))
 
     async def more() -> None:
         await stage.book(*(show.order() for _ in range(10)))

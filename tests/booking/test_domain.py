@@ -22,15 +22,15 @@ from tests.booking.samples import (
     PART,
     PENDING,
     STATES,
+    applied,
     asked,
     report,
-    taken,
     violations,
 )
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Expected:
     """What a cell expects. `None` in status: the booking stays as before."""
 
     status: str | None = None
@@ -38,74 +38,77 @@ class Outcome:
     payment: str = ""
     closing: str | None = None
     owed: int | None = None
-    follow: str = ""
+    follow_up: str = ""
     to_cancel: bool = False
     refusal: str | None = None
     unexpected: bool = False
 
 
-def to(status: str, payment: str, **values: Any) -> Outcome:
-    return Outcome(status, payment=payment, **values)
+def to(status: str, payment: str, **values: Any) -> Expected:
+    return Expected(status, payment=payment, **values)
 
 
-def ends(status: str, reason: str, payment: str = "none", **values: Any) -> Outcome:
-    return Outcome(status, reason, payment, **values)
+def ends(status: str, reason: str, payment: str = "none", **values: Any) -> Expected:
+    return Expected(status, reason, payment, **values)
 
 
-SAME, UNEXPECTED = Outcome(), Outcome(unexpected=True)
-CLOSED, CONFLICT = Outcome(refusal="cancellation_closed"), Outcome(refusal="conflict")
-OVER_LEFT = Outcome(refusal="amount_over_left")
-STOP = Outcome(follow="cancel_intent", to_cancel=True)
+SAME, UNEXPECTED = Expected(), Expected(unexpected=True)
+CLOSED, CONFLICT = Expected(refusal="cancellation_closed"), Expected(refusal="conflict")
+OVER_LEFT = Expected(refusal="amount_over_left")
+STOP = Expected(follow_up="cancel_intent", to_cancel=True)
 
 
-def back(status: str, reason: str, owed: int = AMOUNT) -> Outcome:
+def back(status: str, reason: str, owed: int = AMOUNT) -> Expected:
     """The booking ends, and money has to go back."""
-    return ends(status, reason, "refund_pending", owed=owed, follow="refund")
+    return ends(status, reason, "refund_pending", owed=owed, follow_up="refund")
 
 
-def tell(status: str, free: bool = False, **values: Any) -> Callable[[Booking], Decision]:
-    return lambda booking: taken(booking, report(status, **values), seats_free=free)
+def reported(status: str, free: bool = False, **values: Any) -> Callable[[Booking], Decision]:
+    return lambda booking: applied(booking, report(status, **values), seats_free=free)
 
 
-def ask(what: Happening) -> Callable[[Booking], Decision]:
+def requested(what: Happening) -> Callable[[Booking], Decision]:
     return lambda booking: asked(booking, what)
 
 
-def answered(booking: Booking, news: str) -> tuple[Decision, str | None]:
+def answered(booking: Booking, happening: str) -> tuple[Decision, str | None]:
     """The decision, and the code of the error if the request is refused."""
     try:
-        return NEWS[news][1](booking), None
+        return WHAT_HAPPENS[happening][1](booking), None
     except HoldfastError as refused:
         return Decision(booking), refused.code
 
 
 # What can happen to a booking, each with its trigger.
-NEWS: dict[str, tuple[Trigger, Callable[[Booking], Decision]]] = {
-    "intent": (Trigger.INTENT_CREATED, tell("requires_payment_method")),
-    "rejected": (Trigger.INTENT_REJECTED, tell("rejected", intent_id=None, client_secret=None, last_error=DECLINE)),
-    "declined": (Trigger.DECLINED, tell("requires_payment_method", last_error=DECLINE)),
-    "action": (Trigger.ACTION_REQUIRED, tell("requires_action")),
-    "processing": (Trigger.PROCESSING, tell("processing")),
-    "paid": (Trigger.SUCCEEDED, tell("succeeded")),
-    "paid, seats free": (Trigger.SUCCEEDED, tell("succeeded", free=True)),
-    "too little": (Trigger.SUCCEEDED, tell("succeeded", free=True, amount_captured=AMOUNT - 1)),
-    "too much": (Trigger.SUCCEEDED, tell("succeeded", free=True, amount_captured=AMOUNT + 1)),
-    "other currency": (Trigger.SUCCEEDED, tell("succeeded", free=True, currency="usd")),
-    "canceled": (Trigger.CANCELED, tell("canceled")),
-    "cancel": (Trigger.CANCEL, ask(Cancel("by_operator"))),
-    "cancel too late": (Trigger.CANCEL, ask(Cancel("by_customer", allowed=False))),
-    "refund": (Trigger.REFUND, ask(Refund(OTHER))),
-    "refund of a part": (Trigger.REFUND, ask(Refund(OTHER, PART))),
-    "refund of too much": (Trigger.REFUND, ask(Refund(OTHER, AMOUNT + 1))),
-    "expired": (Trigger.EXPIRED, ask(Trigger.EXPIRED)),
-    "grace over": (Trigger.GRACE_OVER, ask(Trigger.GRACE_OVER)),
+WHAT_HAPPENS: dict[str, tuple[Trigger, Callable[[Booking], Decision]]] = {
+    "intent": (Trigger.INTENT_CREATED, reported("requires_payment_method")),
+    "rejected": (
+        Trigger.INTENT_REJECTED,
+        reported("rejected", intent_id=None, client_secret=None, last_error=DECLINE),
+    ),
+    "declined": (Trigger.DECLINED, reported("requires_payment_method", last_error=DECLINE)),
+    "action": (Trigger.ACTION_REQUIRED, reported("requires_action")),
+    "processing": (Trigger.PROCESSING, reported("processing")),
+    "paid": (Trigger.SUCCEEDED, reported("succeeded")),
+    "paid, seats free": (Trigger.SUCCEEDED, reported("succeeded", free=True)),
+    "too little": (Trigger.SUCCEEDED, reported("succeeded", free=True, amount_captured=AMOUNT - 1)),
+    "too much": (Trigger.SUCCEEDED, reported("succeeded", free=True, amount_captured=AMOUNT + 1)),
+    "other currency": (Trigger.SUCCEEDED, reported("succeeded", free=True, currency="usd")),
+    "canceled": (Trigger.CANCELED, reported("canceled")),
+    "cancel": (Trigger.CANCEL, requested(Cancel("by_operator"))),
+    "cancel too late": (Trigger.CANCEL, requested(Cancel("by_customer", allowed=False))),
+    "refund": (Trigger.REFUND, requested(Refund(OTHER))),
+    "refund of a part": (Trigger.REFUND, requested(Refund(OTHER, PART))),
+    "refund of too much": (Trigger.REFUND, requested(Refund(OTHER, AMOUNT + 1))),
+    "expired": (Trigger.EXPIRED, requested(Trigger.EXPIRED)),
+    "grace over": (Trigger.GRACE_OVER, requested(Trigger.GRACE_OVER)),
 }
 WRONG = {"too little": AMOUNT - 1, "too much": AMOUNT + 1, "other currency": AMOUNT}
-Row = dict[str, Outcome]
+Row = dict[str, Expected]
 
 
-def wrong(outcome: Callable[[int], Outcome]) -> Row:
-    return {news: outcome(captured) for news, captured in WRONG.items()}
+def wrong(expected: Callable[[int], Expected]) -> Row:
+    return {happening: expected(captured) for happening, captured in WRONG.items()}
 
 
 REFUSED = {"refund": CONFLICT, "refund of a part": CONFLICT, "refund of too much": CONFLICT}
@@ -117,12 +120,12 @@ def pending(closing: str | None = None) -> Row:
     stop = "cancel_intent" if closing else ""
     cancelling = closing not in (None, "hold_expired")
     paid = back("cancelled", closing or "") if cancelling else to("confirmed", "paid")
-    ask_stop: dict[str, Any] = {"follow": "cancel_intent"}
+    ask_stop: dict[str, Any] = {"follow_up": "cancel_intent"}
     return {
-        "intent": to("pending", "awaiting", closing=closing, follow=stop),
+        "intent": to("pending", "awaiting", closing=closing, follow_up=stop),
         "rejected": ends("failed", "payment_rejected"),
-        "declined": to("pending", "awaiting", closing=closing, follow=stop),
-        "action": to("pending", "action_required", closing=closing, follow=stop),
+        "declined": to("pending", "awaiting", closing=closing, follow_up=stop),
+        "action": to("pending", "action_required", closing=closing, follow_up=stop),
         "processing": to("pending", "processing", closing=closing),
         "paid": paid,
         "paid, seats free": paid,
@@ -144,14 +147,14 @@ CONFIRMED_ROW: Row = {
     **wrong(lambda _: UNEXPECTED),
     "cancel": back("cancelled", "by_operator"),
     "cancel too late": CLOSED,
-    "refund": to("confirmed", "refund_pending", owed=AMOUNT, follow="refund"),
-    "refund of a part": to("confirmed", "refund_pending", owed=PART, follow="refund"),
+    "refund": to("confirmed", "refund_pending", owed=AMOUNT, follow_up="refund"),
+    "refund of a part": to("confirmed", "refund_pending", owed=PART, follow_up="refund"),
     "refund of too much": OVER_LEFT,
     **NO_TIME,
 }
 
 
-def ended(status: str, reason: str, **values: Outcome) -> Row:
+def ended(status: str, reason: str, **values: Expected) -> Row:
     """The row of a booking that has ended without money: any money that arrives goes back."""
     return {
         **dict.fromkeys(("intent", "declined", "action", "processing"), STOP),
@@ -166,7 +169,9 @@ def ended(status: str, reason: str, **values: Outcome) -> Row:
 
 def owed(status: str, reason: str) -> Row:
     """The refund is owed already; a report of another captured amount can make it smaller, not larger."""
-    left = {news: ends(status, reason, "refund_pending", owed=min(AMOUNT, WRONG[news])) for news in WRONG}
+    left = {
+        happening: ends(status, reason, "refund_pending", owed=min(AMOUNT, WRONG[happening])) for happening in WRONG
+    }
     return ended(status, reason) | {"paid": SAME, "paid, seats free": SAME} | left
 
 
@@ -188,7 +193,7 @@ def released() -> Row:
     waits = ("cancel too late", *REFUSED, *NO_TIME)
     return {
         **row,
-        **{news: replace(row[news], to_cancel=True) for news in waits},
+        **{happening: replace(row[happening], to_cancel=True) for happening in waits},
         "cancel": ends("cancelled", "by_operator", to_cancel=True),
     }
 
@@ -215,14 +220,14 @@ EXPECTED: dict[str, Row] = {
     "confirmed, part back": CONFIRMED_ROW
     | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
     | {"cancel": back("cancelled", "by_operator", AMOUNT - PART)}
-    | {"refund": to("confirmed", "refund_pending", owed=AMOUNT - PART, follow="refund")},
+    | {"refund": to("confirmed", "refund_pending", owed=AMOUNT - PART, follow_up="refund")},
     "confirmed, refund failed": CONFIRMED_ROW
     | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")},
     "confirmed, disputed": CONFIRMED_ROW
     | {"paid": to("confirmed", "paid"), "paid, seats free": to("confirmed", "paid")}
-    | {"cancel": ends("cancelled", "by_operator", "disputed", owed=AMOUNT, follow="refund")}
-    | {"refund": to("confirmed", "disputed", owed=AMOUNT, follow="refund")}
-    | {"refund of a part": to("confirmed", "disputed", owed=PART, follow="refund")},
+    | {"cancel": ends("cancelled", "by_operator", "disputed", owed=AMOUNT, follow_up="refund")}
+    | {"refund": to("confirmed", "disputed", owed=AMOUNT, follow_up="refund")}
+    | {"refund of a part": to("confirmed", "disputed", owed=PART, follow_up="refund")},
     "hold expired": ended("cancelled", "hold_expired")
     | {"paid, seats free": to("confirmed", "paid"), "cancel": ends("cancelled", "by_operator")},
     "hold expired, owed": owed("cancelled", "hold_expired"),
@@ -237,18 +242,18 @@ EXPECTED: dict[str, Row] = {
     "rejected": ended("failed", "payment_rejected"),
     "mismatch, owed": owed("failed", "payment_mismatch"),
 }
-CELLS = [(state, news) for state in STATES for news in NEWS]
+CELLS = [(state, happening) for state in STATES for happening in WHAT_HAPPENS]
 
 
-@pytest.mark.parametrize(("state", "news"), CELLS)
-def test_every_state_against_everything_that_can_happen(state: str, news: str) -> None:
+@pytest.mark.parametrize(("state", "happening"), CELLS)
+def test_every_state_against_everything_that_can_happen(state: str, happening: str) -> None:
     """Each cell says how the booking changes, what booking asks payment for, and how a request is answered."""
-    before, expected = STATES[state], EXPECTED[state][news]
-    decision, refusal = answered(before, news)
+    before, expected = STATES[state], EXPECTED[state][happening]
+    decision, refusal = answered(before, happening)
     after = decision.booking
 
     assert (refusal, decision.unexpected) == (expected.refusal, expected.unexpected)
-    assert [each.value for each in decision.follow] == [each for each in [expected.follow] if each]
+    assert [each.value for each in decision.follow_ups] == [each for each in [expected.follow_up] if each]
     assert after.intent_to_cancel == expected.to_cancel
     if expected.status is None:
         assert after._replace(
@@ -256,45 +261,45 @@ def test_every_state_against_everything_that_can_happen(state: str, news: str) -
             payment_digest=before.payment_digest,
             intent_id=before.intent_id,
             intent_to_cancel=before.intent_to_cancel,
-            settle_after=before.settle_after,
+            retry_at=before.retry_at,
         ) == before._replace(version=after.version, updated_at=after.updated_at)
     else:
         payment = expected.payment or before.payment
         assert (after.status, after.reason, after.payment) == (expected.status, expected.reason, payment)
         assert (after.closing, after.refund_amount) == (expected.closing, expected.owed)
     assert violations(after) == []
-    unheard = after._replace(payment_version=before.payment_version, payment_digest=before.payment_digest)
-    assert after.version == before.version + (unheard != before)
+    but_the_report = after._replace(payment_version=before.payment_version, payment_digest=before.payment_digest)
+    assert after.version == before.version + (but_the_report != before)
 
 
-@pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if cell[1] != "grace over"])
-def test_what_comes_twice_changes_nothing_more(state: str, news: str) -> None:
+@pytest.mark.parametrize(("state", "happening"), [cell for cell in CELLS if cell[1] != "grace over"])
+def test_a_repeated_report_or_request_changes_nothing_more(state: str, happening: str) -> None:
     """The answer is the same as before. What the reconciler will ask for again need not be asked for again here."""
-    first, refusal = answered(STATES[state], news)
-    second, again = answered(first.booking, news)
+    first, refusal = answered(STATES[state], happening)
+    second, again = answered(first.booking, happening)
 
     assert second.booking == first.booking
     assert again == refusal
-    assert second.follow == first.follow or (second.follow == () and first.booking.settle_after is not None)
+    assert second.follow_ups == first.follow_ups or (second.follow_ups == () and first.booking.retry_at is not None)
 
 
-@pytest.mark.parametrize(("state", "news"), [cell for cell in CELLS if NEWS[cell[1]][0] in LIVE])
-def test_a_report_that_was_overtaken_changes_nothing(state: str, news: str) -> None:
+@pytest.mark.parametrize(("state", "happening"), [cell for cell in CELLS if WHAT_HAPPENS[cell[1]][0] in LIVE])
+def test_a_report_with_a_lower_version_changes_nothing(state: str, happening: str) -> None:
     """Its version is lower than the version that the booking has applied."""
     before = STATES[state]._replace(payment_version=9)
 
-    assert NEWS[news][1](before) == Decision(before)
+    assert WHAT_HAPPENS[happening][1](before) == Decision(before)
 
 
-def test_the_table_of_the_tests_is_whole() -> None:
+def test_the_table_of_the_tests_is_complete() -> None:
     """Every state meets everything that can happen; every row of the state table is met, and no other."""
     assert set(EXPECTED) == set(STATES)
-    assert all(set(row) == set(NEWS) for row in EXPECTED.values())
+    assert all(set(row) == set(WHAT_HAPPENS) for row in EXPECTED.values())
     met = {
         (STATES[state].status, signal)
         for state in STATES
-        for news, (signal, _) in NEWS.items()
-        if not EXPECTED[state][news].unexpected
+        for happening, (signal, _) in WHAT_HAPPENS.items()
+        if not EXPECTED[state][happening].unexpected
     }
     # These have their own tests: a refund in full follows from a report, and failed refunds are retried by request.
     others = {key for key in TABLE if key[1] in (Trigger.REFUNDED_IN_FULL, Trigger.RETRY_REFUNDS)}

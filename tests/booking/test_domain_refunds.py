@@ -11,11 +11,11 @@ import pytest
 
 from booking.domain import may_cancel
 from booking.rules import Decision
-from booking.state import Booking, Event, Follow
+from booking.state import Booking, Event, FollowUp
 from booking.triggers import Cancel, Refund
 from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
 from common.contracts.values import PaymentState
-from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, asked, report, taken, violations
+from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, applied, asked, report, violations
 
 BY_HAND = UUID(int=13)
 S = BookingStatus
@@ -25,9 +25,9 @@ def paid(version: int, **values: Any) -> PaymentState:
     return report("succeeded", version, **values)
 
 
-def after(booking: Booking, *reports: PaymentState, free: bool = False) -> Booking:
-    for each in reports:
-        booking = taken(booking, each, seats_free=free).booking
+def after(booking: Booking, *payments: PaymentState, free: bool = False) -> Booking:
+    for each in payments:
+        booking = applied(booking, each, seats_free=free).booking
         assert violations(booking) == []
     return booking
 
@@ -64,22 +64,22 @@ PARTS = [
     ("confirmed, part owed", [{"refund_pending": True}], None),
     ("confirmed, part on its way", [{"refund_pending": True}, {"amount_refunded": PART}], AMOUNT - PART),
     ("confirmed, part on its way", [{"amount_refunded": AMOUNT}], None),
-    # The part failed: operators see that, and one of them refunds the whole.
+    # The part failed: operators see that, and one of them refunds all of it.
     ("confirmed, part on its way", [{"refund_failed": True}], None),
 ]
 
 
-@pytest.mark.parametrize(("state", "news", "owed"), PARTS)
-def test_what_a_part_leaves_is_owed_once_it_is_known(
-    state: str, news: list[dict[str, Any]], owed: int | None
+@pytest.mark.parametrize(("state", "reports", "owed"), PARTS)
+def test_the_rest_beside_a_part_is_owed_when_the_part_has_ended(
+    state: str, reports: list[dict[str, Any]], owed: int | None
 ) -> None:
     """Two refunds at once would ask for more than there is, and one would fail."""
     booking = cancelled(STATES[state])
-    reports = [paid(place, refund_ids=(FIRST,), **values) for place, values in enumerate(news, start=3)]
-    booking = after(booking, *reports)
+    payments = [paid(version, refund_ids=(FIRST,), **values) for version, values in enumerate(reports, start=3)]
+    booking = after(booking, *payments)
 
     assert (booking.status, booking.refund_amount) == (S.CANCELLED, owed)
-    assert (booking.settle_after is not None) is (owed is not None)
+    assert (booking.retry_at is not None) is (owed is not None)
 
 
 BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
@@ -90,7 +90,7 @@ BY_HAND_ROWS: list[tuple[str, dict[str, Any], tuple[str, str, int | None]]] = [
     ("cancelled, owed", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
     ("mismatch, owed", {"amount_refunded": PART}, ("failed", "refund_pending", AMOUNT - PART)),
     ("hold expired", {"amount_refunded": PART}, ("cancelled", "refund_pending", AMOUNT - PART)),
-    # The whole: the seats are free again, and nothing is owed.
+    # All of it: the seats are free again, and nothing is owed.
     ("awaiting", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
     ("cancelling", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
     ("confirmed", {"amount_refunded": AMOUNT}, ("cancelled", "refunded", None)),
@@ -119,8 +119,8 @@ def test_refunds_made_by_hand_at_stripe(
 @pytest.mark.parametrize("state", ["confirmed", "confirmed, part back", "awaiting"])
 def test_a_whole_refund_ends_a_booking_once(state: str) -> None:
     """It is one change with one version, whatever the booking was before."""
-    told = paid(3, refund_ids=(BY_HAND,), amount_refunded=AMOUNT)
-    booking = after(STATES[state], told, replace(told, version=4))
+    refunded = paid(3, refund_ids=(BY_HAND,), amount_refunded=AMOUNT)
+    booking = after(STATES[state], refunded, replace(refunded, version=4))
 
     assert (booking.status, booking.reason) == (S.CANCELLED, "refunded")
     assert booking.version == STATES[state].version + 1
@@ -133,10 +133,14 @@ def test_a_refund_that_failed_is_left_to_an_operator(state: str) -> None:
     failed = after(before, paid(3, refund_ids=(FIRST,), refund_failed=True), free=True)
     failed = after(failed, paid(4, refund_ids=(FIRST,), refund_failed=True), free=True)
     assert (failed.status, failed.payment) == (before.status, PaymentStatus.REFUND_FAILED)
-    assert (failed.refund_amount, failed.settle_after) == (None, None)
+    assert (failed.refund_amount, failed.retry_at) == (None, None)
 
     again = asked(failed, Refund(OTHER))
-    assert (again.booking.refund_id, again.booking.refund_amount, again.follow) == (OTHER, AMOUNT, (Follow.REFUND,))
+    assert (again.booking.refund_id, again.booking.refund_amount, again.follow_ups) == (
+        OTHER,
+        AMOUNT,
+        (FollowUp.REFUND,),
+    )
     # A report from before payment has received the refund: it is still owed.
     waiting = after(again.booking, paid(5, refund_ids=(FIRST,), refund_failed=True), free=True)
     assert shown(waiting) == (before.status.value, "refund_pending", AMOUNT)
@@ -153,7 +157,7 @@ def test_a_refund_that_fails_days_later_is_shown() -> None:
 
 
 REPEATS = [
-    ("confirmed, part owed", FIRST, (Follow.REFUND,)),
+    ("confirmed, part owed", FIRST, (FollowUp.REFUND,)),
     ("confirmed, part on its way", FIRST, ()),
     ("confirmed, part back", FIRST, ()),
     ("cancelled, refunded", FIRST, ()),
@@ -163,8 +167,8 @@ REPEATS = [
 
 @pytest.mark.parametrize(("state", "id", "follow"), REPEATS)
 @pytest.mark.parametrize("amount", [None, PART, AMOUNT + 1])
-def test_the_same_refund_asked_for_again_changes_nothing(
-    state: str, id: UUID, follow: tuple[Follow, ...], amount: int | None
+def test_the_same_refund_requested_again_changes_nothing(
+    state: str, id: UUID, follow: tuple[FollowUp, ...], amount: int | None
 ) -> None:
     """Its id makes the refund once only. What payment may not have received is sent again."""
     decision = asked(STATES[state], Refund(id, amount))
@@ -172,19 +176,19 @@ def test_the_same_refund_asked_for_again_changes_nothing(
     assert decision == Decision(STATES[state], follow)
 
 
-def test_a_refund_that_payment_knew_already_is_settled_by_the_report_that_is_known() -> None:
+def test_a_refund_that_payment_knew_already_is_finished_by_the_known_report() -> None:
     """The refund is asked for again long after; payment's answer has no higher version than the report before."""
     booking = STATES["confirmed, part back"]
     booking = asked(booking, Refund(OTHER, PART)).booking
     known = paid(booking.payment_version, refund_ids=(FIRST, OTHER), amount_refunded=2 * PART)
-    settled = after(booking, known)
+    finished = after(booking, known)
 
-    assert (settled.refund_amount, settled.settle_after) == (None, None)
-    assert settled.version == booking.version + 1
-    assert after(settled, known) == settled
+    assert (finished.refund_amount, finished.retry_at) == (None, None)
+    assert finished.version == booking.version + 1
+    assert after(finished, known) == finished
 
 
-def test_money_that_was_on_its_way_back_does_not_bring_an_expired_booking_back() -> None:
+def test_money_that_was_being_refunded_does_not_revive_an_expired_booking() -> None:
     """Its owner has seen it as cancelled; it makes no difference that the seats are free again."""
     booking = after(STATES["hold expired"], paid(3))
     assert shown(booking) == ("cancelled", "refund_pending", AMOUNT)
@@ -192,7 +196,7 @@ def test_money_that_was_on_its_way_back_does_not_bring_an_expired_booking_back()
     assert after(booking, paid(4), free=True).status is S.CANCELLED
 
 
-def test_late_money_for_a_booking_that_nobody_wants_goes_back() -> None:
+def test_late_money_for_an_unwanted_booking_is_refunded() -> None:
     """It was cancelled after its hold had expired: late money buys its seats no more."""
     unwanted = cancelled(STATES["hold expired"])
     assert (unwanted.reason, unwanted.version) == ("by_operator", STATES["hold expired"].version + 1)

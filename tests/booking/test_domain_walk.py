@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booking.admission import Seats, admit
-from booking.domain import drive, moves, seats_moved
+from booking.domain import moves, retry, seats_moved
 from booking.rules import Decision
 from booking.state import Booking, Event, Item, TicketType
 from booking.triggers import Cancel, Happening, Refund, Trigger
@@ -28,10 +28,10 @@ from tests.booking.samples import (
     SEATS,
     STATES,
     TERMS,
+    applied,
     asked,
-    driven,
     report,
-    taken,
+    retried,
     violations,
 )
 
@@ -64,7 +64,7 @@ def test_a_change_of_status_moves_the_seats(
 def test_seats_moved_add_up_to_the_last_status(life: list[BookingStatus]) -> None:
     """Whatever its statuses were, a booking holds or has sold exactly what its last status says, once."""
     steps = [seats_moved(old, new) for old, new in zip([None, *life], life, strict=False) if new is not None or old]
-    held, sold = (sum(step[place] for step in steps) for place in (0, 1))
+    held, sold = (sum(step[number] for step in steps) for number in (0, 1))
 
     assert (held, sold) == (int(life[-1] is S.PENDING), int(life[-1] is S.CONFIRMED))
 
@@ -85,9 +85,9 @@ def test_moves_are_the_difference_of_what_is_taken(
         new = STATES["awaiting"]._replace(items=its, status=after)
         pairs.append((None if before is None else new._replace(status=before), new))
         for item in its:
-            for place, status in enumerate((S.PENDING, S.CONFIRMED)):
+            for number, status in enumerate((S.PENDING, S.CONFIRMED)):
                 change = int(after is status) - int(before is status)
-                expected[item.ticket_type_id, place] += change * item.quantity
+                expected[item.ticket_type_id, number] += change * item.quantity
     found = moves(pairs)
 
     summed: Counter[tuple[UUID, int]] = Counter()
@@ -111,11 +111,11 @@ class Step:
     refund_id: int = 0
     amount: int | None = None
 
-    def taken(self, booking: Booking, at: timedelta) -> Decision:
+    def applied(self, booking: Booking, at: timedelta) -> Decision:
         if isinstance(self.what, PaymentState):
-            return taken(booking, self.what, at, seats_free=self.seats_free)
+            return applied(booking, self.what, at, seats_free=self.seats_free)
         if self.what is None:
-            return driven(booking, at)
+            return retried(booking, at)
         what: dict[Trigger, Happening] = {
             Trigger.CANCEL: Cancel("by_customer", self.seats_free),
             Trigger.REFUND: Refund(UUID(int=40 + self.refund_id), self.amount),
@@ -163,18 +163,16 @@ def walk(booking: Booking, life: Sequence[Step]) -> Booking:
     at, held = timedelta(), seats_moved(None, booking.status)
     for step in life:
         at += timedelta(minutes=step.minutes)
-        decision = step.taken(booking, at)
+        decision = step.applied(booking, at)
         after = decision.booking
         assert violations(after) == []
         assert after.version in (booking.version, booking.version + 1)
         if after.version == booking.version:
-            same = after._replace(payment_version=0, payment_digest=None, settle_after=None, settle_attempts=0)
-            assert same == booking._replace(
-                payment_version=0, payment_digest=None, settle_after=None, settle_attempts=0
-            )
+            same = after._replace(payment_version=0, payment_digest=None, retry_at=None, retry_count=0)
+            assert same == booking._replace(payment_version=0, payment_digest=None, retry_at=None, retry_count=0)
         else:
             assert after.updated_at == NOW + at
-            assert after.settle_after is None or after.settle_after >= NOW + at
+            assert after.retry_at is None or after.retry_at >= NOW + at
         assert after.payment_version >= booking.payment_version
         assert not decision.unexpected or after.version == booking.version
         moved = seats_moved(booking.status, after.status)
@@ -219,8 +217,8 @@ def test_every_booking_ends_by_time_alone_unless_money_is_on_its_way(state: str,
     booking = walk(STATES[state], life)
     processing = booking.payment.value == "processing"
     for _ in range(200):
-        if booking.settle_after is None or booking.refund_owed or booking.intent_to_cancel:
+        if booking.retry_at is None or booking.refund_owed or booking.intent_to_cancel:
             break  # its seats are free; an owed refund or an intent to cancel is asked for without an end
-        booking = drive(booking, booking.settle_after, TERMS).booking
+        booking = retry(booking, booking.retry_at, TERMS).booking
 
     assert booking.status is not S.PENDING or processing

@@ -15,7 +15,7 @@ from booking.state import Event, TicketType
 from common.contracts.errors import HoldfastError, SalesEnded, SalesNotStarted
 from common.contracts.messages import TicketTypeChange
 from common.contracts.statuses import CancelReason
-from tests.booking.samples import NOW, STATES, outcome
+from tests.booking.samples import NOW, STATES, result_of
 
 A, B = UUID(int=21), UUID(int=22)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -61,7 +61,7 @@ def test_nothing_is_sold_outside_the_sale(dates: dict[str, Any], now: datetime, 
     assert (closed and closed.code) == code
 
 
-def test_who_comes_too_early_or_too_late_is_told_when() -> None:
+def test_a_refusal_outside_the_sale_names_its_time() -> None:
     early = sale_closed(EVENT._replace(sales_start=NOW + HOUR), NOW)
     late = sale_closed(EVENT, START)
 
@@ -103,7 +103,7 @@ def test_customers_cancel_within_the_policy_and_not_after_the_start(
     assert being_paid is (now <= START or event.cancel_after_start)
 
 
-def told(refused: Event | HoldfastError | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
+def faults(refused: Event | HoldfastError | None) -> list[tuple[tuple[str | int, ...], str, Any]]:
     """(location, rule, limit) of each error; empty if nothing is refused."""
     if not isinstance(refused, HoldfastError):
         return []
@@ -146,14 +146,14 @@ NEW_ONLY = [
 @pytest.mark.parametrize(("dates", "wrong"), [*DATES, *NEW_ONLY])
 def test_a_new_events_dates_fit_one_another(dates: dict[str, Any], wrong: list[tuple[str, str, Any]]) -> None:
     expected = [((field,), rule, limit) for field, rule, limit in wrong]
-    assert told(outcome(check_new, EVENT._replace(**dates), NOW)) == expected
+    assert faults(result_of(check_new, EVENT._replace(**dates), NOW)) == expected
 
 
 @pytest.mark.parametrize(("dates", "wrong"), DATES)
 def test_changed_dates_fit_those_that_stay(dates: dict[str, Any], wrong: list[tuple[str, str, Any]]) -> None:
-    after = outcome(change, EVENT, dates, (), NOW)
+    after = result_of(change, EVENT, dates, (), NOW)
 
-    assert told(after) == [((field,), rule, limit) for field, rule, limit in wrong]
+    assert faults(after) == [((field,), rule, limit) for field, rule, limit in wrong]
     if not wrong and dates:
         assert after == EVENT._replace(**dates, version=2)
 
@@ -193,9 +193,9 @@ def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
     before: dict[str, Any], sent: dict[str, Any], wrong: list[str], sales_end: datetime | None
 ) -> None:
     """The end of a sale may be set to the present or the past: the sale is then over."""
-    after = outcome(change, EVENT._replace(**before), sent, (), NOW)
+    after = result_of(change, EVENT._replace(**before), sent, (), NOW)
 
-    assert [field for (field,), _, _ in told(after)] == wrong
+    assert [field for (field,), _, _ in faults(after)] == wrong
     if not wrong:
         assert isinstance(after, Event)
         assert after.sales_end_at == sales_end
@@ -203,7 +203,7 @@ def test_defaults_follow_a_moved_start_and_dates_that_were_set_must_fit(
 
 def test_an_event_that_has_begun_is_changed_like_any_other() -> None:
     """An unchanged start is not refused for being in the past."""
-    after = outcome(change, EVENT, {"name": "Opera", "starts_at": START}, (), START + DAY)
+    after = result_of(change, EVENT, {"name": "Opera", "starts_at": START}, (), START + DAY)
     assert after == EVENT._replace(name="Opera", version=2)
 
 
@@ -238,9 +238,9 @@ def test_a_price_that_stripe_would_refuse_is_refused(
     dearer = TicketTypeChange.model_construct(id=B, unit_amount=price)
     added = TicketTypeChange.model_construct(id=UUID(int=9), name="Box", unit_amount=price, capacity=1)
 
-    assert told(outcome(check_new, new, NOW)) == expected
-    assert told(outcome(change, event, {}, (other, dearer), NOW)) == expected
-    assert told(outcome(change, event, {}, (other, added), NOW)) == expected
+    assert faults(result_of(check_new, new, NOW)) == expected
+    assert faults(result_of(change, event, {}, (other, dearer), NOW)) == expected
+    assert faults(result_of(change, event, {}, (other, added), NOW)) == expected
 
 
 def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_changed() -> None:
@@ -249,6 +249,6 @@ def test_an_event_of_before_whose_currency_or_price_is_refused_now_can_be_change
     cheap = old._replace(currency="eur")
 
     for event, changes in ((old, ()), (cheap, ()), (old, (TicketTypeChange(id=A, unit_amount=20),))):
-        after = outcome(change, event, {"name": "Opera"}, changes, NOW)
+        after = result_of(change, event, {"name": "Opera"}, changes, NOW)
         assert isinstance(after, Event)
         assert (after.name, after.version) == ("Opera", 2)

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 
 from booking import events
-from booking.events import NEW_NEEDS, call_off
+from booking.events import NEW_NEEDS, cancelled
 from booking.state import Event, TicketType
 from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, TicketTypeNotFound
 from common.contracts.messages import TicketTypeChange
 from common.contracts.values import TICKET_TYPES_MAX
-from tests.booking.samples import NOW, outcome
+from tests.booking.samples import NOW, result_of
 
 A, B, NEW = (UUID(int=n) for n in (21, 22, 23))
 START = NOW + timedelta(days=30)
@@ -31,12 +31,12 @@ EVENT = Event(
     },
     version=3,
 )
-OFF = call_off(EVENT, NOW)
-WHOLE = {"name": "Box", "unit_amount": 9000, "capacity": 4}
+OFF = cancelled(EVENT, NOW)
+ALL_VALUES = {"name": "Box", "unit_amount": 9000, "capacity": 4}
 
 
 def change(event: Event, values: dict[str, Any], ticket_types: tuple[TicketTypeChange, ...]) -> Any:
-    return outcome(events.change, event, values, ticket_types, NOW)
+    return result_of(events.change, event, values, ticket_types, NOW)
 
 
 def changed(id: UUID, **values: Any) -> TicketTypeChange:
@@ -57,7 +57,7 @@ def changed(id: UUID, **values: Any) -> TicketTypeChange:
         {"name": "Opera", "on_sale": False},
     ],
 )
-def test_what_is_sent_changes_and_the_rest_stays(values: dict[str, Any]) -> None:
+def test_the_fields_that_are_sent_change_and_the_others_stay(values: dict[str, Any]) -> None:
     """The version grows by one; the same change again changes nothing."""
     after = change(EVENT, values, ())
 
@@ -67,12 +67,12 @@ def test_what_is_sent_changes_and_the_rest_stays(values: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("values", [{}, {"name": "Concert"}, {"on_sale": True, "cancel_until": None}])
-def test_what_is_as_it_was_is_no_change(values: dict[str, Any]) -> None:
+def test_equal_values_are_no_change(values: dict[str, Any]) -> None:
     """The version stays."""
     assert change(EVENT, values, (changed(A, name="Stalls"), changed(B))) is EVENT
 
 
-def test_a_policy_can_be_taken_away() -> None:
+def test_a_policy_can_be_removed() -> None:
     """None is a value of its own in this field: customers may not cancel."""
     after = change(EVENT._replace(cancel_until=NOW), {"cancel_until": None}, ())
 
@@ -109,27 +109,27 @@ def test_each_changed_ticket_type_has_a_version_more() -> None:
 
 def test_a_new_ticket_type_is_added_behind_the_others() -> None:
     """None of its seats is held or sold."""
-    after = change(EVENT, {}, (changed(NEW, **WHOLE),))
+    after = change(EVENT, {}, (changed(NEW, **ALL_VALUES),))
 
     assert isinstance(after, Event)
     assert list(after.ticket_types) == [A, B, NEW]
     assert after.ticket_types[NEW] == TicketType(NEW, "Box", 9000, 4)
-    assert change(after, {}, (changed(NEW, **WHOLE),)) is after
+    assert change(after, {}, (changed(NEW, **ALL_VALUES),)) is after
 
 
 @pytest.mark.parametrize("missing", NEW_NEEDS)
 def test_a_new_ticket_type_needs_all_of_its_values(missing: str) -> None:
     """An incomplete one can only mean a ticket type that the event should have; nothing else changes, either."""
-    values = {name: value for name, value in WHOLE.items() if name != missing}
+    values = {name: value for name, value in ALL_VALUES.items() if name != missing}
     refused = change(EVENT, {"name": "Opera"}, (changed(NEW, **values),))
 
     assert isinstance(refused, TicketTypeNotFound)
     assert refused.detail == f"The event has no ticket type {NEW}"
 
 
-def test_what_is_named_is_changed_and_never_added() -> None:
+def test_a_ticket_type_sent_as_known_is_never_added() -> None:
     """The gateway says in `new` which of the two is meant, whatever other values it sends."""
-    named = changed(NEW, **WHOLE, new=False)
+    named = changed(NEW, **ALL_VALUES, new=False)
 
     refused = change(EVENT, {}, (named,))
 
@@ -137,24 +137,24 @@ def test_what_is_named_is_changed_and_never_added() -> None:
     assert refused.detail == f"The event has no ticket type {NEW}"
 
 
-def test_what_is_added_is_never_written_over() -> None:
+def test_a_ticket_type_sent_as_new_overwrites_nothing() -> None:
     """The same ticket type again is no change; another one under its id is another request."""
-    after = change(EVENT, {}, (changed(NEW, **WHOLE, new=True),))
+    after = change(EVENT, {}, (changed(NEW, **ALL_VALUES, new=True),))
 
     assert isinstance(after, Event)
-    assert change(after, {}, (changed(NEW, **WHOLE, new=True),)) is after
-    other = changed(NEW, **WHOLE | {"unit_amount": 9001}, new=True)
+    assert change(after, {}, (changed(NEW, **ALL_VALUES, new=True),)) is after
+    other = changed(NEW, **ALL_VALUES | {"unit_amount": 9001}, new=True)
     assert isinstance(change(after, {}, (other,)), IdempotencyKeyReused)
 
 
-def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
+def test_an_event_has_a_largest_number_of_ticket_types() -> None:
     """Also when they are added one by one. An event with more, from before the limit, can still be changed."""
 
     def with_types(count: int) -> Event:
         types = {UUID(int=100 + n): TicketType(UUID(int=100 + n), "Seats", 1, 1) for n in range(count)}
         return EVENT._replace(ticket_types=types)
 
-    one_more = (changed(NEW, **WHOLE, new=True),)
+    one_more = (changed(NEW, **ALL_VALUES, new=True),)
     assert isinstance(change(with_types(TICKET_TYPES_MAX - 1), {}, one_more), Event)
     for count in (TICKET_TYPES_MAX, TICKET_TYPES_MAX + 301):
         refused = change(with_types(count), {}, one_more)
@@ -163,9 +163,9 @@ def test_an_event_has_so_many_ticket_types_and_no_more() -> None:
     assert isinstance(change(with_types(401), {"name": "Opera"}, (changed(UUID(int=100), capacity=2),)), Event)
 
 
-def test_a_called_off_event_cannot_be_sold_again() -> None:
+def test_a_cancelled_event_cannot_be_sold_again() -> None:
     """Its sale is closed for good; a second cancellation changes nothing."""
     assert EVENT._replace(on_sale=False, called_off_at=NOW, version=4) == OFF
-    assert call_off(OFF, NOW + timedelta(days=1)) is OFF
+    assert cancelled(OFF, NOW + timedelta(days=1)) is OFF
     assert isinstance(change(OFF, {"on_sale": True}, ()), Conflict)
-    assert isinstance(change(OFF, {}, (changed(NEW, **WHOLE),)), Conflict)
+    assert isinstance(change(OFF, {}, (changed(NEW, **ALL_VALUES),)), Conflict)

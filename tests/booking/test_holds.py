@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from booking.schedule import CLOCKS_APART, turn
+from booking.schedule import CLOCKS_APART, next_change
 from booking.settings import BookingSettings
-from booking.state import Booking, Follow, HoldPolicy
+from booking.state import Booking, FollowUp, HoldPolicy
 from common.contracts.statuses import BookingStatus
 from common.contracts.values import PaymentState
-from tests.booking.samples import DECLINE, NOW, TERMS, UNHEARD, booking, driven, report, taken
+from tests.booking.samples import DECLINE, NOW, TERMS, UNREPORTED, applied, booking, report, retried
 
 MINUTE = timedelta(minutes=1)
 LAST = NOW + TERMS.hold_max
-CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNHEARD)
+CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNREPORTED)
 
 
 def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> PaymentState:
@@ -26,9 +26,9 @@ def failed(version: int, attempts: int, at: timedelta, status: str = "requires_p
     return report(status, version, last_error=last_error, attempts=attempts, last_attempt_at=NOW + at)
 
 
-def after(start: Booking, *news: tuple[timedelta, PaymentState]) -> Booking:
-    for at, payment in news:
-        start = taken(start, payment, at).booking
+def after(start: Booking, *reports: tuple[timedelta, PaymentState]) -> Booking:
+    for at, payment in reports:
+        start = applied(start, payment, at).booking
     return start
 
 
@@ -38,19 +38,19 @@ HELD = after(CREATING, (timedelta(), report("requires_payment_method", 1)))
 @pytest.mark.parametrize(
     "status", ["requires_payment_method", "requires_action", "processing", "requires_confirmation"]
 )
-def test_the_first_news_of_the_intent_fixes_the_last_moment(status: str) -> None:
+def test_the_first_report_of_the_intent_fixes_the_last_moment_of_the_hold(status: str) -> None:
     """Whatever the report says, and however long the booking waited for its intent."""
     late = CREATING._replace(created_at=NOW - timedelta(hours=1))
     held = after(late, (timedelta(), report(status, 1)))
     assert (held.expires_at, held.hold_until) == (NOW + TERMS.hold, LAST)
 
 
-def test_a_booking_from_before_is_fixed_by_the_next_news() -> None:
+def test_the_next_report_fixes_the_last_moment_of_a_booking_of_an_earlier_release() -> None:
     """Until then it keeps its end."""
     old = booking("pending", "awaiting", hold_until=None)
-    assert turn(old, TERMS) == old.expires_at
-    heard = after(old, (MINUTE, report("requires_action")))
-    assert (heard.expires_at, heard.hold_until) == (old.expires_at, NOW + MINUTE + TERMS.hold_max)
+    assert next_change(old, TERMS) == old.expires_at
+    reported = after(old, (MINUTE, report("requires_action")))
+    assert (reported.expires_at, reported.hold_until) == (old.expires_at, NOW + MINUTE + TERMS.hold_max)
 
 
 def test_equal_declines_each_give_their_time_and_a_new_version() -> None:
@@ -67,10 +67,10 @@ def test_equal_declines_each_give_their_time_and_a_new_version() -> None:
 @pytest.mark.parametrize("status", ["requires_payment_method", "requires_action", "processing"])
 def test_an_older_attempt_is_counted_and_gives_no_time(status: str) -> None:
     """The booking's version grows, and its end stays."""
-    told = after(HELD, (10 * MINUTE, failed(2, 1, 10 * MINUTE)))
-    late = after(told, (13 * MINUTE, failed(3, 2, 10 * MINUTE, status)))
-    assert (late.attempts, late.version) == (2, told.version + 1)
-    assert late.expires_at == told.expires_at
+    reported = after(HELD, (10 * MINUTE, failed(2, 1, 10 * MINUTE)))
+    late = after(reported, (13 * MINUTE, failed(3, 2, 10 * MINUTE, status)))
+    assert (late.attempts, late.version) == (2, reported.version + 1)
+    assert late.expires_at == reported.expires_at
 
 
 def test_the_newest_report_alone_suffices() -> None:
@@ -88,31 +88,31 @@ def test_the_newest_report_alone_suffices() -> None:
         for order in permutations(reports, count)
         if reports[-1] in order
         for end in [after(HELD._replace(payment_version=0), *((now, each) for each in (*order, *order)))]
-        if end.expires_at == NOW + now + TERMS.decline
+        if end.expires_at == NOW + now + TERMS.extension
     }
     assert len(ends) == 1
 
 
 @pytest.mark.parametrize(
-    ("heard_after", "left"),
+    ("received_after", "left"),
     [
-        (timedelta(), TERMS.decline),
-        (-4 * MINUTE, TERMS.decline),  # our clock is behind Stripe's
-        (4 * MINUTE, TERMS.decline),  # our clock is ahead, or the report is late: which of the two is not known
-        (8 * MINUTE, TERMS.decline + CLOCKS_APART - 8 * MINUTE),
+        (timedelta(), TERMS.extension),
+        (-4 * MINUTE, TERMS.extension),  # our clock is behind Stripe's
+        (4 * MINUTE, TERMS.extension),  # our clock is ahead, or the report is late: which of the two is not known
+        (8 * MINUTE, TERMS.extension + CLOCKS_APART - 8 * MINUTE),
         (14 * MINUTE, timedelta(minutes=1)),
     ],
 )
-def test_time_counts_from_the_attempt(heard_after: timedelta, left: timedelta) -> None:
+def test_time_counts_from_the_attempt(received_after: timedelta, left: timedelta) -> None:
     """A late report gives no more time than one in time, except for the time by which the clocks may differ."""
     held = HELD._replace(expires_at=NOW, hold_until=NOW + timedelta(days=1))
     at = 20 * MINUTE
-    told = after(held, (at + heard_after, failed(2, 1, at)))
-    assert told.expires_at == NOW + at + heard_after + left
+    reported = after(held, (at + received_after, failed(2, 1, at)))
+    assert reported.expires_at == NOW + at + received_after + left
 
 
 @pytest.mark.parametrize("payment", ["requires_payment_method", "requires_action"])
-def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment: str) -> None:
+def test_a_customer_who_is_declined_for_ever_loses_the_seats_at_the_last_moment(payment: str) -> None:
     """Then Stripe is asked to cancel, whatever the intent waits for, and no report gives more time."""
     held, minute = HELD, 1
     while held.closing is None:
@@ -122,8 +122,8 @@ def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment:
         assert held.expires_at is not None
         assert held.expires_at <= LAST
         if NOW + at >= LAST:
-            decision = driven(held, at)
-            assert decision.follow == (Follow.CANCEL_INTENT,)
+            decision = retried(held, at)
+            assert decision.follow_ups == (FollowUp.CANCEL_INTENT,)
             held = decision.booking
         minute += 1
     assert held.closing == "hold_expired"
@@ -131,35 +131,35 @@ def test_whoever_is_declined_for_ever_holds_seats_until_the_last_moment(payment:
     assert (more.closing, more.expires_at, more.hold_until) == ("hold_expired", LAST, LAST)
 
 
-def test_what_is_processing_is_waited_for() -> None:
+def test_a_processing_payment_is_waited_for() -> None:
     """The payment began while the seats were held: it may still buy them days later."""
     paying = after(HELD, (14 * MINUTE, report("processing", 2)))
-    assert turn(paying, TERMS) is None
+    assert next_change(paying, TERMS) is None
     failed_at = timedelta(days=3)
     declined = after(paying, (failed_at, failed(3, 1, failed_at)))
-    assert driven(declined, failed_at).booking.closing == "hold_expired"
+    assert retried(declined, failed_at).booking.closing == "hold_expired"
     paid = after(paying, (failed_at, report("succeeded", 3)))
     assert paid.status is BookingStatus.CONFIRMED
 
 
-@pytest.mark.parametrize("heard", [(3, 4), (4,)])
-def test_what_is_begun_after_the_last_moment_is_not_waited_for(heard: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("versions", [(3, 4), (4,)])
+def test_a_payment_begun_after_the_last_moment_is_not_waited_for(versions: tuple[int, ...]) -> None:
     """Debits that fail one after the other would keep seats for good. A payment that follows a late failure gets
     the grace time in which Stripe has to answer; money that comes later finds an expired hold."""
     day = timedelta(days=3)
-    news = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
-    paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, news[version]) for version in heard))
+    reports = {3: failed(3, 1, day), 4: failed(4, 1, day, "processing")}
+    paying = after(HELD, (14 * MINUTE, report("processing", 2)), *((day, reports[version]) for version in versions))
 
-    closing = driven(paying, day).booking
+    closing = retried(paying, day).booking
     assert closing.closing == "hold_expired"
-    released = driven(closing, day + TERMS.grace).booking
+    released = retried(closing, day + TERMS.grace).booking
     assert (released.status, released.reason) == (BookingStatus.CANCELLED, "hold_expired")
 
 
-def test_an_attempt_that_fails_at_the_last_moment_by_another_clock_takes_nothing_away() -> None:
+def test_a_payment_after_a_failure_at_the_last_moment_by_another_clock_is_waited_for() -> None:
     """The booking waits for what begins after it."""
     at = TERMS.hold_max + CLOCKS_APART
-    assert turn(after(HELD, (at, failed(3, 1, at, "processing"))), TERMS) is None
+    assert next_change(after(HELD, (at, failed(3, 1, at, "processing"))), TERMS) is None
 
 
 def test_a_process_of_the_release_before_counts_no_attempts() -> None:
@@ -168,11 +168,11 @@ def test_a_process_of_the_release_before_counts_no_attempts() -> None:
     assert after(HELD, (14 * MINUTE, old)).expires_at == NOW + 24 * MINUTE
     assert after(HELD, (29 * MINUTE, old)).expires_at == LAST
     # Such a process may have written an end after the last moment.
-    assert turn(HELD._replace(expires_at=LAST + MINUTE), TERMS) == LAST
+    assert next_change(HELD._replace(expires_at=LAST + MINUTE), TERMS) == LAST
 
 
 @pytest.mark.parametrize("seconds", [900, 1800, 86_400])
-def test_the_settings_say_how_long(seconds: int) -> None:
+def test_the_settings_say_how_long_a_hold_lasts(seconds: int) -> None:
     """Twice the hold, unless another value is set; never less than the hold."""
     values: dict[str, Any] = {"redis_url": "redis://x", "booking_database_url": "postgresql://x/x"}
     assert BookingSettings(**values).hold_policy == HoldPolicy()

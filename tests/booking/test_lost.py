@@ -18,7 +18,7 @@ from common.messaging.envelope import Envelope
 from tests.booking.stage import Stage, report
 
 
-def told(envelopes: list[Envelope], kind: type[Any]) -> list[Any]:
+def messages(envelopes: list[Envelope], kind: type[Any]) -> list[Any]:
     return [each.message for each in envelopes if isinstance(each.message, kind)]
 
 
@@ -27,7 +27,7 @@ async def test_a_report_of_an_unknown_booking_is_answered_with_what_payment_need
     (known,) = await stage.book(show.order(2))
     gone = known.model_copy(update={"id": uuid4()})
     envelopes = await stage.give(report(gone, IntentStatus.SUCCEEDED, 2), report(known, IntentStatus.SUCCEEDED, 2))
-    (unknown,) = told(envelopes, BookingUnknown)
+    (unknown,) = messages(envelopes, BookingUnknown)
     assert unknown == BookingUnknown(
         booking_id=gone.id,
         version=2,
@@ -36,7 +36,7 @@ async def test_a_report_of_an_unknown_booking_is_answered_with_what_payment_need
         currency=known.currency,
         amount_captured=known.amount,
     )
-    assert [each.booking_id for each in told(envelopes, PaymentReportApplied)] == [known.id]
+    assert [each.booking_id for each in messages(envelopes, PaymentReportApplied)] == [known.id]
     assert stage.handlers._metrics.orphans.labels("no_booking")._value.get() == 1
 
 
@@ -46,7 +46,7 @@ async def test_a_lower_version_is_answered_with_the_one_that_the_booking_holds(s
     (booking,) = await stage.book(show.order(2))
     await stage.give(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 5))
     envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 1))
-    assert told(envelopes, PaymentReportApplied) == [PaymentReportApplied(booking_id=booking.id, version=5)]
+    assert messages(envelopes, PaymentReportApplied) == [PaymentReportApplied(booking_id=booking.id, version=5)]
     assert (await stage.row(booking))["status"] == "pending"
     await stage.give(report(booking, IntentStatus.SUCCEEDED, 6))
     assert (await stage.row(booking))["status"] == "confirmed"
@@ -58,26 +58,26 @@ async def test_another_report_under_the_version_that_the_booking_holds_is_a_conf
     await stage.give(report(booking, IntentStatus.PROCESSING, 2))
     envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
     answer = PaymentReportApplied(booking_id=booking.id, version=2, conflict=True)
-    assert told(envelopes, PaymentReportApplied) == [answer]
+    assert messages(envelopes, PaymentReportApplied) == [answer]
     same = await stage.give(report(booking, IntentStatus.PROCESSING, 2))
-    assert told(same, PaymentReportApplied) == [PaymentReportApplied(booking_id=booking.id, version=2)]
+    assert messages(same, PaymentReportApplied) == [PaymentReportApplied(booking_id=booking.id, version=2)]
     assert (await stage.row(booking))["status"] == "pending"
 
 
-async def test_a_report_of_another_intent_is_answered_with_the_own_one(stage: Stage) -> None:
+async def test_a_report_of_another_intent_is_answered_with_the_bookings_own(stage: Stage) -> None:
     """Booking does not acknowledge it: money of the other intent is not this booking's money."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     other = report(booking, IntentStatus.CANCELED, 9, intent_id="pi_other")
     before = await stage.row(booking)
     envelopes = await stage.give(other)
-    (asked,) = told(envelopes, SyncPayment)
+    (asked,) = messages(envelopes, SyncPayment)
     assert (asked.booking_id, asked.intent_id) == (booking.id, f"pi_{booking.id.hex}")
-    assert not told(envelopes, PaymentReportApplied)
+    assert not messages(envelopes, PaymentReportApplied)
     assert await stage.row(booking) == before
 
 
-async def test_what_is_asked_of_payment_names_the_intent_and_what_the_booking_costs(stage: Stage) -> None:
+async def test_commands_to_payment_name_the_intent_and_what_the_booking_costs(stage: Stage) -> None:
     show = await stage.show(10)
     (booking,) = await stage.book(show.order(2))
     (never,) = await stage.book(show.order(2))
@@ -88,9 +88,9 @@ async def test_what_is_asked_of_payment_names_the_intent_and_what_the_booking_co
         (never, CancelPaymentIntent(booking_id=never.id)),
     ):
         envelopes = await cancelled(stage, each.id)
-        assert told(envelopes, CancelPaymentIntent) == [expected]
+        assert messages(envelopes, CancelPaymentIntent) == [expected]
     envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2))
-    (refund,) = told(envelopes, RefundPayment)
+    (refund,) = messages(envelopes, RefundPayment)
     assert (refund.intent_id, refund.booking_amount) == (f"pi_{booking.id.hex}", booking.amount)
 
 

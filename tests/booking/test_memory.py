@@ -13,14 +13,14 @@ import pytest
 
 from booking import events
 from booking.booking_rows import BOOKING_COLUMNS, BookingRows
-from booking.domain import take_report
+from booking.domain import apply_report
 from booking.event_rows import EVENT_COLUMNS, TICKET_TYPE_COLUMNS, EventRows
-from booking.events import call_off
+from booking.events import cancelled
 from booking.triggers import Report
 from common.contracts.messages import EventChanges, TicketTypeChange, UpdateEvent
 from common.contracts.resources import Booking
 from common.contracts.statuses import IntentStatus
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from tests.booking.stage import TERMS, Show, Stage, report
 
 AWAITING, PAID = IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.SUCCEEDED
@@ -92,14 +92,14 @@ TYPE_OTHERS = {
 }
 
 
-def test_the_walk_has_every_column() -> None:
+def test_the_changes_have_every_column() -> None:
     """`version` of a ticket type is no bound: it only counts the published changes of its seats."""
     assert OTHERS.keys() == BOOKING_COLUMNS.keys() - {"id"}
     assert EVENT_OTHERS.keys() == set(EVENT_COLUMNS) - {"id"}
     assert TYPE_OTHERS.keys() == TICKET_TYPE_COLUMNS.keys() - {"id", "version"} | {"terms_token", "held", "sold"}
 
 
-async def whole(stage: Stage, booking: Booking) -> dict[str, Any]:
+async def full_row(stage: Stage, booking: Booking) -> dict[str, Any]:
     return dict(await stage.row(booking))
 
 
@@ -108,15 +108,15 @@ async def test_a_report_is_not_written_over_a_change_of_any_column(stage: Stage,
     """The statement does not write, no message follows, and the booking is no longer in memory."""
     (booking,) = await stage.book((await stage.show(10)).order(2))
     unit = stage.unit()
-    await unit.remember([booking.id])
+    unit.take(stage.store.bookings.find([booking.id]))
     payment = report(booking, AWAITING, 1).payment
-    unit.change(take_report(unit.bookings[booking.id], Report(payment, stage.clock(), TERMS)))
+    unit.change(apply_report(unit.bookings[booking.id], Report(payment, stage.clock(), TERMS)))
     await stage.rows(f"UPDATE bookings SET {OTHERS[column]} WHERE id = $1", booking.id)
-    changed = await whole(stage, booking)
+    changed = await full_row(stage, booking)
     await unit.save()
 
     assert (unit.written, list(unit.envelopes())) == (frozenset(), [])
-    assert await whole(stage, booking) == changed
+    assert await full_row(stage, booking) == changed
     assert stage.store.bookings.find([booking.id]) == {}
 
 
@@ -143,9 +143,7 @@ TERMS_OTHERS = [("events", column) for column in EVENT_OTHERS] + [("types", colu
 
 
 @pytest.mark.parametrize(("table", "column"), TERMS_OTHERS)
-async def test_nothing_is_sold_by_terms_or_seats_that_are_no_longer_there(
-    stage: Stage, table: str, column: str
-) -> None:
+async def test_outdated_terms_or_seats_in_memory_sell_nothing(stage: Stage, table: str, column: str) -> None:
     """Whichever column has changed: the statement sells nothing, and the booking is decided under locks."""
     show = await stage.show(10)
     await stage.book(show.order())
@@ -161,7 +159,7 @@ async def test_nothing_is_sold_by_terms_or_seats_that_are_no_longer_there(
     assert found[:2] == ["statement", "locks"]
 
 
-async def test_what_nobody_has_changed_is_sold_and_confirmed_by_statements_alone(stage: Stage) -> None:
+async def test_unchanged_rows_are_sold_and_confirmed_without_the_locked_path(stage: Stage) -> None:
     show = await stage.show(10)
     await stage.book(show.order())
     with ways() as found, patch.object(BookingRows, "lock", None), patch.object(BookingRows, "load", None):
@@ -187,7 +185,7 @@ async def test_seats_that_came_free_unnoticed_are_sold(stage: Stage) -> None:
     show = await stage.show(1)
     first = await stage.pending(show)
     other = Stage.build(stage.database, stage.redis)
-    await other.tell(report(first, IntentStatus.CANCELED, 2))
+    await other.apply(report(first, IntentStatus.CANCELED, 2))
     with ways() as found:
         (booking,) = await stage.book(show.order())
     assert found == ["statement", "locks", "statement"]
@@ -195,7 +193,7 @@ async def test_seats_that_came_free_unnoticed_are_sold(stage: Stage) -> None:
     assert await stage.seats(show) == [(1, 0)]
 
 
-async def test_after_a_sale_that_memory_had_wrong_an_event_is_sold_under_locks_for_a_moment(stage: Stage) -> None:
+async def test_when_memory_was_wrong_an_event_is_sold_under_locks_for_a_second(stage: Stage) -> None:
     show = await stage.show(100)
     await stage.book(show.order())
     await stage.rows("UPDATE ticket_types SET terms_token = gen_random_uuid()")
@@ -203,7 +201,7 @@ async def test_after_a_sale_that_memory_had_wrong_an_event_is_sold_under_locks_f
         for _ in range(3):
             await stage.book(show.order())
     assert found == ["statement", *["locks", "statement"] * 3]
-    await stage.settle(2 * TERMS.decline)
+    await stage.reconcile(2 * TERMS.extension)
     with ways() as found:
         await stage.book(show.order())
     assert found == ["statement"]
@@ -227,23 +225,23 @@ async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) 
     """The sale waits for the edit's locks, and is then decided by the event as the edit has left it."""
     show = await stage.show(10)
     await stage.book(show.order())
-    change, outcome, unit_amount = EDITS[edit]
+    change, expected, unit_amount = EDITS[edit]
     async with stage.store.transaction() as rows:
         event = await rows.events.lock(show.id)
         assert event is not None
-        selling = asyncio.create_task(stage.ask(show.order(2)))
+        selling = asyncio.create_task(stage.call(show.order(2)))
         await stage.until_somebody_waits_for_a_lock()
         if change is None:
-            await rows.events.save(event, call_off(event, stage.clock()), settle_after=stage.clock())
+            await rows.events.save(event, cancelled(event, stage.clock()), retry_at=stage.clock())
         else:
             fields = {"event_id": show.id, "changes": EventChanges()} | change(show)
             await rows.events.save(event, await changed(stage, event, UpdateEvent(**fields)))
     (reply,) = await selling
     if unit_amount is None:
-        assert reply.error == outcome
+        assert reply.error == expected
     else:
         booking = Booking.model_validate(reply.result["booking"])
-        assert (booking.status, booking.items[0].unit_amount) == (outcome, unit_amount)
+        assert (booking.status, booking.items[0].unit_amount) == (expected, unit_amount)
     await stage.audit()
 
 
@@ -253,11 +251,11 @@ async def changed(stage: Stage, event: Any, message: UpdateEvent) -> Any:
     return events.change(event, values, message.ticket_types, stage.clock())
 
 
-async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_terms(stage: Stage) -> None:
+async def test_terms_that_a_failover_lost_differ_from_those_made_anew(stage: Stage) -> None:
     """Versions and counters are as memory knows them; the token is not."""
     show = await stage.show(10)
     before = await stage.rows("SELECT * FROM ticket_types")
-    await stage.ask(price(show, 3000))
+    await stage.call(price(show, 3000))
     (booking,) = await stage.book(show.order())
     assert booking.amount == 3000
     # A standby takes over that has received neither the price nor the booking; then somebody sets another price.
@@ -268,7 +266,7 @@ async def test_terms_that_a_failover_lost_and_that_were_made_anew_are_other_term
     token = before[0]["terms_token"]
     await stage.rows("UPDATE ticket_types SET unit_amount = 2500, held = 0, version = 0, terms_token = $1", token)
     other = Stage.build(stage.database, stage.redis)
-    await other.ask(price(show, 4000))
+    await other.call(price(show, 4000))
     # Book as much as makes all counters equal to those in memory.
     await other.book(show.order())
     (booking,) = await stage.book(show.order())
@@ -281,14 +279,14 @@ def price(show: Show, unit_amount: int) -> UpdateEvent:
     return UpdateEvent(event_id=show.id, changes=EventChanges(), ticket_types=types)
 
 
-async def test_two_actors_with_memories_of_one_row_lose_nothing_of_each_other(stage: Stage) -> None:
+async def test_two_actors_with_one_row_in_memory_overwrite_nothing(stage: Stage) -> None:
     """Each decides its last report from an old row in memory; the statement refuses it, as the row is newer."""
     show = await stage.show(10)
     other = Stage.build(stage.database, stage.redis)
     booking = await stage.pending(show)
-    await other.tell(report(booking, IntentStatus.REQUIRES_ACTION, 2))
-    await stage.tell(report(booking, IntentStatus.PROCESSING, 3))
-    await other.tell(report(booking, PAID, 4))
+    await other.apply(report(booking, IntentStatus.REQUIRES_ACTION, 2))
+    await stage.apply(report(booking, IntentStatus.PROCESSING, 3))
+    await other.apply(report(booking, PAID, 4))
     row = await stage.row(booking)
     assert (row["status"], row["payment_version"], row["version"]) == ("confirmed", 4, 5)
     assert await stage.seats(show) == [(0, 1)]
@@ -306,7 +304,7 @@ async def test_two_actors_at_once_apply_the_newest_report(stage: Stage) -> None:
     assert await stage.seats(show) == [(0, 40)]
 
 
-async def test_a_repeated_key_goes_alone_and_the_others_by_one_statement(stage: Stage) -> None:
+async def test_a_repeated_key_takes_the_locked_path_and_the_others_one_statement(stage: Stage) -> None:
     """One key has its booking already, and one comes twice in the batch: both are answered as before."""
     show = await stage.show(1000)
     there = show.order()
@@ -314,7 +312,7 @@ async def test_a_repeated_key_goes_alone_and_the_others_by_one_statement(stage: 
     orders = [show.order() for _ in range(254)]
     batch = [*orders[:100], there, *orders[100:], orders[7]]
     with ways() as found:
-        replies = await stage.ask(*batch)
+        replies = await stage.call(*batch)
     assert found == ["statement", "locks"]
     assert all(reply.error is None for reply in replies)
     assert sum(reply.result["created"] for reply in replies) == 254
@@ -329,7 +327,7 @@ async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(st
     show = await stage.show(4)
     key = uuid4()
     await stage.book(show.order(2, id=key))
-    replies = await stage.ask(show.order(again, id=key), show.order(2 - again + 1))
+    replies = await stage.call(show.order(again, id=key), show.order(2 - again + 1))
     assert replies[1].result["booking"]["status"] == "pending"
     assert await stage.seats(show) == [(2 + 2 - again + 1, 0)]
 
@@ -338,32 +336,32 @@ async def test_a_key_that_comes_with_another_content_is_refused_and_the_others_a
     show = await stage.show(10)
     key = uuid4()
     await stage.book(show.order(id=key))
-    replies = await stage.ask(show.order(), show.order(2, id=key))
+    replies = await stage.call(show.order(), show.order(2, id=key))
     assert [reply.error for reply in replies] == [None, "idempotency_key_reused"]
     assert await stage.seats(show) == [(2, 0)]
 
 
-async def test_nothing_is_remembered_after_an_outcome_that_is_not_known(stage: Stage) -> None:
+async def test_memory_is_dropped_when_the_result_of_a_transaction_is_unknown(stage: Stage) -> None:
     show = await stage.show(10)
     (booking,) = await stage.book(show.order())
     assert stage.store.bookings.find([booking.id]).keys() == {booking.id}
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseOutage):
         async with stage.store.statement():
-            raise DatabaseAway("lost")
+            raise DatabaseOutage("lost")
     assert stage.store.bookings.find([booking.id]) == {}
     assert stage.store.events.find([show.id]) == {}
 
 
-async def test_what_waits_for_nothing_is_not_remembered(stage: Stage) -> None:
+async def test_a_booking_that_waits_for_nothing_is_not_kept_in_memory(stage: Stage) -> None:
     booking = await stage.confirmed(await stage.show(10))
     assert stage.store.bookings.find([booking.id]) == {}
 
 
-async def test_without_memory_all_goes_under_locks(stage: Stage) -> None:
-    careful = Stage.build(stage.database, stage.redis, memory_max=0)
-    show = await careful.show(10)
+async def test_without_memory_the_locked_path_decides(stage: Stage) -> None:
+    without_memory = Stage.build(stage.database, stage.redis, memory_max=0)
+    show = await without_memory.show(10)
     with ways() as found:
-        booking = await careful.confirmed(show)
+        booking = await without_memory.confirmed(show)
     assert found == ["locks", "statement"]
     assert booking.status == "confirmed"
-    assert await careful.seats(show) == [(0, 1)]
+    assert await without_memory.seats(show) == [(0, 1)]

@@ -103,12 +103,12 @@ class Schedule:
 def event() -> CreateEvent:
     message = new_event(12, 12, event_id=id_of(1), unit_amount=1000)
     types = tuple(
-        each.model_copy(update={"id": id_of(10 + place)}) for place, each in enumerate(message.ticket_types)
+        each.model_copy(update={"id": id_of(10 + number)}) for number, each in enumerate(message.ticket_types)
     )
     return message.model_copy(update={"ticket_types": types})
 
 
-def told(envelope: Envelope) -> str:
+def as_text(envelope: Envelope) -> str:
     """The message without what is random."""
     message = envelope.message
     if isinstance(message, (Reply, BookingChanged, PaymentReportApplied)):
@@ -130,7 +130,7 @@ async def play(
             stage.clock.ahead += batch
             await stage.reconciler.run_once()
         else:
-            published.append(sorted({told(each) for each in await stage.give(*batch)}))
+            published.append(sorted({as_text(each) for each in await stage.give(*batch)}))
     await stage.audit()
     return [[tuple(row) for row in await stage.rows(query)] for query in ROWS], published
 

@@ -10,13 +10,13 @@ import pytest
 
 from booking.booking_rows import INSERT, SAVE, TAKE_DUE
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
+from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
-from booking.requests import FIND
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
-from common.runtime.reconciler import LOOK_S
+from common.runtime.reconciler import POLL_SECONDS
 from tests.booking.stage import TERMS, Stage
 
 # Confirmed and cancelled bookings; the events are not theirs.
@@ -30,7 +30,7 @@ MANY_EVENTS = """
 INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, content_hash, created_at)
 SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM generate_series(1, 5000)
 """
-LOOKS = {
+QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
@@ -48,13 +48,13 @@ def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
 
 
-async def steps(stage: Stage, look: str) -> list[dict[str, Any]]:
+async def steps(stage: Stage, name: str) -> list[dict[str, Any]]:
     """What Postgres did for this query; the transaction is rolled back."""
-    query, types, values = LOOKS[look]
+    query, types, values = QUERIES[name]
     async with stage.database.connection() as connection, connection.transaction():
-        await connection.execute(f"PREPARE look {types} AS {query}")
-        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE look {values}")
-        await connection.execute("DEALLOCATE look")
+        await connection.execute(f"PREPARE query {types} AS {query}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE query {values}")
+        await connection.execute("DEALLOCATE query")
     return parts(orjson.loads(plan)[0]["Plan"])
 
 
@@ -75,8 +75,8 @@ async def many(stage: Stage) -> Stage:
 
 async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
-    for look, indexes in DUE.items():
-        done = await steps(many, look)
+    for name, indexes in DUE.items():
+        done = await steps(many, name)
         tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
         assert {step["Index Name"] for step in tables if step["Actual Loops"]} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in tables)
@@ -85,7 +85,7 @@ async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
 
 
 @pytest.mark.parametrize("due", [1, 300])
-async def test_no_more_rows_are_visited_than_are_taken(many: Stage, due: int) -> None:
+async def test_only_the_rows_that_are_due_are_visited(many: Stage, due: int) -> None:
     """At most the two hundred oldest."""
     show = await many.show(due)
     await many.book(*(show.order() for _ in range(due)))
@@ -122,7 +122,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("statement", [INSERT, SAVE])
-async def test_what_is_saved_is_found_by_its_key(many: Stage, statement: str) -> None:
+async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
     scans = [step for step in done if step.get("Relation Name") == "bookings" and "Scan" in step["Node Type"]]
@@ -141,7 +141,7 @@ async def test_what_is_saved_is_found_by_its_key(many: Stage, statement: str) ->
     ],
     ids=["insert", "save", "change ticket types", "find requests"],
 )
-async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(
+async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, table: str, key: str
 ) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
@@ -150,17 +150,17 @@ async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= {table}
-    whole = [step for step in scans if key not in step.get("Index Cond", "")]
-    assert whole == []
+    full_scans = [step for step in scans if key not in step.get("Index Cond", "")]
+    assert full_scans == []
 
 
-class OnlyLooks(Store):
+class OnlyNextDue(Store):
     """Counts the queries for the next due time, and fails on any other."""
 
-    looks = 0
+    queries = 0
 
     async def next_due(self) -> datetime | None:
-        self.looks += 1
+        self.queries += 1
         return await super().next_due()
 
     def transaction(self) -> NoReturn:
@@ -170,12 +170,12 @@ class OnlyLooks(Store):
         raise AssertionError("nothing is due")
 
 
-async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
+async def test_an_idle_reconciler_makes_one_query(many: Stage) -> None:
     """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
-    store, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
+    store, nowhere = OnlyNextDue(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     bus = Publisher(nowhere, source="/booking/test")
     reconciler = BookingReconciler(store, many.unit, many.availability, bus, nowhere, many.clock, TERMS)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 
-    assert (pauses, store.looks) == ([LOOK_S] * 3, 3)
+    assert (pauses, store.queries) == ([POLL_SECONDS] * 3, 3)

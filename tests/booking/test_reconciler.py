@@ -17,8 +17,8 @@ from common.contracts.messages import (
 )
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import PaymentError
-from common.messaging.envelope import tell
-from common.runtime.outages import RedisAway
+from common.messaging.envelope import envelope_for
+from common.runtime.outages import RedisOutage
 from tests.booking.stage import Stage, report
 
 SOON, LONG = timedelta(seconds=25), timedelta(minutes=16)
@@ -28,7 +28,7 @@ APART_S = [-300, 0, 300]
 
 async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
     (booking,) = await stage.book((await stage.show(10)).order())
-    await stage.settle(SOON)
+    await stage.reconcile(SOON)
     assert await stage.published("payment.intents") == [("payment.create_intent", str(booking.id))]
     assert (await stage.row(booking))["settle_attempts"] == 1
 
@@ -36,7 +36,7 @@ async def test_lost_request_for_an_intent_is_sent_again(stage: Stage) -> None:
 async def due_now(stage: Stage) -> None:
     """Make every unfinished booking due, while no time passes for Redis."""
     await stage.rows("UPDATE bookings SET settle_after = $1 WHERE settle_after IS NOT NULL", stage.clock())
-    await stage.settle_now()
+    await stage.reconcile_now()
 
 
 @pytest.mark.parametrize("apart_s", APART_S)
@@ -49,7 +49,7 @@ async def test_request_that_still_waits_in_its_queue_is_not_sent_again(stage: St
     before = stage.clock() - timedelta(minutes=1)
     await stage.rows("UPDATE bookings SET created_at = $2 WHERE id = $1", lost.id, before)
     first = CreatePaymentIntent(booking_id=uuid4(), event_id=show.id, amount=1, currency="eur")
-    await stage.bus.publish([tell(first, "first in the queue")])
+    await stage.bus.publish([envelope_for(first, "first in the queue")])
     await due_now(stage)
     assert await stage.published("payment.intents") == [
         ("payment.create_intent", "first in the queue"),
@@ -72,42 +72,42 @@ async def test_requests_that_wait_in_a_long_queue_of_commands_are_not_sent_again
     held = await stage.pending(show)
     before = stage.clock() - timedelta(minutes=1)
     await stage.rows("UPDATE bookings SET updated_at = $2 WHERE id = $1", lost.id, before)
-    await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
+    await stage.bus.publish([envelope_for(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
     for each in (lost, waiting):
         await stage.rows("UPDATE bookings SET settle_after = $2 WHERE id = $1", each.id, stage.clock())
-    await stage.settle_now()
+    await stage.reconcile_now()
     assert await stage.published("payment.commands") == [("payment.sync", "many")] * 2 + [
         ("payment.refund", str(lost.id))
     ]
     # A request that follows from a change by time alone was never sent before, so it cannot be waiting.
-    await stage.bus.publish([tell(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
+    await stage.bus.publish([envelope_for(SyncPayment(booking_id=uuid4()), "many") for _ in range(2)])
     over = "UPDATE bookings SET expires_at = $2, settle_after = $2 WHERE id = $1"
     await stage.rows(over, held.id, stage.clock())
-    await stage.settle_now()
+    await stage.reconcile_now()
     assert ("payment.cancel_intent", str(held.id)) in await stage.published("payment.commands")
 
 
-async def test_payable_booking_is_compared_with_stripe_now_and_then(stage: Stage) -> None:
+async def test_payable_booking_is_compared_with_stripe_every_few_minutes(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
-    await stage.settle(timedelta(minutes=6))
+    await stage.reconcile(timedelta(minutes=6))
     assert await stage.published("payment.commands") == [("payment.sync", str(booking.id))]
 
 
 async def test_end_of_a_hold_is_noticed_on_time(stage: Stage) -> None:
     """Pauses are spread, so that rows that became due together do not stay together; ends of holds are not."""
     booking = await stage.pending(await stage.show(10))
-    await stage.settle(timedelta(minutes=6))
+    await stage.reconcile(timedelta(minutes=6))
     row = await stage.row(booking)
     assert row["settle_after"] == row["expires_at"]
 
 
-async def test_hold_past_its_end_waits_for_stripe_before_its_seats_go(stage: Stage) -> None:
+async def test_hold_past_its_end_waits_for_stripe_before_its_seats_are_released(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show, 2)
-    await stage.settle(LONG)
+    await stage.reconcile(LONG)
     assert await stage.published("payment.commands") == [("payment.cancel_intent", str(booking.id))]
     assert await stage.seats(show) == [(2, 0)]
-    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
+    (changed,) = await stage.apply(report(booking, IntentStatus.CANCELED, 2))
     assert (changed.status, changed.reason) == ("cancelled", "hold_expired")
     assert await stage.seats(show) == [(0, 0)]
 
@@ -115,19 +115,19 @@ async def test_hold_past_its_end_waits_for_stripe_before_its_seats_go(stage: Sta
 async def test_money_in_time_wins_over_the_end_of_the_hold(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show, 2)
-    await stage.settle(LONG)
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+    await stage.reconcile(LONG)
+    (changed,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 2))
     assert changed.status == "confirmed"
     assert await stage.seats(show) == [(0, 2)]
 
 
-async def test_seats_are_given_back_when_stripe_stays_silent(stage: Stage) -> None:
+async def test_seats_are_released_when_stripe_does_not_answer(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show, 2)
-    await stage.settle(LONG)
-    await stage.settle(timedelta(minutes=3))
+    await stage.reconcile(LONG)
+    await stage.reconcile(timedelta(minutes=3))
     assert await stage.seats(show) == [(2, 0)]
-    await stage.settle(timedelta(minutes=3))
+    await stage.reconcile(timedelta(minutes=3))
     row = await stage.row(booking)
     assert (row["status"], row["reason"], row["intent_to_cancel"]) == ("cancelled", "hold_expired", True)
     assert await stage.seats(show) == [(0, 0)]
@@ -137,13 +137,13 @@ async def test_intent_of_a_released_hold_is_canceled_whatever_is_lost(stage: Sta
     """Its cancellation is requested until its end is reported; the booking's change is then published again."""
     booking = await stage.pending(await stage.show(10), 2)
     for _ in range(3):
-        await stage.settle(LONG)
+        await stage.reconcile(LONG)
     assert (await stage.row(booking))["status"] == "cancelled"
     await stage.redis.flushdb()
-    await stage.settle(timedelta(minutes=1))
+    await stage.reconcile(timedelta(minutes=1))
     assert ("payment.cancel_intent", str(booking.id)) in await stage.published("payment.commands")
-    (told,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
-    assert told.status == "cancelled"
+    (changed,) = await stage.apply(report(booking, IntentStatus.CANCELED, 2))
+    assert changed.status == "cancelled"
     row = await stage.row(booking)
     assert (row["intent_to_cancel"], row["settle_after"]) == (False, None)
 
@@ -151,8 +151,8 @@ async def test_intent_of_a_released_hold_is_canceled_whatever_is_lost(stage: Sta
 async def test_processing_payment_does_not_expire(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show)
-    await stage.tell(report(booking, IntentStatus.PROCESSING, 2))
-    await stage.settle(timedelta(days=2))
+    await stage.apply(report(booking, IntentStatus.PROCESSING, 2))
+    await stage.reconcile(timedelta(days=2))
     row = await stage.row(booking)
     assert (row["status"], row["payment"], row["closing"]) == ("pending", "processing", None)
     assert await stage.published("payment.commands") == [("payment.sync", str(booking.id))]
@@ -161,36 +161,36 @@ async def test_processing_payment_does_not_expire(stage: Stage) -> None:
 async def test_declined_customer_has_ten_minutes_more(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
     stage.clock.ahead = timedelta(minutes=14)
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error=PaymentError("x")))
-    await stage.settle(timedelta(minutes=9))
+    await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 2, last_error=PaymentError("x")))
+    await stage.reconcile(timedelta(minutes=9))
     assert (await stage.row(booking))["closing"] is None
-    await stage.settle(timedelta(minutes=2))
+    await stage.reconcile(timedelta(minutes=2))
     assert (await stage.row(booking))["closing"] == "hold_expired"
 
 
-async def test_refund_that_is_owed_is_asked_for_again(stage: Stage) -> None:
+async def test_refund_that_is_owed_is_requested_again(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     await stage.cancel(booking, CancelReason.BY_OPERATOR)
-    await stage.settle(SOON)
+    await stage.reconcile(SOON)
     assert await stage.published("payment.commands") == [("payment.refund", str(booking.id))]
 
 
-async def test_cancel_that_is_not_answered_is_asked_for_again(stage: Stage) -> None:
+async def test_cancel_that_is_not_answered_is_requested_again(stage: Stage) -> None:
     booking = await stage.pending(await stage.show(10))
     await stage.cancel(booking)
-    await stage.settle(SOON)
+    await stage.reconcile(SOON)
     assert await stage.published("payment.commands") == [("payment.cancel_intent", str(booking.id))]
 
 
-async def test_settled_bookings_are_left_alone(stage: Stage) -> None:
+async def test_bookings_that_wait_for_nothing_are_left_alone(stage: Stage) -> None:
     await stage.confirmed(await stage.show(10))
     assert await stage.store.next_due() is None
-    await stage.settle(timedelta(days=1))
+    await stage.reconcile(timedelta(days=1))
     assert await stage.published("payment.commands") == []
 
 
-async def test_many_settlers_drive_each_booking_once(stage: Stage) -> None:
+async def test_many_reconcilers_retry_each_booking_once(stage: Stage) -> None:
     """A reconciler that finds the requests of another in the queue sends no more of them."""
     show = await stage.show(500)
     bookings = await stage.book(*(show.order() for _ in range(300)))
@@ -200,8 +200,8 @@ async def test_many_settlers_drive_each_booking_once(stage: Stage) -> None:
     subjects = [subject for _, subject in sent]
     assert len(subjects) == len(set(subjects))
     assert set(subjects) <= {str(booking.id) for booking in bookings}
-    driven = await stage.rows("SELECT settle_attempts, count(*) FROM bookings GROUP BY 1")
-    assert [tuple(row) for row in driven] == [(1, len(bookings))]
+    counts = await stage.rows("SELECT settle_attempts, count(*) FROM bookings GROUP BY 1")
+    assert [tuple(row) for row in counts] == [(1, len(bookings))]
 
 
 async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
@@ -216,7 +216,7 @@ async def test_next_pause_grows_up_to_its_limit(stage: Stage) -> None:
     assert all(14 < pause < 17 for pause in pauses)
 
 
-async def test_availability_is_told_after_a_change(stage: Stage) -> None:
+async def test_availability_is_published_after_a_change(stage: Stage) -> None:
     show = await stage.show(10)
     await stage.listen(show)
     await stage.availability.run_once()
@@ -229,51 +229,51 @@ async def test_availability_is_told_after_a_change(stage: Stage) -> None:
     assert (event.id, event.ticket_types[0].available) == (show.id, 7)
 
 
-async def news(stage: Stage) -> list[tuple[str, str]]:
+async def notifications(stage: Stage) -> list[tuple[str, str]]:
     return [each for each in await stage.published("notifications") if each[0] == "booking.changed"]
 
 
-async def untold(stage: Stage, after: timedelta) -> None:
+async def unpublished(stage: Stage, after: timedelta) -> None:
     """The reconciler's changes are committed, and Redis refuses what it then publishes."""
     await stage.redis.config_set("min-replicas-to-write", 1)
     try:
-        with pytest.raises(RedisAway):
-            await stage.settle(after)
+        with pytest.raises(RedisOutage):
+            await stage.reconcile(after)
     finally:
         await stage.redis.config_set("min-replicas-to-write", 0)
 
 
-async def test_what_time_has_changed_is_told_again(stage: Stage) -> None:
+async def test_a_change_by_time_is_published_again(stage: Stage) -> None:
     """A hold that expires, and later one that is released: no other message would publish the change."""
     (booking,) = await stage.book((await stage.show(10)).order())
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
-    await untold(stage, LONG)
+    await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await unpublished(stage, LONG)
     assert (await stage.row(booking))["closing"] == "hold_expired"
-    await news(stage)
-    await stage.settle(SOON)
-    assert await news(stage) == [("booking.changed", str(booking.id))]
+    await notifications(stage)
+    await stage.reconcile(SOON)
+    assert await notifications(stage) == [("booking.changed", str(booking.id))]
 
-    await untold(stage, LONG)
+    await unpublished(stage, LONG)
     assert (await stage.row(booking))["status"] == "cancelled"
-    await news(stage)
-    await stage.settle(SOON)
-    assert await news(stage) == [("booking.changed", str(booking.id))]
+    await notifications(stage)
+    await stage.reconcile(SOON)
+    assert await notifications(stage) == [("booking.changed", str(booking.id))]
 
 
-async def test_news_is_told_again_a_few_times_only(stage: Stage) -> None:
+async def test_a_change_by_time_is_published_again_a_few_times_only(stage: Stage) -> None:
     """While Stripe does not answer, a booking is handled again for a long time."""
     (booking,) = await stage.book((await stage.show(10)).order())
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
-    await stage.settle(LONG)
-    await news(stage)
+    await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await stage.reconcile(LONG)
+    await notifications(stage)
     for _ in range(6):
-        await stage.settle(SOON)
-    assert len(await news(stage)) == reconciler.TOLD_AGAIN_DRIVES
+        await stage.reconcile(SOON)
+    assert len(await notifications(stage)) == reconciler.NOTIFY_AGAIN_RETRIES
 
 
-async def test_a_hold_that_time_has_not_changed_is_not_told_again(stage: Stage) -> None:
+async def test_a_hold_that_time_has_not_changed_is_not_published_again(stage: Stage) -> None:
     (booking,) = await stage.book((await stage.show(10)).order())
-    await stage.tell(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
-    await news(stage)
-    await stage.settle(timedelta(minutes=6))
-    assert await news(stage) == []
+    await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
+    await notifications(stage)
+    await stage.reconcile(timedelta(minutes=6))
+    assert await notifications(stage) == []

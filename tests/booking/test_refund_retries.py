@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from booking.reconciler import CALL_OFF_AGAIN, PASS_MAX
+from booking.reconciler import EVENT_CLAIM, PASS_MAX
 from common.contracts.messages import GetBooking, GetEvent, ListBookings, RetryRefunds
 from common.contracts.resources import Booking, OperatorsEvent, RefundRetry
 from common.contracts.statuses import CancelReason, IntentStatus
@@ -28,13 +28,13 @@ FROM generate_series(1, $2) AS number
 
 
 async def retry(stage: Stage, event_id: UUID, retry_id: UUID | None = None) -> RefundRetry:
-    (reply,) = await stage.ask(RetryRefunds(event_id=event_id, retry_id=retry_id or uuid4()))
+    (reply,) = await stage.call(RetryRefunds(event_id=event_id, retry_id=retry_id or uuid4()))
     assert reply.error is None, reply
     return RefundRetry.model_validate(reply.result)
 
 
 async def shown(stage: Stage, event_id: UUID) -> RefundRetry | None:
-    (reply,) = await stage.ask(GetEvent(event_id=event_id, operator=True))
+    (reply,) = await stage.call(GetEvent(event_id=event_id, operator=True))
     return OperatorsEvent.model_validate(reply.result).refund_retry
 
 
@@ -44,13 +44,13 @@ def so_far(seen: RefundRetry | None) -> tuple[int, int, int, int, int, bool]:
 
 
 async def failed(stage: Stage, show: Show, *, cancel: bool = True, **values: Any) -> Booking:
-    """A booking whose refund has failed: of the whole, and the booking is cancelled, or of a part."""
+    """A booking whose refund has failed: all of it, and the booking is cancelled, or a part."""
     booking = await stage.confirmed(show)
     if cancel:
         await stage.cancel(booking, CancelReason.BY_OPERATOR)
-    told: dict[str, Any] = {"refund_ids": ((await stage.row(booking))["refund_id"] or uuid4(),)}
-    told |= {"refund_failed": True, "refund_error": "expired_or_canceled_card", **values}
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, **told))
+    failure: dict[str, Any] = {"refund_ids": ((await stage.row(booking))["refund_id"] or uuid4(),)}
+    failure |= {"refund_failed": True, "refund_error": "expired_or_canceled_card", **values}
+    (changed,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 3, **failure))
     assert changed.payment.status == "refund_failed"
     await stage.published("payment.commands")
     return changed
@@ -60,7 +60,7 @@ async def asked(stage: Stage) -> list[str]:
     return [subject for kind, subject in await stage.published("payment.commands") if kind == "payment.refund"]
 
 
-async def test_a_thousand_in_parts(stage: Stage) -> None:
+async def test_a_thousand_refunds_are_retried_in_parts(stage: Stage) -> None:
     """Each is owed once, under a new id, at most one part of them in a transaction; then the retry is finished."""
     show = await stage.show(10)
     await stage.rows(FAILED, show.id, THOUSAND)
@@ -68,58 +68,58 @@ async def test_a_thousand_in_parts(stage: Stage) -> None:
     first = await retry(stage, show.id)
     assert so_far(first) == (THOUSAND, THOUSAND, 0, 0, 0, False)
 
-    told: list[str] = []
+    requested: list[str] = []
     for done in range(PASS_MAX, THOUSAND + 1, PASS_MAX):
-        await stage.settle_now()
+        await stage.reconcile_now()
         assert so_far(await shown(stage, show.id)) == (THOUSAND, THOUSAND - done, done, 0, 0, False)
-        told += await asked(stage)
+        requested += await asked(stage)
         # The request again while the retry is under way: it is answered with the same retry, and starts nothing.
         assert (await retry(stage, show.id)).id == first.id
     # No failed refund is left, and a last pass from the first booking on finds none.
-    await stage.settle_now()
-    await stage.settle_now()
-    assert (len(told), set(told)) == (THOUSAND, {str(id) for id in before})
+    await stage.reconcile_now()
+    await stage.reconcile_now()
+    assert (len(requested), set(requested)) == (THOUSAND, {str(id) for id in before})
     rows = await stage.rows("SELECT id, refund_id, refund_amount, refund_whole FROM bookings")
     assert all(row["refund_id"] != before[row["id"]] for row in rows)
     assert {(row["refund_amount"], row["refund_whole"]) for row in rows} == {(4500, True)}
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
     # A reconciler that was stopped in the middle and continues now does not reopen the retry.
-    await stage.store.settle("refund_retries", first.id, stage.clock())
+    await stage.store.set_retry_time("refund_retries", first.id, stage.clock())
     assert [row["settle_after"] for row in await stage.rows("SELECT settle_after FROM refund_retries")] == [None]
 
 
-async def test_what_becomes_of_it_is_shown(stage: Stage) -> None:
+async def test_the_progress_of_a_retry_is_shown(stage: Stage) -> None:
     """One succeeds; one fails again, and the same request does not retry that one."""
     show = await stage.show(10)
     good, bad = [await failed(stage, show) for _ in range(2)]
     first = await retry(stage, show.id)
-    await stage.settle_now()
-    for booking, news in ((good, {"amount_refunded": good.amount}), (bad, {"refund_failed": True})):
+    await stage.reconcile_now()
+    for booking, refunds in ((good, {"amount_refunded": good.amount}), (bad, {"refund_failed": True})):
         ids = ((await stage.row(booking))["refund_id"],)
-        await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, refund_ids=ids, **news))
-    await stage.settle_now()
+        await stage.apply(report(booking, IntentStatus.SUCCEEDED, 4, refund_ids=ids, **refunds))
+    await stage.reconcile_now()
     assert so_far(await shown(stage, show.id)) == (2, 0, 0, 1, 1, True)
     assert len(await asked(stage)) == 2
 
     again = await retry(stage, show.id)
     assert again.id != first.id
     assert so_far(again) == (1, 1, 0, 0, 0, False)
-    await stage.settle_now()
+    await stage.reconcile_now()
     assert await asked(stage) == [str(bad.id)]
 
 
-async def test_the_same_request_long_after_does_nothing(stage: Stage) -> None:
+async def test_the_same_request_repeated_much_later_does_nothing(stage: Stage) -> None:
     """It is known by its id, which an Idempotency-Key makes; also when a refund has failed again."""
     show = await stage.show(10)
     booking = await failed(stage, show)
     first = await retry(stage, show.id)
-    await stage.settle_now()
-    await stage.settle_now()
+    await stage.reconcile_now()
+    await stage.reconcile_now()
     ids = ((await stage.row(booking))["refund_id"],)
-    news = {"refund_ids": ids, "refund_failed": True}
-    await stage.tell(report(booking, IntentStatus.SUCCEEDED, 4, **news))
+    refunds = {"refund_ids": ids, "refund_failed": True}
+    await stage.apply(report(booking, IntentStatus.SUCCEEDED, 4, **refunds))
     assert so_far(await retry(stage, show.id, first.id)) == (1, 0, 0, 0, 1, True)
-    await stage.settle(timedelta(minutes=1))
+    await stage.reconcile(timedelta(minutes=1))
     assert len(await asked(stage)) == 1
 
 
@@ -135,16 +135,18 @@ PARTS = [
 
 
 @pytest.mark.parametrize(("values", "owed"), PARTS)
-async def test_a_part_stays_a_part(stage: Stage, values: dict[str, Any], owed: tuple[int, bool] | None) -> None:
+async def test_a_failed_part_is_retried_as_a_part(
+    stage: Stage, values: dict[str, Any], owed: tuple[int, bool] | None
+) -> None:
     show = await stage.show(10)
     booking = await failed(stage, show, cancel=False, **values)
     assert (await retry(stage, show.id)).refunds == (owed is not None)
-    await stage.settle_now()
+    await stage.reconcile_now()
     row = await stage.row(booking)
     assert (row["refund_amount"], row["refund_whole"]) == (owed or (None, None))
 
 
-async def test_of_other_events_and_other_bookings_nothing_is_tried(stage: Stage) -> None:
+async def test_refunds_of_other_events_and_other_bookings_are_not_retried(stage: Stage) -> None:
     show, other = await stage.show(10), await stage.show(10)
     await failed(stage, other)
     await stage.confirmed(show)
@@ -152,11 +154,11 @@ async def test_of_other_events_and_other_bookings_nothing_is_tried(stage: Stage)
     assert so_far(nothing) == (0, 0, 0, 0, 0, True)
     assert await shown(stage, show.id) is None
     assert await stage.rows("SELECT 1 FROM refund_retries") == []
-    (reply,) = await stage.ask(RetryRefunds(event_id=new_event().event_id, retry_id=uuid4()))
+    (reply,) = await stage.call(RetryRefunds(event_id=new_event().event_id, retry_id=uuid4()))
     assert reply.error == "event_not_found"
 
 
-async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
+async def test_when_a_reconciler_dies_in_a_part_another_continues(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The part is committed, and nothing of it was published: still its refunds are requested, and
@@ -173,13 +175,13 @@ async def test_a_settler_that_dies_in_a_part_leaves_it_to_another(
         raise Killed
 
     with monkeypatch.context() as dying:
-        dying.setattr("booking.repository.Store.settle", killed)
+        dying.setattr("booking.repository.Store.set_retry_time", killed)
         with pytest.raises(Killed):
-            await stage.settle_now()
+            await stage.reconcile_now()
     assert await asked(stage) == []
-    await stage.settle(CALL_OFF_AGAIN)
+    await stage.reconcile(EVENT_CLAIM)
     for _ in range(3):
-        await stage.settle_now()
+        await stage.reconcile_now()
     assert set(await asked(stage)) == {str(booking.id) for booking in bookings}
 
 
@@ -189,12 +191,12 @@ async def test_only_operators_read_what_a_refund_waits_for(stage: Stage) -> None
     booking = await stage.confirmed(show)
     await stage.cancel(booking, CancelReason.BY_OPERATOR)
     ids = ((await stage.row(booking))["refund_id"],)
-    news = {"refund_ids": ids, "refund_pending": True, "refund_waiting": "insufficient_funds"}
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3, **news))
-    mine, all_of_it = await stage.ask(
+    refunds = {"refund_ids": ids, "refund_pending": True, "refund_waiting": "insufficient_funds"}
+    (changed,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 3, **refunds))
+    mine, all_of_it = await stage.call(
         GetBooking(booking_id=booking.id, owner="alice"), GetBooking(booking_id=booking.id, owner=None)
     )
-    (listed,) = await stage.ask(ListBookings(owner=None, limit=5))
+    (listed,) = await stage.call(ListBookings(owner=None, limit=5))
     reasons = [
         seen["payment"]["refund_waiting"] for seen in (mine.result, all_of_it.result, listed.result["items"][0])
     ]

@@ -61,7 +61,7 @@ class Scene:
         return [await self.stage.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES.split(", ")]
 
 
-def whole(**values: Any) -> dict[str, Any]:
+def all_values(**values: Any) -> dict[str, Any]:
     return {"id": uuid7(), "name": "Box", "unit_amount": 9000, "capacity": 4} | values
 
 
@@ -82,7 +82,7 @@ def event(*types: NewTicketType, **values: Any) -> Message:
 
 
 def new_type(**values: Any) -> NewTicketType:
-    return NewTicketType.model_construct(**whole(**values))
+    return NewTicketType.model_construct(**all_values(**values))
 
 
 def cancel(booking_id: Any, owner: str | None = None, **values: Any) -> CancelBooking:
@@ -123,33 +123,33 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
     "event: known id": (lambda s: event(event_id=s.show.id), "idempotency_key_reused"),
     # UpdateEvent
     "patch: unknown event": (lambda s: patch(uuid4(), name="x"), "event_not_found"),
-    "patch: called off": (lambda s: patch(s.off.id, on_sale=True), "conflict"),
+    "patch: cancelled": (lambda s: patch(s.off.id, on_sale=True), "conflict"),
     "patch: another's ticket type": (
         lambda s: patch(s.show.id, {"id": s.other.types[0], "new": False, "capacity": 3}),
         "ticket_type_not_found",
     ),
-    "patch: another's ticket type, whole": (
-        lambda s: patch(s.show.id, whole(id=s.other.types[0], new=False)),
+    "patch: another's ticket type, all values": (
+        lambda s: patch(s.show.id, all_values(id=s.other.types[0], new=False)),
         "ticket_type_not_found",
     ),
     "patch: another's ticket type, of an older gateway": (
-        lambda s: patch(s.show.id, whole(id=s.other.types[0])),
+        lambda s: patch(s.show.id, all_values(id=s.other.types[0])),
         "ticket_type_not_found",
     ),
     "patch: another's ticket type, to be added": (
-        lambda s: patch(s.show.id, whole(id=s.other.types[0], new=True)),
+        lambda s: patch(s.show.id, all_values(id=s.other.types[0], new=True)),
         "ticket_type_not_found",
     ),
     "patch: unknown ticket type": (
-        lambda s: patch(s.show.id, whole(id=uuid4(), new=False)),
+        lambda s: patch(s.show.id, all_values(id=uuid4(), new=False)),
         "ticket_type_not_found",
     ),
     "patch: added over one that is there": (
-        lambda s: patch(s.show.id, whole(id=s.show.types[0], new=True)),
+        lambda s: patch(s.show.id, all_values(id=s.show.types[0], new=True)),
         "idempotency_key_reused",
     ),
     "patch: ticket types without end": (
-        lambda s: patch(s.show.id, *(whole(new=True) for _ in range(TICKET_TYPES_MAX - 1))),
+        lambda s: patch(s.show.id, *(all_values(new=True) for _ in range(TICKET_TYPES_MAX - 1))),
         "ticket_types_over_limit",
     ),
     "patch: less than is held and sold": (
@@ -172,8 +172,11 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
     "patch: policy after the start": (lambda s: patch(s.show.id, cancel_until=START + timedelta(days=1)), INVALID),
     "patch: another version": (lambda s: patch(s.show.id, name="x", if_match=(7,)), "precondition_failed"),
     # CancelEvent
-    "call off: unknown event": (lambda s: CancelEvent(event_id=uuid4()), "event_not_found"),
-    "call off: another version": (lambda s: CancelEvent(event_id=s.show.id, if_match=()), "precondition_failed"),
+    "cancel an event: unknown event": (lambda s: CancelEvent(event_id=uuid4()), "event_not_found"),
+    "cancel an event: version": (
+        lambda s: CancelEvent(event_id=s.show.id, if_match=()),
+        "precondition_failed",
+    ),
     # RetryRefunds
     "retry refunds: unknown event": (lambda s: RetryRefunds(event_id=uuid4(), retry_id=uuid4()), "event_not_found"),
     "retry refunds: another version": (
@@ -200,7 +203,7 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
     # CreateBooking, RequestPayment
     "book: nothing": (lambda s: order(s), INVALID),
     "book: unknown event": (lambda s: order(s, seats(s), event_id=uuid4()), "event_not_found"),
-    "book: called off": (lambda s: order(s, ItemRequest(quantity=1), event_id=s.off.id), "not_on_sale"),
+    "book: cancelled": (lambda s: order(s, ItemRequest(quantity=1), event_id=s.off.id), "not_on_sale"),
     "book: which of two": (lambda s: order(s, ItemRequest(quantity=1)), "ticket_type_required"),
     "book: another event's ticket type": (
         lambda s: order(s, ItemRequest(ticket_type_id=s.other.types[0], quantity=1)),
@@ -217,21 +220,21 @@ REFUSED: dict[str, tuple[Callable[[Scene], Message], str]] = {
         lambda s: RequestPayment(booking_id=s.pending.id, owner="alice", currency="usd"),
         "amount_mismatch",
     ),
-    # Questions
-    "look: unknown booking": (lambda s: GetBooking(booking_id=uuid4(), owner=None), "not_found"),
-    "look: another's": (lambda s: GetBooking(booking_id=s.paid.id, owner="mallory"), "not_found"),
+    # Queries
+    "query: unknown booking": (lambda s: GetBooking(booking_id=uuid4(), owner=None), "not_found"),
+    "query: another's": (lambda s: GetBooking(booking_id=s.paid.id, owner="mallory"), "not_found"),
     "history: unknown booking": (lambda s: GetHistory(booking_id=uuid4(), owner=None), "not_found"),
-    "look: unknown event": (lambda s: GetEvent(event_id=uuid4(), operator=True), "event_not_found"),
+    "query: unknown event": (lambda s: GetEvent(event_id=uuid4(), operator=True), "event_not_found"),
 }
 
 
-async def test_what_is_refused_is_answered_and_changes_nothing(stage: Stage) -> None:
+async def test_every_refusal_is_answered_and_changes_nothing(stage: Stage) -> None:
     """All are sent to one scene, which none may change."""
     scene = await Scene.build(stage)
     before = await scene.state()
     codes = {}
     for name, (make, _) in REFUSED.items():
-        (reply,) = await stage.ask(make(scene))
+        (reply,) = await stage.call(make(scene))
         codes[name] = reply.error
         assert reply.detail, name
         assert await scene.state() == before, name
@@ -240,14 +243,14 @@ async def test_what_is_refused_is_answered_and_changes_nothing(stage: Stage) -> 
 
 async def test_a_refusal_says_which_ticket_type_is_not_the_events(stage: Stage) -> None:
     show, other = await stage.show(10), await stage.show(10)
-    (reply,) = await stage.ask(patch(show.id, {"id": other.types[0], "new": False, "capacity": 3}))
+    (reply,) = await stage.call(patch(show.id, {"id": other.types[0], "new": False, "capacity": 3}))
     assert str(other.types[0]) in reply.detail
 
 
-async def test_one_that_is_refused_leaves_the_others_of_its_batch_alone(stage: Stage) -> None:
+async def test_a_refused_message_leaves_the_others_of_its_batch_alone(stage: Stage) -> None:
     """The others succeed although all are one transaction."""
     paid = await stage.confirmed(await stage.show(10))
-    replies = await stage.ask(refund(uuid4()), refund(paid.id, 10**30), refund(paid.id, 500), refund(paid.id, 500))
+    replies = await stage.call(refund(uuid4()), refund(paid.id, 10**30), refund(paid.id, 500), refund(paid.id, 500))
     assert [reply.error for reply in replies] == ["not_found", "amount_over_left", None, "conflict"]
 
 
@@ -256,28 +259,28 @@ async def test_a_customer_cancels_though_the_event_is_gone(stage: Stage) -> None
     show = await stage.show(10)
     pending, paid = await stage.pending(show), await stage.confirmed(show)
     await stage.rows("UPDATE bookings SET event_id = $1", uuid4())
-    replies = await stage.ask(cancel(pending.id, "alice"), cancel(paid.id, "alice"))
+    replies = await stage.call(cancel(pending.id, "alice"), cancel(paid.id, "alice"))
     assert [reply.error for reply in replies] == [None, "cancellation_closed"]
-    assert (await stage.ask(cancel(paid.id)))[0].error is None
+    assert (await stage.call(cancel(paid.id)))[0].error is None
 
 
-async def test_capacity_is_never_less_than_what_is_sold_whoever_is_first(stage: Stage) -> None:
+async def test_capacity_is_never_less_than_what_is_sold_in_either_order(stage: Stage) -> None:
     """Seats are sold while the capacity falls: each request succeeds or is refused, and none raises."""
     show = await stage.show(12)
     shrink = [
         patch(show.id, {"id": show.types[0], "new": False, "capacity": capacity}) for capacity in (8, 6, 4, 2)
     ]
     orders = [[show.order(2) for _ in range(2)] for _ in range(3)]
-    replies = await asyncio.gather(*(stage.ask(each) for each in shrink), *(stage.ask(*each) for each in orders))
+    replies = await asyncio.gather(*(stage.call(each) for each in shrink), *(stage.call(*each) for each in orders))
     refused = {reply.error for each in replies for reply in each}
     assert refused <= {None, "capacity_below_sold"}
     await stage.audit()
 
 
-async def test_late_news_of_money_is_no_fault_of_a_cancel(stage: Stage) -> None:
+async def test_only_one_of_concurrent_refunds_is_accepted(stage: Stage) -> None:
     """Four operators ask for the same refund at once: one is accepted, the others are refused."""
     paid = await stage.confirmed(await stage.show(10))
-    replies = await asyncio.gather(*(stage.ask(refund(paid.id, 1500)) for _ in range(4)))
+    replies = await asyncio.gather(*(stage.call(refund(paid.id, 1500)) for _ in range(4)))
     assert sorted(str(reply.error) for (reply,) in replies) == ["None", *["conflict"] * 3]
-    await stage.tell(report(paid, IntentStatus.SUCCEEDED, 3, amount_refunded=1500))
+    await stage.apply(report(paid, IntentStatus.SUCCEEDED, 3, amount_refunded=1500))
     await stage.audit()

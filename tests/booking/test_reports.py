@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from booking.events import call_off
+from booking.events import cancelled
 from common.contracts.messages import (
     BookingChanged,
     PaymentReportApplied,
@@ -28,7 +28,7 @@ DECLINE = PaymentError(code="card_declined", decline_code="insufficient_funds", 
 async def test_intent_makes_the_booking_payable_and_starts_the_hold_anew(stage: Stage) -> None:
     show = await stage.show(10)
     (booking,) = await stage.book(show.order(2))
-    (changed,) = await stage.tell(report(booking, PAYABLE, 1))
+    (changed,) = await stage.apply(report(booking, PAYABLE, 1))
     assert (changed.version, changed.payment.status) == (2, "awaiting")
     assert changed.payment.client_secret == f"pi_{booking.id.hex}_secret_x"
     assert booking.expires_at is not None
@@ -49,7 +49,7 @@ async def test_money_sells_the_held_seats(stage: Stage) -> None:
     assert await stage.due_at(booking) is None
 
 
-async def test_repeated_report_changes_nothing_and_is_told_and_acknowledged_again(stage: Stage) -> None:
+async def test_repeated_report_changes_nothing_and_is_published_and_acknowledged_again(stage: Stage) -> None:
     """The process that applied it may have been killed after the commit and before it published."""
     show = await stage.show(10)
     booking = await stage.confirmed(show)
@@ -67,14 +67,14 @@ async def test_repeated_report_changes_nothing_and_is_told_and_acknowledged_agai
 async def test_order_of_reports_does_not_matter(stage: Stage, order: tuple[int, ...], together: bool) -> None:
     show = await stage.show(10)
     (booking,) = await stage.book(show.order(2))
-    told = (
+    reports = (
         report(booking, PAYABLE, 1),
         report(booking, PAYABLE, 2, last_error=DECLINE),
         report(booking, IntentStatus.SUCCEEDED, 3),
     )
-    shuffled = [told[place] for place in order]
+    shuffled = [reports[number] for number in order]
     for batch in [shuffled] if together else [[each] for each in shuffled]:
-        await stage.tell(*batch)
+        await stage.apply(*batch)
     row = await stage.row(booking)
     assert (row["status"], row["payment"], row["payment_version"]) == ("confirmed", "paid", 3)
     assert await stage.seats(show) == [(0, 2)]
@@ -84,7 +84,7 @@ async def test_decline_is_shown_and_leaves_time_to_try_again(stage: Stage) -> No
     show = await stage.show(10)
     booking = await stage.pending(show)
     await stage.rows("UPDATE bookings SET expires_at = now() + interval '1 minute'")
-    (changed,) = await stage.tell(report(booking, PAYABLE, 2, last_error=DECLINE))
+    (changed,) = await stage.apply(report(booking, PAYABLE, 2, last_error=DECLINE))
     assert changed.payment.last_error == DECLINE
     assert changed.payment.client_secret
     assert changed.expires_at is not None
@@ -94,13 +94,13 @@ async def test_decline_is_shown_and_leaves_time_to_try_again(stage: Stage) -> No
 async def test_refused_intent_fails_the_booking(stage: Stage) -> None:
     show = await stage.show(10)
     (booking,) = await stage.book(show.order(2))
-    (changed,) = await stage.tell(report(booking, IntentStatus.REJECTED, 1, intent_id=None, client_secret=None))
+    (changed,) = await stage.apply(report(booking, IntentStatus.REJECTED, 1, intent_id=None, client_secret=None))
     assert (changed.status, changed.reason, changed.payment.status) == ("failed", "payment_rejected", "none")
     assert await stage.seats(show) == [(0, 0)]
 
 
 @pytest.mark.parametrize("wrong", [{"amount_captured": 2400}, {"currency": "usd"}])
-async def test_wrong_money_is_given_back(stage: Stage, wrong: dict[str, Any]) -> None:
+async def test_wrong_money_is_refunded(stage: Stage, wrong: dict[str, Any]) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show)
     envelopes = await stage.give(report(booking, IntentStatus.SUCCEEDED, 2, **wrong))
@@ -114,7 +114,7 @@ async def test_wrong_money_is_given_back(stage: Stage, wrong: dict[str, Any]) ->
 async def test_intent_canceled_by_hand_cancels_the_booking(stage: Stage) -> None:
     show = await stage.show(10)
     booking = await stage.pending(show)
-    (changed,) = await stage.tell(report(booking, IntentStatus.CANCELED, 2))
+    (changed,) = await stage.apply(report(booking, IntentStatus.CANCELED, 2))
     assert (changed.status, changed.reason) == ("cancelled", "payment_canceled")
     assert await stage.seats(show) == [(0, 0)]
 
@@ -123,7 +123,7 @@ async def test_payment_refunded_by_hand_cancels_the_booking(stage: Stage) -> Non
     show = await stage.show(10)
     booking = await stage.confirmed(show)
     refunded = report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500, refund_ids=(uuid4(),))
-    (changed,) = await stage.tell(refunded)
+    (changed,) = await stage.apply(refunded)
     assert (changed.status, changed.reason, changed.payment.status) == ("cancelled", "refunded", "refunded")
     assert await stage.seats(show) == [(0, 0)]
 
@@ -141,9 +141,9 @@ async def expired(stage: Stage, booking: Booking) -> None:
     await stage.rows(
         "UPDATE bookings SET expires_at = now() - interval '1 hour', settle_after = now() WHERE id = $1", booking.id
     )
-    await stage.settle_now()
+    await stage.reconcile_now()
     await stage.rows("UPDATE bookings SET settle_after = now() WHERE id = $1", booking.id)
-    await stage.settle_now()
+    await stage.reconcile_now()
     row = await stage.row(booking)
     assert (row["status"], row["reason"]) == ("cancelled", "hold_expired")
 
@@ -152,12 +152,12 @@ async def test_late_money_gets_its_seats_back_while_they_are_free(stage: Stage) 
     show = await stage.show(3)
     booking = await stage.pending(show, 2)
     await expired(stage, booking)
-    (changed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+    (changed,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 2))
     assert (changed.status, changed.payment.status) == ("confirmed", "paid")
     assert await stage.seats(show) == [(0, 2)]
 
 
-async def test_late_money_goes_back_when_the_seats_are_taken(stage: Stage) -> None:
+async def test_late_money_is_refunded_when_the_seats_are_sold(stage: Stage) -> None:
     show = await stage.show(3)
     booking = await stage.pending(show, 2)
     await expired(stage, booking)
@@ -176,13 +176,13 @@ async def test_a_batch_locks_all_seats_in_one_order(stage: Stage) -> None:
     show = await stage.show(3, 3)
     low, high = sorted(show.types)
     late, paid = await stage.book(show.order(type=high), show.order(type=low))
-    await stage.tell(report(late, PAYABLE, 1), report(paid, PAYABLE, 1))
+    await stage.apply(report(late, PAYABLE, 1), report(paid, PAYABLE, 1))
     await expired(stage, late)
     lock = "SELECT 1 FROM ticket_types WHERE id = $1 FOR UPDATE NOWAIT"
     async with stage.database.transaction() as other:
         await other.execute(lock, low)
         batch = asyncio.create_task(
-            stage.tell(report(late, IntentStatus.SUCCEEDED, 2), report(paid, IntentStatus.SUCCEEDED, 2))
+            stage.apply(report(late, IntentStatus.SUCCEEDED, 2), report(paid, IntentStatus.SUCCEEDED, 2))
         )
         await until_waiting(stage)
         await other.execute(lock, high)
@@ -198,13 +198,13 @@ async def until_waiting(stage: Stage) -> None:
     await until(waits)
 
 
-async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> None:
+async def test_one_of_two_late_payments_gets_the_last_seat(stage: Stage) -> None:
     show = await stage.show(2)
     first, second = await stage.pending(show), await stage.pending(show)
     await expired(stage, first)
     await expired(stage, second)
     await stage.book(show.order())
-    await stage.tell(*(report(each, IntentStatus.SUCCEEDED, 2) for each in (first, second)))
+    await stage.apply(*(report(each, IntentStatus.SUCCEEDED, 2) for each in (first, second)))
     rows = [await stage.row(first), await stage.row(second)]
     assert sorted((row["status"], row["payment"]) for row in rows) == [
         ("cancelled", "refund_pending"),
@@ -213,7 +213,7 @@ async def test_of_two_late_payments_for_one_seat_one_gets_it(stage: Stage) -> No
     assert await stage.seats(show) == [(1, 1)]
 
 
-async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(stage: Stage) -> None:
+async def test_late_money_buys_no_seats_of_an_event_that_is_being_cancelled(stage: Stage) -> None:
     """The report waits for the event's lock while the event is cancelled, and then sees the cancellation."""
     show = await stage.show(2)
     booking = await stage.pending(show)
@@ -221,9 +221,9 @@ async def test_late_money_does_not_slip_into_an_event_that_is_being_called_off(s
     async with stage.store.transaction() as rows:
         event = await rows.events.lock(show.id)
         assert event is not None
-        money = asyncio.create_task(stage.tell(report(booking, IntentStatus.SUCCEEDED, 2)))
+        money = asyncio.create_task(stage.apply(report(booking, IntentStatus.SUCCEEDED, 2)))
         await stage.until_somebody_waits_for_a_lock()
-        await rows.events.save(event, call_off(event, stage.clock()), settle_after=stage.clock())
+        await rows.events.save(event, cancelled(event, stage.clock()), retry_at=stage.clock())
     await money
     row = await stage.row(booking)
     assert (row["status"], row["payment"]) == ("cancelled", "refund_pending")

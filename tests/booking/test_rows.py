@@ -19,24 +19,24 @@ from common.contracts.statuses import BookingStatus
 from tests.booking.rows import (
     HAPPENINGS,
     STORIES,
-    Heard,
+    Published,
     Scene,
     happen,
-    heard,
+    published,
+    reported,
     rows_met,
     rows_of_table,
     scene,
     scenes,
-    tells,
 )
-from tests.booking.samples import CONFIRMED, PENDING, STATES, report, taken
+from tests.booking.samples import CONFIRMED, PENDING, STATES, applied, report
 from tests.booking.stage import TERMS, Stage
-from tests.booking.test_domain import EXPECTED, NEWS, Outcome, answered
+from tests.booking.test_domain import EXPECTED, WHAT_HAPPENS, Expected, answered
 from tests.booking.test_domain_refunds import BY_HAND, BY_HAND_ROWS
 
 TIME = ("expired", "grace over")
 # While a payment is processing, time changes nothing: the reconciler only asks payment about it.
-DRIVEN = {
+RETRIED = {
     "processing": "sync",
     "expiring, processing": "cancel_intent",
     "cancelling, processing": "cancel_intent",
@@ -59,40 +59,40 @@ UNSEEN = (
 )
 
 
-def possible(state: str, news: str) -> bool:
+def possible(state: str, happening: str) -> bool:
     """Whether messages and time can bring this about."""
-    if news == "cancel too late":
+    if happening == "cancel too late":
         return state in CONFIRMED
-    if news == "paid, seats free":
+    if happening == "paid, seats free":
         return state in ("hold expired", "released")
-    if news == "grace over":
+    if happening == "grace over":
         return state in PENDING and STATES[state].closing is not None
-    return news != "expired" or state in PENDING
+    return happening != "expired" or state in PENDING
 
 
-CELLS = [(state, news) for state in STATES for news in HAPPENINGS if possible(state, news)]
+CELLS = [(state, happening) for state in STATES for happening in HAPPENINGS if possible(state, happening)]
 
 
-def is_report(news: str) -> bool:
-    return news not in TIME and NEWS[news][0] not in (Trigger.CANCEL, Trigger.REFUND)
+def is_report(happening: str) -> bool:
+    return happening not in TIME and WHAT_HAPPENS[happening][0] not in (Trigger.CANCEL, Trigger.REFUND)
 
 
 def seen(row: Any) -> dict[str, Any]:
     return {name: value for name, value in dict(row).items() if name not in UNSEEN}
 
 
-def end_of_hold(before: Any, after: Any, news: str) -> Any:
+def end_of_hold(before: Any, after: Any, happening: str) -> Any:
     """It counts from the first report of the intent; a decline leaves time; a closing booking gets no more."""
     if after["status"] != "pending":
         return None
-    if after["closing"] is not None or news not in ("intent", "declined", "action", "processing"):
+    if after["closing"] is not None or happening not in ("intent", "declined", "action", "processing"):
         return before["expires_at"]
     anew = after["updated_at"] + TERMS.hold
     end = anew if before["payment"] == "creating" else before["expires_at"]
-    return max(end, after["updated_at"] + TERMS.decline) if news == "declined" else end
+    return max(end, after["updated_at"] + TERMS.extension) if happening == "declined" else end
 
 
-def check(expected: Outcome, made: Scene, before: Any, heard: Heard, news: str) -> None:
+def check(expected: Expected, made: Scene, before: Any, published: Published, happening: str) -> None:
     """The booking is as expected, and what had to be published was published."""
     after = made.row
     if expected.status is None:
@@ -101,21 +101,21 @@ def check(expected: Outcome, made: Scene, before: Any, heard: Heard, news: str) 
         payment = expected.payment or before["payment"]
         assert (after["status"], after["reason"], after["payment"]) == (expected.status, expected.reason, payment)
         assert (after["closing"], after["refund_amount"]) == (expected.closing, expected.owed)
-    assert after["expires_at"] == end_of_hold(before, after, news)
+    assert after["expires_at"] == end_of_hold(before, after, happening)
     assert after["intent_to_cancel"] == expected.to_cancel
     waits = after["status"] == "pending" or after["refund_amount"] is not None or expected.to_cancel
     assert (after["settle_after"] is not None) is waits
 
-    assert heard.asked_for == {each for each in [expected.follow] if each}
-    for asked in heard.asked:
+    assert published.asked_for == {each for each in [expected.follow_up] if each}
+    for asked in published.asked:
         if isinstance(asked, RefundPayment):
             assert (asked.refund_id, asked.amount) == (after["refund_id"], after["refund_amount"])
     changed = after["version"] - before["version"]
     assert changed in (0, 1)
-    told = [each.version for each in heard.changes]
-    assert told == [after["version"]] or (told == [] and not changed)
-    assert all(answer == expected.refusal for answer in heard.answers)
-    shown = [Booking.model_validate(reply.result) for reply in heard.replies if reply.error is None]
+    reports = [each.version for each in published.changes]
+    assert reports == [after["version"]] or (reports == [] and not changed)
+    assert all(answer == expected.refusal for answer in published.answers)
+    shown = [Booking.model_validate(reply.result) for reply in published.replies if reply.error is None]
     assert all((each.version, each.status) == (after["version"], after["status"]) for each in shown)
 
 
@@ -144,12 +144,12 @@ SELECT coalesce(sum((items -> 0 ->> 'quantity')::int), 0) AS held FROM bookings 
 @pytest.mark.parametrize("state", STATES)
 async def test_every_row_through_the_handlers(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
     """Then doubled, and then followed by a report that it overtook: acknowledged only, with the same answer."""
-    cells = [news for news in HAPPENINGS if news not in TIME and possible(state, news)]
-    cells = [news for news in cells if news != "paid, seats free"]
+    cells = [happening for happening in HAPPENINGS if happening not in TIME and possible(state, happening)]
+    cells = [happening for happening in cells if happening != "paid, seats free"]
     made = await scenes(stage, state, len(cells), seats_free=False)
-    for each, news in zip(made, cells, strict=True):
-        with subtests.test(news=news):
-            await once_doubled_overtaken(each, state, news)
+    for each, happening in zip(made, cells, strict=True):
+        with subtests.test(happening=happening):
+            await once_doubled_overtaken(each, state, happening)
     await check_seats(made)
 
 
@@ -160,17 +160,17 @@ async def test_late_money_through_the_handlers(stage: Stage) -> None:
     await check_seats([made])
 
 
-async def once_doubled_overtaken(made: Scene, state: str, news: str) -> None:
+async def once_doubled_overtaken(made: Scene, state: str, happening: str) -> None:
     before, last = made.row, made.version
-    expected = EXPECTED[state][news]
-    if is_report(news):
+    expected = EXPECTED[state][happening]
+    if is_report(happening):
         made.version += 1  # leaves a lower version for the report that it overtakes
-    what = HAPPENINGS[news](made)
+    what = HAPPENINGS[happening](made)
     with rows_met() as met:
         first = await made.happen(what)
     after = made.row
-    assert met == rows_of_cell(state, news)
-    check(expected, made, before, first, news)
+    assert met == rows_of_cell(state, happening)
+    check(expected, made, before, first, happening)
     await check_change(made, before)
 
     again = await made.happen(what)
@@ -181,14 +181,14 @@ async def once_doubled_overtaken(made: Scene, state: str, news: str) -> None:
     lost = after["settle_after"] is None  # the reconciler would not ask again for what the first one asked for
     assert again.asked_for == first.asked_for if lost else again.asked_for <= first.asked_for
 
-    newest, made.version = made.version, last if is_report(news) else last - 2
+    newest, made.version = made.version, last if is_report(happening) else last - 2
     if made.version >= 0:
-        late = await made.happen(tells("processing")(made))
+        late = await made.happen(reported("processing")(made))
         assert (made.row, late.applied, late.asked) == (after, [newest], [])
         assert [each.version for each in late.changes] == [after["version"]]
 
 
-REPORTS = [news for news in HAPPENINGS if news != "paid, seats free" and is_report(news)]
+REPORTS = [happening for happening in HAPPENINGS if happening != "paid, seats free" and is_report(happening)]
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -196,20 +196,20 @@ async def test_every_report_in_one_batch(stage: Stage, subtests: pytest.Subtests
     """Each about its own booking, doubled, and with one that it overtook: in any order, each is applied once."""
     made = await scenes(stage, state, len(REPORTS), seats_free=False)
     before = [each.row for each in made]
-    overtaken = [tells("processing")(each) for each in made]
+    overtaken = [reported("processing")(each) for each in made]
     for each in made:
         each.version += 1
-    told = [HAPPENINGS[news](each) for news, each in zip(REPORTS, made, strict=True)]
-    batch = [*told, *overtaken, *told]
+    reports = [HAPPENINGS[happening](each) for happening, each in zip(REPORTS, made, strict=True)]
+    batch = [*reports, *overtaken, *reports]
     random.Random(state).shuffle(batch)
     await happen(made, batch)
-    all_heard = await heard(stage)
+    all_published = await published(stage)
 
-    for news, each, row in zip(REPORTS, made, before, strict=True):
-        with subtests.test(news=news):
-            news_heard = all_heard[str(each.booking.id)]
-            check(EXPECTED[state][news], each, row, news_heard, news)
-            assert news_heard.applied == [each.version]
+    for happening, each, row in zip(REPORTS, made, before, strict=True):
+        with subtests.test(happening=happening):
+            of_booking = all_published[str(each.booking.id)]
+            check(EXPECTED[state][happening], each, row, of_booking, happening)
+            assert of_booking.applied == [each.version]
     await check_seats(made)
 
 
@@ -219,38 +219,40 @@ COMMANDS = ("cancel", "cancel too late", "refund", "refund of a part", "refund o
 @pytest.mark.parametrize("state", STATES)
 async def test_every_command_doubled_in_one_batch(stage: Stage, subtests: pytest.Subtests, state: str) -> None:
     """It is done once, and each message has its answer."""
-    cells = [news for news in COMMANDS if possible(state, news)]
+    cells = [happening for happening in COMMANDS if possible(state, happening)]
     made = await scenes(stage, state, len(cells))
-    for each, news in zip(made, cells, strict=True):
-        with subtests.test(news=news):
-            before, what = each.row, HAPPENINGS[news](each)
+    for each, happening in zip(made, cells, strict=True):
+        with subtests.test(happening=happening):
+            before, what = each.row, HAPPENINGS[happening](each)
             await happen([each], [what, what])
-            all_heard = await each.heard()
-            check(EXPECTED[state][news], each, before, all_heard, news)
-            assert all_heard.answers == [EXPECTED[state][news].refusal] * 2
+            all_published = await each.published()
+            check(EXPECTED[state][happening], each, before, all_published, happening)
+            assert all_published.answers == [EXPECTED[state][happening].refusal] * 2
     await check_seats(made)
 
 
-TURNS = [(state, news) for state in PENDING for news in TIME if possible(state, news)]
+TIMES = [(state, happening) for state in PENDING for happening in TIME if possible(state, happening)]
 
 
-@pytest.mark.parametrize(("state", "news"), TURNS)
+@pytest.mark.parametrize(("state", "happening"), TIMES)
 @pytest.mark.parametrize("reconcilers", [1, 3])
-async def test_every_turn_of_time_by_the_reconciler(stage: Stage, state: str, news: str, reconcilers: int) -> None:
+async def test_every_change_by_time_through_the_reconciler(
+    stage: Stage, state: str, happening: str, reconcilers: int
+) -> None:
     """However many reconcilers run at once, it is done once; when one runs again, nothing is due."""
-    expected = EXPECTED[state][news]
-    if state in DRIVEN:
-        expected = replace(expected, follow=DRIVEN[state])
+    expected = EXPECTED[state][happening]
+    if state in RETRIED:
+        expected = replace(expected, follow_up=RETRIED[state])
     made = await scene(stage, state)
-    before, at = made.row, HAPPENINGS[news](made)
+    before, at = made.row, HAPPENINGS[happening](made)
     await happen([made], [at] * reconcilers)
-    after, first = made.row, await made.heard()
-    check(expected, made, before, first, news)
+    after, first = made.row, await made.published()
+    check(expected, made, before, first, happening)
     assert len(first.asked) == 1
     await check_change(made, before)
     await check_seats([made])
 
-    assert await made.happen(at) == Heard()
+    assert await made.happen(at) == Published()
     assert made.row == after
 
 
@@ -262,28 +264,28 @@ async def test_refunds_made_by_hand_through_the_handlers(
     made = await scene(stage, state)
     before = made.row
     made.version += 1
-    what = tells("succeeded", refund_ids=(BY_HAND,), **values)(made)
+    what = reported("succeeded", refund_ids=(BY_HAND,), **values)(made)
     await made.happen(what)
     after = made.row
     assert (after["status"], after["payment"], after["refund_amount"]) == expected
     await check_change(made, before)
 
-    heard = await made.happen(what)
-    assert (made.row, heard.applied) == (after, [made.version])
-    assert [each.version for each in heard.changes] == [after["version"]]
+    published = await made.happen(what)
+    assert (made.row, published.applied) == (after, [made.version])
+    assert [each.version for each in published.changes] == [after["version"]]
     newest, made.version = made.version, made.version - 2
-    heard = await made.happen(tells("succeeded", refund_pending=True)(made))
-    assert (made.row, heard.applied, heard.asked) == (after, [newest], [])
+    published = await made.happen(reported("succeeded", refund_pending=True)(made))
+    assert (made.row, published.applied, published.asked) == (after, [newest], [])
 
 
 @pytest.mark.parametrize(
     "state", ["awaiting", "confirmed", "hold expired", "cancelled, refunded", "mismatch, owed"]
 )
-async def test_a_dispute_tells_that_the_money_was_captured(stage: Stage, state: str) -> None:
+async def test_a_report_of_a_dispute_means_that_the_money_was_captured(stage: Stage, state: str) -> None:
     """Whatever the report's name is; the dispute changes nothing else."""
     plain, other = await scene(stage, state), await scene(stage, state)
-    await plain.happen(tells("succeeded")(plain))
-    await other.happen(tells("succeeded", disputed=True)(other))
+    await plain.happen(reported("succeeded")(plain))
+    await other.happen(reported("succeeded", disputed=True)(other))
 
     for column in ("status", "reason", "refund_amount", "amount_captured"):
         assert other.row[column] == plain.row[column]
@@ -291,10 +293,10 @@ async def test_a_dispute_tells_that_the_money_was_captured(stage: Stage, state: 
     assert await stage.seats(other.show) == await stage.seats(plain.show)
 
 
-def rows_of_cell(state: str, news: str) -> set[Any]:
+def rows_of_cell(state: str, happening: str) -> set[Any]:
     """The rows of the state table that the pure domain applies for this cell."""
     with rows_met() as met:
-        answered(STATES[state], news)
+        answered(STATES[state], happening)
     return met
 
 
@@ -302,9 +304,9 @@ def test_no_row_is_left_out() -> None:
     """A test above meets each row of the state table, with each of its guards, and begins from each state."""
     with rows_met() as by_hand:
         for state, values, _ in BY_HAND_ROWS:
-            taken(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values))
+            applied(STATES[state], report("succeeded", refund_ids=(BY_HAND,), **values))
     met = {row for cell in CELLS for row in rows_of_cell(*cell)} | by_hand
 
     assert {row for row in rows_of_table() - met if row[2] not in BY_THEMSELVES} == NEVER_ASKED
     assert set(STORIES) == set(STATES)
-    assert set(HAPPENINGS) == set(NEWS)
+    assert set(HAPPENINGS) == set(WHAT_HAPPENS)

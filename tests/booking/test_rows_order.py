@@ -12,7 +12,18 @@ import pytest
 
 from common.contracts.messages import CreateBooking, ItemRequest, Message, Reply
 from common.contracts.resources import Booking
-from tests.booking.rows import CANCELED, CUSTOMER, EXPIRED, GRACE_OVER, INTENT, PAID, Scene, cancels, scene, tells
+from tests.booking.rows import (
+    CANCELED,
+    CUSTOMER,
+    EXPIRED,
+    GRACE_OVER,
+    INTENT,
+    PAID,
+    Scene,
+    cancels,
+    reported,
+    scene,
+)
 from tests.booking.samples import AMOUNT
 from tests.booking.stage import Show, Stage, asked, of
 
@@ -35,8 +46,8 @@ Order = Callable[[Show], CreateBooking]
 def order(*quantities: int, named: bool = True, type: UUID | None = None, event: UUID | None = None) -> Order:
     def made(show: Show) -> CreateBooking:
         items = tuple(
-            ItemRequest(ticket_type_id=(type or show.types[place]) if named else None, quantity=quantity)
-            for place, quantity in enumerate(quantities)
+            ItemRequest(ticket_type_id=(type or show.types[number]) if named else None, quantity=quantity)
+            for number, quantity in enumerate(quantities)
         )
         return CreateBooking(booking_id=uuid4(), owner="alice", event_id=event or show.id, items=items)
 
@@ -70,7 +81,7 @@ def booking_in(reply: Reply) -> Booking:
 
 
 @pytest.mark.parametrize("case", BEGINNINGS)
-async def test_every_beginning(stage: Stage, case: str) -> None:
+async def test_every_way_to_create_a_booking(stage: Stage, case: str) -> None:
     """Doubled in one batch and once more: one booking or none, one request for its intent, the same answer."""
     capacities, values, make, expected = BEGINNINGS[case]
     show = await stage.show(*capacities, **values)
@@ -104,7 +115,7 @@ OTHERS: dict[str, Callable[[CreateBooking], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", ["seats free", "costs nothing", "not enough seats"])
 @pytest.mark.parametrize("other", OTHERS)
-async def test_the_same_id_with_other_content(stage: Stage, case: str, other: str) -> None:
+async def test_a_repeated_id_with_other_content_is_refused(stage: Stage, case: str, other: str) -> None:
     """In the same batch or later: it is refused, and nothing changes."""
     capacities, values, make, _ = BEGINNINGS[case]
     show = await stage.show(*capacities, **values)
@@ -112,7 +123,7 @@ async def test_the_same_id_with_other_content(stage: Stage, case: str, other: st
     second = first.model_copy(update=OTHERS[other](first))
     together = of(await stage.give(first, second), Reply)
     before = await stage.rows("SELECT * FROM bookings")
-    (later,) = await stage.ask(second)
+    (later,) = await stage.call(second)
 
     assert [reply.error for reply in (*together, later)] == [None, *["idempotency_key_reused"] * 2]
     assert await stage.rows("SELECT * FROM bookings") == before
@@ -150,10 +161,10 @@ async def lived(stage: Stage, order: tuple[str, ...]) -> Scene:
 
 
 @pytest.mark.parametrize("time", ["expiry", "silence"])
-@pytest.mark.parametrize("place", range(24))
-async def test_money_and_a_wish_to_cancel_in_every_order(stage: Stage, time: str, place: int) -> None:
+@pytest.mark.parametrize("number", range(24))
+async def test_money_and_a_cancel_in_every_order(stage: Stage, time: str, number: int) -> None:
     """What arrived first counts, whatever time did: the seats are sold, or all the money goes back."""
-    order = list(permutations(("intent", "paid", "cancel", time)))[place]
+    order = list(permutations(("intent", "paid", "cancel", time)))[number]
     made = await lived(stage, order)
     if order.index("paid") < order.index("cancel"):
         assert (made.row["status"], made.row["payment"], made.row["refund_amount"]) == ("confirmed", "paid", None)
@@ -163,15 +174,15 @@ async def test_money_and_a_wish_to_cancel_in_every_order(stage: Stage, time: str
     assert (made.row["payment"], made.row["refund_amount"]) == ("refund_pending", AMOUNT)
     assert await stage.seats(made.show) == [(0, 0)]
 
-    await made.happen(tells("succeeded", ours=True, amount_refunded=AMOUNT)(made))
+    await made.happen(reported("succeeded", ours=True, amount_refunded=AMOUNT)(made))
     assert (made.row["payment"], made.row["settle_after"]) == ("refunded", None)
 
 
 @pytest.mark.parametrize("time", ["expiry", "silence"])
-@pytest.mark.parametrize("place", range(24))
-async def test_a_booking_that_is_not_paid_ends_in_every_order(stage: Stage, time: str, place: int) -> None:
+@pytest.mark.parametrize("number", range(24))
+async def test_a_booking_that_is_not_paid_ends_in_every_order(stage: Stage, time: str, number: int) -> None:
     """Its seats are free again, nothing is owed, and the reconciler no longer handles it."""
-    made = await lived(stage, list(permutations(("intent", "canceled", "cancel", time)))[place])
+    made = await lived(stage, list(permutations(("intent", "canceled", "cancel", time)))[number])
 
     assert (made.row["status"], made.row["payment"], made.row["refund_amount"]) == ("cancelled", "none", None)
     assert made.row["settle_after"] is None

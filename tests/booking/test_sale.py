@@ -26,14 +26,14 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 async def seen(stage: Stage, id: Any) -> dict[str, Any]:
-    (reply,) = await stage.ask(GetEvent(event_id=id))
+    (reply,) = await stage.call(GetEvent(event_id=id))
     result: dict[str, Any] = reply.result
     return result
 
 
 async def refused(stage: Stage, message: Any) -> list[tuple[list[Any], str]]:
     """(location, rule) of each error of a request that is refused as invalid."""
-    (reply,) = await stage.ask(message)
+    (reply,) = await stage.call(message)
     assert reply.error == "invalid_request", reply
     return [(error["loc"][1:], error["type"]) for error in reply.extra["errors"]]
 
@@ -44,7 +44,7 @@ async def test_nothing_is_sold_after_the_start(stage: Stage) -> None:
     order = show.order(2)
     (booking,) = await stage.book(order)
     stage.clock.ahead = 2 * HOUR
-    late, again = await stage.ask(show.order(), order)
+    late, again = await stage.call(show.order(), order)
 
     assert (late.error, late.extra["sales_end"]) == ("sales_ended", (await seen(stage, show.id))["starts_at"])
     assert (again.error, again.result["booking"]["id"]) == (None, str(booking.id))
@@ -58,7 +58,7 @@ async def test_an_event_that_sells_after_its_start_does(stage: Stage) -> None:
     stage.clock.ahead = HOUR + HOUR / 2
     await stage.book(show.order())
     stage.clock.ahead = 3 * HOUR
-    (late,) = await stage.ask(show.order())
+    (late,) = await stage.call(show.order())
 
     assert late.error == "sales_ended"
     assert await stage.seats(show) == [(1, 0)]
@@ -66,7 +66,7 @@ async def test_an_event_that_sells_after_its_start_does(stage: Stage) -> None:
 
 async def test_nothing_is_sold_before_the_sale_begins(stage: Stage) -> None:
     show = await stage.show(10, sales_start=stage.clock() + HOUR)
-    (early,) = await stage.ask(show.order())
+    (early,) = await stage.call(show.order())
     stage.clock.ahead = 2 * HOUR
     await stage.book(show.order())
 
@@ -79,7 +79,7 @@ async def test_a_hold_from_before_the_start_is_paid_after_it(stage: Stage) -> No
     show = await stage.show(10, starts_at=stage.clock() + timedelta(minutes=5))
     booking = await stage.pending(show, 2)
     stage.clock.ahead = timedelta(minutes=10)
-    (confirmed,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 2))
+    (confirmed,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 2))
 
     assert confirmed.status == "confirmed"
     assert await stage.seats(show) == [(0, 2)]
@@ -94,10 +94,10 @@ async def test_money_for_a_hold_that_has_ended_buys_no_seats_of_an_event_that_ha
     """The seats would be sold anew: the money goes back, unless the event sells after its start."""
     show = await stage.show(10, starts_at=stage.clock() + 2 * HOUR, sell_after_start=flag)
     booking = await stage.pending(show, 2)
-    await stage.settle(timedelta(minutes=20))
-    await stage.tell(report(booking, IntentStatus.CANCELED, 2))
+    await stage.reconcile(timedelta(minutes=20))
+    await stage.apply(report(booking, IntentStatus.CANCELED, 2))
     stage.clock.ahead = 3 * HOUR
-    (late,) = await stage.tell(report(booking, IntentStatus.SUCCEEDED, 3))
+    (late,) = await stage.apply(report(booking, IntentStatus.SUCCEEDED, 3))
 
     assert (late.status, late.payment.status) == (status, payment)
     assert await stage.seats(show) == [(0, 2 if flag else 0)]
@@ -127,7 +127,7 @@ async def test_a_default_follows_a_moved_start_and_a_date_that_was_set_does_not(
         await stage.show(10, starts_at=start, sales_end=start - DAY),
     )
     for show in (free, fixed):
-        (reply,) = await stage.ask(UpdateEvent(event_id=show.id, changes=EventChanges(starts_at=start + 7 * DAY)))
+        (reply,) = await stage.call(UpdateEvent(event_id=show.id, changes=EventChanges(starts_at=start + 7 * DAY)))
         assert reply.error is None
     ends = [datetime.fromisoformat((await seen(stage, show.id))["sales_end"]) for show in (free, fixed)]
     stored = await stage.rows("SELECT sales_end FROM events WHERE id = ANY($1)", [free.id, fixed.id])
@@ -149,7 +149,7 @@ async def test_all_dates_zone_and_flags_are_kept_and_answered(stage: Stage) -> N
         time_zone="Asia/Tokyo", sell_after_start=False, cancel_after_start=False, sales_start=None, sales_end=None,
         cancel_until=None,
     )  # fmt: skip
-    (reply,) = await stage.ask(UpdateEvent(event_id=show.id, changes=changes))
+    (reply,) = await stage.call(UpdateEvent(event_id=show.id, changes=changes))
     event = await seen(stage, show.id)
     assert reply.result == event
     assert (event["time_zone"], event["sell_after_start"], event["cancel_after_start"]) == (
@@ -160,7 +160,7 @@ async def test_all_dates_zone_and_flags_are_kept_and_answered(stage: Stage) -> N
     assert (event["sales_start"], event["sales_end"], event["cancel_until"]) == (None, event["starts_at"], None)
 
 
-async def test_what_makes_no_sense_is_refused_and_nothing_is_made(stage: Stage) -> None:
+async def test_an_invalid_new_event_is_refused_and_not_created(stage: Stage) -> None:
     """Every error is answered, with its location in the body."""
     now = stage.clock()
     bad = new_event(10, 10, unit_amount=10, starts_at=now - DAY, cancel_until=now + DAY)
@@ -174,7 +174,7 @@ async def test_what_makes_no_sense_is_refused_and_nothing_is_made(stage: Stage) 
     assert await stage.rows("SELECT 1 FROM events") == []
 
 
-async def test_a_change_that_makes_no_sense_changes_nothing(stage: Stage) -> None:
+async def test_an_invalid_change_is_refused_and_changes_nothing(stage: Stage) -> None:
     show = await stage.show(10, 10)
     before = await seen(stage, show.id)
     changes = EventChanges(name="Opera", cancel_until=datetime.fromisoformat(before["starts_at"]) + DAY)
@@ -193,9 +193,9 @@ async def test_a_change_that_makes_no_sense_changes_nothing(stage: Stage) -> Non
 async def test_an_event_is_created_once_also_when_it_has_begun_since(stage: Stage) -> None:
     """The repeated request is answered like the first."""
     message = new_event(10, starts_at=stage.clock() + HOUR)
-    (first,) = await stage.ask(message)
+    (first,) = await stage.call(message)
     stage.clock.ahead = 2 * HOUR
-    (again,) = await stage.ask(message)
+    (again,) = await stage.call(message)
 
     assert (first.error, again.error) == (None, None)
     assert again.result == first.result
@@ -220,7 +220,7 @@ async def test_a_total_outside_the_currencys_limits_is_refused(stage: Stage) -> 
     dear = await stage.show(10, unit_amount=60_000_000)
     cheap = await stage.show(10)
     await stage.rows("UPDATE ticket_types SET unit_amount = 10 WHERE event_id = $1", cheap.id)
-    over, under = await stage.ask(dear.order(2), cheap.order(4))
+    over, under = await stage.call(dear.order(2), cheap.order(4))
 
     assert (over.error, over.extra) == ("amount_over_limit", {"limit": 99_999_999})
     assert (under.error, under.extra) == ("amount_under_limit", {"limit": 50})
@@ -231,12 +231,12 @@ async def test_a_total_outside_the_currencys_limits_is_refused(stage: Stage) -> 
 async def test_a_part_of_a_refund_is_a_multiple_of_the_currencys_step(stage: Stage) -> None:
     """What is refused changes nothing, and the error has the limit."""
     booking = await stage.confirmed(await stage.show(10, unit_amount=100_000, currency="isk"))
-    part, whole = (RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=amount) for amount in (150, 100))
+    part, step = (RefundBooking(booking_id=booking.id, refund_id=uuid4(), amount=amount) for amount in (150, 100))
     (refused_part,) = of(await stage.give(part), Reply)
-    (taken,) = of(await stage.give(whole), Reply)
+    (accepted,) = of(await stage.give(step), Reply)
 
     assert (refused_part.error, refused_part.extra) == ("amount_off_step", {"limit": 100})
-    assert (taken.error, (await stage.row(booking))["refund_amount"]) == (None, 100)
+    assert (accepted.error, (await stage.row(booking))["refund_amount"]) == (None, 100)
 
 
 REFUSED = [
@@ -276,17 +276,17 @@ async def test_events_of_an_earlier_release_keep_what_they_promised(stage: Stage
 
 async def listed(stage: Stage, **values: Any) -> list[str]:
     """The names of the events on all pages."""
-    found, question = [], ListEvents(limit=2, **values)
+    found, query = [], ListEvents(limit=2, **values)
     while True:
-        (reply,) = await stage.ask(question)
+        (reply,) = await stage.call(query)
         found += [item["name"] for item in reply.result["items"]]
         if reply.result["next"] is None:
             return found
         time, id = reply.result["next"]
-        question = question.model_copy(update={"after": (datetime.fromisoformat(time), id)})
+        query = query.model_copy(update={"after": (datetime.fromisoformat(time), id)})
 
 
-async def test_what_is_to_come_is_listed_and_what_was_on_request(stage: Stage) -> None:
+async def test_coming_events_are_listed_and_past_ones_on_request(stage: Stage) -> None:
     """Operators also see the events of the last day. The next page continues where the one before ended, also in a
     list of past events."""
     now = stage.clock()

@@ -28,19 +28,19 @@ def rename(event_id: UUID, name: str, version: int | None, key: str | None = Non
 
 
 async def terms_version(stage: Stage, event_id: UUID) -> int:
-    (reply,) = await stage.ask(GetEvent(event_id=event_id))
-    (operators,) = await stage.ask(GetEvent(event_id=event_id, operator=True))
+    (reply,) = await stage.call(GetEvent(event_id=event_id))
+    (operators,) = await stage.call(GetEvent(event_id=event_id, operator=True))
     assert reply.result["terms_version"] == operators.result["terms_version"]
     return reply.result["terms_version"]  # type: ignore[no-any-return]
 
 
-async def test_of_two_changes_from_one_version_one_is_made(stage: Stage) -> None:
+async def test_only_one_of_two_changes_from_one_version_is_made(stage: Stage) -> None:
     """Five at the same time, in Postgres: the others are answered with the present version."""
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
     replies = [
         reply
-        for each in await asyncio.gather(*(stage.ask(rename(show.id, f"Name {n}", version)) for n in range(5)))
+        for each in await asyncio.gather(*(stage.call(rename(show.id, f"Name {n}", version)) for n in range(5)))
         for reply in each
     ]
     (made,) = [reply for reply in replies if reply.error is None]
@@ -59,27 +59,27 @@ async def test_seats_do_not_make_another_version_of_the_terms(stage: Stage) -> N
     version = await terms_version(stage, show.id)
     await stage.confirmed(show, 2)
     await stage.pending(show)
-    (seen,) = await stage.ask(GetEvent(event_id=show.id))
+    (seen,) = await stage.call(GetEvent(event_id=show.id))
     assert seen.result["version"] > version
     assert await terms_version(stage, show.id) == version
-    (reply,) = await stage.ask(rename(show.id, "Opera", version))
+    (reply,) = await stage.call(rename(show.id, "Opera", version))
     assert (reply.error, await terms_version(stage, show.id)) == (None, version + 1)
 
 
-async def test_what_changes_nothing_keeps_the_version(stage: Stage) -> None:
+async def test_a_change_without_effect_keeps_the_version(stage: Stage) -> None:
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
-    (reply,) = await stage.ask(rename(show.id, "Concert", version))
+    (reply,) = await stage.call(rename(show.id, "Concert", version))
     assert (reply.error, reply.result["terms_version"]) == (None, version)
 
 
-async def test_an_event_is_called_off_only_as_it_was_read(stage: Stage) -> None:
+async def test_an_event_is_cancelled_only_as_it_was_read(stage: Stage) -> None:
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
-    await stage.ask(rename(show.id, "Opera", None))
-    (refused,) = await stage.ask(CancelEvent(event_id=show.id, if_match=(version,)))
+    await stage.call(rename(show.id, "Opera", None))
+    (refused,) = await stage.call(CancelEvent(event_id=show.id, if_match=(version,)))
     assert refused.error == "precondition_failed"
-    (done,) = await stage.ask(CancelEvent(event_id=show.id, if_match=(version, version + 1)))
+    (done,) = await stage.call(CancelEvent(event_id=show.id, if_match=(version, version + 1)))
     assert (done.error, done.result["terms_version"]) == (None, version + 2)
 
 
@@ -87,15 +87,15 @@ async def test_a_request_that_was_carried_out_is_answered_as_it_was_whatever_ver
     """Its answer was lost, and it is sent again under its key: it has made the new version itself."""
     show = await stage.show(10)
     version = await terms_version(stage, show.id)
-    first = await stage.ask(rename(show.id, "Opera", version, "k"))
-    assert await stage.ask(rename(show.id, "Opera", version, "k")) == first
+    first = await stage.call(rename(show.id, "Opera", version, "k"))
+    assert await stage.call(rename(show.id, "Opera", version, "k")) == first
     # A refused request leaves no row: with the present version it is done.
-    (refused,) = await stage.ask(rename(show.id, "Ballet", version, "other"))
-    (done,) = await stage.ask(rename(show.id, "Ballet", version + 1, "other"))
+    (refused,) = await stage.call(rename(show.id, "Ballet", version, "other"))
+    (done,) = await stage.call(rename(show.id, "Ballet", version + 1, "other"))
     assert (refused.error, done.error) == ("precondition_failed", None)
 
 
-async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Stage) -> None:
+async def test_only_one_of_two_operators_with_one_version_changes_the_booking(stage: Stage) -> None:
     """One cancels it, the other refunds a part: the second has read a version that is no longer the present one."""
     booking = await stage.confirmed(await stage.show(10))
     match = (booking.version,)
@@ -109,13 +109,13 @@ async def test_of_two_operators_who_saw_the_same_booking_one_moves_it(stage: Sta
     assert etags == {f'"{changed.booking.version}"'}
 
 
-async def test_a_customers_cancel_that_comes_again_is_answered_again(stage: Stage) -> None:
+async def test_a_repeated_cancel_of_a_customer_is_answered_again(stage: Stage) -> None:
     """Its process died after the commit: If-Match has the version before that commit."""
     show = await stage.show(10, cancel_until=datetime(2030, 12, 31, tzinfo=UTC))
     for booking in (await stage.confirmed(show), await stage.pending(show)):
         cancel = CancelBooking(
             booking_id=booking.id, owner="alice", reason=CancelReason.BY_CUSTOMER, if_match=(booking.version,)
         )
-        (first,), (again,) = await stage.ask(cancel), await stage.ask(cancel)
+        (first,), (again,) = await stage.call(cancel), await stage.call(cancel)
         assert (first.error, again.error) == (None, None)
         assert again.result == first.result

@@ -1,4 +1,4 @@
-"""What customers and operators do at Stripe, which may be slow, failing or away."""
+"""What customers and operators do at Stripe, which may be slow, failing or unavailable."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.acceptance.stripe_side import StripeSide
 from tests.chaos.visitor import NO_ANSWER
 
 # Seconds after which Stripe.js gives up a request, and after which it retries.
-PATIENCE_S = 8.0
+ANSWER_MAX_S = 8.0
 AGAIN_S = 0.5
 
 
 class Paid(Enum):
     """The result of an attempt to pay."""
 
-    TAKEN = "taken"
+    SUCCEEDED = "succeeded"
     DECLINED = "declined"
     REFUSED = "refused"
     """Stripe refuses: the intent needs no payment any more, perhaps because it is paid."""
@@ -36,7 +36,7 @@ class Browser:
         """Try until Stripe answers with a result, while it is `wanted`."""
         while wanted():
             try:
-                async with asyncio.timeout(PATIENCE_S):
+                async with asyncio.timeout(ANSWER_MAX_S):
                     answer = await self._stripe.confirm(payment, method)
                     if answer.status == 200 and answer.body["status"] == "requires_action":
                         answer = await self._stripe.authenticate(answer.body)
@@ -44,7 +44,7 @@ class Browser:
                 await asyncio.sleep(AGAIN_S)
                 continue
             if answer.status < 300:
-                return Paid.TAKEN
+                return Paid.SUCCEEDED
             if answer.status == 402:
                 return Paid.DECLINED
             if 400 <= answer.status < 500 and answer.status not in (409, 429):

@@ -33,17 +33,17 @@ class _Lines:
     """Prints each entry of the diary once."""
 
     def __init__(self) -> None:
-        self._told = 0
+        self._printed = 0
 
     def __call__(self, run: Run, load: Load, monkey: Monkey) -> None:
-        for entry in monkey.diary[self._told :]:
+        for entry in monkey.diary[self._printed :]:
             print(f"chaos: {entry.at:7.2f} s  {entry.text}", file=sys.stderr, flush=True)  # noqa: T201
-        self._told = len(monkey.diary)
+        self._printed = len(monkey.diary)
 
 
 def _table(run: Run, load: Load, monkey: Monkey) -> Table:
     judge = load.judge
-    ends = sum((shopper.outcomes.total() for shopper in load.shoppers), 0)
+    ends = sum((shopper.endings.total() for shopper in load.shoppers), 0)
     statuses = dict.fromkeys(("2xx", "4xx", "503", "other 5xx", "no answer"), 0)
     for (_, status), number in judge.answers.items():
         statuses[_kind(status)] += number

@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode
 from tests.acceptance.client import Answer
 
 # How many broken promises are reported in full: enough to find the cause. The others are only counted.
-TOLD_MAX = 40
+REPORTED_MAX = 40
 WHAT_MAX = 4000
 
 
@@ -51,32 +51,32 @@ class Judge:
         """The next fault begins: until `calm`, 503 and lost answers are allowed."""
         self._calm_since = None
 
-    def calm_since(self, moment: float) -> bool:
-        """Whether it has been calm from `moment` up to now."""
-        return self._calm_since is not None and self._calm_since <= moment
+    def calm_since(self, at: float) -> bool:
+        """Whether it has been calm from `at` up to now."""
+        return self._calm_since is not None and self._calm_since <= at
 
     def breaks(self, promise: str, what: str) -> None:
         self.counted[promise] += 1
-        if len(self.broken) < TOLD_MAX:
+        if len(self.broken) < REPORTED_MAX:
             self.broken.append(Broken(round(self.now, 2), promise, what[:WHAT_MAX]))
 
-    def answered(self, request: str, answer: Answer, asked_at: float) -> None:
+    def answered(self, request: str, answer: Answer, sent_at: float) -> None:
         """Judge one answer of the gateway: no 5xx but 503 with Retry-After, and no 503 in calm."""
         self.answers[request, str(answer.status)] += 1
         if answer.status < 500:
             return
-        told = f"{request}: {answer.status} {answer.body}"
+        what = f"{request}: {answer.status} {answer.body}"
         if answer.status != 503:
-            self.breaks("no 5xx but 503", told)
-        elif not _says_when(answer.headers):
-            self.breaks("503 says when to come back", told)
-        elif self.calm_since(asked_at):
-            self.breaks("no 503 in calm", told)
+            self.breaks("no 5xx but 503", what)
+        elif not _has_retry_after(answer.headers):
+            self.breaks("503 says when to come back", what)
+        elif self.calm_since(sent_at):
+            self.breaks("no 503 in calm", what)
 
-    def unanswered(self, request: str, error: BaseException, asked_at: float) -> None:
+    def unanswered(self, request: str, error: BaseException, sent_at: float) -> None:
         """A connection broke, or no answer came while the client waited."""
         self.answers[request, type(error).__name__] += 1
-        if self.calm_since(asked_at):
+        if self.calm_since(sent_at):
             self.breaks("an answer in calm", f"{request}: {type(error).__name__}: {error}")
 
     def closed(self, code: int | None, opened_at: float) -> None:
@@ -86,6 +86,6 @@ class Judge:
             self.breaks("no socket closed in calm", f"closed with {code}")
 
 
-def _says_when(headers: Mapping[str, str]) -> bool:
+def _has_retry_after(headers: Mapping[str, str]) -> bool:
     seconds = headers.get("Retry-After", "")
     return seconds.isdecimal() and int(seconds) >= 1

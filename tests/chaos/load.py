@@ -14,8 +14,8 @@ from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import STARTS_AT
 from tests.chaos.browser import Browser
+from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
-from tests.chaos.place import Place
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
 from tests.chaos.visitor import Visitor
@@ -30,20 +30,20 @@ ORDERS_MAX = 400
 @dataclass(frozen=True)
 class Role:
     """A kind of event: which share (in percent) of the orders it gets, and after how many orders a new event
-    replaces it. `called_off`: the old one is then cancelled."""
+    replaces it. `cancelled`: the old one is cancelled then."""
 
     name: str
     share: int
     seats: int
     orders_max: int
-    called_off: bool = False
+    cancelled: bool = False
 
 
 ROLES = (
     Role("plain", 30, SEATS, 1_000_000),
     Role("other", 25, SEATS, 1_000_000),
     Role("scarce", 25, SCARCE_SEATS, 250),
-    Role("doomed", 20, SEATS, 40, called_off=True),
+    Role("doomed", 20, SEATS, 40, cancelled=True),
 )
 
 
@@ -59,7 +59,7 @@ class _Playing:
 class Load:
     """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second."""
 
-    place: Place
+    harness: Harness
     seed: int
     rate: float
     shoppers: list[Shopper]
@@ -67,13 +67,13 @@ class Load:
     closes: Counter[str]
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
-    called_off: list[str] = field(default_factory=list)
+    cancelled_events: list[str] = field(default_factory=list)
     orders: int = 0
     _playing: dict[str, _Playing] = field(default_factory=dict)
 
     @property
     def judge(self) -> Judge:
-        return self.place.judge
+        return self.harness.judge
 
     async def prepare(self) -> None:
         for role in ROLES:
@@ -116,17 +116,17 @@ class Load:
 
     async def _replace(self, role: Role, playing: _Playing) -> None:
         await self._cast(role)
-        if not role.called_off:
+        if not role.cancelled:
             return
         id = playing.event["id"]
         answer = await self.cashier.insist("POST", f"/admin/events/{id}/cancel")
         assert answer is not None
         answer.ok(202)
-        self.called_off.append(id)
+        self.cancelled_events.append(id)
 
     async def _cast(self, role: Role) -> None:
         """Make a new event for the role: one event, however often the request is sent."""
-        number = len(self.called_off) + self.orders
+        number = len(self.cancelled_events) + self.orders
         body = {
             "name": f"{role.name} {number}",
             "starts_at": STARTS_AT,
@@ -142,10 +142,10 @@ class Load:
 
 
 @asynccontextmanager
-async def crowd(place: Place, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
+async def crowd(harness: Harness, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
     """A load with `shoppers` customers, who have open sockets, and with the events. No customer orders yet; at the
     end all orders and sockets end."""
-    holdfast, judge = place.holdfast, place.judge
+    holdfast, judge = harness.holdfast, harness.judge
     closes: Counter[str] = Counter()
     cashier = Visitor(holdfast.client("cashier", operator=True), judge)
     browser = Browser(holdfast.stripe)
@@ -155,7 +155,7 @@ async def crowd(place: Place, seed: int, rate: float, shoppers: int) -> AsyncIte
         visitor = Visitor(holdfast.client(subject), judge)
         screen = Screen(visitor, holdfast.session, closes, in_message=number % 2 == 0)
         made.append(Shopper(subject, visitor, screen, browser, cashier))
-    load = Load(place, seed, rate, made, cashier, closes)
+    load = Load(harness, seed, rate, made, cashier, closes)
     await load.prepare()
     watching = [asyncio.create_task(each.screen.run(), name=f"screen of {each.subject}") for each in made]
     for task in watching:

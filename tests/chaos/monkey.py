@@ -13,21 +13,21 @@ import aiohttp
 import asyncpg
 
 from ops.actor import ActorProcess
-from ops.audit.databases import CannotLook
-from tests.acceptance.books import unrest
-from tests.chaos.deeds import do, start
+from ops.audit.databases import SourceUnavailable
+from tests.acceptance.database_rows import unfinished_work
+from tests.chaos.faults import inject, start
+from tests.chaos.harness import Harness
 from tests.chaos.load import Load
-from tests.chaos.place import Place
-from tests.chaos.plan import Deed, Kind, Round
+from tests.chaos.plan import Fault, Kind, Round
 
 # docs/operations.md promises "within about half a minute": twice that is the limit.
 HEAL_MAX_S = 60.0
 # Seconds between two checks whether the system is at rest.
-LOOK_S = 0.25
+CHECK_S = 0.25
 # Seconds for notifications that are still under way when the system is at rest.
-NOTICE_S = 1.5
-# Seconds in which the reconciler handles a row twice (`booking.reconciler.TOLD_AGAIN_DRIVES`), with their jitter.
-TOLD_MAX_S = 30.0
+NOTIFY_S = 1.5
+# Seconds in which a row is retried twice (`booking.reconciler.NOTIFY_AGAIN_RETRIES`), with their jitter.
+NOTIFY_AGAIN_MAX_S = 30.0
 WATCH_S = 0.25
 
 
@@ -43,7 +43,7 @@ class Entry:
 class Monkey:
     """`calm_s`: how many seconds are without faults after each recovery."""
 
-    place: Place
+    harness: Harness
     load: Load
     calm_s: float
     heal_max_s: float = HEAL_MAX_S
@@ -55,88 +55,88 @@ class Monkey:
 
     def note(self, text: str) -> None:
         self.doing = text
-        self.diary.append(Entry(round(self.place.judge.now, 2), text))
+        self.diary.append(Entry(round(self.harness.judge.now, 2), text))
 
     async def run(self, plan: Iterator[Round], seconds: float) -> None:
         """Make round after round, until `seconds` have passed or the plan ends."""
-        judge = self.place.judge
+        judge = self.harness.judge
         until = judge.now + seconds
         await self.breathe()
-        for deeds in plan:
+        for faults in plan:
             since = datetime.now(UTC)
             judge.trouble()
-            await asyncio.gather(*(self._do(deed) for deed in deeds))
-            await self._heal(deeds, since)
+            await asyncio.gather(*(self._do(fault) for fault in faults))
+            await self._heal(faults, since)
             if judge.now >= until:
                 return
             await self.breathe()
 
     async def breathe(self) -> None:
         """Wait for `calm_s`, in which nothing may go wrong."""
-        judge = self.place.judge
+        judge = self.harness.judge
         judge.calm()
         self.note("calm")
         self.load.gate.set()
         await asyncio.sleep(self.calm_s)
 
-    async def _do(self, deed: Deed) -> None:
-        await asyncio.sleep(deed.at)
-        self.note(str(deed))
-        strokes = await do(self.place, deed)
-        self.struck[deed.kind] += strokes
-        self.done[deed.kind] += 1
-        self.note(f"over: {deed.kind}{', ' if deed.target else ''}{deed.target}")
+    async def _do(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.at)
+        self.note(str(fault))
+        strokes = await inject(self.harness, fault)
+        self.struck[fault.kind] += strokes
+        self.done[fault.kind] += 1
+        self.note(f"over: {fault.kind}{', ' if fault.target else ''}{fault.target}")
 
-    async def _heal(self, deeds: Round, since: datetime) -> None:
+    async def _heal(self, faults: Round, since: datetime) -> None:
         """Wait, without new orders, until the system is at rest."""
-        judge = self.place.judge
+        judge = self.harness.judge
         self.load.gate.clear()
         began = judge.now
         left = await self._rest(since)
         took = judge.now - began
-        for name in {str(deed.kind) for deed in deeds} | ({"several at once"} if len(deeds) > 1 else set()):
+        for name in {str(fault.kind) for fault in faults} | ({"several at once"} if len(faults) > 1 else set()):
             self.healed[name].append(took)
         if left:
             judge.breaks("all is well in time", f"after {took:.0f} s still: {left[:5]}")
             self.note(f"not healed after {took:.1f} s: {'; '.join(left[:3])}")
         else:
             self.note(f"healed after {took:.1f} s")
-            await self._everybody_knows()
+            await self._sockets_show_all()
 
     async def _rest(self, since: datetime) -> list[str]:
         """Wait until nothing is left to do, for `heal_max_s` at most. Returns what is left."""
-        until = self.place.judge.now + self.heal_max_s
+        until = self.harness.judge.now + self.heal_max_s
         while left := await self._restless(since):
-            if self.place.judge.now > until:
+            if self.harness.judge.now > until:
                 return left
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
         return []
 
     async def _restless(self, since: datetime) -> list[str]:
-        holdfast = self.place.holdfast
+        holdfast = self.harness.holdfast
         unready = {name: status for name, status in (await holdfast.readiness()).items() if status != 200}
         if unready:
             return [f"not ready: {unready}"]
         try:
-            return await unrest(holdfast, since=since, dead_letters=False)
-        except (CannotLook, AssertionError, aiohttp.ClientError, OSError, TimeoutError) as away:
-            return [f"cannot look: {away}"]
+            return await unfinished_work(holdfast, since=since, dead_letters=False)
+        except (SourceUnavailable, AssertionError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            return [f"cannot check: {error}"]
 
-    async def _everybody_knows(self) -> None:
-        """Each open socket that shows a booking gets its newest version, within TOLD_MAX_S: when an outage kept a
-        process from publishing it, the reconciler publishes it again when it handles the row next."""
-        await asyncio.sleep(NOTICE_S)
+    async def _sockets_show_all(self) -> None:
+        """Each open socket that shows a booking gets its newest version, within NOTIFY_AGAIN_MAX_S: when an outage
+        kept a process from publishing it, the reconciler publishes it again when it handles the row next."""
+        await asyncio.sleep(NOTIFY_S)
         versions = await self._versions()
-        until = self.place.judge.now + TOLD_MAX_S
+        until = self.harness.judge.now + NOTIFY_AGAIN_MAX_S
         while behind := [line for each in self.load.shoppers for line in each.screen.behind(versions)]:
-            if self.place.judge.now > until:
+            if self.harness.judge.now > until:
                 for line in behind:
-                    self.place.judge.breaks("open sockets are told", line)
+                    self.harness.judge.breaks("open sockets are notified", line)
                 return
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
 
     async def _versions(self) -> dict[str, int]:
-        connection = await asyncpg.connect(self.place.holdfast.stack.booking_database_url)
+        connection = await asyncpg.connect(self.harness.holdfast.stack.booking_database_url)
         try:
             rows = await connection.fetch("SELECT id, version FROM bookings")
         finally:
@@ -144,14 +144,14 @@ class Monkey:
         return {str(row["id"]): row["version"] for row in rows}
 
 
-async def watch(place: Place) -> None:
+async def watch(harness: Harness) -> None:
     """Start processes again that ended by themselves, as a supervisor does, until cancelled. None should end."""
     while True:
         await asyncio.sleep(WATCH_S)
-        for name, process in place.holdfast.stack.processes.items():
-            if not isinstance(process, ActorProcess) or place.locks[name].locked() or process.running:
+        for name, process in harness.holdfast.stack.processes.items():
+            if not isinstance(process, ActorProcess) or harness.locks[name].locked() or process.running:
                 continue
-            async with place.locks[name]:
-                place.judge.breaks("a process stays", f"{name} ended with {process.exit_code}")
+            async with harness.locks[name]:
+                harness.judge.breaks("a process stays", f"{name} ended with {process.exit_code}")
                 with suppress(Exception):
-                    await start(place, process)
+                    await start(harness, process)

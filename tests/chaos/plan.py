@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ops.layout import Scale
-from tests.acceptance.conftest import IMPATIENT
+from tests.acceptance.conftest import SHORT_TIMES
 
-# How many seconds a deed of the short run may wait for traffic that it can strike.
-PATIENCE_S = 25.0
-CLAIM_IDLE_S = float(IMPATIENT["CLAIM_IDLE_MS"]) / 1000
+# How many seconds a fault of the short run may wait for traffic that it can strike.
+WAIT_MAX_S = 25.0
+CLAIM_IDLE_S = float(SHORT_TIMES["CLAIM_IDLE_MS"]) / 1000
 
 
 class Kind(StrEnum):
@@ -42,31 +42,31 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deed:
+class Fault:
     """One fault of the plan. `at`: seconds from the beginning of its round. `strength`, from 0 to 1: what it means
-    depends on the kind. A fault of traffic that has struck nothing lasts up to `patience_s` longer."""
+    depends on the kind. A fault of traffic that has struck nothing lasts up to `wait_max_s` longer."""
 
     at: float
     kind: Kind
     target: str
     seconds: float
     strength: float
-    patience_s: float = 0.0
+    wait_max_s: float = 0.0
 
     def __str__(self) -> str:
         whom = f", {self.target}" if self.target else ""
         return f"{self.kind}{whom}" + (f", {self.seconds:.1f} s" if self.seconds else "")
 
 
-# Deeds that may overlap. After them the system recovers, and a calm time follows.
-Round = tuple[Deed, ...]
+# Faults that may overlap. After them the system recovers, and a calm time follows.
+Round = tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
 class Tempo:
-    """How dense the faults are. `together`: the numbers of deeds that a round may have, each as likely as it stands
-    here often. `stretch`: a factor of all durations, except those that must outlast a claim. `spread_s`: the deeds
-    of a round begin within this many seconds."""
+    """How dense the faults are. `together`: the numbers of faults that a round may have, each as likely as it
+    stands here often. `stretch`: a factor of all durations, except those that must outlast a claim. `spread_s`: the
+    faults of a round begin within this many seconds."""
 
     together: tuple[int, ...] = (1, 2, 2, 3, 3, 4, 5)
     stretch: float = 1.0
@@ -74,7 +74,7 @@ class Tempo:
 
 
 # How often a kind comes before all kinds come again: more than once if many parts can have it.
-TURNS = {Kind.KILL: 4, Kind.FREEZE: 2, Kind.CUT: 3, Kind.HOLD: 3, Kind.DELAY: 2}
+REPEATS = {Kind.KILL: 4, Kind.FREEZE: 2, Kind.CUT: 3, Kind.HOLD: 3, Kind.DELAY: 2}
 
 # How many seconds a fault of each kind lasts, from and to.
 SECONDS: dict[Kind, tuple[float, float]] = {
@@ -135,10 +135,10 @@ def rounds(seed: int, scale: Scale, tempo: Tempo) -> Iterator[Round]:
     kinds = _shuffled(chance)
     while True:
         together = [next(kinds) for _ in range(chance.choice(tempo.together))]
-        yield tuple(_deed(kind, chance, targets, tempo, first=not number) for number, kind in enumerate(together))
+        yield tuple(_fault(kind, chance, targets, tempo, first=not number) for number, kind in enumerate(together))
 
 
-# In the short run servers fail after everything else, because other faults have no traffic while a server is away.
+# In the short run servers fail after everything else: other faults have no traffic while a server is unavailable.
 SERVERS = (Kind.REDIS_RESTART, Kind.REDIS_FORGETS, Kind.FLUSH, Kind.POSTGRES_RESTART, Kind.POSTGRES_CRASH)
 OTHERS = tuple(kind for kind in Kind if kind not in SERVERS)
 
@@ -149,7 +149,7 @@ def short(seed: int, scale: Scale) -> tuple[Round, ...]:
     targets = _targets(scale)
     return tuple(
         tuple(
-            replace(_deed(kind, chance, targets, tempo, first=kind is Kind.FREEZE_LONG), patience_s=PATIENCE_S)
+            replace(_fault(kind, chance, targets, tempo, first=kind is Kind.FREEZE_LONG), wait_max_s=WAIT_MAX_S)
             for kind in kinds
         )
         for kinds, tempo in (
@@ -161,17 +161,17 @@ def short(seed: int, scale: Scale) -> tuple[Round, ...]:
 
 def _shuffled(chance: random.Random) -> Iterator[Kind]:
     while True:
-        kinds = [kind for kind in Kind for _ in range(TURNS.get(kind, 1))]
+        kinds = [kind for kind in Kind for _ in range(REPEATS.get(kind, 1))]
         chance.shuffle(kinds)
         yield from kinds
 
 
-def _deed(
+def _fault(
     kind: Kind, chance: random.Random, targets: dict[Kind, tuple[str, ...]], tempo: Tempo, *, first: bool
-) -> Deed:
+) -> Fault:
     at = 0.0 if first else chance.uniform(0, tempo.spread_s)
     seconds = chance.uniform(*SECONDS[kind])
     if kind is not Kind.FREEZE_LONG:
         seconds *= tempo.stretch
     target = chance.choice(targets.get(kind, ("",)))
-    return Deed(round(at, 2), kind, target, round(seconds, 2), round(chance.random(), 3))
+    return Fault(round(at, 2), kind, target, round(seconds, 2), round(chance.random(), 3))

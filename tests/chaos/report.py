@@ -17,7 +17,7 @@ Rows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultSummary:
     """One kind of fault: how often it was made, how often it struck, and the seconds of each recovery."""
 
     kind: str
@@ -36,18 +36,18 @@ class Fault:
 class Report:
     seed: int
     seconds: float
-    settled_seconds: float
-    faults: Sequence[Fault]
+    ended_seconds: float
+    faults: Sequence[FaultSummary]
     orders: int
-    called_off: int
+    events_cancelled: int
     # Bookings in the database, by how they ended.
-    outcomes: dict[str, int]
+    endings: dict[str, int]
     # How many orders of clients, by what they wanted and how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
     sockets_closed: dict[str, int]
     poisoned: int
-    buried: int
+    dead_letters: int
     audit_code: int | None
     audit: Any
     logged: dict[str, int]
@@ -72,12 +72,12 @@ class Report:
         path.write_text((self.json() if path.suffix == ".json" else self.markdown()) + "\n")
 
     def _lines(self) -> Iterable[str]:
-        said = "every promise was kept" if self.kept else f"{sum(self.broken_by_promise.values())} promises broken"
-        yield f"# Chaos, seed {self.seed}: {said}\n"
+        text = "every promise was kept" if self.kept else f"{sum(self.broken_by_promise.values())} promises broken"
+        yield f"# Chaos, seed {self.seed}: {text}\n"
         yield f"{self.seconds:.0f} s with {sum(fault.done for fault in self.faults)} faults, {self.orders} orders,"
-        yield f"{self.called_off} events called off; the last booking ended after {self.settled_seconds:.0f} s."
+        yield f"{self.events_cancelled} events cancelled; the last booking ended after {self.ended_seconds:.0f} s."
         yield f"`holdfast audit`: exit {self.audit_code}, {'clean' if self.audit_code == 0 else 'not clean'}."
-        yield f"Dead letters: {self.buried} of {self.poisoned} poison entries; the others Redis lost with its data."
+        yield f"Dead letters: {self.dead_letters} of {self.poisoned} poison entries; Redis has lost the others."
         yield ""
         if self.broken:
             yield "## What was not kept\n"
@@ -89,7 +89,7 @@ class Report:
         head = ("fault", "done", "struck", "healed, median", "worst")
         yield from _table(head, [fault.cells for fault in self.faults])
         for title, what, counts in (
-            ("Bookings", "ended", self.outcomes),
+            ("Bookings", "ended", self.endings),
             ("Clients", "wanted, and what came of it", self.journeys),
             ("Answers", "request, status", self.answers),
             ("Sockets closed", "code", self.sockets_closed),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from itertools import cycle
 
-from tests.chaos.deeds import replace
-from tests.chaos.place import Place
+from tests.chaos.faults import replace
+from tests.chaos.harness import Harness
 from tests.common.clients import Clients
 
 KEPT, NEW = 12, 4
@@ -14,23 +14,23 @@ KEPT, NEW = 12, 4
 PAUSES_S = (0.0, 0.5, 2.0, 10.0)
 
 
-async def roll(place: Place, requests: int) -> int:
+async def roll(harness: Harness, requests: int) -> int:
     """Replace gateways until `requests` are answered. Returns how many were answered."""
     # Directly, not over the wire, which may be cut.
-    clients = Clients(place.holdfast.stack.gateway_url, "/docs")
-    names = cycle([name for name in place.holdfast.stack.processes if name.startswith("gateway-")])
+    clients = Clients(harness.holdfast.stack.gateway_url, "/docs")
+    names = cycle([name for name in harness.holdfast.stack.processes if name.startswith("gateway-")])
     async with asyncio.TaskGroup() as load:
         for number in range(KEPT):
             load.create_task(clients.kept(PAUSES_S[number % len(PAUSES_S)]))
         for _ in range(NEW):
             load.create_task(clients.new())
         while clients.answers.total() < requests:
-            await replace(place, next(names))
+            await replace(harness, next(names))
         clients.over.set()
     for reason in clients.unanswered:
-        place.judge.breaks("a rolling restart leaves no request without an answer", reason)
+        harness.judge.breaks("a rolling restart leaves no request without an answer", reason)
     for status in clients.answers.keys() - {200}:
         # A gateway that drains ends an idle connection with 408.
         if status != 408:
-            place.judge.breaks("a rolling restart fails no request", f"{clients.answers[status]} were {status}")
+            harness.judge.breaks("a rolling restart fails no request", f"{clients.answers[status]} were {status}")
     return clients.answers.total()

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ops.layout import Scale
+from tests.chaos.harness import open_harness
 from tests.chaos.judge import Judge
 from tests.chaos.load import Load, crowd
 from tests.chaos.monkey import Monkey, watch
-from tests.chaos.place import place
 from tests.chaos.plan import Kind, Round, Tempo, rounds
-from tests.chaos.report import Fault, Report, named
+from tests.chaos.report import FaultSummary, Report, named
 from tests.chaos.rolling import roll
-from tests.chaos.verdict import Verdict, settle
+from tests.chaos.verdict import Verdict, finish
 
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
 
@@ -58,19 +58,19 @@ async def chaos(run: Run, folder: Path, shown: Shown | None = None, every_s: flo
     """Do one run. `shown` is called every `every_s` seconds, to show how the run goes."""
     judge = Judge()
     async with (
-        place(folder, run.scale, judge, run.settings) as where,
-        crowd(where, run.seed, run.rate, run.shoppers) as load,
+        open_harness(folder, run.scale, judge, run.settings) as harness,
+        crowd(harness, run.seed, run.rate, run.shoppers) as load,
     ):
-        monkey = Monkey(where, load, run.calm_s, run.heal_max_s)
-        async with beside(load.run(), watch(where), _show(run, load, monkey, shown, every_s)):
+        monkey = Monkey(harness, load, run.calm_s, run.heal_max_s)
+        async with beside(load.run(), watch(harness), _show(run, load, monkey, shown, every_s)):
             await monkey.run(run.rounds, run.seconds)
             judge.calm()
             if run.rolled_requests:
                 monkey.note("no more faults: gateways replace one another")
                 judge.gateways_leave = True
-                monkey.note(f"{await roll(where, run.rolled_requests):,} requests were answered meanwhile")
+                monkey.note(f"{await roll(harness, run.rolled_requests):,} requests were answered meanwhile")
             monkey.note("no more faults: waiting for the last booking to end")
-            verdict = await settle(where, load)
+            verdict = await finish(harness, load)
     return _report(run, judge, load, monkey, verdict)
 
 
@@ -94,24 +94,24 @@ async def _show(run: Run, load: Load, monkey: Monkey, shown: Shown | None, every
 
 
 def _report(run: Run, judge: Judge, load: Load, monkey: Monkey, verdict: Verdict) -> Report:
-    faults = [Fault(kind, monkey.done[kind], monkey.struck[kind], monkey.healed[kind]) for kind in Kind]
+    faults = [FaultSummary(kind, monkey.done[kind], monkey.struck[kind], monkey.healed[kind]) for kind in Kind]
     faults.append(
-        Fault("several at once", len(monkey.healed["several at once"]), 0, monkey.healed["several at once"])
+        FaultSummary("several at once", len(monkey.healed["several at once"]), 0, monkey.healed["several at once"])
     )
-    journeys: Counter[tuple[str, str]] = sum((each.outcomes for each in load.shoppers), Counter())
+    journeys: Counter[tuple[str, str]] = sum((each.endings for each in load.shoppers), Counter())
     return Report(
         seed=run.seed,
         seconds=judge.now,
-        settled_seconds=verdict.settled_s,
+        ended_seconds=verdict.finished_s,
         faults=faults,
         orders=load.orders,
-        called_off=len(load.called_off),
-        outcomes=verdict.outcomes,
+        events_cancelled=len(load.cancelled_events),
+        endings=verdict.endings,
         journeys=named(journeys),
         answers=named(judge.answers),
         sockets_closed=dict(sorted(load.closes.items())),
-        poisoned=load.place.poison.in_all,
-        buried=verdict.buried,
+        poisoned=load.harness.poison.in_all,
+        dead_letters=verdict.dead_letters,
         audit_code=verdict.audit.code if verdict.audit else None,
         audit=verdict.audit.body if verdict.audit and verdict.audit.code in (0, 1) else None,
         logged=dict(verdict.logged.most_common()),

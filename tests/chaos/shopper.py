@@ -61,24 +61,24 @@ class Shopper:
         self._browser = browser
         self._cashier = cashier
         # The order of each booking, by the booking's id.
-        self.asked: dict[str, Order] = {}
+        self.ordered: dict[str, Order] = {}
         self._began: dict[str, float] = {}
-        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.endings: Counter[tuple[str, str]] = Counter()
 
     async def go(self, order: Order) -> None:
         """Do all of one order, from the booking to its end."""
         id = str(booking_id(self.subject, order.key))
-        self.asked[id] = order
+        self.ordered[id] = order
         self._began[id] = self.visitor.judge.now
         await self.screen.open(id)
-        outcome = "left"
+        ending = "left"
         try:
             async with asyncio.timeout(JOURNEY_S):
-                outcome = await self._go(id, order)
+                ending = await self._go(id, order)
         except TimeoutError:
             self.visitor.judge.breaks("a client comes to an end", f"{order.wish} {id}: {self._known(id)}")
         finally:
-            self.outcomes[order.wish, outcome] += 1
+            self.endings[order.wish, ending] += 1
         await self.screen.close(id)
 
     async def _go(self, id: str, order: Order) -> str:
@@ -96,11 +96,11 @@ class Shopper:
 
     async def _book(self, id: str, order: Order) -> str | None:
         """Book, until there is a booking (returns None) or it is refused (returns the reason)."""
-        asking = [self._ask_once(id, order) for _ in range(2 if order.wish == TWICE else 1)]
-        (refused, *_) = await asyncio.gather(*asking)
+        tries = [self._book_once(id, order) for _ in range(2 if order.wish == TWICE else 1)]
+        (refused, *_) = await asyncio.gather(*tries)
         return refused
 
-    async def _ask_once(self, id: str, order: Order) -> str | None:
+    async def _book_once(self, id: str, order: Order) -> str | None:
         judge = self.visitor.judge
         items = [{"ticket_type_id": order.event["ticket_types"][0]["id"], "quantity": order.quantity}]
         body = {"event_id": order.event["id"], "items": items}
@@ -109,17 +109,17 @@ class Shopper:
                 "POST", "/bookings", json=body, headers={"Idempotency-Key": order.key}
             )
             assert answer is not None
-            told = answer.body.get("id", answer.body.get("booking_id", id))
-            if told != id:
-                judge.breaks("one key is one booking", f"{order.key} is {id}, and was {told}")
+            answered_id = answer.body.get("id", answer.body.get("booking_id", id))
+            if answered_id != id:
+                judge.breaks("one key is one booking", f"{order.key} is {id}, and was {answered_id}")
             if answer.status == 409 and answer.code in ("sold_out", "not_on_sale", *ENDED):
                 return answer.code
             if answer.status not in (200, 201, 202):
-                judge.breaks("a right request is taken", f"POST /bookings: {answer.status} {answer.body}")
+                judge.breaks("a valid request succeeds", f"POST /bookings: {answer.status} {answer.body}")
                 return str(answer.code)
             if self._known(id) is None:
                 # Still in its mailbox. Without a notification it may be lost: then the same request is sent again.
-                await self.screen.news(id, SILENCE_S)
+                await self.screen.wait_for_notification(id, SILENCE_S)
         booking = self._known(id)
         return "sold_out" if booking is not None and booking["status"] == "failed" else None
 
@@ -131,8 +131,8 @@ class Shopper:
             booking = self._known(id)
             if booking is not None and wanted(booking):
                 return booking
-            if not await self.screen.news(id, SILENCE_S):
-                await self.visitor.look(id)
+            if not await self.screen.wait_for_notification(id, SILENCE_S):
+                await self.visitor.read(id)
 
     async def _payable(self, id: str) -> bool:
         """Wait until it can be paid. Returns False when it has ended before, or is about to."""
@@ -169,7 +169,7 @@ class Shopper:
         if answer is None or answer.code in ("nothing_to_pay", *ENDED):
             return
         if answer.status != 200:
-            self.visitor.judge.breaks("a right request is taken", f"create-intent: {answer.status} {answer.body}")
+            self.visitor.judge.breaks("a valid request succeeds", f"create-intent: {answer.status} {answer.body}")
             return
         await self._browser.pay(answer.body, VISA, lambda: self._pending(id))
 
@@ -191,9 +191,9 @@ class Shopper:
         if not await self._payable(id):
             return
         booking = self.visitor.witness.newest[id]
-        payment, moment = booking["payment"], random.Random(id).uniform(*LAST_MOMENT_S)
+        payment, offset_s = booking["payment"], random.Random(id).uniform(*LAST_MOMENT_S)
         left = datetime.fromisoformat(booking["expires_at"]) - datetime.now(UTC)
-        await asyncio.sleep(max(0.0, left.total_seconds() + moment))
+        await asyncio.sleep(max(0.0, left.total_seconds() + offset_s))
         await self._browser.pay(payment, VISA, lambda: self._pending(id))
 
     async def abandon(self, id: str) -> None:
@@ -202,7 +202,7 @@ class Shopper:
     async def cancel(self, id: str) -> None:
         answer = await self.visitor.insist("POST", f"/bookings/{id}/cancel")
         if answer is not None and answer.status not in (200, 202):
-            self.visitor.judge.breaks("a right request is taken", f"cancel {id}: {answer.status} {answer.body}")
+            self.visitor.judge.breaks("a valid request succeeds", f"cancel {id}: {answer.status} {answer.body}")
 
     async def cancel_unpaid(self, id: str) -> None:
         await self.cancel(id)
@@ -243,7 +243,7 @@ class Shopper:
         )
         # If the event is cancelled meanwhile, all of the money goes back without this request.
         if answer is not None and answer.status not in (200, 202) and answer.code != "conflict":
-            self.visitor.judge.breaks("a right request is taken", f"refund {id}: {answer.status} {answer.body}")
+            self.visitor.judge.breaks("a valid request succeeds", f"refund {id}: {answer.status} {answer.body}")
             return
         done = ("partially_refunded", "refunded", "refund_failed")
         await self._until(id, lambda now: now["payment"]["status"] in done)
@@ -253,7 +253,7 @@ class Shopper:
         await self._pay(id)
         answer = await self._cashier.insist("POST", f"/bookings/{id}/cancel")
         if answer is not None and answer.status not in (200, 202):
-            self.visitor.judge.breaks("a right request is taken", f"cancel {id}: {answer.status} {answer.body}")
+            self.visitor.judge.breaks("a valid request succeeds", f"cancel {id}: {answer.status} {answer.body}")
         await self._until(id, lambda now: now["status"] not in ("pending", "confirmed"))
 
     # --- how it ended ---------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ class Shopper:
 
 
 Wish = Callable[[Shopper, str], Awaitable[None]]
-TWICE = "buys, asked twice at once"
+TWICE = "buys, requested twice at once"
 BY_HAND = "is refunded by hand"
 
 # How many of a hundred customers have each wish, and what they do.

@@ -14,7 +14,7 @@ from tests.chaos.run import Run, chaos
 SEED = 11
 SCALE = Scale(gateway=1, booking=2, payment=2)
 # Short holds, because the run is over when the last one has ended.
-SHORT_HOLDS = {"HOLD_SECONDS": "6", "DECLINE_SECONDS": "4", "RELEASE_SECONDS": "5", "DRAIN_SECONDS": "0.5"}
+SHORT_HOLDS = {"HOLD_SECONDS": "6", "HOLD_EXTENSION_SECONDS": "4", "GRACE_SECONDS": "5", "DRAIN_SECONDS": "0.5"}
 ENDS = ("confirmed; payment paid", "cancelled, by_customer", "cancelled, refunded", "failed, sold_out")
 
 pytestmark = pytest.mark.timeout(280)
@@ -40,5 +40,5 @@ async def test_promises_are_kept_whatever_fails(tmp_path: Path) -> None:
     struck = {fault.kind: fault.struck for fault in report.faults}
     assert {kind for kind in Kind if not struck[kind]} == set()
     for end in ENDS:
-        assert any(outcome.startswith(end) for outcome in report.outcomes), end
+        assert any(ending.startswith(end) for ending in report.endings), end
     assert report.audit_code == 0

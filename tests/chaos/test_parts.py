@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
 from tests.chaos.judge import Judge
-from tests.chaos.plan import CLAIM_IDLE_S, TURNS, Kind, Tempo, rounds, short, wires
+from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
 from tests.chaos.verdict import expected
 from tests.chaos.visitor import Visitor
@@ -35,17 +35,17 @@ def test_plan_comes_from_the_seed_alone() -> None:
     assert short(5, SCALE) == short(5, SCALE) != short(6, SCALE)
 
 
-def test_every_kind_has_its_turns_before_all_come_again() -> None:
-    kinds = [deed.kind for each in islice(rounds(7, SCALE, Tempo()), 60) for deed in each]
-    turns = Counter({kind: TURNS.get(kind, 1) for kind in Kind})
-    assert Counter(kinds[: turns.total()]) == Counter(kinds[turns.total() : 2 * turns.total()]) == turns
-    assert Counter(deed.kind for each in short(7, SCALE) for deed in each) == Counter(Kind)
+def test_every_kind_comes_its_number_of_times_before_all_come_again() -> None:
+    kinds = [fault.kind for each in islice(rounds(7, SCALE, Tempo()), 60) for fault in each]
+    repeats = Counter({kind: REPEATS.get(kind, 1) for kind in Kind})
+    assert Counter(kinds[: repeats.total()]) == Counter(kinds[repeats.total() : 2 * repeats.total()]) == repeats
+    assert Counter(fault.kind for each in short(7, SCALE) for fault in each) == Counter(Kind)
 
 
 def test_a_long_freeze_outlasts_a_claim_and_targets_exist() -> None:
-    deeds = [deed for each in islice(rounds(8, SCALE, Tempo()), 300) for deed in each]
-    assert all(deed.seconds > CLAIM_IDLE_S for deed in deeds if deed.kind is Kind.FREEZE_LONG)
-    cut = {deed.target for deed in deeds if deed.kind in (Kind.CUT, Kind.HOLD, Kind.DELAY)}
+    faults = [fault for each in islice(rounds(8, SCALE, Tempo()), 300) for fault in each]
+    assert all(fault.seconds > CLAIM_IDLE_S for fault in faults if fault.kind is Kind.FREEZE_LONG)
+    cut = {fault.target for fault in faults if fault.kind in (Kind.CUT, Kind.HOLD, Kind.DELAY)}
     assert cut == set(wires(SCALE))
 
 
@@ -78,7 +78,7 @@ async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
     return await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_wire_passes_on_what_comes_and_the_end_of_it() -> None:
+async def test_wire_passes_on_data_and_the_end_of_the_stream() -> None:
     async with echoing() as (wire, port):
         reader, writer = await connect(port)
         writer.write(b"hello")
@@ -88,7 +88,7 @@ async def test_wire_passes_on_what_comes_and_the_end_of_it() -> None:
         assert not wire.struck
 
 
-async def test_cut_wire_breaks_what_is_open_and_takes_nothing_new() -> None:
+async def test_cut_wire_breaks_open_connections_and_accepts_no_new_one() -> None:
     async with echoing() as (wire, port):
         reader, writer = await connect(port)
         writer.write(b"hello")
@@ -108,17 +108,17 @@ async def test_cut_wire_breaks_what_is_open_and_takes_nothing_new() -> None:
 
 
 @pytest.mark.parametrize("kind", ["held", "delayed"])
-async def test_silent_and_slow_wires_lose_nothing(kind: str) -> None:
+async def test_silent_and_slow_wires_lose_no_data(kind: str) -> None:
     async with echoing() as (wire, port):
         reader, writer = await connect(port)
         wire.hold() if kind == "held" else wire.delay(0.01)
         writer.write(b"hello")
-        hearing = asyncio.create_task(reader.readexactly(5))
+        reading = asyncio.create_task(reader.readexactly(5))
         while not wire.struck[kind]:
-            assert not hearing.done()
+            assert not reading.done()
             await asyncio.sleep(0)
         wire.mend()
-        assert await hearing == b"hello"
+        assert await reading == b"hello"
 
 
 # --- witness, judge, screen ---------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def booking(version: int, status: str = "pending", reason: str | None = None, pa
         ([booking(2), booking(2, payment="action_required")], [SHOWN]),
     ],
 )
-def test_witness_knows_which_way_is_forward(shown: list[Json], broken: list[str]) -> None:
+def test_witness_reports_a_booking_that_goes_backwards(shown: list[Json], broken: list[str]) -> None:
     judge = Judge()
     witness = Witness(judge)
     for each in shown:
@@ -160,19 +160,19 @@ def test_what_was_shown_must_not_be_missing_or_older() -> None:
     assert [each.promise for each in judge.broken] == [FORWARD, SHOWN]
 
 
-def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
+def test_judge_allows_no_5xx_but_503_with_retry_after_and_none_in_calm() -> None:
     judge = Judge()
-    told = {"Retry-After": "1"}
-    for status, headers in ((500, told), (503, {}), (503, told), (200, {}), (409, {})):
+    again = {"Retry-After": "1"}
+    for status, headers in ((500, again), (503, {}), (503, again), (200, {}), (409, {})):
         judge.answered("GET /", Answer(status, None, headers), judge.now)
     judge.unanswered("GET /", TimeoutError(), judge.now)
     before = judge.now
     judge.calm()
-    judge.answered("GET /", Answer(503, None, told), before)  # sent before it was calm
-    judge.answered("GET /", Answer(503, None, told), judge.now)
+    judge.answered("GET /", Answer(503, None, again), before)  # sent before it was calm
+    judge.answered("GET /", Answer(503, None, again), judge.now)
     judge.unanswered("GET /", TimeoutError(), judge.now)
     judge.trouble()
-    judge.answered("GET /", Answer(503, None, told), judge.now)
+    judge.answered("GET /", Answer(503, None, again), judge.now)
     assert [each.promise for each in judge.broken] == [
         "no 5xx but 503",
         "503 says when to come back",
@@ -182,7 +182,7 @@ def test_judge_takes_no_5xx_but_a_503_that_says_when_and_none_in_calm() -> None:
     assert judge.answers["GET /", "503"] == 5
 
 
-def test_judge_takes_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> None:
+def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> None:
     judge = Judge()
     judge.closed(1001, judge.now)
     before = judge.now
@@ -210,12 +210,12 @@ def test_judge_takes_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> 
         ('{"event": "mess{"event": "listening"}', True),  # torn by a kill
     ],
 )
-def test_errors_in_the_logs_are_expected_only_of_what_was_done(line: str, is_expected: bool) -> None:
+def test_logged_errors_are_expected_only_of_faults_that_were_made(line: str, is_expected: bool) -> None:
     assert expected(line, {"by hand"}) is is_expected
 
 
 @asynccontextmanager
-async def telling(*sockets: list[Json]) -> AsyncIterator[tuple[Screen, Judge]]:
+async def sending(*sockets: list[Json]) -> AsyncIterator[tuple[Screen, Judge]]:
     """A client's screen, after a gateway has sent the messages of `sockets`, one socket after the other. The last
     one stays open."""
     left = list(sockets)
@@ -266,7 +266,7 @@ def change(version: int) -> Json:
     return {"type": "booking", "booking": booking(version)}
 
 
-def place(number: int) -> Json:
+def queue(number: int) -> Json:
     return {"type": "queue", "booking_id": ID, "queue_position": number}
 
 
@@ -278,20 +278,20 @@ def place(number: int) -> Json:
         ([[snapshot(3), change(2)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(3)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
-        ([[place(5), place(4), place(4)]], []),
-        ([[place(4), place(5)]], ["places on a socket fall"]),
+        ([[queue(5), queue(4), queue(4)]], []),
+        ([[queue(4), queue(5)]], ["queue positions on a socket fall"]),
         ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # no snapshot was due
         ([[snapshot(1)], [{"type": "error", "code": "not_found", "booking_id": ID}]], [SHOWN]),
     ],
 )
-async def test_screen_hears_what_is_wrong(sockets: list[list[Json]], broken: list[str]) -> None:
-    async with telling(*sockets) as (_, judge):
+async def test_screen_reports_messages_that_break_a_promise(sockets: list[list[Json]], broken: list[str]) -> None:
+    async with sending(*sockets) as (_, judge):
         assert [each.promise for each in judge.broken] == broken
 
 
-async def test_screen_knows_what_the_present_socket_has_not_told() -> None:
-    async with telling([snapshot(5)], [snapshot(5), change(6)]) as (screen, _):
+async def test_screen_knows_which_versions_its_open_socket_lacks() -> None:
+    async with sending([snapshot(5)], [snapshot(5), change(6)]) as (screen, _):
         assert screen.behind({ID: 6}) == []
         assert len(screen.behind({ID: 7})) == 1
-    async with telling([snapshot(5)], []) as (screen, _):
+    async with sending([snapshot(5)], []) as (screen, _):
         assert screen.behind({ID: 9}) == []  # its snapshot is still to come

@@ -12,18 +12,20 @@ import pytest
 from bench.baseline.release import Unavailable, unpack
 from ops.actor import CHECKOUT, ActorProcess
 from ops.layout import Scale
-from tests.chaos.deeds import replace
+from tests.chaos.faults import replace
+from tests.chaos.harness import Harness, open_harness
 from tests.chaos.judge import Judge
 from tests.chaos.load import Load, crowd
-from tests.chaos.place import Place, place
 from tests.chaos.run import beside
 from tests.chaos.test_chaos import SHORT_HOLDS
-from tests.chaos.verdict import settle
+from tests.chaos.verdict import finish
 from tests.common.stage import until
 from tests.release_before import BeforeUpgrade
 
 SEED = 5
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
+# What the release before reads instead of the names that its settings have now.
+FORMER = {"DECLINE_SECONDS": "4", "RELEASE_SECONDS": "5", "EVENT_CATCH_UP_SECONDS": "2"}
 # How many orders come before the fleet changes again.
 ORDERS = 15
 
@@ -43,10 +45,10 @@ async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, r
     judge.gateways_leave = True
     before = partial(BeforeUpgrade, checkout=release_before)
     async with (
-        place(tmp_path / "stack", TWO_OF_EACH, judge, SHORT_HOLDS, kind=before) as where,
-        crowd(where, SEED, rate=7, shoppers=12) as load,
+        open_harness(tmp_path / "stack", TWO_OF_EACH, judge, SHORT_HOLDS | FORMER, kind=before) as harness,
+        crowd(harness, SEED, rate=7, shoppers=12) as load,
     ):
-        stack = where.holdfast.stack
+        stack = harness.holdfast.stack
         assert isinstance(stack, BeforeUpgrade)
         judge.calm()
         load.gate.set()
@@ -54,30 +56,30 @@ async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, r
             await _orders(load)
             await stack.upgrade_databases()
             for number, checkout in ((1, CHECKOUT), (1, release_before), (1, CHECKOUT), (2, CHECKOUT)):
-                await _become(where, number, checkout)
+                await _become(harness, number, checkout)
                 await _orders(load)
-            verdict = await settle(where, load)
+            verdict = await finish(harness, load)
     assert not judge.broken
     assert verdict.audit is not None
     assert verdict.audit.code == 0
-    assert any(outcome.startswith("confirmed; payment paid") for outcome in verdict.outcomes)
+    assert any(ending.startswith("confirmed; payment paid") for ending in verdict.endings)
 
 
 async def _orders(load: Load) -> None:
     """Wait until ORDERS more orders are made."""
     wanted = load.orders + ORDERS
 
-    async def placed() -> bool:
+    async def enough() -> bool:
         return load.orders >= wanted
 
-    await until(placed)
+    await until(enough)
 
 
-async def _become(where: Place, number: int, checkout: Path) -> None:
+async def _become(harness: Harness, number: int, checkout: Path) -> None:
     """Replace one process of each kind by one of the release under `checkout`."""
     names = [f"{kind}-{number}" for kind in vars(TWO_OF_EACH)]
     for name in names:
-        process = where.holdfast.stack.processes[name]
+        process = harness.holdfast.stack.processes[name]
         assert isinstance(process, ActorProcess)
         process.checkout = checkout
-    await asyncio.gather(*(replace(where, name) for name in names))
+    await asyncio.gather(*(replace(harness, name) for name in names))

@@ -14,7 +14,7 @@ from tests.chaos.judge import Judge
 from tests.chaos.witness import Witness
 
 # How many seconds a client waits for an answer: longer than any of the gateway's own limits.
-PATIENCE_S = 15.0
+ANSWER_MAX_S = 15.0
 # Seconds before it repeats a request without an answer, and the most that it waits because of Retry-After.
 AGAIN_S = 0.3
 RETRY_AFTER_MAX_S = 3.0
@@ -31,19 +31,19 @@ class Visitor:
         self.judge = judge
         self.witness = Witness(judge)
 
-    async def ask(self, method: str, path: str, *, since: float | None = None, **options: Any) -> Answer | None:
+    async def send(self, method: str, path: str, *, since: float | None = None, **options: Any) -> Answer | None:
         """Send one request. Returns None when there is no answer. `since`: when the order began that it is about,
         which may still be recovering from a fault when all else is calm."""
         loop = asyncio.get_running_loop()
         request = f"{method} {_ID.sub('{id}', path.partition('?')[0])}"
-        asked_at = self.judge.now if since is None else since
+        sent_at = self.judge.now if since is None else since
         try:
-            async with asyncio.timeout_at(loop.time() + PATIENCE_S):
-                answer = await self.client.ask(method, path, **options)
+            async with asyncio.timeout_at(loop.time() + ANSWER_MAX_S):
+                answer = await self.client.request(method, path, **options)
         except NO_ANSWER as error:
-            self.judge.unanswered(request, error, asked_at)
+            self.judge.unanswered(request, error, sent_at)
             return None
-        self.judge.answered(request, answer, asked_at)
+        self.judge.answered(request, answer, sent_at)
         if _is_booking(answer.body) and answer.status < 300:
             self.witness.shown(answer.body, request)
         return answer
@@ -53,16 +53,16 @@ class Visitor:
     ) -> Answer | None:
         """Send the same request until the answer is not 503. Returns None once it is no longer `wanted`."""
         while wanted():
-            answer = await self.ask(method, path, **options)
+            answer = await self.send(method, path, **options)
             if answer is not None and answer.status != 503:
                 return answer
             await asyncio.sleep(_pause(answer))
         return None
 
-    async def look(self, id: str) -> Json | None:
+    async def read(self, id: str) -> Json | None:
         """Read the booking. Returns None when there is no answer, a 503, or no such booking."""
         least = self.witness.version(id)
-        answer = await self.ask("GET", f"/bookings/{id}")
+        answer = await self.send("GET", f"/bookings/{id}")
         if answer is None or answer.status == 503:
             return None
         if answer.status == 404:
@@ -77,8 +77,8 @@ class Visitor:
 def _pause(answer: Answer | None) -> float:
     if answer is None:
         return AGAIN_S
-    told = answer.headers.get("Retry-After", "")
-    return min(float(told), RETRY_AFTER_MAX_S) if told.isdecimal() else AGAIN_S
+    seconds = answer.headers.get("Retry-After", "")
+    return min(float(seconds), RETRY_AFTER_MAX_S) if seconds.isdecimal() else AGAIN_S
 
 
 def _is_booking(body: Any) -> bool:

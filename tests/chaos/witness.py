@@ -57,17 +57,17 @@ class Witness:
         before = self.newest.get(id)
         if before is None or version > before["version"]:
             if before is not None and not may_follow(before, booking):
-                self.judge.breaks(FORWARD, f"{by}: booking {id} {_told(booking)} after {_told(before)}")
+                self.judge.breaks(FORWARD, f"{by}: booking {id} {_described(booking)} after {_described(before)}")
             self.newest[id] = booking
         elif not may_follow(booking, before):
-            self.judge.breaks(FORWARD, f"{by}: booking {id} {_told(before)} after {_told(booking)}")
+            self.judge.breaks(FORWARD, f"{by}: booking {id} {_described(before)} after {_described(booking)}")
 
     def missing(self, id: str, by: str) -> None:
         """The gateway answers that there is no such booking."""
         if id in self.newest:
-            self.judge.breaks(SHOWN, f"{by}: booking {id} is not found, and was {_told(self.newest[id])}")
+            self.judge.breaks(SHOWN, f"{by}: booking {id} is not found, and was {_described(self.newest[id])}")
 
 
-def _told(booking: Json) -> str:
+def _described(booking: Json) -> str:
     reason = f" ({booking['reason']})" if booking["reason"] else ""
     return f"{booking['status']}{reason}, version {booking['version']}"

@@ -8,7 +8,7 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 # Seconds, longer than any answer takes: a request without an answer by then gets none.
-ANSWER_S = 20.0
+ANSWER_SECONDS = 20.0
 
 
 class Clients:
@@ -52,7 +52,7 @@ class Clients:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await asyncio.open_connection(self._host, self._port)
         except OSError as error:
             self.unanswered.append(f"no connection: {error!r}")
@@ -61,7 +61,7 @@ class Clients:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Send one request; returns whether the connection may be used again."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 writer.write(self._request)
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])

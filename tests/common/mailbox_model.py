@@ -63,7 +63,7 @@ class Model:
                 item = self.outstanding[entry.id]
                 assert entry.reclaimed
                 assert item.owner is not None
-                assert item.old, "it was taken from somebody who has it in hand"
+                assert item.old, "it was claimed from a consumer that has it in hand"
         else:
             assert [entry.id for entry in entries] == self.new[:count], "first deliveries are not in order"
         for entry in entries:

@@ -15,7 +15,7 @@ from common.runtime.web import new_app, read_body
 
 
 class Settings(ProcessSettings):
-    ends: Literal["when told", "dying", "cancelled"] = "when told"
+    ends: Literal["on stop", "dying", "cancelled"] = "on stop"
     a_secret: int = 0
 
 
@@ -25,24 +25,24 @@ def build_app(settings: Settings) -> web.Application:
     app.router.add_post("/size", size)
 
     async def background(app: web.Application) -> AsyncIterator[None]:
-        told = asyncio.Event()
-        task = app[SUPERVISOR].spawn("worker", work(settings.ends, told))
+        stopped = asyncio.Event()
+        task = app[SUPERVISOR].spawn("worker", work(settings.ends, stopped))
         yield
-        told.set()
+        stopped.set()
         await app[SUPERVISOR].finish(task, 5)
 
     app.cleanup_ctx.append(background)
     return app
 
 
-async def work(ends: str, told: asyncio.Event) -> None:
+async def work(ends: str, stopped: asyncio.Event) -> None:
     if ends == "dying":
         raise RuntimeError("the worker is broken")
     if ends == "cancelled":
-        nobody = asyncio.get_running_loop().create_future()
-        nobody.cancel()
-        await nobody
-    await told.wait()
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+    await stopped.wait()
 
 
 async def size(request: web.Request) -> web.Response:

@@ -18,25 +18,25 @@ from common.contracts.messages import (
     Message,
     SyncPayment,
 )
+from common.messaging.calls import Calls
 from common.messaging.consumer import Consumer, Subscription
-from common.messaging.envelope import Delivery, Envelope, decode, tell
+from common.messaging.envelope import Delivery, Envelope, decode, envelope_for
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
 from common.messaging.redis import writable
-from common.messaging.requests import Requests
 from common.messaging.streams import Entry, dead_letters
 from common.runtime.health import Health
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from common.runtime.settings import ActorSettings
 from common.runtime.telemetry import Metrics
 
 BLOCK_MS = 20
 GROUP = "payment"
 STREAM = PAYMENT_COMMANDS
-PATIENCE_S = 15.0
+WAIT_MAX_SECONDS = 15.0
 
 
-async def until(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> None:
+async def until(condition: Callable[[], Any], seconds: float = WAIT_MAX_SECONDS) -> None:
     """Returns once `condition()` holds (it may be a coroutine function); fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:
@@ -49,12 +49,12 @@ async def until(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> No
 def sync(subject: UUID | None = None) -> Envelope:
     """A message for the actor, about `subject`."""
     id = subject or uuid4()
-    return tell(SyncPayment(booking_id=id), id)
+    return envelope_for(SyncPayment(booking_id=id), id)
 
 
 def cancel(subject: UUID | None = None) -> Envelope:
     id = subject or uuid4()
-    return tell(CancelPaymentIntent(booking_id=id), id)
+    return envelope_for(CancelPaymentIntent(booking_id=id), id)
 
 
 def subjects(deliveries: Iterable[Delivery | Envelope]) -> list[str]:
@@ -84,13 +84,13 @@ async def finish(mailbox: Mailbox, entries: Sequence[Entry]) -> None:
     await mailbox.finish()
 
 
-Act = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
+HandlerFunction = Callable[[Sequence[Delivery]], Awaitable[Iterable[Envelope] | None]]
 
 
 class Recorder:
     """A handler that records each batch, then runs the test's function."""
 
-    def __init__(self, act: Act | None = None) -> None:
+    def __init__(self, act: HandlerFunction | None = None) -> None:
         self.batches: list[list[str]] = []
         self.act = act
 
@@ -103,7 +103,7 @@ class Recorder:
         return [subject for batch in self.batches for subject in batch]
 
 
-def failing(poison: str, error: Exception | None = None) -> Act:
+def failing(poison: str, error: Exception | None = None) -> HandlerFunction:
     """A function that raises when `poison` is in the batch."""
 
     async def act(deliveries: Sequence[Delivery]) -> None:
@@ -117,7 +117,7 @@ class Database:
     """A dependency that a test can make unavailable."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.unavailable = False
         self.pings = 0
 
     async def ping(self) -> None:
@@ -125,8 +125,8 @@ class Database:
         self.check()
 
     def check(self) -> None:
-        if self.away:
-            raise DatabaseAway("the database is away")
+        if self.unavailable:
+            raise DatabaseOutage("the database is unavailable")
 
 
 class Stage:
@@ -135,7 +135,7 @@ class Stage:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.bus = Publisher(redis, source="/test/one")
-        self.requests = Requests(self.bus, "one")
+        self.calls = Calls(self.bus, "one")
         self.metrics = Metrics()
         self.health = Health()
         self.database = Database()
@@ -190,7 +190,7 @@ class Stage:
             yield consumer
         finally:
             consumer.stop()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(WAIT_MAX_SECONDS):
                 await task
 
     async def left(self) -> int:

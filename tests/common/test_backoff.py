@@ -27,5 +27,5 @@ def test_pauses_grow_to_their_limit_and_start_over() -> None:
     assert 0.5 <= backoff.next() <= 1
 
 
-def test_pauses_differ_so_that_not_all_knock_at_once() -> None:
+def test_pauses_differ_so_that_clients_do_not_retry_at_once() -> None:
     assert len({Backoff().next() for _ in range(20)}) > 10

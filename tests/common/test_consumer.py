@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from common.contracts.messages import CancelPaymentIntent, SyncPayment
 from common.messaging import batch
 from common.messaging.batch import in_order
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope, envelope_for
 from common.messaging.streams import Entry, dead_letters
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from tests.common.stage import (
     STREAM,
     Recorder,
@@ -42,7 +42,7 @@ async def test_what_waits_is_handled_as_one_batch(stage: Stage) -> None:
     assert stage.count(SyncPayment, "done") == 50
 
 
-async def test_a_batch_is_no_larger_than_was_set(stage: Stage) -> None:
+async def test_a_batch_is_no_larger_than_its_limit(stage: Stage) -> None:
     sent = [sync() for _ in range(7)]
     await stage.bus.publish(sent)
     handler = Recorder()
@@ -61,7 +61,7 @@ async def test_each_kind_of_message_goes_to_its_handler(stage: Stage) -> None:
     assert (syncing.batches, cancelling.batches) == ([subjects(syncs)], [subjects(cancels)])
 
 
-async def test_what_follows_is_published_before_the_entry_is_gone(stage: Stage) -> None:
+async def test_what_follows_is_published_before_the_entry_is_acknowledged(stage: Stage) -> None:
     follow = sync()
     seen: list[int] = []
 
@@ -79,7 +79,7 @@ async def test_what_follows_is_published_before_the_entry_is_gone(stage: Stage) 
     assert seen == [1, 1]
 
 
-async def test_a_poison_entry_harms_nobody_else(stage: Stage) -> None:
+async def test_a_poison_entry_harms_no_other_entry(stage: Stage) -> None:
     sent = [sync() for _ in range(6)]
     poison = sent[2].subject
     await stage.bus.publish(sent)
@@ -105,8 +105,8 @@ async def test_a_poison_entry_ends_as_a_dead_letter(stage: Stage) -> None:
     assert (letter["subject"], letter["dead_attempts"]) == (poison, "3")
     assert letter["dead_error"] == "ValueError: cannot be right"
     assert (stage.count(SyncPayment, "failed"), stage.count(SyncPayment, "dead")) == (2, 1)
-    told = [(line["outcome"], line["attempt"]) for line in logs if line.get("subject") == poison]
-    assert told == [("failed", 1), ("failed", 2), ("dead", 3)]
+    logged = [(line["outcome"], line["attempt"]) for line in logs if line.get("subject") == poison]
+    assert logged == [("failed", 1), ("failed", 2), ("dead", 3)]
     assert all(isinstance(line["exc_info"], ValueError) for line in logs if line.get("subject") == poison)
 
 
@@ -123,7 +123,7 @@ async def test_an_entry_that_fails_at_first_and_then_works_is_done(stage: Stage)
     assert await stage.redis.keys("attempts:*") == []
 
 
-async def test_a_handler_that_takes_too_long_is_given_up(stage: Stage) -> None:
+async def test_a_handler_over_its_time_limit_is_cancelled(stage: Stage) -> None:
     stuck, fine = sync(), sync()
 
     async def act(deliveries: Sequence[Delivery]) -> None:
@@ -148,7 +148,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-async def test_what_is_no_message_is_buried_at_once(stage: Stage, garbage: dict[str, str | bytes]) -> None:
+async def test_an_undecodable_entry_is_dead_lettered_at_once(stage: Stage, garbage: dict[str, str | bytes]) -> None:
     good = sync()
     await stage.redis.xadd(STREAM, garbage)  # type: ignore[arg-type]
     await stage.bus.publish([good])
@@ -162,21 +162,21 @@ async def test_what_is_no_message_is_buried_at_once(stage: Stage, garbage: dict[
     assert stage.count(None, "undecodable") == 1
 
 
-async def test_what_is_no_message_is_buried_once_though_its_batch_fails(
+async def test_an_undecodable_entry_is_dead_lettered_once_though_its_batch_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "BROKEN_MAX", 1)
     sent = [sync() for _ in range(3)]
     await stage.redis.xadd(STREAM, {"hello": "world"})
     await stage.bus.publish(sent)
-    handler = Recorder(failing(sent[0].subject, DatabaseAway("for a moment")))
+    handler = Recorder(failing(sent[0].subject, DatabaseOutage("for a moment")))
     async with stage.acting({SyncPayment: handler}):
         await until(lambda: stage.count(SyncPayment, "failed") == 1)
         await until(lambda: stage.count(SyncPayment, "done") == 2)
     assert len(await stage.dead()) == 1
 
 
-async def test_abandoned_entries_are_taken_over(stage: Stage) -> None:
+async def test_abandoned_entries_are_claimed(stage: Stage) -> None:
     sent = [sync(), sync()]
     gone = stage.mailbox("gone")
     await gone.create()
@@ -190,7 +190,7 @@ async def test_abandoned_entries_are_taken_over(stage: Stage) -> None:
     assert [line["reclaimed"] for line in logs if line["event"] == "message"] == [True, True]
 
 
-async def test_a_mailbox_that_is_lost_while_the_actor_reads_is_made_anew(stage: Stage) -> None:
+async def test_a_mailbox_that_is_lost_while_the_actor_reads_is_created_again(stage: Stage) -> None:
     handler = Recorder()
     async with stage.acting({SyncPayment: handler}):
         await until(lambda: stage.reason() is None)
@@ -235,7 +235,7 @@ def test_messages_about_one_subject_keep_their_order(batch: list[Envelope], grou
         assert handled == [each for each in batch if each.subject == subject]
 
 
-async def test_batches_run_side_by_side_up_to_the_slots(stage: Stage) -> None:
+async def test_batches_run_side_by_side_up_to_the_concurrency(stage: Stage) -> None:
     running, most = 0, 0
     release = asyncio.Event()
 
@@ -259,7 +259,7 @@ async def test_batches_run_side_by_side_up_to_the_slots(stage: Stage) -> None:
     assert sorted(handler.handled) == sorted(subjects(sent))
 
 
-async def test_a_slow_entry_takes_up_one_slot_and_no_more(stage: Stage) -> None:
+async def test_a_slow_entry_occupies_one_slot(stage: Stage) -> None:
     slow = sync()
     release = asyncio.Event()
 
@@ -318,7 +318,7 @@ async def test_a_reply_that_cannot_be_written_is_the_fault_of_its_entry_only(sta
     """The entry is poison: all other messages are published, alone or in its batch."""
 
     async def act(deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return [tell(unwritable(), "x") for each in deliveries if each.envelope.subject == poison]
+        return [envelope_for(unwritable(), "x") for each in deliveries if each.envelope.subject == poison]
 
     sent = [sync() for _ in range(3)]
     poison = sent[1].subject

@@ -113,7 +113,7 @@ def refused(amount: int, code: str) -> bool:
     return False
 
 
-def test_the_stand_in_for_stripe_takes_what_the_table_takes() -> None:
+def test_the_sandbox_accepts_what_the_table_accepts() -> None:
     """For every currency, at each limit and just beside it; with the same number of decimals. Where the table has
     no minimum, Stripe may have one after conversion."""
     assert set(CURRENCIES) == stand_in.SUPPORTED

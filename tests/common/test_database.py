@@ -16,7 +16,7 @@ import pytest
 
 from common.postgres import database as module
 from common.postgres.database import Database, open_database
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from common.runtime.urls import postgres_options
 from ops.child import free_port
 from ops.migrate import tortoise_config
@@ -31,15 +31,15 @@ async def value(database: Database, query: str, *args: Any) -> Any:
         return await connection.fetchval(query, *args)
 
 
-async def test_whoever_runs_a_pooler_is_told_all_that_sessions_set(database: Database) -> None:
+async def test_the_operations_page_lists_all_settings_of_a_session(database: Database) -> None:
     """PgBouncer refuses a connection that sets a parameter which it is not configured to ignore."""
     operations = (ROOT / "docs/operations.md").read_text()
-    (told,) = re.findall(r"ignore_startup_parameters =([^`]*)`", operations)
+    (listed,) = re.findall(r"ignore_startup_parameters =([^`]*)`", operations)
     async with database.connection() as connection:
         rows = await connection.fetch("SELECT name FROM pg_settings WHERE source = 'client'")
     # Every pooler knows these; asyncpg sets the first.
     always = {"client_encoding", "DateStyle", "TimeZone", "application_name"}
-    assert {row["name"] for row in rows} - always == set(told.replace("\n", " ").replace(" ", "").split(","))
+    assert {row["name"] for row in rows} - always == set(listed.replace("\n", " ").replace(" ", "").split(","))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def things(database: Database) -> AsyncIterator[None]:
         await connection.execute("DROP TABLE things")
 
 
-async def test_what_a_transaction_did_is_there_at_its_end(database: Database, things: None) -> None:
+async def test_a_transaction_is_committed_at_its_end(database: Database, things: None) -> None:
     async with database.transaction() as transaction:
         await transaction.execute("INSERT INTO things VALUES (1)")
         assert await value(database, "SELECT count(*) FROM things") == 0
@@ -66,7 +66,7 @@ async def insert(database: Database, number: int, then: Callable[[asyncpg.Connec
         await then(transaction)
 
 
-async def test_an_error_undoes_the_transaction(database: Database, things: None) -> None:
+async def test_an_error_rolls_the_transaction_back(database: Database, things: None) -> None:
     async def fail(_: asyncpg.Connection) -> None:
         raise KeyError("ours")
 
@@ -75,7 +75,7 @@ async def test_an_error_undoes_the_transaction(database: Database, things: None)
     assert await value(database, "SELECT count(*) FROM things") == 0
 
 
-async def test_a_cancelled_transaction_is_undone_and_its_connection_goes_on(
+async def test_a_cancelled_transaction_is_rolled_back_and_its_connection_is_used_again(
     database: Database, things: None
 ) -> None:
     for number in range(5):  # more often than there are connections
@@ -85,12 +85,12 @@ async def test_a_cancelled_transaction_is_undone_and_its_connection_goes_on(
     assert await value(database, "SELECT count(*) FROM things") == 0
 
 
-async def test_a_statement_that_takes_too_long_is_given_up(
+async def test_a_statement_over_its_time_limit_is_cancelled(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STATEMENT_TIMEOUT_MS", 100)
     async with open_database(database_url, 1) as database:
-        with pytest.raises(DatabaseAway) as raised:
+        with pytest.raises(DatabaseOutage) as raised:
             await value(database, "SELECT pg_sleep(60)")
         assert raised.value.slow  # it may be the fault of the statement
         await database.ping()
@@ -102,7 +102,7 @@ async def test_a_transaction_that_does_nothing_does_not_keep_its_locks(database_
         await transaction.execute("SELECT 1")
 
     async with open_database(database_url, 1, handler_timeout_ms=100) as database:
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseOutage):
             await insert(database, 1, sleep)
         assert await value(database, "SELECT count(*) FROM things") == 0
 
@@ -120,7 +120,7 @@ def test_migrations_may_take_long() -> None:
     assert not {"server_settings", "command_timeout"} & set(credentials)
 
 
-async def test_of_two_in_a_deadlock_one_tries_again(database: Database, things: None) -> None:
+async def test_of_two_in_a_deadlock_one_retries(database: Database, things: None) -> None:
     async with database.connection() as connection:
         await connection.execute("INSERT INTO things VALUES (1), (2)")
     both = asyncio.Barrier(2)
@@ -133,11 +133,11 @@ async def test_of_two_in_a_deadlock_one_tries_again(database: Database, things: 
 
     results = await asyncio.gather(update(1, 2), update(2, 1), return_exceptions=True)
     (error,) = [result for result in results if result is not None]
-    assert isinstance(error, DatabaseAway)
+    assert isinstance(error, DatabaseOutage)
     assert isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
 
 
-async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: Database, things: None) -> None:
+async def test_a_statement_that_a_migration_made_stale_is_retried(database: Database, things: None) -> None:
     async def read() -> int:
         async with database.transaction() as transaction:
             return len(await transaction.fetch("SELECT * FROM things"))
@@ -145,7 +145,7 @@ async def test_a_statement_that_a_migration_made_stale_is_tried_again(database: 
     async with database.connection() as connection:
         await connection.fetch("SELECT * FROM things")
         await connection.execute("ALTER TABLE things ADD COLUMN another int")
-    with pytest.raises(DatabaseAway) as raised:
+    with pytest.raises(DatabaseOutage) as raised:
         await read()
     assert isinstance(raised.value.__cause__, asyncpg.InvalidCachedStatementError)
     assert await read() == 0
@@ -159,36 +159,36 @@ async def test_a_wrong_argument_is_no_outage(database: Database, query: str, arg
     """asyncpg refuses it before it asks Postgres; a poison entry must not look like a lost connection."""
     with pytest.raises(asyncpg.DataError, match="invalid input") as raised:
         await value(database, query, argument)
-    assert not isinstance(raised.value, DatabaseAway)
+    assert not isinstance(raised.value, DatabaseOutage)
 
 
 async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
     with pytest.raises(asyncpg.PostgresSyntaxError) as raised:
         await value(database, "SELEKT")
-    assert not isinstance(raised.value, DatabaseAway)
+    assert not isinstance(raised.value, DatabaseOutage)
 
 
 @pytest.mark.parametrize("query", ["SELECT * FROM nowhere", "SELECT nothing FROM things"])
-async def test_a_schema_that_is_not_migrated_yet_is_an_outage_for_a_person(
+async def test_a_schema_that_is_not_migrated_yet_is_an_outage_that_needs_an_operator(
     database: Database, things: None, query: str
 ) -> None:
     """No message is at fault, and none may become a dead letter for it."""
-    with pytest.raises(DatabaseAway) as raised:
+    with pytest.raises(DatabaseOutage) as raised:
         await value(database, query)
-    assert raised.value.stated
-    assert raised.value.by_hand
+    assert raised.value.reported
+    assert raised.value.needs_operator
 
 
-async def test_a_database_that_takes_no_writes_is_away(database: Database, database_url: str) -> None:
+async def test_a_database_that_accepts_no_writes_is_an_outage(database: Database, database_url: str) -> None:
     await database.ping()
     async with database.connection() as connection:
         name = await connection.fetchval("SELECT current_database()")
         await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     try:
         async with open_database(database_url, 1) as reading:
-            with pytest.raises(DatabaseAway, match="no writes"):
+            with pytest.raises(DatabaseOutage, match="no writes"):
                 await reading.ping()
-            with pytest.raises(DatabaseAway):
+            with pytest.raises(DatabaseOutage):
                 await value(reading, "CREATE TABLE more ()")
     finally:
         async with database.connection() as connection:
@@ -205,35 +205,33 @@ async def test_the_connection_that_was_used_last_is_used_next(database: Database
     assert first not in others
 
 
-async def test_connections_that_end_while_nobody_uses_them_are_made_anew(
-    own_postgres: Postgres, own_database: Database
-) -> None:
+async def test_idle_connections_that_end_are_replaced(own_postgres: Postgres, own_database: Database) -> None:
     other = await asyncpg.connect(own_postgres.url("payment"))
     for _ in range(4):  # more often than there are connections
         id = await value(own_database, "SELECT pg_backend_pid()")
         await other.execute("SELECT pg_terminate_backend($1, 5000)", id)
-        with suppress(DatabaseAway):  # when the connection does not know of its end yet
+        with suppress(DatabaseOutage):  # when the connection does not know of its end yet
             await own_database.ping()
     await other.close()
     await asyncio.gather(*(own_database.ping() for _ in range(3)))
 
 
-async def test_who_gets_no_connection_does_not_wait_for_ever(
+async def test_a_caller_that_gets_no_connection_does_not_wait_for_ever(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with database.connection(), database.connection(), database.connection():
-        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
-        with pytest.raises(DatabaseAway) as raised:
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_SECONDS", 0.05)
+        with pytest.raises(DatabaseOutage) as raised:
             await database.ping()
         assert not raised.value.slow  # no statement was sent, so none was too slow
         monkeypatch.undo()
     await database.ping()
 
 
-async def test_a_server_that_is_silent_when_a_connection_is_made_is_away_and_no_request_is_slow(
+async def test_a_server_that_does_not_answer_a_connect_is_an_outage_that_no_request_causes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_SECONDS", 0.05)
     connected = asyncio.Event()
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -244,15 +242,15 @@ async def test_a_server_that_is_silent_when_a_connection_is_made_is_away_and_no_
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with open_database(f"postgresql://u:p@127.0.0.1:{port}/payment", 1) as database:
-            with pytest.raises(DatabaseAway) as raised:
+            with pytest.raises(DatabaseOutage) as raised:
                 await database.ping()
     assert connected.is_set()
     assert not raised.value.slow
 
 
-async def test_a_database_may_be_away_at_the_start() -> None:
+async def test_a_process_starts_during_an_outage_of_its_database() -> None:
     async with open_database(f"postgresql://u:p@127.0.0.1:{free_port()}/payment", 1) as database:
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseOutage):
             await database.ping()
 
 
@@ -260,7 +258,7 @@ async def test_after_a_restart_it_serves_again(own_postgres: Postgres, own_datab
     await asyncio.gather(*(own_database.ping() for _ in range(3)))
     await own_postgres.stop()
     for _ in range(4):
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseOutage):
             await own_database.ping()
     await own_postgres.start()
     await asyncio.gather(*(value(own_database, "SELECT 1") for _ in range(3)))
@@ -279,7 +277,7 @@ async def test_a_connection_that_postgres_ends_is_an_outage(
     own_database: Database,
 ) -> None:
     for _ in range(4):  # more often than there are connections
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseOutage):
             async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)") as transaction:
                 await transaction.execute("SELECT 1")
     await own_database.ping()
@@ -289,15 +287,15 @@ async def test_a_connection_that_is_about_to_end_is_an_outage(database: Database
     """While nobody used it, Postgres announced on it that it shuts down, and has not ended it yet."""
     async with database.connection() as connection:
         protocol = connection._con._protocol
-    told = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
-    protocol.data_received(b"E" + (len(told) + 4).to_bytes(4, "big") + told)
-    with pytest.raises(DatabaseAway):
+    notice = b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+    protocol.data_received(b"E" + (len(notice) + 4).to_bytes(4, "big") + notice)
+    with pytest.raises(DatabaseOutage):
         await value(database, "SELECT 1")
     assert await value(database, "SELECT 1") == 1
 
 
 async def test_a_commit_on_a_lost_connection_is_an_outage(own_database: Database) -> None:
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseOutage):
         async with lost(own_database, "SELECT pg_terminate_backend($1, 5000)"):
             pass
 
@@ -314,7 +312,7 @@ async def freeze(postgres: Postgres, database: Database) -> None:
         await transaction.execute("SELECT 1")
 
 
-async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
+async def test_an_error_while_the_server_is_frozen_is_raised_soon(
     own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail() -> None:
@@ -322,7 +320,7 @@ async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
             own_postgres.pause()
             raise KeyError("ours")
 
-    monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(module, "RESET_TIMEOUT_SECONDS", 0.1)
     await own_database.ping()
     try:
         started = time.monotonic()
@@ -333,7 +331,7 @@ async def test_who_fails_while_the_server_is_frozen_is_not_held_up(
         own_postgres.resume()
 
 
-async def test_who_gives_up_before_a_transaction_has_begun_leaves_none_behind(
+async def test_a_caller_cancelled_before_its_transaction_begins_leaves_none_open(
     own_postgres: Postgres, own_database: Database
 ) -> None:
     """Once the server answers, the pool would complain about a connection that comes back with a transaction."""
@@ -355,10 +353,10 @@ async def test_who_gives_up_before_a_transaction_has_begun_leaves_none_behind(
     await own_database.ping()
 
 
-async def test_a_server_that_is_frozen_holds_nobody_up(
+async def test_a_frozen_server_delays_no_caller_for_long(
     own_postgres: Postgres, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RESET_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(module, "RESET_TIMEOUT_SECONDS", 0.1)
     # All connections are open, and none of them answers.
     await asyncio.gather(*(value(own_database, "SELECT pg_sleep(0.05)") for _ in range(3)))
     try:

@@ -24,7 +24,7 @@ from common.contracts.messages import (
     SyncPayment,
     UpdateEvent,
 )
-from common.messaging.envelope import Delivery, Envelope, Undecodable, answer, decode, tell
+from common.messaging.envelope import Delivery, Envelope, Undecodable, answer, decode, envelope_for
 from common.messaging.streams import Entry
 from tests.common.examples import EXAMPLES
 from tests.common.stage import fields_of
@@ -105,7 +105,7 @@ def test_the_messages_are_those_of_the_design() -> None:
 
 @pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
 def test_a_message_comes_out_as_it_went_in(kind: type[Message]) -> None:
-    sent = tell(EXAMPLES[kind], uuid4())
+    sent = envelope_for(EXAMPLES[kind], uuid4())
     received = decode(sent.stream, entry(sent))
     assert received.envelope == sent
     assert type(received.message) is kind
@@ -118,8 +118,8 @@ def test_the_examples_leave_no_field_out(kind: type[Message]) -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES.keys())
-def test_what_a_newer_process_adds_is_passed_over(kind: type[Message]) -> None:
-    sent = tell(EXAMPLES[kind], "x")
+def test_a_field_that_a_newer_process_adds_is_ignored(kind: type[Message]) -> None:
+    sent = envelope_for(EXAMPLES[kind], "x")
     data = json.dumps({**json.loads(fields_of(sent)["data"]), "added_later": {"a": 1}})
     assert decode(sent.stream, entry(sent, data=data, attributelater="1")).envelope == sent
 
@@ -130,19 +130,19 @@ def test_what_an_older_process_does_not_send_has_a_default(kind: type[Message]) 
     if kind is PaymentReport:
         required = {"booking_id", "version", "status", "amount", "currency"}
     data = {name: value for name, value in json.loads(EXAMPLES[kind].as_json()).items() if name in required}
-    sent = tell(EXAMPLES[kind], "x")
+    sent = envelope_for(EXAMPLES[kind], "x")
     received = decode(sent.stream, entry(sent, data=json.dumps(data))).message
     assert {name: value for name, value in json.loads(received.as_json()).items() if name in required} == data
 
 
 def test_what_was_not_set_stays_unset() -> None:
     """In an event's changes a value that is None differs from one that was not sent."""
-    sent = tell(UpdateEvent(event_id=uuid4(), changes=EventChanges(cancel_until=None)), "x")
+    sent = envelope_for(UpdateEvent(event_id=uuid4(), changes=EventChanges(cancel_until=None)), "x")
     assert decode("s", entry(sent)).message.changes.model_fields_set == {"cancel_until"}
 
 
 def test_an_entry_has_the_attributes_of_cloudevents() -> None:
-    sent = tell(EXAMPLES[PaymentReport], subject := uuid4())
+    sent = envelope_for(EXAMPLES[PaymentReport], subject := uuid4())
     fields = fields_of(sent)
     assert {name: fields[name] for name in ("specversion", "source", "type", "subject")} == {
         "specversion": "1.0",
@@ -156,23 +156,23 @@ def test_an_entry_has_the_attributes_of_cloudevents() -> None:
     assert set(fields) == {"specversion", "source", "type", "subject", "id", "time", "traceparent", "data"}
 
 
-def test_a_question_says_where_its_answer_goes() -> None:
-    asked = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
-    (reply,) = answer(decode("booking.queries", entry(asked)), {"seats": 7})
+def test_a_call_names_the_stream_of_its_reply() -> None:
+    call = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
+    (reply,) = answer(decode("booking.queries", entry(call)), {"seats": 7})
     assert (reply.stream, reply.correlationid, reply.traceparent) == ("replies:one", "c1", "t")
     assert decode(reply.stream, entry(reply)).message == Reply(result={"seats": 7})
 
 
-def test_a_refusal_is_an_answer() -> None:
-    asked = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
-    (reply,) = answer(decode("booking.queries", entry(asked)), NotOnSale("not yet", opens="tomorrow"))
+def test_a_refusal_is_a_reply() -> None:
+    call = Envelope(GetEvent(event_id=uuid4()), "booking.queries", "x", "1", "t", "now", "replies:one", "c1")
+    (reply,) = answer(decode("booking.queries", entry(call)), NotOnSale("not yet", opens="tomorrow"))
     assert reply.message == Reply(error="not_on_sale", detail="not yet", extra={"opens": "tomorrow"})
 
 
 def test_what_follows_belongs_to_the_trace_of_its_cause() -> None:
-    cause = Delivery(Entry(b"1-1", {}), tell(SyncPayment(booking_id=uuid4()), "x"))
-    assert tell(SyncPayment(booking_id=uuid4()), "x", cause=cause).traceparent == cause.envelope.traceparent
-    assert tell(SyncPayment(booking_id=uuid4()), "x", traceparent="given").traceparent == "given"
+    cause = Delivery(Entry(b"1-1", {}), envelope_for(SyncPayment(booking_id=uuid4()), "x"))
+    assert envelope_for(SyncPayment(booking_id=uuid4()), "x", cause=cause).traceparent == cause.envelope.traceparent
+    assert envelope_for(SyncPayment(booking_id=uuid4()), "x", traceparent="given").traceparent == "given"
 
 
 def test_traces_differ() -> None:
@@ -193,21 +193,21 @@ def test_traces_differ() -> None:
         ({"data": "{}"}, "data.booking_id: Field required; data.owner: Field required"),
     ],
 )
-def test_what_is_no_message_says_why(changes: dict[str, Any], reason: str) -> None:
+def test_the_error_of_an_undecodable_entry_says_what_is_wrong(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(Undecodable) as raised:
-        decode("booking.queries", entry(tell(GetBooking(booking_id=uuid4(), owner=None), "x"), **changes))
+        decode("booking.queries", entry(envelope_for(GetBooking(booking_id=uuid4(), owner=None), "x"), **changes))
     assert str(raised.value).startswith(reason)
 
 
 @pytest.mark.parametrize("data", ['{"client_secret": "pi_1_secret_2"', '{"client_secret": ["pi_1_secret_2"]}'])
-def test_what_is_wrong_is_said_without_the_values(data: str) -> None:
+def test_the_error_of_wrong_data_does_not_quote_the_values(data: str) -> None:
     with pytest.raises(Undecodable) as raised:
-        decode("booking.payments", entry(tell(EXAMPLES[PaymentReport], "x"), data=data))
+        decode("booking.payments", entry(envelope_for(EXAMPLES[PaymentReport], "x"), data=data))
     assert "secret_2" not in str(raised.value)
     assert raised.value.__cause__ is None
 
 
 def test_attributes_that_are_no_text_are_refused() -> None:
-    good = entry(tell(SyncPayment(booking_id=uuid4()), "x"))
+    good = entry(envelope_for(SyncPayment(booking_id=uuid4()), "x"))
     with pytest.raises(Undecodable, match="not UTF-8"):
         decode("s", Entry(good.id, {**good.fields, b"subject": b"\xff"}))

@@ -11,9 +11,9 @@ import pytest
 from common.contracts.messages import SyncPayment
 from common.messaging.connection import Connection
 from common.messaging.envelope import Delivery, Envelope
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from ops.redis import RedisServer
-from tests.common.stage import BLOCK_MS, PATIENCE_S, STREAM, Recorder, Stage, subjects, sync, until
+from tests.common.stage import BLOCK_MS, STREAM, WAIT_MAX_SECONDS, Recorder, Stage, subjects, sync, until
 
 LONG_BLOCK_MS = 2_500
 
@@ -24,9 +24,9 @@ async def test_a_publish_that_is_refused_is_known_while_the_read_waits(own_stage
     async def act(deliveries: Sequence[Delivery]) -> list[Envelope]:
         if len(handler.batches) == 1:
             await own_stage.redis.config_set("maxmemory", "1")
-        return [follow] if deliveries[0].envelope.subject == first.subject else []
+        return [follow_up] if deliveries[0].envelope.subject == first.subject else []
 
-    first, second, follow = sync(), sync(), sync()._replace(stream="told")
+    first, second, follow_up = sync(), sync(), sync()._replace(stream="published")
     handler = Recorder(act)
     await own_stage.bus.publish([first])
     async with own_stage.acting({SyncPayment: handler}, block_ms=LONG_BLOCK_MS):
@@ -38,17 +38,17 @@ async def test_a_publish_that_is_refused_is_known_while_the_read_waits(own_stage
         await own_stage.bus.publish([second])
         await until(own_stage.idle)
     assert handler.handled[-2:] == subjects([first, second])
-    assert await own_stage.read_all("told") == [follow]
+    assert await own_stage.read_all("published") == [follow_up]
     assert own_stage.count(SyncPayment, "failed") == 0
 
 
 async def test_a_connection_that_is_cut_after_the_publish_loses_nothing(stage: Stage) -> None:
     """The connection is cut while the read that was sent with the publish waits."""
-    follow = sync()._replace(stream="told")
+    follow_up = sync()._replace(stream="published")
     first, second = sync(), sync()
 
     async def act(deliveries: Sequence[Delivery]) -> list[Envelope]:
-        return [follow] if deliveries[0].envelope.subject == first.subject else []
+        return [follow_up] if deliveries[0].envelope.subject == first.subject else []
 
     handler = Recorder(act)
     await stage.bus.publish([first])
@@ -62,7 +62,7 @@ async def test_a_connection_that_is_cut_after_the_publish_loses_nothing(stage: S
         await until(lambda: second.subject in handler.handled)
         await until(stage.idle)
     assert handler.handled == subjects([first, second])
-    assert await stage.read_all("told") == [follow]
+    assert await stage.read_all("published") == [follow_up]
 
 
 @pytest.mark.parametrize("concurrency", [None, 4])
@@ -70,7 +70,7 @@ async def test_a_publish_and_the_next_read_are_one_send(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
     """With concurrency too, for a batch that is alone and soon handled."""
-    monkeypatch.setattr("common.messaging.consumer.QUICK_S", PATIENCE_S)
+    monkeypatch.setattr("common.messaging.consumer.QUICK_SECONDS", WAIT_MAX_SECONDS)
     sends: list[list[str]] = []
     send = Connection.send
 
@@ -79,7 +79,7 @@ async def test_a_publish_and_the_next_read_are_one_send(
         await send(self, commands, **options)
 
     async def act(_: Sequence[Delivery]) -> list[Envelope]:
-        return [sync()._replace(stream="told")]
+        return [sync()._replace(stream="published")]
 
     options: dict[str, Any] = {"claim_idle_ms": 120_000, "block_ms": LONG_BLOCK_MS}
     async with stage.acting({SyncPayment: Recorder(act)}, concurrency=concurrency, **options):
@@ -126,7 +126,7 @@ async def test_a_process_that_ends_at_any_point_loses_nothing(
 
     async def act(deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         await pass_by()
-        return [each.envelope._replace(stream="told") for each in deliveries]
+        return [each.envelope._replace(stream="published") for each in deliveries]
 
     options: dict[str, Any] = {"batch_max": 2 if full else 256, "block_ms": BLOCK_MS}
     for last in range(1, points + 1):
@@ -138,18 +138,18 @@ async def test_a_process_that_ends_at_any_point_loses_nothing(
         handlers: dict[Any, Any] = {SyncPayment: Recorder(act)}
         consumer = stage.consumer(handlers, name=f"ends at {last}", concurrency=concurrency, **options)
         running = asyncio.create_task(consumer.run())
-        await asyncio.wait([running], timeout=PATIENCE_S)
+        await asyncio.wait([running], timeout=WAIT_MAX_SECONDS)
         assert running.cancelled()
         monkeypatch.undo()
         if held := await stage.entries(STREAM):
             await stage.abandon(held, f"ends at {last}")
         async with stage.acting({SyncPayment: Recorder(act)}, name="heir"):
             await until(stage.idle)
-        told = {each.subject for each in await stage.read_all("told")}
-        assert told >= set(subjects(sent)), f"lost at {last}"
+        published = {each.subject for each in await stage.read_all("published")}
+        assert published >= set(subjects(sent)), f"lost at {last}"
 
 
-async def test_answers_that_nobody_took_are_nobodys(stage: Stage) -> None:
+async def test_answers_that_a_user_did_not_read_reach_no_other_user(stage: Stage) -> None:
     """A user that gave up on its answers uses another connection next."""
     connection = Connection(stage.redis)
     await stage.redis.set("key", "1")
@@ -163,17 +163,17 @@ async def test_answers_that_nobody_took_are_nobodys(stage: Stage) -> None:
     await connection.close()
 
 
-async def test_a_connection_to_a_server_that_is_silent_is_given_up(
+async def test_a_connection_to_a_silent_server_is_closed(
     own_redis: RedisServer, own_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_SECONDS", 0.1)
     connection = Connection(own_stage.redis)
     await connection.send([("PING",)])
     assert await connection.answers(1) == [b"PONG"]
     own_redis.pause()
     try:
         await connection.send([("PING",)])
-        with pytest.raises(RedisAway, match="no answer within"):
+        with pytest.raises(RedisOutage, match="no answer within"):
             await connection.answers(1)
     finally:
         own_redis.resume()

@@ -31,30 +31,32 @@ async def two(stage: Stage) -> tuple[Mailbox, Mailbox]:
     return first, second
 
 
-async def test_one_reads_while_it_keeps_up(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_one_consumer_reads_alone_while_it_keeps_up(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
     first, second = two
     await add(stage, HELP_FROM - 1)
     assert await values(second) == []
     assert len(await values(first)) == HELP_FROM - 1
 
 
-async def test_what_somebody_has_in_hand_waits_for_nobody(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_entries_that_the_holder_has_read_do_not_count_as_unread(
+    stage: Stage, two: tuple[Mailbox, Mailbox]
+) -> None:
     first, second = two
     await add(stage, 2 * HELP_FROM)
     assert len(await values(first, HELP_FROM + 1)) == HELP_FROM + 1
     assert await values(second) == []
 
 
-async def test_others_help_when_more_waits(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_other_consumers_help_when_more_entries_wait(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
     _, second = two
     await add(stage, HELP_FROM)
     assert len(await values(second)) == HELP_FROM
 
 
-async def test_who_is_heard_of_no_more_loses_it(
+async def test_a_holder_that_does_not_renew_loses_the_lease(
     stage: Stage, two: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "RENEW_S", 0.0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.0)
     first, second = two
     await add(stage, 2)
     await stage.redis.pexpire(KEY, 1)
@@ -66,7 +68,7 @@ async def test_who_is_heard_of_no_more_loses_it(
     assert await values(first) == []
 
 
-async def test_who_leaves_hands_it_over(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_a_consumer_that_leaves_releases_the_lease(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
     first, second = two
     await second.leave()  # the lease is not its own to release
     assert await stage.redis.get(KEY) == b"first"
@@ -76,7 +78,7 @@ async def test_who_leaves_hands_it_over(stage: Stage, two: tuple[Mailbox, Mailbo
     assert await values(second) == ["0"]
 
 
-async def test_a_mailbox_that_was_lost_is_made_anew_and_read(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
+async def test_a_lost_mailbox_is_created_again_and_read(stage: Stage, two: tuple[Mailbox, Mailbox]) -> None:
     first, second = two
     await stage.redis.flushdb()
     await add(stage, 1)

@@ -27,7 +27,7 @@ def pay(client_secret):
     raise ValueError("no")
 
 log.debug("hidden")
-log.info("told", id=uuid4(), note="a — b")
+log.info("published", id=uuid4(), note="a — b")
 try:
     pay("pi_1_secret_2")
 except ValueError:
@@ -63,14 +63,14 @@ def on_a_terminal(format: str) -> str:
         os.close(theirs)
 
 
-def parse(said: bytes) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in said.splitlines()]
+def parse(output: bytes) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in output.splitlines()]
 
 
 def test_programs_get_one_json_object_a_line() -> None:
     lines = parse(run())
     assert [(line["level"], line["event"]) for line in lines] == [
-        ("info", "told"),
+        ("info", "published"),
         ("error", "failed"),
         ("warning", "a warning"),
         ("warning", "between the levels"),
@@ -90,17 +90,17 @@ def test_an_exception_comes_with_its_traceback_and_without_values() -> None:
 
 
 @pytest.mark.parametrize(("level", "number"), [("debug", 6), ("info", 5), ("warning", 4), ("error", 2)])
-def test_nothing_below_the_level_is_said(level: str, number: int) -> None:
+def test_nothing_below_the_level_is_logged(level: str, number: int) -> None:
     assert len(parse(run(level))) == number
 
 
 def test_people_get_lines_to_read() -> None:
-    for said in (on_a_terminal("auto"), run(format="console").decode()):
-        assert "told" in said
-        assert not said.startswith("{")
-        assert "ValueError: no" in said
+    for output in (on_a_terminal("auto"), run(format="console").decode()):
+        assert "published" in output
+        assert not output.startswith("{")
+        assert "ValueError: no" in output
         # Tracebacks with the values of local variables are practical, but show secrets.
-        assert "secret_2" not in said
+        assert "secret_2" not in output
 
 
 def test_a_terminal_can_have_json() -> None:

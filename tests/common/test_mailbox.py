@@ -35,7 +35,7 @@ async def test_creating_again_changes_nothing(stage: Stage) -> None:
     assert await stage.pending() == {"one": 1}
 
 
-async def test_an_empty_mailbox_is_read_for_as_long_as_was_said(stage: Stage) -> None:
+async def test_a_read_of_an_empty_mailbox_waits_for_an_entry(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     reading = asyncio.create_task(read_entries(mailbox, 10, 10_000))
@@ -43,7 +43,7 @@ async def test_an_empty_mailbox_is_read_for_as_long_as_was_said(stage: Stage) ->
     assert [entry.fields for entry in await reading] == [{b"value": b"late"}]
 
 
-async def test_a_lost_group_is_made_anew_from_the_beginning(stage: Stage) -> None:
+async def test_a_lost_group_is_created_again_from_the_first_entry(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     await stage.redis.flushdb()
@@ -52,7 +52,7 @@ async def test_a_lost_group_is_made_anew_from_the_beginning(stage: Stage) -> Non
     assert await read(mailbox) == ["after the loss"]
 
 
-async def test_a_group_lost_while_a_read_waits_is_made_anew(stage: Stage) -> None:
+async def test_a_group_lost_while_a_read_waits_is_created_again(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     reading = asyncio.create_task(read_entries(mailbox, 10, 1000))
@@ -76,7 +76,7 @@ async def test_abandoned_entries_come_before_new_ones(stage: Stage) -> None:
     assert await stage.pending() == {"living": 2}
 
 
-async def test_entries_in_hand_are_not_claimed_before_their_time(stage: Stage) -> None:
+async def test_entries_in_hand_are_not_claimed_before_claim_idle_ms(stage: Stage) -> None:
     busy, other = stage.mailbox("busy"), stage.mailbox("other")
     await busy.create()
     await add(stage, "in hand")
@@ -94,7 +94,7 @@ async def test_more_abandoned_entries_than_fit_come_one_batch_after_the_other(st
     assert [value for _ in range(3) for value in await read(living, 10)] == values
 
 
-async def test_an_entry_deleted_while_pending_is_passed_over(stage: Stage) -> None:
+async def test_an_entry_deleted_while_pending_is_ignored(stage: Stage) -> None:
     dead, living = stage.mailbox("dead"), stage.mailbox("living")
     await dead.create()
     gone, _ = await add(stage, "gone", "there")
@@ -110,7 +110,7 @@ async def test_consumers_share_a_mailbox(stage: Stage) -> None:
     assert (await read(one, 2), await read(two, 3), await read(one, 2)) == (["a", "b"], ["c", "d", "e"], ["f"])
 
 
-async def test_what_is_acknowledged_is_gone(stage: Stage) -> None:
+async def test_an_acknowledged_entry_is_deleted(stage: Stage) -> None:
     mailbox = stage.mailbox()
     await mailbox.create()
     await add(stage, "a", "b", "c")
@@ -123,11 +123,11 @@ async def test_what_is_acknowledged_is_gone(stage: Stage) -> None:
     assert await stage.pending() == {}
 
 
-async def test_acknowledging_nothing_asks_nothing(stage: Stage) -> None:
+async def test_acknowledging_nothing_sends_no_command(stage: Stage) -> None:
     await finish(stage.mailbox(), [])
 
 
-async def test_a_success_forgets_earlier_failures(stage: Stage) -> None:
+async def test_a_success_resets_the_failure_count(stage: Stage) -> None:
     dead, living = stage.mailbox("dead"), stage.mailbox("living")
     await dead.create()
     await add(stage, "a")
@@ -142,7 +142,7 @@ async def consumers(stage: Stage) -> set[str]:
     return {each["name"].decode() for each in cast(Any, await stage.redis.xinfo_consumers(STREAM, GROUP))}
 
 
-async def test_only_idle_consumers_with_nothing_pending_are_forgotten(stage: Stage) -> None:
+async def test_only_idle_consumers_with_nothing_pending_are_removed(stage: Stage) -> None:
     mailboxes = {name: stage.mailbox(name) for name in ("holding", "gone", "me")}
     await mailboxes["me"].create()
     await add(stage, "a", "b", "c")
@@ -156,7 +156,7 @@ async def test_only_idle_consumers_with_nothing_pending_are_forgotten(stage: Sta
     assert await stage.pending() == {"holding": 1}
 
 
-async def test_a_consumer_that_was_forgotten_reads_on(stage: Stage) -> None:
+async def test_a_consumer_that_was_removed_continues_to_read(stage: Stage) -> None:
     one, two = stage.mailbox("one"), stage.mailbox("two")
     await one.create()
     await add(stage, "a")
@@ -166,7 +166,7 @@ async def test_a_consumer_that_was_forgotten_reads_on(stage: Stage) -> None:
     assert await read(two) == ["b"]
 
 
-async def test_without_a_mailbox_there_are_no_consumers_to_forget(stage: Stage) -> None:
+async def test_a_missing_mailbox_has_no_consumers_to_remove(stage: Stage) -> None:
     assert await stage.mailbox().remove_idle_consumers(-1) == 0
     await stage.redis.xadd(STREAM, {"value": "no group"})
     assert await stage.mailbox().remove_idle_consumers(-1) == 0

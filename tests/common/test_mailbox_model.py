@@ -174,11 +174,11 @@ class Consumers(RuleBasedStateMachine):
             assert failures == self.model.failures.get(entry.id, 0)
 
     @rule(reader=readers, picks=PICKS)
-    def bury(self, reader: Consumer, picks: list[int]) -> None:
-        """An entry that no longer exists is not buried: another consumer has handled or buried it before."""
+    def dead_letter(self, reader: Consumer, picks: list[int]) -> None:
+        """An entry that no longer exists makes no dead letter: another consumer has handled it before."""
         for entry in reader.some(picks):
             before = set(self.model.dead)
-            self.run(reader.mailbox.bury(entry, "no", attempts=5))
+            self.run(reader.mailbox.dead_letter(entry, "no", attempts=5))
             letters = [id for id, _ in self.run(self.redis.xrange(dead_letters(STREAM))) if id not in before]
             item = self.model.outstanding.pop(entry.id, None)
             self.model.failures.pop(entry.id, None)
@@ -204,8 +204,8 @@ class Consumers(RuleBasedStateMachine):
         for _ in range(2 * len(wanted) + 3):
             if given >= wanted:
                 break
-            taken = self._read(reader, most)
-            given |= {entry.id for entry in reader.given[:taken]}
+            read = self._read(reader, most)
+            given |= {entry.id for entry in reader.given[:read]}
             # As if a little time had passed: it searches for abandoned entries again, and finds none of its own.
             self.clock.now += 60
         assert given >= wanted

@@ -12,7 +12,7 @@ import pytest
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.postgres.sql import revision
-from common.runtime.outages import DatabaseAway, RedisAway
+from common.runtime.outages import DatabaseOutage, RedisOutage
 from common.runtime.telemetry import Metrics
 
 
@@ -46,19 +46,19 @@ def test_the_least_recently_used_go_first() -> None:
     assert things.find(["a", "b", "c", "d"]) == {"a": 1, "b": 4, "d": 5}
 
 
-def test_more_at_once_than_there_is_room_for_leaves_the_last() -> None:
+def test_keeping_more_than_the_limit_leaves_the_last_ones() -> None:
     things = memory(entries_max=2)
     things.keep({"a": 1, "b": 2, "c": 3})
     assert things.find(["a", "b", "c"]) == {"b": 2, "c": 3}
 
 
-def test_without_room_nothing_is_remembered() -> None:
+def test_with_a_limit_of_0_nothing_is_kept() -> None:
     things = memory(entries_max=0)
     things.keep({"a": 1})
     assert things.find(["a"]) == {}
 
 
-def test_what_did_not_fit_is_dropped_alone() -> None:
+def test_only_the_given_rows_are_dropped() -> None:
     things = memory()
     things.keep({"a": 1, "b": 2})
     things.drop(["a", "never there"])
@@ -66,9 +66,9 @@ def test_what_did_not_fit_is_dropped_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DatabaseAway("lost"), RedisAway("lost"), TimeoutError(), asyncio.CancelledError()]
+    "error", [DatabaseOutage("lost"), RedisOutage("lost"), TimeoutError(), asyncio.CancelledError()]
 )
-async def test_all_is_dropped_when_an_outcome_is_unknown(error: BaseException) -> None:
+async def test_all_memory_is_dropped_when_a_result_is_unknown(error: BaseException) -> None:
     things, others = memory(), memory()
     things.keep({"a": 1})
     others.keep({"b": 2})
@@ -78,7 +78,7 @@ async def test_all_is_dropped_when_an_outcome_is_unknown(error: BaseException) -
     assert things.find(["a"]) == others.find(["b"]) == {}
 
 
-async def test_an_error_that_says_what_happened_drops_nothing() -> None:
+async def test_an_error_of_the_data_drops_no_memory() -> None:
     things = memory()
     things.keep({"a": 1})
     with pytest.raises(ValueError, match="refused"):

@@ -14,7 +14,7 @@ from common.messaging import consumer as module
 from common.messaging.envelope import Delivery, Envelope
 from common.postgres.database import Database
 from common.runtime.backoff import Backoff
-from common.runtime.outages import DatabaseAway, RedisAway
+from common.runtime.outages import DatabaseOutage, RedisOutage
 from ops.postgres import Postgres
 from ops.redis import RedisServer
 from tests.common.stage import GROUP, STREAM, Recorder, Stage, failing, subjects, sync, until
@@ -22,7 +22,7 @@ from tests.common.stage import GROUP, STREAM, Recorder, Stage, failing, subjects
 QUICK: dict[str, Any] = {"claim_idle_ms": 700, "handler_timeout_ms": 300}
 
 
-async def test_an_actor_waits_for_redis_and_reads_on(own_stage: Stage, own_redis: RedisServer) -> None:
+async def test_an_actor_waits_for_redis_and_continues_to_read(own_stage: Stage, own_redis: RedisServer) -> None:
     handler = Recorder()
     async with own_stage.acting({SyncPayment: handler}):
         await until(lambda: own_stage.reason() is None)
@@ -49,9 +49,9 @@ async def test_a_batch_outlives_redis(own_stage: Stage, own_redis: RedisServer) 
     async def act(_: Sequence[Delivery]) -> list[Envelope]:
         if len(handler.batches) == 1:
             await own_redis.kill()
-        return [follow]
+        return [follow_up]
 
-    follow, sent = sync(), [sync(), sync()]
+    follow_up, sent = sync(), [sync(), sync()]
     handler = Recorder(act)
     await own_stage.bus.publish(sent)
     actor = own_stage.consumer({SyncPayment: handler})
@@ -59,7 +59,7 @@ async def test_a_batch_outlives_redis(own_stage: Stage, own_redis: RedisServer) 
     await until(lambda: own_stage.reason() is not None and handler.batches)
     await own_redis.start()
     await until(lambda: len(handler.batches) >= 2)
-    await until(lambda: follow.subject in handler.handled)
+    await until(lambda: follow_up.subject in handler.handled)
     actor.stop()
     await running
     assert handler.batches[1] == subjects(sent)
@@ -71,9 +71,9 @@ async def test_a_batch_waits_while_redis_is_full(own_stage: Stage) -> None:
     async def act(deliveries: Sequence[Delivery]) -> list[Envelope]:
         if len(handler.batches) == 1:
             await own_stage.redis.config_set("maxmemory", "1")
-        return [follow] if deliveries[0].envelope.subject == first.subject else []
+        return [follow_up] if deliveries[0].envelope.subject == first.subject else []
 
-    first, follow = sync(), sync()
+    first, follow_up = sync(), sync()
     handler = Recorder(act)
     await own_stage.bus.publish([first])
     async with own_stage.acting({SyncPayment: handler}):
@@ -81,7 +81,7 @@ async def test_a_batch_waits_while_redis_is_full(own_stage: Stage) -> None:
         pings = own_stage.database.pings
         await own_stage.redis.config_set("maxmemory", "0")
         await until(own_stage.idle)
-    assert handler.batches == [[first.subject], [first.subject], [follow.subject]]
+    assert handler.batches == [[first.subject], [first.subject], [follow_up.subject]]
     assert own_stage.database.pings >= pings
     assert own_stage.count(SyncPayment, "failed") == 0
 
@@ -93,15 +93,15 @@ async def test_an_actor_waits_for_the_database_and_reads_nothing_meanwhile(stage
     handler = Recorder(act)
     async with stage.acting({SyncPayment: handler}):
         await until(lambda: stage.reason() is None)
-        stage.database.away = True
+        stage.database.unavailable = True
         await stage.bus.publish([first := sync()])
-        await until(lambda: "the database is away" in str(stage.reason()))
+        await until(lambda: "the database is unavailable" in str(stage.reason()))
         await stage.bus.publish([second := sync()])
         pings = stage.database.pings
         await until(lambda: stage.database.pings > pings + 1)
         assert handler.batches == [[first.subject]]
         assert await stage.left() == 2
-        stage.database.away = False
+        stage.database.unavailable = False
         await until(stage.idle)
         assert stage.reason() is None
     assert handler.batches == [[first.subject], [first.subject], [second.subject]]
@@ -119,18 +119,18 @@ async def test_after_a_long_outage_each_entry_is_handled_once(stage: Stage, conc
     sent = [sync(), sync()]
     async with stage.acting({SyncPayment: handler}, concurrency=concurrency, **QUICK):
         await until(lambda: stage.reason() is None)
-        stage.database.away = True
+        stage.database.unavailable = True
         await stage.bus.publish(sent)
         await until(lambda: abandoned(stage))
         before = len(handler.handled)
-        stage.database.away = False
+        stage.database.unavailable = False
         await until(stage.idle)
     assert sorted(handler.handled[before:]) == sorted(subjects(sent))
     assert stage.count(SyncPayment, "failed") == 0
 
 
 @pytest.mark.parametrize("concurrency", [None, 4])
-async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
+async def test_entries_that_another_claimed_in_a_long_outage_are_left_to_it(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, concurrency: int | None
 ) -> None:
     # So that it is back before it could claim the entry from the other consumer.
@@ -143,14 +143,14 @@ async def test_what_another_took_over_in_a_long_outage_is_left_to_it(
     handler = Recorder(act)
     async with stage.acting({SyncPayment: handler}, concurrency=concurrency, **QUICK):
         await until(lambda: stage.reason() is None)
-        stage.database.away = True
+        stage.database.unavailable = True
         await stage.bus.publish([sync()])
         await until(lambda: abandoned(stage))
         ids = [entry.id for entry in await stage.entries(STREAM)]
         await cast(Any, stage.redis).xclaim(STREAM, GROUP, "another", 0, ids)
         before = len(handler.handled)
         await stage.bus.publish([late := sync()])
-        stage.database.away = False
+        stage.database.unavailable = False
         await until(lambda: late.subject in handler.handled)
     assert handler.handled[before:] == [late.subject]
     assert await stage.pending() == {"another": 1}
@@ -161,10 +161,10 @@ async def abandoned(stage: Stage) -> bool:
     return bool(answer) and all(each["time_since_delivered"] > QUICK["claim_idle_ms"] for each in answer)
 
 
-async def test_a_batch_that_is_broken_off_is_tried_again_as_a_whole(stage: Stage) -> None:
+async def test_a_batch_that_an_outage_interrupts_is_retried_as_a_whole(stage: Stage) -> None:
     async def act(_: Sequence[Delivery]) -> None:
         if len(handler.batches) < 3:
-            raise DatabaseAway("for a moment")
+            raise DatabaseOutage("for a moment")
 
     handler = Recorder(act)
     sent = [sync() for _ in range(3)]
@@ -175,13 +175,15 @@ async def test_a_batch_that_is_broken_off_is_tried_again_as_a_whole(stage: Stage
     assert stage.count(SyncPayment, "done") == 3
 
 
-async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_entry_that_breaks_every_connection_is_poison(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "BROKEN_MAX", 2)
     poison, good = sync(), sync()
 
     async def act(deliveries: Sequence[Delivery]) -> None:
         if poison.subject in subjects(deliveries):
-            raise DatabaseAway("each time")
+            raise DatabaseOutage("each time")
 
     await stage.bus.publish([poison, good])
     handler = Recorder(act)
@@ -191,7 +193,7 @@ async def test_who_breaks_every_connection_is_poison(stage: Stage, monkeypatch: 
     assert stage.count(SyncPayment, "done") == 1
 
 
-async def test_what_a_server_states_is_no_entrys_fault_however_often(
+async def test_an_outage_that_the_server_reports_is_no_entrys_fault_however_often(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, a missing permission: a ping succeeds, and the consumer is not ready until some work does."""
@@ -204,7 +206,7 @@ async def test_what_a_server_states_is_no_entrys_fault_however_often(
     async def act(_: Sequence[Delivery]) -> None:
         if not mended:
             open_meanwhile.append(stage.reason() is None)
-            raise DatabaseAway("disk full", stated=True)
+            raise DatabaseOutage("disk full", reported=True)
 
     handler = Recorder(act)
     async with stage.acting({SyncPayment: handler}, attempts_max=1, **QUICK):
@@ -221,7 +223,7 @@ async def test_what_a_server_states_is_no_entrys_fault_however_often(
 
 async def test_a_statement_that_is_always_too_slow_is_poison(stage: Stage) -> None:
     slow, good = sync(), sync()
-    handler = Recorder(failing(slow.subject, DatabaseAway("statement timeout", slow=True)))
+    handler = Recorder(failing(slow.subject, DatabaseOutage("statement timeout", slow=True)))
     await stage.bus.publish([slow, good])
     async with stage.acting({SyncPayment: handler}, attempts_max=1):
         await until(stage.idle)
@@ -237,7 +239,7 @@ async def test_a_batch_outlives_postgres(
     monkeypatch: pytest.MonkeyPatch,
     end: str,
 ) -> None:
-    monkeypatch.setattr(dependencies, "REACH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(dependencies, "REACH_TIMEOUT_SECONDS", 0.5)
     async with own_database.connection() as connection:
         await connection.execute("CREATE TABLE IF NOT EXISTS handled (subject text)")
         await connection.execute("TRUNCATE handled")
@@ -259,7 +261,7 @@ async def test_a_batch_outlives_postgres(
     await stage.bus.publish(sent)
     async with stage.acting({SyncPayment: handler}, handler_timeout_ms=1000):
         await begun.wait()
-        await take_away(own_postgres, end)
+        await cut_off(own_postgres, end)
         gone.set()
         await until(lambda: stage.reason() is not None)
         await bring_back(own_postgres)
@@ -272,7 +274,7 @@ async def test_a_batch_outlives_postgres(
     assert sorted(row["subject"] for row in rows) == sorted(subjects(sent))
 
 
-async def take_away(postgres: Postgres, end: str) -> None:
+async def cut_off(postgres: Postgres, end: str) -> None:
     if end == "pause":
         postgres.pause()
     else:
@@ -290,7 +292,7 @@ class Killed(Exception):
     """The process ends here."""
 
 
-async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
+async def test_the_work_of_an_actor_that_dies_after_the_commit_is_repeated_by_another(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The publish and the acknowledgement are one step: nothing can happen in between."""
@@ -303,10 +305,10 @@ async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
         await begin_reading(step, *args)
 
     async def act(_: Sequence[Delivery]) -> list[Envelope]:
-        return [follow]
+        return [follow_up]
 
     entry = sync()
-    follow = sync()._replace(stream="told")
+    follow_up = sync()._replace(stream="published")
     await stage.bus.publish([entry])
     handler = Recorder(act)
     dying = stage.consumer({SyncPayment: handler}, name="dying", **QUICK)
@@ -317,11 +319,11 @@ async def test_who_dies_after_the_commit_has_its_work_repeated_by_another(
     running.cancel()
     await asyncio.wait([running])
     assert await stage.pending() == {"dying": 1}
-    assert await stage.read_all("told") == []
+    assert await stage.read_all("published") == []
     async with stage.acting({SyncPayment: handler}, name="heir", **QUICK):
         await until(stage.idle)
     assert handler.handled == [entry.subject] * 2
-    assert await stage.read_all("told") == [follow]
+    assert await stage.read_all("published") == [follow_up]
 
 
 async def test_a_failure_that_cannot_be_counted_is_not_lost(
@@ -341,7 +343,7 @@ async def test_a_failure_that_cannot_be_counted_is_not_lost(
         await own_redis.stop()
         try:
             return await count_failure(*args)
-        except RedisAway:
+        except RedisOutage:
             counted.set()
             raise
 

@@ -14,26 +14,36 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.messaging.redis import Script
-from common.runtime.outages import Away, DatabaseAway, RedisAway, database_away, redis_answer, redis_away
+from common.runtime.outages import (
+    DatabaseOutage,
+    Outage,
+    RedisOutage,
+    answered_outage,
+    database_outage,
+    redis_outage,
+)
 from tests.common.stage import STREAM
 
 SCRIPT_62 = "ERR Error running script (call to f_a8e045687019c1230c01d4717e0579b12b1a1b50): @user_script:1: "
 SCRIPT_7 = " script: a8e045687019c1230c01d4717e0579b12b1a1b50, on @user_script:1."
 ABORTED = "EXECABORT Transaction discarded because of: "
-NOW, ELSEWHERE, BY_HAND = "for now", "elsewhere", "by hand"
+NOW, PRIMARY_MOVED, NEEDS_OPERATOR = "for now", "primary moved", "needs operator"
 
 
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
-        ("READONLY You can't write against a read only replica.", ELSEWHERE),
-        (f"READONLY You can't write against a read only replica.{SCRIPT_7}", ELSEWHERE),
-        (f"{SCRIPT_62}@user_script: 1: -READONLY You can't write against a read only replica.", ELSEWHERE),
-        ("@user_script: 2: -READONLY You can't write against a read only replica.", ELSEWHERE),
-        (f"{ABORTED}READONLY You can't write against a read only replica.", ELSEWHERE),
-        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", ELSEWHERE),
-        ("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", ELSEWHERE),
-        ("UNBLOCKED client unblocked via CLIENT UNBLOCK", ELSEWHERE),
+        ("READONLY You can't write against a read only replica.", PRIMARY_MOVED),
+        (f"READONLY You can't write against a read only replica.{SCRIPT_7}", PRIMARY_MOVED),
+        (f"{SCRIPT_62}@user_script: 1: -READONLY You can't write against a read only replica.", PRIMARY_MOVED),
+        ("@user_script: 2: -READONLY You can't write against a read only replica.", PRIMARY_MOVED),
+        (f"{ABORTED}READONLY You can't write against a read only replica.", PRIMARY_MOVED),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", PRIMARY_MOVED),
+        (
+            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+            PRIMARY_MOVED,
+        ),
+        ("UNBLOCKED client unblocked via CLIENT UNBLOCK", PRIMARY_MOVED),
         ("LOADING Redis is loading the dataset in memory", NOW),
         ("LOADING Valkey is loading the dataset in memory", NOW),
         ("OOM command not allowed when used memory > 'maxmemory'.", NOW),
@@ -51,27 +61,30 @@ NOW, ELSEWHERE, BY_HAND = "for now", "elsewhere", "by hand"
         ("ERR max number of clients reached", NOW),
         ("ERR max number of clients + cluster connections reached", NOW),
         ("no upstream host", NOW),
-        ("NOPERM this user has no permissions to run the 'xadd' command or its subcommand", BY_HAND),
-        ("NOPERM User app has no permissions to run the 'xadd' command", BY_HAND),
-        (f"{SCRIPT_62}@user_script: 1: The user executing the script can't run this command", BY_HAND),
-        (f"ERR The user executing the script can't run this command or subcommand{SCRIPT_7}", BY_HAND),
-        (f"ERR ACL failure in script: User app has no permissions to run the 'set' command{SCRIPT_7}", BY_HAND),
-        ("NOAUTH Authentication required.", BY_HAND),
-        ("WRONGPASS invalid username-password pair or user is disabled.", BY_HAND),
-        ("DENIED Redis is running in protected mode because protected mode is enabled", BY_HAND),
-        ("MOVED 3999 127.0.0.1:6381", BY_HAND),
-        ("ERR DB index is out of range", BY_HAND),
-        ("ERR unknown command `XAUTOCLAIM`, with args beginning with: `a`, ", BY_HAND),
-        ("ERR unknown command 'EVAL', with args beginning with: ", BY_HAND),
-        (f"{SCRIPT_62}@user_script: 1: Unknown Redis command called from Lua script", BY_HAND),
-        (f"ERR Unknown Redis command called from script{SCRIPT_7}", BY_HAND),
+        ("NOPERM this user has no permissions to run the 'xadd' command or its subcommand", NEEDS_OPERATOR),
+        ("NOPERM User app has no permissions to run the 'xadd' command", NEEDS_OPERATOR),
+        (f"{SCRIPT_62}@user_script: 1: The user executing the script can't run this command", NEEDS_OPERATOR),
+        (f"ERR The user executing the script can't run this command or subcommand{SCRIPT_7}", NEEDS_OPERATOR),
+        (
+            f"ERR ACL failure in script: User app has no permissions to run the 'set' command{SCRIPT_7}",
+            NEEDS_OPERATOR,
+        ),
+        ("NOAUTH Authentication required.", NEEDS_OPERATOR),
+        ("WRONGPASS invalid username-password pair or user is disabled.", NEEDS_OPERATOR),
+        ("DENIED Redis is running in protected mode because protected mode is enabled", NEEDS_OPERATOR),
+        ("MOVED 3999 127.0.0.1:6381", NEEDS_OPERATOR),
+        ("ERR DB index is out of range", NEEDS_OPERATOR),
+        ("ERR unknown command `XAUTOCLAIM`, with args beginning with: `a`, ", NEEDS_OPERATOR),
+        ("ERR unknown command 'EVAL', with args beginning with: ", NEEDS_OPERATOR),
+        (f"{SCRIPT_62}@user_script: 1: Unknown Redis command called from Lua script", NEEDS_OPERATOR),
+        (f"ERR Unknown Redis command called from script{SCRIPT_7}", NEEDS_OPERATOR),
     ],
 )  # fmt: skip
-def test_a_server_that_says_that_it_cannot_serve_is_away(text: str, meaning: str) -> None:
-    away = redis_answer(text)
-    assert isinstance(away, RedisAway)
-    assert away.stated
-    assert (away.elsewhere, away.by_hand) == (meaning == ELSEWHERE, meaning == BY_HAND)
+def test_an_answer_that_the_server_cannot_serve_is_an_outage(text: str, meaning: str) -> None:
+    outage = answered_outage(text)
+    assert isinstance(outage, RedisOutage)
+    assert outage.reported
+    assert (outage.primary_moved, outage.needs_operator) == (meaning == PRIMARY_MOVED, meaning == NEEDS_OPERATOR)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +107,8 @@ def test_a_server_that_says_that_it_cannot_serve_is_away(text: str, meaning: str
     ],
 )
 def test_any_other_answer_is_no_outage(text: str) -> None:
-    assert redis_answer(text) is None
-    assert redis_away(ResponseError(text)) is None
+    assert answered_outage(text) is None
+    assert redis_outage(ResponseError(text)) is None
 
 
 @pytest.mark.parametrize(
@@ -108,22 +121,22 @@ def test_any_other_answer_is_no_outage(text: str) -> None:
         ssl.SSLError("handshake"),
     ],
 )
-def test_a_connection_that_fails_is_away_and_may_be_the_requests_fault(error: Exception) -> None:
-    away = redis_away(error)
-    assert away is not None
-    assert not away.stated
-    assert not away.by_hand
+def test_a_failed_connection_is_an_outage_that_the_request_may_have_caused(error: Exception) -> None:
+    outage = redis_outage(error)
+    assert outage is not None
+    assert not outage.reported
+    assert not outage.needs_operator
 
 
-def test_a_login_that_fails_is_for_a_person() -> None:
-    away = redis_away(AuthenticationError("invalid username-password pair"))
-    assert away is not None
-    assert away.by_hand
+def test_a_failed_login_needs_an_operator() -> None:
+    outage = redis_outage(AuthenticationError("invalid username-password pair"))
+    assert outage is not None
+    assert outage.needs_operator
 
 
 @pytest.mark.parametrize("error", [DataError("wrong"), NoScriptError("No matching script"), RuntimeError()])
 def test_an_error_of_our_own_is_no_outage(error: Exception) -> None:
-    assert redis_away(error) is None
+    assert redis_outage(error) is None
 
 
 def postgres_error(state: str, message: str = "said by the server") -> Exception:
@@ -134,18 +147,18 @@ def postgres_error(state: str, message: str = "said by the server") -> Exception
 @pytest.mark.parametrize(
     ("state", "flags"),
     [
-        ("25006", {"stated", "elsewhere"}),  # read only
-        ("53100", {"stated"}),  # the disk is full
-        ("53300", {"stated"}),  # too many connections
-        ("53400", {"stated"}),
-        ("57P03", {"stated"}),  # starting up, shutting down, in recovery
-        ("57P04", {"stated"}),
-        ("28000", {"stated", "by_hand"}),
-        ("28P01", {"stated", "by_hand"}),
-        ("3D000", {"stated", "by_hand"}),
-        ("42501", {"stated", "by_hand"}),
-        ("42P01", {"stated", "by_hand"}),
-        ("42703", {"stated", "by_hand"}),
+        ("25006", {"reported", "primary_moved"}),  # read only
+        ("53100", {"reported"}),  # the disk is full
+        ("53300", {"reported"}),  # too many connections
+        ("53400", {"reported"}),
+        ("57P03", {"reported"}),  # starting up, shutting down, in recovery
+        ("57P04", {"reported"}),
+        ("28000", {"reported", "needs_operator"}),
+        ("28P01", {"reported", "needs_operator"}),
+        ("3D000", {"reported", "needs_operator"}),
+        ("42501", {"reported", "needs_operator"}),
+        ("42P01", {"reported", "needs_operator"}),
+        ("42703", {"reported", "needs_operator"}),
         ("57P01", set()),
         ("57P02", set()),
         ("57P05", set()),
@@ -167,16 +180,18 @@ def postgres_error(state: str, message: str = "said by the server") -> Exception
         ("25P04", {"slow"}),
     ],
 )
-def test_a_postgres_that_cannot_serve_is_away(state: str, flags: set[str]) -> None:
-    away = database_away(postgres_error(state))
-    assert isinstance(away, DatabaseAway)
-    assert {flag for flag in ("stated", "slow", "elsewhere", "by_hand") if getattr(away, flag)} == flags
-    assert state in str(away)
+def test_a_postgres_that_cannot_serve_is_an_outage(state: str, flags: set[str]) -> None:
+    outage = database_outage(postgres_error(state))
+    assert isinstance(outage, DatabaseOutage)
+    assert {
+        flag for flag in ("reported", "slow", "primary_moved", "needs_operator") if getattr(outage, flag)
+    } == flags
+    assert state in str(outage)
 
 
 @pytest.mark.parametrize("state", ["22003", "22P02", "23505", "23514", "23503", "42601", "42804", "54000", "0A000"])
 def test_what_the_data_or_a_constraint_refuses_is_no_outage(state: str) -> None:
-    assert database_away(postgres_error(state)) is None
+    assert database_outage(postgres_error(state)) is None
 
 
 @pytest.mark.parametrize(
@@ -189,26 +204,26 @@ def test_what_the_data_or_a_constraint_refuses_is_no_outage(state: str) -> None:
         (TimeoutError(), True),
     ],
 )
-def test_a_connection_to_postgres_that_fails_is_away(error: Exception, slow: bool) -> None:
-    away = database_away(error)
-    assert away is not None
-    assert away.slow is slow
-    assert not away.stated
+def test_a_failed_connection_to_postgres_is_an_outage(error: Exception, slow: bool) -> None:
+    outage = database_outage(error)
+    assert outage is not None
+    assert outage.slow is slow
+    assert not outage.reported
 
 
-def test_both_are_caught_as_one() -> None:
-    assert issubclass(RedisAway, Away)
-    assert issubclass(DatabaseAway, Away)
+def test_outages_of_redis_and_postgres_are_caught_as_one() -> None:
+    assert issubclass(RedisOutage, Outage)
+    assert issubclass(DatabaseOutage, Outage)
 
 
-async def test_words_of_a_message_are_not_taken_for_the_servers(redis: Redis) -> None:
+async def test_the_text_of_a_message_is_not_read_as_an_answer_of_the_server(redis: Redis) -> None:
     """A pipeline quotes the command in its errors."""
     await redis.set(STREAM, "no stream")
     pipe = redis.pipeline(transaction=True)
     pipe.execute_command("XADD", STREAM, "*", "name", "READONLY OOM command not allowed")
     with pytest.raises(ResponseError) as raised:
         await pipe.execute()
-    assert not isinstance(raised.value, Away)
+    assert not isinstance(raised.value, Outage)
 
 
 @pytest.mark.parametrize("transaction", [True, False])
@@ -218,11 +233,11 @@ async def test_an_outage_is_seen_inside_of_a_pipeline(redis: Redis, transaction:
         pipe = redis.pipeline(transaction=transaction)
         pipe.xlen(STREAM)
         pipe.xadd(STREAM, {"a": "b"})
-        with pytest.raises(RedisAway, match="NOREPLICAS"):
+        with pytest.raises(RedisOutage, match="NOREPLICAS"):
             await pipe.execute()
         pipe.xlen(STREAM)
         pipe.eval("return redis.call('SET', KEYS[1], '1')", 1, "key")
-        with pytest.raises(RedisAway, match="NOREPLICAS"):
+        with pytest.raises(RedisOutage, match="NOREPLICAS"):
             await pipe.execute()
     finally:
         await redis.config_set("min-replicas-to-write", "0")
@@ -243,7 +258,7 @@ async def test_a_script_is_sent_whole_whether_the_server_knows_it_or_not(redis: 
     assert await cast(Any, redis).execute_command(*command) == [b"key", b"1", b"2", b"3"]
 
 
-def test_a_script_takes_its_own_parameters_and_no_others() -> None:
+def test_a_script_accepts_its_own_parameters_and_no_others() -> None:
     script = Script[None]("return nil", keys="key", args="one")
     with pytest.raises(KeyError, match="one"):
         script.command(key="key")

@@ -85,7 +85,7 @@ def test_a_report_has_the_digest_that_other_releases_compare_it_by(values: dict[
 
 
 @pytest.mark.parametrize("field", [name for name in STATE_FIELDS if name not in ("version", "client_secret")])
-def test_all_that_is_told_counts_for_the_digest(field: str) -> None:
+def test_every_reported_field_counts_for_the_digest(field: str) -> None:
     values, digest = REPORTS[-1]
     payment = read(values).payment
     other: Any = {"status": IntentStatus.PROCESSING, "last_error": PaymentError("x"), "last_attempt_at": None}.get(
@@ -99,12 +99,12 @@ def test_all_that_is_told_counts_for_the_digest(field: str) -> None:
 @pytest.mark.parametrize(("values", "_"), REPORTS)
 def test_what_is_sent_is_one_flat_object(values: dict[str, Any], _: str) -> None:
     """As a process of the previous release reads it: all fields by name, beside the booking's id."""
-    told = json.loads(read(values).as_json(exclude_unset=True))
-    assert list(told) == ["booking_id", *STATE_FIELDS]
-    assert {name: told[name] for name in ("version", "status", "amount")} == {
+    sent = json.loads(read(values).as_json(exclude_unset=True))
+    assert list(sent) == ["booking_id", *STATE_FIELDS]
+    assert {name: sent[name] for name in ("version", "status", "amount")} == {
         name: values[name] for name in ("version", "status", "amount")
     }
-    assert read(told) == read(values)
+    assert read(sent) == read(values)
 
 
 def state(status: str, **values: Any) -> PaymentState:

@@ -27,17 +27,17 @@ class Program:
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
-        self.said: list[dict[str, Any]] = []
+        self.lines: list[dict[str, Any]] = []
 
     async def until(self, event: str) -> dict[str, Any]:
         """Read its log up to this event."""
         assert self.process.stderr is not None
         while True:
             line = await self.process.stderr.readline()
-            assert line, f"no {event}: {self.said}"
-            self.said.append(orjson.loads(line))
-            if self.said[-1]["event"] == event:
-                return self.said[-1]
+            assert line, f"no {event}: {self.lines}"
+            self.lines.append(orjson.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
 
     async def end(self) -> int:
         async with asyncio.timeout(15):
@@ -62,7 +62,7 @@ async def running(**environment: str) -> AsyncIterator[Program]:
 
 
 @pytest.mark.parametrize(("number", "drain"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
-async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals, drain: str) -> None:
+async def test_a_process_serves_until_it_is_asked_to_stop(number: signal.Signals, drain: str) -> None:
     """A person's Ctrl-C does not drain: no other process takes over."""
     async with running(INSTANCE="here", DRAIN_SECONDS=drain) as program, aiohttp.ClientSession() as client:
         line = await program.until("listening")
@@ -74,7 +74,7 @@ async def test_a_process_serves_until_it_is_told_to_stop(number: signal.Signals,
         assert await program.end() == 0
 
 
-async def test_a_process_that_drains_says_so_and_finishes_what_it_took() -> None:
+async def test_a_draining_process_is_not_ready_and_finishes_its_requests() -> None:
     """A second signal ends the draining."""
     async with running(DRAIN_SECONDS="60") as program, aiohttp.ClientSession() as client:
         await program.until("listening")
@@ -91,7 +91,7 @@ async def test_a_process_that_drains_says_so_and_finishes_what_it_took() -> None
 
 
 @pytest.mark.parametrize(("ends", "error"), [("dying", "the worker is broken"), ("cancelled", "CancelledError")])
-async def test_a_background_task_that_dies_ends_the_process_loudly(ends: str, error: str) -> None:
+async def test_a_background_task_that_fails_ends_the_process_with_code_1(ends: str, error: str) -> None:
     async with running(ENDS=ends, DRAIN_SECONDS="60") as program:
         line = await program.until("task died")
         assert (line["level"], line["task"]) == ("critical", "worker")
@@ -99,23 +99,23 @@ async def test_a_background_task_that_dies_ends_the_process_loudly(ends: str, er
         assert await program.end() == 1
 
 
-async def test_a_wrong_setting_is_said_in_one_line() -> None:
+async def test_a_wrong_setting_is_reported_in_one_line() -> None:
     async with running(A_SECRET="hunter2") as program:
-        _, said = await program.process.communicate()
+        _, output = await program.process.communicate()
         assert await program.end() == 2
-    assert said.decode().splitlines() == [
+    assert output.decode().splitlines() == [
         "program: A_SECRET: Input should be a valid integer, unable to parse string as an integer"
     ]
 
 
-async def test_a_busy_port_is_said_in_one_line() -> None:
+async def test_a_busy_port_is_reported_in_one_line() -> None:
     listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:
         async with running(PORT=str(port)) as program:
-            _, said = await program.process.communicate()
+            _, output = await program.process.communicate()
             assert await program.end() == 1
     finally:
         listener.close()
         await listener.wait_closed()
-    assert f"cannot listen on 127.0.0.1:{port}" in said.decode().splitlines()[0]
+    assert f"cannot listen on 127.0.0.1:{port}" in output.decode().splitlines()[0]

@@ -1,4 +1,4 @@
-"""`publish` sends messages, `ask` waits for the reply: what callers get when that works, and when it does not."""
+"""`publish` sends messages, `call` waits for the reply: what callers get when that works, and when it does not."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.messaging import publisher
-from common.messaging.envelope import Delivery, Envelope, answer, decode, tell
+from common.messaging.envelope import Delivery, Envelope, answer, decode, envelope_for
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import Entry, inbox_stream
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from ops.redis import RedisServer
 from tests.common.stage import STREAM, FakeRedis, Stage, sync, until, unwritable
-from tests.common.test_listener import CHANGED, Listener, ask, changed, question
+from tests.common.test_listener import CHANGED, Listener, call, changed, question
 from tests.common.test_urls import key_and_certificate
 
 
@@ -40,7 +40,7 @@ async def test_publish_returns_when_redis_has_it(stage: Stage) -> None:
     assert await stage.read_all(STREAM) == [sent]
 
 
-async def test_publishing_nothing_asks_nothing() -> None:
+async def test_publishing_nothing_sends_no_command() -> None:
     await Publisher(cast(Redis, None), source="/x").publish([])
 
 
@@ -50,7 +50,7 @@ async def test_messages_keep_their_order(stage: Stage) -> None:
     assert await stage.read_all(STREAM) == sent
 
 
-async def test_what_is_published_meanwhile_leaves_together() -> None:
+async def test_messages_published_during_a_send_are_sent_together() -> None:
     first = asyncio.Event()
     server = FakeRedis(lambda _: b"+1-1\r\n")
     async with server.serving() as url:
@@ -75,7 +75,7 @@ async def test_what_is_published_meanwhile_leaves_together() -> None:
     assert pipelines == [1, 20]
 
 
-async def test_messages_leave_over_tls_also_after_the_server_has_closed(tmp_path: Path) -> None:
+async def test_messages_are_sent_over_tls_also_after_the_server_has_closed(tmp_path: Path) -> None:
     tls, breaks = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), iter([False, True, False])
     (tmp_path / "server.pem").write_bytes(key_and_certificate())
     tls.load_cert_chain(tmp_path / "server.pem")
@@ -84,7 +84,7 @@ async def test_messages_leave_over_tls_also_after_the_server_has_closed(tmp_path
         client = connect(f"{url}?ssl_cert_reqs=none")
         bus = Publisher(client, source="/x")
         await bus.publish([sync()])
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisOutage):
             await bus.publish([sync()])
         await bus.publish([sync()])
         await bus.close()
@@ -98,28 +98,28 @@ async def test_an_error_reaches_every_publisher() -> None:
         bus = Publisher(client, source="/x")
         results = await asyncio.gather(*(bus.publish([sync()]) for _ in range(5)), return_exceptions=True)
         await client.aclose()
-    assert [isinstance(result, RedisAway) for result in results] == [True] * 5
+    assert [isinstance(result, RedisOutage) for result in results] == [True] * 5
 
 
 async def test_after_an_error_publishing_goes_on(own_stage: Stage, own_redis: RedisServer) -> None:
     await own_redis.stop()
-    with pytest.raises(RedisAway):
+    with pytest.raises(RedisOutage):
         await own_stage.bus.publish([sync()])
     await own_redis.start()
     await own_stage.bus.publish([late := sync()])
     assert await own_stage.read_all(STREAM) == [late]
 
 
-async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
+async def test_a_frozen_redis_delays_publishers_up_to_the_time_limit(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("common.messaging.connection.ANSWER_TIMEOUT_SECONDS", 0.2)
     client = connect(own_redis.url)
     bus = Publisher(client, source="/x")
     await bus.publish([sync()])
     own_redis.pause()
     try:
-        with pytest.raises(RedisAway):
+        with pytest.raises(RedisOutage):
             await bus.publish([sync()])
     finally:
         own_redis.resume()
@@ -127,8 +127,8 @@ async def test_redis_that_is_frozen_holds_publishers_up_for_so_long_only(
     await client.aclose()
 
 
-async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> None:
-    bad = tell(unwritable(), "x")
+async def test_a_publisher_of_an_unwritable_message_fails_alone(stage: Stage) -> None:
+    bad = envelope_for(unwritable(), "x")
     good = sync()
     results = await asyncio.gather(stage.bus.publish([good]), stage.bus.publish([bad]), return_exceptions=True)
     assert results[0] is None
@@ -136,23 +136,23 @@ async def test_who_sends_what_cannot_be_written_fails_alone(stage: Stage) -> Non
     assert await stage.read_all(STREAM) == [good]
 
 
-async def test_deferrable_messages_leave_as_one(stage: Stage) -> None:
+async def test_deferrable_messages_are_combined_into_one(stage: Stage) -> None:
     """Those of one class that were published meanwhile; a single one stays as it is, which every release knows."""
     applied = [PaymentReportApplied(booking_id=uuid4(), version=version) for version in range(3)]
-    await asyncio.gather(*(stage.bus.publish([tell(each, each.booking_id)]) for each in applied))
+    await asyncio.gather(*(stage.bus.publish([envelope_for(each, each.booking_id)]) for each in applied))
     assert await stage.read_all(STREAM) == []
     await stage.bus.flush()
     (sent,) = await stage.read_all(STREAM)
     assert sent.message == PaymentReportsApplied(reports=tuple(applied))
     assert sent.subject == str(applied[0].booking_id)
     await stage.redis.delete(STREAM)
-    alone = tell(applied[0], applied[0].booking_id)
+    alone = envelope_for(applied[0], applied[0].booking_id)
     await stage.bus.publish([alone])
     await stage.bus.flush()
     assert await stage.read_all(STREAM) == [alone]
 
 
-async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
+async def test_a_message_whose_publisher_was_cancelled_is_not_sent(stage: Stage) -> None:
     """A caller that got an error may send the message again."""
     begun, release = asyncio.Event(), asyncio.Event()
     send = stage.bus._connection.send
@@ -167,29 +167,29 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(stage: Stage) -> None:
     sending = asyncio.create_task(stage.bus.publish([first]))
     await begun.wait()
     with pytest.raises(Unavailable):
-        await stage.requests.ask(SyncPayment(booking_id=uuid4()), "x", timeout_s=0.01)
+        await stage.calls.call(SyncPayment(booking_id=uuid4()), "x", timeout_s=0.01)
     release.set()
     await sending
     await until(lambda: stage.bus._flushing is not None and stage.bus._flushing.done())
     assert await stage.read_all(STREAM) == [first]
 
 
-async def test_an_answer_reaches_who_asked(stage: Stage) -> None:
+async def test_a_reply_reaches_its_caller(stage: Stage) -> None:
     async with Listener(stage).listening():
-        asking = ask(stage)
-        asked = await question(stage)
-        await stage.bus.publish(answer(asked, {"seats": 7}))
-        assert await asking == {"seats": 7}
+        calling = call(stage)
+        sent = await question(stage)
+        await stage.bus.publish(answer(sent, {"seats": 7}))
+        assert await calling == {"seats": 7}
 
 
-async def test_answers_find_their_questions_in_any_order(stage: Stage) -> None:
+async def test_replies_reach_their_callers_in_any_order(stage: Stage) -> None:
     async with Listener(stage).listening():
-        tasks = [ask(stage), ask(stage)]
+        tasks = [call(stage), call(stage)]
         await until(lambda: _two(stage))
-        asked = [decode(BOOKING_QUERIES, entry) for entry in await stage.entries(BOOKING_QUERIES)]
-        for each in reversed(asked):
+        sent = [decode(BOOKING_QUERIES, entry) for entry in await stage.entries(BOOKING_QUERIES)]
+        for each in reversed(sent):
             await stage.bus.publish(answer(each, str(each.message.event_id)))
-        assert await asyncio.gather(*tasks) == [str(each.message.event_id) for each in asked]
+        assert await asyncio.gather(*tasks) == [str(each.message.event_id) for each in sent]
 
 
 async def _two(stage: Stage) -> bool:
@@ -197,48 +197,48 @@ async def _two(stage: Stage) -> bool:
 
 
 @pytest.mark.parametrize("error", [EventNotFound(), Conflict("not now", since="today")])
-async def test_an_error_reaches_who_asked(stage: Stage, error: HoldfastError) -> None:
+async def test_an_error_reaches_its_caller(stage: Stage, error: HoldfastError) -> None:
     async with Listener(stage).listening():
-        asking = ask(stage)
+        calling = call(stage)
         await stage.bus.publish(answer(await question(stage), error))
         with pytest.raises(type(error)) as raised:
-            await asking
+            await calling
     assert (raised.value.detail, raised.value.extra) == (error.detail, error.extra)
 
 
 async def test_an_error_of_a_newer_peer_is_an_error(stage: Stage) -> None:
     async with Listener(stage).listening():
-        asking = ask(stage)
-        asked = await question(stage)
-        (reply,) = answer(asked, EventNotFound("a newer word"))
+        calling = call(stage)
+        sent = await question(stage)
+        (reply,) = answer(sent, EventNotFound("a newer word"))
         newer = Reply(error="invented_later", detail="a newer word")
         await stage.bus.publish([Envelope(newer, reply.stream, "", "1", "", "", "", reply.correlationid)])
         with pytest.raises(HoldfastError, match="a newer word"):
-            await asking
+            await calling
 
 
-async def test_without_an_answer_in_time_it_is_a_timeout_and_a_late_one_is_passed_over(stage: Stage) -> None:
-    async with Listener(stage).listening() as listener:
-        asking = ask(stage, 0.05)
-        asked = await question(stage)
+async def test_a_call_without_a_reply_in_time_times_out_and_a_late_reply_is_ignored(stage: Stage) -> None:
+    async with Listener(stage).listening() as gateway:
+        calling = call(stage, 0.05)
+        sent = await question(stage)
         with pytest.raises(Timeout):
-            await asking
-        await stage.bus.publish(answer(asked, "late"))
+            await calling
+        await stage.bus.publish(answer(sent, "late"))
         await stage.bus.publish([changed()])
-        await until(lambda: listener.heard)
-    assert stage.requests._asked == {}
+        await until(lambda: gateway.received)
+    assert stage.calls._pending == {}
 
 
-async def test_a_question_that_cannot_be_sent_is_unavailable(
+async def test_a_call_that_cannot_be_sent_is_unavailable(
     own_stage: Stage, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await own_redis.stop()
     with pytest.raises(Unavailable):
-        await ask(own_stage)
-    assert own_stage.requests._asked == {}
+        await call(own_stage)
+    assert own_stage.calls._pending == {}
 
 
-async def test_what_is_no_question_is_not_answered(stage: Stage) -> None:
+async def test_a_message_that_is_no_call_gets_no_reply(stage: Stage) -> None:
     assert tuple(answer(Delivery(Entry(b"1-1", {}), sync()), "anything")) == ()
 
 
@@ -253,7 +253,7 @@ async def test_what_is_no_question_is_not_answered(stage: Stage) -> None:
         ),
     ],
 )
-async def test_what_is_only_a_hint_is_kept_within_bounds(
+async def test_streams_of_hints_are_trimmed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, limit: str, stream: str, envelope: Callable[[], Envelope]
 ) -> None:
     monkeypatch.setattr(publisher, limit, 10)
@@ -272,9 +272,9 @@ async def test_mailboxes_are_never_trimmed(stage: Stage, monkeypatch: pytest.Mon
 async def test_replies_to_a_gateway_that_is_gone_expire(stage: Stage) -> None:
     gone = inbox_stream("gone")
     await stage.bus.publish([Envelope(Reply(result=1), gone, "", "1", "", ""), changed(), sync()])
-    assert 0 < int(await stage.redis.ttl(gone)) <= publisher.INBOX_TTL_S
+    assert 0 < int(await stage.redis.ttl(gone)) <= publisher.INBOX_TTL_SECONDS
     assert [await stage.redis.ttl(stream) for stream in (NOTIFICATIONS, STREAM)] == [-1, -1]
 
 
-def test_a_booking_that_was_told_is_the_whole_booking() -> None:
+def test_a_notification_has_the_whole_booking() -> None:
     assert isinstance(CHANGED.booking, Booking)

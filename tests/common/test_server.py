@@ -19,7 +19,7 @@ from common.runtime.web import new_app
 from tests.common.test_process import Program, running
 
 SECRET = "eyJhbGciOi-somebodys-token"
-GIVES_UP_S = 15
+GIVES_UP_SECONDS = 15
 POST = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
 
 
@@ -30,8 +30,8 @@ async def program() -> AsyncIterator[Program]:
         yield program
         program.process.send_signal(signal.SIGTERM)
         await program.until("stopped")
-        assert [line for line in program.said if line["level"] in ("warning", "error", "critical")] == []
-        assert SECRET not in str(program.said)
+        assert [line for line in program.lines if line["level"] in ("warning", "error", "critical")] == []
+        assert SECRET not in str(program.lines)
 
 
 async def exchange(program: Program, content: bytes) -> bytes:
@@ -39,7 +39,7 @@ async def exchange(program: Program, content: bytes) -> bytes:
     host, _, port = program.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        async with asyncio.timeout(GIVES_UP_S):
+        async with asyncio.timeout(GIVES_UP_SECONDS):
             writer.write(content)
             return await reader.read()
     finally:
@@ -84,7 +84,7 @@ async def test_what_is_no_http_is_a_problem_document(program: Program, content: 
     assert problem(await exchange(program, content))["code"] == "malformed_request"
 
 
-async def test_expectation_that_nobody_knows_is_a_problem_document(program: Program) -> None:
+async def test_unknown_expectation_is_a_problem_document(program: Program) -> None:
     lines = b"Expect: miracles\r\nConnection: close\r\n\r\n"
     answer = await exchange(program, b"GET /health/live HTTP/1.1\r\nHost: here\r\n" + lines)
     assert problem(answer)["code"] == "malformed_request"
@@ -108,13 +108,13 @@ async def test_each_coding_but_identity_is_refused(program: Program, coding: byt
     assert problem(answer)["code"] == "unsupported_media_type"
 
 
-async def test_body_that_is_as_it_is_may_say_so(program: Program) -> None:
+async def test_body_with_the_coding_identity_is_accepted(program: Program) -> None:
     head = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n"
     assert (await exchange(program, head + b"{}")).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.skipif(USER_TIMEOUT is None, reason="the system has no TCP_USER_TIMEOUT")
-async def test_answers_that_nobody_reads_are_not_kept(program: Program) -> None:
+async def test_a_client_that_reads_no_answers_is_disconnected(program: Program) -> None:
     """The receive window is full; once the server has given up, it refuses what the client still sends."""
     host, _, port = program.url.removeprefix("http://").partition(":")
     loop = asyncio.get_running_loop()
@@ -128,13 +128,13 @@ async def test_answers_that_nobody_reads_are_not_kept(program: Program) -> None:
                 await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
 
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(ask_on(), GIVES_UP_S)
+            await asyncio.wait_for(ask_on(), GIVES_UP_SECONDS)
 
 
 RUSH = 300
 
 
-async def _turns_until_taken() -> int:
+async def _iterations_until_accepted() -> int:
     """How many iterations the event loop needs to accept RUSH connections that arrived at once."""
     loop = asyncio.get_running_loop()
     runner = Runner(new_app(), ProcessSettings())
@@ -142,19 +142,19 @@ async def _turns_until_taken() -> int:
     site = Site(runner, ProcessSettings())
     await site.start()
     assert runner.server is not None
-    turns = 0
+    iterations = 0
     with contextlib.ExitStack() as clients:
         for _ in range(RUSH):
-            clients.enter_context(socket.create_connection(runner.addresses[0], timeout=GIVES_UP_S))
-        deadline = loop.time() + GIVES_UP_S
+            clients.enter_context(socket.create_connection(runner.addresses[0], timeout=GIVES_UP_SECONDS))
+        deadline = loop.time() + GIVES_UP_SECONDS
         while len(runner.server.connections) < RUSH and loop.time() < deadline:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
         assert len(runner.server.connections) == RUSH
     await runner.cleanup()
-    return turns
+    return iterations
 
 
-async def test_connections_that_come_at_once_are_taken_at_once() -> None:
+async def test_connections_that_arrive_together_are_accepted_together() -> None:
     """Not one per iteration of uvloop's loop: under load more than that arrive."""
-    assert await asyncio.to_thread(uvloop.run, _turns_until_taken()) < RUSH / 5
+    assert await asyncio.to_thread(uvloop.run, _iterations_until_accepted()) < RUSH / 5

@@ -19,12 +19,12 @@ from common.runtime.settings import ProcessSettings
 from common.runtime.web import new_app, read_body
 from tests.common.stage import until
 
-GIVES_UP_S = 15
+GIVES_UP_SECONDS = 15
 CLIENTS = 40
 GET = b"GET /size HTTP/1.1\r\nHost: here\r\n\r\n"
 POST = b"POST /size HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
 # Seconds that a stop may take on a busy machine when nothing delays it.
-SOON_S = HANDSHAKE_SECONDS + NEXT_REQUEST_SECONDS + 5
+SOON_SECONDS = HANDSHAKE_SECONDS + NEXT_REQUEST_SECONDS + 5
 
 
 class Serving:
@@ -77,11 +77,11 @@ class Serving:
     @contextmanager
     def client(self) -> Iterator[socket.socket]:
         """An open connection that this process has not accepted yet."""
-        with socket.create_connection(self._runner.addresses[0], timeout=GIVES_UP_S) as client:
+        with socket.create_connection(self._runner.addresses[0], timeout=GIVES_UP_SECONDS) as client:
             client.setblocking(False)
             yield client
 
-    async def takes(self, connections: int) -> None:
+    async def accepts(self, connections: int) -> None:
         server = self._runner.server
         assert server is not None
         await until(lambda: len(server.connections) == connections)
@@ -93,7 +93,7 @@ async def send(client: socket.socket, content: bytes) -> None:
 
 async def answer(client: socket.socket) -> bytes:
     """One answer of the server."""
-    async with asyncio.timeout(GIVES_UP_S):
+    async with asyncio.timeout(GIVES_UP_SECONDS):
         got = b""
         while not got.endswith(b"\r\n\r\n0") and b'"held"' not in got:
             more = await asyncio.get_running_loop().sock_recv(client, 65536)
@@ -104,7 +104,7 @@ async def answer(client: socket.socket) -> bytes:
 
 async def all_of(client: socket.socket) -> bytes:
     """All that the server sends until it ends the connection."""
-    async with asyncio.timeout(GIVES_UP_S):
+    async with asyncio.timeout(GIVES_UP_SECONDS):
         got = b""
         while more := await asyncio.get_running_loop().sock_recv(client, 65536):
             got += more
@@ -115,7 +115,7 @@ def play(scene: Callable[[], Awaitable[None]]) -> Any:
     """A test on the event loop that the processes use."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(4 * GIVES_UP_S):
+        async with asyncio.timeout(4 * GIVES_UP_SECONDS):
             await scene()
 
     async def test() -> None:
@@ -126,25 +126,25 @@ def play(scene: Callable[[], Awaitable[None]]) -> Any:
 
 
 @play
-async def test_connections_that_nobody_has_taken_yet_are_answered() -> None:
+async def test_connections_not_accepted_yet_are_answered() -> None:
     """They wait in the kernel when the stop begins."""
     serving = await Serving.start()
     with ExitStack() as stack:
         clients = [stack.enter_context(serving.client()) for _ in range(CLIENTS)]
         for client in clients:
             client.send(GET)
-        assert await serving.stop() < SOON_S
+        assert await serving.stop() < SOON_SECONDS
         for client in clients:
             assert (await all_of(client)).startswith(b"HTTP/1.1 200 ")
 
 
 @play
-async def test_connections_that_were_just_taken_are_answered() -> None:
+async def test_connections_just_accepted_are_answered() -> None:
     """Their handlers have not begun, and their requests have not arrived."""
     serving = await Serving.start()
     with ExitStack() as stack:
         clients = [stack.enter_context(serving.client()) for _ in range(CLIENTS)]
-        await serving.takes(CLIENTS)
+        await serving.accepts(CLIENTS)
         stopping = asyncio.create_task(serving.stop())
         await asyncio.sleep(0)
         for client in clients:
@@ -152,7 +152,7 @@ async def test_connections_that_were_just_taken_are_answered() -> None:
         for got in await asyncio.gather(*map(all_of, clients)):
             assert got.startswith(b"HTTP/1.1 200 ")
             assert b"Connection: close" in got
-        assert await stopping < SOON_S
+        assert await stopping < SOON_SECONDS
 
 
 @play
@@ -160,12 +160,12 @@ async def test_connection_that_sends_nothing_is_waited_for_and_then_ended() -> N
     serving = await Serving.start()
     with serving.client() as late, serving.client() as silent:
         stopping = asyncio.create_task(serving.stop())
-        await serving.takes(2)
+        await serving.accepts(2)
         await send(late, GET)
         assert (await all_of(late)).startswith(b"HTTP/1.1 200 ")
         assert await all_of(silent) == DISMISSAL
         silent.close()
-        assert await stopping < SOON_S
+        assert await stopping < SOON_SECONDS
 
 
 @play
@@ -194,7 +194,7 @@ async def test_request_that_crosses_the_end_of_its_idle_connection_is_answered()
         await send(client, GET)
         assert await all_of(client) == DISMISSAL
         client.close()
-        assert await stopping < SOON_S
+        assert await stopping < SOON_SECONDS
 
 
 @play
@@ -218,7 +218,7 @@ async def test_request_under_way_is_finished() -> None:
         await asyncio.sleep(HANDSHAKE_SECONDS)
         serving.go_on.set()
         assert b'"held"' in await all_of(client)
-        assert await stopping < SOON_S
+        assert await stopping < SOON_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -231,15 +231,15 @@ async def test_request_under_way_is_finished() -> None:
         pytest.param(GET * 5000, id="requests without end"),
     ],
 )
-async def test_nobody_holds_up_a_stop(content: bytes) -> None:
+async def test_no_client_delays_a_stop(content: bytes) -> None:
     @play
     async def scene() -> None:
         serving = await Serving.start(shutdown_seconds=0.5)
         with serving.client() as client:
             client.setblocking(True)
             sending = asyncio.create_task(asyncio.to_thread(client.sendall, content))
-            await serving.takes(1)
-            assert await serving.stop() < 0.5 + SOON_S
+            await serving.accepts(1)
+            assert await serving.stop() < 0.5 + SOON_SECONDS
             await asyncio.wait([sending])
 
     await scene()
@@ -248,7 +248,7 @@ async def test_nobody_holds_up_a_stop(content: bytes) -> None:
 async def test_kernel_begins_no_handshake_for_a_socket_that_refuses_them() -> None:
     """A handshake that has begun ends: its connection is in the queue."""
     with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
-        stack.enter_context(socket.create_connection(listening.getsockname(), timeout=GIVES_UP_S))
+        stack.enter_context(socket.create_connection(listening.getsockname(), timeout=GIVES_UP_SECONDS))
         assert kernel.refuse_handshakes(listening)
         with pytest.raises(TimeoutError):
             socket.create_connection(listening.getsockname(), timeout=0.2)

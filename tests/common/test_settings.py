@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
 import pytest
 from pydantic import Field, SecretStr
 
+from booking.settings import BookingSettings
 from common.contracts.errors import ConfigurationError
-from common.runtime.settings import ActorSettings, CommaSeparated, ProcessSettings, load
+from common.runtime.settings import ActorSettings, CommaSeparated, ProcessSettings, former_names, load
+from gateway.settings import GatewaySettings
+from payment.settings import PaymentSettings
+
+ROOT = Path(__file__).parent.parent.parent
+# What each process cannot start without.
+REQUIRED = {
+    "booking": {"BOOKING_DATABASE_URL": "postgresql://127.0.0.1/booking"},
+    "payment": {
+        "PAYMENT_DATABASE_URL": "postgresql://127.0.0.1/payment",
+        "STRIPE_SECRET_KEY": "sk_test_1",
+        "STRIPE_WEBHOOK_SECRETS": f"whsec_{'1' * 32}",
+    },
+    "gateway": {"AUTH_JWT_SECRET": "renamed" * 6},
+}
+KINDS: dict[str, type[ProcessSettings]] = {
+    "booking": BookingSettings,
+    "payment": PaymentSettings,
+    "gateway": GatewaySettings,
+}
+RENAMED = [(process, *names) for process, kind in KINDS.items() for names in kind.RENAMED.items()]
 
 
 class Example(ActorSettings):
@@ -100,3 +127,79 @@ def test_settings_do_not_change_and_do_not_show_secrets() -> None:
     assert "long-enough" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+# --- Renamed settings
+
+
+@pytest.fixture
+def process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[ProcessSettings]:
+    """The settings of a real process, and what it requires in the environment."""
+    for name, value in REQUIRED[request.param].items():
+        monkeypatch.setenv(name, value)
+    return KINDS[request.param]
+
+
+def test_former_names_are_names_of_no_setting_and_new_names_are() -> None:
+    for kind in KINDS.values():
+        assert not kind.RENAMED.keys() & kind.model_fields.keys()
+        assert set(kind.RENAMED.values()) <= kind.model_fields.keys()
+
+
+@pytest.mark.parametrize(("process", "former", "name"), RENAMED, indirect=["process"])
+def test_a_former_name_is_read(
+    monkeypatch: pytest.MonkeyPatch, process: type[ProcessSettings], former: str, name: str
+) -> None:
+    monkeypatch.setenv(former.upper(), "7")
+    assert getattr(load(process), name) == 7
+    assert former_names(process) == {former: name}
+    monkeypatch.setenv(former.upper(), "")
+    assert getattr(load(process), name) == process.model_fields[name].default
+    assert former_names(process) == {}
+
+
+@pytest.mark.parametrize(("process", "former", "name"), RENAMED, indirect=["process"])
+def test_the_new_name_wins_over_the_former_one(
+    monkeypatch: pytest.MonkeyPatch, process: type[ProcessSettings], former: str, name: str
+) -> None:
+    monkeypatch.setenv(former.upper(), "7")
+    monkeypatch.setenv(name.upper(), "8")
+    assert getattr(load(process), name) == 8
+    assert former_names(process) == {former: name}
+    monkeypatch.setenv(former.upper(), "not read")
+    assert getattr(load(process), name) == 8
+
+
+@pytest.mark.parametrize(("process", "former", "name"), RENAMED, indirect=["process"])
+def test_an_error_has_the_name_that_was_set(
+    monkeypatch: pytest.MonkeyPatch, process: type[ProcessSettings], former: str, name: str
+) -> None:
+    monkeypatch.setenv(former.upper(), "soon")
+    with pytest.raises(ConfigurationError, match=f"^{former.upper()}: ") as raised:
+        load(process)
+    assert "soon" not in str(raised.value)
+    assert name.upper() not in str(raised.value)
+    monkeypatch.setenv(name.upper(), "later")
+    with pytest.raises(ConfigurationError, match=f"^{name.upper()}: "):
+        load(process)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_process_warns_once_of_each_former_name_without_its_value(name: str) -> None:
+    """The real process: it warns before it listens, which it cannot at an address of nobody."""
+    renamed = KINDS[name].RENAMED
+    environment = {"PATH": os.environ["PATH"], "LOG_FORMAT": "json", "HOST": "203.0.113.1", **REQUIRED[name]}
+    former = dict.fromkeys(map(str.upper, renamed), "7")
+    done = subprocess.run(
+        [sys.executable, "-m", name],
+        cwd=ROOT,
+        env=environment | former,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [orjson.loads(line) for line in done.stderr.splitlines() if "setting renamed" in line]
+    assert [(line["level"], line["old"], line["new"]) for line in lines] == [
+        ("warning", old.upper(), new.upper()) for old, new in renamed.items()
+    ]
+    assert not [line for line in lines if "7" in {str(value) for value in line.values()}]

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from common.contracts.messages import SyncPayment
 from common.messaging.consumer import Consumer, run_all
 from common.messaging.envelope import Delivery
-from tests.common.stage import PATIENCE_S, STREAM, Recorder, Stage, subjects, sync, until
+from tests.common.stage import STREAM, WAIT_MAX_SECONDS, Recorder, Stage, subjects, sync, until
 
 
 class Held:
@@ -33,16 +33,18 @@ class Held:
 
 
 async def ended(task: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_MAX_SECONDS):
         await task
 
 
 @pytest.mark.parametrize("concurrency", [None, 1, 4])
-async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage, concurrency: int | None) -> None:
+async def test_a_stopped_actor_finishes_what_it_read_and_reads_no_more(
+    stage: Stage, concurrency: int | None
+) -> None:
     held = Held()
     handler = Recorder(held)
-    taken, late = sync(), sync()
-    await stage.bus.publish([taken])
+    read, late = sync(), sync()
+    await stage.bus.publish([read])
     actor = stage.consumer({SyncPayment: handler}, concurrency=concurrency)
     running = asyncio.create_task(actor.run())
     await held.begun.wait()
@@ -50,9 +52,9 @@ async def test_what_was_taken_is_finished_and_nothing_more_is_read(stage: Stage,
     await stage.bus.publish([late])
     held.release.set()
     await ended(running)
-    assert handler.handled[0] == taken.subject
+    assert handler.handled[0] == read.subject
     if concurrency != 4:  # with slots free, a read was under way when the stop came
-        assert handler.handled == [taken.subject]
+        assert handler.handled == [read.subject]
         assert await stage.left() == 1
     assert await stage.pending() == {}
 
@@ -67,7 +69,7 @@ async def test_a_stopped_actor_is_not_ready(stage: Stage) -> None:
     assert await stage.health.problems() == {STREAM: "stopped"}
 
 
-async def test_the_innocent_of_a_failed_batch_are_finished_at_a_stop(stage: Stage) -> None:
+async def test_the_other_entries_of_a_failed_batch_are_finished_at_a_stop(stage: Stage) -> None:
     sent = [sync() for _ in range(4)]
     handler = Recorder()
 
@@ -84,15 +86,15 @@ async def test_the_innocent_of_a_failed_batch_are_finished_at_a_stop(stage: Stag
     assert await stage.left() == 1
 
 
-async def test_a_stop_does_not_wait_for_a_database_that_is_away(stage: Stage) -> None:
+async def test_a_stop_does_not_wait_for_the_end_of_an_outage(stage: Stage) -> None:
     async def act(_: Sequence[Delivery]) -> None:
-        stage.database.away = True
+        stage.database.unavailable = True
         stage.database.check()
 
     await stage.bus.publish([sync(), sync()])
     actor = stage.consumer({SyncPayment: Recorder(act)})
     running = asyncio.create_task(actor.run())
-    await until(lambda: "away" in str(stage.reason()))
+    await until(lambda: "unavailable" in str(stage.reason()))
     actor.stop()
     async with asyncio.timeout(5):
         await running
@@ -100,7 +102,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away(stage: Stage) ->
     assert stage.count(SyncPayment, "failed") == 0
 
 
-async def test_a_short_break_at_a_stop_is_no_reason_to_leave_work_behind(stage: Stage) -> None:
+async def test_a_short_outage_at_a_stop_leaves_no_work_pending(stage: Stage) -> None:
     async def act(_: Sequence[Delivery]) -> None:
         actor.stop()
         if len(handler.batches) == 1:
@@ -128,7 +130,7 @@ async def test_a_cancelled_actor_drops_what_is_in_hand(stage: Stage) -> None:
 
 async def run_to_its_error(consumer: Consumer) -> BaseException:
     with pytest.raises(BaseExceptionGroup) as raised:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_MAX_SECONDS):
             await run_all([consumer])
     error: BaseException = raised.value
     while isinstance(error, BaseExceptionGroup):
@@ -141,7 +143,7 @@ async def test_an_unexpected_error_ends_the_actor(stage: Stage) -> None:
     assert isinstance(await run_to_its_error(stage.consumer({SyncPayment: Recorder()})), ResponseError)
 
 
-async def test_a_loop_that_is_cancelled_by_nobody_ends_the_actor(stage: Stage) -> None:
+async def test_a_loop_cancelled_from_inside_ends_the_actor(stage: Stage) -> None:
     async def act(_: Sequence[Delivery]) -> None:
         cancelled = asyncio.get_running_loop().create_future()
         cancelled.cancel()

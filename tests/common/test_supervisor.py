@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.runtime import supervisor as module
-from common.runtime.supervisor import Supervisor, cancel, heed_cancel
+from common.runtime.supervisor import Supervisor, cancel, raise_if_cancelled
 
 
 async def broken() -> None:
@@ -30,7 +30,7 @@ async def done() -> None:
 
 
 @pytest.mark.parametrize("work", [broken, cancelled_by_nobody])
-async def test_a_task_that_dies_asks_the_process_to_stop(work: object) -> None:
+async def test_a_task_that_fails_stops_the_process(work: object) -> None:
     supervisor = Supervisor()
     with capture_logs() as logs:
         task = supervisor.spawn("worker", work())  # type: ignore[operator]
@@ -51,13 +51,13 @@ async def test_a_task_that_ends_or_is_cancelled_is_no_failure() -> None:
     assert not supervisor.stop.is_set()
 
 
-async def test_who_finishes_in_time_is_left_alone() -> None:
+async def test_a_task_that_finishes_in_time_is_not_cancelled() -> None:
     task = asyncio.create_task(done())
     await Supervisor().finish(task, 5)
     assert not task.cancelled()
 
 
-async def test_who_does_not_finish_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_that_does_not_finish_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LAST_SECONDS", 0.01)
     task = asyncio.create_task(endless())
     with capture_logs() as logs:
@@ -80,8 +80,8 @@ async def test_a_stop_has_one_end_for_all_that_ends_at_it(monkeypatch: pytest.Mo
     assert supervisor.seconds_left() == 0
 
 
-async def test_who_misses_the_first_cancellation_hears_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CANCEL_AGAIN_S", 0.01)
+async def test_a_task_that_swallows_the_first_cancellation_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CANCEL_AGAIN_SECONDS", 0.01)
     missed = 0
 
     async def deaf() -> None:
@@ -98,13 +98,13 @@ async def test_who_misses_the_first_cancellation_hears_the_next(monkeypatch: pyt
     assert (missed, task.cancelled()) == (1, True)
 
 
-async def test_a_loop_can_ask_whether_it_was_cancelled() -> None:
+async def test_a_loop_raises_a_swallowed_cancellation() -> None:
     rounds = 0
 
     async def loop() -> None:
         nonlocal rounds
         while True:
-            heed_cancel()
+            raise_if_cancelled()
             rounds += 1
             try:
                 await endless()

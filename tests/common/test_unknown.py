@@ -15,7 +15,7 @@ from common.messaging.envelope import Envelope
 from common.messaging.streams import Entry
 from common.messaging.unknown import PAGE, unknown_messages, waiting
 from common.runtime import supervisor
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from ops.redis import RedisServer
 from tests.common.stage import (
     BLOCK_MS,
@@ -89,7 +89,7 @@ async def test_a_process_that_knows_a_type_puts_it_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, newer_first: bool
 ) -> None:
     """Beside a process of the previous release, started before the messages or after; each is handled once."""
-    monkeypatch.setattr(module, "HOUSEKEEPING_S", 0.05)
+    monkeypatch.setattr(module, "HOUSEKEEPING_SECONDS", 0.05)
     old, new = Recorder(), Recorder()
     sent, known = [sync(), sync()], cancel()
     newer: dict[Any, Any] = {SyncPayment: new, CancelPaymentIntent: new}
@@ -117,14 +117,14 @@ async def test_a_process_puts_back_only_what_it_knows(stage: Stage) -> None:
     for number in range(2 * PAGE + 10):
         await add(stage, NEWER if number % 3 else {**NEWER, b"type": b"payment.sync"}, UNKNOWN)
     backs = [await mailbox.put_back(["payment.sync"]) for _ in range(3)]
-    assert [bool(back.looked_at) for back in backs] == [True, True, False]
+    assert [bool(back.last_checked) for back in backs] == [True, True, False]
     assert (sum(back.found for back in backs), await stage.left()) == (70, 70)
     assert await unknown(stage) == [NEWER] * (2 * PAGE + 10 - 70)
     assert backs[-1].left.messages == 2 * PAGE + 10 - 70
     assert (await mailbox.put_back(["payment.sync"])).found == 0
 
 
-async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
+async def test_two_processes_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
     one, two = stage.mailbox("one"), stage.mailbox("two")
     await one.create()
     for _ in range(PAGE):
@@ -134,7 +134,9 @@ async def test_two_that_put_back_at_once_make_no_copies(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("at_its_start", [True, False])
-async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool) -> None:
+async def test_a_process_that_puts_messages_back_reads_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, at_its_start: bool
+) -> None:
     """Otherwise the lease's holder, which does not know the message, would move it aside again and again."""
     monkeypatch.setattr("common.messaging.lease.LEASE_MS", 60_000)  # so that a slow machine does not lose it
     old, new = stage.mailbox("old", shared=True), stage.mailbox("new", shared=True)
@@ -144,22 +146,22 @@ async def test_who_puts_back_reads_next(stage: Stage, monkeypatch: pytest.Monkey
         assert await read_entries(new, 1, BLOCK_MS) == []
     await add(stage, NEWER, UNKNOWN)
     await old.put_back(["payment.cancel_intent"])
-    taken: list[Entry] = []
+    read: list[Entry] = []
 
     async def read_on() -> None:
         while True:
-            taken.extend(await read_entries(old, 1, BLOCK_MS))
+            read.extend(await read_entries(old, 1, BLOCK_MS))
 
     reading = asyncio.create_task(read_on())
     assert (await new.put_back(["payment.of_a_newer_release"])).found == 1
     (entry,) = await read_entries(new, 1, BLOCK_MS)
     await supervisor.cancel(reading)
-    assert (entry.fields, taken) == (NEWER, [])
+    assert (entry.fields, read) == (NEWER, [])
     # Otherwise its read, which may still wait at Redis, takes what the next test adds.
     await until(lambda: nobody_reads(stage))
 
 
-async def test_what_another_has_finished_is_not_set_aside(stage: Stage) -> None:
+async def test_an_entry_that_another_has_finished_is_not_set_aside(stage: Stage) -> None:
     slow, quick = stage.mailbox("slow"), stage.mailbox("quick")
     await slow.create()
     await add(stage, NEWER)
@@ -180,8 +182,8 @@ async def test_nothing_is_lost_where_redis_is_full(own_stage: Stage, own_redis: 
     await add(own_stage, NEWER)
     (entry,) = await read_entries(mailbox, 1, BLOCK_MS)
     await own_stage.redis.config_set("maxmemory", "1")
-    for move in (mailbox.set_aside(entry), mailbox.bury(entry, "error", 1)):
-        with pytest.raises(RedisAway, match="OOM"):
+    for move in (mailbox.set_aside(entry), mailbox.dead_letter(entry, "error", 1)):
+        with pytest.raises(RedisOutage, match="OOM"):
             await move
     assert (await own_stage.left(), await own_stage.pending()) == (1, {"one": 1})
     await own_stage.redis.config_set("maxmemory", "0")
@@ -189,8 +191,8 @@ async def test_nothing_is_lost_where_redis_is_full(own_stage: Stage, own_redis: 
     assert await unknown(own_stage) == [NEWER]
 
 
-async def test_what_nobody_has_known_for_long_is_loud(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HOUSEKEEPING_S", 0.01)
+async def test_an_old_unknown_message_is_logged_as_an_error(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HOUSEKEEPING_SECONDS", 0.01)
     seconds, _ = await stage.redis.time()
     await stage.redis.xadd(UNKNOWN, dict(NEWER), id=f"{(seconds - 700) * 1000}-0")  # type: ignore[arg-type]
     found = await waiting(stage.redis, [STREAM, "another"])

@@ -136,11 +136,11 @@ def test_a_process_with_a_wrong_setting_ends_with_2_and_one_line(
     with pytest.raises(SystemExit) as end:
         main(process, kind, build)
     assert end.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{process}: ")
-    assert name in said
-    assert said.count("\n") == 1
-    assert "hid" not in said
+    output = capsys.readouterr().err
+    assert output.startswith(f"{process}: ")
+    assert name in output
+    assert output.count("\n") == 1
+    assert "hid" not in output
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from common.contracts.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unauthorized
 from common.runtime import health
 from common.runtime.health import HEALTH, Health
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from common.runtime.telemetry import METRICS
 from common.runtime.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
 
@@ -26,7 +26,7 @@ RAISED: dict[str, Exception] = {
     "/unauthorized": Unauthorized(),
     "/bug": RuntimeError("with a secret in it"),
     "/slow": TimeoutError(),
-    "/away": RedisAway("redis is away"),
+    "/outage": RedisOutage("redis is unavailable"),
     "/reset": ConnectionResetError(),
     "/moved": web.HTTPFound("/elsewhere"),
     "/teapot": web.HTTPBadRequest(),
@@ -66,7 +66,7 @@ async def client(app: web.Application) -> AsyncIterator[Client]:
         ("/unauthorized", 401, "unauthorized"),
         ("/bug", 500, "internal_error"),
         ("/slow", 503, "unavailable"),
-        ("/away", 503, "unavailable"),
+        ("/outage", 503, "unavailable"),
         ("/reset", 503, "unavailable"),
         ("/teapot", 400, "malformed_request"),
         ("/nowhere", 404, "not_found"),
@@ -104,7 +104,7 @@ async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
     assert (response.status, body["code"]) == (413, "payload_too_large")
 
 
-async def test_an_unexpected_error_is_logged_and_not_told(client: Client) -> None:
+async def test_an_unexpected_error_is_logged_and_not_shown_to_the_client(client: Client) -> None:
     with capture_logs() as logs:
         async with client.get("/bug") as response:
             assert "secret" not in await response.text()
@@ -136,7 +136,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         ("00-" + "é" * 32 + "-b7ad6b7169203331-01", False),
     ],
 )
-async def test_the_trace_of_a_client_is_taken_up(client: Client, sent: str | None, kept: bool) -> None:
+async def test_the_trace_of_a_client_is_continued(client: Client, sent: str | None, kept: bool) -> None:
     headers = {} if sent is None else {"traceparent": sent}
     async with client.post("/things/1", headers=headers) as response:
         used = (await response.json())["traceparent"]
@@ -174,7 +174,7 @@ async def test_requests_are_counted_by_route(app: web.Application, client: Clien
     assert 'holdfast_http_request_seconds_count{route="/things/{id}"} 2.0' in text
 
 
-async def test_gauges_are_sampled_when_they_are_asked_for(app: web.Application, client: Client) -> None:
+async def test_gauges_are_sampled_when_metrics_are_requested(app: web.Application, client: Client) -> None:
     lengths = iter([3, 5])
 
     async def sample() -> None:
@@ -188,49 +188,49 @@ async def test_gauges_are_sampled_when_they_are_asked_for(app: web.Application, 
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
-async def test_a_crowd_that_asks_how_a_process_does_is_one_question(path: str) -> None:
+async def test_readiness_requests_at_once_share_one_check(path: str) -> None:
     """Anybody may ask. If each request had checks of its own, they would use up the connections of Redis and
     Postgres that work needs: the gateway refused bookings while 400 clients requested its metrics."""
-    crowd, asked, looks = 50, 0, 0
+    crowd, requests, checks = 50, 0, 0
     everybody = asyncio.Event()
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        if asked == crowd:
+        nonlocal requests
+        requests += 1
+        if requests == crowd:
             everybody.set()
         return await handler(request)
 
-    async def look() -> None:
-        nonlocal looks
-        looks += 1
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
         await everybody.wait()
 
     app = new_app((count,))
-    app[METRICS].samplers.append(look)
-    app[HEALTH].check("database", look)
+    app[METRICS].samplers.append(check)
+    app[HEALTH].check("database", check)
     async with TestClient(TestServer(app)) as client:
         for wanted in (1, 2):  # a later request gets the state at that time
             answers = await asyncio.gather(*(client.get(path) for _ in range(crowd)))
             assert {answer.status for answer in answers} == {200}
-            assert looks == wanted
-            asked = 0
+            assert checks == wanted
+            requests = 0
             everybody.clear()
 
 
 async def test_a_living_process_is_live_whatever_it_needs(app: web.Application, client: Client) -> None:
-    app[HEALTH].gate("loop").close("redis is away")
+    app[HEALTH].gate("loop").close("redis is unavailable")
     async with client.get("/health/live") as response:
         assert (response.status, await response.json()) == (200, {"status": "live"})
 
 
 async def test_a_process_is_ready_when_all_its_parts_are(app: web.Application, client: Client) -> None:
     gate = app[HEALTH].gate("loop")
-    away: list[Exception] = [ConnectionError("no route to host")]
+    outages: list[Exception] = [ConnectionError("no route to host")]
 
     async def ping() -> None:
-        for error in away:
+        for error in outages:
             raise error
 
     app[HEALTH].check("database", ping)
@@ -243,7 +243,7 @@ async def test_a_process_is_ready_when_all_its_parts_are(app: web.Application, c
     assert await problems() == (503, {"loop": "starting", **database})
     gate.open()
     assert await problems() == (503, database)
-    away.clear()
+    outages.clear()
     assert await problems() == (200, {})
     gate.close("")
     assert await problems() == (503, {"loop": "closed"})
@@ -252,8 +252,10 @@ async def test_a_process_is_ready_when_all_its_parts_are(app: web.Application, c
     assert await problems() == (503, {"process": "draining"})
 
 
-async def test_a_dependency_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "CHECK_TIMEOUT_S", 0.05)
+async def test_a_dependency_that_does_not_answer_delays_readiness_up_to_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.05)
     checked = Health()
 
     async def hang() -> None:

@@ -21,6 +21,7 @@ from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
     PUBLISHER,
+    SUBSCRIPTIONS,
     clock_context,
     consumers_context,
     database_context,
@@ -34,12 +35,13 @@ from tests.common.stage import STREAM, Recorder, Stage, sync, until
 async def process(redis_url: str, database_url: str, handler: Recorder) -> AsyncIterator[web.Application]:
     settings = ActorSettings(redis_url=redis_url, block_ms=20)
     app = new_app()
+    app[SUBSCRIPTIONS] = [Subscription(STREAM, {SyncPayment: handler})]
     app.cleanup_ctx.extend(
         (
             redis_context("payment", settings),
             database_context("payment", settings, database_url, 2),
             clock_context(settings, time.time),
-            consumers_context("payment", settings, lambda _: [Subscription(STREAM, {SyncPayment: handler})]),
+            consumers_context("payment", settings),
         )
     )
     async with TestServer(app):
@@ -63,7 +65,7 @@ async def sample(app: web.Application) -> None:
         await sampler()
 
 
-async def test_an_actors_process_reads_handles_and_says_how_it_is(
+async def test_an_actor_process_reads_handles_and_reports_its_health(
     redis_url: str, database_url: str, stage: Stage
 ) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
@@ -90,7 +92,7 @@ async def test_an_actors_process_reads_handles_and_says_how_it_is(
     assert not app[SUPERVISOR].failed
 
 
-async def test_a_process_lives_on_without_redis_and_says_so(own_redis: RedisServer, database_url: str) -> None:
+async def test_a_process_lives_on_without_redis_and_is_not_ready(own_redis: RedisServer, database_url: str) -> None:
     async with process(own_redis.url, database_url, Recorder()) as app:
         await until(lambda: ready(app))
         await own_redis.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from booking.schedule import WAITS
-from booking.state import Follow
+from booking.state import FollowUp
 from common.contracts.messages import MAILBOXES
 from documents import contracts
 from documents.__main__ import PAGES
@@ -20,8 +20,8 @@ from documents.messages import processes
 from documents.sources import ROOT, parsed
 from documents.tables import tables
 from documents.uses import uses
-from payment.domain import LOOK_PAUSES, REPORT_PAUSES
-from payment.refunds import DRIVE_FIRST
+from payment.domain import CHECK_PAUSES, REPORT_PAUSES
+from payment.refunds import RETRY_FIRST
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("common", "gateway", "booking", "payment", "sandbox", "ops")
@@ -89,12 +89,12 @@ def test_rules_that_are_named_are_there() -> None:
 # --- who may import whom
 
 
-def test_the_contracts_of_the_import_linter_are_told() -> None:
+def test_the_contracts_of_the_import_linter_are_described() -> None:
     found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    told = {"independence": "do not import one another", "layers": "is built in these layers"}
+    described = {"independence": "do not import one another", "layers": "is built in these layers"}
     assert [each["type"] for each in found] == ["independence", "forbidden", "layers", "forbidden"]
     assert "by four contracts" in PAGE
-    assert all(words in PAGE.replace("\n", " ") for words in told.values())
+    assert all(words in PAGE.replace("\n", " ") for words in described.values())
 
 
 def test_only_payment_imports_stripes_sdk() -> None:
@@ -131,15 +131,15 @@ def test_imports_go_down_the_list_of_files(actor: str) -> None:
 
 
 def test_the_mailboxes_are_written_and_read_by_those_that_the_page_names() -> None:
-    told = {cells[0].strip("`"): cells[1:3] for cells in rows(section("The mailboxes"))}
+    named = {cells[0].strip("`"): cells[1:3] for cells in rows(section("The mailboxes"))}
     kinds = contracts.messages()
     used = uses({kind.__name__ for kind in kinds})
     for stream in MAILBOXES:
         of = [(kind, used[kind.__name__]) for kind in kinds if kind.stream == stream]
         makers = sorted({process for kind, each in of for process in processes(kind, each.makers)})
         readers = sorted({process for kind, each in of for process in processes(kind, each.handlers)})
-        assert sorted(told[stream][0].replace("`", "").split(", ")) == makers
-        assert told[stream][1].split(", ") == readers
+        assert sorted(named[stream][0].replace("`", "").split(", ")) == makers
+        assert named[stream][1].split(", ") == readers
 
 
 def test_keys_of_redis_that_the_page_names_are_in_the_source() -> None:
@@ -164,10 +164,10 @@ def test_columns_that_the_page_names_are_in_the_tables() -> None:
 def test_pauses_are_those_of_the_code() -> None:
     firsts = {cells[1].strip("`"): cells[3] for cells in rows(section("How a message is tried again"))}
     assert firsts["payments.report_after"] == f"{REPORT_PAUSES.first.seconds} s"
-    assert firsts["payments.look_after"] == f"{LOOK_PAUSES.first.seconds} s"
-    assert firsts["drive_after` of `payments`, `refunds"] == f"{DRIVE_FIRST.seconds} s"
-    assert f"| {WAITS[Follow.CREATE_INTENT].first.seconds} s |" in PAGE
-    assert f"| {WAITS[Follow.SYNC].first.seconds // 60} min |" in PAGE
+    assert firsts["payments.look_after"] == f"{CHECK_PAUSES.first.seconds} s"
+    assert firsts["drive_after` of `payments`, `refunds"] == f"{RETRY_FIRST.seconds} s"
+    assert f"| {WAITS[FollowUp.CREATE_INTENT].first.seconds} s |" in PAGE
+    assert f"| {WAITS[FollowUp.SYNC].first.seconds // 60} min |" in PAGE
 
 
 # --- links

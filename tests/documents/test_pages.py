@@ -13,12 +13,12 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.event_handlers import EventHandlers
 from booking.handlers import BookingHandlers
-from booking.programme import ProgrammeHandlers
-from booking.questions import QuestionHandlers
+from booking.query_handlers import QueryHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
-from common.messaging.envelope import tell
+from common.messaging.envelope import envelope_for
 from documents import contracts, messages, schema
 from documents.__main__ import PAGES, main
 from documents.of_messages import ENVELOPE, FIELDS, MESSAGES, STREAMS, VIA
@@ -186,7 +186,7 @@ def test_what_is_written_of_messages_by_hand_is_of_what_there_is() -> None:
 
 
 def test_the_attributes_are_those_of_an_entry() -> None:
-    asked = tell(KINDS[0].model_construct(), "x")._replace(replyto="inbox:one", correlationid="1")
+    asked = envelope_for(KINDS[0].model_construct(), "x")._replace(replyto="inbox:one", correlationid="1")
     assert ENVELOPE.keys() == fields_of(asked).keys()
 
 
@@ -206,10 +206,10 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
-    payments = PaymentHandlers(mock, mock, mock, lost, intents_asking_seconds=1, commands_asking_seconds=1)
+    payments = PaymentHandlers(mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1)
     read: dict[str, Handlers] = {
-        "booking.commands": {**bookings.commands, **ProgrammeHandlers(mock, mock, mock).commands},
-        "booking.queries": QuestionHandlers(mock, mock).queries,
+        "booking.commands": {**bookings.commands, **EventHandlers(mock, mock, mock).commands},
+        "booking.queries": QueryHandlers(mock, mock).queries,
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
         "payment.commands": payments.commands,

@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-async def _until_told(folder: Path, given: argparse.Namespace, seed: int, steps: Steps) -> Result:
+async def _until_stopped(folder: Path, given: argparse.Namespace, seed: int, steps: Steps) -> Result:
     """Run it. asyncio handles Ctrl-C; SIGTERM stops everything in the same way."""
     task = asyncio.current_task()
     assert task is not None
@@ -56,7 +56,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="holdfast-fuzz-"))
     try:
         with shown("fuzz") as steps:
-            result = asyncio.run(_until_told(folder, given, seed, steps))
+            result = asyncio.run(_until_stopped(folder, given, seed, steps))
     except (KeyboardInterrupt, asyncio.CancelledError):
         shutil.rmtree(folder, ignore_errors=True)
         console.print("fuzz: interrupted, everything was stopped")

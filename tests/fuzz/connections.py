@@ -14,18 +14,18 @@ import psutil
 from hypothesis import strategies as st
 
 from tests.acceptance.client import send
-from tests.acceptance.waiting import eventually
+from tests.acceptance.polling import eventually
 from tests.fuzz.answers import ONCE, Reply, check, read
 from tests.fuzz.examples import Progress, tried
 from tests.fuzz.frames import KEY
-from tests.fuzz.place import Place
+from tests.fuzz.harness import Harness
 from tests.fuzz.tally import Tally
 
 # How long the stack waits for slow clients: short times, so that a run is short.
 SETTINGS = {"IDLE_SECONDS": "2", "BODY_SECONDS": "1"}
 # Seconds after which all slow connections must be closed, even on a busy machine: longer than both limits and the
 # time to read the rest of a body.
-GONE_S = 40.0
+CLOSED_S = 40.0
 # Seconds between two bytes of a slow client: too short for an idle connection.
 DRIP_S = 0.1
 # How many files this process needs beside its sockets.
@@ -54,8 +54,8 @@ class Server:
         return await asyncio.open_connection(self.host, self.port)
 
 
-def servers(place: Place) -> list[Server]:
-    stack = place.holdfast.stack
+def servers(harness: Harness) -> list[Server]:
+    stack = harness.holdfast.stack
     urls = {"gateway-1": stack.gateway_url, "payment-1": stack.webhook_url}
     parts = {name: urlsplit(url) for name, url in urls.items()}
     return [
@@ -66,9 +66,9 @@ def servers(place: Place) -> list[Server]:
 # --- what is no HTTP, or too much of it -------------------------------------------------------------------
 
 
-def _bytes(place: Place) -> st.SearchStrategy[bytes]:
+def _bytes(harness: Harness) -> st.SearchStrategy[bytes]:
     """Requests with something wrong in them, and noise."""
-    token = place.callers["user"].client.token or ""
+    token = harness.callers["user"].client.token or ""
     right = (
         f"GET /bookings HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\r\n",
         f"POST /bookings HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: k\r\n"
@@ -108,11 +108,11 @@ def _bytes(place: Place) -> st.SearchStrategy[bytes]:
     )
 
 
-async def raw(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
-    both = servers(place)
+async def raw(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+    both = servers(harness)
 
     async def attempt(batch: list[bytes]) -> None:
-        async with asyncio.timeout(GONE_S):
+        async with asyncio.timeout(CLOSED_S):
             replies = await asyncio.gather(
                 *(_exchange(both[number % 2], content) for number, content in enumerate(batch))
             )
@@ -121,7 +121,7 @@ async def raw(place: Place, requests: int, seed: int, tally: Tally, progress: Pr
             if reply is not None:
                 check(reply.status, reply.headers.get("content-type", ""), reply.body, reply.headers)
 
-    await tried(RAW, st.lists(_bytes(place), min_size=1, max_size=20), attempt, requests, seed, tally, progress)
+    await tried(RAW, st.lists(_bytes(harness), min_size=1, max_size=20), attempt, requests, seed, tally, progress)
 
 
 async def _exchange(server: Server, content: bytes) -> Reply | None:
@@ -140,30 +140,30 @@ async def _exchange(server: Server, content: bytes) -> Reply | None:
 # --- slow ones --------------------------------------------------------------------------------------------
 
 
-async def slow(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def slow(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """Headers that never end, and bodies that come byte by byte."""
-    token = place.callers["user"].client.token or ""
+    token = harness.callers["user"].client.token or ""
     rest = "Host: here\r\nIdempotency-Key: slow\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     heads = {
         "header": b"GET /events HTTP/1.1\r\nHost: here\r\nX-Slow: ",
         "body": f"POST /bookings HTTP/1.1\r\nAuthorization: Bearer {token}\r\n{rest}".encode(),
         "webhook": f"POST /payment/webhook HTTP/1.1\r\n{rest}".encode(),
     }
-    gateway, payment = servers(place)
+    gateway, payment = servers(harness)
     kinds: list[tuple[Server, str, int | None]] = [
         (gateway, "header", None), (payment, "header", None), (gateway, "body", 408), (payment, "webhook", 408),
     ]  # fmt: skip
     count = max(len(kinds), min(requests, SLOW_MAX))
     wanted = [kinds[number % len(kinds)] for number in range(count)]
-    async with _served_meanwhile(place, tally, SLOW):
-        outcomes = await asyncio.gather(*(_drip(server, heads[kind]) for server, kind, _ in wanted))
-    for (server, kind, status), outcome in zip(wanted, outcomes, strict=True):
-        got = None if outcome is None else outcome.status
+    async with _served_meanwhile(harness, tally, SLOW):
+        replies = await asyncio.gather(*(_drip(server, heads[kind]) for server, kind, _ in wanted))
+    for (server, kind, status), reply in zip(wanted, replies, strict=True):
+        got = None if reply is None else reply.status
         tally.sent(SLOW, "closed" if got is None else got)
         if got != status:
             tally.wrong(SLOW, f"{server.name}, slow {kind}: {got} and not {status}", "a byte every 0.1 s")
-        if outcome is not None:
-            check(outcome.status, outcome.headers.get("content-type", ""), outcome.body, outcome.headers)
+        if reply is not None:
+            check(reply.status, reply.headers.get("content-type", ""), reply.body, reply.headers)
     progress(count)
 
 
@@ -180,7 +180,7 @@ async def _drip(server: Server, head: bytes) -> Reply | None:
     writer.write(head)
     dripping = asyncio.create_task(drip())
     try:
-        async with asyncio.timeout(GONE_S):
+        async with asyncio.timeout(CLOSED_S):
             reply = await read(reader)
             while await reader.read(1024):
                 pass
@@ -203,18 +203,18 @@ def file_limit() -> int:
     return most
 
 
-async def idle(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def idle(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """Connections that send nothing, and some that send requests and read no answer."""
-    both = servers(place)
+    both = servers(harness)
     before = await _now(both)
     count = min(requests, file_limit() - FILES)
     opened: list[socket.socket] = []
     try:
-        async with _served_meanwhile(place, tally, IDLE):
+        async with _served_meanwhile(harness, tally, IDLE):
             for number in range(count):
                 opened.append(await _silent(both[number % 2], reads=number % 10 > 0))
                 progress(number)
-            await eventually(lambda: _now(both), lambda now: _gone(now, before), seconds=GONE_S)
+            await eventually(lambda: _now(both), lambda now: _all_closed(now, before), seconds=CLOSED_S)
         tally.sent(IDLE, "closed", count)
     except AssertionError as error:
         tally.sent(IDLE, "still open", count)
@@ -242,18 +242,18 @@ async def _now(both: Sequence[Server]) -> list[int]:
     return [await asyncio.to_thread(server.count_sockets) for server in both]
 
 
-def _gone(now: Sequence[int], before: Sequence[int]) -> bool:
+def _all_closed(now: Sequence[int], before: Sequence[int]) -> bool:
     """Whether all are closed, except two for each server, on which others are served."""
     return all(one <= other + 2 for one, other in zip(now, before, strict=True))
 
 
-async def flood(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def flood(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """Connections that are opened as fast as possible, and aborted at once or in the middle of a request."""
-    both = servers(place)
-    turns = asyncio.Semaphore(FLOOD_AT_ONCE)
+    both = servers(harness)
+    slots = asyncio.Semaphore(FLOOD_AT_ONCE)
 
     async def one(number: int) -> None:
-        async with turns:
+        async with slots:
             _, writer = await both[number % 2].open()
             if number % 3:
                 writer.write(
@@ -263,30 +263,30 @@ async def flood(place: Place, requests: int, seed: int, tally: Tally, progress: 
             tally.sent(FLOOD, "broken off")
             progress(number)
 
-    async with _served_meanwhile(place, tally, FLOOD):
+    async with _served_meanwhile(harness, tally, FLOOD):
         await asyncio.gather(*(one(number) for number in range(requests)))
 
 
 @asynccontextmanager
-async def _served_meanwhile(place: Place, tally: Tally, part: str) -> AsyncIterator[None]:
+async def _served_meanwhile(harness: Harness, tally: Tally, part: str) -> AsyncIterator[None]:
     """Check that others are answered all the time: a reader at the gateway, and a webhook at payment (400, because
     it has no signature)."""
-    holdfast = place.holdfast
+    holdfast = harness.holdfast
 
-    async def ask() -> None:
+    async def check_served() -> None:
         while True:
-            async with asyncio.timeout(GONE_S):
-                read = await holdfast.anybody.ask("GET", f"/events/{place.event_ids[0]}", headers=ONCE)
-                told = await send(holdfast.session, "POST", holdfast.stack.webhook_url, data=b"{}", headers=ONCE)
-            if (read.status, told.status) != (200, 400):
-                tally.wrong(part, f"others are answered {read.status}, {told.status} meanwhile", "not 200, 400")
+            async with asyncio.timeout(CLOSED_S):
+                read = await holdfast.anybody.request("GET", f"/events/{harness.event_ids[0]}", headers=ONCE)
+                webhook = await send(holdfast.session, "POST", holdfast.stack.webhook_url, data=b"{}", headers=ONCE)
+            if (read.status, webhook.status) != (200, 400):
+                tally.wrong(part, f"others are answered {read.status}, {webhook.status} meanwhile", "not 200, 400")
             await asyncio.sleep(DRIP_S)
 
-    asking = asyncio.create_task(ask())
+    checking = asyncio.create_task(check_served())
     try:
         yield
-        if asking.done():
-            await asking
+        if checking.done():
+            await checking
     finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)

@@ -53,7 +53,7 @@ class RawSocket:
         """Open a WebSocket. Raises AssertionError if the server refuses."""
         host = urlsplit(url)
         reader, writer = await asyncio.open_connection(host.hostname, host.port)
-        asked = {
+        request_headers = {
             "Host": host.netloc,
             "Upgrade": "websocket",
             "Connection": "Upgrade",
@@ -61,7 +61,7 @@ class RawSocket:
             "Sec-WebSocket-Version": "13",
             **headers,
         }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request_headers.items())
         writer.write(f"GET /ws HTTP/1.1\r\n{lines}\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head

@@ -18,8 +18,8 @@ def show(result: Result, console: Console) -> None:
         console.width = WIDTH
     tally = result.tally
     table = Table("part", "requests", "searched", "answers", title="What was sent", title_justify="left")
-    for part, outcomes in tally.outcomes.items():
-        table.add_row(part, f"{outcomes.total():,}", f"{tally.searched[part]:,}", _shown(outcomes))
+    for part, results in tally.results.items():
+        table.add_row(part, f"{results.total():,}", f"{tally.searched[part]:,}", _shown(results))
     table.add_row("all", f"{tally.count():,}", f"{tally.searched.total():,}", "", style="bold")
     console.print(table)
     statuses = Counter({name: count for name, count in tally.statuses().items() if name.isdecimal()})

@@ -23,7 +23,7 @@ from gateway.openapi import IF_MATCH
 from tests.acceptance.client import Json
 from tests.fuzz.answers import ONCE
 from tests.fuzz.examples import Progress
-from tests.fuzz.place import Caller, leaked
+from tests.fuzz.harness import Caller, leaked
 from tests.fuzz.tally import Tally
 
 # Longer than the longest `Prefer: wait=N`.
@@ -128,7 +128,7 @@ def _watch(schema: Any, part: str, target: Target, caller: Caller, tally: Tally)
 
     def after_call(context: Any, case: Any, response: Response) -> None:
         tally.sent(part, response.status_code)
-        tally.looked(part)
+        tally.count_searched(part)
         request = response.request
         sent = (request.url or "", str(request.headers), _text(request.body))
         answer = f"{response.headers}\n{_text(response.content)}"

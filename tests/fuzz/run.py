@@ -17,7 +17,7 @@ from tests.acceptance.command import audit
 from tests.acceptance.holdfast import running
 from tests.fuzz import connections, webhook, websocket
 from tests.fuzz.examples import Progress
-from tests.fuzz.place import Place
+from tests.fuzz.harness import Harness
 from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
 from tests.fuzz.tally import Tally
 
@@ -35,7 +35,7 @@ class Part:
 
     name: str
     share: float
-    send: Callable[[Place, int, int, Tally, Progress], Awaitable[None]]
+    send: Callable[[Harness, int, int, Tally, Progress], Awaitable[None]]
     kept: Kept = everything
 
 
@@ -52,13 +52,13 @@ class Result:
 
 
 async def _rest(
-    caller: str, document: dict[str, Any], place: Place, requests: int, seed: int, tally: Tally, progress: Progress
+    caller: str, document: dict[str, Any], harness: Harness, requests: int, seed: int, tally: Tally, show: Progress
 ) -> None:
     from tests.fuzz import rest  # Schemathesis takes a second to import
 
-    ids = {"bookings": place.bookings, "events": place.event_ids, "types": place.types}
-    target = rest.Target(place.holdfast.stack.gateway_url, ids, place.learn)
-    await asyncio.to_thread(rest.fuzz, target, document, place.callers[caller], requests, seed, tally, progress)
+    ids = {"bookings": harness.bookings, "events": harness.event_ids, "types": harness.types}
+    target = rest.Target(harness.holdfast.stack.gateway_url, ids, harness.learn)
+    await asyncio.to_thread(rest.fuzz, target, document, harness.callers[caller], requests, seed, tally, show)
 
 
 def parts(document: dict[str, Any]) -> list[Part]:
@@ -88,44 +88,44 @@ async def run(folder: Path, requests: int, seed: int, steps: Steps, only: Collec
     result = Result(requests, seed, Tally())
     steps.begin("starting")
     async with running(folder, settings=SETTINGS) as holdfast:
-        place = Place(holdfast)
-        await place.furnish()
-        document = (await holdfast.anybody.ask("GET", "/openapi.json")).ok()
-        result.before = memory(place)
+        harness = Harness(holdfast)
+        await harness.prepare()
+        document = (await holdfast.anybody.request("GET", "/openapi.json")).ok()
+        result.before = memory(harness)
         try:
             for number, part in enumerate(parts(document)):
                 if part.name in only or not only:
-                    await _send(part, place, round(requests * part.share), seed + number, result.tally, steps)
+                    await _send(part, harness, round(requests * part.share), seed + number, result.tally, steps)
         finally:
             result.tally.stop.set()
-        result.after = memory(place)
+        result.after = memory(harness)
         _check_growth(result)
-        steps.begin("looking at the books")
-        await at_rest(place, result.tally)
-        said = await audit(folder)
-        result.audit = said.out.strip() or said.error.strip()
-        if said.code != 0:
+        steps.begin("checking the databases")
+        await at_rest(harness, result.tally)
+        report = await audit(folder)
+        result.audit = report.out.strip() or report.error.strip()
+        if report.code != 0:
             result.tally.wrong("at the end", "holdfast audit finds mismatches", result.audit)
     return result
 
 
-async def _send(part: Part, place: Place, requests: int, seed: int, tally: Tally, steps: Steps) -> None:
+async def _send(part: Part, harness: Harness, requests: int, seed: int, tally: Tally, steps: Steps) -> None:
     steps.begin(f"{part.name}: {requests:,}", part.share)
 
     def progress(done: int) -> None:
         steps.part(min(1.0, done / max(requests, 1)))
 
     try:
-        async with unchanged(place, part.name, part.kept, tally):
-            await part.send(place, requests, seed, tally, progress)
+        async with unchanged(harness, part.name, part.kept, tally):
+            await part.send(harness, requests, seed, tally, progress)
     except Exception as error:  # the other parts still run
         tally.wrong(part.name, f"broke off: {type(error).__name__}: {error}", traceback.format_exc())
 
 
-def memory(place: Place) -> dict[str, float]:
+def memory(harness: Harness) -> dict[str, float]:
     """The resident memory in MiB of the processes that can be reached from outside."""
     return {
-        server.name: psutil.Process(server.pid).memory_info().rss / MIB for server in connections.servers(place)
+        server.name: psutil.Process(server.pid).memory_info().rss / MIB for server in connections.servers(harness)
     }
 
 

@@ -10,12 +10,12 @@ from redis.asyncio import Redis
 
 from common.contracts.messages import MAILBOXES, PAYMENT_WEBHOOKS
 from common.messaging.streams import dead_letters
-from tests.acceptance.books import snapshot, unrest
 from tests.acceptance.customers import customer
+from tests.acceptance.database_rows import snapshot, unfinished_work
 from tests.acceptance.holdfast import complaints
-from tests.acceptance.mailboxes import waiting
-from tests.acceptance.waiting import eventually
-from tests.fuzz.place import Place
+from tests.acceptance.mailboxes import mailbox_lengths
+from tests.acceptance.polling import eventually
+from tests.fuzz.harness import Harness
 from tests.fuzz.tally import Tally
 
 # Signed Stripe events are genuine to payment: it stores their ids, and when an intent was seen last. That time also
@@ -23,24 +23,24 @@ from tests.fuzz.tally import Tally
 NOTED = "payment.stripe_events"
 SEEN_AT = "seen_at"
 # How many seconds a mailbox full of signed nonsense may need to become empty: all of it becomes dead letters.
-BURYING_S = 120.0
+DRAIN_S = 120.0
 
 Rows = dict[str, list[str]]
-Kept = Callable[[Place, Rows], Rows]
+Kept = Callable[[Harness, Rows], Rows]
 
 
-def everything(_: Place, rows: Rows) -> Rows:
+def everything(_: Harness, rows: Rows) -> Rows:
     return {table: [_unseen(line) for line in lines] for table, lines in rows.items()}
 
 
-def nothing(_: Place, rows: Rows) -> Rows:
+def nothing(_: Harness, rows: Rows) -> Rows:
     """An operator may do anything."""
     return {}
 
 
-def of_victims(place: Place, rows: Rows) -> Rows:
+def of_victims(harness: Harness, rows: Rows) -> Rows:
     """All rows about the victims' bookings, in any table."""
-    ids = [victim.booking["id"] for victim in place.victims]
+    ids = [victim.booking["id"] for victim in harness.victims]
     return {
         table: [_unseen(line) for line in lines if any(id in line for id in ids)]
         for table, lines in rows.items()
@@ -53,12 +53,14 @@ def _unseen(line: str) -> str:
 
 
 @asynccontextmanager
-async def unchanged(place: Place, part: str, kept: Kept, tally: Tally) -> AsyncIterator[None]:
+async def unchanged(harness: Harness, part: str, kept: Kept, tally: Tally) -> AsyncIterator[None]:
     """The rows that `kept` selects in both databases must be the same after the block, with empty mailboxes."""
-    before = kept(place, await snapshot(place.holdfast.stack))
+    before = kept(harness, await snapshot(harness.holdfast.stack))
     yield
-    await eventually(lambda: waiting(place.holdfast), lambda left: not any(left.values()), seconds=BURYING_S)
-    after = kept(place, await snapshot(place.holdfast.stack))
+    await eventually(
+        lambda: mailbox_lengths(harness.holdfast), lambda left: not any(left.values()), seconds=DRAIN_S
+    )
+    after = kept(harness, await snapshot(harness.holdfast.stack))
     for table in before.keys() | after.keys():
         new, old = set(after[table]) - set(before[table]), set(before[table]) - set(after[table])
         if new or old:
@@ -68,21 +70,23 @@ async def unchanged(place: Place, part: str, kept: Kept, tally: Tally) -> AsyncI
             tally.wrong(part, f"{table} has changed", rows)
 
 
-async def at_rest(place: Place, tally: Tally) -> None:
+async def at_rest(harness: Harness, tally: Tally) -> None:
     """No work is left, only webhooks are dead letters, no process logged an error, and seats are still sold."""
     part = "at the end"
-    async with Redis.from_url(place.holdfast.stack.redis_url) as redis:
+    async with Redis.from_url(harness.holdfast.stack.redis_url) as redis:
         for mailbox in MAILBOXES:
-            if mailbox != PAYMENT_WEBHOOKS and (buried := await redis.xlen(dead_letters(mailbox))):
-                tally.wrong(part, f"{buried} dead letters in {mailbox}", "XRANGE dead:… - + tells why")
+            if mailbox != PAYMENT_WEBHOOKS and (count := await redis.xlen(dead_letters(mailbox))):
+                tally.wrong(part, f"{count} dead letters in {mailbox}", "XRANGE dead:… - + tells why")
     try:
-        await (await customer(place.holdfast, await place.holdfast.event((1500, 5)))).buys()
+        await (await customer(harness.holdfast, await harness.holdfast.event((1500, 5)))).buys()
         await eventually(
-            lambda: unrest(place.holdfast, dead_letters=False), lambda found: not found, seconds=BURYING_S
+            lambda: unfinished_work(harness.holdfast, dead_letters=False),
+            lambda found: not found,
+            seconds=DRAIN_S,
         )
     except AssertionError as error:
-        tally.wrong(part, "nothing can be sold, or the books do not come to rest", str(error))
-    for line in _loud(complaints(place.holdfast.stack)):
+        tally.wrong(part, "nothing can be sold, or work is left", str(error))
+    for line in _loud(complaints(harness.holdfast.stack)):
         tally.wrong(part, "an actor logged an error", line[:2000])
 
 

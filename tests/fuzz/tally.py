@@ -24,17 +24,17 @@ class Tally:
         self._lock = threading.Lock()
         # Set when no more requests may be sent.
         self.stop = threading.Event()
-        self.outcomes: dict[str, Counter[str]] = {}
+        self.results: dict[str, Counter[str]] = {}
         # How many answers of each part were searched for texts that their reader must not see.
         self.searched: Counter[str] = Counter()
         self._findings: dict[tuple[str, str], Finding] = {}
 
-    def sent(self, part: str, outcome: object, count: int = 1) -> None:
-        """Count `count` requests of `part` with this outcome: a status, a close code, or words."""
+    def sent(self, part: str, result: object, count: int = 1) -> None:
+        """Count `count` requests of `part` with this result: a status, a close code, or words."""
         with self._lock:
-            self.outcomes.setdefault(part, Counter())[str(outcome)] += count
+            self.results.setdefault(part, Counter())[str(result)] += count
 
-    def looked(self, part: str) -> None:
+    def count_searched(self, part: str) -> None:
         with self._lock:
             self.searched[part] += 1
 
@@ -51,8 +51,8 @@ class Tally:
         return list(self._findings.values())
 
     def count(self, part: str | None = None) -> int:
-        parts = self.outcomes if part is None else [part]
-        return sum(self.outcomes.get(name, Counter()).total() for name in parts)
+        parts = self.results if part is None else [part]
+        return sum(self.results.get(name, Counter()).total() for name in parts)
 
     def statuses(self) -> Counter[str]:
-        return sum(self.outcomes.values(), Counter())
+        return sum(self.results.values(), Counter())

@@ -19,7 +19,7 @@ from tests.acceptance.client import Client
 from tests.fuzz.answers import PROBLEM_JSON, check
 from tests.fuzz.examples import tried
 from tests.fuzz.frames import Frame
-from tests.fuzz.place import Caller, leaked
+from tests.fuzz.harness import Caller, leaked
 from tests.fuzz.tally import Tally
 from tests.gateway.stage import as_json, booking, serving, token
 
@@ -41,15 +41,15 @@ async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkey
             raise Teapot
         return as_json(foreign) if isinstance(message, GetBooking) else {"items": [], "next": None}
 
-    monkeypatch.setattr(views, "ask", faulty)
+    monkeypatch.setattr(views, "call", faulty)
     async with serving(redis_server.url) as gateway:
         url = str(gateway.make_url("")).rstrip("/")
-        whole = await (await gateway.get("/openapi.json")).json()
-        paths = {path: whole["paths"][path] for path in ("/events", "/events/{id}", "/bookings/{id}")}
+        openapi = await (await gateway.get("/openapi.json")).json()
+        paths = {path: openapi["paths"][path] for path in ("/events", "/events/{id}", "/bookings/{id}")}
         caller = Caller("user", Client(gateway.session, url, token("alice")), {foreign.payment.client_secret or ""})
         ids = {"bookings": [str(uuid4())], "events": [str(uuid4())], "types": [str(uuid4())]}
         target, tally = rest.Target(url, ids, lambda *_: None), Tally()
-        document = {**whole, "paths": paths}
+        document = {**openapi, "paths": paths}
         await asyncio.to_thread(rest.fuzz, target, document, caller, 200, 1, tally, lambda _: None)
     found = {finding.what for finding in tally.findings}
     assert found >= {
@@ -78,17 +78,17 @@ def test_error_of_another_form_is_found(status: int, content_type: str, body: An
         check(status, content_type, json.dumps(body).encode(), {})
 
 
-def test_error_as_it_should_be_is_none() -> None:
+def test_error_of_the_documented_form_is_accepted() -> None:
     check(400, PROBLEM_JSON, json.dumps(PROBLEM).encode(), {})
     check(503, PROBLEM_JSON, json.dumps({**PROBLEM, "status": 503}).encode(), {"Retry-After": "1"})
 
 
-def test_leak_is_what_the_reader_did_not_send() -> None:
+def test_text_that_its_reader_sent_is_no_leak() -> None:
     assert leaked({"a-secret"}, '{"x": "a-secret"}') == ["a-secret"]
     assert leaked({"a-secret"}, "no such booking: a-secret", "GET /bookings/a-secret") == []
 
 
-async def test_what_fails_is_kept_with_its_example() -> None:
+async def test_a_failed_example_is_kept_in_the_finding() -> None:
     tally = Tally()
 
     async def attempt(number: int) -> None:

@@ -13,11 +13,11 @@ import aiohttp
 from hypothesis import strategies as st
 from stripe import WebhookSignature
 
-from payment.pictures import EVENT_TYPES
+from payment.stripe_objects import EVENT_TYPES
 from tests.acceptance.client import Json
 from tests.fuzz.answers import ONCE, check
 from tests.fuzz.examples import JSON, Progress, tried
-from tests.fuzz.place import Place
+from tests.fuzz.harness import Harness
 from tests.fuzz.tally import Tally
 
 REFUSED, STRANGE = "webhook: not Stripe's", "webhook: strange"
@@ -48,32 +48,32 @@ class Hook:
     signature: str | None
 
 
-async def refused(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def refused(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """None of these comes from Stripe: each is answered 400, and changes nothing."""
 
     async def attempt(hook: Hook) -> None:
-        await _post(place, REFUSED, hook, tally, (400,))
+        await _post(harness, REFUSED, hook, tally, (400,))
 
-    await tried(REFUSED, _refused(place), attempt, requests, seed, tally, progress)
+    await tried(REFUSED, _refused(harness), attempt, requests, seed, tally, progress)
 
 
-async def strange(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def strange(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """Bodies of every form, signed with the right secret: accepted, or refused because they are no event."""
 
     async def attempt(hook: Hook) -> None:
-        await _post(place, STRANGE, hook, tally, (200, 400))
+        await _post(harness, STRANGE, hook, tally, (200, 400))
 
     intents = [
-        await place.holdfast.stripe.intent(victim.booking["payment"]["intent_id"]) for victim in place.victims
+        await harness.holdfast.stripe.intent(victim.booking["payment"]["intent_id"]) for victim in harness.victims
     ]
-    await tried(STRANGE, _strange(place, intents), attempt, requests, seed, tally, progress)
+    await tried(STRANGE, _strange(harness, intents), attempt, requests, seed, tally, progress)
 
 
 # --- what is sent -----------------------------------------------------------------------------------------
 
 
-def _refused(place: Place) -> st.SearchStrategy[Hook]:
-    secret = place.holdfast.stack.secrets.webhook_secret
+def _refused(harness: Harness) -> st.SearchStrategy[Hook]:
+    secret = harness.holdfast.stack.secrets.webhook_secret
     bodies = st.binary(max_size=500) | _events([]).map(_dump)
     headers = st.none() | st.text(st.characters(min_codepoint=32, exclude_characters="\x7f"), max_size=99)
     forged = headers | st.builds("t={},v1={}".format, st.integers(), st.text("0123456789abcdefé", max_size=64))
@@ -105,9 +105,9 @@ def _refused(place: Place) -> st.SearchStrategy[Hook]:
     )
 
 
-def _strange(place: Place, intents: list[Json]) -> st.SearchStrategy[Hook]:
-    secret = place.holdfast.stack.secrets.webhook_secret
-    bookings = [victim.booking["id"] for victim in place.victims]
+def _strange(harness: Harness, intents: list[Json]) -> st.SearchStrategy[Hook]:
+    secret = harness.holdfast.stack.secrets.webhook_secret
+    bookings = [victim.booking["id"] for victim in harness.victims]
     events = _events(bookings) | _events(bookings) | _of_victims(intents) | JSON
     return events.map(_dump).map(lambda body: Hook(body, signed(body, secret)))
 
@@ -120,7 +120,7 @@ def _events(bookings: list[str]) -> st.SearchStrategy[Json]:
     metadata = (
         st.fixed_dictionaries({}, optional={"booking_id": named, "refund_id": named, "event_id": named}) | JSON
     )
-    thing = st.fixed_dictionaries(
+    stripe_object = st.fixed_dictionaries(
         {"id": ids, "object": st.sampled_from(["payment_intent", "refund", "charge", "dispute", "customer"])},
         optional={
             "status": st.sampled_from(["succeeded", "canceled", "processing", "requires_action", "new"]) | JSON,
@@ -142,7 +142,7 @@ def _events(bookings: list[str]) -> st.SearchStrategy[Json]:
             "type": kinds,
             "created": st.integers(1_500_000_000, 1_900_000_000) | JSON,
             "livemode": st.just(False) | JSON,
-            "data": st.fixed_dictionaries({"object": thing | JSON}) | JSON,
+            "data": st.fixed_dictionaries({"object": stripe_object | JSON}) | JSON,
         },
         optional={"api_version": st.sampled_from(VERSIONS) | JSON, "pending_webhooks": JSON, "request": JSON},
     )
@@ -157,14 +157,14 @@ def _of_victims(intents: list[Json]) -> st.SearchStrategy[Json]:
     def spoiled(intent: Json, kind: str, name: str, value: Any) -> Json:
         if name in DECISIVE:
             value = [value]
-        thing = {**intent, name: value}
+        stripe_object = {**intent, name: value}
         return {
             "id": f"evt_{uuid4().hex}",
             "object": "event",
             "type": kind,
             "created": int(time.time()),
             "livemode": False,
-            "data": {"object": thing},
+            "data": {"object": stripe_object},
         }
 
     names = sorted({name for intent in intents for name in intent})
@@ -189,11 +189,11 @@ def signed(body: bytes, secret: str, at: float | None = None) -> str:
 # --- what comes back --------------------------------------------------------------------------------------
 
 
-async def _post(place: Place, part: str, hook: Hook, tally: Tally, allowed: tuple[int, ...]) -> None:
+async def _post(harness: Harness, part: str, hook: Hook, tally: Tally, allowed: tuple[int, ...]) -> None:
     headers = ONCE if hook.signature is None else {**ONCE, "Stripe-Signature": hook.signature}
-    url = place.holdfast.stack.webhook_url
+    url = harness.holdfast.stack.webhook_url
     try:
-        async with place.holdfast.session.post(url, data=hook.body, headers=headers) as answer:
+        async with harness.holdfast.session.post(url, data=hook.body, headers=headers) as answer:
             raw = await answer.read()
     except aiohttp.ClientConnectionError:
         # A body that is too large is refused while it is still being sent.
@@ -201,12 +201,12 @@ async def _post(place: Place, part: str, hook: Hook, tally: Tally, allowed: tupl
         tally.sent(part, "cut off")
         return
     tally.sent(part, answer.status)
-    tally.looked(part)
+    tally.count_searched(part)
     check(answer.status, answer.content_type, raw, answer.headers)
     if answer.status == 503:
         return
     assert answer.status in allowed, f"status {answer.status}"
-    secrets = place.holdfast.stack.secrets
+    secrets = harness.holdfast.stack.secrets
     assert secrets.webhook_secret not in raw.decode(), "the answer shows the secret"
     body = json.loads(raw)
     if answer.status == 200:

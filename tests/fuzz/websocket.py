@@ -15,13 +15,13 @@ from gateway.websocket import Close
 from tests.acceptance.client import Json
 from tests.fuzz.examples import JSON, Progress, tried
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawSocket
-from tests.fuzz.place import Caller, Place, leaked
+from tests.fuzz.harness import Caller, Harness, leaked
 from tests.fuzz.tally import Tally
 
 Steps = list[list[Frame]]
 
 PART = "websocket"
-PATIENCE_S = 10.0
+ANSWERS_S = 10.0
 STEPS_MAX = 40
 MESSAGE_MAX = 16_384
 END = b"the end"
@@ -37,34 +37,34 @@ class Session:
     steps: Steps
 
 
-async def fuzz(place: Place, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
+async def fuzz(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     sessions = st.builds(
         Session,
-        st.sampled_from(sorted(place.callers)),
+        st.sampled_from(sorted(harness.callers)),
         st.sampled_from(["header", "message", "none"]),
-        st.lists(_steps(place), min_size=1, max_size=STEPS_MAX),
+        st.lists(_steps(harness), min_size=1, max_size=STEPS_MAX),
     )
-    await tried(PART, sessions, lambda session: _run(place, session, tally), requests, seed, tally, progress)
+    await tried(PART, sessions, lambda session: _run(harness, session, tally), requests, seed, tally, progress)
 
 
 # --- what is sent -----------------------------------------------------------------------------------------
 
 
-def _messages(place: Place) -> st.SearchStrategy[Json]:
+def _messages(harness: Harness) -> st.SearchStrategy[Json]:
     known = {
-        "booking_id": [*place.bookings, str(uuid4())],
-        "event_id": [*place.event_ids, str(uuid4())],
+        "booking_id": [*harness.bookings, str(uuid4())],
+        "event_id": [*harness.event_ids, str(uuid4())],
     }
     targets = st.sampled_from([{name: id} for name, ids in known.items() for id in ids])
-    asking = st.builds(
+    subscribing = st.builds(
         lambda kind, target: {"type": kind, **target},
         st.sampled_from(["subscribe", "subscribe", "unsubscribe"]),
         targets,
     )
-    tokens = st.sampled_from([caller.client.token or "" for caller in place.callers.values()]) | st.text(
+    tokens = st.sampled_from([caller.client.token or "" for caller in harness.callers.values()]) | st.text(
         max_size=99
     )
-    right = asking | st.builds(lambda token: {"type": "auth", "token": token}, tokens)
+    right = subscribing | st.builds(lambda token: {"type": "auth", "token": token}, tokens)
     return right | st.builds(lambda message, name, value: {**message, name: value}, right, _names(), JSON)
 
 
@@ -72,8 +72,8 @@ def _names() -> st.SearchStrategy[str]:
     return st.sampled_from(["type", "token", "booking_id", "event_id", "version"]) | st.text(max_size=10)
 
 
-def _texts(place: Place) -> st.SearchStrategy[bytes]:
-    messages = st.one_of(_messages(place), JSON).map(lambda value: json.dumps(value).encode())
+def _texts(harness: Harness) -> st.SearchStrategy[bytes]:
+    messages = st.one_of(_messages(harness), JSON).map(lambda value: json.dumps(value).encode())
     nested = st.builds(
         lambda opening, depth: (opening * depth).encode()[: MESSAGE_MAX - 1],
         st.sampled_from(["[", '{"a":']),
@@ -89,9 +89,9 @@ def _texts(place: Place) -> st.SearchStrategy[bytes]:
     )
 
 
-def _steps(place: Place) -> st.SearchStrategy[list[Frame]]:
-    texts = _texts(place)
-    whole = st.builds(lambda text: [Frame(TEXT, text)], texts)
+def _steps(harness: Harness) -> st.SearchStrategy[list[Frame]]:
+    texts = _texts(harness)
+    complete = st.builds(lambda text: [Frame(TEXT, text)], texts)
     control = st.builds(
         lambda opcode, payload: [Frame(opcode, payload)],
         st.sampled_from([PING, PONG, CLOSE]),
@@ -111,7 +111,7 @@ def _steps(place: Place) -> st.SearchStrategy[list[Frame]]:
         st.sampled_from([126, MESSAGE_MAX, 65_535, 65_536, 2**31, 2**40, 2**63 - 1, 2**63, 2**64 - 1]),
     )
     full = st.sampled_from([MESSAGE_MAX - 1, MESSAGE_MAX, 100_000]).map(lambda size: [Frame(TEXT, b" " * size)])
-    usual = st.one_of(whole, st.builds(_fragments, texts, st.integers(1, 9), st.booleans()))
+    usual = st.one_of(complete, st.builds(_fragments, texts, st.integers(1, 9), st.booleans()))
     # Only one step of twenty is unusual: a frame that breaks the protocol ends the session, which should be rare.
     return st.integers(0, 19).flatmap(lambda die: usual if die else st.one_of(control, odd, huge, full))
 
@@ -128,31 +128,31 @@ def _fragments(text: bytes, size: int, pings: bool) -> list[Frame]:
 # --- what comes back --------------------------------------------------------------------------------------
 
 
-async def _run(place: Place, session: Session, tally: Tally) -> None:
-    caller = place.callers[session.caller]
+async def _run(harness: Harness, session: Session, tally: Tally) -> None:
+    caller = harness.callers[session.caller]
     in_header = session.greeting == "header" and caller.name not in ("nobody", "bad token")
-    socket = await RawSocket.open(place.holdfast.stack.gateway_url, caller.headers if in_header else {})
+    socket = await RawSocket.open(harness.holdfast.stack.gateway_url, caller.headers if in_header else {})
     steps = list(session.steps)
     if session.greeting == "message":
         hello = json.dumps({"type": "auth", "token": caller.client.token}).encode()
         steps.insert(0, [Frame(TEXT, hello)])
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(ANSWERS_S):
             sending = asyncio.create_task(_send(socket, steps))
-            heard = await _hear(socket, _readers(place, caller, steps), steps, tally)
+            labels = await _receive(socket, _readers(harness, caller, steps), steps, tally)
             await sending
     except TimeoutError:
         raise AssertionError("the socket fell silent: neither an answer nor its end") from None
     finally:
         socket.abort()
-    for label in (heard + ["no answer due"] * len(steps))[: len(steps)]:
+    for label in (labels + ["no answer due"] * len(steps))[: len(steps)]:
         tally.sent(PART, label)
 
 
-def _readers(place: Place, caller: Caller, steps: Steps) -> list[Caller]:
+def _readers(harness: Harness, caller: Caller, steps: Steps) -> list[Caller]:
     """The callers whose messages may come: the one that opened the socket, and all whose tokens were sent."""
     sent = _sent(steps)
-    return [caller, *(one for one in place.callers.values() if one.client.token and one.client.token in sent)]
+    return [caller, *(one for one in harness.callers.values() if one.client.token and one.client.token in sent)]
 
 
 def _sent(steps: Steps) -> str:
@@ -172,28 +172,28 @@ async def _send(socket: RawSocket, steps: Steps) -> None:
         return  # closed already
 
 
-async def _hear(socket: RawSocket, readers: list[Caller], steps: Steps, tally: Tally) -> list[str]:
+async def _receive(socket: RawSocket, readers: list[Caller], steps: Steps, tally: Tally) -> list[str]:
     """A label of each answer, up to the answer to the last ping or the end of the socket."""
     hidden = set.intersection(*(reader.hidden for reader in readers))
     operator = all(reader.name == "operator" for reader in readers)
     sent = _sent(steps)
     closed_by_us = any(frame.opcode == CLOSE for frames in steps for frame in frames)
-    heard: list[str] = []
+    labels: list[str] = []
     while (frame := await socket.receive()) is not None:
         if frame.opcode == PONG and frame.payload == END:
             break
         if frame.opcode == CLOSE:
             code = int.from_bytes(frame.payload[:2], "big")
             assert closed_by_us or code in set(Close), f"close code {code} is not documented"
-            heard.append(f"closed {code}")
+            labels.append(f"closed {code}")
             break
         if frame.opcode == TEXT:
-            heard.append(_check(json.loads(frame.payload), operator))
-            tally.looked(PART)
+            labels.append(_check(json.loads(frame.payload), operator))
+            tally.count_searched(PART)
             assert not leaked(hidden, frame.payload.decode(), sent), (
                 f"{readers[-1].name} is shown what is another's"
             )
-    return heard
+    return labels
 
 
 def _check(message: Json, operator: bool) -> str:

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
 from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
 from common.messaging.consumer import Consumer, Subscription, run_all
-from common.messaging.envelope import Delivery, Envelope, answer, tell
+from common.messaging.envelope import Delivery, Envelope, answer, envelope_for
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
@@ -76,7 +76,7 @@ class ScriptedBooking:
         self._redis = connect(redis_url)
         self.bus = Publisher(self._redis, source="/booking/test")
         self._answers: dict[type[Message], Answer] = {}
-        self._news = asyncio.Condition()
+        self._arrived = asyncio.Condition()
         self.received: list[Delivery] = []
         self._consumers = [self._consumer(BOOKING_COMMANDS), self._consumer(BOOKING_QUERIES)]
         self._task: asyncio.Task[None] | None = None
@@ -120,22 +120,22 @@ class ScriptedBooking:
             reply = SILENCE if script is None else script(delivery.message)
             if reply is not SILENCE:
                 following += answer(delivery, reply)
-        async with self._news:
+        async with self._arrived:
             self.received += deliveries
-            self._news.notify_all()
+            self._arrived.notify_all()
         return following
 
     async def wait_for(self, kind: type[Message], count: int = 1) -> list[Any]:
         """The messages of `kind`, once there are `count`."""
-        async with asyncio.timeout(10), self._news:
-            await self._news.wait_for(lambda: len(self.messages(kind)) >= count)
+        async with asyncio.timeout(10), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.messages(kind)) >= count)
         return self.messages(kind)
 
     def messages(self, kind: type[Message]) -> list[Any]:
         return [delivery.message for delivery in self.received if isinstance(delivery.message, kind)]
 
     async def notify(self, *messages: Message) -> None:
-        await self.bus.publish(tell(message, "test") for message in messages)
+        await self.bus.publish(envelope_for(message, "test") for message in messages)
 
     async def change(self, owner: str, *bookings: Booking) -> None:
         await self.notify(*(BookingChanged(owner=owner, booking=booking) for booking in bookings))
@@ -232,7 +232,7 @@ def as_seen(state: Booking) -> dict[str, Any]:
     return as_json(state) | {"kind": "booking"}
 
 
-def placed(state: Booking, created: bool = True) -> dict[str, Any]:
+def create_reply(state: Booking, created: bool = True) -> dict[str, Any]:
     """The reply to CreateBooking."""
     return {"booking": as_json(state), "created": created}
 

@@ -86,7 +86,7 @@ BOOKINGS: list[tuple[Any, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("body", "loc"), BOOKINGS)
-async def test_a_wrong_booking_is_told_where(
+async def test_an_invalid_booking_is_refused_with_the_location(
     gateway: Client, nothing_happens: None, body: Any, loc: list[Any]
 ) -> None:
     headers = keyed() | {"Content-Type": "application/json"}
@@ -118,7 +118,7 @@ RAW: list[tuple[bytes, dict[str, str], int, str]] = [
 
 
 @pytest.mark.parametrize(("body", "headers", "status", "code"), RAW)
-async def test_a_body_that_cannot_be_read(
+async def test_an_unreadable_body_is_refused(
     gateway: Client,
     nothing_happens: None,
     body: bytes,
@@ -143,22 +143,20 @@ async def test_a_body_in_pieces_over_the_limit_is_refused(gateway: Client, nothi
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "tab\there", "ünïcode"])
-async def test_a_wrong_idempotency_key(gateway: Client, nothing_happens: None, key: str) -> None:
+async def test_a_malformed_idempotency_key_is_refused(gateway: Client, nothing_happens: None, key: str) -> None:
     headers = bearer() | {"Idempotency-Key": key}
     response = await gateway.post("/bookings", json={"event_id": E, "quantity": 1}, headers=headers)
     problem = await response.json()
     assert (response.status, problem["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
 
 
-async def test_a_wrong_idempotency_key_is_refused_where_nothing_new_is_made(
-    gateway: Client, nothing_happens: None
-) -> None:
+async def test_a_malformed_idempotency_key_is_refused_on_a_change(gateway: Client, nothing_happens: None) -> None:
     headers = OPERATOR | {"Idempotency-Key": "with space"}
     response = await gateway.patch(f"/admin/events/{E}", json={"name": "Other"}, headers=headers)
     assert (response.status, (await response.json())["errors"][0]["loc"]) == (422, ["header", "Idempotency-Key"])
 
 
-async def test_a_body_that_does_not_arrive_is_not_waited_for(
+async def test_a_body_that_does_not_arrive_in_time_is_refused(
     redis_server: RedisServer, nothing_happens: None
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
@@ -190,7 +188,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(
         ("GET", "/assets/nothing.css"),
     ],
 )
-async def test_what_cannot_be_an_id_is_not_found(
+async def test_a_path_with_an_invalid_id_is_not_found(
     gateway: Client, nothing_happens: None, method: str, path: str
 ) -> None:
     response = await gateway.request(method, path, headers=OPERATOR)
@@ -213,14 +211,14 @@ VERSION = {"Sec-WebSocket-Version": "13"}
         UPGRADE | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "99"},
     ],
 )
-async def test_what_asks_for_no_websocket_is_refused(
+async def test_a_request_without_a_websocket_upgrade_is_refused(
     gateway: Client, nothing_happens: None, headers: dict[str, str]
 ) -> None:
     response = await gateway.get("/ws", headers=headers)
     assert (response.status, (await response.json())["code"]) == (400, "malformed_request")
 
 
-async def test_another_method_is_told_which_are_allowed(gateway: Client, nothing_happens: None) -> None:
+async def test_a_405_names_the_allowed_methods(gateway: Client, nothing_happens: None) -> None:
     response = await gateway.delete("/bookings", headers=bearer())
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD, POST")
 
@@ -258,7 +256,7 @@ CURSOR = encode_cursor(["2030-01-01T00:00:00Z", E])
         "unknown=1",
     ],
 )
-async def test_a_wrong_query_is_refused(gateway: Client, nothing_happens: None, query: str) -> None:
+async def test_an_invalid_query_is_refused(gateway: Client, nothing_happens: None, query: str) -> None:
     response = await gateway.get(f"/bookings?{query}", headers=bearer())
     problem = await response.json()
     assert (response.status, problem["code"]) == (422, "invalid_request")
@@ -320,7 +318,7 @@ EVENTS: list[tuple[dict[str, Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("body", "loc"), EVENTS)
-async def test_a_wrong_event_is_told_where(
+async def test_an_invalid_event_is_refused_with_the_location(
     gateway: Client, nothing_happens: None, body: dict[str, Any], loc: list[Any]
 ) -> None:
     response = await gateway.post("/admin/events", json=body, headers=OPERATOR)
@@ -350,7 +348,7 @@ async def test_a_wrong_event_is_told_where(
         ("POST", "/payment/create-intent", {"booking_id": E, "currency": 978}),
     ],
 )
-async def test_other_wrong_bodies_are_refused(
+async def test_other_invalid_bodies_are_refused(
     gateway: Client, nothing_happens: None, method: str, path: str, body: Any
 ) -> None:
     response = await gateway.request(method, path, json=body, headers=keyed("root", operator=True))
@@ -373,7 +371,7 @@ async def test_other_wrong_bodies_are_refused(
         ("POST", f"/admin/bookings/{E}/refund"),
     ],
 )
-async def test_without_a_token_nothing_is_open(
+async def test_without_a_token_protected_routes_are_refused(
     gateway: Client, nothing_happens: None, method: str, path: str
 ) -> None:
     assert (await gateway.request(method, path, json={})).status == 401

@@ -26,8 +26,8 @@ from tests.gateway.stage import (
     as_seen,
     bearer,
     booking,
+    create_reply,
     flush,
-    placed,
 )
 
 ITEMS = {"event_id": str(EVENT_ID), "items": [{"ticket_type_id": str(TICKET_TYPE_ID), "quantity": 2}]}
@@ -40,7 +40,7 @@ def keyed(**headers: str) -> dict[str, str]:
 
 
 def creating(message: CreateBooking) -> dict[str, Any]:
-    return placed(booking(message.booking_id, payment="creating", version=1))
+    return create_reply(booking(message.booking_id, payment="creating", version=1))
 
 
 async def test_answers_201_once_the_booking_is_payable(gateway: Client, actor: ScriptedBooking) -> None:
@@ -61,7 +61,7 @@ async def test_answers_201_once_the_booking_is_payable(gateway: Client, actor: S
 
 async def test_a_free_booking_is_confirmed_at_once(gateway: Client, actor: ScriptedBooking) -> None:
     free = booking(ID, status="confirmed", payment="none", amount=0, version=1)
-    actor.on(CreateBooking, placed(free))
+    actor.on(CreateBooking, create_reply(free))
     response = await gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=keyed())
     assert (response.status, (await response.json())["status"]) == (201, "confirmed")
     (command,) = actor.messages(CreateBooking)
@@ -71,14 +71,12 @@ async def test_a_free_booking_is_confirmed_at_once(gateway: Client, actor: Scrip
 async def test_a_repeated_key_is_answered_200_with_the_same_booking(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
-    actor.on(CreateBooking, placed(booking(ID), created=False))
+    actor.on(CreateBooking, create_reply(booking(ID), created=False))
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     assert (response.status, (await response.json())["id"]) == (200, str(ID))
 
 
-async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
-    gateway: Client, actor: ScriptedBooking
-) -> None:
+async def test_only_the_reply_says_whether_a_booking_is_new(gateway: Client, actor: ScriptedBooking) -> None:
     """A notification of it can come first: for a change made just now, or a repetition of one that may be lost."""
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
@@ -87,13 +85,13 @@ async def test_whether_a_booking_is_new_the_answer_says_and_no_news(
         while (await socket.receive_json(timeout=10)).get("type") != "booking":
             pass
         assert not request.done()
-        (asked,) = actor.received
-        await actor.bus.publish(answer(asked, placed(booking(ID), created=False)))
+        (command,) = actor.received
+        await actor.bus.publish(answer(command, create_reply(booking(ID), created=False)))
         assert (await request).status == 200
 
 
 @pytest.mark.parametrize("prefer", ["wait=20", "respond-async"])
-async def test_a_reused_key_is_refused_also_where_news_of_the_other_requests_booking_comes_first(
+async def test_a_reused_key_is_refused_even_if_a_notification_of_the_other_booking_comes_first(
     gateway: Client, actor: ScriptedBooking, prefer: str
 ) -> None:
     """Two requests at once under one key with different content: only one may be answered with a booking."""
@@ -103,8 +101,8 @@ async def test_a_reused_key_is_refused_also_where_news_of_the_other_requests_boo
         await actor.change("alice", booking(ID))
         while (await socket.receive_json(timeout=10)).get("type") != "booking":
             pass
-        (asked,) = actor.received
-        await actor.bus.publish(answer(asked, IdempotencyKeyReused()))
+        (command,) = actor.received
+        await actor.bus.publish(answer(command, IdempotencyKeyReused()))
         response = await request
     assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
 
@@ -119,17 +117,17 @@ async def test_what_costs_seats_or_money_needs_a_key(gateway: Client, actor: Scr
 
 
 async def test_the_amount_that_a_client_expects_is_passed_on(gateway: Client, actor: ScriptedBooking) -> None:
-    told = {"amount": 6000, "expected_amount": 5000, "currency": "eur"}
-    actor.on(CreateBooking, PriceChanged("The seats cost 6000", **told))
+    members = {"amount": 6000, "expected_amount": 5000, "currency": "eur"}
+    actor.on(CreateBooking, PriceChanged("The seats cost 6000", **members))
     response = await gateway.post("/bookings", json=ITEMS | {"expected_amount": 5000}, headers=keyed())
     problem = await response.json()
     assert (response.status, problem["code"]) == (409, "price_changed")
-    assert problem.items() >= told.items()
+    assert problem.items() >= members.items()
     assert [message.expected_amount for message in actor.messages(CreateBooking)] == [5000]
 
 
 async def test_the_same_key_of_another_subject_is_another_booking(gateway: Client, actor: ScriptedBooking) -> None:
-    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+    actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
     mine = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     theirs = await gateway.post("/bookings", json=ITEMS, headers=keyed(**bearer("bob")))
     assert (await mine.json())["id"] != (await theirs.json())["id"]
@@ -168,7 +166,7 @@ async def test_a_payment_that_stripe_refuses_is_a_problem(gateway: Client, actor
     ("prefer", "applied"),
     [("respond-async", "respond-async"), ("wait=0", "wait=0"), ('wait="0"; x=y, respond-async', "wait=0")],
 )
-async def test_who_does_not_want_to_wait_gets_the_booking_as_it_is(
+async def test_a_client_that_does_not_wait_gets_the_booking_as_it_is(
     gateway: Client, actor: ScriptedBooking, prefer: str, applied: str
 ) -> None:
     """It gets the real booking all the same: the seats' transaction is quick."""
@@ -185,7 +183,7 @@ async def test_202_with_the_booking_when_it_is_not_payable_in_time(start: Gatewa
     assert (response.status, (await response.json())["payment"]["status"]) == (202, "creating")
 
 
-async def test_202_says_honestly_what_is_known_when_nothing_was_heard(start: Gateway) -> None:
+async def test_202_has_only_the_request_when_no_booking_is_known(start: Gateway) -> None:
     """No booking actor runs: only the request itself is known, and the command waits for an actor."""
     gateway = await start(wait_seconds=0.01)
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
@@ -208,21 +206,23 @@ async def test_the_wait_is_bounded_by_the_settings(start: Gateway, actor: Script
     assert (response.status, response.headers["Preference-Applied"]) == (202, "wait=0")
 
 
-async def test_silence_has_the_command_published_once_more(start: Gateway, actor: ScriptedBooking) -> None:
+async def test_a_command_without_a_reply_is_published_once_more(start: Gateway, actor: ScriptedBooking) -> None:
     """Redis may have lost the first one: the second is the same command, and its reply counts."""
     gateway = await start(republish_ms=20)
-    actor.on(CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _placed(message))
+    actor.on(
+        CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _repeated_reply(message)
+    )
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     first, second = await actor.wait_for(CreateBooking, 2)
     assert first == second
     assert (response.status, (await response.json())["id"]) == (201, str(ID))
 
 
-def _placed(message: CreateBooking) -> dict[str, Any]:
-    return placed(booking(message.booking_id), created=False)
+def _repeated_reply(message: CreateBooking) -> dict[str, Any]:
+    return create_reply(booking(message.booking_id), created=False)
 
 
-async def test_a_lost_reply_is_made_good_by_the_notification(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_notification_replaces_a_lost_reply(gateway: Client, actor: ScriptedBooking) -> None:
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
     await actor.change("alice", booking(ID))
@@ -230,7 +230,7 @@ async def test_a_lost_reply_is_made_good_by_the_notification(gateway: Client, ac
 
 
 @pytest.mark.parametrize("lost", [b"*", LISTENING.encode() + b"*"], ids=["everything", "the registration"])
-async def test_a_request_asks_for_the_news_that_was_missed_while_it_waited(
+async def test_a_waiting_request_fetches_the_state_after_missed_notifications(
     gateway: Client, actor: ScriptedBooking, redis_url: str, lost: bytes
 ) -> None:
     """Its booking is payable, and the notification of that reached no gateway."""
@@ -247,7 +247,7 @@ async def test_a_request_asks_for_the_news_that_was_missed_while_it_waited(
     assert actor.messages(GetBooking)[0] == GetBooking(booking_id=ID, owner="alice")
 
 
-async def test_what_is_heard_late_does_not_go_backwards(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_late_older_notification_is_ignored(gateway: Client, actor: ScriptedBooking) -> None:
     """The client does not get a notification that came after a newer one."""
     actor.on(CreateBooking, creating)
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
@@ -258,7 +258,7 @@ async def test_what_is_heard_late_does_not_go_backwards(gateway: Client, actor: 
     assert (await (await request).json())["version"] == 3
 
 
-async def test_another_owners_notification_is_not_shown(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_notification_of_another_owner_is_ignored(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(CreateBooking, creating)
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
@@ -267,19 +267,21 @@ async def test_another_owners_notification_is_not_shown(gateway: Client, actor: 
     assert (await (await request).json())["version"] == 2
 
 
-async def test_redis_that_forgets_everything_delays_but_does_not_lose(
+async def test_data_loss_of_redis_delays_a_request_but_does_not_lose_it(
     start: Gateway, actor: ScriptedBooking, redis_url: str
 ) -> None:
     gateway = await start(republish_ms=200)
-    actor.on(CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _placed(message))
+    actor.on(
+        CreateBooking, lambda message: SILENCE if not actor.messages(CreateBooking) else _repeated_reply(message)
+    )
     request = asyncio.create_task(gateway.post("/bookings", json=ITEMS, headers=keyed()))
     await actor.wait_for(CreateBooking)
     await flush(redis_url)
     assert (await request).status == 201
 
 
-async def test_many_at_once_each_get_their_own(gateway: Client, actor: ScriptedBooking) -> None:
-    actor.on(CreateBooking, lambda message: placed(booking(message.booking_id)))
+async def test_many_requests_at_once_each_get_their_own_booking(gateway: Client, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
 
     async def one(number: int) -> tuple[UUID, str]:
         headers = bearer(f"user-{number}") | {"Idempotency-Key": KEY}

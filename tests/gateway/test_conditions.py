@@ -33,7 +33,7 @@ NEW = {
     "ticket_types": [{"name": "Stalls", "unit_amount": 2500, "capacity": 10}],
 }
 # Each request by which an operator changes something: its method and path, its body, and its message.
-REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
+OPERATORS_REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
     ("POST", "/admin/events", NEW, CreateEvent),
     ("PATCH", f"/admin/events/{EVENT_ID}", {"name": "Opera", "on_sale": False}, UpdateEvent),
     ("POST", f"/admin/events/{EVENT_ID}/cancel", None, CancelEvent),
@@ -41,7 +41,7 @@ REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
     ("POST", f"/admin/bookings/{EVENT_ID}/refund", {"amount": 500}, RefundBooking),
     ("POST", f"/bookings/{EVENT_ID}/cancel", None, CancelBooking),
 ]
-CHANGES = pytest.mark.parametrize(("method", "path", "body", "kind"), REQUESTS)
+CHANGES = pytest.mark.parametrize(("method", "path", "body", "kind"), OPERATORS_REQUESTS)
 
 
 def script(actor: ScriptedBooking) -> None:
@@ -61,7 +61,7 @@ def sent(actor: ScriptedBooking, kind: type[Message]) -> list[OperatorRequest]:
 # --- ETag -----------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_read_has_an_entity_tag(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_events_and_bookings_that_are_read_have_an_etag(gateway: Client, actor: ScriptedBooking) -> None:
     """An event's tag is that of its terms, the same for all who read it; a booking has its own."""
     script(actor)
     tags = {}
@@ -73,7 +73,7 @@ async def test_what_is_read_has_an_entity_tag(gateway: Client, actor: ScriptedBo
 
 
 @CHANGES
-async def test_what_was_changed_has_an_entity_tag(
+async def test_the_response_to_a_change_has_an_etag(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
     script(actor)
@@ -84,9 +84,7 @@ async def test_what_was_changed_has_an_entity_tag(
     assert response.headers.get("ETag") == tag
 
 
-async def test_a_booking_process_of_the_release_before_says_no_version_of_the_terms(
-    gateway: Client, actor: ScriptedBooking
-) -> None:
+async def test_without_a_version_of_the_terms_there_is_no_etag(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetEvent, as_json(operators_event()))
     response = await gateway.get(f"/events/{EVENT_ID}")
     assert (response.status, "ETag" in response.headers) == (200, False)
@@ -159,9 +157,7 @@ async def test_the_document_says_which_if_match_is_well_formed(gateway: Client) 
 
 
 @pytest.mark.parametrize("value", MALFORMED)
-async def test_an_if_match_that_is_no_list_of_tags_is_told(
-    gateway: Client, actor: ScriptedBooking, value: str
-) -> None:
+async def test_a_malformed_if_match_is_refused(gateway: Client, actor: ScriptedBooking, value: str) -> None:
     """The booking process gets no message."""
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=OPERATOR | {"If-Match": value})
     problem = await response.json()
@@ -170,8 +166,8 @@ async def test_an_if_match_that_is_no_list_of_tags_is_told(
     assert actor.received == []
 
 
-@pytest.mark.parametrize(("method", "path", "body", "kind"), REQUESTS[1:])
-async def test_every_change_of_what_is_there_can_be_meant_for_one_version(
+@pytest.mark.parametrize(("method", "path", "body", "kind"), OPERATORS_REQUESTS[1:])
+async def test_every_change_can_be_limited_to_one_version(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
     """The booking process decides; its refusal carries the current tag."""
@@ -183,15 +179,15 @@ async def test_every_change_of_what_is_there_can_be_meant_for_one_version(
     assert [message.if_match for message in actor.messages(kind)] == [(7,)]
 
 
-async def test_a_browser_may_send_and_read_them(start: Gateway, actor: ScriptedBooking) -> None:
+async def test_cors_allows_if_match_and_etag(start: Gateway, actor: ScriptedBooking) -> None:
     gateway = await start(cors_origins="https://shop.example")
     script(actor)
     origin = {"Origin": "https://shop.example"}
-    asking = origin | {
+    preflight = origin | {
         "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "if-match,idempotency-key",
     }
-    allowed = await gateway.options(f"/admin/events/{EVENT_ID}", headers=asking)
+    allowed = await gateway.options(f"/admin/events/{EVENT_ID}", headers=preflight)
     assert {"If-Match", "Idempotency-Key"} <= set(allowed.headers["Access-Control-Allow-Headers"].split(", "))
     answered = await gateway.get(f"/events/{EVENT_ID}", headers=origin)
     assert "ETag" in answered.headers["Access-Control-Expose-Headers"].split(", ")
@@ -201,7 +197,7 @@ async def test_a_browser_may_send_and_read_them(start: Gateway, actor: ScriptedB
 
 
 @CHANGES
-async def test_the_booking_process_is_told_who_asks_for_what_under_which_key(
+async def test_the_message_has_the_operators_subject_operation_and_key(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
     """The operation is the method and the path, with the id in it."""
@@ -218,7 +214,7 @@ async def test_the_booking_process_is_told_who_asks_for_what_under_which_key(
 
 
 @CHANGES
-async def test_a_key_of_a_wrong_form_is_told(
+async def test_a_malformed_key_is_refused(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
     for wrong in ("", "two words", "x" * 256, "\u00fc"):
@@ -227,7 +223,7 @@ async def test_a_key_of_a_wrong_form_is_told(
     assert actor.received == []
 
 
-async def test_one_content_is_the_same_json_however_it_is_written(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_the_content_hash_ignores_how_the_json_is_written(gateway: Client, actor: ScriptedBooking) -> None:
     script(actor)
     path, headers = f"/admin/events/{EVENT_ID}", OPERATOR | {"Content-Type": "application/json"}
     texts = [
@@ -244,7 +240,7 @@ async def test_one_content_is_the_same_json_however_it_is_written(gateway: Clien
     assert len({one, *others}) == 4
 
 
-async def test_an_empty_refund_is_the_one_without_an_amount(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_an_empty_body_is_a_refund_without_an_amount(gateway: Client, actor: ScriptedBooking) -> None:
     script(actor)
     path = f"/admin/bookings/{EVENT_ID}/refund"
     await gateway.post(path, headers=OPERATOR | KEY)
@@ -254,14 +250,14 @@ async def test_an_empty_refund_is_the_one_without_an_amount(gateway: Client, act
     assert (one == same, one == other) == (True, False)
 
 
-async def test_another_content_under_a_key_is_told(gateway: Client, actor: ScriptedBooking) -> None:
-    for method, path, body, kind in REQUESTS:
+async def test_a_key_with_other_content_is_refused(gateway: Client, actor: ScriptedBooking) -> None:
+    for method, path, body, kind in OPERATORS_REQUESTS:
         actor.on(kind, IdempotencyKeyReused())
         response = await gateway.request(method, path, json=body, headers=OPERATOR | {"Idempotency-Key": "k"})
         assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_ids_come_from_all_that_makes_a_request_the_same_one(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_ids_depend_on_subject_operation_and_key(gateway: Client, actor: ScriptedBooking) -> None:
     """Subject, operation and key: no two different requests get the same id."""
     script(actor)
     added = {"ticket_types": [{"name": "Box", "unit_amount": 9000, "capacity": 4}] * 2}
@@ -291,7 +287,7 @@ async def test_customers_need_no_key_to_cancel(gateway: Client, actor: ScriptedB
 
 @pytest.mark.parametrize("who", [bearer("alice"), OPERATOR])
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256])
-async def test_a_key_of_a_wrong_form_is_refused_whoever_cancels(
+async def test_a_malformed_key_of_a_cancel_is_refused_for_customers_and_operators(
     gateway: Client, actor: ScriptedBooking, who: dict[str, str], key: str
 ) -> None:
     answer = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers={**who, "Idempotency-Key": key})

@@ -58,8 +58,8 @@ def test_an_example_that_does_not_fit_is_found() -> None:
 def test_each_schema_and_member_says_what_it_means(name: str) -> None:
     assert SCHEMAS[name].get("description")
     for member, schema in SCHEMAS[name].get("properties", {}).items():
-        told = "description" in schema or "$ref" in schema or "const" in schema or "enum" in schema
-        assert told, f"{name}.{member}"
+        described = "description" in schema or "$ref" in schema or "const" in schema or "enum" in schema
+        assert described, f"{name}.{member}"
 
 
 def test_each_parameter_and_operation_says_what_it_means() -> None:
@@ -71,7 +71,7 @@ def test_each_parameter_and_operation_says_what_it_means() -> None:
             assert parameter["description"], (name, parameter["name"])
 
 
-def test_shapes_that_differ_are_told_apart_by_one_member() -> None:
+def test_shapes_that_differ_have_names_in_one_member() -> None:
     """And a schema is never an alternative in part, which generators do not understand."""
     found = [each for each in walked(DOCUMENT) if "oneOf" in each]
     assert found

@@ -14,7 +14,7 @@ from common.contracts.messages import CreateBooking, RequestPayment
 from common.contracts.resources import Booking
 from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
 from gateway.bookings import BookingView
-from tests.gateway.stage import Client, ScriptedBooking, as_json, bearer, booking, placed
+from tests.gateway.stage import Client, ScriptedBooking, as_json, bearer, booking, create_reply
 from tests.gateway.test_bookings import ID, ITEMS, creating, keyed
 
 FAILED = {Reason.SOLD_OUT, Reason.PAYMENT_REJECTED, Reason.PAYMENT_MISMATCH}
@@ -29,7 +29,7 @@ CODES = {
     Reason.BY_OPERATOR: "booking_cancelled",
     Reason.EVENT_CANCELLED: "event_cancelled",
 }
-WANTED = {Reason.BY_CUSTOMER, Reason.BY_OPERATOR}
+ON_REQUEST = {Reason.BY_CUSTOMER, Reason.BY_OPERATOR}
 
 
 def ended(reason: str, payment: str = "none") -> Booking:
@@ -41,7 +41,7 @@ def problem_of(state: Booking) -> HoldfastError | None:
     return BookingView(as_json(state)).problem()
 
 
-def test_every_reason_has_its_problem() -> None:
+def test_every_reason_of_an_end_has_its_problem() -> None:
     """Also a reason that a later release adds; a booking that has not ended has no problem."""
     assert set(CODES) == set(Reason)
     assert {reason: problem_of(ended(reason)).code for reason in Reason} == CODES  # type: ignore[union-attr]
@@ -50,13 +50,13 @@ def test_every_reason_has_its_problem() -> None:
         assert problem_of(ended("by_customer").model_copy(update={"status": BookingStatus(status)})) is None
 
 
-async def told(response: ClientResponse) -> tuple[int, Any]:
+async def answered(response: ClientResponse) -> tuple[int, Any]:
     answer = await response.json()
     return response.status, answer.get("code", answer.get("status"))
 
 
 @pytest.mark.parametrize("reason", CODES)
-async def test_a_booking_that_ends_while_it_is_waited_for_is_a_problem(
+async def test_a_booking_that_ends_while_its_client_waits_is_a_problem(
     gateway: Client, actor: ScriptedBooking, reason: str
 ) -> None:
     """Never 201: there is nothing for the client to pay or to wait for."""
@@ -65,28 +65,28 @@ async def test_a_booking_that_ends_while_it_is_waited_for_is_a_problem(
     await actor.wait_for(CreateBooking)
     await actor.change("alice", ended(reason))
     response = await request
-    assert await told(response) == (409, CODES[Reason(reason)])
+    assert await answered(response) == (409, CODES[Reason(reason)])
     problem = await response.json()
     assert (problem["booking_id"], problem["reason"]) == (str(ID), reason)
 
 
 @pytest.mark.parametrize(("reason", "payment"), [*product(CODES, ("none", "refund_pending"))])
-async def test_a_repeated_request_is_shown_what_was_wanted_and_what_becomes_of_money(
+async def test_a_repeated_request_gets_a_cancelled_or_refunded_booking(
     gateway: Client, actor: ScriptedBooking, reason: str, payment: str
 ) -> None:
     """These are a 200; any other end is the same problem as before."""
     now = ended(reason, payment)
-    actor.on(CreateBooking, placed(now, created=False))
-    answer = await told(await gateway.post("/bookings", json=ITEMS, headers=keyed()))
-    shown = reason in WANTED or payment != PaymentStatus.NONE
+    actor.on(CreateBooking, create_reply(now, created=False))
+    answer = await answered(await gateway.post("/bookings", json=ITEMS, headers=keyed()))
+    shown = reason in ON_REQUEST or payment != PaymentStatus.NONE
     assert answer == ((200, now.status) if shown else (409, CODES[Reason(reason)]))
 
 
 @pytest.mark.parametrize(("reason", "payment"), [*product(CODES, ("none", "refunded"))])
-async def test_what_has_ended_cannot_be_paid(
+async def test_a_booking_that_has_ended_cannot_be_paid(
     gateway: Client, actor: ScriptedBooking, reason: str, payment: str
 ) -> None:
     """The problem says why."""
     actor.on(RequestPayment, as_json(ended(reason, payment)))
     response = await gateway.post("/payment/create-intent", json={"booking_id": str(ID)}, headers=bearer())
-    assert await told(response) == (409, CODES[Reason(reason)])
+    assert await answered(response) == (409, CODES[Reason(reason)])

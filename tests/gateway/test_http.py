@@ -13,7 +13,7 @@ ORIGIN = "https://tickets.example"
 
 
 @pytest.mark.parametrize("path", ["/events/x", "/nowhere", "/bookings", "/health/live", "/docs", "/openapi.json"])
-async def test_every_answer_is_guarded(gateway: Client, path: str) -> None:
+async def test_every_response_has_the_security_headers(gateway: Client, path: str) -> None:
     response = await gateway.get(path)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
@@ -33,7 +33,7 @@ async def test_a_known_origin_may_read_answers_and_errors(start: Gateway) -> Non
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
-async def test_a_browser_may_ask_before_it_sends(start: Gateway) -> None:
+async def test_a_preflight_request_is_answered(start: Gateway) -> None:
     gateway = await start(cors_origins=ORIGIN)
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     response = await gateway.options("/bookings", headers=headers)
@@ -51,7 +51,7 @@ async def test_any_origin_can_be_allowed(start: Gateway) -> None:
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_the_clients_trace_goes_on(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_the_clients_trace_is_passed_on(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetEvent, as_json(event()))
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     await gateway.get(f"/events/{EVENT_ID}", headers={"traceparent": traceparent})
@@ -59,7 +59,7 @@ async def test_the_clients_trace_goes_on(gateway: Client, actor: ScriptedBooking
     assert delivery.envelope.traceparent == traceparent
 
 
-async def test_draining_process_sends_clients_elsewhere(gateway: Client) -> None:
+async def test_a_draining_process_closes_connections(gateway: Client) -> None:
     """A connection that is kept alive ends with its next answer, not in the middle of a request."""
     assert "Connection" not in (await gateway.get("/docs")).headers
     app = gateway.app

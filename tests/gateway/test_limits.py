@@ -42,9 +42,7 @@ async def until_queued(redis_url: str, count: int) -> None:
     await until(reached)
 
 
-async def test_sockets_are_bound_by_the_mailboxs_limit_and_leave_room_for_requests(
-    start: Gateway, redis_url: str
-) -> None:
+async def test_sockets_fill_only_their_share_of_a_mailbox(start: Gateway, redis_url: str) -> None:
     """Even before the mailbox' length is sampled again; those over the limit get a time to retry."""
     gateway = await start(mailbox_limit=8, mailbox_sample_ms=10_000, answer_seconds=30)
     sockets = await subscribed(gateway, *(f"client {number}" for number in range(20)))
@@ -58,15 +56,15 @@ async def test_sockets_are_bound_by_the_mailboxs_limit_and_leave_room_for_reques
     assert all(1 <= task.result()["retry_after"] <= 5 for task in refused)
     assert all(task.result()["event_id"] == str(EVENT_ID) for task in refused)
     assert await queued(redis_url) == 5
-    asking = asyncio.create_task(gateway.get(f"/events/{EVENT_ID}"))
+    request = asyncio.create_task(gateway.get(f"/events/{EVENT_ID}"))
     await until_queued(redis_url, 6)
     async with acting(redis_url) as actor:
         actor.on(GetEvent, as_json(event()))
-        assert (await asking).status == 200
+        assert (await request).status == 200
         assert [(await task)["type"] for task in set(answers) - refused] == ["snapshot"] * 5
 
 
-async def test_one_clients_sockets_ask_a_few_at_a_time(start: Gateway, redis_url: str) -> None:
+async def test_one_clients_sockets_read_a_few_snapshots_at_a_time(start: Gateway, redis_url: str) -> None:
     gateway = await start(answer_seconds=30)
     sockets = await subscribed(gateway, *["alice"] * (SNAPSHOTS_EACH + 5))
     await until_queued(redis_url, SNAPSHOTS_EACH)
@@ -80,7 +78,7 @@ async def test_one_clients_sockets_ask_a_few_at_a_time(start: Gateway, redis_url
         assert len(actor.messages(GetEvent)) == SNAPSHOTS_EACH + 6
 
 
-async def test_all_sockets_of_a_gateway_ask_a_few_at_a_time(start: Gateway, redis_url: str) -> None:
+async def test_all_sockets_of_a_gateway_read_a_few_snapshots_at_a_time(start: Gateway, redis_url: str) -> None:
     gateway = await start(ws_snapshots_max=2, answer_seconds=30)
     sockets = await subscribed(gateway, "alice", "bob", "carol")
     await until_queued(redis_url, 2)
@@ -91,7 +89,7 @@ async def test_all_sockets_of_a_gateway_ask_a_few_at_a_time(start: Gateway, redi
             assert (await socket.receive_json(timeout=10))["type"] == "snapshot"
 
 
-async def test_a_snapshot_that_gets_no_room_in_time_is_refused(start: Gateway, redis_url: str) -> None:
+async def test_a_snapshot_that_gets_no_slot_in_time_is_refused(start: Gateway, redis_url: str) -> None:
     """The second may get its slot at the last moment, those after it do not."""
     gateway = await start(ws_snapshots_max=1, answer_seconds=0.2)
     sockets = await subscribed(gateway, *(f"client {number}" for number in range(6)))
@@ -103,16 +101,16 @@ async def test_a_snapshot_that_gets_no_room_in_time_is_refused(start: Gateway, r
         assert (await sockets[0].receive_json(timeout=10))["type"] == "snapshot"
 
 
-async def test_requests_are_bound_before_the_length_is_known_anew(start: Gateway, redis_url: str) -> None:
+async def test_requests_are_limited_between_two_samples_of_the_mailbox(start: Gateway, redis_url: str) -> None:
     gateway = await start(mailbox_limit=3, mailbox_sample_ms=10_000, answer_seconds=0.3)
     path = f"/events/{EVENT_ID}"
-    asked = [gateway.request(method, path) for method in ("GET", "HEAD") * 5]
-    statuses = [response.status for response in await asyncio.gather(*asked)]
+    requests = [gateway.request(method, path) for method in ("GET", "HEAD") * 5]
+    statuses = [response.status for response in await asyncio.gather(*requests)]
     assert sorted(statuses) == [503] * 10  # four get no reply in time, six are refused at once
     assert await queued(redis_url) == 4
 
 
-def test_all_guests_of_one_address_have_a_bound_together() -> None:
+def test_all_guests_of_one_address_share_a_rate_limit() -> None:
     limiter = RateLimiter(1)
     let_in = 0
     for number in range(100):
@@ -127,14 +125,14 @@ def test_all_guests_of_one_address_have_a_bound_together() -> None:
 
 
 @pytest.mark.parametrize("path", ["/bookings", "/admin/events"])
-async def test_wrong_tokens_are_bound_by_the_address(start: Gateway, path: str) -> None:
+async def test_requests_with_wrong_tokens_are_limited_by_address(start: Gateway, path: str) -> None:
     gateway = await start(rate_limit_per_second=0.5)
     wrong = {"Authorization": "Bearer wrong"}
     statuses = [(await gateway.get(path, headers=wrong)).status for _ in range(3)]
     assert statuses == [401, 429, 429]
 
 
-async def test_a_guests_messages_are_bound_as_their_requests_are(start: Gateway) -> None:
+async def test_a_guests_messages_count_for_the_rate_limit_as_requests_do(start: Gateway) -> None:
     gateway = await start(rate_limit_per_second=0.05)
     guest = f"{GUEST}1"
     async with await gateway.ws_connect("/ws", headers=bearer(guest)) as socket:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.resources import Event
+from common.runtime.health import HEALTH
 from gateway import schemas as models
 from gateway.docs import ASSETS
 from gateway.schemas import Booking
@@ -31,7 +32,7 @@ async def fetched(gateway: Client) -> dict[str, Any]:
     return document
 
 
-async def test_the_document_is_valid_and_3_1(gateway: Client) -> None:
+async def test_the_document_is_valid_openapi_3_1(gateway: Client) -> None:
     document = await fetched(gateway)
     assert document["openapi"] == "3.1.0"
     OpenAPIV31SpecValidator(document).validate()
@@ -56,7 +57,7 @@ async def test_every_route_is_described_and_every_description_is_served(start: G
         assert (("POST", "/auth/guest") in described) is guests
 
 
-async def test_every_operation_says_what_can_go_wrong(gateway: Client) -> None:
+async def test_every_operation_describes_its_errors(gateway: Client) -> None:
     document = await fetched(gateway)
     names = [one["operationId"] for operations in document["paths"].values() for one in operations.values()]
     assert len(set(names)) == len(names)
@@ -90,7 +91,7 @@ async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
     assert schemas["Booking"]["properties"]["amount"]["maximum"] == LARGEST_AMOUNT
 
 
-async def test_links_lead_from_what_is_made_to_what_takes_its_id(gateway: Client) -> None:
+async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: Client) -> None:
     document = await fetched(gateway)
     operations = {one["operationId"] for methods in document["paths"].values() for one in methods.values()}
     found: dict[str, set[str]] = {}
@@ -127,7 +128,7 @@ async def test_what_costs_seats_or_money_requires_a_key(gateway: Client) -> None
         ("TicketTypePatch", {"id": str(EVENT_ID)}, set()),
     ],
 )
-async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_something_then(
+async def test_only_dates_for_which_null_has_a_meaning_may_be_null(
     gateway: Client, model: str, sent: dict[str, Any], wanted: set[str]
 ) -> None:
     """In the document, and in the models that read requests."""
@@ -139,6 +140,32 @@ async def test_what_is_changed_may_not_be_null_but_for_the_dates_that_mean_somet
         with pytest.raises(ValidationError):
             getattr(models, model).model_validate(sent | {name: None})
     assert all("default" not in value for value in schema["properties"].values())
+
+
+async def test_the_schema_of_health_has_all_that_the_routes_answer(gateway: Client) -> None:
+    """With and without problems, and with a notice of the process."""
+    document = await fetched(gateway)
+    schema = document["components"]["schemas"]["HealthState"]
+
+    async def answer(path: str) -> tuple[int, set[str]]:
+        response = await gateway.get(path)
+        content = document["paths"][path]["get"]["responses"][str(response.status)]["content"]
+        assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/HealthState"}
+        body: dict[str, Any] = await response.json()
+        Draft202012Validator(schema).validate(body)
+        return response.status, set(body)
+
+    async def notice() -> str:
+        return "the clock is wrong"
+
+    assert gateway.app is not None
+    health = gateway.app[HEALTH]
+    assert await answer("/health/live") == (200, {"status"})
+    health.notice("clock", notice)
+    assert await answer("/health/ready") == (200, {"status", "notices"})
+    health.draining = True
+    assert await answer("/health/ready") == (503, {"status", "problems", "notices"})
+    assert set(schema["properties"]) == {"status", "problems", "notices"}
 
 
 async def test_close_codes_are_described(gateway: Client) -> None:
@@ -162,7 +189,7 @@ class Page(HTMLParser):
         assert not any(name.startswith("on") for name in found)
 
 
-async def test_the_page_loads_nothing_from_elsewhere(gateway: Client) -> None:
+async def test_the_page_loads_only_its_own_assets(gateway: Client) -> None:
     response = await gateway.get("/docs")
     assert (response.status, response.content_type) == (200, "text/html")
     policy = response.headers["Content-Security-Policy"]
@@ -202,5 +229,5 @@ async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "SHA256SUMS", "..%2Fapp.py", "docs.css"])
-async def test_nothing_else_is_served(gateway: Client, name: str) -> None:
+async def test_other_files_are_not_served(gateway: Client, name: str) -> None:
     assert (await gateway.get(f"/assets/{name}")).status == 404

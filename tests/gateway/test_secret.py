@@ -16,13 +16,13 @@ from common.contracts.messages import (
     RefundBooking,
     RequestPayment,
 )
-from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, as_seen, bearer, booking, placed
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, as_seen, bearer, booking, create_reply
 
 ALICES = booking(uuid4())
 SECRET = "pi_123_secret_456"
 assert ALICES.payment.client_secret == SECRET
 OPERATOR = bearer("root", operator=True)
-Asked = tuple[str, str, dict[str, Any] | None]
+Call = tuple[str, str, dict[str, Any] | None]
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def careless(actor: ScriptedBooking) -> ScriptedBooking:
     for kind in (GetBooking, CancelBooking, RefundBooking, RequestPayment):
         actor.on(kind, as_json(ALICES))
     actor.on(ListBookings, {"items": [as_json(ALICES)], "next": None})
-    actor.on(CreateBooking, placed(ALICES))
+    actor.on(CreateBooking, create_reply(ALICES))
     return actor
 
 
 KEYED = {"Idempotency-Key": "once"}
-REFUND: Asked = ("POST", f"/admin/bookings/{ALICES.id}/refund", {})
+REFUND: Call = ("POST", f"/admin/bookings/{ALICES.id}/refund", {})
 CANCEL = ("POST", f"/bookings/{ALICES.id}/cancel", None)
 CREATE = ("POST", "/bookings", {"event_id": str(EVENT_ID), "quantity": 2})
 INTENT = ("POST", "/payment/create-intent", {"booking_id": str(ALICES.id)})
@@ -47,19 +47,19 @@ OF_OWNERS = [GET, ("GET", "/bookings", None), CANCEL, CREATE, INTENT]
 OF_OPERATORS = [GET, ("GET", "/admin/bookings", None), ("GET", "/admin/bookings?owner=alice", None), CANCEL, REFUND]
 
 
-@pytest.mark.parametrize("asked", OF_OWNERS)
-async def test_an_owner_is_shown_the_secret(gateway: Client, careless: ScriptedBooking, asked: Asked) -> None:
-    method, path, body = asked
+@pytest.mark.parametrize("call", OF_OWNERS)
+async def test_an_owner_gets_the_secret(gateway: Client, careless: ScriptedBooking, call: Call) -> None:
+    method, path, body = call
     response = await gateway.request(method, path, json=body, headers=bearer() | KEYED)
     assert (response.ok, (await response.text()).count(SECRET)) == (True, 1)
 
 
-@pytest.mark.parametrize("asked", OF_OPERATORS)
-async def test_an_operator_is_shown_the_booking_without_it(
-    gateway: Client, careless: ScriptedBooking, asked: Asked
+@pytest.mark.parametrize("call", OF_OPERATORS)
+async def test_an_operator_gets_the_booking_without_the_secret(
+    gateway: Client, careless: ScriptedBooking, call: Call
 ) -> None:
     """Also when the same key is repeated."""
-    method, path, body = asked
+    method, path, body = call
     expected = as_seen(ALICES)
     expected["payment"]["client_secret"] = None
     for _ in range(2):
@@ -68,11 +68,9 @@ async def test_an_operator_is_shown_the_booking_without_it(
         assert (response.ok, shown["items"][0] if "next_cursor" in shown else shown) == (True, expected)
 
 
-async def test_news_and_snapshots_show_it_to_the_owners_sockets_alone(
-    gateway: Client, careless: ScriptedBooking
-) -> None:
+async def test_only_the_owners_sockets_get_the_secret(gateway: Client, careless: ScriptedBooking) -> None:
     """Whatever the others listen for."""
-    careless.on(GetBooking, lambda asked: as_json(ALICES) if asked.owner in ("alice", None) else NotFound())
+    careless.on(GetBooking, lambda call: as_json(ALICES) if call.owner in ("alice", None) else NotFound())
     seen: dict[str, str] = {}
     async with (
         gateway.ws_connect("/ws", headers=bearer("alice")) as owner,

@@ -52,7 +52,7 @@ def test_a_wrong_setting_is_named_without_its_value(
         ({"auth_jwks_url": JWKS, "auth_algorithms": "RS256"}, ("RS256",), False),
     ],
 )
-def test_the_source_of_keys_decides_what_is_believed(
+def test_the_source_of_keys_decides_which_algorithms_are_accepted(
     values: dict[str, Any], algorithms: tuple[str, ...], guests: bool
 ) -> None:
     settings = load(GatewaySettings, **values)

@@ -16,7 +16,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from common.contracts.errors import EventNotFound, NotFound, Unavailable
 from common.contracts.messages import EventChanged, GetBooking, GetEvent
 from common.messaging import redis
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from gateway.auth import Authenticator
 from gateway.hub import HUB, owner_topic
 from gateway.websocket import Frame, framed
@@ -69,44 +69,44 @@ async def closed(socket: Socket) -> int | None:
     return socket.close_code
 
 
-async def heard(socket: Socket) -> dict[str, Any]:
+async def received(socket: Socket) -> dict[str, Any]:
     message: dict[str, Any] = await socket.receive_json(timeout=10)
     return message
 
 
-async def settled(socket: Socket, actor: ScriptedBooking) -> dict[str, Any]:
+async def round_trip(socket: Socket, actor: ScriptedBooking) -> dict[str, Any]:
     """Subscribe and return the answer: all that was sent to the socket before has arrived with it."""
     probe = uuid4()
     actor.on(GetEvent, lambda message: as_json(event(message.event_id)))
     await socket.send_json({"type": "subscribe", "event_id": str(probe)})
-    return await heard(socket)
+    return await received(socket)
 
 
-async def test_an_owner_hears_of_every_change(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_an_owner_gets_every_change(gateway: Client, actor: ScriptedBooking) -> None:
     socket = await connect(gateway)
     first, second = booking(version=2), booking(version=1, payment="creating")
     await actor.change("alice", first, second)
-    assert await heard(socket) == {"type": "booking", "booking": as_seen(first)}
-    assert await heard(socket) == {"type": "booking", "booking": as_seen(second)}
+    assert await received(socket) == {"type": "booking", "booking": as_seen(first)}
+    assert await received(socket) == {"type": "booking", "booking": as_seen(second)}
 
 
 async def test_the_token_may_come_in_the_first_message(gateway: Client, actor: ScriptedBooking) -> None:
     socket = await gateway.ws_connect("/ws")
     await socket.send_json({"type": "auth", "token": token()})
-    await settled(socket, actor)
+    await round_trip(socket, actor)
     change = booking()
     await actor.change("alice", change)
-    assert (await heard(socket))["booking"]["id"] == str(change.id)
+    assert (await received(socket))["booking"]["id"] == str(change.id)
 
 
-@pytest.mark.parametrize("away", [Unavailable(), Away("the time is not known yet", stated=True)])
-async def test_who_cannot_be_told_apart_now_comes_back(
-    gateway: Client, monkeypatch: pytest.MonkeyPatch, away: Exception
+@pytest.mark.parametrize("error", [Unavailable(), Outage("the time is not known yet", reported=True)])
+async def test_a_client_whose_token_cannot_be_checked_now_is_closed_with_1013(
+    gateway: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """The keys of tokens, or the time, are not known yet."""
 
     async def identify(*_: object) -> None:
-        raise away
+        raise error
 
     monkeypatch.setattr(Authenticator, "identify", identify)
     socket = await gateway.ws_connect("/ws")
@@ -114,15 +114,15 @@ async def test_who_cannot_be_told_apart_now_comes_back(
     assert await closed(socket) == 1013
 
 
-async def test_nobody_hears_of_anothers_bookings(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_an_owner_gets_no_changes_of_anothers_bookings(gateway: Client, actor: ScriptedBooking) -> None:
     socket = await connect(gateway)
     await actor.change("bob", booking())
     mine = booking()
     await actor.change("alice", mine)
-    assert (await heard(socket))["booking"]["id"] == str(mine.id)
+    assert (await received(socket))["booking"]["id"] == str(mine.id)
 
 
-async def test_news_comes_to_the_gateways_whose_clients_want_it(
+async def test_notifications_go_only_to_gateways_whose_clients_listen(
     start: Gateway, actor: ScriptedBooking, redis_url: str
 ) -> None:
     """As long as any of them listens."""
@@ -134,12 +134,12 @@ async def test_news_comes_to_the_gateways_whose_clients_want_it(
         async with redis.connect(redis_url) as client:
             return [int(await client.xlen(f"inbox:{name}")) for name in names]
 
-    await settled(socket, actor)
-    await settled(other, actor)
+    await round_trip(socket, actor)
+    await round_trip(other, actor)
     before = await came()
     await actor.change("alice", booking(version=1), booking(version=1))
     for _ in range(2):
-        await heard(socket)
+        await received(socket)
     assert [after - count for after, count in zip(await came(), before, strict=True)] == [2, 0]
     await socket.close()
 
@@ -150,12 +150,12 @@ async def test_news_comes_to_the_gateways_whose_clients_want_it(
     await until(let_go)
 
 
-async def test_sockets_of_several_gateways_hear_the_same(start: Gateway, actor: ScriptedBooking) -> None:
+async def test_sockets_of_several_gateways_get_the_same(start: Gateway, actor: ScriptedBooking) -> None:
     sockets = [await connect(await start()) for _ in range(3)]
     change = booking()
     await actor.change("alice", change)
     for socket in sockets:
-        assert await heard(socket) == {"type": "booking", "booking": as_seen(change)}
+        assert await received(socket) == {"type": "booking", "booking": as_seen(change)}
 
 
 async def test_a_status_never_goes_backwards(gateway: Client, actor: ScriptedBooking) -> None:
@@ -164,41 +164,41 @@ async def test_a_status_never_goes_backwards(gateway: Client, actor: ScriptedBoo
     id, other = uuid4(), booking(version=1)
     versions = [1, 3, 3, 2, 1, 4]
     await actor.change("alice", *(booking(id, version=version) for version in versions), other)
-    got = [(await heard(socket))["booking"] for _ in range(4)]
+    got = [(await received(socket))["booking"] for _ in range(4)]
     assert [one["version"] for one in got if one["id"] == str(id)] == [1, 3, 4]
     assert got[-1]["id"] == str(other.id)
 
 
-async def test_a_snapshot_overtaken_by_a_change_is_asked_for_again(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_snapshot_overtaken_by_a_change_is_read_again(gateway: Client, actor: ScriptedBooking) -> None:
     """The client's snapshot is never older than a change that it already got."""
     socket = await connect(gateway)
     id = uuid4()
     await actor.change("alice", booking(id, version=5))
-    assert (await heard(socket))["booking"]["version"] == 5
+    assert (await received(socket))["booking"]["version"] == 5
     answers = iter([3, 4, 6])
     actor.on(GetBooking, lambda _: as_json(booking(id, version=next(answers))))
     await socket.send_json({"type": "subscribe", "booking_id": str(id)})
-    assert await heard(socket) == {"type": "snapshot", "booking": as_seen(booking(id, version=6))}
+    assert await received(socket) == {"type": "snapshot", "booking": as_seen(booking(id, version=6))}
     await actor.change("alice", booking(id, version=6), booking(id, version=7))
-    assert (await heard(socket))["booking"]["version"] == 7
+    assert (await received(socket))["booking"]["version"] == 7
 
 
-async def test_a_reconnecting_client_is_brought_up_to_date(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_snapshot_brings_a_reconnecting_client_up_to_date(gateway: Client, actor: ScriptedBooking) -> None:
     id = uuid4()
     first = await connect(gateway)
     await actor.change("alice", booking(id, version=2))
-    await heard(first)
+    await received(first)
     await first.close()
     await actor.change("alice", booking(id, version=3, status="confirmed", payment="paid"))
     actor.on(GetBooking, as_json(booking(id, version=3, status="confirmed", payment="paid")))
     second = await connect(gateway)
     await second.send_json({"type": "subscribe", "booking_id": str(id)})
     # The gateway may have got the change itself only after the client was back.
-    while (snapshot := await heard(second))["type"] != "snapshot":
+    while (snapshot := await received(second))["type"] != "snapshot":
         pass
     assert snapshot["booking"]["status"] == "confirmed"
-    (question,) = actor.messages(GetBooking)
-    assert (question.booking_id, question.owner) == (id, "alice")
+    (query,) = actor.messages(GetBooking)
+    assert (query.booking_id, query.owner) == (id, "alice")
 
 
 async def test_anothers_booking_cannot_be_subscribed_to(gateway: Client, actor: ScriptedBooking) -> None:
@@ -206,43 +206,45 @@ async def test_anothers_booking_cannot_be_subscribed_to(gateway: Client, actor: 
     id = uuid4()
     actor.on(GetBooking, lambda message: NotFound() if message.owner == "alice" else as_json(booking(id)))
     await socket.send_json({"type": "subscribe", "booking_id": str(id)})
-    error = await heard(socket)
+    error = await received(socket)
     assert (error["type"], error["code"], error["booking_id"]) == ("error", "not_found", str(id))
     await actor.change("bob", booking(id, version=9))
     mine = booking()
     await actor.change("alice", mine)
-    assert (await heard(socket))["booking"]["id"] == str(mine.id)
+    assert (await received(socket))["booking"]["id"] == str(mine.id)
 
 
-async def test_an_operator_listens_to_any_booking_without_its_secret(
+async def test_an_operator_subscribes_to_any_booking_without_its_secret(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
     owner, operator = await connect(gateway), await connect(gateway, "root", operator=True)
     id = uuid4()
     actor.on(GetBooking, as_json(booking(id, version=1)))
     await operator.send_json({"type": "subscribe", "booking_id": str(id)})
-    snapshot = await heard(operator)
+    snapshot = await received(operator)
     assert snapshot["booking"]["payment"]["client_secret"] is None
-    assert [question.owner for question in actor.messages(GetBooking)] == [None]
+    assert [query.owner for query in actor.messages(GetBooking)] == [None]
     change = booking(id, version=2)
     await actor.change("alice", change)
-    seen = await heard(operator)
+    seen = await received(operator)
     assert seen["booking"].pop("payment") == as_json(change)["payment"] | {"client_secret": None}
-    assert (await heard(owner))["booking"]["payment"]["client_secret"] == "pi_123_secret_456"
+    assert (await received(owner))["booking"]["payment"]["client_secret"] == "pi_123_secret_456"
 
 
-async def test_an_events_seats_can_be_watched(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_client_can_subscribe_to_an_events_seats(gateway: Client, actor: ScriptedBooking) -> None:
     socket = await connect(gateway)
     actor.on(GetEvent, as_json(event(available=10)))
     await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
-    assert await heard(socket) == {"type": "snapshot", "event": as_json(event(available=10))}
+    assert await received(socket) == {"type": "snapshot", "event": as_json(event(available=10))}
     await actor.notify(EventChanged(event=event(version=2, available=8)), EventChanged(event=event(version=1)))
     await actor.notify(EventChanged(event=event(version=2, available=7)))
-    left = [(await heard(socket))["event"]["ticket_types"][0]["available"] for _ in range(2)]
+    left = [(await received(socket))["event"]["ticket_types"][0]["available"] for _ in range(2)]
     assert left == [8, 7]
 
 
-async def test_operators_watch_the_calling_off_of_an_event(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_operators_get_the_progress_of_an_events_cancellation(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
     """Customers get the event when it changes; operators get each newer version, even if the seats stay as they
     are."""
     customer, operator = await connect(gateway), await connect(gateway, "root", operator=True)
@@ -252,45 +254,48 @@ async def test_operators_watch_the_calling_off_of_an_event(gateway: Client, acto
     )
     for socket in (customer, operator):
         await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
-    assert await heard(customer) == {"type": "snapshot", "event": as_json(event(version=3))}
-    assert await heard(operator) == {"type": "snapshot", "event": as_json(operators_event(version=7, cancelled=0))}
-    pictures = [operators_event(version=9, cancelled=60), operators_event(version=8, cancelled=30)]
-    pictures.append(operators_event(version=12, cancelled=100))
-    await actor.notify(*(EventChanged(event=event(version=3), operators=picture) for picture in pictures))
-    for picture in (pictures[0], pictures[2]):
-        assert await heard(operator) == {"type": "event", "event": as_json(picture)}
-    for _ in pictures:
-        assert await heard(customer) == {"type": "event", "event": as_json(event(version=3))}
+    assert await received(customer) == {"type": "snapshot", "event": as_json(event(version=3))}
+    assert await received(operator) == {
+        "type": "snapshot",
+        "event": as_json(operators_event(version=7, cancelled=0)),
+    }
+    snapshots = [operators_event(version=9, cancelled=60), operators_event(version=8, cancelled=30)]
+    snapshots.append(operators_event(version=12, cancelled=100))
+    await actor.notify(*(EventChanged(event=event(version=3), operators=snapshot) for snapshot in snapshots))
+    for snapshot in (snapshots[0], snapshots[2]):
+        assert await received(operator) == {"type": "event", "event": as_json(snapshot)}
+    for _ in snapshots:
+        assert await received(customer) == {"type": "event", "event": as_json(event(version=3))}
 
 
-async def test_operators_hear_of_events_from_older_booking_processes_too(
-    gateway: Client, actor: ScriptedBooking
-) -> None:
+async def test_operators_get_events_from_older_booking_processes(gateway: Client, actor: ScriptedBooking) -> None:
     operator = await connect(gateway, "root", operator=True)
     actor.on(GetEvent, as_json(operators_event()))
     await operator.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
-    await heard(operator)
+    await received(operator)
     await actor.notify(EventChanged(event=event(version=2)))
-    assert await heard(operator) == {"type": "event", "event": as_json(event(version=2))}
+    assert await received(operator) == {"type": "event", "event": as_json(event(version=2))}
     await operator.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
-    await settled(operator, actor)
+    await round_trip(operator, actor)
     await actor.notify(EventChanged(event=event(version=3)))
     mine = booking()
     await actor.change("root", mine)
-    assert (await heard(operator))["type"] == "booking"
+    assert (await received(operator))["type"] == "booking"
 
 
-async def test_after_unsubscribing_an_event_is_silent(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_after_unsubscribing_a_client_gets_no_more_of_the_event(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
     socket = await connect(gateway)
     actor.on(GetEvent, as_json(event()))
     await socket.send_json({"type": "subscribe", "event_id": str(EVENT_ID)})
-    await heard(socket)
+    await received(socket)
     await socket.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
-    await settled(socket, actor)
+    await round_trip(socket, actor)
     await actor.notify(EventChanged(event=event(version=2)))
     mine = booking()
     await actor.change("alice", mine)
-    assert (await heard(socket))["type"] == "booking"
+    assert (await received(socket))["type"] == "booking"
 
 
 WRONG = [
@@ -307,25 +312,27 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-async def test_a_wrong_message_is_told_and_the_socket_stays(
+async def test_an_invalid_message_is_answered_with_an_error_and_the_socket_stays(
     gateway: Client, actor: ScriptedBooking, text: str
 ) -> None:
     socket = await connect(gateway)
     await socket.send_str(text)
-    error = await heard(socket)
+    error = await received(socket)
     assert (error["type"], error["code"]) == ("error", "invalid_request")
-    assert (await settled(socket, actor))["type"] == "snapshot"
+    assert (await round_trip(socket, actor))["type"] == "snapshot"
 
 
-async def test_what_is_not_there_is_told_and_costs_no_subscription(start: Gateway, actor: ScriptedBooking) -> None:
+async def test_an_unknown_event_is_an_error_and_uses_no_subscription(
+    start: Gateway, actor: ScriptedBooking
+) -> None:
     gateway = await start(ws_subscriptions_max=1)
     socket = await connect(gateway)
     actor.on(GetEvent, EventNotFound())
     for _ in range(2):
         await socket.send_json({"type": "subscribe", "event_id": str(uuid4())})
-        assert (await heard(socket))["code"] == "event_not_found"
-    assert (await settled(socket, actor))["type"] == "snapshot"
-    assert (await settled(socket, actor))["code"] == "invalid_request"
+        assert (await received(socket))["code"] == "event_not_found"
+    assert (await round_trip(socket, actor))["type"] == "snapshot"
+    assert (await round_trip(socket, actor))["code"] == "invalid_request"
 
 
 # --- how sockets end --------------------------------------------------------------------------------------
@@ -370,14 +377,14 @@ async def test_a_token_that_expires_closes_the_socket(gateway: Client) -> None:
 async def test_a_token_can_be_renewed_for_the_same_subject_only(gateway: Client, actor: ScriptedBooking) -> None:
     socket = await connect(gateway, exp=time.time() + 0.4)
     await socket.send_json({"type": "auth", "token": token("bob")})
-    assert (await heard(socket))["code"] == "forbidden"
+    assert (await received(socket))["code"] == "forbidden"
     await socket.send_json({"type": "auth", "token": "nonsense"})
-    assert (await heard(socket))["code"] == "unauthorized"
+    assert (await received(socket))["code"] == "unauthorized"
     await socket.send_json({"type": "auth", "token": token("alice", exp=int(time.time()) + 3600)})
-    assert (await settled(socket, actor))["type"] == "snapshot"
+    assert (await round_trip(socket, actor))["type"] == "snapshot"
     other = await connect(gateway, exp=time.time() + 0.4)
     assert await closed(other) == 4401  # by then the first token has expired too
-    assert (await settled(socket, actor))["type"] == "snapshot"
+    assert (await round_trip(socket, actor))["type"] == "snapshot"
 
 
 async def test_a_binary_message_closes_with_1003(gateway: Client) -> None:
@@ -418,7 +425,7 @@ async def test_a_client_that_does_not_keep_up_is_closed_with_1013(gateway: Clien
     assert 0 < received < version
 
 
-async def test_clients_come_back_when_changes_may_have_been_lost(
+async def test_sockets_are_closed_with_1013_when_changes_may_have_been_lost(
     gateway: Client, actor: ScriptedBooking, redis_url: str
 ) -> None:
     """What was published before Redis lost its data is in no stream: only a snapshot has it."""
@@ -426,10 +433,10 @@ async def test_clients_come_back_when_changes_may_have_been_lost(
     await flush(redis_url)
     assert await asyncio.gather(*(closed(socket) for socket in sockets)) == [1013, 1013, 1013]
     again = await connect(gateway)
-    assert (await settled(again, actor))["type"] == "snapshot"
+    assert (await round_trip(again, actor))["type"] == "snapshot"
 
 
-async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Client) -> None:
+async def test_messages_of_a_client_that_is_being_closed_are_still_read(gateway: Client) -> None:
     """If it met a closed connection, TCP would reset that, and the client could lose the close reason."""
     reader, writer = await upgraded(gateway)
     async with asyncio.timeout(10):
@@ -443,7 +450,7 @@ async def test_what_a_client_says_while_it_is_closed_is_still_read(gateway: Clie
     writer.close()
 
 
-async def test_what_comes_right_behind_the_request_is_read(gateway: Client) -> None:
+async def test_frames_sent_right_after_the_upgrade_request_are_read(gateway: Client) -> None:
     ping, text = masked(WSMsgType.PING, b"here"), masked(WSMsgType.TEXT, b"x")
     reader, writer = await upgraded(gateway, behind=ping + text)
     async with asyncio.timeout(10):
@@ -476,7 +483,9 @@ async def test_a_silent_client_stays_as_long_as_it_answers_pings(start: Gateway)
         (b"\x81\xff" + (2**40).to_bytes(8, "big") + bytes(4), 1009),
     ],
 )
-async def test_what_is_no_websocket_is_closed_with_a_reason(gateway: Client, frame: bytes, code: int) -> None:
+async def test_frames_that_break_the_protocol_close_the_socket_with_a_code(
+    gateway: Client, frame: bytes, code: int
+) -> None:
     reader, writer = await upgraded(gateway, behind=frame)
     async with asyncio.timeout(10):
         assert struct.unpack("!BBH", await reader.readexactly(4))[::2] == (0x88, code)
@@ -485,7 +494,7 @@ async def test_what_is_no_websocket_is_closed_with_a_reason(gateway: Client, fra
     assert not gateway.app[HUB].has(owner_topic("alice"))
 
 
-async def test_a_gateway_that_stops_waits_for_no_client_for_long(start: Gateway) -> None:
+async def test_a_gateway_that_stops_does_not_wait_for_a_silent_client(start: Gateway) -> None:
     gateway = await start()
     reader, writer = await upgraded(gateway)
     async with asyncio.timeout(10):
@@ -503,10 +512,10 @@ async def test_a_gateway_that_stops_sends_its_clients_elsewhere(start: Gateway, 
     await gateway.server.close()
     assert [await end for end in ends] == [1001, 1001, 1001]
     again = await connect(other)
-    assert (await settled(again, actor))["type"] == "snapshot"
+    assert (await round_trip(again, actor))["type"] == "snapshot"
 
 
-async def test_a_gone_client_leaves_nothing_behind(gateway: Client) -> None:
+async def test_a_client_that_disconnects_is_unsubscribed(gateway: Client) -> None:
     hub = gateway.app[HUB]
     socket = await connect(gateway)
     assert hub.has(owner_topic("alice"))
@@ -515,7 +524,7 @@ async def test_a_gone_client_leaves_nothing_behind(gateway: Client) -> None:
     assert not hub.has(owner_topic("alice"))
 
 
-def test_frames_are_as_the_rfc_has_them() -> None:
+def test_frames_follow_the_rfc() -> None:
     """RFC 6455, section 5.2: the length has 7, 16 or 64 bits."""
     assert framed(b"Hello") == b"\x81\x05Hello"
     assert framed(b"x" * 126)[:4] == b"\x81\x7e\x00\x7e"

@@ -94,14 +94,14 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-async def door(redis_server: RedisServer) -> AsyncIterator[Client]:
+async def open_gateway(redis_server: RedisServer) -> AsyncIterator[Client]:
     async with serving(redis_server.url) as client:
         yield client
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_token_that_is_not_valid_is_refused(door: Client, case: str) -> None:
-    assert await status(door, REFUSED[case]) == 401
+async def test_a_token_that_is_not_valid_is_refused(open_gateway: Client, case: str) -> None:
+    assert await status(open_gateway, REFUSED[case]) == 401
 
 
 async def test_a_changed_token_is_refused(gateway: Client, actor: ScriptedBooking) -> None:
@@ -111,11 +111,13 @@ async def test_a_changed_token_is_refused(gateway: Client, actor: ScriptedBookin
     body = encoded({**CLAIMS, "sub": "bob"})
     assert await status(gateway, {"Authorization": f"Bearer {good}"}) == 200
     assert await status(gateway, {"Authorization": f"Bearer {header}.{body}.{signature}"}) == 401
-    assert [question.owner for question in actor.messages(ListBookings)] == ["alice"]
+    assert [query.owner for query in actor.messages(ListBookings)] == ["alice"]
 
 
 @pytest.mark.parametrize("ahead_s", [1200.0, -1200.0])
-async def test_tokens_are_judged_and_issued_by_the_time_of_redis(redis_server: RedisServer, ahead_s: float) -> None:
+async def test_tokens_are_checked_and_issued_by_the_time_of_redis(
+    redis_server: RedisServer, ahead_s: float
+) -> None:
     """Not by the process' own clock, which is wrong here."""
     now = time.time()
     async with serving(redis_server.url, ahead_s=ahead_s) as client:
@@ -154,16 +156,16 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return tokens
 
 
-async def test_a_verified_token_is_remembered_but_not_beyond_its_time(verified: list[str]) -> None:
+async def test_a_verified_token_is_cached_until_it_expires(verified: list[str]) -> None:
     at = now = time.time()
     authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), lambda: at)
     expiring = token(exp=now + 30)
-    for at, asked in ((now, 1), (now + 29, 1), (now + 31, 2), (now + 31, 3)):  # noqa: B007  the clock's
+    for at, checks in ((now, 1), (now + 29, 1), (now + 31, 2), (now + 31, 3)):  # noqa: B007  the clock's
         assert (await authenticator.identify(expiring)).subject == "alice"
-        assert len(verified) == asked
+        assert len(verified) == checks
 
 
-async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch, verified: list[str]) -> None:
+async def test_the_token_cache_is_bounded(monkeypatch: pytest.MonkeyPatch, verified: list[str]) -> None:
     monkeypatch.setattr("gateway.auth.CACHE_MAX", 2)
     authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), time.time)
     for subject in ("a", "b", "c", "c", "b", "a"):
@@ -171,7 +173,9 @@ async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatc
     assert len(verified) == 4
 
 
-async def test_only_the_operators_scope_opens_admin(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_only_the_operators_scope_gives_access_to_admin_routes(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
     actor.on(ListBookings, EMPTY)
     for headers, expected in (
         (bearer("root", operator=True), 200),
@@ -196,7 +200,7 @@ async def test_a_guest_gets_a_token_that_works_and_is_no_operator(gateway: Clien
     assert (response.status, set(guest)) == (201, {"token", "subject", "expires_at"})
     headers = {"Authorization": f"Bearer {guest['token']}"}
     assert await status(gateway, headers) == 200
-    assert [question.owner for question in actor.messages(ListBookings)] == [guest["subject"]]
+    assert [query.owner for query in actor.messages(ListBookings)] == [guest["subject"]]
     assert (await gateway.get("/admin/bookings", headers=headers)).status == 403
     assert (await (await gateway.post("/auth/guest")).json())["subject"] != guest["subject"]
 
@@ -260,7 +264,7 @@ def jwks(provider: Provider, **more: Any) -> dict[str, Any]:
     return settings | more
 
 
-async def test_keys_of_a_provider_are_believed(start: Gateway, provider: Provider) -> None:
+async def test_tokens_signed_with_a_providers_keys_are_accepted(start: Gateway, provider: Provider) -> None:
     gateway = await start(**jwks(provider))
     for kid in ("rsa", "ec", "rsa"):
         assert await status(gateway, provider.sign(kid)) == 200
@@ -268,7 +272,7 @@ async def test_keys_of_a_provider_are_believed(start: Gateway, provider: Provide
     assert (await gateway.post("/auth/guest")).status == 404
 
 
-async def test_a_rotated_key_is_fetched_and_the_old_one_is_gone(start: Gateway, provider: Provider) -> None:
+async def test_a_rotated_key_is_fetched_and_the_old_one_is_refused(start: Gateway, provider: Provider) -> None:
     gateway = await start(**jwks(provider))
     old = provider.sign("rsa")
     assert await status(gateway, old) == 200
@@ -279,7 +283,9 @@ async def test_a_rotated_key_is_fetched_and_the_old_one_is_gone(start: Gateway, 
     assert provider.fetched == 3
 
 
-async def test_made_up_key_ids_do_not_flood_the_provider(start: Gateway, provider: Provider) -> None:
+async def test_made_up_key_ids_do_not_make_the_gateway_fetch_keys_each_time(
+    start: Gateway, provider: Provider
+) -> None:
     gateway = await start(**jwks(provider, auth_jwks_interval_seconds=3600))
     assert await status(gateway, provider.sign("rsa")) == 200
     for number in range(5):
@@ -288,7 +294,7 @@ async def test_made_up_key_ids_do_not_flood_the_provider(start: Gateway, provide
     assert provider.fetched == 1
 
 
-async def test_a_secret_is_no_public_key(start: Gateway, provider: Provider) -> None:
+async def test_a_token_signed_with_the_public_key_as_secret_is_refused(start: Gateway, provider: Provider) -> None:
     """The well-known attack: HS256 with the public key as the secret."""
     gateway = await start(**jwks(provider))
     pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -306,14 +312,14 @@ async def test_an_algorithm_that_the_settings_leave_out_is_refused(start: Gatewa
     assert await status(gateway, provider.sign("rsa", "PS256")) == 401
 
 
-async def test_known_keys_outlast_a_provider_that_is_away(start: Gateway, provider: Provider) -> None:
+async def test_known_keys_remain_in_use_while_the_provider_fails(start: Gateway, provider: Provider) -> None:
     gateway = await start(**jwks(provider, auth_jwks_cache_seconds=0.000001))
     assert await status(gateway, provider.sign("rsa")) == 200
     provider.broken = True
     assert await status(gateway, provider.sign("ec")) == 200
 
 
-async def test_without_any_keys_nobody_is_refused_for_good(start: Gateway, provider: Provider) -> None:
+async def test_without_any_keys_requests_get_503_until_keys_are_fetched(start: Gateway, provider: Provider) -> None:
     provider.broken = True
     gateway = await start(**jwks(provider))
     response = await gateway.get("/bookings", headers=provider.sign("rsa"))

@@ -38,7 +38,7 @@ NO_IDS = (
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-def test_what_nobody_can_read_is_no_name(name: str) -> None:
+def test_an_unreadable_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         LABEL.validate_python(name)
 
@@ -48,7 +48,7 @@ def test_a_name_may_be_in_any_script(name: str) -> None:
     assert LABEL.validate_python(name) == name
 
 
-def test_a_name_begins_and_ends_with_what_is_seen() -> None:
+def test_invisible_characters_around_a_name_are_removed() -> None:
     assert LABEL.validate_python(" \u00a0 Opening night\u3000") == "Opening night"
 
 
@@ -59,7 +59,7 @@ def test_an_id_has_one_form(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [ID, ID.upper()])
-def test_an_id(value: str) -> None:
+def test_a_valid_id_is_read(value: str) -> None:
     assert TypeAdapter(Id).validate_python(value) == UUID(ID)
 
 
@@ -70,7 +70,7 @@ def _sent_models() -> list[type[BaseModel]]:
 
 
 @pytest.mark.parametrize("model", _sent_models())
-def test_no_model_that_clients_send_takes_ids_of_another_form(model: type[BaseModel]) -> None:
+def test_no_request_model_accepts_ids_of_another_form(model: type[BaseModel]) -> None:
     """A plain `UUID` would not do: pydantic reads it in four forms."""
     names = [name for name, field in model.model_fields.items() if field.annotation in (UUID, UUID | None)]
     for name in names:
@@ -80,7 +80,7 @@ def test_no_model_that_clients_send_takes_ids_of_another_form(model: type[BaseMo
 
 
 @pytest.mark.parametrize("id", NO_IDS[:3])
-def test_ids_inside_of_bodies_and_messages_have_the_same_form(id: str) -> None:
+def test_ids_in_bodies_and_messages_have_the_same_form(id: str) -> None:
     with pytest.raises(ValidationError, match="must be a UUID"):
         NewBooking.model_validate_json(
             f'{{"event_id": "{ID}", "items": [{{"ticket_type_id": "{id}", "quantity": 1}}]}}'

@@ -56,11 +56,11 @@ async def test_events_are_open_to_anyone(gateway: Client, actor: ScriptedBooking
     actor.on(ListEvents, {"items": [as_json(event())], "next": None})
     response = await gateway.get("/events")
     assert (response.status, await response.json()) == (200, {"items": [as_json(event())], "next_cursor": None})
-    (question,) = actor.messages(ListEvents)
-    assert (question.limit, question.after, question.starts_from) == (50, None, None)
+    (query,) = actor.messages(ListEvents)
+    assert (query.limit, query.after, query.starts_from) == (50, None, None)
 
 
-async def test_events_of_the_past_are_asked_for(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_past_events_can_be_listed(gateway: Client, actor: ScriptedBooking) -> None:
     """The time may be in any zone; operators ask in the same way."""
     actor.on(ListEvents, {"items": [], "next": None})
     for path, headers in (("/events", {}), ("/admin/events", OPERATOR)):
@@ -99,14 +99,14 @@ async def test_an_owner_reads_a_booking_with_its_secret(gateway: Client, actor: 
     response = await gateway.get(f"/bookings/{EVENT_ID}", headers=bearer())
     assert (response.status, await response.json()) == (200, as_seen(booking(EVENT_ID)))
     assert response.headers["Cache-Control"] == "no-store"
-    assert [question.owner for question in actor.messages(GetBooking)] == ["alice"]
+    assert [query.owner for query in actor.messages(GetBooking)] == ["alice"]
 
 
 async def test_an_operator_reads_any_booking_without_its_secret(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetBooking, as_json(booking(EVENT_ID)))
     response = await gateway.get(f"/bookings/{EVENT_ID}", headers=OPERATOR)
     assert (await response.json())["payment"]["client_secret"] is None
-    assert [question.owner for question in actor.messages(GetBooking)] == [None]
+    assert [query.owner for query in actor.messages(GetBooking)] == [None]
 
 
 async def test_anothers_booking_is_not_found(gateway: Client, actor: ScriptedBooking) -> None:
@@ -124,7 +124,7 @@ async def test_a_history_is_a_list(gateway: Client, actor: ScriptedBooking) -> N
     assert await response.json() == {"items": [change], "next_cursor": None}
 
 
-async def test_without_an_answer_in_time_a_question_is_503(start: Gateway) -> None:
+async def test_a_query_without_a_reply_in_time_is_503(start: Gateway) -> None:
     """The call was sent, over a connection that was opened for it."""
     gateway = await start(answer_seconds=0.3)
     response = await gateway.get("/events")
@@ -156,11 +156,11 @@ async def test_the_intent_is_the_bookings_each_time(start: Gateway, actor: Scrip
     for body in ({}, {"amount": 5000, "currency": "eur"}):
         response = await pay(gateway, **body)
         assert (response.status, await response.json()) == (200, INTENT | {"publishable_key": "pk_test_1"})
-    asked = [(message.owner, message.amount, message.currency) for message in actor.messages(RequestPayment)]
-    assert asked == [("alice", None, None), ("alice", 5000, "eur")]
+    seen = [(message.owner, message.amount, message.currency) for message in actor.messages(RequestPayment)]
+    assert seen == [("alice", None, None), ("alice", 5000, "eur")]
 
 
-async def test_an_intent_that_is_being_made_is_waited_for(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_a_request_waits_for_an_intent_that_is_being_made(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(RequestPayment, as_json(booking(EVENT_ID, payment="creating", version=1)))
     request = asyncio.create_task(pay(gateway))
     await actor.wait_for(RequestPayment)
@@ -208,7 +208,7 @@ async def test_a_booking_that_is_closing_has_nothing_to_pay(gateway: Client, act
 
 
 @pytest.mark.parametrize("error", [NothingToPay(), AmountMismatch(), NotFound()])
-async def test_what_cannot_be_paid_is_told(gateway: Client, actor: ScriptedBooking, error: HoldfastError) -> None:
+async def test_a_refusal_to_pay_is_a_problem(gateway: Client, actor: ScriptedBooking, error: HoldfastError) -> None:
     actor.on(RequestPayment, error)
     response = await pay(gateway, amount=1)
     assert (response.status, (await response.json())["code"]) == (error.status, error.code)
@@ -226,7 +226,7 @@ async def test_what_cannot_be_paid_is_told(gateway: Client, actor: ScriptedBooki
         ("pending", "awaiting", 202),
     ],
 )
-async def test_a_cancelled_booking_is_200_once_it_is_settled(
+async def test_a_cancel_is_200_once_stripe_has_answered(
     gateway: Client, actor: ScriptedBooking, state: str, payment: str, status: int
 ) -> None:
     actor.on(CancelBooking, as_json(booking(EVENT_ID, status=state, payment=payment)))
@@ -234,7 +234,7 @@ async def test_a_cancelled_booking_is_200_once_it_is_settled(
     assert (response.status, (await response.json())["status"]) == (status, state)
 
 
-async def test_who_cancels_is_told_to_the_booking(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_the_message_says_who_cancels(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(CancelBooking, CancellationClosed())
     response = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())
     assert (response.status, (await response.json())["code"]) == (409, "cancellation_closed")
@@ -251,9 +251,9 @@ async def test_a_refund_is_made_once_for_a_key(gateway: Client, actor: ScriptedB
         assert (await gateway.post(path, json={"amount": 500}, headers=key)).status == 202
     assert (await gateway.post(path, headers=OPERATOR | {"Idempotency-Key": "r-2"})).status == 202
     assert (await gateway.post(f"/admin/bookings/{uuid4()}/refund", headers=key)).status == 202
-    one, again, whole, other = actor.messages(RefundBooking)
-    assert (one, one.amount, whole.amount) == (again, 500, None)
-    assert len({one.refund_id, whole.refund_id, other.refund_id}) == 3
+    one, again, rest, other = actor.messages(RefundBooking)
+    assert (one, one.amount, rest.amount) == (again, 500, None)
+    assert len({one.refund_id, rest.refund_id, other.refund_id}) == 3
 
 
 # --- operators --------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ async def test_an_event_is_created_once_for_a_key(gateway: Client, actor: Script
     assert len({kind.id for kind in (*one.ticket_types, *another.ticket_types)}) == 4
 
 
-async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_only_the_fields_that_are_sent_change(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(UpdateEvent, as_json(event()))
     body = {
         "on_sale": False,
@@ -311,9 +311,7 @@ async def test_only_what_is_sent_changes(gateway: Client, actor: ScriptedBooking
     assert (response.status, (await response.json())["code"]) == (409, "capacity_below_sold")
 
 
-async def test_what_is_wrong_with_an_event_is_told_with_rule_and_limit(
-    gateway: Client, actor: ScriptedBooking
-) -> None:
+async def test_an_invalid_event_is_a_problem_with_rule_and_limit(gateway: Client, actor: ScriptedBooking) -> None:
     """The booking actor says what is wrong; it gets exactly those dates that were sent."""
     wrong = {"loc": ["body", "sales_end"], "msg": "…", "type": "date_after_start", "limit": "2031-01-01T20:00:00Z"}
     actor.on(UpdateEvent, InvalidRequest("…", errors=[wrong]))
@@ -326,13 +324,13 @@ async def test_what_is_wrong_with_an_event_is_told_with_rule_and_limit(
     assert (message.changes.sales_start, message.changes.sales_end.year) == (None, 2032)
 
 
-async def test_an_event_that_is_called_off_is_202(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_cancelling_an_event_is_202(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(CancelEvent, as_json(event()))
     response = await gateway.post(f"/admin/events/{EVENT_ID}/cancel", headers=OPERATOR)
     assert (response.status, await response.json()) == (202, as_json(event()))
 
 
-async def test_operators_see_events_with_what_is_held_and_how_far_calling_off_is(
+async def test_operators_see_held_seats_and_the_progress_of_a_cancellation(
     gateway: Client, actor: ScriptedBooking
 ) -> None:
     off = operators_event(cancelled=40)
@@ -350,30 +348,30 @@ async def test_operators_see_events_with_what_is_held_and_how_far_calling_off_is
     assert [message.operator for message in actor.messages(GetEvent)] == [True]
 
 
-async def test_customers_are_not_told_what_operators_see(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_customers_do_not_get_what_operators_see(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetEvent, as_json(event()))
     actor.on(ListEvents, {"items": [], "next": None})
     for path in ("/events", f"/events/{EVENT_ID}"):
         assert (await gateway.get(path, headers=OPERATOR)).status == 200
         assert (await gateway.get(f"/admin{path}", headers=bearer())).status == 403
-    asked = [*actor.messages(GetEvent), *actor.messages(ListEvents)]
-    assert [message.operator for message in asked] == [False, False]
+    queries = [*actor.messages(GetEvent), *actor.messages(ListEvents)]
+    assert [message.operator for message in queries] == [False, False]
 
 
-async def test_operators_filter_by_money_and_time(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_operators_filter_bookings_by_payment_and_time(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(ListBookings, {"items": [], "next": None})
     times = "created_from=2030-01-01T00:00:00Z&created_before=2030-01-02T02:00:00%2B02:00"
     response = await gateway.get(f"/admin/bookings?payment=refund_failed&{times}", headers=OPERATOR)
     assert response.status == 200
-    (asked,) = actor.messages(ListBookings)
+    (query,) = actor.messages(ListBookings)
     days = [datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2)]
-    assert (asked.payment, asked.created_from, asked.created_before) == ("refund_failed", *days)
+    assert (query.payment, query.created_from, query.created_before) == ("refund_failed", *days)
     for wrong in ("payment=lost", "created_from=yesterday", "created_from=1893456000", "created_before=2030-01-01"):
         response = await gateway.get(f"/admin/bookings?{wrong}", headers=OPERATOR)
         assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
 
 
-async def test_operators_list_anybodys_bookings_without_secrets(gateway: Client, actor: ScriptedBooking) -> None:
+async def test_operators_list_all_owners_bookings_without_secrets(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(ListBookings, {"items": [as_json(booking())], "next": None})
     page = await (await gateway.get("/admin/bookings?owner=bob&status=pending", headers=OPERATOR)).json()
     assert page["items"][0]["payment"]["client_secret"] is None

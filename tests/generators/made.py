@@ -86,7 +86,7 @@ class Workshop:
                 await process.wait()
 
 
-async def told(process: asyncio.subprocess.Process) -> Json:
+async def printed(process: asyncio.subprocess.Process) -> Json:
     """The next line of the program's output, which is JSON."""
     assert process.stdout is not None
     assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""Real Postgres with both databases, and the sandbox: books that a test fills and spoils."""
+"""Real Postgres with both databases, and the sandbox, which a test fills and changes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 from aiohttp.test_utils import TestServer
 
-from ops.audit.places import Places
+from ops.audit.sources import Sources
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.booking.stage import TABLES as BOOKING_TABLES
-from tests.ops.books import KEY, Books
+from tests.ops.audited_system import KEY, AuditedSystem
 from tests.payment.stage import TABLES as PAYMENT_TABLES
 from tests.servers import empty
 
@@ -31,10 +31,10 @@ async def databases(
 
 
 @pytest.fixture
-async def books(
+async def system(
     databases: tuple[asyncpg.Connection, asyncpg.Connection, str, str],
-) -> AsyncIterator[Books]:
-    """Empty books."""
+) -> AsyncIterator[AuditedSystem]:
+    """Empty databases and an empty sandbox."""
     booking, payment, booking_url, payment_url = databases
     await empty(booking, BOOKING_TABLES)
     await empty(payment, PAYMENT_TABLES)
@@ -44,4 +44,4 @@ async def books(
         ClientSession(cookie_jar=DummyCookieJar()) as session,
     ):
         stripe = str(sandbox.make_url("/")).rstrip("/")
-        yield Books(booking, payment, session, Places(booking_url, payment_url, KEY, stripe, None))
+        yield AuditedSystem(booking, payment, session, Sources(booking_url, payment_url, KEY, stripe, None))

@@ -1,4 +1,4 @@
-"""The audit over real databases and the sandbox: it reads everything, and checks again before it judges."""
+"""The audit over real databases and the sandbox: it reads everything, and checks again before it reports."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 from ops.audit import databases, ledger
 from ops.audit.command import examine
-from ops.audit.databases import CannotLook
-from ops.audit.look import pauses
-from tests.ops.books import Books, told
+from ops.audit.databases import SourceUnavailable
+from ops.audit.runner import pauses
+from tests.ops.audited_system import AuditedSystem, mismatched
 
 
-async def test_right_books_are_clean(books: Books) -> None:
-    await books.event()
+async def test_matching_rows_are_clean(system: AuditedSystem) -> None:
+    await system.add_event()
     for _ in range(3):
-        await books.paid()
-    outcome = await books.audit()
-    assert outcome.clean
-    assert outcome.once == []
-    assert outcome.looked_at == {
+        await system.add_paid_booking()
+    result = await system.audit()
+    assert result.clean
+    assert result.seen_once == []
+    assert result.checked == {
         "ticket types": 1,
         "bookings": 3,
         "payments": 3,
@@ -34,146 +34,150 @@ async def test_right_books_are_clean(books: Books) -> None:
     }
 
 
-async def test_empty_books_are_clean(books: Books) -> None:
-    assert (await books.audit()).clean
+async def test_empty_databases_are_clean(system: AuditedSystem) -> None:
+    assert (await system.audit()).clean
 
 
-Spoil = Callable[[Books, UUID], Awaitable[object]]
+Damage = Callable[[AuditedSystem, UUID], Awaitable[object]]
 
-SPOILED: dict[str, tuple[Spoil, list[str]]] = {
-    "counter": (lambda books, _: books.booking.execute("UPDATE ticket_types SET sold = sold - 1"), ["seats"]),
+DAMAGES: dict[str, tuple[Damage, list[str]]] = {
+    "counter": (lambda system, _: system.booking.execute("UPDATE ticket_types SET sold = sold - 1"), ["seats"]),
     "history": (
-        lambda books, id: books.booking.execute("DELETE FROM booking_transitions WHERE version = 1"),
+        lambda system, id: system.booking.execute("DELETE FROM booking_transitions WHERE version = 1"),
         ["history"],
     ),
     "items": (
-        lambda books, id: books.change("bookings", id, "items = jsonb_set(items, '{0,unit_amount}', '1')"),
+        lambda system, id: system.change("bookings", id, "items = jsonb_set(items, '{0,unit_amount}', '1')"),
         ["items"],
     ),
-    "summary": (lambda books, id: books.change("bookings", id, "intent_id = 'pi_other'"), ["summary"]),
+    "summary": (lambda system, id: system.change("bookings", id, "intent_id = 'pi_other'"), ["summary"]),
     "payment's amount": (
-        lambda books, id: books.change("payments", id, "amount_captured = amount_captured - 1"),
+        lambda system, id: system.change("payments", id, "amount_captured = amount_captured - 1"),
         ["summary", "intent"],
     ),
-    "second intent": (lambda books, id: books.intent(id), ["intent", "one intent"]),
-    "refund by hand, unheard of": (lambda books, id: books.refund(id, 100), ["refund"]),
+    "second intent": (lambda system, id: system.add_intent(id), ["intent", "one intent"]),
+    "refund by hand, not reported": (lambda system, id: system.add_refund(id, 100), ["refund"]),
     "stuck report": (
-        lambda books, id: books.change("payments", id, "version = 3, report_after = now() - interval '5 minutes'"),
+        lambda system, id: system.change(
+            "payments", id, "version = 3, report_after = now() - interval '5 minutes'"
+        ),
         ["stuck"],
     ),
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-async def test_what_was_spoiled_is_found(books: Books, name: str) -> None:
-    spoil, rules = SPOILED[name]
-    await books.event()
-    await books.paid()
-    id = await books.paid()
-    await spoil(books, id)
-    outcome = await books.audit(settle_s=30)
-    assert {rule for rule, _ in told(outcome)} == set(rules)
-    assert str(books.type_id if rules == ["seats"] else id) in {of for _, of in told(outcome)}
-    assert not outcome.clean
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_what_was_changed_in_one_source_is_found(system: AuditedSystem, name: str) -> None:
+    damage, rules = DAMAGES[name]
+    await system.add_event()
+    await system.add_paid_booking()
+    id = await system.add_paid_booking()
+    await damage(system, id)
+    result = await system.audit(wait_seconds=30)
+    assert {rule for rule, _ in mismatched(result)} == set(rules)
+    assert str(system.type_id if rules == ["seats"] else id) in {of for _, of in mismatched(result)}
+    assert not result.clean
 
 
-async def test_refund_made_twice_is_found(books: Books) -> None:
-    await books.event()
-    id, refund_id = await books.paid(), uuid4()
-    await books.refund(id, 100, refund_id)
-    await books.refund(id, 100, refund_id)
-    assert ("refund twice", str(id)) in told(await books.audit())
+async def test_refund_made_twice_is_found(system: AuditedSystem) -> None:
+    await system.add_event()
+    id, refund_id = await system.add_paid_booking(), uuid4()
+    await system.add_refund(id, 100, refund_id)
+    await system.add_refund(id, 100, refund_id)
+    assert ("refund twice", str(id)) in mismatched(await system.audit())
 
 
-async def test_what_stripe_has_for_no_booking_is_found_and_what_is_of_others_is_not(books: Books) -> None:
+async def test_an_intent_of_a_missing_booking_is_found_and_an_intent_of_others_is_not(
+    system: AuditedSystem,
+) -> None:
     nobody = uuid4()
-    await books.intent(nobody)
-    await books.intent(None)
-    outcome = await books.audit()
-    assert told(outcome) == [("intent", str(nobody))]
-    assert outcome.looked_at["intents of others"] == 1
+    await system.add_intent(nobody)
+    await system.add_intent(None)
+    result = await system.audit()
+    assert mismatched(result) == [("intent", str(nobody))]
+    assert result.checked["intents of others"] == 1
 
 
-async def test_payment_for_no_booking_is_found(books: Books) -> None:
-    await books.event()
-    id = await books.paid()
-    await books.booking.execute("DELETE FROM bookings")
-    await books.booking.execute("UPDATE ticket_types SET sold = 0")
-    assert told(await books.audit()) == [("summary", str(id))]
+async def test_payment_for_no_booking_is_found(system: AuditedSystem) -> None:
+    await system.add_event()
+    id = await system.add_paid_booking()
+    await system.booking.execute("DELETE FROM bookings")
+    await system.booking.execute("UPDATE ticket_types SET sold = 0")
+    assert mismatched(await system.audit()) == [("summary", str(id))]
 
 
-async def test_payment_whose_intent_is_not_at_stripe_is_found(books: Books) -> None:
-    await books.event()
-    id = await books.paid()
-    await books.change("bookings", id, "intent_id = 'pi_gone'")
-    await books.change("payments", id, "intent_id = 'pi_gone'")
-    assert ("intent", str(id)) in told(await books.audit(settle_s=30))
+async def test_payment_whose_intent_is_not_at_stripe_is_found(system: AuditedSystem) -> None:
+    await system.add_event()
+    id = await system.add_paid_booking()
+    await system.change("bookings", id, "intent_id = 'pi_gone'")
+    await system.change("payments", id, "intent_id = 'pi_gone'")
+    assert ("intent", str(id)) in mismatched(await system.audit(wait_seconds=30))
 
 
-async def test_what_heals_between_two_looks_was_work_under_way(books: Books) -> None:
-    await books.event()
-    id = await books.paid()
-    await books.change("payments", id, "status = 'processing', amount_captured = 0")
+async def test_what_matches_at_the_second_check_was_work_under_way(system: AuditedSystem) -> None:
+    await system.add_event()
+    id = await system.add_paid_booking()
+    await system.change("payments", id, "status = 'processing', amount_captured = 0")
     waited: list[float] = []
 
     async def heal(seconds: float) -> None:
         waited.append(seconds)
-        await books.change("payments", id, "status = 'succeeded', amount_captured = 500")
+        await system.change("payments", id, "status = 'succeeded', amount_captured = 500")
 
-    outcome = await books.audit(settle_s=30, wait=heal)
-    assert outcome.clean
-    assert (outcome.once, outcome.looks, waited) == ([], 2, [2.0])
-    assert (await books.audit(settle_s=30, wait=heal)).looks == 1
+    result = await system.audit(wait_seconds=30, wait=heal)
+    assert result.clean
+    assert (result.seen_once, result.checks, waited) == ([], 2, [2.0])
+    assert (await system.audit(wait_seconds=30, wait=heal)).checks == 1
 
 
-async def test_what_looks_wrong_in_another_way_at_the_last_look_is_told_and_is_no_mismatch(books: Books) -> None:
-    await books.event()
-    id = await books.paid()
-    await books.change("bookings", id, "intent_id = 'pi_other'")
+async def test_what_only_the_last_check_finds_is_reported_and_is_no_mismatch(system: AuditedSystem) -> None:
+    await system.add_event()
+    id = await system.add_paid_booking()
+    await system.change("bookings", id, "intent_id = 'pi_other'")
 
     async def move(_: float) -> None:
-        await books.change("bookings", id, f"intent_id = '{await books.intent_of(id)}'")
-        await books.booking.execute("DELETE FROM booking_transitions WHERE version = 1")
+        await system.change("bookings", id, f"intent_id = '{await system.intent_of(id)}'")
+        await system.booking.execute("DELETE FROM booking_transitions WHERE version = 1")
 
-    outcome = await books.audit(settle_s=2, wait=move)
-    assert outcome.clean
-    assert [finding.rule for finding in outcome.once] == ["history"]
+    result = await system.audit(wait_seconds=2, wait=move)
+    assert result.clean
+    assert [finding.rule for finding in result.seen_once] == ["history"]
 
 
-async def test_since_leaves_out_what_was_made_before(books: Books) -> None:
-    await books.event()
-    old = await books.paid(age=timedelta(days=2))
-    new = await books.paid()
+async def test_since_leaves_out_what_was_made_before(system: AuditedSystem) -> None:
+    await system.add_event()
+    old = await system.add_paid_booking(age=timedelta(days=2))
+    new = await system.add_paid_booking()
     for id in (old, new):
-        await books.change("bookings", id, "intent_id = 'pi_other'")
+        await system.change("bookings", id, "intent_id = 'pi_other'")
     recent = datetime.now(UTC) - timedelta(days=1)
-    outcome = await books.audit(since=recent)
-    assert told(outcome) == [("summary", str(new))]
-    assert outcome.looked_at["bookings"] == 1
-    assert len(told(await books.audit())) == 2
+    result = await system.audit(since=recent)
+    assert mismatched(result) == [("summary", str(new))]
+    assert result.checked["bookings"] == 1
+    assert len(mismatched(await system.audit())) == 2
 
 
 async def test_everything_is_read_however_many_pages_it_takes(
-    books: Books, monkeypatch: pytest.MonkeyPatch
+    system: AuditedSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(databases, "PAGE", 2)
     monkeypatch.setattr(ledger, "PAGE", 2)
-    await books.event()
-    ids = [await books.paid() for _ in range(5)]
+    await system.add_event()
+    ids = [await system.add_paid_booking() for _ in range(5)]
     strays = [uuid4() for _ in range(5)]
     for stray in strays:
-        await books.intent(stray)
-    await books.change("bookings", ids[0], "intent_id = 'pi_other'")
+        await system.add_intent(stray)
+    await system.change("bookings", ids[0], "intent_id = 'pi_other'")
     for since in (None, datetime.now(UTC) - timedelta(hours=1)):
-        outcome = await books.audit(since=since)
-        assert outcome.looked_at["bookings"] == 5
-        assert sorted(told(outcome)) == sorted(
+        result = await system.audit(since=since)
+        assert result.checked["bookings"] == 5
+        assert sorted(mismatched(result)) == sorted(
             [("summary", str(ids[0])), *(("intent", str(stray)) for stray in strays)]
         )
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("sources", "message"),
     [
         ({"booking_url": "postgresql://nobody:no@127.0.0.1:1/booking"}, "database booking does not answer"),
         ({"payment_url": "postgresql://nobody:no@127.0.0.1:1/payment"}, "database payment does not answer"),
@@ -181,15 +185,17 @@ async def test_everything_is_read_however_many_pages_it_takes(
         ({"stripe_key": "pk_test_wrong"}, "Stripe refuses the key"),
     ],
 )
-async def test_who_cannot_look_says_so_in_one_line(books: Books, where: dict[str, str], told: str) -> None:
-    places = replace(books.places, **where)
-    with pytest.raises(CannotLook, match=told) as raised:
-        await examine(places, settle_s=0)
+async def test_a_source_that_cannot_be_read_is_reported_in_one_line(
+    system: AuditedSystem, sources: dict[str, str], message: str
+) -> None:
+    changed = replace(system.sources, **sources)
+    with pytest.raises(SourceUnavailable, match=message) as raised:
+        await examine(changed, wait_seconds=0)
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("settle_s", [0.0, 1.0, 3.0, 30.0, 100.0])
-def test_pauses_grow_and_make_up_the_time(settle_s: float) -> None:
-    found = list(pauses(settle_s))
-    assert sum(found) == settle_s
+@pytest.mark.parametrize("wait_seconds", [0.0, 1.0, 3.0, 30.0, 100.0])
+def test_pauses_grow_and_make_up_the_time(wait_seconds: float) -> None:
+    found = list(pauses(wait_seconds))
+    assert sum(found) == wait_seconds
     assert found == sorted(found)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ops.audit.facts import Booking, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
 from ops.audit.money import STUCK
+from ops.audit.records import Booking, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
 from ops.audit.rules import judge, judge_seats
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
@@ -51,14 +51,14 @@ PAID = Case(
 )
 
 
-def change(case: Case, part: str, **columns: Any) -> Case:
-    """A copy of `case` with other columns in its `booking` or `payment`."""
-    changed: dict[str, Any] = {part: replace(getattr(case, part), **columns)}
+def change(case: Case, part: str, **fields: Any) -> Case:
+    """A copy of `case` with other fields in its `booking` or `payment`."""
+    changed: dict[str, Any] = {part: replace(getattr(case, part), **fields)}
     return replace(case, **changed)
 
 
-def at_stripe(case: Case, **columns: Any) -> Case:
-    return replace(case, intents=(replace(case.intents[0], **columns),))
+def at_stripe(case: Case, **fields: Any) -> Case:
+    return replace(case, intents=(replace(case.intents[0], **fields),))
 
 
 def ended(case: Case, status: str) -> Case:
@@ -76,7 +76,7 @@ PENDING = at_stripe(
             amount_captured=0,
             version=1,
             payment_version=1,
-            settle_after=SOON,
+            retry_at=SOON,
             history=HISTORY[:1],
         ),
         "payment",
@@ -113,7 +113,7 @@ OWED = change(
     payment="refund_pending",
     refund_id="r",
     refund_amount=1000,
-    settle_after=SOON,
+    retry_at=SOON,
 )
 REQUESTED = replace(
     change(ended(PAID, "cancelled"), "booking", payment="refund_pending", refund_id="r"),
@@ -127,7 +127,7 @@ CREATING = replace(
         intent_id=None,
         version=0,
         reported_version=0,
-        drive_after=SOON,
+        retry_at=SOON,
     ),
     intents=(),
 )
@@ -139,7 +139,7 @@ FREE = change(
     payment="none",
     amount=0,
     items_amount=0,
-    settle_after=None,
+    retry_at=None,
     history=(Change(1, None, "confirmed"),),
 )
 SECOND = Intent("pi_2", ID, "requires_payment_method", 1000, 0, "eur")
@@ -148,9 +148,9 @@ CANCELED = replace(SECOND, status="canceled")
 CLEAN: dict[str, tuple[Case, list[str]]] = {
     "paid": (PAID, []),
     "free": (FREE, []),
-    "never asked for, and payment has lost that": (
+    "never asked for, and its payment row is lost": (
         change(
-            ended(PROMISED, "cancelled"), "booking", payment="none", payment_version=1, version=2, settle_after=None
+            ended(PROMISED, "cancelled"), "booking", payment="none", payment_version=1, version=2, retry_at=None
         ),
         [],
     ),
@@ -176,38 +176,38 @@ CLEAN: dict[str, tuple[Case, list[str]]] = {
         ),
         ["refund on its way"],
     ),
-    "success not yet told": (
-        change(change(PAID, "booking", amount_captured=0), "payment", reported_version=1, report_after=SOON),
+    "success not yet reported": (
+        change(change(PAID, "booking", amount_captured=0), "payment", reported_version=1, report_retry_at=SOON),
         ["report on its way"],
     ),
-    "late money not yet told": (
-        change(ended(PAID, "cancelled"), "payment", reported_version=1, report_after=SOON),
+    "late money not yet reported": (
+        change(ended(PAID, "cancelled"), "payment", reported_version=1, report_retry_at=SOON),
         ["report on its way"],
     ),
     "intent of a released hold": (
         change(
-            change(ended(PENDING, "cancelled"), "booking", payment="none", version=2, settle_after=None),
+            change(ended(PENDING, "cancelled"), "booking", payment="none", version=2, retry_at=None),
             "payment",
             cancel_requested=True,
-            drive_after=SOON,
+            retry_at=SOON,
         ),
         ["intent to be canceled", "Stripe to be asked"],
     ),
-    "released, and nothing heard of its intent": (
+    "released, and no report of its intent": (
         change(
             ended(PROMISED, "cancelled"),
             "booking",
             payment="none",
             intent_to_cancel=True,
             version=2,
-            settle_after=SOON,
+            retry_at=SOON,
         ),
         ["intent to be canceled"],
     ),
     "canceled, of another amount: its booking was lost and made anew": (
         at_stripe(
             change(
-                change(ended(PENDING, "cancelled"), "booking", payment="none", version=2, settle_after=None),
+                change(ended(PENDING, "cancelled"), "booking", payment="none", version=2, retry_at=None),
                 "payment",
                 status="canceled",
             ),
@@ -296,7 +296,7 @@ BROKEN: dict[str, tuple[Case, str, str]] = {
         "unknown to payment",
     ),
     "refund not at Stripe": (replace(PARTLY, stripe_refunds=()), "refund", "not at Stripe"),
-    "refund said to be made without one at Stripe": (
+    "refund recorded as made without one at Stripe": (
         replace(PARTLY, refunds=(Refund("r", 300, "succeeded"),), stripe_refunds=()),
         "refund",
         "without one at Stripe",
@@ -329,24 +329,32 @@ BROKEN: dict[str, tuple[Case, str, str]] = {
     "summary of an old version": (change(PAID, "booking", payment_version=1), "summary", "payment's version 1"),
     "summary in words": (change(PAID, "booking", payment="refunded"), "summary", "so paid"),
     "pending though paid": (
-        change(ended(PAID, "pending"), "booking", settle_after=SOON, payment="processing"),
+        change(ended(PAID, "pending"), "booking", retry_at=SOON, payment="processing"),
         "summary",
         "pending, payment processing",
     ),
     "pending though canceled": (change(PENDING, "payment", status="canceled"), "summary", "payment: canceled"),
-    "pending, driven on by nobody": (change(PENDING, "booking", settle_after=None), "stuck", "by nobody"),
-    "pending, and stuck": (change(PENDING, "booking", settle_after=LATE), "stuck", "stuck"),
-    "refund owed, driven on by nobody": (change(OWED, "booking", settle_after=None), "stuck", "by nobody"),
-    "intent to be canceled, driven on by nobody": (
-        change(PENDING, "booking", status="cancelled", intent_to_cancel=True, settle_after=None),
+    "pending, without a retry time": (change(PENDING, "booking", retry_at=None), "stuck", "no retry time"),
+    "pending, and stuck": (change(PENDING, "booking", retry_at=LATE), "stuck", "stuck"),
+    "refund owed, without a retry time": (change(OWED, "booking", retry_at=None), "stuck", "no retry time"),
+    "intent to be canceled, without a retry time": (
+        change(PENDING, "booking", status="cancelled", intent_to_cancel=True, retry_at=None),
         "stuck",
-        "by nobody",
+        "no retry time",
     ),
-    "settled, and stuck": (change(PAID, "booking", settle_after=LATE), "stuck", "stuck"),
-    "report driven by nobody": (change(PAID, "payment", version=3), "stuck", "by nobody"),
-    "report stuck": (change(PAID, "payment", version=3, report_after=LATE), "stuck", "acknowledged 2"),
-    "intent asked for by nobody": (change(CREATING, "payment", drive_after=None), "stuck", "payment creating"),
-    "cancel asked for by nobody": (change(PENDING, "payment", cancel_requested=True), "stuck", "by nobody"),
+    "finished, and stuck": (change(PAID, "booking", retry_at=LATE), "stuck", "stuck"),
+    "report without a retry time": (change(PAID, "payment", version=3), "stuck", "no retry time"),
+    "report stuck": (change(PAID, "payment", version=3, report_retry_at=LATE), "stuck", "acknowledged 2"),
+    "intent asked for, without a retry time": (
+        change(CREATING, "payment", retry_at=None),
+        "stuck",
+        "payment creating",
+    ),
+    "cancel asked for, without a retry time": (
+        change(PENDING, "payment", cancel_requested=True),
+        "stuck",
+        "no retry time",
+    ),
     "refund stuck": (
         replace(REQUESTED, refunds=(Refund("r", 1000, "requested", None, LATE),)),
         "stuck",
@@ -367,13 +375,13 @@ BROKEN: dict[str, tuple[Case, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_does_not_match_is_found(name: str) -> None:
-    case, rule, told = BROKEN[name]
+    case, rule, text = BROKEN[name]
     found = judge(case, NOW).findings
-    assert any(each.rule == rule and told in each.text and each.id == ID for each in found), found
+    assert any(each.rule == rule and text in each.text and each.id == ID for each in found), found
 
 
 def test_work_that_is_due_is_not_yet_stuck() -> None:
-    case = change(PENDING, "booking", settle_after=NOW - timedelta(seconds=100))
+    case = change(PENDING, "booking", retry_at=NOW - timedelta(seconds=100))
     assert judge(case, NOW).findings == ()
 
 
@@ -389,7 +397,7 @@ SEATS: dict[str, tuple[Seats, Iterable[str]]] = {
 
 @pytest.mark.parametrize("name", SEATS)
 def test_seats_are_counted(name: str) -> None:
-    row, told = SEATS[name]
+    row, texts = SEATS[name]
     found = judge_seats(row)
-    assert len(found) == len(list(told))
-    assert all(text in each.text and each.rule == "seats" for each, text in zip(found, told, strict=True))
+    assert len(found) == len(list(texts))
+    assert all(text in each.text and each.rule == "seats" for each, text in zip(found, texts, strict=True))

@@ -12,14 +12,14 @@ import pytest
 
 from ops.child import Child, Launch
 
-DEAF = """
+MISSES_FIRST = """
 import signal, time
-heard = []
-def hear(*_):
-    heard.append(1)
-    if len(heard) > 1:
+received = []
+def receive(*_):
+    received.append(1)
+    if len(received) > 1:
         exit(3)
-signal.signal(signal.SIGINT, hear)
+signal.signal(signal.SIGINT, receive)
 print("here", flush=True)
 time.sleep(60)
 """
@@ -39,10 +39,10 @@ class Sleeper(Child):
         return None
 
 
-class Deaf(Sleeper):
+class MissesFirst(Sleeper):
     """Misses the first SIGINT, as Python does when KeyboardInterrupt is raised where exceptions are ignored."""
 
-    command = (sys.executable, "-c", DEAF)
+    command = (sys.executable, "-c", MISSES_FIRST)
 
     async def problem(self) -> str | None:
         return None if self.log.read_text() else "it does not run yet"
@@ -60,7 +60,7 @@ def signals_ignored() -> Iterator[None]:
 
 @pytest.mark.usefixtures("signals_ignored")
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_child_heeds_signals_that_its_parent_ignores(tmp_path: Path, at_once: bool) -> None:
+async def test_child_ends_by_signals_that_its_parent_ignores(tmp_path: Path, at_once: bool) -> None:
     child = Sleeper("sleeper", tmp_path / "log")
     await child.start()
     await child.stop(at_once=at_once)
@@ -71,7 +71,7 @@ async def test_child_that_misses_the_signal_is_sent_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.child.AT_ONCE_SECONDS", 1.0)
-    child = Deaf("deaf", tmp_path / "log")
+    child = MissesFirst("misses-first", tmp_path / "log")
     await child.start()
     await child.stop(at_once=True)
     assert child.exit_code == 3

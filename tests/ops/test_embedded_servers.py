@@ -55,7 +55,7 @@ async def test_both_databases_are_there(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])
-async def test_durability_is_not_traded_away(postgres: Postgres, setting: str) -> None:
+async def test_durability_is_not_given_up(postgres: Postgres, setting: str) -> None:
     assert await read(postgres, f"SHOW {setting}") == "on"
 
 
@@ -118,7 +118,7 @@ async def test_an_unreachable_folder_is_no_obstacle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Postgres, RedisServer])
-async def test_a_busy_port_is_said_in_one_line(kind: type[Postgres | RedisServer], tmp_path: Path) -> None:
+async def test_a_busy_port_is_reported_in_one_line(kind: type[Postgres | RedisServer], tmp_path: Path) -> None:
     port = free_port()
     listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     server = kind(tmp_path / "data", port)

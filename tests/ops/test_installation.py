@@ -12,7 +12,7 @@ from ops.installation import Choice, chosen
 ONE, OTHER = UUID(int=1), UUID(int=2)
 Known = dict[str, UUID | None]
 
-SAID: list[tuple[Known, Choice, UUID]] = [
+CHOSEN: list[tuple[Known, Choice, UUID]] = [
     ({"booking": ONE, "payment": ONE}, Choice(), ONE),
     ({"booking": ONE, "payment": None}, Choice(), ONE),
     ({"booking": None, "payment": ONE}, Choice(), ONE),
@@ -28,13 +28,13 @@ REFUSED: list[tuple[Known, Choice, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("known", "choice", "id"), SAID)
+@pytest.mark.parametrize(("known", "choice", "id"), CHOSEN)
 def test_one_id_for_both(known: Known, choice: Choice, id: UUID) -> None:
     assert chosen(known, choice) == id
 
 
 @pytest.mark.parametrize(("known", "choice", "reason"), REFUSED)
-def test_what_is_not_for_us_to_say_is_refused(known: Known, choice: Choice, reason: str) -> None:
+def test_what_an_operator_must_decide_is_refused(known: Known, choice: Choice, reason: str) -> None:
     with pytest.raises(StartError, match=reason):
         chosen(known, choice)
 
@@ -48,7 +48,7 @@ def test_what_is_not_for_us_to_say_is_refused(known: Known, choice: Choice, reas
         ({"booking": ONE, "payment": OTHER}, Choice(new_id=True)),
     ],
 )
-def test_a_new_id_is_nobody_elses(known: Known, choice: Choice) -> None:
+def test_a_new_id_is_unique(known: Known, choice: Choice) -> None:
     made = {chosen(known, choice) for _ in range(3)}
     assert len(made) == 3
     assert not made & {ONE, OTHER}

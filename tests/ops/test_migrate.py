@@ -32,8 +32,8 @@ async def postgres() -> AsyncIterator[Postgres]:
 
 async def migrate(**urls: str) -> tuple[int, list[str], str]:
     """(exit code, lines of stdout, stderr)."""
-    said = await holdfast("migrate", environment=urls)
-    return said.code, said.out.splitlines(), said.error
+    printed = await holdfast("migrate", environment=urls)
+    return printed.code, printed.out.splitlines(), printed.error
 
 
 def urls(postgres: Postgres) -> dict[str, str]:
@@ -41,7 +41,7 @@ def urls(postgres: Postgres) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("app", DATABASES)
-async def test_migrations_have_all_that_models_say(app: str) -> None:
+async def test_migrations_have_everything_of_the_models(app: str) -> None:
     """Also each model's first line, which Tortoise keeps as the table's description."""
     config = migrations.tortoise_config(app, "postgresql://127.0.0.1/nowhere")
     async with TortoiseContext() as context:
@@ -51,7 +51,7 @@ async def test_migrations_have_all_that_models_say(app: str) -> None:
     assert [each.operations for each in changes] == []
 
 
-async def test_deployments_that_migrate_at_once_take_turns(postgres: Postgres) -> None:
+async def test_deployments_that_migrate_at_once_run_one_by_one(postgres: Postgres) -> None:
     runs = await asyncio.gather(*(migrate(**urls(postgres)) for _ in range(3)))
     assert [code for code, _, _ in runs] == [0, 0, 0]
     applied = [line for _, lines, _ in runs for line in lines if line.startswith("applied ")]
@@ -69,8 +69,8 @@ async def test_deployments_that_migrate_at_once_take_turns(postgres: Postgres) -
 
 @pytest.mark.parametrize("name", DATABASES)
 async def test_one_database_can_be_migrated_alone(postgres: Postgres, name: str) -> None:
-    code, _, said = await migrate(**{f"{name.upper()}_DATABASE_URL": postgres.url(name)})
-    assert (code, said) == (0, "")
+    code, _, printed = await migrate(**{f"{name.upper()}_DATABASE_URL": postgres.url(name)})
+    assert (code, printed) == (0, "")
     connection = await asyncpg.connect(postgres.url(name))
     try:
         assert await connection.fetchval("SELECT count(*) FROM tortoise_migrations") > 0
@@ -130,10 +130,10 @@ async def pooled(postgres: Postgres) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.skipif(POOLER is None, reason="PgBouncer is not installed: apt-get install pgbouncer")
-async def test_deployments_that_migrate_at_once_through_a_pooler_take_turns() -> None:
+async def test_deployments_that_migrate_at_once_through_a_pooler_run_one_by_one() -> None:
     async with embedded_postgres() as postgres, pooled(postgres) as urls:
         runs = await asyncio.gather(*(migrate(**urls) for _ in range(3)))
-        assert [(code, said) for code, _, said in runs] == [(0, "")] * 3
+        assert [(code, printed) for code, _, printed in runs] == [(0, "")] * 3
         applied = [line for _, lines, _ in runs for line in lines if line.startswith("applied ")]
         assert len(applied) == len(set(applied)) > len(DATABASES)
         assert await migrate(**urls) == (0, ["nothing to apply"], "")
@@ -147,17 +147,17 @@ async def test_deployments_that_migrate_at_once_through_a_pooler_take_turns() ->
         "postgresql://u:secret@127.0.0.1/payment?sslcert=/nowhere",
     ],
 )
-async def test_a_database_url_of_a_wrong_form_is_said_in_one_line(url: str) -> None:
-    code, _, said = await migrate(PAYMENT_DATABASE_URL=url)
+async def test_a_database_url_of_a_wrong_form_is_reported_in_one_line(url: str) -> None:
+    code, _, printed = await migrate(PAYMENT_DATABASE_URL=url)
     assert code == 2
-    assert len(said.splitlines()) == 1
-    assert said.startswith("holdfast: PAYMENT_DATABASE_URL ")
-    assert "secret" not in said
+    assert len(printed.splitlines()) == 1
+    assert printed.startswith("holdfast: PAYMENT_DATABASE_URL ")
+    assert "secret" not in printed
 
 
-async def test_database_that_is_away_is_said_in_one_line() -> None:
-    code, _, said = await migrate(PAYMENT_DATABASE_URL="postgresql://holdfast:secret@127.0.0.1:1/payment")
+async def test_database_that_does_not_answer_is_reported_in_one_line() -> None:
+    code, _, printed = await migrate(PAYMENT_DATABASE_URL="postgresql://holdfast:secret@127.0.0.1:1/payment")
     assert code == 1
-    assert len(said.splitlines()) == 1
-    assert said.startswith("holdfast: database payment cannot be migrated")
-    assert "secret" not in said
+    assert len(printed.splitlines()) == 1
+    assert printed.startswith("holdfast: database payment cannot be migrated")
+    assert "secret" not in printed

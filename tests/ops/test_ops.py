@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import stat
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import jwt
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import ops.version
 from ops.cli import app, parse_scale
-from ops.follow import readable
 from ops.layout import Ports, Scale
+from ops.log_follower import readable
 from ops.secrets import ensure_secrets
 from ops.stack import Stack, resolved
 
@@ -41,9 +45,30 @@ def test_scale_is_read(text: str, scale: Scale) -> None:
 @pytest.mark.parametrize(
     "text", ["booking", "booking=", "booking=0", "booking=-1", "booking=65", "sandbox=2", "a=b=c"]
 )
-def test_scale_that_makes_no_sense_is_refused(text: str) -> None:
+def test_scale_that_has_a_wrong_form_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="booking=2,payment=2,gateway=2"):
         parse_scale(text)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_version_is_that_of_pyproject_also_where_holdfast_is_not_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not installed:
+        monkeypatch.setattr(ops.version, "version", Mock(side_effect=PackageNotFoundError))
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"holdfast {project['version']}\n")
+
+
+@pytest.mark.parametrize("command", ["audit", "repair"])
+def test_the_old_name_of_wait_seconds_works_with_a_warning(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = AsyncMock(return_value=0)
+    monkeypatch.setattr(f"ops.{command}.command.run", run)
+    new, old = (runner.invoke(app, [command, option, "7"]) for option in ("--wait-seconds", "--settle"))
+    assert [call.args[3] for call in run.await_args_list] == [7, 7]
+    assert (new.exit_code, new.stderr) == (0, "")
+    assert (old.exit_code, old.stderr) == (0, "holdfast: --settle is now --wait-seconds\n")
 
 
 def test_token_stands_for_its_subject() -> None:

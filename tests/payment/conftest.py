@@ -20,7 +20,7 @@ from common.runtime.telemetry import Metrics
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import OrphanTerms
-from payment.pacing import Pacer
+from payment.rate_limiter import StripeRateLimiter
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.sdk import open_client
@@ -105,8 +105,8 @@ def build_stage(
     gate = Gate("stripe")
     gate.open()
     clock = Clock()
-    pacer = Pacer(redis, key="stripe:turns:test", per_second=5000)
-    stripe = StripeApi(client, pacer, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
+    rate_limiter = StripeRateLimiter(redis, key="stripe:turns:test", per_second=5000)
+    stripe = StripeApi(client, rate_limiter, StripeMetrics(CollectorRegistry()), gate, TIMEOUT_S, clock)
     bus = Publisher(redis, source="/payment/test")
     metrics = Metrics()
     store = Store(database, memory_max, metrics)
@@ -116,7 +116,7 @@ def build_stage(
         bus=bus,
         store=store,
         handlers=PaymentHandlers(
-            store, stripe, clock, lost, intents_asking_seconds=ASKING_S, commands_asking_seconds=ASKING_S
+            store, stripe, clock, lost, intent_calls_seconds=ASKING_S, command_calls_seconds=ASKING_S
         ),
         stripe=stripe,
         reconciler=PaymentReconciler(store, bus, clock),

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
-from payment.asking import create_intent
+from payment.stripe_calls import create_intent
 from tests.payment.stage import Booking, Stage, booking, wanted
 
 INTENTS = "/v1/payment_intents"
@@ -131,7 +131,7 @@ async def bank(stage: Stage, path: str, **form: Any) -> Json:
         return done
 
 
-def looking(intent: Json, status: str) -> Json:
+def shown_as(intent: Json, status: str) -> Json:
     """The intent as Stripe shows it in that status."""
     return {**intent, "status": status, "amount_received": intent["amount"] if status == "succeeded" else 0}
 
@@ -145,5 +145,5 @@ def event(intent: Json, status: str, seen_at: datetime | None, age_s: int) -> Js
         "type": SHOWN[status],
         "created": int(at.timestamp()),
         "livemode": False,
-        "data": {"object": looking(intent, status)},
+        "data": {"object": shown_as(intent, status)},
     }

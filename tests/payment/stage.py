@@ -23,7 +23,7 @@ from common.contracts.messages import (
     StripeEventReceived,
     SyncPayment,
 )
-from common.messaging.envelope import Delivery, Envelope, tell
+from common.messaging.envelope import Delivery, Envelope, envelope_for
 from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
@@ -34,11 +34,11 @@ from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import Stray
-from payment.pictures import Json
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store
 from payment.state import Payment
 from payment.stripe_api import StripeApi
+from payment.stripe_objects import Json
 from tests.payment.wire import Wire
 
 KEY = "sk_test_payment"
@@ -60,7 +60,7 @@ class Clock:
 def delivery(message: Message) -> Delivery:
     """`message` as it is read from its mailbox."""
     subject = getattr(message, "booking_id", "event")
-    return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), tell(message, subject))
+    return Delivery(Entry(f"{next(ENTRIES)}-0".encode(), {}), envelope_for(message, subject))
 
 
 def received(event: Json) -> StripeEventReceived:
@@ -132,17 +132,17 @@ class Stage:
         async with self.store.reading() as rows:
             return (await rows.load([of.id]))[of.id]
 
-    async def due(self, column: str, after: timedelta = timedelta()) -> list[Payment]:
-        """Payments whose time in this column has come, now or `after` from now."""
+    async def due(self, field: str, after: timedelta = timedelta()) -> list[Payment]:
+        """Payments whose time in this field has come, now or `after` from now."""
         now = self.clock() + after
         async with self.store.reading() as rows:
-            return [each for each in await rows.take_due(now, 10) if is_due(getattr(each, column), now)]
+            return [each for each in await rows.take_due(now, 10) if is_due(getattr(each, field), now)]
 
     async def due_refunds(self) -> list[UUID]:
         """The ids of the refunds that are due."""
         async with self.store.reading() as rows:
             due = await rows.take_due(self.clock(), 10)
-        return [each.id for payment in due for each in payment.refunds if is_due(each.drive_after, self.clock())]
+        return [each.id for payment in due for each in payment.refunds if is_due(each.retry_at, self.clock())]
 
     async def due_strays(self, after: timedelta = timedelta()) -> list[Stray]:
         async with self.store.reading() as rows:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from common.contracts.statuses import IntentStatus
 from common.contracts.values import PaymentError
 from payment import domain
-from payment.domain import DRIVE_PAUSES, take_over
+from payment.domain import RETRY_PAUSES, apply_snapshot
 from payment.reports import report
-from payment.state import TERMINAL, Doubt, Payment, Picture, Source
+from payment.state import TERMINAL, IntentSnapshot, Payment, SnapshotConflict, Source
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 BOOKING = UUID(int=7)
@@ -44,8 +44,8 @@ def payment(status: IntentStatus, **values: object) -> Payment:
     return made._replace(**values)  # type: ignore[arg-type]
 
 
-def picture(status: IntentStatus, source: Source = Source.EVENT, age: int = 1, **values: object) -> Picture:
-    shown = Picture(
+def snapshot(status: IntentStatus, source: Source = Source.EVENT, age: int = 1, **values: object) -> IntentSnapshot:
+    shown = IntentSnapshot(
         "pi_1",
         status,
         source,
@@ -58,25 +58,25 @@ def picture(status: IntentStatus, source: Source = Source.EVENT, age: int = 1, *
 
 @pytest.mark.parametrize("source", list(Source))
 @pytest.mark.parametrize("shown", SHOWN)
-def test_a_payment_being_created_takes_over_whatever_is_shown(shown: IntentStatus, source: Source) -> None:
+def test_a_payment_being_created_applies_any_snapshot(shown: IntentStatus, source: Source) -> None:
     """A webhook may overtake the answer to the request that made the intent."""
-    after = take_over(payment(IntentStatus.CREATING), picture(shown, source), NOW)[0]
+    after = apply_snapshot(payment(IntentStatus.CREATING), snapshot(shown, source), NOW)[0]
 
     assert (after.status, after.intent_id, after.version) == (shown, "pi_1", 1)
-    assert after.report_after is not None
-    assert after.drive_after is None
+    assert after.report_retry_at is not None
+    assert after.retry_at is None
 
 
 @pytest.mark.parametrize("source", list(Source))
 @pytest.mark.parametrize("shown", SHOWN)
 @pytest.mark.parametrize("terminal", sorted(TERMINAL))
 @pytest.mark.parametrize("age", [-10, 0, 10])
-def test_a_terminal_status_never_leaves(
+def test_a_terminal_status_never_changes(
     terminal: IntentStatus, shown: IntentStatus, source: Source, age: int
 ) -> None:
     """For no snapshot, whatever its source or age."""
     before = payment(terminal)
-    after = take_over(before, picture(shown, source, age), NOW)[0]
+    after = apply_snapshot(before, snapshot(shown, source, age), NOW)[0]
 
     assert after.status is terminal
     assert after.version == before.version
@@ -85,9 +85,9 @@ def test_a_terminal_status_never_leaves(
 @pytest.mark.parametrize("age", [-10, 0, 10])
 @pytest.mark.parametrize("terminal", [IntentStatus.SUCCEEDED, IntentStatus.CANCELED])
 @pytest.mark.parametrize("before", LIVE)
-def test_a_terminal_picture_always_wins(before: IntentStatus, terminal: IntentStatus, age: int) -> None:
+def test_a_terminal_snapshot_always_wins(before: IntentStatus, terminal: IntentStatus, age: int) -> None:
     """However late it comes: at Stripe, too, such a status is final."""
-    after = take_over(payment(before), picture(terminal, age=age), NOW)[0]
+    after = apply_snapshot(payment(before), snapshot(terminal, age=age), NOW)[0]
 
     assert (after.status, after.version) == (terminal, 4)
 
@@ -96,8 +96,8 @@ def test_a_terminal_picture_always_wins(before: IntentStatus, terminal: IntentSt
 @pytest.mark.parametrize("before", LIVE)
 def test_a_younger_event_wins_over_an_older_one(before: IntentStatus, shown: IntentStatus) -> None:
     """By Stripe's own time, whichever arrived first."""
-    younger = take_over(payment(before), picture(shown, age=1), NOW)
-    older = take_over(payment(before), picture(shown, age=-1), NOW)
+    younger = apply_snapshot(payment(before), snapshot(shown, age=1), NOW)
+    older = apply_snapshot(payment(before), snapshot(shown, age=-1), NOW)
 
     assert younger[0].status is shown
     assert older[0] == payment(before)
@@ -106,38 +106,38 @@ def test_a_younger_event_wins_over_an_older_one(before: IntentStatus, shown: Int
 
 @pytest.mark.parametrize("shown", LIVE)
 @pytest.mark.parametrize("before", LIVE)
-def test_of_two_events_of_one_second_neither_is_trusted(before: IntentStatus, shown: IntentStatus) -> None:
+def test_two_different_events_of_one_second_are_a_conflict(before: IntentStatus, shown: IntentStatus) -> None:
     """Stripe's times are whole seconds, so Stripe's own object has to be fetched."""
-    outcome = take_over(payment(before), picture(shown, age=0), NOW)
+    result = apply_snapshot(payment(before), snapshot(shown, age=0), NOW)
 
-    assert outcome[0] == payment(before)
-    assert outcome[1] is (None if shown is before else Doubt.AMBIGUOUS)
+    assert result[0] == payment(before)
+    assert result[1] is (None if shown is before else SnapshotConflict.AMBIGUOUS)
 
 
 @pytest.mark.parametrize("shown", LIVE)
 @pytest.mark.parametrize("before", LIVE)
 def test_stripes_own_object_wins_over_events(before: IntentStatus, shown: IntentStatus) -> None:
     """A fetched object is the present state, unless an event arrived while it was being fetched."""
-    fetched = picture(shown, Source.FETCHED, age=-5, of_version=3)
+    fetched = snapshot(shown, Source.FETCHED, age=-5, of_version=3)
 
-    assert take_over(payment(before), fetched, NOW)[0].status is shown
-    assert take_over(payment(before, version=4), fetched, NOW)[0].status is before
+    assert apply_snapshot(payment(before), fetched, NOW)[0].status is shown
+    assert apply_snapshot(payment(before, version=4), fetched, NOW)[0].status is before
 
 
 @pytest.mark.parametrize("before", SHOWN)
-def test_an_intent_as_it_was_made_moves_nothing_back(before: IntentStatus) -> None:
+def test_a_snapshot_of_the_creation_reverts_nothing(before: IntentStatus) -> None:
     """Stripe answers a repeated idempotency key with its first answer, and `created` events come late."""
-    first = picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=100)
+    first = snapshot(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=100)
 
-    assert take_over(payment(before), first, NOW)[0] == payment(before)
+    assert apply_snapshot(payment(before), first, NOW)[0] == payment(before)
 
 
-def test_what_follows_within_the_second_of_the_making_is_younger() -> None:
+def test_an_event_in_the_second_of_the_creation_is_newer() -> None:
     """The first snapshot counts as the oldest, so there is no conflict."""
-    made = take_over(
-        payment(IntentStatus.CREATING), picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=0), NOW
+    made = apply_snapshot(
+        payment(IntentStatus.CREATING), snapshot(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, age=0), NOW
     )[0]
-    after = take_over(made, picture(IntentStatus.REQUIRES_ACTION, age=0), NOW)
+    after = apply_snapshot(made, snapshot(IntentStatus.REQUIRES_ACTION, age=0), NOW)
 
     assert (after[0].status, after[1]) == (IntentStatus.REQUIRES_ACTION, None)
 
@@ -146,29 +146,29 @@ def test_what_follows_within_the_second_of_the_making_is_younger() -> None:
 @pytest.mark.parametrize("before", SHOWN)
 def test_another_intent_is_a_stray(before: IntentStatus, shown: IntentStatus) -> None:
     """One booking has one intent; another one changes nothing and is returned as a stray."""
-    outcome = take_over(payment(before), picture(shown, intent_id="pi_2"), NOW)
+    result = apply_snapshot(payment(before), snapshot(shown, intent_id="pi_2"), NOW)
 
-    assert outcome == (payment(before), Doubt.STRAY)
+    assert result == (payment(before), SnapshotConflict.STRAY)
 
 
 @pytest.mark.parametrize("shown", SHOWN)
 @pytest.mark.parametrize("before", list(IntentStatus))
-def test_a_doubled_picture_changes_nothing(before: IntentStatus, shown: IntentStatus) -> None:
+def test_a_repeated_snapshot_changes_nothing(before: IntentStatus, shown: IntentStatus) -> None:
     """The second time there is no new version and nothing to report."""
-    once = take_over(payment(before), picture(shown), NOW)[0]
-    twice = take_over(once, picture(shown), NOW + timedelta(seconds=9))
+    once = apply_snapshot(payment(before), snapshot(shown), NOW)[0]
+    twice = apply_snapshot(once, snapshot(shown), NOW + timedelta(seconds=9))
 
     assert twice[0] == once
 
 
-def story() -> list[Picture]:
+def story() -> list[IntentSnapshot]:
     """What Stripe shows of a payment that is declined, authenticated, and then succeeds."""
     return [
-        picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, 0),
-        picture(IntentStatus.REQUIRES_PAYMENT_METHOD, age=1, last_error=DECLINE),
-        picture(IntentStatus.REQUIRES_ACTION, age=2),
-        picture(IntentStatus.PROCESSING, age=3),
-        picture(IntentStatus.SUCCEEDED, age=4),
+        snapshot(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED, 0),
+        snapshot(IntentStatus.REQUIRES_PAYMENT_METHOD, age=1, last_error=DECLINE),
+        snapshot(IntentStatus.REQUIRES_ACTION, age=2),
+        snapshot(IntentStatus.PROCESSING, age=3),
+        snapshot(IntentStatus.SUCCEEDED, age=4),
     ]
 
 
@@ -176,8 +176,8 @@ def story() -> list[Picture]:
 def test_every_order_of_events_ends_alike(order: tuple[int, ...]) -> None:
     """The order of webhooks is never trusted."""
     after = payment(IntentStatus.CREATING)
-    for place in order:
-        after = take_over(after, story()[place], NOW)[0]
+    for number in order:
+        after = apply_snapshot(after, story()[number], NOW)[0]
 
     assert (after.status, after.amount_captured, after.last_error) == (IntentStatus.SUCCEEDED, 1000, None)
 
@@ -185,59 +185,59 @@ def test_every_order_of_events_ends_alike(order: tuple[int, ...]) -> None:
 @given(
     st.lists(
         st.builds(
-            picture, st.sampled_from(SHOWN), st.sampled_from(list(Source)), st.integers(min_value=-3, max_value=3)
+            snapshot, st.sampled_from(SHOWN), st.sampled_from(list(Source)), st.integers(min_value=-3, max_value=3)
         ),
         max_size=12,
     )
 )
-def test_versions_only_grow_by_one_with_each_change(pictures: list[Picture]) -> None:
+def test_versions_only_grow_by_one_with_each_change(snapshots: list[IntentSnapshot]) -> None:
     """Whatever comes, in whatever order."""
     before = payment(IntentStatus.CREATING)
-    for shown in pictures:
-        after = take_over(before, shown, NOW)[0]
+    for shown in snapshots:
+        after = apply_snapshot(before, shown, NOW)[0]
         assert after.version - before.version in (0, 1)
         assert not before.terminal or after.status is before.status
         before = after
 
 
 @pytest.mark.parametrize("before", list(IntentStatus))
-def test_a_cancel_is_noted_until_stripe_has_answered(before: IntentStatus) -> None:
+def test_a_cancel_request_is_kept_until_stripe_has_answered(before: IntentStatus) -> None:
     """Also while an intent is being made: it is then canceled as soon as it exists."""
     after = domain.cancel(payment(before), NOW)
 
     assert after.cancel_requested is (before not in TERMINAL)
-    assert (after.drive_after is not None) is (before not in TERMINAL)
+    assert (after.retry_at is not None) is (before not in TERMINAL)
     assert domain.cancel(after, NOW + timedelta(seconds=1)) == after
-    made = take_over(after, picture(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED), NOW)[0]
+    made = apply_snapshot(after, snapshot(IntentStatus.REQUIRES_PAYMENT_METHOD, Source.CREATED), NOW)[0]
     assert made.must_be_canceled is (before not in TERMINAL)
-    assert take_over(made, picture(IntentStatus.CANCELED), NOW)[0].drive_after is None
+    assert apply_snapshot(made, snapshot(IntentStatus.CANCELED), NOW)[0].retry_at is None
 
 
-def test_what_was_never_asked_for_is_canceled_at_once() -> None:
+def test_a_payment_whose_intent_was_never_requested_is_canceled_at_once() -> None:
     """The booking was cancelled before its intent was wanted. A later request for the intent changes nothing."""
     nothing = domain.never_wanted(BOOKING, NOW)
 
-    assert (nothing.status, nothing.version, nothing.drive_after) == (IntentStatus.CANCELED, 1, None)
+    assert (nothing.status, nothing.version, nothing.retry_at) == (IntentStatus.CANCELED, 1, None)
     assert [each.message.type for each in report(nothing)] == ["payment.canceled"]
 
 
 @pytest.mark.parametrize("before", list(IntentStatus))
-def test_unanswered_is_never_failed(before: IntentStatus) -> None:
+def test_an_unanswered_request_never_counts_as_failed(before: IntentStatus) -> None:
     """The request is only repeated, after a longer pause each time, and only while the intent is being made."""
-    once = domain.unanswered(payment(before), NOW, DRIVE_PAUSES.pause(0, 0.5))
-    twice = domain.unanswered(once, NOW, DRIVE_PAUSES.pause(once.drive_attempts, 0.5))
+    once = domain.unanswered(payment(before), NOW, RETRY_PAUSES.pause(0, 0.5))
+    twice = domain.unanswered(once, NOW, RETRY_PAUSES.pause(once.retry_count, 0.5))
 
     assert once.status is before
     if before is IntentStatus.CREATING:
-        assert once.drive_after is not None
-        assert twice.drive_after is not None
-        assert NOW < once.drive_after < twice.drive_after
+        assert once.retry_at is not None
+        assert twice.retry_at is not None
+        assert NOW < once.retry_at < twice.retry_at
     else:
         assert once == payment(before)
 
 
 @pytest.mark.parametrize("before", list(IntentStatus))
-def test_a_refusal_ends_only_what_is_being_created(before: IntentStatus) -> None:
+def test_a_refusal_rejects_only_a_payment_being_created(before: IntentStatus) -> None:
     """A refusal to make an intent does not undo one that exists."""
     after = domain.refused(payment(before), DECLINE, NOW)
     made = before is IntentStatus.CREATING

@@ -16,7 +16,7 @@ from common.contracts.messages import (
     PaymentReportsApplied,
     StripeEventReceived,
 )
-from common.messaging.publisher import KEPT_S
+from common.messaging.publisher import DEFER_SECONDS
 from payment.domain import REPORT_PAUSES
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call
@@ -37,7 +37,7 @@ async def made(stage: Stage) -> tuple[Booking, PaymentReport]:
         ("pm_sepaDebit_success", "payment.processing"),
     ],
 )
-async def test_what_the_customer_does_is_reported(stage: Stage, card: str, expected: str) -> None:
+async def test_each_act_of_the_customer_is_reported(stage: Stage, card: str, expected: str) -> None:
     """By the Stripe events about it."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id, card)
@@ -64,7 +64,7 @@ async def test_an_attempt_that_failed_is_kept(stage: Stage) -> None:
     assert last.payment.last_error is None
 
 
-async def test_a_doubled_event_counts_once(stage: Stage) -> None:
+async def test_a_repeated_event_counts_once(stage: Stage) -> None:
     """In one batch, in another, and in four batches at once."""
     wanted, report = await made(stage)
     await stage.pay(report.payment.intent_id)
@@ -99,7 +99,7 @@ async def story(stage: Stage) -> tuple[Booking, list[dict[str, Any]]]:
 async def test_every_order_of_webhooks_ends_alike(stage: Stage, order: tuple[int, ...], batched: bool) -> None:
     """One by one or together: it is paid, and stays paid."""
     wanted, events = await story(stage)
-    shuffled = [events[place] for place in order]
+    shuffled = [events[number] for number in order]
     if batched:
         reports = await stage.webhooks(*shuffled)
     else:
@@ -139,7 +139,7 @@ async def overtaken(stage: Stage, wanted: Booking, meanwhile: Any) -> None:
     await stage.do(wanted.create)
 
 
-async def test_two_events_of_one_second_are_settled_by_stripes_own_object(stage: Stage) -> None:
+async def test_stripes_own_object_decides_between_two_events_of_one_second(stage: Stage) -> None:
     """Neither is trusted: the payment is compared with Stripe's own object."""
     _, report = await made(stage)
     await stage.pay(report.payment.intent_id, "pm_card_chargeDeclined")
@@ -155,7 +155,7 @@ async def test_two_events_of_one_second_are_settled_by_stripes_own_object(stage:
     assert len(stage.wire.made(f"/v1/payment_intents/{report.payment.intent_id}", "GET")) == 1
 
 
-async def test_another_ones_payment_is_left_alone(stage: Stage) -> None:
+async def test_a_payment_that_is_not_ours_is_ignored(stage: Stage) -> None:
     """Somebody made it by hand in the dashboard, or another system did on the same account."""
     form = {"amount": 700, "currency": "eur", "automatic_payment_methods[enabled]": "true"}
     intent = await stage.call("POST", "/v1/payment_intents", **form)
@@ -179,7 +179,7 @@ async def test_a_second_intent_of_a_booking_is_a_stray(stage: Stage) -> None:
     assert (row["intent_id"], row["status"]) == (report.payment.intent_id, "requires_payment_method")
 
 
-async def test_a_cancel_by_hand_is_taken_in(stage: Stage) -> None:
+async def test_a_cancel_by_hand_is_applied(stage: Stage) -> None:
     """A person cancels in the dashboard."""
     _, report = await made(stage)
     await stage.call("POST", f"/v1/payment_intents/{report.payment.intent_id}/cancel")
@@ -195,7 +195,7 @@ async def test_a_dispute_is_shown_and_changes_no_status(stage: Stage) -> None:
     event = (await stage.events("payment_intent.succeeded", of=paid.payment.intent_id))[0]
 
     def dispute(status: str, later: int) -> dict[str, Any]:
-        thing: dict[str, Any] = {
+        dispute: dict[str, Any] = {
             "id": "dp_1",
             "object": "dispute",
             "status": status,
@@ -204,7 +204,7 @@ async def test_a_dispute_is_shown_and_changes_no_status(stage: Stage) -> None:
         }
         created = event["created"] + later
         kind = "charge.dispute.created" if later == 1 else "charge.dispute.closed"
-        return {**event, "id": f"evt_{later}", "type": kind, "created": created, "data": {"object": thing}}
+        return {**event, "id": f"evt_{later}", "type": kind, "created": created, "data": {"object": dispute}}
 
     (opened,) = await stage.webhooks(dispute("needs_response", 1))
     (closed,) = await stage.webhooks(dispute("won", 2))
@@ -246,7 +246,7 @@ async def test_an_event_of_other_types_changes_nothing(stage: Stage, name: str, 
     assert (await stage.webhooks(event))[0].payment.amount_captured == wanted.amount
 
 
-async def test_a_sync_finds_what_no_webhook_told(stage: Stage) -> None:
+async def test_a_sync_finds_a_payment_whose_webhook_is_missing(stage: Stage) -> None:
     """It reports even if nothing has changed, as the booking has asked."""
     wanted, report = await made(stage)
     (unchanged,) = await stage.do(wanted.sync)
@@ -286,9 +286,9 @@ async def test_an_event_that_came_during_a_sync_is_not_undone(stage: Stage) -> N
     assert synced.type == "payment.declined"
 
 
-def test_a_report_is_told_again_later_than_its_booking_answers() -> None:
-    """Booking keeps its answers for a moment, to send those of many bookings at once."""
-    assert REPORT_PAUSES.pause(0, 0.0).total_seconds() > 2 * KEPT_S
+def test_a_report_is_published_again_later_than_its_booking_answers() -> None:
+    """Booking keeps its answers for a short time, to send those of many bookings at once."""
+    assert REPORT_PAUSES.pause(0, 0.0).total_seconds() > 2 * DEFER_SECONDS
 
 
 async def test_reports_that_many_bookings_have_applied_are_one_statement(stage: Stage) -> None:
@@ -309,13 +309,13 @@ async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) ->
     """Only the newest version ends it. An older one leaves the row unchanged, so that memory stays right."""
     wanted, _ = await made(stage)
     stage.clock.ahead = timedelta(seconds=10)
-    (due,) = await stage.due("report_after")
+    (due,) = await stage.due("report_retry_at")
     assert due.booking_id == wanted.id
 
     before = await stage.load(wanted)
     await stage.do(PaymentReportApplied(booking_id=wanted.id, version=0))
     assert await stage.load(wanted) == before
-    assert before.report_after is not None
+    assert before.report_retry_at is not None
     await stage.do(PaymentReportApplied(booking_id=wanted.id, version=1))
     row = await stage.row(wanted)
     assert (row["report_after"], row["reported_version"]) == (None, 1)
@@ -323,7 +323,7 @@ async def test_a_report_is_due_until_the_booking_has_applied_it(stage: Stage) ->
     assert (await stage.row(wanted))["reported_version"] == 1
 
 
-async def test_handlers_at_once_wait_for_each_other_in_no_ring(stage: Stage) -> None:
+async def test_concurrent_handlers_do_not_deadlock(stage: Stage) -> None:
     """Each batch locks its payments in one order, whatever the order of its messages is."""
     wanted = [booking() for _ in range(20)]
     made = await stage.do(*(each.create for each in wanted))

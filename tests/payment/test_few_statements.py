@@ -19,10 +19,10 @@ from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.orphans import lost_payment
 from payment.payment_rows import FIXED, PAYMENT_COLUMNS
-from payment.pictures import StripeEvent
 from payment.repository import Store
-from payment.state import Payment, Picture, Source
+from payment.state import IntentSnapshot, Payment, Source
 from payment.strays import Strays
+from payment.stripe_objects import StripeEvent
 from tests.payment.conftest import ASKING_S, ORPHANS
 from tests.payment.stage import Booking, Stage, booking, wanted
 
@@ -54,8 +54,8 @@ def other(stage: Stage) -> Stage:
 
 def _handlers(stage: Stage, store: Store) -> dict[str, Any]:
     lost = LostRows(Strays(store, stage.stripe, stage.clock, Metrics().orphans, ORPHANS, ASKING_S))
-    asking = {"intents_asking_seconds": ASKING_S, "commands_asking_seconds": ASKING_S}
-    return {"store": store, "handlers": PaymentHandlers(store, stage.stripe, stage.clock, lost, **asking)}
+    stripe_calls = {"intent_calls_seconds": ASKING_S, "command_calls_seconds": ASKING_S}
+    return {"store": store, "handlers": PaymentHandlers(store, stage.stripe, stage.clock, lost, **stripe_calls)}
 
 
 async def succeeded(stage: Stage, *intents: str | None) -> list[dict[str, Any]]:
@@ -88,7 +88,7 @@ async def test_a_booking_is_three_statements(stage: Stage, statements: list[str]
     assert len(sent := await asked(statements)) == 1, sent
 
 
-async def test_what_is_not_remembered_is_one_statement_more(stage: Stage, statements: list[str]) -> None:
+async def test_a_payment_outside_memory_costs_one_statement_more(stage: Stage, statements: list[str]) -> None:
     (report,) = await stage.do(booking().create)
     await stage.pay(report.payment.intent_id)
     events = await succeeded(stage, report.payment.intent_id)
@@ -114,22 +114,22 @@ async def test_a_report_that_was_applied_is_remembered(stage: Stage, statements:
     assert (row["reported_version"], row["version"], row["report_after"] is None) == (1, 2, False)
 
 
-async def test_what_another_process_has_written_is_not_remembered(stage: Stage) -> None:
+async def test_a_payment_written_by_another_process_is_dropped_from_memory(stage: Stage) -> None:
     """Saving that a report was applied returns nothing about the other columns, so memory drops the row."""
     of, _ = await pending(stage)
     await stage.rows("UPDATE payments SET doubts = 7 WHERE booking_id = $1", of.id)
     await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
     assert stage.store.payments.find([of.id]) == {}
     after = await stage.load(of)
-    assert (after.doubts, after.reported_version) == (7, 1)
+    assert (after.conflicts, after.reported_version) == (7, 1)
 
 
-async def test_a_new_payment_is_what_its_row_is(stage: Stage) -> None:
+async def test_a_new_payment_equals_its_row(stage: Stage) -> None:
     """All columns, also those with their defaults: the next statement writes all of them from memory."""
     of, now = booking(), stage.clock()
-    picture = Picture("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
+    snapshot = IntentSnapshot("pi_1", IntentStatus.SUCCEEDED, Source.FETCHED, None, event_id=of.event_id)
     sync = SyncPayment(booking_id=uuid4(), booking_amount=5000, booking_currency="eur")
-    for new in (wanted(of, now), never_wanted(uuid4(), now), lost_payment(sync, picture, now)):
+    for new in (wanted(of, now), never_wanted(uuid4(), now), lost_payment(sync, snapshot, now)):
         async with stage.store.statement() as rows:
             added = await rows.insert([new])
             assert added.keys() == {new.booking_id}
@@ -154,7 +154,7 @@ def an_event(number: int) -> StripeEvent:
 
 
 @pytest.mark.parametrize("with_event", [False, True])
-async def test_what_anybody_has_written_is_not_written_over(stage: Stage, with_event: bool) -> None:
+async def test_a_write_of_another_process_is_not_overwritten(stage: Stage, with_event: bool) -> None:
     """Whichever column was written, by whichever release, also if the version stays; and no event is stored
     without its effect."""
     for number, column in enumerate(COLUMNS):
@@ -217,7 +217,9 @@ async def test_two_processes_that_remember_one_payment_count_an_event_once(
 
 
 @pytest.mark.parametrize("order", [(0, 1, 0), (1, 0, 1)])
-async def test_two_events_of_one_payment_in_one_batch(stage: Stage, order: tuple[int, ...], memory: bool) -> None:
+async def test_two_events_of_one_payment_in_one_batch_are_applied_in_order(
+    stage: Stage, order: tuple[int, ...], memory: bool
+) -> None:
     """Doubled, in either order, and while the report of the intent is not applied yet."""
     of, _ = await pending(stage)
     intent = (await stage.row(of))["intent_id"]
@@ -228,7 +230,7 @@ async def test_two_events_of_one_payment_in_one_batch(stage: Stage, order: tuple
     assert len(events) == 2
     if not memory:
         stage.store.payments.entries_max = 0
-    batch = [events[place] for place in order]
+    batch = [events[number] for number in order]
     reports = await stage.webhooks(*batch)
     await stage.do(PaymentReportApplied(booking_id=of.id, version=1))
     assert [(each.type, each.payment.version) for each in reports][-1][0] == "payment.succeeded"
@@ -244,7 +246,7 @@ def memory(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize("read", [None, "payment_intent.processing"])
-async def test_without_memory_it_ends_alike(stage: Stage, read: str | None) -> None:
+async def test_payments_end_alike_without_memory(stage: Stage, read: str | None) -> None:
     """The same events leave the same rows, with memory and with the locked path alone."""
     ends = []
     for entries_max in (0, 100):
@@ -281,8 +283,8 @@ async def test_an_intent_that_is_no_longer_wanted_is_canceled(stage: Stage) -> N
 
     await meanwhile(stage, cancel, of)
     envelopes = await stage.give(of.create)
-    told = [each.message.type for each in envelopes]
-    assert told == ["payment.intent_created", "payment.cancel_intent"]
+    published = [each.message.type for each in envelopes]
+    assert published == ["payment.intent_created", "payment.cancel_intent"]
     await stage.follow(envelopes)
     assert (await stage.row(of))["status"] == "canceled"
     assert await stage.live_intents(of) == []

@@ -17,8 +17,8 @@ from common.contracts.messages import (
     SyncPayment,
 )
 from common.contracts.statuses import IntentStatus
-from payment.orphans import CLOCKS_APART, settled_orphan
-from payment.stripe_errors import Unanswered
+from payment.orphans import CLOCKS_APART, handled_orphan
+from payment.stripe_errors import OutcomeUnknown
 from tests.payment.rows import bank, confirmed, made
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.test_domain import NOW, payment
@@ -95,7 +95,7 @@ async def test_a_payment_whose_row_was_lost_is_adopted_when_its_money_comes(stag
     assert (await stage.row(of))["version"] == report.payment.version
 
 
-async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
+async def test_a_lost_row_is_retried_until_it_is_restored(stage: Stage) -> None:
     """The event is stored, but Stripe does not answer yet, or the message that follows from it is lost."""
     of, intent = await paid_without_a_row(stage)
     stage.wire.faults.append(Fault(f"/v1/payment_intents/{intent}", method="GET", passed_on=False, times=50))
@@ -108,7 +108,7 @@ async def test_a_lost_row_is_looked_for_until_it_is_back(stage: Stage) -> None:
     assert await stage.due_strays(GRACE) == []
 
 
-async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Stage) -> None:
+async def test_refunds_are_restored_with_their_payment_under_their_own_ids(stage: Stage) -> None:
     of = booking()
     report = await stage.paid(of)
     refund = of.refund(2000)
@@ -121,7 +121,7 @@ async def test_refunds_come_back_with_the_payment_under_their_own_ids(stage: Sta
 
 
 @pytest.mark.parametrize("card", ["pm_card_visa", "pm_card_chargeDeclined"])
-async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_it(stage: Stage, card: str) -> None:
+async def test_a_cancel_of_an_intent_without_a_row_restores_its_state(stage: Stage, card: str) -> None:
     """It must not become "never asked for": that would hide the money."""
     of = booking()
     (intent,) = await made(stage, [of])
@@ -134,8 +134,8 @@ async def test_a_cancel_that_names_an_intent_without_a_row_finds_what_became_of_
     assert at_stripe == ("succeeded" if card == "pm_card_visa" else "canceled")
 
 
-@pytest.mark.parametrize("asked_for", ["intent", "cancel", "look", "refund"])
-async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wanted_again(
+@pytest.mark.parametrize("asked_for", ["intent", "cancel", "sync", "refund"])
+async def test_a_row_lost_during_a_stripe_call_is_restored_by_the_next_message(
     stage: Stage, asked_for: str
 ) -> None:
     of = booking()
@@ -143,7 +143,7 @@ async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wa
     if asked_for != "intent":
         intent = (await stage.paid(of)).payment.intent_id if asked_for == "refund" else (await made(stage, [of]))[0]
         named = naming(of, intent)
-    message = {"intent": of.create, "cancel": of.cancel, "look": of.sync, "refund": of.refund()}[asked_for]
+    message = {"intent": of.create, "cancel": of.cancel, "sync": of.sync, "refund": of.refund()}[asked_for]
     message = message.model_copy(update=named)
     asked: list[str] = []
 
@@ -164,7 +164,7 @@ async def test_a_row_that_goes_while_stripe_is_asked_is_looked_for_when_it_is_wa
     assert len(made_once) == (asked_for == "refund")
 
 
-async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(stage: Stage) -> None:
+async def test_a_cancel_that_names_no_intent_ends_a_payment_without_a_row(stage: Stage) -> None:
     of = booking()
     (report,) = await stage.do(of.cancel)
     assert (report.payment.status, report.payment.intent_id) == (IntentStatus.CANCELED, None)
@@ -172,7 +172,7 @@ async def test_a_cancel_without_an_intent_still_means_that_none_was_asked_for(st
     assert await stage.live_intents(of) == []
 
 
-async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> None:
+async def test_an_intent_found_later_reopens_a_payment_canceled_without_one(stage: Stage) -> None:
     """Both databases have lost it, and the booking was cancelled since."""
     of, intent = await paid_without_a_row(stage)
     await stage.do(of.cancel)
@@ -184,7 +184,7 @@ async def test_an_intent_turns_up_where_none_was_thought_to_be(stage: Stage) -> 
     )
 
 
-async def test_an_intent_that_turns_up_is_canceled_where_there_is_no_booking(stage: Stage) -> None:
+async def test_an_intent_found_later_is_canceled_if_it_has_no_booking(stage: Stage) -> None:
     """Its row said that no intent was wanted; that was about another intent, or about none."""
     of = booking()
     (intent,) = await made(stage, [of])
@@ -204,7 +204,7 @@ async def test_a_refund_that_names_an_intent_without_a_row_is_made(stage: Stage)
     assert len(await refunds_of(stage, intent)) == 1
 
 
-async def test_while_stripe_does_not_answer_nothing_is_said_of_a_lost_row(stage: Stage) -> None:
+async def test_while_stripe_does_not_answer_a_lost_row_is_not_reported(stage: Stage) -> None:
     of = booking()
     (intent,) = await made(stage, [of])
     await lose(stage, of)
@@ -225,7 +225,7 @@ async def test_while_stripe_does_not_answer_nothing_is_said_of_a_lost_row(stage:
     ],
 )
 @pytest.mark.parametrize("known", [True, False])
-async def test_what_is_not_ours_is_told_and_never_touched(
+async def test_a_foreign_intent_is_logged_and_never_changed(
     stage: Stage, marks: dict[str, str], kind: str, known: bool
 ) -> None:
     """Also if it names a booking of which we have a payment."""
@@ -244,7 +244,7 @@ async def test_what_is_not_ours_is_told_and_never_touched(
     assert await stage.rows("SELECT 1 FROM stray_intents") == []
 
 
-async def test_an_intent_of_before_installations_had_ids_is_ours_where_the_booking_names_it(stage: Stage) -> None:
+async def test_an_intent_without_installation_id_is_ours_if_the_booking_names_it(stage: Stage) -> None:
     of = booking()
     intent = await stage.call(
         "POST", "/v1/payment_intents", amount=5000, currency="eur", **{"metadata[booking_id]": str(of.id)}
@@ -255,9 +255,7 @@ async def test_an_intent_of_before_installations_had_ids_is_ours_where_the_booki
 
 
 @pytest.mark.parametrize(("account", "believed"), [("acct_sandbox", True), ("acct_other", False), (None, True)])
-async def test_an_event_of_another_account_is_not_believed(
-    stage: Stage, account: str | None, believed: bool
-) -> None:
+async def test_an_event_of_another_account_is_ignored(stage: Stage, account: str | None, believed: bool) -> None:
     await stage.store.keep_account("acct_sandbox")
     of = booking()
     (intent,) = await made(stage, [of])
@@ -271,16 +269,16 @@ async def test_an_event_of_another_account_is_not_believed(
     assert len(await stage.webhooks(event)) == (not believed)
 
 
-async def test_a_key_of_another_account_asks_nothing_of_stripe(stage: Stage) -> None:
+async def test_a_key_of_another_account_makes_no_stripe_call(stage: Stage) -> None:
     async def keep_account(own: str) -> str:
         return "acct_before"
 
     stage.stripe._keep_account, stage.stripe._barred = keep_account, None
-    with pytest.raises(Unanswered, match=r"acct_sandbox.*acct_before"):
+    with pytest.raises(OutcomeUnknown, match=r"acct_sandbox.*acct_before"):
         await stage.stripe.retrieve_intent("pi_1", deadline=float("inf"))
     assert "acct_before" in (stage.gate.reason or "")
     calls = len(stage.wire.calls)
-    with pytest.raises(Unanswered):
+    with pytest.raises(OutcomeUnknown):
         await stage.stripe.retrieve_intent("pi_1", deadline=float("inf"))
     assert len(stage.wire.calls) == calls
 
@@ -295,7 +293,7 @@ async def test_the_account_of_the_first_key_is_kept(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("held", "conflict", "version"), [(7, False, 8), (2, True, 3), (2, False, 2), (1, True, 2), (1, False, 2)]
 )
-async def test_the_version_goes_above_what_the_booking_holds(
+async def test_the_version_becomes_higher_than_the_bookings(
     stage: Stage, held: int, conflict: bool, version: int
 ) -> None:
     """A report behind the booking's version, or in conflict with it, is published again with a higher version; any
@@ -315,7 +313,7 @@ async def test_the_version_goes_above_what_the_booking_holds(
 # --- payments without a booking
 
 
-async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: Stage) -> None:
+async def test_money_without_a_booking_is_refunded_once_after_the_grace_time(stage: Stage) -> None:
     of = booking()
     report = await stage.paid(of)
     for _ in range(2):
@@ -324,7 +322,7 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
     assert row["report_after"] == row["return_after"]
     assert await refunds_of(stage, report.payment.intent_id or "") == []
     stage.clock.ahead = GRACE
-    (due,) = await stage.due("report_after")
+    (due,) = await stage.due("report_retry_at")
     assert due.booking_id == of.id, "it is reported once more: the booking may be back"
     with capture_logs() as logs:
         (back,) = await unknown(stage, report)
@@ -337,17 +335,17 @@ async def test_money_of_no_booking_goes_back_once_after_the_grace_time(stage: St
     assert (row["report_after"], row["return_after"], row["reported_version"]) == (None, None, row["version"])
 
 
-def test_an_orphan_that_is_due_in_a_moment_is_reported_when_that_has_passed_by_every_clock() -> None:
+def test_an_orphan_due_soon_is_reported_when_it_is_due_by_every_clock() -> None:
     """Otherwise a process whose clock is ahead would report it again and again until the other's clock is there."""
     due = NOW + timedelta(milliseconds=1)
     old = payment(IntentStatus.SUCCEEDED, amount_captured=5000)._replace(orphaned_at=NOW, return_after=due)
-    waiting = settled_orphan(old, NOW, GRACE, held_back=False)
-    assert waiting.report_after == NOW + CLOCKS_APART
-    later = settled_orphan(old._replace(return_after=NOW + timedelta(minutes=5)), NOW, GRACE, held_back=False)
-    assert later.report_after == NOW + timedelta(minutes=5)
+    waiting = handled_orphan(old, NOW, GRACE, held_back=False)
+    assert waiting.report_retry_at == NOW + CLOCKS_APART
+    later = handled_orphan(old._replace(return_after=NOW + timedelta(minutes=5)), NOW, GRACE, held_back=False)
+    assert later.report_retry_at == NOW + timedelta(minutes=5)
 
 
-async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> None:
+async def test_a_booking_restored_within_the_grace_time_keeps_its_money(stage: Stage) -> None:
     of = booking()
     report = await stage.paid(of)
     await unknown(stage, report)
@@ -355,10 +353,10 @@ async def test_a_booking_that_is_back_in_time_keeps_its_money(stage: Stage) -> N
     row = await stage.row(of)
     assert (row["orphaned_at"], row["return_after"], row["report_after"]) == (None, None, None)
     stage.clock.ahead = GRACE
-    assert await stage.due("report_after") == []
+    assert await stage.due("report_retry_at") == []
 
 
-async def test_an_open_intent_of_no_booking_is_canceled_at_once(stage: Stage) -> None:
+async def test_an_open_intent_without_a_booking_is_canceled_at_once(stage: Stage) -> None:
     of = booking()
     (report,) = await stage.do(of.create)
     (ended,) = await unknown(stage, report)
@@ -426,7 +424,7 @@ async def stray_row(stage: Stage, intent: str) -> Any:
     return row
 
 
-async def test_a_stray_that_nobody_paid_is_canceled(stage: Stage) -> None:
+async def test_an_unpaid_stray_is_canceled(stage: Stage) -> None:
     of, intent = await stray(stage, None)
     assert len(await stage.live_intents(of)) == 2
     await close(stage, of, intent)
@@ -434,7 +432,7 @@ async def test_a_stray_that_nobody_paid_is_canceled(stage: Stage) -> None:
     assert (await stray_row(stage, intent))["drive_after"] is None
 
 
-async def test_money_of_a_stray_goes_back_once_after_the_grace_time(stage: Stage) -> None:
+async def test_money_of_a_stray_is_refunded_once_after_the_grace_time(stage: Stage) -> None:
     of, intent = await stray(stage, "pm_card_visa")
     await close(stage, of, intent)
     assert await refunds_of(stage, intent) == []
@@ -451,7 +449,7 @@ async def test_money_of_a_stray_goes_back_once_after_the_grace_time(stage: Stage
     assert len(await refunds_of(stage, intent)) == 1
 
 
-async def test_what_was_given_back_by_hand_of_a_stray_is_not_given_back_again(stage: Stage) -> None:
+async def test_a_stray_refunded_by_hand_is_not_refunded_again(stage: Stage) -> None:
     of, intent = await stray(stage, "pm_card_visa")
     await stage.call("POST", "/v1/refunds", payment_intent=intent, amount=2000)
     stage.clock.ahead = GRACE
@@ -470,7 +468,7 @@ async def test_a_refund_of_a_stray_whose_answer_is_lost_is_made_once(stage: Stag
     assert (await stray_row(stage, intent))["drive_after"] is None
 
 
-async def test_a_stray_whose_money_is_on_its_way_is_not_asked_for_all_the_time(stage: Stage) -> None:
+async def test_a_stray_with_a_payment_in_progress_is_retried_after_pauses(stage: Stage) -> None:
     """Stripe cancels no intent that is processing, and that takes days."""
     of, intent = await stray(stage, "pm_sepaDebit_success")
     refusal = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
@@ -483,7 +481,7 @@ async def test_a_stray_whose_money_is_on_its_way_is_not_asked_for_all_the_time(s
     assert row["drive_attempts"] >= 3
 
 
-async def test_a_failed_refund_by_hand_does_not_keep_a_strays_money(stage: Stage) -> None:
+async def test_a_failed_refund_by_hand_of_a_stray_is_replaced(stage: Stage) -> None:
     of, intent = await stray(stage, "pm_card_pendingRefund")
     by_hand = await stage.call("POST", "/v1/refunds", payment_intent=intent, amount=2000)
     await bank(stage, f"refunds/{by_hand['id']}/fail")
@@ -492,7 +490,7 @@ async def test_a_failed_refund_by_hand_does_not_keep_a_strays_money(stage: Stage
     assert of.amount in [each["amount"] for each in await refunds_of(stage, intent)]
 
 
-async def test_a_refund_of_a_stray_that_only_a_person_can_cure_is_loud_and_ends(stage: Stage) -> None:
+async def test_a_refund_of_a_stray_that_needs_a_person_is_logged_and_ends(stage: Stage) -> None:
     of, intent = await stray(stage, "pm_card_visa")
     await bank(stage, f"payment_intents/{intent}/dispute")
     stage.clock.ahead = GRACE
@@ -504,7 +502,7 @@ async def test_a_refund_of_a_stray_that_only_a_person_can_cure_is_loud_and_ends(
     assert stage.stripe.metrics.failed_refunds.labels("charge_disputed")._value.get() == 1
 
 
-async def test_news_that_come_while_a_stray_is_looked_at_are_looked_at_next(stage: Stage) -> None:
+async def test_a_change_of_a_stray_during_its_check_is_checked_next(stage: Stage) -> None:
     """The check must not end the retries because of what it read before the change."""
     of, intent = await stray(stage, None)
     stage.wire.before = lambda _: stage.rows("UPDATE stray_intents SET drive_after = now() - interval '1 second'")
@@ -512,7 +510,7 @@ async def test_news_that_come_while_a_stray_is_looked_at_are_looked_at_next(stag
     assert (await stray_row(stage, intent))["drive_after"] is not None
 
 
-async def test_the_booking_says_by_which_intent_it_is_paid(stage: Stage) -> None:
+async def test_the_booking_decides_which_intent_pays_it(stage: Stage) -> None:
     """The row was restored from the other intent, which is then the stray."""
     of = booking()
     await confirmed("pm_card_visa")(stage, [of])

@@ -20,7 +20,7 @@ EVENT = Event(UUID(int=2), "Concert", NOW, "eur", True, 6, {}, payment_methods=P
 MOMENT = timedelta(microseconds=1)
 
 
-def test_what_is_instant_is_named_as_the_sdk_names_it() -> None:
+def test_instant_methods_have_the_sdks_names() -> None:
     """No method that takes days is among them."""
     (hint,) = get_args(PaymentIntentCreateParams.__annotations__["allowed_payment_method_types"])
     (element,) = get_args(hint)

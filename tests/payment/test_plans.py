@@ -10,7 +10,7 @@ import pytest
 
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
-from common.runtime.reconciler import LOOK_S
+from common.runtime.reconciler import POLL_SECONDS
 from payment import payment_rows, stray_rows
 from payment.payment_rows import DUE
 from payment.reconciler import PaymentReconciler
@@ -33,26 +33,30 @@ MANY_STRAYS = """
 INSERT INTO stray_intents (intent_id, booking_id, found_at, return_after, status)
 SELECT 'pi_stray_' || n, gen_random_uuid(), now(), now(), 'canceled' FROM generate_series(1, 20000) AS n
 """
+MANY_EVENTS = """
+INSERT INTO stripe_events (id, type, created, received_at)
+SELECT 'evt_' || n, 'payment_intent.succeeded', now(), now() FROM generate_series(1, 20000) AS n
+"""
 TYPES, VALUES = "(timestamptz, int)", "(now(), 200)"
 REPORTS, PAYMENTS, REFUNDS = "payments_report_due", "payments_drive_due", "refunds_drive_due"
-DOUBTS, STRAYS = "payments_look_due", "stray_intents_due"
+CHECKS, STRAYS = "payments_look_due", "stray_intents_due"
 # The query, and the indexes that it may read.
-LOOKS = {
-    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, DOUBTS, REFUNDS, STRAYS}),
-    "payments": (DUE, TYPES, VALUES, {REPORTS, PAYMENTS, DOUBTS, REFUNDS}),
+QUERIES = {
+    "next": (NEXT_DUE, "", "", {REPORTS, PAYMENTS, CHECKS, REFUNDS, STRAYS}),
+    "payments": (DUE, TYPES, VALUES, {REPORTS, PAYMENTS, CHECKS, REFUNDS}),
     "strays": (TAKE_DUE, TYPES, VALUES, {STRAYS}),
 }
 
 
-async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
+async def scans(stage: Stage, query_name: str) -> list[dict[str, Any]]:
     """The scans of tables that Postgres did for this query; the transaction is rolled back."""
-    query, types, values, _ = LOOKS[look]
+    query, types, values, _ = QUERIES[query_name]
     async with stage.database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute(f"PREPARE look {types} AS {query}")
-        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE look {values}")
-        await connection.execute("DEALLOCATE look")
+        await connection.execute(f"PREPARE due {types} AS {query}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE due {values}")
+        await connection.execute("DEALLOCATE due")
         await transaction.rollback()
     steps = parts(orjson.loads(plan)[0]["Plan"])
     return [step for step in steps if "Relation Name" in step and "Scan" in step["Node Type"]]
@@ -60,24 +64,25 @@ async def scans(stage: Stage, look: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 async def many(stage: Stage) -> Stage:
-    """Very many finished payments, with their refunds, and stray intents. TRUNCATE also removes from the indexes
-    what earlier tests have deleted."""
+    """Very many finished payments, with their refunds and Stripe events, and stray intents. TRUNCATE also removes
+    from the indexes what earlier tests have deleted."""
     for query in (
-        "TRUNCATE payments CASCADE",
+        "TRUNCATE payments, stripe_events CASCADE",
         "TRUNCATE stray_intents",
         MANY_PAYMENTS,
         MANY_REFUNDS,
         MANY_STRAYS,
-        "ANALYZE payments, refunds, stray_intents",
+        MANY_EVENTS,
+        "ANALYZE payments, refunds, stray_intents, stripe_events",
     ):
         await stage.rows(query)
     return stage
 
 
-async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
+async def test_with_nothing_due_no_row_is_read(many: Stage) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
-    for look, (_, _, _, indexes) in LOOKS.items():
-        read = await scans(many, look)
+    for query_name, (_, _, _, indexes) in QUERIES.items():
+        read = await scans(many, query_name)
         done = [step for step in read if step["Actual Loops"]]
         assert {step["Index Name"] for step in done} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in read)
@@ -85,7 +90,7 @@ async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
         assert all(step["Shared Hit Blocks"] + step["Shared Read Blocks"] <= 2 for step in done)
 
 
-async def test_no_more_rows_are_visited_than_are_taken(many: Stage) -> None:
+async def test_only_due_rows_are_read(many: Stage) -> None:
     """For due refunds, their payments are read by their keys."""
     expected = 0
     for table, column, rows in (
@@ -115,7 +120,7 @@ SAVED = {
 
 
 @pytest.mark.parametrize("saved", SAVED)
-async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(stage: Stage, saved: str) -> None:
+async def test_a_plan_made_for_empty_tables_scans_none_of_them(stage: Stage, saved: str) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
     await stage.rows(f"TRUNCATE {TABLES}")
     query, tables, key = SAVED[saved]
@@ -125,7 +130,7 @@ async def test_what_was_planned_for_new_tables_reads_none_of_them_whole(stage: S
 
 
 @pytest.mark.parametrize("saved", SAVED)
-async def test_what_is_saved_is_found_by_its_key(many: Stage, saved: str) -> None:
+async def test_saved_rows_are_found_by_their_keys(many: Stage, saved: str) -> None:
     """However many payments there are; and no step goes through the batch once for each of its rows."""
     query, tables, key = SAVED[saved]
     done = await planned(many.database, query)
@@ -134,24 +139,24 @@ async def test_what_is_saved_is_found_by_its_key(many: Stage, saved: str) -> Non
     assert not any(f"{key} = " in step.get("Join Filter", "") for step in done)
 
 
-class OnlyLooks(Store):
+class PollsOnly(Store):
     """Counts the queries for the next due time, and fails on a transaction."""
 
-    looks = 0
+    polls = 0
 
     async def next_due(self) -> datetime | None:
-        self.looks += 1
+        self.polls += 1
         return await super().next_due()
 
     def transaction(self) -> NoReturn:
         raise AssertionError("nothing is due")
 
 
-async def test_an_idle_settler_makes_one_query(many: Stage) -> None:
+async def test_an_idle_reconciler_makes_one_query(many: Stage) -> None:
     """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
-    repository, nowhere = OnlyLooks(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
+    repository, nowhere = PollsOnly(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
     reconciler = PaymentReconciler(repository, Publisher(nowhere, source="/payment/test"), many.clock)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 
-    assert (pauses, repository.looks) == ([LOOK_S] * 3, 3)
+    assert (pauses, repository.polls) == ([POLL_SECONDS] * 3, 3)

@@ -38,7 +38,7 @@ async def sent(redis: Redis, stream: str) -> list[Message]:
     return [decode(stream, Entry(id, fields)).envelope.message for id, fields in entries]
 
 
-async def settle(stage: Stage, after_s: float = 60) -> float:
+async def run_reconciler(stage: Stage, after_s: float = 60) -> float:
     stage.clock.ahead += timedelta(seconds=after_s)
     return await stage.reconciler.run_once()
 
@@ -54,22 +54,22 @@ async def test_with_nothing_due_nothing_is_done(stage: Stage, redis: Redis) -> N
     assert await sent(redis, BOOKING_PAYMENTS) == []
 
 
-async def test_a_report_is_told_until_it_is_applied(stage: Stage, redis: Redis) -> None:
+async def test_a_report_is_published_again_until_it_is_applied(stage: Stage, redis: Redis) -> None:
     """Redis may lose it: it comes after a longer pause each time, with the same version."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
     for _ in range(3):
-        await settle(stage)
+        await run_reconciler(stage)
         (report,) = await sent(redis, BOOKING_PAYMENTS)
         assert report.type == "payment.intent_created"
         assert report == made
 
     await stage.do(PaymentReportApplied(booking_id=wanted.id, version=1))
-    await settle(stage)
+    await run_reconciler(stage)
     assert await sent(redis, BOOKING_PAYMENTS) == []
 
 
-async def test_what_stripe_did_not_answer_is_asked_again(stage: Stage, redis: Redis) -> None:
+async def test_requests_that_stripe_did_not_answer_are_retried(stage: Stage, redis: Redis) -> None:
     """An intent, a cancel and a refund: each by its own message."""
     creating, canceling, refunding = booking(), booking(), booking()
     (made,) = await stage.do(canceling.create)
@@ -78,24 +78,24 @@ async def test_what_stripe_did_not_answer_is_asked_again(stage: Stage, redis: Re
         stage.wire.faults.append(Fault(path, status=503, passed_on=False, times=4))
     refund = refunding.refund(100)
     await asyncio.gather(stage.do(creating.create), stage.do(canceling.cancel), stage.do(refund))
-    await settle(stage)
+    await run_reconciler(stage)
 
     assert await sent(redis, PAYMENT_INTENTS) == [creating.create]
     assert isinstance(creating.create, CreatePaymentIntent)
-    driven = await sent(redis, PAYMENT_COMMANDS)
-    assert {type(message) for message in driven} == {CancelPaymentIntent, RefundPayment}
-    for message in driven:
+    retried = await sent(redis, PAYMENT_COMMANDS)
+    assert {type(message) for message in retried} == {CancelPaymentIntent, RefundPayment}
+    for message in retried:
         await stage.do(message)
     await stage.do(creating.create)
     assert len(await stage.live_intents(creating)) == 1
     assert await stage.live_intents(canceling) == []
     refunds = (await stage.call("GET", "/v1/refunds", payment_intent=paid.payment.intent_id))["data"]
     assert [each["amount"] for each in refunds] == [100]
-    await settle(stage)
+    await run_reconciler(stage)
     assert await sent(redis, PAYMENT_COMMANDS) == []
 
 
-async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> None:
+async def test_many_reconcilers_handle_each_row_once(stage: Stage, redis: Redis) -> None:
     """A row that one reconciler has locked is skipped by the others."""
     of = [booking() for _ in range(30)]
     await stage.do(*(each.create for each in of))
@@ -103,50 +103,50 @@ async def test_many_settlers_take_each_row_once(stage: Stage, redis: Redis) -> N
     await asyncio.gather(*(stage.reconciler.run_once() for _ in range(8)))
 
     # On a busy machine the sandbox may not have answered for all: those are asked for again, and not reported.
-    told: list[Any] = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
-    assert sorted(message.booking_id for message in told) == sorted(each.id for each in of)
+    published: list[Any] = [*await sent(redis, BOOKING_PAYMENTS), *await sent(redis, PAYMENT_INTENTS)]
+    assert sorted(message.booking_id for message in published) == sorted(each.id for each in of)
 
 
-MANY_SETTLED = """
+MANY_FINISHED = """
 INSERT INTO payments (booking_id, amount, currency, status, asked_at, created_at, updated_at, version)
 SELECT gen_random_uuid(), 100, 'eur', 'canceled', now(), now(), now(), 1 FROM generate_series(1, 20000)
 """
 
 
-async def test_a_look_costs_no_scan(stage: Stage) -> None:
+async def test_a_poll_scans_no_table(stage: Stage) -> None:
     """However many payments are finished: only the indexes of due rows are read."""
-    await stage.rows(MANY_SETTLED)
+    await stage.rows(MANY_FINISHED)
     await stage.rows("ANALYZE payments")
-    look = "\n".join(row[0] for row in await stage.rows(f"EXPLAIN {NEXT_DUE}"))
+    poll = "\n".join(row[0] for row in await stage.rows(f"EXPLAIN {NEXT_DUE}"))
     async with stage.database.connection() as connection:
         await connection.execute(f"PREPARE take (timestamptz, int) AS {DUE}")
         take = await connection.fetch("EXPLAIN EXECUTE take (now(), 200)")
         await connection.execute("DEALLOCATE take")
 
     for index in ("payments_report_due", "payments_drive_due", "payments_look_due", "refunds_drive_due"):
-        assert f"Index Only Scan using {index}" in look
+        assert f"Index Only Scan using {index}" in poll
     plan = "\n".join(row[0] for row in take)
     assert "Index Scan using payments_report_due" in plan
-    assert "Seq Scan" not in look + plan
+    assert "Seq Scan" not in poll + plan
 
 
-async def test_a_settler_outlasts_redis_and_stops_when_told(stage: Stage) -> None:
+async def test_a_reconciler_survives_an_outage_of_redis_and_stops_on_request(stage: Stage) -> None:
     """It continues by itself after an outage, and a stop ends it in the middle of a pause."""
     await stage.do(booking().create)
     stage.clock.ahead += timedelta(seconds=60)
-    away = connect("redis://127.0.0.1:1/0")
-    looks: asyncio.Queue[None] = asyncio.Queue()
+    unreachable = connect("redis://127.0.0.1:1/0")
+    polls: asyncio.Queue[None] = asyncio.Queue()
 
     class Watched(Store):
         async def next_due(self) -> datetime | None:
-            looks.put_nowait(None)
+            polls.put_nowait(None)
             return stage.clock()
 
-    bus = Publisher(away, source="/payment/test")
+    bus = Publisher(unreachable, source="/payment/test")
     reconciler = PaymentReconciler(Watched(stage.database, 0, stage.metrics), bus, stage.clock)
     running = asyncio.create_task(reconciler.run(Gate("reconciler")))
     for _ in range(3):
-        await asyncio.wait_for(looks.get(), 5)
+        await asyncio.wait_for(polls.get(), 5)
     reconciler.stop()
     await asyncio.wait_for(running, 1)
-    await away.aclose()
+    await unreachable.aclose()

@@ -57,7 +57,7 @@ RACES = [
 
 
 @pytest.mark.parametrize(("amounts", "expected"), RACES)
-async def test_the_rest_goes_back_by_itself(
+async def test_the_rest_of_a_whole_refund_is_refunded_without_an_operator(
     stage: Stage, amounts: list[int], expected: list[tuple[int, str]]
 ) -> None:
     """However often somebody is faster; none of it is a failure, and no webhook is needed."""
@@ -84,7 +84,7 @@ async def test_the_rest_goes_back_by_itself(
     assert not [log for log in logs if log["log_level"] == "error"]
 
 
-async def test_ten_times_of_ten(stage: Stage) -> None:
+async def test_a_refund_by_hand_at_the_same_time_is_handled_ten_times_of_ten(stage: Stage) -> None:
     """15.00 of 45.00 are refunded by hand at the same moment: 30.00 go back."""
     for _ in range(TIMES):
         of = booking(4500)
@@ -104,7 +104,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize(("amount", "reason", "expected"), PARTS)
-async def test_a_part_is_paid_in_its_own_amount_or_refused(
+async def test_a_part_is_refunded_in_its_own_amount_or_refused(
     stage: Stage, amount: int, reason: str | None, expected: list[tuple[int, str]]
 ) -> None:
     of = booking(4500)
@@ -119,7 +119,7 @@ async def test_a_part_is_paid_in_its_own_amount_or_refused(
     assert report.payment.refund_failed_amount == 0
 
 
-async def test_a_part_when_all_was_given_back(stage: Stage) -> None:
+async def test_a_part_fails_when_everything_is_refunded(stage: Stage) -> None:
     """An operator has nothing to do: the customer has all of the money."""
     of = booking(4500)
     by_hand_meanwhile(stage, await stage.paid(of), 4500)
@@ -136,7 +136,7 @@ def no_balance(times: int) -> Fault:
 
 
 @pytest.mark.parametrize("amount", [None, 2000])
-async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, amount: int | None) -> None:
+async def test_a_refund_refused_for_balance_is_retried_under_a_new_key(stage: Stage, amount: int | None) -> None:
     """Stripe repeats a refusal under its key. Operators see what the refund waits for, and nothing has failed."""
     of = booking()
     await stage.paid(of)
@@ -159,7 +159,7 @@ async def test_without_balance_it_is_tried_again_under_a_new_key(stage: Stage, a
     assert (amount or of.amount, "succeeded") in await at_stripe(stage, of)
 
 
-async def test_another_refund_of_the_booking_does_not_bring_the_waiting_one_forward(stage: Stage) -> None:
+async def test_another_refund_does_not_retry_the_waiting_one_earlier(stage: Stage) -> None:
     of = booking()
     await stage.paid(of)
     stage.wire.faults.append(no_balance(1))
@@ -174,7 +174,7 @@ async def test_another_refund_of_the_booking_does_not_bring_the_waiting_one_forw
     )
 
 
-async def test_without_balance_for_a_week_it_has_failed_loudly(stage: Stage) -> None:
+async def test_a_refund_without_balance_for_a_week_fails_with_an_error(stage: Stage) -> None:
     of = booking()
     await stage.paid(of)
     stage.wire.faults.append(no_balance(100))
@@ -200,7 +200,7 @@ def counted(stage: Stage, reason: str) -> float:
     )
 
 
-async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
+async def test_a_refusal_that_needs_a_person_fails_at_once(stage: Stage) -> None:
     """A disputed charge is up to the bank. Payment fetches the dispute, which it did not know."""
     of = booking()
     paid = await stage.paid(of)
@@ -217,7 +217,7 @@ async def test_what_only_a_person_can_cure_fails_at_once(stage: Stage) -> None:
     assert counted(stage, "charge_disputed") == 1
 
 
-async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage: Stage) -> None:
+async def test_a_refusal_that_contradicts_stripes_list_is_retried(stage: Stage) -> None:
     """By Stripe's list nothing was refunded."""
     of = booking()
     await stage.paid(of)
@@ -230,7 +230,7 @@ async def test_a_refusal_that_contradicts_the_list_is_not_believed_at_once(stage
 
 
 @pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
-async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str) -> None:
+async def test_the_reason_of_a_pending_refund_is_reported(stage: Stage, reason: str) -> None:
     """This is how Stripe shows most shortages of balance."""
     of = booking()
     await stage.paid(of)
@@ -254,7 +254,7 @@ async def test_what_a_pending_refund_waits_for_is_told(stage: Stage, reason: str
     assert (report.payment.amount_refunded, report.payment.refund_waiting) == (of.amount, None)
 
 
-async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> None:
+async def test_a_refund_made_under_a_key_that_was_later_refused_is_found(stage: Stage) -> None:
     """The answer to the first request was lost, and the second is refused: Stripe's list has the refund's id."""
     of = booking()
     paid = await stage.paid(of)
@@ -274,7 +274,7 @@ async def test_what_a_key_made_before_it_was_refused_is_found(stage: Stage) -> N
     assert (report.payment.amount_refunded, await at_stripe(stage, of)) == (2000, [(2000, "succeeded")])
 
 
-async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
+async def test_an_old_answer_changes_no_newer_request(stage: Stage) -> None:
     """Two processes asked under one key: the refusal that the slower one received must not lead to a third key,
     while the request under the second key may be under way."""
     of = booking()
@@ -293,7 +293,7 @@ async def test_an_old_answer_moves_no_newer_request(stage: Stage) -> None:
     assert (row["key_number"], row["refusals"]) == (2, 1)
 
 
-async def test_where_stripe_shows_no_list_it_waits_loudly(stage: Stage) -> None:
+async def test_a_refund_whose_list_stripe_refuses_waits_with_an_error(stage: Stage) -> None:
     """The key is of another account: no row is lost, and the message is finished."""
     of = booking()
     await stage.paid(of)
@@ -322,7 +322,7 @@ async def test_a_whole_refund_may_be_lowered_in_the_database(stage: Stage) -> No
 CANCEL = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
 
 
-async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: Stage) -> None:
+async def test_a_cancel_that_is_refused_without_the_intent_fetches_it(stage: Stage) -> None:
     """The known status may be old: the intent was paid."""
     of = booking()
     (made,) = await stage.do(of.create)
@@ -334,7 +334,7 @@ async def test_a_cancel_that_is_refused_without_the_intent_looks_at_it(stage: St
     assert (report.payment.status, report.payment.amount_captured) == ("succeeded", of.amount)
 
 
-async def test_where_stripe_does_not_show_the_intent_either_a_cancel_is_asked_again_later(stage: Stage) -> None:
+async def test_a_cancel_is_retried_later_if_stripe_refuses_to_show_the_intent(stage: Stage) -> None:
     """With an error in the log, and not four times a minute."""
     of = booking()
     (made,) = await stage.do(of.create)

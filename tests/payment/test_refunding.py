@@ -25,17 +25,17 @@ async def refunds_at_stripe(stage: Stage, report: PaymentReport) -> list[dict[st
     return listed
 
 
-async def test_all_that_is_left_is_given_back(stage: Stage) -> None:
+async def test_all_that_is_left_is_refunded(stage: Stage) -> None:
     """The row is written first, and its id is Stripe's idempotency key."""
     wanted = booking()
     paid = await stage.paid(wanted)
     seen: list[str] = []
 
-    async def look(call: Call) -> None:
+    async def check(call: Call) -> None:
         if call.path == REFUNDS:
             seen.extend(row["status"] for row in await stage.rows("SELECT status FROM refunds"))
 
-    stage.wire.before = look
+    stage.wire.before = check
     message = wanted.refund()
     (report,) = await stage.do(message)
 
@@ -59,7 +59,7 @@ async def test_a_repeated_refund_changes_nothing(stage: Stage) -> None:
     assert [refund["amount"] for refund in await refunds_at_stripe(stage, paid)] == [2000]
 
 
-async def test_parts_add_up_to_no_more_than_the_whole(stage: Stage) -> None:
+async def test_parts_add_up_to_no_more_than_was_captured(stage: Stage) -> None:
     """A refund over the rest fails, and the report has its id."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -99,7 +99,7 @@ async def test_the_database_refuses_refunds_over_what_was_captured(stage: Stage,
     assert len(await stage.rows("SELECT 1 FROM refunds")) == 1
 
 
-async def test_two_refunds_at_once_do_not_give_back_twice(stage: Stage) -> None:
+async def test_two_concurrent_refunds_do_not_refund_twice(stage: Stage) -> None:
     """The first one is made."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -118,7 +118,7 @@ async def test_two_refunds_at_once_do_not_give_back_twice(stage: Stage) -> None:
         pytest.param(Fault(REFUNDS, status=429, passed_on=False, headers={"Retry-After": "0.1"}), id="429"),
     ],
 )
-async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault) -> None:
+async def test_a_request_with_unknown_outcome_is_retried(stage: Stage, fault: Fault) -> None:
     """The refund is made once."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -129,17 +129,17 @@ async def test_an_unknown_outcome_is_asked_for_again(stage: Stage, fault: Fault)
     assert len(await refunds_at_stripe(stage, paid)) == 1
 
 
-async def test_an_unanswered_refund_is_driven_again(stage: Stage) -> None:
+async def test_an_unanswered_refund_is_retried(stage: Stage) -> None:
     """By its row: the message is finished."""
     wanted = booking()
     paid = await stage.paid(wanted)
-    away = Fault(REFUNDS, status=503, passed_on=False, times=100)
-    stage.wire.faults.append(away)
+    outage = Fault(REFUNDS, status=503, passed_on=False, times=100)
+    stage.wire.faults.append(outage)
     message = wanted.refund(1000)
     (pending,) = await stage.do(message)
     assert (pending.payment.refund_pending, pending.payment.refund_ids) == (True, (message.refund_id,))
 
-    away.times = 0
+    outage.times = 0
     stage.clock.ahead = timedelta(minutes=1)
     assert await stage.due_refunds() == [message.refund_id]
     (report,) = await stage.do(message)
@@ -154,7 +154,7 @@ async def refund_by_hand(stage: Stage, paid: PaymentReport, **form: Any) -> list
 
 
 @pytest.mark.parametrize("backwards", [True, False])
-async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> None:
+async def test_a_refund_by_hand_is_applied(stage: Stage, backwards: bool) -> None:
     """Somebody refunds in the dashboard: the events come in any order, and twice."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -168,7 +168,7 @@ async def test_a_refund_by_hand_is_taken_in(stage: Stage, backwards: bool) -> No
     assert [(row["by_hand"], row["amount"], row["status"]) for row in rows] == [(True, 1500, "succeeded")]
 
 
-async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: Stage) -> None:
+async def test_a_refund_already_made_by_hand_is_not_made_again(stage: Stage) -> None:
     """Stripe refuses ours; the refund by hand is found at once, without its webhook."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -180,7 +180,7 @@ async def test_a_refund_that_was_done_by_hand_already_is_not_made_again(stage: S
     assert len(await refunds_at_stripe(stage, paid)) == 1
 
 
-async def test_a_refund_before_its_payments_webhook_is_settled_by_stripes_own_object(stage: Stage) -> None:
+async def test_a_refund_before_its_payments_webhook_is_fetched(stage: Stage) -> None:
     """By the known amounts, more would be refunded than was captured."""
     wanted = booking()
     (made,) = await stage.do(wanted.create)
@@ -199,12 +199,12 @@ async def failed_later(stage: Stage, paid: PaymentReport) -> list[PaymentReport]
     """Stripe reports, a day later, that the refund could not be made."""
     (refund,) = await refunds_at_stripe(stage, paid)
     (event,) = await stage.events("refund.created", of=paid.payment.intent_id)
-    thing = {**refund, "status": "failed", "failure_reason": "expired_or_canceled_card"}
+    failed = {**refund, "status": "failed", "failure_reason": "expired_or_canceled_card"}
     kind = {"id": "evt_failed", "type": "refund.failed", "created": event["created"] + 86400}
-    return await stage.webhooks({**event, **kind, "data": {"object": thing}})
+    return await stage.webhooks({**event, **kind, "data": {"object": failed}})
 
 
-async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> None:
+async def test_a_failure_days_later_is_reported_with_an_error(stage: Stage) -> None:
     """A refund under a new id can be tried."""
     wanted = booking()
     paid = await stage.paid(wanted)
@@ -223,7 +223,7 @@ async def test_a_failure_days_later_reopens_the_refund_loudly(stage: Stage) -> N
     assert (report.payment.refund_pending, report.payment.refund_failed) == (True, False)
 
 
-async def test_what_was_not_paid_is_not_given_back(stage: Stage) -> None:
+async def test_an_unpaid_payment_is_not_refunded(stage: Stage) -> None:
     """The payment is reported as it is; for an unknown one there is no report."""
     wanted: Booking = booking()
     (made,) = await stage.do(wanted.create)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from payment.refunds import (
     DoesNotFit,
     Refund,
-    RefundPicture,
+    RefundSnapshot,
     RefundStatus,
     left,
     refunded,
     refused,
     request,
-    take_in,
+    updated_refunds,
 )
 from payment.reports import failures, to_give_again
 
@@ -37,8 +37,8 @@ def refund(number: int, amount: int, status: RefundStatus, stripe: bool = True) 
     return Refund(UUID(int=number), BOOKING, amount, status, made, made, made, stripe_refund_id=id)
 
 
-def shown(number: int, amount: int, status: RefundStatus, ours: bool = True) -> RefundPicture:
-    return RefundPicture(f"re_{number}", amount, status, refund_id=UUID(int=number) if ours else None)
+def shown(number: int, amount: int, status: RefundStatus, ours: bool = True) -> RefundSnapshot:
+    return RefundSnapshot(f"re_{number}", amount, status, refund_id=UUID(int=number) if ours else None)
 
 
 def asked(amount: int | None, *refunds: Refund) -> Refund:
@@ -67,7 +67,7 @@ def test_a_request_is_for_no_more_than_is_left(
     new = asked(amount, *before)
 
     assert (new.status, new.amount, new.reason) == (status, expected, reason)
-    assert (new.drive_after is None) is (status is FAILED)
+    assert (new.retry_at is None) is (status is FAILED)
 
 
 MOVES = [
@@ -86,12 +86,12 @@ MOVES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "picture", "after"), MOVES)
-def test_a_refund_only_moves_forward(before: RefundStatus, picture: RefundStatus, after: RefundStatus) -> None:
+@pytest.mark.parametrize(("before", "seen", "after"), MOVES)
+def test_a_refund_only_moves_forward(before: RefundStatus, seen: RefundStatus, after: RefundStatus) -> None:
     """A snapshot of an earlier status is an old one. A refund can fail days after it succeeded. Doubled, it
     is the same."""
-    once = take_in(BOOKING, CAPTURED, [refund(1, 400, before)], [shown(1, 400, picture)], NOW)
-    twice = take_in(BOOKING, CAPTURED, once, [shown(1, 400, picture)], NOW + timedelta(seconds=1))
+    once = updated_refunds(BOOKING, CAPTURED, [refund(1, 400, before)], [shown(1, 400, seen)], NOW)
+    twice = updated_refunds(BOOKING, CAPTURED, once, [shown(1, 400, seen)], NOW + timedelta(seconds=1))
 
     assert [each.status for each in once] == [after]
     assert once[0].stripe_refund_id == "re_1"
@@ -99,11 +99,11 @@ def test_a_refund_only_moves_forward(before: RefundStatus, picture: RefundStatus
 
 
 @pytest.mark.parametrize("order", list(permutations([PENDING, SUCCEEDED, FAILED])))
-def test_every_order_ends_alike(order: tuple[RefundStatus, ...]) -> None:
+def test_a_refund_ends_alike_in_every_order_of_snapshots(order: tuple[RefundStatus, ...]) -> None:
     """A failure that arrives first stays a failure."""
     refunds: tuple[Refund, ...] = (refund(1, 400, REQUESTED),)
     for status in order:
-        refunds = take_in(BOOKING, CAPTURED, refunds, [shown(1, 400, status)], NOW)
+        refunds = updated_refunds(BOOKING, CAPTURED, refunds, [shown(1, 400, status)], NOW)
 
     assert [each.status for each in refunds] == [FAILED]
 
@@ -111,8 +111,8 @@ def test_every_order_ends_alike(order: tuple[RefundStatus, ...]) -> None:
 def test_a_refund_by_hand_is_added_once() -> None:
     """It has no row of ours: its id is made from Stripe's id."""
     by_hand = shown(5, 250, SUCCEEDED, ours=False)
-    once = take_in(BOOKING, CAPTURED, [], [by_hand], NOW)
-    twice = take_in(BOOKING, CAPTURED, once, [by_hand], NOW)
+    once = updated_refunds(BOOKING, CAPTURED, [], [by_hand], NOW)
+    twice = updated_refunds(BOOKING, CAPTURED, once, [by_hand], NOW)
 
     assert twice == once
     assert [(each.by_hand, each.amount, each.status) for each in once] == [(True, 250, SUCCEEDED)]
@@ -133,43 +133,43 @@ GIVES_WAY = [
 
 
 @pytest.mark.parametrize(("whole", "amount", "by_hand", "status", "expected", "reason", "key"), GIVES_WAY)
-def test_what_was_only_requested_gives_way_to_a_refund_by_hand(
+def test_a_requested_refund_gives_way_to_a_refund_by_hand(
     whole: bool, amount: int, by_hand: int, status: RefundStatus, expected: int, reason: str | None, key: int
 ) -> None:
     """Stripe has made the other one and cannot make both: a whole refund becomes smaller, a part is refused."""
     before = replace(refund(1, amount, REQUESTED), whole=whole)
     made = [shown(2, by_hand, SUCCEEDED, ours=False)]
-    once = take_in(BOOKING, CAPTURED, [before], made, NOW, complete=True)
+    once = updated_refunds(BOOKING, CAPTURED, [before], made, NOW, complete=True)
     mine = once[0]
 
     assert (mine.status, mine.amount, mine.reason, mine.key_number) == (status, expected, reason, key)
-    assert take_in(BOOKING, CAPTURED, once, made, NOW, complete=True) == once
+    assert updated_refunds(BOOKING, CAPTURED, once, made, NOW, complete=True) == once
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_one_picture_alone_moves_no_other_refund(whole: bool) -> None:
+def test_a_single_snapshot_changes_no_other_refund(whole: bool) -> None:
     """A Stripe event does not say what else Stripe has: all refunds are fetched first."""
     before = replace(refund(1, 1000, REQUESTED), whole=whole)
 
     with pytest.raises(DoesNotFit):
-        take_in(BOOKING, CAPTURED, [before], [shown(2, 100, SUCCEEDED, ours=False)], NOW)
+        updated_refunds(BOOKING, CAPTURED, [before], [shown(2, 100, SUCCEEDED, ours=False)], NOW)
 
 
-def test_of_two_requests_the_younger_gives_way() -> None:
+def test_of_two_requests_the_newer_gives_way() -> None:
     older, younger = replace(refund(1, 400, REQUESTED), whole=True), replace(refund(2, 600, REQUESTED), whole=True)
     by_hand = shown(3, 500, SUCCEEDED, ours=False)
-    after = take_in(BOOKING, CAPTURED, [older, younger], [by_hand], NOW, complete=True)
+    after = updated_refunds(BOOKING, CAPTURED, [older, younger], [by_hand], NOW, complete=True)
 
     assert [(each.amount, each.status) for each in after] == [(400, REQUESTED), (100, REQUESTED), (500, SUCCEEDED)]
 
 
-def test_a_request_for_more_that_was_on_its_way_is_taken_over_as_it_was_made() -> None:
+def test_a_request_for_more_that_stripe_made_is_applied_in_its_amount() -> None:
     """It had been lowered because of a refund by hand, which then failed at the bank. Stripe's amount is a fact."""
     before = [
         replace(refund(1, 900, REQUESTED), whole=True, key_number=2),
         replace(refund(2, 100, FAILED), by_hand=True),
     ]
-    mine, _ = take_in(BOOKING, CAPTURED, before, [shown(1, 1000, SUCCEEDED)], NOW)
+    mine, _ = updated_refunds(BOOKING, CAPTURED, before, [shown(1, 1000, SUCCEEDED)], NOW)
 
     assert (mine.status, mine.amount) == (SUCCEEDED, 1000)
 
@@ -192,7 +192,9 @@ REFUSALS = [
 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("code", "since", "status"), REFUSALS)
-def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: RefundStatus, whole: bool) -> None:
+def test_a_refusal_of_a_refund_that_fits_is_retried_or_fails(
+    code: str, since: timedelta | None, status: RefundStatus, whole: bool
+) -> None:
     """A refusal that can pass is retried under the next key, for days; any other fails the refund."""
     before = replace(refund(1, 1000, REQUESTED), whole=whole)
     if since is not None:
@@ -201,14 +203,14 @@ def test_a_refusal_of_what_fits(code: str, since: timedelta | None, status: Refu
 
     assert new.status is status
     if status is FAILED:
-        assert (new.reason, new.drive_after, new.pending_reason) == (code, None, None)
+        assert (new.reason, new.retry_at, new.pending_reason) == (code, None, None)
         return
     assert (new.key_number, new.refusals, new.pending_reason) == (2, 1, code)
-    assert new.drive_after == NOW + MINUTE
+    assert new.retry_at == NOW + MINUTE
     assert new.refused_since == (NOW if since is None else NOW - since)
 
 
-def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() -> None:
+def test_a_refusal_of_another_kind_restarts_the_wait_up_to_a_limit() -> None:
     """After a day without balance, a refusal that contradicts Stripe's own list is still not believed at once."""
     waits = replace(
         refund(1, 1000, REQUESTED),
@@ -223,16 +225,16 @@ def test_the_time_of_a_refusal_of_another_kind_counts_anew_but_not_for_ever() ->
     assert (new.status, new.reason) == (FAILED, "charge_already_refunded")
 
 
-def test_without_stripes_list_the_key_stays() -> None:
+def test_without_stripes_list_a_retry_keeps_the_key() -> None:
     """Without the list, payment does not know what is left."""
     before = replace(refund(1, 400, REQUESTED), whole=True)
     new = refused(before, "resource_missing", None, NOW, MINUTE)
 
-    assert (new.key_number, new.amount, new.drive_after) == (1, 400, NOW + MINUTE)
+    assert (new.key_number, new.amount, new.retry_at) == (1, 400, NOW + MINUTE)
 
 
 @pytest.mark.parametrize(("whole", "amount"), [(True, 1000), (False, 400)])
-def test_all_that_is_left_may_have_become_more(whole: bool, amount: int) -> None:
+def test_a_whole_refund_grows_with_what_is_left(whole: bool, amount: int) -> None:
     """A refund by hand has failed meanwhile. A part keeps its amount."""
     before = replace(refund(1, 400, REQUESTED), whole=whole)
     failed = replace(refund(2, 600, FAILED), by_hand=True)
@@ -251,22 +253,22 @@ WAITS: list[tuple[str | None, str | None, str | None, str | None]] = [
 
 
 @pytest.mark.parametrize(("before", "seen", "by_event", "by_list"), WAITS)
-def test_what_a_pending_refund_waits_for(
+def test_the_pending_reason_follows_the_later_snapshot(
     before: str | None, seen: str | None, by_event: str | None, by_list: str | None
 ) -> None:
     """A Stripe event may be old; the list is the present state."""
     known = replace(refund(1, 400, PENDING), pending_reason=before)
-    picture = replace(shown(1, 400, PENDING), pending_reason=seen)
-    (event,) = take_in(BOOKING, CAPTURED, [known], [picture], NOW)
-    (listed,) = take_in(BOOKING, CAPTURED, [known], [picture], NOW, complete=True)
+    snapshot = replace(shown(1, 400, PENDING), pending_reason=seen)
+    (event,) = updated_refunds(BOOKING, CAPTURED, [known], [snapshot], NOW)
+    (listed,) = updated_refunds(BOOKING, CAPTURED, [known], [snapshot], NOW, complete=True)
 
     assert (event.pending_reason, listed.pending_reason) == (by_event, by_list)
 
 
 @pytest.mark.parametrize("status", [SUCCEEDED, FAILED])
-def test_what_was_waited_for_is_over(status: RefundStatus) -> None:
+def test_a_final_status_clears_the_pending_reason(status: RefundStatus) -> None:
     known = replace(refund(1, 400, PENDING), pending_reason="processing")
-    (after,) = take_in(BOOKING, CAPTURED, [known], [shown(1, 400, status)], NOW)
+    (after,) = updated_refunds(BOOKING, CAPTURED, [known], [shown(1, 400, status)], NOW)
 
     assert after.pending_reason is None
 
@@ -285,7 +287,7 @@ REQUESTS: list[tuple[int | None, bool | None, int, tuple[RefundStatus, int, bool
 
 
 @pytest.mark.parametrize(("amount", "whole", "rest", "expected"), REQUESTS)
-def test_whole_or_a_part(
+def test_a_request_is_whole_or_a_part(
     amount: int | None, whole: bool | None, rest: int, expected: tuple[RefundStatus, int, bool]
 ) -> None:
     """An older sender does not say which: an amount of all that is left is then a whole refund."""
@@ -295,22 +297,22 @@ def test_whole_or_a_part(
     assert (new.status, new.amount, new.whole) == expected
 
 
-def test_what_gave_way_wrongly_comes_back() -> None:
+def test_a_refund_that_gave_way_wrongly_is_restored() -> None:
     """What Stripe shows is a fact; that the refund gave way was our assumption."""
     before = replace(refund(1, 400, FAILED, stripe=False), reason="superseded")
-    refunds = take_in(BOOKING, CAPTURED, [before], [shown(1, 400, SUCCEEDED)], NOW)
+    refunds = updated_refunds(BOOKING, CAPTURED, [before], [shown(1, 400, SUCCEEDED)], NOW)
 
     assert [each.status for each in refunds] == [SUCCEEDED]
 
 
-def test_facts_that_do_not_fit_must_be_seen_together() -> None:
+def test_snapshots_that_do_not_fit_must_be_applied_together() -> None:
     """One refund failed at Stripe, and another was made by hand: one after the other they would be too much."""
     before = [refund(1, 1000, SUCCEEDED)]
     by_hand = shown(2, 1000, SUCCEEDED, ours=False)
 
     with pytest.raises(DoesNotFit):
-        take_in(BOOKING, CAPTURED, before, [by_hand], NOW)
-    together = take_in(BOOKING, CAPTURED, before, [shown(1, 1000, FAILED), by_hand], NOW)
+        updated_refunds(BOOKING, CAPTURED, before, [by_hand], NOW)
+    together = updated_refunds(BOOKING, CAPTURED, before, [shown(1, 1000, FAILED), by_hand], NOW)
     assert [each.status for each in together] == [FAILED, SUCCEEDED]
 
 
@@ -330,7 +332,7 @@ def test_facts_that_do_not_fit_must_be_seen_together() -> None:
         ([refund(1, 1000, SUCCEEDED), refund(2, 1000, FAILED)], False),
     ],
 )
-def test_a_failure_is_loud_until_it_is_made_good(refunds: list[Refund], expected: bool) -> None:
+def test_a_failure_counts_until_a_later_refund_replaces_it(refunds: list[Refund], expected: bool) -> None:
     """Until a later refund of at least its amount, or until nothing is left to refund."""
     assert bool(failures(CAPTURED, refunds)) is expected
 
@@ -349,7 +351,7 @@ AGAIN = [
 
 
 @pytest.mark.parametrize(("refunds", "expected"), AGAIN)
-def test_what_can_be_given_again(refunds: list[Refund], expected: int) -> None:
+def test_the_amount_that_can_be_refunded_again(refunds: list[Refund], expected: int) -> None:
     """Parts in their own amounts, together at most what is left. What did not fit would not fit again."""
     assert to_give_again(CAPTURED, refunds) == expected
 
@@ -362,12 +364,12 @@ def test_what_can_be_given_again(refunds: list[Refund], expected: int) -> None:
         max_size=10,
     )
 )
-def test_no_order_of_pictures_gives_back_too_much(pictures: list[tuple[int, int, RefundStatus, bool]]) -> None:
+def test_no_order_of_snapshots_refunds_too_much(snapshots: list[tuple[int, int, RefundStatus, bool]]) -> None:
     """Whatever Stripe shows: a snapshot that does not fit is refused, and the refunds stay as they were."""
     refunds: tuple[Refund, ...] = (asked(600),)
-    for number, amount, status, ours in pictures:
+    for number, amount, status, ours in snapshots:
         try:
-            refunds = take_in(BOOKING, CAPTURED, refunds, [shown(number, amount, status, ours)], NOW)
+            refunds = updated_refunds(BOOKING, CAPTURED, refunds, [shown(number, amount, status, ours)], NOW)
         except DoesNotFit:
             continue
         assert left(CAPTURED, refunds) >= 0

@@ -15,9 +15,9 @@ from tests.payment.stage import Stage, booking, received
 NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("older_picture", [True, False])
-async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_made(
-    stage: Stage, older_picture: bool
+@pytest.mark.parametrize("older_snapshot", [True, False])
+async def test_a_failed_refund_that_comes_before_its_payment_does_not_count_as_made(
+    stage: Stage, older_snapshot: bool
 ) -> None:
     """Its older snapshot comes later together with the payment, or never: all of them must be applied."""
     of = booking()
@@ -31,15 +31,15 @@ async def test_a_failed_refund_that_comes_before_its_payment_is_not_taken_for_ma
     (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
     # Payment does not fetch it yet: as if the message that asks for it was lost.
     await stage.give(received(failed))
-    await stage.webhooks(paid, *([created] if older_picture else []))
-    (due,) = await stage.due("look_after", timedelta(minutes=1))
+    await stage.webhooks(paid, *([created] if older_snapshot else []))
+    (due,) = await stage.due("check_at", timedelta(minutes=1))
     await stage.do(SyncPayment(booking_id=due.booking_id))
     (row,) = await stage.rows("SELECT status FROM refunds WHERE booking_id = $1", of.id)
     assert row["status"] == "failed"
     assert (await stage.row(of))["amount_refunded"] == 0
 
 
-def test_a_failed_refund_is_not_made_good_by_one_that_was_made_before_it_failed() -> None:
+def test_a_failed_refund_is_not_replaced_by_one_made_before_it_failed() -> None:
     """Otherwise the rest is owed again, and once more when the bank refuses that, without end."""
     of = uuid4()
     first = refund(of, RefundStatus.FAILED, made=0, changed=60)

@@ -24,7 +24,7 @@ from tests.payment.rows import (
     by_hand,
     event,
     intents_of,
-    looking,
+    shown_as,
 )
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call
@@ -52,16 +52,16 @@ async def rows(stage: Stage, of: Sequence[Booking]) -> list[Any]:
 
 
 def check_reports(
-    reports: Sequence[PaymentReport], before: Any, after: Any, asked: bool, *, told_before: bool = False
+    reports: Sequence[PaymentReport], before: Any, after: Any, asked: bool, *, reported_before: bool = False
 ) -> None:
     """A change that the booking can see is a new version and is reported once. A request is always answered, also
-    if the version was reported just before (`told_before`)."""
+    if the version was reported just before (`reported_before`)."""
     changed = after["version"] - before["version"]
     assert changed in (0, 1)
     assert (after["status"] != before["status"]) <= bool(changed)
     assert [(report.payment.version, report.payment.status) for report in reports] == [
         (after["version"], after["status"])
-    ] * ((1 if changed or asked else 0) + told_before)
+    ] * ((1 if changed or asked else 0) + reported_before)
     assert (after["report_after"] is not None) >= bool(changed)
 
 
@@ -82,20 +82,20 @@ async def test_every_status_against_every_event(stage: Stage, start: str, age: s
     reports = await stage.webhooks(*events, *events)
     after = await rows(stage, of)
 
-    doubtful = 0
+    fetches = 0
     status_of = {row["booking_id"]: row["status"] for row in after}
     for each, shown, old, new in zip(of, SHOWN, before, after, strict=True):
         assert new["status"] == after_event(start, shown, age), shown
-        doubt = age == "same second" and not {shown, old["status"]} & set(TERMINAL) and shown != old["status"]
+        conflict = age == "same second" and not {shown, old["status"]} & set(TERMINAL) and shown != old["status"]
         # A dispute's events name no booking: those of this payment may have come before its row had its intent.
-        unheard = old["intent_id"] is None and new["amount_captured"] > 0
-        doubtful += doubt or unheard
+        new_money = old["intent_id"] is None and new["amount_captured"] > 0
+        fetches += conflict or new_money
         of_it = [report for report in reports if report.booking_id == each.id]
-        check_reports(of_it, old, new, doubt, told_before=unheard)
-    assert len([call for call in stage.wire.calls if call.method == "GET"]) - fetched == doubtful
+        check_reports(of_it, old, new, conflict, reported_before=new_money)
+    assert len([call for call in stage.wire.calls if call.method == "GET"]) - fetched == fetches
     again = await stage.webhooks(*reversed(events))
     assert all(report.payment.status == status_of[report.booking_id] for report in again)
-    assert len(again) <= doubtful  # in the same second as Stripe's answer: Stripe may have to be asked once more
+    assert len(again) <= fetches  # in the same second as Stripe's answer: Stripe may have to be asked once more
     assert [row["status"] for row in await rows(stage, of)] == [row["status"] for row in after]
 
 
@@ -106,13 +106,13 @@ def show(stage: Stage, statuses: dict[str, str], method: str) -> None:
         for intent in answer.get("data", [answer]):
             name = intent.get("metadata", {}).get("booking_id")
             if call.method == method and name in statuses:
-                intent.update(looking(intent, statuses[name]))
+                intent.update(shown_as(intent, statuses[name]))
 
     stage.wire.after = after
 
 
 @pytest.mark.parametrize("start", STARTS)
-async def test_every_status_against_everything_fetched(stage: Stage, start: str) -> None:
+async def test_every_status_against_every_fetched_status(stage: Stage, start: str) -> None:
     """Stripe's own object wins over events; a terminal status stays; a payment without an intent asks nothing."""
     of = await begin(stage, start, len(SHOWN))
     before = await rows(stage, of)
@@ -135,7 +135,7 @@ async def test_every_status_against_everything_fetched(stage: Stage, start: str)
     assert [new["status"] for new in await rows(stage, of)] == [new["status"] for new in after]
 
 
-async def test_the_first_answer_makes_whatever_it_shows(stage: Stage) -> None:
+async def test_the_first_answer_sets_any_status(stage: Stage) -> None:
     """For a payment that is being created; a repeated request does not ask Stripe again."""
     of = await begin(stage, "creating", len(SHOWN))
     show(stage, {str(each.id): shown for each, shown in zip(of, SHOWN, strict=True)}, "POST")
@@ -153,7 +153,7 @@ def by_booking(report: PaymentReport) -> str:
     return str(report.booking_id)
 
 
-async def test_the_first_answer_moves_nothing_back(stage: Stage) -> None:
+async def test_the_first_answer_reverts_no_later_status(stage: Stage) -> None:
     """Webhooks have overtaken it, whatever they show."""
     of = [booking() for _ in SHOWN]
     shown = {str(each.id): status for each, status in zip(of, SHOWN, strict=True)}
@@ -172,7 +172,7 @@ async def test_the_first_answer_moves_nothing_back(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", ["requires_action", "processing", "succeeded", "canceled"])
-async def test_what_changed_since_stripe_was_asked(stage: Stage, meanwhile: str) -> None:
+async def test_a_change_during_a_fetch_is_not_reverted(stage: Stage, meanwhile: str) -> None:
     """The fetched object is older than an event that was applied meanwhile, unless it is terminal."""
     of = await begin(stage, "requires_payment_method", len(SHOWN))
     shown = {str(each.id): status for each, status in zip(of, SHOWN, strict=True)}
@@ -180,7 +180,7 @@ async def test_what_changed_since_stripe_was_asked(stage: Stage, meanwhile: str)
     async def overtake(call: Call, answer: Json) -> None:
         if call.method == "GET" and call.path.startswith(INTENTS):
             await stage.webhooks(event(answer, meanwhile, None, 1))
-            answer.update(looking(answer, shown[answer["metadata"]["booking_id"]]))
+            answer.update(shown_as(answer, shown[answer["metadata"]["booking_id"]]))
 
     stage.wire.after = overtake
     await stage.do(*(each.sync for each in of))

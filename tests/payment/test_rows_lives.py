@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.contracts.messages import SyncPayment
-from payment.pictures import CREATED_TYPE, EVENT_TYPES
+from payment.stripe_objects import CREATED_TYPE, EVENT_TYPES
 from tests.payment.rows import Json, bank, by_hand
 from tests.payment.stage import Booking, Stage, booking, received
 
@@ -103,7 +103,7 @@ LIVES: dict[str, tuple[Life, tuple[str, ...], tuple[Any, ...], list[tuple[str, i
         ("succeeded", 5000, 0, None),
         [],
     ),
-    "given back in parts": (
+    "refunded in parts": (
         refunded_in_parts,
         (PAID, REFUND, "charge.refunded", REFUND, "charge.refunded"),
         ("succeeded", 5000, 5000, None),
@@ -160,8 +160,8 @@ async def again(stage: Stage, of: Booking, payment: Any) -> None:
         for table in ("stripe_events", "refunds", "disputes", "payment_attempts", "payments"):
             await connection.execute(f"DELETE FROM {table}")
         columns = ", ".join(payment)
-        places = ", ".join(f"${place}" for place, _ in enumerate(payment, start=1))
-        await connection.execute(f"INSERT INTO payments ({columns}) VALUES ({places})", *payment.values())
+        numbers = ", ".join(f"${number}" for number, _ in enumerate(payment, start=1))
+        await connection.execute(f"INSERT INTO payments ({columns}) VALUES ({numbers})", *payment.values())
 
 
 async def end(stage: Stage, of: Booking) -> tuple[Any, ...]:
@@ -181,15 +181,15 @@ def orders(count: int) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("apart_s", [0, 7])
 @pytest.mark.parametrize("life", LIVES)
-async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s: int) -> None:
+async def test_a_payments_events_end_alike_in_every_order(stage: Stage, life: str, apart_s: int) -> None:
     """Also if all happened within one second of Stripe's time; and no repeated event changes the result."""
     of, events, payment = await lived(stage, life)
-    for place, event in enumerate(events):
-        event["created"] = events[0]["created"] + place * apart_s
+    for number, event in enumerate(events):
+        event["created"] = events[0]["created"] + number * apart_s
     _, _, expected, refunds = LIVES[life]
     ends = []
     for order in orders(len(events)):
-        shuffled = [events[place] for place in order]
+        shuffled = [events[number] for number in order]
         for batches in ([[each] for each in shuffled], [shuffled + shuffled]):
             await again(stage, of, payment)
             reports = [report for batch in batches for report in await stage.webhooks(*batch)]
@@ -206,28 +206,28 @@ async def test_a_life_ends_alike_in_every_order(stage: Stage, life: str, apart_s
     assert all(each == ends[0] for each in ends)
 
 
-def test_every_event_that_moves_a_payment_is_in_a_life() -> None:
+def test_every_event_that_changes_a_payment_is_in_a_life() -> None:
     """A new type needs a life here, too."""
     assert {kind for _, types, _, _ in LIVES.values() for kind in types} == EVENT_TYPES
 
 
-async def test_a_look_at_stripe_that_was_lost_is_asked_for_again(stage: Stage) -> None:
+async def test_a_lost_sync_is_published_again(stage: Stage) -> None:
     """A refund by hand arrives before the money that it refunds, and the process dies before it fetches both: the
     payment stays due until Stripe's own object has been read."""
-    of, events, _ = await lived(stage, "given back in parts")
+    of, events, _ = await lived(stage, "refunded in parts")
     lost = await stage.give(*map(received, events[1:]))
     assert {type(envelope.message) for envelope in lost} == {SyncPayment}
     await stage.webhooks(events[0])
     assert (await stage.row(of))["amount_refunded"] == 0
 
     assert len(await stage.rows("SELECT id FROM stripe_events")) == len(events)
-    (due,) = await stage.due("look_after", timedelta(minutes=1))
+    (due,) = await stage.due("check_at", timedelta(minutes=1))
     await stage.do(SyncPayment(booking_id=due.booking_id))
     row = await stage.row(of)
     assert (row["amount_refunded"], row["look_after"]) == (5000, None)
 
 
-async def test_what_can_never_be_clear_is_not_looked_at_again_and_again(stage: Stage) -> None:
+async def test_an_event_of_money_never_captured_needs_no_fetch(stage: Stage) -> None:
     """Held money that is released, reported in the way of older API versions, or a stray intent's refund: neither
     is money that this payment has captured."""
     held, other = booking(), booking()

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from common.contracts.messages import PaymentReport
-from payment.asking import create_refund
 from payment.refunds import BY_HAND, Refund, RefundStatus, request
+from payment.stripe_calls import create_refund
 from tests.payment.rows import NUMBERS, Json, bank
 from tests.payment.stage import Booking, Stage, booking
 from tests.payment.wire import Call, Fault
@@ -130,7 +130,7 @@ async def see(stage: Stage, of: Booking, shown: str, source: str) -> list[Paymen
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("shown", SHOWN)
 @pytest.mark.parametrize("start", STATUSES)
-async def test_every_status_against_everything_shown(stage: Stage, start: str, shown: str, source: str) -> None:
+async def test_every_status_against_every_snapshot(stage: Stage, start: str, shown: str, source: str) -> None:
     """A later status is applied, an earlier one is not; a repeated one changes nothing."""
     of = await begin(stage, start)
     reports = await see(stage, of, shown, source)
@@ -149,7 +149,7 @@ async def test_every_status_against_everything_shown(stage: Stage, start: str, s
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, shown: str) -> None:
+async def test_a_requested_refund_gets_the_status_that_stripe_answers(stage: Stage, shown: str) -> None:
     """It is made once, though several processes ask for it at once and again later."""
     of = booking()
     await stage.paid(of)
@@ -168,7 +168,9 @@ async def test_what_was_requested_becomes_what_stripe_answers(stage: Stage, show
 
 @pytest.mark.parametrize("amount", [PART, None, 5001])
 @pytest.mark.parametrize("start", SHOWN)
-async def test_the_same_id_again_changes_nothing(stage: Stage, start: str, amount: int | None) -> None:
+async def test_a_repeated_request_with_the_same_id_changes_nothing(
+    stage: Stage, start: str, amount: int | None
+) -> None:
     """Whatever amount it names: the refund is reported again, and Stripe is not asked."""
     of = await begin(stage, start)
     before, asked = await refunds(stage, of), len(stage.wire.calls)
@@ -181,7 +183,7 @@ async def test_the_same_id_again_changes_nothing(stage: Stage, start: str, amoun
     assert (await refunds(stage, of), len(stage.wire.calls)) == (before, asked)
 
 
-async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Stage) -> None:
+async def test_a_repeated_request_finds_the_refund_of_a_killed_process(stage: Stage) -> None:
     """Stripe finds it by its key: there is one refund."""
     of = await begin(stage, "requested")
     (report,) = await stage.do(of.refund(PART, ours(of)))
@@ -196,7 +198,7 @@ async def test_the_same_id_again_finds_what_a_killed_process_had_made(stage: Sta
     [(3000, 3000, 3000), (3001, None, 3001), (5001, None, None), (None, 3000, 5000)],
 )
 @pytest.mark.parametrize("start", STATUSES)
-async def test_another_refund_of_what_is_left(
+async def test_another_refund_is_limited_to_what_is_left(
     stage: Stage, start: str, amount: int | None, fits: int | None, fits_if_failed: int | None
 ) -> None:
     """Its row exists before Stripe is asked; a refund over what is left fails at once, without asking Stripe."""
@@ -204,11 +206,11 @@ async def test_another_refund_of_what_is_left(
     expected = fits_if_failed if start == "failed" else fits
     seen: list[str] = []
 
-    async def look(call: Call) -> None:
+    async def check_row(call: Call) -> None:
         if call.path == REFUNDS and call.method == "POST" and call.key == str(other(of)):
             seen.extend(row["status"] for row in await refunds(stage, of) if row["id"] == other(of))
 
-    stage.wire.before = look
+    stage.wire.before = check_row
     message = of.refund(amount, other(of))
     reports = await stage.do(message, message)
     (row,) = [each for each in await refunds(stage, of) if each["id"] == other(of)]
@@ -223,7 +225,7 @@ async def test_another_refund_of_what_is_left(
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("shown", SHOWN)
-async def test_a_refund_that_is_not_ours(stage: Stage, shown: str, source: str) -> None:
+async def test_a_refund_that_is_not_ours_is_stored_as_made_by_hand(stage: Stage, shown: str, source: str) -> None:
     """It is saved as Stripe shows it, under an id made from Stripe's id, however often and in whatever way
     it is shown."""
     of = booking()
@@ -240,7 +242,7 @@ async def test_a_refund_that_is_not_ours(stage: Stage, shown: str, source: str) 
         assert await refunds(stage, of) == [row]
 
 
-async def test_what_stripe_refuses_has_failed(stage: Stage) -> None:
+async def test_a_refund_that_stripe_refuses_has_failed(stage: Stage) -> None:
     """It is not asked for again under this id."""
     of = booking()
     await stage.paid(of)
@@ -256,7 +258,7 @@ async def test_what_stripe_refuses_has_failed(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-async def test_what_was_only_requested_gives_way_to_one_made_by_hand(stage: Stage, source: str) -> None:
+async def test_a_requested_refund_gives_way_to_one_made_by_hand(stage: Stage, source: str) -> None:
     """It comes back when Stripe shows that it was made after all, and the other one was not."""
     of = booking()
     paid = await stage.paid(of)
@@ -314,7 +316,7 @@ def test_no_status_is_left_out() -> None:
     assert tuple(status.value for status in RefundStatus) == STATUSES
 
 
-async def test_the_id_of_anothers_refund_is_never_written_over(stage: Stage) -> None:
+async def test_a_refund_of_another_booking_is_never_overwritten(stage: Stage) -> None:
     """An id belongs to one booking: saving it for another booking fails, and changes nothing."""
     first, other = await begin(stage, "succeeded"), booking()
     await stage.paid(other)

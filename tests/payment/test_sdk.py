@@ -32,23 +32,23 @@ def requestor() -> Any:
 def of_sdk(requestor: Any, method: str, params: dict[str, Any], **options: Any) -> tuple[str, dict[str, str], Any]:
     """The URL, headers and body that the SDK would send."""
     _, url, headers, body, *_ = requestor._args_for_request_with_retries(
-        method, "/v1/things", params, options, base_address="api", api_mode="V1"
+        method, "/v1/objects", params, options, base_address="api", api_mode="V1"
     )
     return url, headers, body
 
 
 @pytest.mark.parametrize("params", PARAMS)
-def test_forms_are_the_sdks(requestor: Any, params: dict[str, Any]) -> None:
+def test_forms_equal_the_sdks(requestor: Any, params: dict[str, Any]) -> None:
     """Also the second time, when the parameters come from the cache."""
     sent = of_sdk(requestor, "post", params)[2]
     assert [form(params), form(params)] == [sent, sent]
 
 
 class Sent:
-    """A session that keeps the request, and then fails as if Stripe were away."""
+    """A session that keeps the request, and then fails as if Stripe could not be reached."""
 
     async def __aenter__(self) -> None:
-        raise OSError("away")
+        raise OSError("unreachable")
 
     async def __aexit__(self, *_: object) -> None:
         """Never entered."""
@@ -61,7 +61,9 @@ class Sent:
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("params", [PARAMS[2], {}])
 @pytest.mark.parametrize("key", [None, "key_1"])
-async def test_requests_are_the_sdks(requestor: Any, method: str, params: dict[str, Any], key: str | None) -> None:
+async def test_requests_equal_the_sdks(
+    requestor: Any, method: str, params: dict[str, Any], key: str | None
+) -> None:
     """Except for the idempotency key that the SDK adds to each POST without one."""
     session: Any = Sent()
     client = Client("sk_test_123", stripe.DEFAULT_API_BASE, session)
@@ -70,8 +72,8 @@ async def test_requests_are_the_sdks(requestor: Any, method: str, params: dict[s
     if key is None:
         headers.pop("Idempotency-Key", None)
     for _ in range(2):
-        with pytest.raises(stripe.APIConnectionError, match="OSError: away"):
-            await client.raw_request_async(method, "/v1/things", **params, **options)
+        with pytest.raises(stripe.APIConnectionError, match="OSError: unreachable"):
+            await client.raw_request_async(method, "/v1/objects", **params, **options)
         assert session.call == (method, url)
         assert session.headers == headers
         assert (session.data or b"").decode() == (body or "")
@@ -81,7 +83,9 @@ async def test_requests_are_the_sdks(requestor: Any, method: str, params: dict[s
     ("status", "kind"),
     [(400, stripe.InvalidRequestError), (401, stripe.AuthenticationError), (500, stripe.APIError)],
 )
-async def test_errors_are_the_sdks(wire: Wire, wire_url: str, status: int, kind: type[stripe.StripeError]) -> None:
+async def test_errors_equal_the_sdks(
+    wire: Wire, wire_url: str, status: int, kind: type[stripe.StripeError]
+) -> None:
     error = {"type": "invalid_request_error", "code": "made_up"}
     wire.faults.append(Fault("/v1/events", "GET", passed_on=False, status=status, body=error))
     async with ClientSession() as session:
@@ -114,7 +118,7 @@ class Page:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": '])
-async def test_what_is_no_json_is_the_sdks_own_error(body: bytes) -> None:
+async def test_a_body_that_is_no_json_raises_the_sdks_error(body: bytes) -> None:
     session: Any = Page(body)
     with pytest.raises(stripe.APIError, match="Invalid response body"):
         await Client("sk_test_123", BASE, session).raw_request_async("get", "/v1/events")

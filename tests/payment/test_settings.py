@@ -33,8 +33,8 @@ def test_the_defaults_fit_one_another() -> None:
 
     assert settings.port == 8082
     assert settings.stripe_webhook_secrets == (f"whsec_{'1' * 32}", f"whsec_{'2' * 32}")
-    assert settings.stripe_timeout_ms / 1000 < settings.intents_asking_seconds
-    assert 3 * settings.commands_asking_seconds < settings.handler_timeout_ms / 1000
+    assert settings.stripe_timeout_ms / 1000 < settings.intent_calls_seconds
+    assert 3 * settings.command_calls_seconds < settings.handler_timeout_ms / 1000
     assert settings.claim_idle_ms > 2 * settings.handler_timeout_ms
 
 
@@ -47,7 +47,7 @@ def test_the_defaults_fit_one_another() -> None:
         ("rk_live_1", True, 100, 64),
     ],
 )
-def test_the_key_tells_the_mode_and_its_limits(key: str, livemode: bool, rate: float, slots: int) -> None:
+def test_the_key_sets_the_mode_and_its_limits(key: str, livemode: bool, rate: float, slots: int) -> None:
     """Stripe's own default limits, unless another rate is set; at most as many calls at once as get a token
     in a second."""
     settings = load(PaymentSettings, **{**GOOD, "stripe_secret_key": key})
@@ -70,7 +70,7 @@ def test_the_key_tells_the_mode_and_its_limits(key: str, livemode: bool, rate: f
         ({"stripe_api_base": "nonsense"}, "STRIPE_API_BASE"),
     ],
 )
-def test_what_cannot_work_is_refused(values: dict[str, Any], named: str) -> None:
+def test_settings_that_cannot_work_are_refused(values: dict[str, Any], named: str) -> None:
     """The error names the variable and shows no secret."""
     with pytest.raises(ConfigurationError, match=named) as refusal:
         load(PaymentSettings, **{**GOOD, **values})
@@ -90,7 +90,7 @@ def _published_secrets() -> set[str]:
 
 @pytest.mark.parametrize("key", ["sk_test_1", "sk_live_1"])
 @pytest.mark.parametrize("base", [None, "", "https://api.stripe.com", "https://api.stripe.com/"])
-def test_real_money_goes_with_no_secret_that_everybody_knows(key: str, base: str | None) -> None:
+def test_a_live_key_refuses_secrets_that_everybody_knows(key: str, base: str | None) -> None:
     """A reader of such a secret could confirm bookings that are not paid: also if it is one of several."""
     known = _published_secrets()
     assert {"whsec_sandbox", "whsec_races"} <= known
@@ -100,19 +100,21 @@ def test_real_money_goes_with_no_secret_that_everybody_knows(key: str, base: str
             load(PaymentSettings, **{**real, "stripe_webhook_secrets": f"whsec_{'1' * 32},{secret}"})
 
 
-def test_the_sandbox_goes_with_any_secret() -> None:
+def test_the_sandbox_accepts_any_secret() -> None:
     settings = load(
         PaymentSettings, **{**GOOD, "stripe_webhook_secrets": "whsec_sandbox", "stripe_api_base": SANDBOX}
     )
     assert settings.stripe_webhook_secrets == ("whsec_sandbox",)
 
 
-@pytest.mark.parametrize(("characters", "taken"), [(31, False), (32, True), (70, True)])
-def test_a_secret_is_too_long_to_be_guessed(characters: int, taken: bool) -> None:
+@pytest.mark.parametrize(("characters", "accepted"), [(31, False), (32, True), (70, True)])
+def test_a_short_secret_is_refused(characters: int, accepted: bool) -> None:
     secret = "whsec_".ljust(characters, "x")
-    with nullcontext() if taken else pytest.raises(ConfigurationError, match="STRIPE_WEBHOOK_SECRETS") as refusal:
+    with (
+        nullcontext() if accepted else pytest.raises(ConfigurationError, match="STRIPE_WEBHOOK_SECRETS") as refusal
+    ):
         load(PaymentSettings, **{**GOOD, "stripe_webhook_secrets": secret})
-    assert taken or secret not in str(refusal)
+    assert accepted or secret not in str(refusal)
 
 
 def test_secrets_are_not_shown() -> None:

@@ -43,7 +43,7 @@ def test_the_true_skew_is_within_the_bounds_and_they_become_narrow(ahead_s: floa
     assert bounds.high - bounds.low < 0.3
 
 
-def test_a_clock_that_was_set_is_measured_anew() -> None:
+def test_a_clock_that_was_set_is_measured_again() -> None:
     bounds = answer(0, 10, 0.1, 0.1).after(1.0).narrowed(answer(60, 11, 0.1, 0.1))
     assert bounds.low <= 60 <= bounds.high
 
@@ -59,7 +59,7 @@ class Skewed:
     def ours(self) -> datetime:
         return NOON + timedelta(seconds=self.ahead_s)
 
-    def told(self, ahead_s: float) -> list[str]:
+    def warnings(self, ahead_s: float) -> list[str]:
         self.ahead_s = ahead_s
         with capture_logs() as logs:
             for _ in range(3):
@@ -67,12 +67,12 @@ class Skewed:
         return [line["event"] for line in logs if line["log_level"] == "warning"]
 
 
-def test_a_large_skew_is_told_once_per_change() -> None:
+def test_a_large_skew_is_logged_once_per_change() -> None:
     """Not with each call; again when it has changed by as much, or had become small."""
     skewed = Skewed()
     steps = [(0, 0), (LOUD_S - 1, 0), (14, 1), (14, 0), (16, 0), (-14, 1), (0, 0), (14, 1), (300, 1), (300, 0)]
     for ahead_s, times in steps:
-        assert skewed.told(ahead_s) == [LARGE] * times, ahead_s
+        assert skewed.warnings(ahead_s) == [LARGE] * times, ahead_s
         (metric,) = skewed.gauge.collect()
         shown = metric.samples[0].value
         assert abs(shown - ahead_s) <= 1
@@ -80,7 +80,7 @@ def test_a_large_skew_is_told_once_per_change() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [-300, 14])
-async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
+async def test_every_answer_measures_the_skew(stage: Stage, ahead_s: int) -> None:
     """Also the answer to a call that has nothing to do with clocks."""
     stage.clock.ahead = timedelta(seconds=ahead_s)
     with capture_logs() as logs:
@@ -91,7 +91,7 @@ async def test_every_answer_measures(stage: Stage, ahead_s: int) -> None:
 
 
 @pytest.mark.parametrize(("took_s", "since_s"), [(0.0, 0), (0.01, -1), (0.99, -1), (1.0, -1), (1.2, -2), (4.9, -5)])
-def test_what_an_answer_shows_may_be_as_old_as_its_question(took_s: float, since_s: int) -> None:
+def test_an_answer_may_be_as_old_as_its_request(took_s: float, since_s: int) -> None:
     """In whole seconds, like Stripe's events: one of that second may have come after Stripe read the object."""
     assert asked_at(NOON, took_s) == NOON + timedelta(seconds=since_s)
 

@@ -13,7 +13,7 @@ from tests.payment.test_disputes import disputed_twice, seen
 MIGRATION: Any = import_module("payment.migrations.0005_disputes_and_looks")
 
 
-async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> None:
+async def test_payments_that_were_disputed_are_fetched_once(stage: Stage) -> None:
     """The one column had the last dispute only; Stripe has all of them, and they become rows."""
     of, _ = await disputed_twice(stage)
     other = booking()
@@ -21,13 +21,13 @@ async def test_payments_that_were_disputed_are_looked_at_once(stage: Stage) -> N
     await stage.rows("UPDATE payments SET dispute_status = 'won' WHERE booking_id = $1", of.id)
     await stage.rows(MIGRATION.LOOK_AT_DISPUTED)
 
-    assert [due.booking_id for due in await stage.due("look_after", timedelta(minutes=1))] == [of.id]
+    assert [due.booking_id for due in await stage.due("check_at", timedelta(minutes=1))] == [of.id]
     (report,) = await stage.do(SyncPayment(booking_id=of.id))
     assert (report.payment.disputed, seen(report)) == (True, [("lost", 2000), ("won", 3000)])
     assert (await stage.row(of))["look_after"] is None
 
 
-async def test_client_secrets_of_ended_payments_go(stage: Stage) -> None:
+async def test_client_secrets_of_ended_payments_are_deleted(stage: Stage) -> None:
     """The secrets of other payments stay."""
     ended, open_ = booking(), booking()
     await stage.paid(ended)

@@ -1,4 +1,4 @@
-"""`POST /payment/webhook`, in the whole process: signed Stripe events are kept, and no other body has an effect."""
+"""`POST /payment/webhook`, in a real process: signed Stripe events are kept, and no other body has an effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
 from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS
-from common.messaging.envelope import Delivery, decode, tell
+from common.messaging.envelope import Delivery, decode, envelope_for
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
 from common.runtime.settings import load
@@ -51,7 +51,7 @@ def settings(payment_dsn: str, redis_url: str, wire_url: str) -> PaymentSettings
         stripe_api_base=wire_url,
         stripe_requests_per_second=1000,
         webhook_body_max_bytes=BODY_MAX,
-        event_catch_up_seconds=LOOK_EVERY_S,
+        stripe_events_catch_up_seconds=LOOK_EVERY_S,
         block_ms=50,
     )
 
@@ -89,7 +89,7 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
     """From message to message, through the mailboxes and the webhook."""
     wanted = booking()
     reports = Reports(redis_url)
-    await stage.bus.publish([tell(wanted.create, wanted.id)])
+    await stage.bus.publish([envelope_for(wanted.create, wanted.id)])
     made = await reports.next()
     assert made.message.type == "payment.intent_created"
 
@@ -109,7 +109,7 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
 
 
 @pytest.mark.parametrize("ahead_s", [360.0, -360.0])
-async def test_a_process_with_a_wrong_clock_takes_what_is_good_and_refuses_what_is_stale(
+async def test_a_process_with_a_wrong_clock_accepts_fresh_and_refuses_stale_signatures(
     stage: Stage, settings: PaymentSettings, redis: Redis, ahead_s: float
 ) -> None:
     """The age of a signature is judged by the measured time, and readiness shows the problem."""
@@ -155,7 +155,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("signature", FORGED)
-async def test_what_is_forged_or_stale_changes_nothing(
+async def test_a_forged_or_stale_event_changes_nothing(
     process: Client, stage: Stage, redis: Redis, signature: str | None
 ) -> None:
     """It is answered 400, and nothing is kept."""
@@ -180,7 +180,9 @@ async def test_what_is_forged_or_stale_changes_nothing(
         text({**EVENT, "type": {}}).encode(),
     ],
 )
-async def test_what_is_no_event_changes_nothing(process: Client, stage: Stage, redis: Redis, body: bytes) -> None:
+async def test_a_body_that_is_no_event_changes_nothing(
+    process: Client, stage: Stage, redis: Redis, body: bytes
+) -> None:
     """Also with a valid signature."""
     answer = await post(process, body, sign(body.decode(errors="replace")))
 
@@ -237,22 +239,22 @@ async def test_an_event_of_the_other_mode_is_ignored(process: Client, stage: Sta
 
 
 @pytest.fixture
-async def postgres_away(
+async def postgres_outage(
     process: Client, stage: Stage, postgres_server: Postgres
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Lets a test end all connections of the database and forbid new ones, until the test ends."""
     connection = await asyncpg.connect(postgres_server.url())
 
-    async def away() -> None:
+    async def begin() -> None:
         await connection.execute("ALTER DATABASE payment ALLOW_CONNECTIONS false")
         await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payment'")
 
-    yield away
+    yield begin
     await connection.execute("ALTER DATABASE payment ALLOW_CONNECTIONS true")
     await connection.close()
 
 
-async def test_while_redis_is_away_postgres_keeps_an_event(
+async def test_while_redis_is_unavailable_postgres_stores_an_event(
     stage: Stage, settings: PaymentSettings, redis: Redis
 ) -> None:
     body = text(EVENT)
@@ -263,22 +265,22 @@ async def test_while_redis_is_away_postgres_keeps_an_event(
     assert await kept(stage, redis)
 
 
-async def test_while_postgres_is_away_the_mailbox_keeps_an_event(
-    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
+async def test_while_postgres_is_unavailable_the_mailbox_keeps_an_event(
+    process: Client, redis: Redis, postgres_outage: Callable[[], Awaitable[None]]
 ) -> None:
     """Each event, not only the one that met the outage."""
-    await postgres_away()
+    await postgres_outage()
     for number in range(3):
         body = text({**EVENT, "id": f"evt_{number}"})
         assert (await post(process, body.encode(), sign(body))).status == 200
     assert await redis.xlen(PAYMENT_WEBHOOKS) == 3
 
 
-async def test_where_an_event_can_be_kept_nowhere_it_is_sent_again(
-    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]]
+async def test_an_event_that_can_be_stored_nowhere_is_answered_503(
+    process: Client, redis: Redis, postgres_outage: Callable[[], Awaitable[None]]
 ) -> None:
-    """Postgres is away and Redis takes no writes: 503, and Stripe sends it again."""
-    await postgres_away()
+    """Postgres is unavailable and Redis takes no writes: 503, and Stripe sends it again."""
+    await postgres_outage()
     await redis.config_set("min-replicas-to-write", 1)
     try:
         body = text(EVENT)
@@ -310,11 +312,11 @@ class Reports:
 @pytest.mark.parametrize(
     ("status", "stays"), [("succeeded", False), ("canceled", False), ("requires_action", True)]
 )
-async def test_an_event_is_kept_without_the_secret_of_a_payment_that_has_ended(
-    process: Client, redis: Redis, postgres_away: Callable[[], Awaitable[None]], status: str, stays: bool
+async def test_an_event_is_stored_without_the_secret_of_an_ended_payment(
+    process: Client, redis: Redis, postgres_outage: Callable[[], Awaitable[None]], status: str, stays: bool
 ) -> None:
     """It may stay in Redis for a long time, as a waiting entry or as a dead letter."""
-    await postgres_away()
+    await postgres_outage()
     intent = {"id": "pi_1", "object": "payment_intent", "status": status, "client_secret": "pi_1_secret_x"}
     body = text({**EVENT, "data": {"object": intent}})
     assert (await post(process, body.encode(), sign(body))).status == 200

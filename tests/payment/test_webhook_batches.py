@@ -20,9 +20,9 @@ from common.contracts.messages import (
 from common.messaging.envelope import Envelope
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from payment import webhook_batches
-from payment.pictures import Json
+from payment.stripe_objects import Json
 from payment.webhook_batches import WAITING_BATCHES, WebhookBatches
 from tests.payment.stage import Stage, booking
 from tests.payment.test_reconciler import sent
@@ -40,12 +40,12 @@ class Held:
         self.began = asyncio.Condition()
         self.go = asyncio.Semaphore(0)
 
-    async def take_events(self, events: Sequence[tuple[Json, str]]) -> Iterable[Envelope]:
+    async def apply_events(self, events: Sequence[tuple[Json, str]]) -> Iterable[Envelope]:
         async with self.began:
             self.batches.append([event for event, _ in events])
             self.began.notify_all()
         await self.go.acquire()
-        return await self._stage.handlers.events.take(events)
+        return await self._stage.handlers.events.apply(events)
 
     async def until(self, batches: int) -> None:
         async with self.began:
@@ -59,7 +59,7 @@ def held(stage: Stage) -> Held:
 
 @pytest.fixture
 async def batches(stage: Stage, held: Held) -> AsyncIterator[WebhookBatches]:
-    batches = WebhookBatches(held.take_events, stage.bus, stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(held.apply_events, stage.bus, stage.metrics, BATCH_MAX)
     yield batches
     for _ in range(1000):
         held.go.release()
@@ -68,8 +68,8 @@ async def batches(stage: Stage, held: Held) -> AsyncIterator[WebhookBatches]:
 
 def event(number: int, **values: Any) -> Json:
     """An event about an object that payment does not know."""
-    thing = {"id": f"cus_{number}", "object": "customer"}
-    return {**STRANGE, "id": f"evt_{number}", "data": {"object": thing}, **values}
+    customer = {"id": f"cus_{number}", "object": "customer"}
+    return {**STRANGE, "id": f"evt_{number}", "data": {"object": customer}, **values}
 
 
 def start(batches: WebhookBatches, *events: Json) -> list[asyncio.Task[None]]:
@@ -80,7 +80,7 @@ async def stored(stage: Stage) -> set[str]:
     return {row["id"] for row in await stage.rows("SELECT id FROM stripe_events")}
 
 
-async def test_it_is_answered_after_the_commit(stage: Stage, batches: WebhookBatches, held: Held) -> None:
+async def test_a_webhook_is_answered_after_the_commit(stage: Stage, batches: WebhookBatches, held: Held) -> None:
     (first,) = start(batches, event(1))
     await held.until(1)
     assert not first.done()
@@ -90,7 +90,7 @@ async def test_it_is_answered_after_the_commit(stage: Stage, batches: WebhookBat
     assert await stored(stage) == {"evt_1"}
 
 
-async def test_what_arrives_during_a_batch_makes_the_next_one(batches: WebhookBatches, held: Held) -> None:
+async def test_events_that_arrive_during_a_batch_make_the_next_one(batches: WebhookBatches, held: Held) -> None:
     first = start(batches, event(0))
     await held.until(1)
     others = start(batches, *(event(number) for number in range(1, BATCH_MAX + 3)))
@@ -118,7 +118,9 @@ async def test_one_bad_event_of_a_batch_harms_no_other(
     assert "_secret_" not in kept.payload
 
 
-async def test_more_than_can_wait_goes_to_the_mailbox(batches: WebhookBatches, held: Held, redis: Redis) -> None:
+async def test_events_over_the_waiting_limit_go_to_the_mailbox(
+    batches: WebhookBatches, held: Held, redis: Redis
+) -> None:
     first = start(batches, event(0))
     await held.until(1)
     most = WAITING_BATCHES * BATCH_MAX
@@ -143,15 +145,15 @@ async def test_a_batch_that_takes_too_long_goes_to_the_mailbox(
     assert await stored(stage) == set()
 
 
-async def test_nobody_is_told_that_it_is_kept_where_it_is_not(
+async def test_an_event_that_nothing_can_store_raises_an_error(
     stage: Stage, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_batches, "BATCH_SECONDS", 0.05)
     nowhere = connect("redis://127.0.0.1:1/0")
-    batches = WebhookBatches(held.take_events, Publisher(nowhere, source="/t"), stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(held.apply_events, Publisher(nowhere, source="/t"), stage.metrics, BATCH_MAX)
     results = await asyncio.gather(*start(batches, event(1), event(2)), return_exceptions=True)
-    assert [type(each) for each in results] == [RedisAway, RedisAway]
-    with pytest.raises(RedisAway):
+    assert [type(each) for each in results] == [RedisOutage, RedisOutage]
+    with pytest.raises(RedisOutage):
         await batches.apply(event(3))
     await batches.close()
     await nowhere.aclose()
@@ -168,7 +170,7 @@ async def test_a_report_that_cannot_be_published_is_left_to_the_reconciler(
     (paid,) = await stage.events("payment_intent.succeeded", of=made.payment.intent_id)
     nowhere = connect("redis://127.0.0.1:1/0")
     bus = Publisher(nowhere, source="/t")
-    batches = WebhookBatches(stage.handlers.events.take, bus, stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(stage.handlers.events.apply, bus, stage.metrics, BATCH_MAX)
     await batches.apply(paid)
     await batches.close()
     await nowhere.aclose()
@@ -196,12 +198,12 @@ async def test_events_of_one_payment_end_alike(
         "payment_intent.payment_failed", "payment_intent.succeeded", of=made.payment.intent_id
     )
     assert len(events) == 2
-    batches = WebhookBatches(stage.handlers.events.take, stage.bus, stage.metrics, BATCH_MAX)
+    batches = WebhookBatches(stage.handlers.events.apply, stage.bus, stage.metrics, BATCH_MAX)
     if at_once:
-        await asyncio.gather(*start(batches, *(events[place] for place in order)))
+        await asyncio.gather(*start(batches, *(events[number] for number in order)))
     else:
-        for place in order:
-            await batches.apply(events[place])
+        for number in order:
+            await batches.apply(events[number])
     await batches.close()
     row = await stage.row(of)
     assert (row["status"], row["amount_captured"], row["failed_attempts"]) == ("succeeded", of.amount, 1)

@@ -38,7 +38,7 @@ def test_the_readme_shows_the_picture() -> None:
     assert f"]({PICTURE.relative_to(ROOT)})" in readme
 
 
-def test_the_picture_is_a_first_booking_to_its_end(picture: str) -> None:
+def test_the_picture_shows_a_first_booking_to_its_end(picture: str) -> None:
     seen = text_of(picture)
     for part in ("make up", '"Idempotency-Key: my-first"', '201 {"id": "', "socket: ", "confirmed, payment paid"):
         assert part in seen
@@ -56,7 +56,7 @@ def test_the_picture_has_the_usual_ports_and_no_path_of_a_machine(picture: str) 
     assert re.findall(r"(?<![\w.:/])/(?:tmp|home|root|var|usr|work)\b", seen) == []
 
 
-def test_what_differs_from_run_to_run_is_replaced() -> None:
+def test_values_that_differ_between_runs_are_replaced() -> None:
     terminal = Terminal()
     terminal.fixed = {":15123": ":8080", "0b6f": "1a2b-…"}
     terminal.command("curl http://127.0.0.1:15123/bookings/0b6f")

@@ -73,8 +73,8 @@ def shown(rounds: int) -> Iterator[Played]:
         task = progress.add_task("", total=rounds)
 
         def move(result: Result) -> None:
-            told = f"{result.totals['granted']} granted, {result.killed.total()} kills"
-            progress.update(task, completed=result.rounds, description=told)
+            text = f"{result.totals['granted']} granted, {result.killed.total()} kills"
+            progress.update(task, completed=result.rounds, description=text)
 
         yield move
 
@@ -104,9 +104,9 @@ def main() -> int:
     with quiet():
         try:
             if not given.processes:
-                tell("inside", asyncio.run(inside(given.seed, range(given.first, given.first + given.rounds))))
+                show("inside", asyncio.run(inside(given.seed, range(given.first, given.first + given.rounds))))
             if not given.inside:
-                tell("processes", asyncio.run(outside(given.seed, range(given.first, given.first + few))))
+                show("processes", asyncio.run(outside(given.seed, range(given.first, given.first + few))))
         except RoundFailed as failure:
             sys.stderr.write(f"races: {failure}\n")
             return 1
@@ -118,7 +118,7 @@ def main() -> int:
     return 0
 
 
-def tell(name: str, result: Result) -> None:
+def show(name: str, result: Result) -> None:
     sys.stdout.write("\n".join([f"{name}:", *(f"  {line}" for line in result.lines())]) + "\n")
 
 

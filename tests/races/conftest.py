@@ -27,17 +27,17 @@ def seed() -> str:
 
 
 @pytest.fixture(scope="session")
-async def books(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
+async def database_urls(migrated_database: Callable[..., Awaitable[str]]) -> tuple[str, str]:
     """The URLs of the databases of booking and payment."""
     return await migrated_database("booking", "races"), await migrated_database("payment", "races-money")
 
 
 @pytest.fixture(scope="module")
-async def fleet(redis_server: RedisServer, books: tuple[str, str]) -> AsyncIterator[InProcess]:
+async def fleet(redis_server: RedisServer, database_urls: tuple[str, str]) -> AsyncIterator[InProcess]:
     url = f"{redis_server.url.removesuffix('/0')}/{REDIS_DATABASE}"
     async with Redis.from_url(url) as redis:
         await redis.flushdb()
     # Postgres ends the transaction of a stopped actor, here after one second, so that no test waits long for that.
     with patch.object(database, "IDLE_IN_TRANSACTION_MS", IDLE_IN_TRANSACTION_MS):
-        async with open_fleet(url, *books) as fleet:
+        async with open_fleet(url, *database_urls) as fleet:
             yield fleet

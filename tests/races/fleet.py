@@ -22,18 +22,18 @@ from common.contracts.messages import NOTIFICATIONS
 from common.messaging import consumer
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
-from common.runtime.supervisor import heed_cancel
+from common.runtime.supervisor import raise_if_cancelled
 from common.runtime.web import new_app
-from ops.audit.places import HOST, Places
+from ops.audit.sources import HOST, Sources
 from payment.app import build_app as build_payment
-from payment.pictures import Json
 from payment.settings import PaymentSettings
+from payment.stripe_objects import Json
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import for_mailbox
 from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
+from tests.races.harness import Harness, open_harness
 from tests.races.lives import Gate, Life, Point, living
-from tests.races.place import Place, open_place
 from tests.races.plan import Kill
 from tests.races.points import pointed
 
@@ -59,8 +59,8 @@ class Fleet(ABC):
 
     option = ""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
         self.killed: Counter[str] = Counter()
 
     @abstractmethod
@@ -78,15 +78,15 @@ class Fleet(ABC):
     async def abandon(self) -> None:
         """Make the entries of dead actors look old, until cancelled."""
         while True:
-            heed_cancel()
-            await self.place.abandon(self.alive())
+            raise_if_cancelled()
+            await self.harness.abandon(self.alive())
             await asyncio.sleep(ABANDON_S)
 
 
 class Actor:
     """One actor after the other under one name: each that is killed gets a successor."""
 
-    def __init__(self, name: str, where: Places, killed: Counter[str]) -> None:
+    def __init__(self, name: str, where: Sources, killed: Counter[str]) -> None:
         self.kind = name.partition("-")[0]
         self.name = name
         self._where = where
@@ -110,7 +110,7 @@ class Actor:
                 await runner.cleanup()
                 raise
             self.back.clear()
-            self._killed[life.died_at.value if life.died_at else "at any moment"] += 1
+            self._killed[life.died_at.value if life.died_at else "at any time"] += 1
             await life.ended()
             # Frees what the killed actor had, so that this process' memory does not grow.
             with suppress(Exception):
@@ -130,7 +130,7 @@ class Actor:
                 stripe_webhook_secrets=(SECRET,),
                 stripe_api_base=where.stripe_base,
                 stripe_requests_per_second=5000,
-                event_catch_up_seconds=1,
+                stripe_events_catch_up_seconds=1,
             )
         )
 
@@ -140,10 +140,10 @@ class InProcess(Fleet):
 
     option = "--inside"
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, harness: Harness) -> None:
+        super().__init__(harness)
         self.actors = {
-            kind: [Actor(f"{kind}-{number}", place.where, self.killed) for number in range(1, size + 1)]
+            kind: [Actor(f"{kind}-{number}", harness.where, self.killed) for number in range(1, size + 1)]
             for kind, size in SIZES.items()
         }
         self._timers: list[asyncio.TimerHandle] = []
@@ -152,9 +152,9 @@ class InProcess(Fleet):
     def _all(self) -> list[Actor]:
         return [actor for actors in self.actors.values() for actor in actors]
 
-    def gate(self, kind: str, point: Point, place: str) -> Gate:
-        """Stop the first of these actors that reaches the point at this place."""
-        gate = Gate(point, place)
+    def gate(self, kind: str, point: Point, work: str) -> Gate:
+        """Stop the first of these actors that reaches the point with this work, see `Gate`."""
+        gate = Gate(point, work)
         for actor in self.actors[kind]:
             actor.life.gate = gate
         return gate
@@ -254,12 +254,12 @@ def quiet() -> Iterator[None]:
 @asynccontextmanager
 async def open_fleet(redis_url: str, booking_url: str, payment_url: str) -> AsyncIterator[InProcess]:
     """The fleet, running with these servers."""
-    with living(), pointed(), quiet(), patch.object(consumer, "HOUSEKEEPING_S", HOUSEKEEPING_S):
+    with living(), pointed(), quiet(), patch.object(consumer, "HOUSEKEEPING_SECONDS", HOUSEKEEPING_S):
         async with (
             stand_in(redis_url) as stripe_url,
-            open_place(Places(booking_url, payment_url, KEY, stripe_url, redis_url)) as place,
+            open_harness(Sources(booking_url, payment_url, KEY, stripe_url, redis_url)) as harness,
         ):
-            await place.redis.xtrim(NOTIFICATIONS, maxlen=0)
-            fleet = InProcess(place)
+            await harness.redis.xtrim(NOTIFICATIONS, maxlen=0)
+            fleet = InProcess(harness)
             async with fleet.running():
                 yield fleet

@@ -28,8 +28,8 @@ class Point(Enum):
     READ = "after reading"
     LOCKED = "in a transaction, before its commit"
     COMMITTED = "after a commit"
-    ASKING = "before a Stripe call"
-    ASKED = "after a Stripe call"
+    BEFORE_STRIPE = "before a Stripe call"
+    AFTER_STRIPE = "after a Stripe call"
     HALF_PUBLISHED = "in the middle of publishing"
     PUBLISHED = "after publishing what nothing is acknowledged with"
     ACKNOWLEDGED = "after publishing and acknowledging"
@@ -39,11 +39,11 @@ class Gate:
     """Stops the first actor that reaches it, as by SIGSTOP, until `open`. Several actors may share one gate.
     `long`: for longer than an entry's idle time, so that other actors may claim its entries."""
 
-    def __init__(self, point: Point, place: str, *, long: bool = True) -> None:
-        """`place` is the mailbox that is handled there or, at a call to Stripe, the operation."""
+    def __init__(self, point: Point, work: str, *, long: bool = True) -> None:
+        """`work` is the mailbox that is handled there or, at a call to Stripe, the operation."""
         self.point = point
         self.long = long
-        self._place = place
+        self._work = work
         self.stopped: Life | None = None
         self.reached = asyncio.Event()
         self.open = asyncio.Event()
@@ -53,7 +53,7 @@ class Gate:
             return self.stopped is life and not self.open.is_set()
         task = asyncio.current_task()
         # Calls to Stripe are made at the same time, in tasks of their own.
-        here = operation == self._place or (task is not None and task.get_name().endswith(self._place))
+        here = operation == self._work or (task is not None and task.get_name().endswith(self._work))
         if point is self.point and here:
             self.stopped = life
             self.reached.set()

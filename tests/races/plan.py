@@ -11,7 +11,7 @@ from tests.races.lives import Point
 KINDS = ("booking", "payment")
 
 
-class Deed(Enum):
+class Action(Enum):
     """What a customer with seats does."""
 
     PAYS = "pays"
@@ -34,11 +34,11 @@ class Wish:
     delay_ms: int
     copies: int
     # Without an answer after this time, the same request is sent again.
-    patience_ms: int
-    deed: Deed
+    timeout_ms: int
+    action: Action
 
-    def wants(self, place: int) -> int:
-        return sum(quantity for at, quantity in self.items if at == place)
+    def wants(self, index: int) -> int:
+        return sum(quantity for at, quantity in self.items if at == index)
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,23 @@ def draw(seed: str, number: int) -> Plan:
         capacities=tuple(chance.randint(1, 5) for _ in range(types)),
         unit_amount=chance.choice((0, 1500, 1500, 1500, 1500)),
         calm=chance.random() < 0.5,
-        wishes=tuple(_wish(chance, number, place, types, single) for place in range(chance.randint(8, 20))),
+        wishes=tuple(_wish(chance, number, customer, types, single) for customer in range(chance.randint(8, 20))),
         kills=tuple(_kill(chance) for _ in range(chance.choice((0, 1, 1, 2, 2, 3)))),
     )
 
 
-def _wish(chance: random.Random, number: int, place: int, types: int, single: bool) -> Wish:
+def _wish(chance: random.Random, number: int, customer: int, types: int, single: bool) -> Wish:
     first = chance.randrange(types)
     items = [(first, 1 if single else chance.randint(1, 3))]
     if types > 1 and not single and chance.random() < 0.4:
         items.append((1 - first, chance.randint(1, 2)))
     return Wish(
-        owner=f"round-{number}-{place}",
+        owner=f"round-{number}-{customer}",
         items=tuple(items),
         delay_ms=chance.choice((0, 0, chance.randint(0, 40))),
         copies=chance.choice((1, 1, 1, 2, 3)),
-        patience_ms=chance.choice((40, 300, 1500)),
-        deed=chance.choice(list(Deed)),
+        timeout_ms=chance.choice((40, 300, 1500)),
+        action=chance.choice(list(Action)),
     )
 
 

@@ -17,9 +17,9 @@ from common.runtime import reconciler
 from payment.stripe_api import StripeApi
 from tests.races.lives import Point, current, reach
 
-# Seconds between two looks of a reconciler, so that it soon finds rows that a test has made due.
-LOOK_S = 0.05
-# Seconds between two looks of a consumer for entries of dead actors.
+# Seconds between two scans of a reconciler, so that it soon finds rows that a test has made due.
+SCAN_S = 0.05
+# Seconds between two scans of a consumer for entries of dead actors.
 CLAIM_S = 0.05
 
 
@@ -28,7 +28,7 @@ def pointed() -> Iterator[None]:
     """Inside, every actor with a life reaches its points."""
     begin, finish, entries = Mailbox.begin, Mailbox.finish, Mailbox.entries
     publish, send = Publisher.publish, Publisher.send
-    transaction, ask = Database.transaction, StripeApi.ask
+    transaction, call = Database.transaction, StripeApi.call
 
     async def pointed_begin(self: Mailbox, *args: Any) -> None:
         self._next_claim = min(self._next_claim, time.monotonic() + CLAIM_S)
@@ -69,10 +69,10 @@ def pointed() -> Iterator[None]:
         """A statement with a commit of its own: an actor killed there may or may not have committed it."""
         return self.transaction()
 
-    async def pointed_ask(self: StripeApi, operation: str, *args: Any, **options: Any) -> Any:
-        await reach(Point.ASKING, operation)
-        answer = await ask(self, operation, *args, **options)
-        await reach(Point.ASKED, operation)
+    async def pointed_call(self: StripeApi, operation: str, *args: Any, **options: Any) -> Any:
+        await reach(Point.BEFORE_STRIPE, operation)
+        answer = await call(self, operation, *args, **options)
+        await reach(Point.AFTER_STRIPE, operation)
         return answer
 
     with (
@@ -83,7 +83,7 @@ def pointed() -> Iterator[None]:
         patch.object(Publisher, "send", pointed_send),
         patch.object(Database, "transaction", pointed_transaction),
         patch.object(Database, "statement", pointed_statement),
-        patch.object(StripeApi, "ask", pointed_ask),
-        patch.object(reconciler, "LOOK_S", LOOK_S),
+        patch.object(StripeApi, "call", pointed_call),
+        patch.object(reconciler, "POLL_SECONDS", SCAN_S),
     ):
         yield

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ops.child import Child
 from ops.layout import Scale
-from tests.acceptance.books import places_of
+from tests.acceptance.database_rows import sources_of
 from tests.acceptance.holdfast import Holdfast, running
 from tests.races.fleet import Fleet
-from tests.races.place import Place, open_place
+from tests.races.harness import Harness, open_harness
 from tests.races.plan import Kill
 
 SCALE = Scale(booking=2, payment=2)
@@ -28,8 +28,8 @@ class Processes(Fleet):
 
     option = "--processes"
 
-    def __init__(self, place: Place, stack: Holdfast) -> None:
-        super().__init__(place)
+    def __init__(self, harness: Harness, stack: Holdfast) -> None:
+        super().__init__(harness)
         self._stack = stack
         self._stopped: set[Child] = set()
         self._harm: set[asyncio.Task[None]] = set()
@@ -92,9 +92,9 @@ async def open_processes(folder: Path) -> AsyncIterator[Processes]:
     """A running stack under `folder`, as a fleet."""
     async with (
         running(folder, scale=SCALE, detour=_environment) as stack,
-        open_place(places_of(stack.stack)) as place,
+        open_harness(sources_of(stack.stack)) as harness,
     ):
-        fleet = Processes(place, stack)
+        fleet = Processes(harness, stack)
         abandoning = asyncio.create_task(fleet.abandon(), name="abandon")
         try:
             yield fleet

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.registry import Registry
-from common.messaging.requests import Requests
 from common.runtime.health import Gate
 from tests.races.fleet import Fleet
 from tests.races.plan import draw
@@ -46,17 +46,17 @@ class RoundFailed(AssertionError):
 
 
 @asynccontextmanager
-async def open_bus(redis_url: str) -> AsyncIterator[Requests]:
+async def open_bus(redis_url: str) -> AsyncIterator[Calls]:
     """Sends calls to actors as a gateway does."""
     redis = connect(redis_url)
     publisher = Publisher(redis, source="/races")
-    requests = Requests(publisher, "races")
+    calls = Calls(publisher, "races")
     registry = Registry(redis, publisher, "races")
-    listener = Listener(redis, "races", registry, requests, lambda *_: None, lambda _: None)
+    listener = Listener(redis, "races", registry, calls, lambda *_: None, lambda _: None)
     gate = Gate("races")
     listening = asyncio.create_task(listener.run(gate, block_ms=BLOCK_MS), name="listen")
     await gate.opened.wait()
-    yield requests
+    yield calls
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
     await publisher.close()
@@ -69,7 +69,7 @@ async def play(
     """Play the rounds. Raises RoundFailed for the first round in which a promise is broken."""
     result = Result(killed=fleet.killed)
     started = time.perf_counter()
-    url = fleet.place.where.redis_url
+    url = fleet.harness.where.redis_url
     assert url is not None
     async with open_bus(url) as bus:
         for number in numbers:

@@ -25,19 +25,19 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason
-from common.messaging.requests import Requests
+from common.messaging.calls import Calls
 from ops.audit.command import examine
 from tests.booking.stage import new_event
 from tests.common.stage import until
 from tests.races.fleet import InProcess
+from tests.races.harness import BOOKINGS, SEATS
 from tests.races.lives import Gate, Life, Point
-from tests.races.place import BOOKINGS, SEATS
 from tests.races.run import open_bus
 
 ANSWER_S = 20.0
 BOOKING_POINTS = (Point.READ, Point.LOCKED, Point.COMMITTED)
-AT_STRIPE = (Point.ASKING, Point.ASKED)
-PAYMENT_POINTS = (Point.READ, Point.LOCKED, Point.ASKING, Point.ASKED, Point.COMMITTED)
+AT_STRIPE = (Point.BEFORE_STRIPE, Point.AFTER_STRIPE)
+PAYMENT_POINTS = (Point.READ, Point.LOCKED, Point.BEFORE_STRIPE, Point.AFTER_STRIPE, Point.COMMITTED)
 
 _numbers = count(1)
 
@@ -47,7 +47,7 @@ class Scene:
     """One event with one seat, and what customers do with it."""
 
     fleet: InProcess
-    bus: Requests
+    bus: Calls
     event: CreateEvent
     started: datetime
 
@@ -58,11 +58,11 @@ class Scene:
 
     async def book(self, order: CreateBooking) -> Booking:
         """The answer to a request that is sent once only."""
-        result = await self.bus.ask(order, order.booking_id, timeout_s=ANSWER_S)
+        result = await self.bus.call(order, order.booking_id, timeout_s=ANSWER_S)
         return Booking.model_validate(result["booking"])
 
     async def row(self, order: CreateBooking) -> Any:
-        rows = await self.fleet.place.booking.fetch(BOOKINGS, self.event.event_id)
+        rows = await self.fleet.harness.booking.fetch(BOOKINGS, self.event.event_id)
         return next(row for row in rows if row["id"] == order.booking_id)
 
     async def until_row(self, order: CreateBooking, **wanted: str) -> Any:
@@ -70,35 +70,35 @@ class Scene:
             row = await self.row(order)
             return all(row[name] == value for name, value in wanted.items())
 
-        await self.fleet.place.until(self.event.event_id, fits)
+        await self.fleet.harness.until(self.event.event_id, fits)
         return await self.row(order)
 
     async def payment(self, order: CreateBooking) -> Any:
-        return await self.fleet.place.payment.fetchrow(
+        return await self.fleet.harness.payment.fetchrow(
             "SELECT * FROM payments WHERE booking_id = $1", order.booking_id
         )
 
     async def pay(self, order: CreateBooking) -> None:
         row = await self.until_row(order, payment="awaiting")
-        assert await self.fleet.place.confirm(row["intent_id"])
+        assert await self.fleet.harness.confirm(row["intent_id"])
         await self.until_row(order, status="confirmed")
 
     async def at_stripe(self, kind: str, order: CreateBooking) -> list[dict[str, Any]]:
         """The objects that Stripe has for `order`. `kind`: `payment_intents` or `refunds`."""
-        where = self.fleet.place.where
+        where = self.fleet.harness.where
         auth = {"Authorization": f"Bearer {where.stripe_key}"}
         url = f"{where.stripe_base}/v1/{kind}?limit=100"
-        async with self.fleet.place.session.get(url, headers=auth) as answer:
+        async with self.fleet.harness.session.get(url, headers=auth) as answer:
             found = (await answer.json())["data"]
         return [each for each in found if each["metadata"].get("booking_id") == str(order.booking_id)]
 
     @asynccontextmanager
     async def without_webhooks(self) -> AsyncIterator[None]:
         """Webhooks wait, so that no actor learns from one what the stopped actor has made at Stripe."""
-        url = f"{self.fleet.place.where.stripe_base}/_sandbox/webhooks"
-        async with self.fleet.place.session.post(f"{url}/pause"):
+        url = f"{self.fleet.harness.where.stripe_base}/_sandbox/webhooks"
+        async with self.fleet.harness.session.post(f"{url}/pause"):
             yield
-        async with self.fleet.place.session.post(f"{url}/resume"):
+        async with self.fleet.harness.session.post(f"{url}/resume"):
             pass
 
     async def comes_back(self, gate: Gate) -> None:
@@ -113,19 +113,19 @@ class Scene:
 
     async def at_rest(self) -> None:
         """Wait until no work is left. The audit must find nothing."""
-        await self.fleet.place.at_rest(self.event.event_id)
-        outcome = await examine(self.fleet.place.where, self.started, settle_s=0)
-        assert outcome.clean, outcome.mismatches
+        await self.fleet.harness.at_rest(self.event.event_id)
+        audited = await examine(self.fleet.harness.where, self.started, wait_seconds=0)
+        assert audited.clean, audited.mismatches
 
 
 @pytest.fixture
 async def scene(fleet: InProcess) -> AsyncIterator[Scene]:
     started = datetime.now(UTC)
-    url = fleet.place.where.redis_url
+    url = fleet.harness.where.redis_url
     assert url is not None
     async with open_bus(url) as bus:
         event = new_event(1, cancel_until=datetime(2030, 12, 31, tzinfo=UTC))
-        await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
+        await bus.call(event, event.event_id, timeout_s=ANSWER_S)
         yield Scene(fleet, bus, event, started)
     fleet.open_gates()
     await fleet.spare()
@@ -137,7 +137,7 @@ def stopped(gate: Gate) -> Life:
 
 
 @pytest.mark.parametrize("point", BOOKING_POINTS)
-async def test_a_seat_is_given_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+async def test_a_seat_is_given_once_though_a_stopped_actor_continues_late(scene: Scene, point: Point) -> None:
     """The client gets its answer from another actor while the first one is stopped, even when that one has locked
     the rows. Other clients are refused, before and after it continues."""
     gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
@@ -150,14 +150,14 @@ async def test_a_seat_is_given_once_though_an_actor_comes_back_late(scene: Scene
     await scene.comes_back(gate)
     assert (await scene.book(third)).reason == "sold_out"
     assert dict(await scene.row(first)) == dict(before)
-    (seats,) = await scene.fleet.place.booking.fetch(SEATS, scene.event.event_id)
+    (seats,) = await scene.fleet.harness.booking.fetch(SEATS, scene.event.event_id)
     assert (seats["held"], seats["sold"]) == (1, 0)
     assert len(await scene.at_stripe("payment_intents", first)) == 1
     await scene.at_rest()
 
 
 @pytest.mark.parametrize("point", PAYMENT_POINTS)
-async def test_an_intent_is_made_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+async def test_an_intent_is_made_once_though_a_stopped_actor_continues_late(scene: Scene, point: Point) -> None:
     """The customer has paid by then: what the late actor knows is older, and changes nothing."""
     gate = scene.fleet.gate("payment", point, "create_intent" if point in AT_STRIPE else PAYMENT_INTENTS)
     order = scene.order()
@@ -176,14 +176,14 @@ async def test_an_intent_is_made_once_though_an_actor_comes_back_late(scene: Sce
 
 
 @pytest.mark.parametrize("point", PAYMENT_POINTS)
-async def test_money_goes_back_once_though_an_actor_comes_back_late(scene: Scene, point: Point) -> None:
+async def test_money_goes_back_once_though_a_stopped_actor_continues_late(scene: Scene, point: Point) -> None:
     order = scene.order()
     await scene.book(order)
     await scene.pay(order)
     await scene.at_rest()
     gate = scene.fleet.gate("payment", point, "create_refund" if point in AT_STRIPE else PAYMENT_COMMANDS)
     cancel = CancelBooking(booking_id=order.booking_id, owner=order.owner, reason=CancelReason.BY_CUSTOMER)
-    await scene.bus.ask(cancel, order.booking_id, timeout_s=ANSWER_S)
+    await scene.bus.call(cancel, order.booking_id, timeout_s=ANSWER_S)
     await gate.reached.wait()
     row = await scene.until_row(order, status="cancelled", payment="refunded")
     await scene.comes_back(gate)
@@ -205,7 +205,7 @@ async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> 
     refused = asyncio.create_task(scene.book(scene.order()))
     await gate.reached.wait()
     await scene.comes_back(late)
-    held = cast(Any, await scene.fleet.place.redis.xpending_range(BOOKING_COMMANDS, "booking", "-", "+", 10))
+    held = cast(Any, await scene.fleet.harness.redis.xpending_range(BOOKING_COMMANDS, "booking", "-", "+", 10))
     assert [each["consumer"].decode() for each in held] == [stopped(gate).name]
     gate.open.set()
     assert (await refused).reason == "sold_out"
@@ -213,7 +213,7 @@ async def test_a_late_acknowledgement_is_of_its_own_entry_only(scene: Scene) -> 
 
 
 @pytest.mark.parametrize("point", BOOKING_POINTS)
-async def test_who_comes_back_does_what_its_successor_could_not(scene: Scene, point: Point) -> None:
+async def test_a_stopped_actor_finishes_what_its_killed_successor_did_not(scene: Scene, point: Point) -> None:
     """The actor that claims the entry is killed before it is done; the client still gets one answer."""
     gate = scene.fleet.gate("booking", point, BOOKING_COMMANDS)
     order = scene.order()

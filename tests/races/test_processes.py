@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 
 from common.contracts.messages import BOOKING_COMMANDS, PAYMENT_INTENTS, CreateBooking, CreateEvent, ItemRequest
+from common.messaging.calls import Calls
 from common.messaging.lease import LEASE_MS
-from common.messaging.requests import Requests
 from ops.audit.command import examine
 from ops.child import Child
 from tests.booking.stage import new_event
-from tests.races.place import BOOKINGS, SEATS
+from tests.races.harness import BOOKINGS, SEATS
 from tests.races.processes import Processes, open_processes
 from tests.races.run import open_bus, play
 
@@ -44,7 +44,7 @@ async def test_few_seats_are_sold_once_whichever_process_is_killed(processes: Pr
 async def in_hand(processes: Processes, mailbox: str) -> Child | None:
     """A process with pending entries of the mailbox: mostly the one that has the lease."""
     kind = mailbox.partition(".")[0]
-    for each in await processes.place.redis.xinfo_consumers(mailbox, kind):
+    for each in await processes.harness.redis.xinfo_consumers(mailbox, kind):
         for child in processes.children(kind):
             if f"-{child.pid}-".encode() in each["name"] and each["pending"]:
                 return child
@@ -58,26 +58,26 @@ def orders(event: CreateEvent) -> list[CreateBooking]:
 
 
 async def states(processes: Processes, event: CreateEvent) -> set[tuple[Any, ...]]:
-    rows = await processes.place.booking.fetch(BOOKINGS, event.event_id)
+    rows = await processes.harness.booking.fetch(BOOKINGS, event.event_id)
     return {(row["id"], row["status"], row["payment"], row["intent_id"], row["version"]) for row in rows}
 
 
-async def ask_all(processes: Processes, bus: Requests) -> tuple[CreateEvent, list[asyncio.Future[Any]]]:
+async def book_all(processes: Processes, bus: Calls) -> tuple[CreateEvent, list[asyncio.Future[Any]]]:
     """Make a new event, and let CLIENTS clients book it, all at once."""
     event = new_event(SEATS_FREE)
-    await bus.ask(event, event.event_id, timeout_s=ANSWER_S)
-    return event, [bus.ask(order, order.booking_id, timeout_s=2 * ANSWER_S) for order in orders(event)]
+    await bus.call(event, event.event_id, timeout_s=ANSWER_S)
+    return event, [bus.call(order, order.booking_id, timeout_s=2 * ANSWER_S) for order in orders(event)]
 
 
-async def rest(processes: Processes, event: CreateEvent, asked: list[asyncio.Future[Any]]) -> None:
+async def rest(processes: Processes, event: CreateEvent, answers_due: list[asyncio.Future[Any]]) -> None:
     """Wait until all clients have an answer, and no work is left for them."""
-    await asyncio.wait(asked)
-    await processes.place.at_rest(event.event_id)
+    await asyncio.wait(answers_due)
+    await processes.harness.at_rest(event.event_id)
 
 
-async def reads_on(processes: Processes, bus: Requests, mailbox: str, child: Child) -> None:
+async def reads_on(processes: Processes, bus: Calls, mailbox: str, child: Child) -> None:
     """Give `child` the lease, and make new work, until it has read an entry: then it has finished its old ones."""
-    redis, began = processes.place.redis, time.monotonic()
+    redis, began = processes.harness.redis, time.monotonic()
     async with asyncio.timeout(2 * ANSWER_S):
         while True:
             for each in await redis.xinfo_consumers(mailbox, mailbox.partition(".")[0]):
@@ -86,23 +86,21 @@ async def reads_on(processes: Processes, bus: Requests, mailbox: str, child: Chi
                 if each["idle"] / 1000 < time.monotonic() - began and not each["pending"]:
                     return
                 await redis.set(f"turn:{mailbox}", each["name"], px=LEASE_MS)
-            event, asked = await ask_all(processes, bus)
-            await rest(processes, event, asked)
+            event, answers_due = await book_all(processes, bus)
+            await rest(processes, event, answers_due)
 
 
 @pytest.mark.parametrize(("kind", "mailbox"), [("booking", BOOKING_COMMANDS), ("payment", PAYMENT_INTENTS)])
-async def test_a_process_that_was_stopped_in_the_middle_does_not_win(
-    processes: Processes, kind: str, mailbox: str
-) -> None:
+async def test_a_process_that_continues_late_changes_nothing(processes: Processes, kind: str, mailbox: str) -> None:
     """While it is stopped, all clients get an answer and intents are made; when it continues, nothing changes."""
     started = datetime.now(UTC)
-    url = processes.place.where.redis_url
+    url = processes.harness.where.redis_url
     assert url is not None
     async with open_bus(url) as bus:
         stopped = False
         while not stopped:  # until a process is stopped while it has a pending entry
-            event, asked = await ask_all(processes, bus)
-            over = asyncio.create_task(rest(processes, event, asked))
+            event, answers_due = await book_all(processes, bus)
+            over = asyncio.create_task(rest(processes, event, answers_due))
             child = None
             while child is None and not over.done():
                 child = await in_hand(processes, mailbox)
@@ -112,16 +110,16 @@ async def test_a_process_that_was_stopped_in_the_middle_does_not_win(
             with processes.stopped(child, by_the_clock=kind == "booking"):
                 stopped = await in_hand(processes, mailbox) is child
                 if stopped:
-                    answers = [(await task)["booking"] for task in asked]
-                    await processes.place.at_rest(event.event_id, seconds=60)
+                    answers = [(await task)["booking"] for task in answers_due]
+                    await processes.harness.at_rest(event.event_id, seconds=60)
                     before = await states(processes, event)
-            await asyncio.gather(*asked)
+            await asyncio.gather(*answers_due)
         assert child is not None
         await reads_on(processes, bus, mailbox, child)
     assert sorted(answer["status"] for answer in answers) == ["failed"] * 5 + ["pending"] * SEATS_FREE
-    await processes.place.at_rest(event.event_id)
+    await processes.harness.at_rest(event.event_id)
     assert await states(processes, event) == before
-    (seats,) = await processes.place.booking.fetch(SEATS, event.event_id)
+    (seats,) = await processes.harness.booking.fetch(SEATS, event.event_id)
     assert (seats["held"], seats["held_is"], seats["sold"]) == (SEATS_FREE, SEATS_FREE, 0)
-    outcome = await examine(processes.place.where, started, settle_s=0)
-    assert outcome.clean, outcome.mismatches
+    audited = await examine(processes.harness.where, started, wait_seconds=0)
+    assert audited.clean, audited.mismatches

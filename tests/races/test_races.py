@@ -11,7 +11,7 @@ ROUNDS = 6
 
 
 @pytest.mark.timeout(180)
-async def test_few_seats_are_sold_once_whoever_is_killed(fleet: InProcess, seed: str) -> None:
+async def test_few_seats_are_sold_once_whichever_actor_is_killed(fleet: InProcess, seed: str) -> None:
     result = await play(seed, range(ROUNDS), fleet)
     print("\n".join(result.lines()))  # noqa: T201
     assert result.rounds == ROUNDS

@@ -98,9 +98,9 @@ class Crowd:
     async def report(self) -> None:
         some = self._some()
         if some:
-            await self.give(*(self.news(each, self.chance.choice(STATUSES)) for each in some))
+            await self.give(*(self.next_report(each, self.chance.choice(STATUSES)) for each in some))
 
-    def news(self, booking: Booking, status: IntentStatus) -> PaymentReport:
+    def next_report(self, booking: Booking, status: IntentStatus) -> PaymentReport:
         version = self._versions[booking.id] = self._versions.get(booking.id, 0) + 1
         return report(booking, status, version)
 
@@ -123,11 +123,11 @@ class Crowd:
             UpdateEvent(event_id=show.id, changes=EventChanges(on_sale=on_sale), ticket_types=(change,))
         )
 
-    async def call_off(self) -> None:
+    async def cancel_event(self) -> None:
         await self.give(CancelEvent(event_id=self.shows[-1].id))
 
     async def reconcile(self) -> None:
-        await self.chance.choice(self.stages).settle_now()
+        await self.chance.choice(self.stages).reconcile_now()
 
     def _some(self) -> list[Booking]:
         chosen = self.chance.sample(self.bookings, min(len(self.bookings), self.chance.choice((1, 2, 10))))
@@ -135,12 +135,12 @@ class Crowd:
 
 
 @pytest.fixture
-async def stages(redis_server: RedisServer, books: tuple[str, str]) -> AsyncIterator[list[Stage]]:
+async def stages(redis_server: RedisServer, database_urls: tuple[str, str]) -> AsyncIterator[list[Stage]]:
     redis: Redis = connect(f"{redis_server.url.removesuffix('/0')}/6")
     async with AsyncExitStack() as opened:
         opened.push_async_callback(redis.aclose)
         found = [
-            Stage.build(await opened.enter_async_context(open_database(books[0], CONNECTIONS)), redis)
+            Stage.build(await opened.enter_async_context(open_database(database_urls[0], CONNECTIONS)), redis)
             for _ in range(ACTORS)
         ]
         async with found[0].database.connection() as connection:
@@ -157,12 +157,12 @@ async def play(crowd: Crowd) -> None:
     ]  # fmt: skip
     weights = (8, 10, 2, 1, 1, 1)
     crowd.shows = [await crowd.stages[0].show(CAPACITY, unit_amount=2500) for _ in range(EVENTS)]
-    waiting = ACTORS * CONNECTIONS * 2
-    room = asyncio.Semaphore(waiting)
+    acts_at_once = ACTORS * CONNECTIONS * 2
+    room = asyncio.Semaphore(acts_at_once)
 
     async def act(number: int) -> None:
         async with room:
-            await (crowd.call_off if number == BATCHES // 2 else crowd.chance.choices(acts, weights)[0])()
+            await (crowd.cancel_event if number == BATCHES // 2 else crowd.chance.choices(acts, weights)[0])()
 
     async with asyncio.TaskGroup() as group:
         for number in range(BATCHES):
@@ -170,7 +170,7 @@ async def play(crowd: Crowd) -> None:
 
 
 @pytest.mark.timeout(3000)
-async def test_actors_over_many_connections_sell_each_seat_once_and_leave_nothing_behind(
+async def test_actors_over_many_connections_sell_each_seat_once_and_leave_no_pending_booking(
     stages: list[Stage], seed: str
 ) -> None:
     for number in range(ROUNDS):
@@ -180,7 +180,7 @@ async def test_actors_over_many_connections_sell_each_seat_once_and_leave_nothin
         await stages[0].audit()
         # Every booking that is left can be brought to its end: none is stuck.
         crowd.bookings = list({each.id: each for each in crowd.bookings}.values())
-        await stages[1].give(*(crowd.news(each, IntentStatus.CANCELED) for each in crowd.bookings))
+        await stages[1].give(*(crowd.next_report(each, IntentStatus.CANCELED) for each in crowd.bookings))
         pending = await stages[0].rows("SELECT id FROM bookings WHERE status = 'pending'")
         assert pending == []
         await stages[0].audit()

@@ -60,6 +60,12 @@ def fields() -> list[tuple[str, str, FieldInfo]]:
     ]
 
 
+def renamed(service: str) -> set[str]:
+    """The former names of the service's settings, which its process reads for one release."""
+    kind = SETTINGS[service]
+    return {name.upper() for name in kind.RENAMED} if issubclass(kind, ProcessSettings) else set()
+
+
 def pins(lock: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9._-]+==[^ ]+)", (ROOT / lock).read_text(), re.MULTILINE))
 
@@ -81,6 +87,12 @@ def test_every_setting_reaches_its_container(service: str, name: str) -> None:
     assert name in SERVICES[service]["environment"] or name in LEFT_ALONE
 
 
+@pytest.mark.parametrize("service", SETTINGS)
+def test_a_setting_reaches_its_container_under_its_former_name_too(service: str) -> None:
+    assert renamed(service) <= SERVICES[service]["environment"].keys()
+    assert not renamed(service) & example().keys()
+
+
 @pytest.mark.parametrize(("service", "name"), [(service, name) for service, name, _ in fields()])
 def test_every_setting_is_documented(service: str, name: str) -> None:
     assert name in example()
@@ -92,7 +104,8 @@ def test_nothing_is_documented_that_nobody_reads() -> None:
 
 @pytest.mark.parametrize("service", SETTINGS)
 def test_no_container_gets_what_its_process_does_not_read(service: str) -> None:
-    assert SERVICES[service]["environment"].keys() - {name for of, name, _ in fields() if of == service} == set()
+    read = {name for of, name, _ in fields() if of == service} | renamed(service)
+    assert SERVICES[service]["environment"].keys() - read == set()
 
 
 def documented(field: FieldInfo) -> str:

@@ -31,7 +31,7 @@ async def stand(session: ClientSession, receiver: Receiver) -> AsyncIterator[Sta
 
 
 @pytest.fixture
-async def patient(session: ClientSession, receiver: Receiver) -> AsyncIterator[Stand]:
+async def manual(session: ClientSession, receiver: Receiver) -> AsyncIterator[Stand]:
     """A sandbox in which what is asynchronous waits until a test moves it."""
     async with standing(session, receiver, sandbox_settle_seconds=3600) as stand:
         yield stand

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 SECRET = "whsec_of_the_tests"
-PATIENCE_SECONDS = 20.0
+WAIT_MAX_SECONDS = 20.0
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Receiver:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Receiver]:
         app = web.Application()
-        app.router.add_post("/hook", self._take)
+        app.router.add_post("/hook", self._receive)
         async with TestServer(app) as server:
             self.url = str(server.make_url("/hook"))
             yield self
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         payload = await request.read()
         try:
             event = stripe.Webhook.construct_event(payload, request.headers["Stripe-Signature"], self.secret)
@@ -62,7 +62,7 @@ class Receiver:
         headers = {"Location": self.url} if status in (307, 308) else {}
         return web.Response(status=status, headers=headers)
 
-    def taken(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
+    def accepted(self, *types: str, of: str | None = None) -> list[dict[str, Any]]:
         """The accepted events of these types, in their order; `of` is the id of the object or of its payment."""
         return [
             arrival.event
@@ -74,16 +74,16 @@ class Receiver:
 
     async def until(self, count: int, *types: str, of: str | None = None) -> list[dict[str, Any]]:
         """Wait until `count` such events were accepted."""
-        await self.wait_for(lambda: len(self.taken(*types, of=of)) >= count)
-        return self.taken(*types, of=of)
+        await self.wait_for(lambda: len(self.accepted(*types, of=of)) >= count)
+        return self.accepted(*types, of=of)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until arrivals have made the condition true.
 
         Raises:
-            TimeoutError: it is still false after PATIENCE_SECONDS.
+            TimeoutError: it is still false after WAIT_MAX_SECONDS.
         """
-        async with asyncio.timeout(PATIENCE_SECONDS), self._came:
+        async with asyncio.timeout(WAIT_MAX_SECONDS), self._came:
             await self._came.wait_for(condition)
 
 

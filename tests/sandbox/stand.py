@@ -76,15 +76,15 @@ class Stand:
                 body = raw.decode()
             return Answer(response.status, body, response.headers)
 
-    async def tell(self, method: str, path: str, body: Any = None) -> Json:
+    async def control(self, method: str, path: str, body: Any = None) -> Json:
         """Send a control request under `/_sandbox` that must succeed."""
         answer = await self.send(method, f"/_sandbox{path}", json=body)
         assert answer.status == 200, answer.body
-        told: Json = answer.body
-        return told
+        shown: Json = answer.body
+        return shown
 
     async def faults(self, **switches: Any) -> None:
-        await self.tell("POST", "/faults", switches)
+        await self.control("POST", "/faults", switches)
 
     async def intent(self, amount: int = 2000, currency: str = "usd", **params: Any) -> PaymentIntent:
         """Make an intent; unless `params` say otherwise, with the parameters that Holdfast uses."""

@@ -7,13 +7,13 @@ import pytest
 from tests.sandbox.stand import Stand
 
 
-async def test_it_is_healthy_once_it_serves(stand: Stand) -> None:
+async def test_health_is_ok_once_the_sandbox_serves(stand: Stand) -> None:
     """No key is needed."""
     answer = await stand.send("GET", "/_sandbox/health")
     assert (answer.status, answer.body) == (200, {"status": "ok"})
 
 
-async def test_the_ledger_says_what_was_taken_and_given_back(stand: Stand) -> None:
+async def test_the_ledger_has_captured_and_refunded_amounts(stand: Stand) -> None:
     """Payment by payment, for the audit."""
     paid = await stand.paid(5000, metadata={"booking_id": "b-1"})
     for amount in (1000, 500):
@@ -22,9 +22,9 @@ async def test_the_ledger_says_what_was_taken_and_given_back(stand: Stand) -> No
     refund = await stand.stripe.v1.refunds.create_async({"payment_intent": failing.id})
     await stand.receiver.until(1, "refund.failed", of=refund.id)
     unpaid = await stand.intent(700, "eur")
-    told = await stand.tell("GET", "/ledger")
+    shown = await stand.control("GET", "/ledger")
 
-    rows = {row["id"]: row for row in told["payment_intents"]}
+    rows = {row["id"]: row for row in shown["payment_intents"]}
     assert list(rows) == [paid.id, failing.id, unpaid.id]
     assert rows[paid.id] == {
         "id": paid.id,
@@ -41,13 +41,13 @@ async def test_the_ledger_says_what_was_taken_and_given_back(stand: Stand) -> No
     }
     assert (rows[failing.id]["amount_refunded"], rows[failing.id]["refunds"]) == (0, {"failed": 1})
     assert (rows[unpaid.id]["amount_received"], rows[unpaid.id]["charges"]) == (0, 0)
-    assert told["totals"] == {
+    assert shown["totals"] == {
         "usd": {"payment_intents": 2, "amount_received": 8000, "amount_refunded": 1500},
         "eur": {"payment_intents": 1, "amount_received": 0, "amount_refunded": 0},
     }
 
 
-async def test_a_receipt_shows_what_was_paid(stand: Stand) -> None:
+async def test_a_receipt_shows_the_payment(stand: Stand) -> None:
     """At the address in the charge."""
     paid = await stand.paid(5000)
     await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id, "amount": 1000})
@@ -69,7 +69,7 @@ async def test_a_receipt_shows_what_was_paid(stand: Stand) -> None:
         ("GET", "/receipts/ch_1"),
     ],
 )
-async def test_what_is_unknown_is_not_found(stand: Stand, method: str, path: str) -> None:
+async def test_unknown_objects_and_paths_are_not_found(stand: Stand, method: str, path: str) -> None:
     """404, as in the API."""
     answer = await stand.send(method, f"/_sandbox{path}")
     assert (answer.status, answer.error["code"]) == (404, "resource_missing")

@@ -23,7 +23,7 @@ DECLINES = [
 
 
 @pytest.mark.parametrize(("card", "code", "decline_code"), DECLINES)
-async def test_a_declined_card_leaves_the_intent_to_be_tried_again(
+async def test_an_intent_can_be_confirmed_again_after_a_decline(
     stand: Stand, card: str, code: str, decline_code: str | None
 ) -> None:
     """402, and the failed charge is kept; another card then pays."""
@@ -60,7 +60,7 @@ async def test_a_declined_card_leaves_the_intent_to_be_tried_again(
         ({"number": "4111111111111111"}, "card_declined"),
     ],
 )
-async def test_a_card_that_cannot_be_right_is_refused(stand: Stand, change: dict[str, str], code: str) -> None:
+async def test_an_invalid_card_is_refused(stand: Stand, change: dict[str, str], code: str) -> None:
     """It is refused before any attempt; a real card is declined in test mode."""
     card = {"number": "4242424242424242", "exp_month": "12", "exp_year": NEXT_YEAR, "cvc": "123"} | change
     form = {"type": "card", **{f"card[{name}]": value for name, value in card.items()}}
@@ -95,7 +95,7 @@ async def test_a_passed_challenge_pays(stand: Stand, card: str) -> None:
     assert (again.status, again.error["code"]) == (400, "payment_intent_unexpected_state")
 
 
-async def test_a_failed_challenge_asks_for_another_method(stand: Stand) -> None:
+async def test_a_failed_challenge_requires_another_payment_method(stand: Stand) -> None:
     """The intent shows why."""
     intent_id, challenge = await challenged(stand, "pm_card_authenticationRequired")
     failed = await stand.send("POST", challenge, data={"outcome": "failed"})
@@ -123,8 +123,10 @@ async def test_without_the_customer_a_challenge_is_a_decline(stand: Stand) -> No
     assert declined.value.code == "authentication_required"
 
 
-@pytest.mark.parametrize(("outcome", "told"), [("passed", "succeeded"), ("failed", "failed")])
-async def test_a_browser_is_shown_the_challenge_and_led_back(stand: Stand, outcome: str, told: str) -> None:
+@pytest.mark.parametrize(("outcome", "status"), [("passed", "succeeded"), ("failed", "failed")])
+async def test_a_browser_gets_the_challenge_page_and_is_redirected_back(
+    stand: Stand, outcome: str, status: str
+) -> None:
     """To the shop's page, with the parameters that Stripe adds to its address."""
     html = {"Accept": "text/html"}
     intent_id, challenge = await challenged(stand, "pm_card_threeDSecure2Required")
@@ -135,10 +137,10 @@ async def test_a_browser_is_shown_the_challenge_and_led_back(stand: Stand, outco
 
     assert back.status == 303
     assert back.headers["Location"].startswith(f"{RETURN_URL}?payment_intent={intent_id}&")
-    assert back.headers["Location"].endswith(f"redirect_status={told}")
+    assert back.headers["Location"].endswith(f"redirect_status={status}")
 
 
-async def test_a_challenge_is_for_who_holds_the_client_secret(stand: Stand) -> None:
+async def test_a_challenge_needs_the_client_secret(stand: Stand) -> None:
     """Without the secret the challenge is not found."""
     _, challenge = await challenged(stand, "pm_card_threeDSecure2Required")
     path = challenge.partition("?")[0]

@@ -39,17 +39,17 @@ async def test_an_inquiry_takes_no_money(stand: Stand) -> None:
     assert event["data"]["object"]["status"] == "warning_needs_response"
     refund = await stand.stripe.v1.refunds.create_async({"payment_intent": paid.id})
     assert refund.status == "succeeded"
-    closed = await stand.tell("POST", f"/disputes/{event['data']['object']['id']}/lost")
+    closed = await stand.control("POST", f"/disputes/{event['data']['object']['id']}/lost")
     assert closed["status"] == "warning_closed"
-    assert stand.receiver.taken("charge.dispute.funds_withdrawn") == []
+    assert stand.receiver.accepted("charge.dispute.funds_withdrawn") == []
 
 
 async def opened(stand: Stand) -> str:
     """Open a dispute by a control request; returns its id."""
     paid = await stand.paid(5000)
-    told = await stand.tell("POST", f"/payment_intents/{paid.id}/dispute", {"reason": "duplicate"})
-    assert told["reason"] == "duplicate"
-    return str(told["id"])
+    dispute = await stand.control("POST", f"/payment_intents/{paid.id}/dispute", {"reason": "duplicate"})
+    assert dispute["reason"] == "duplicate"
+    return str(dispute["id"])
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_evidence_may_wait_to_be_submitted(stand: Stand) -> None:
     assert (kept.status, kept.evidence.product_description) == ("needs_response", "Seats")
     sent = await stand.stripe.v1.disputes.update_async(dispute_id, {"evidence": {"receipt": "file_1"}})
     assert (sent.status, sent.evidence_details.submission_count) == ("under_review", 1)
-    assert (await stand.tell("POST", f"/disputes/{dispute_id}/won"))["status"] == "won"
+    assert (await stand.control("POST", f"/disputes/{dispute_id}/won"))["status"] == "won"
     assert await stand.receiver.until(1, "charge.dispute.funds_reinstated", of=dispute_id)
 
 
@@ -95,11 +95,11 @@ async def test_a_charge_may_have_several_disputes(stand: Stand) -> None:
     """Of parts at the same time, or one after the other: each by itself."""
     paid = await stand.paid(5000)
     path = f"/payment_intents/{paid.id}/dispute"
-    first, second = await stand.tell("POST", path, {"amount": 2000}), await stand.tell("POST", path)
+    first, second = await stand.control("POST", path, {"amount": 2000}), await stand.control("POST", path)
     assert (first["amount"], second["amount"]) == (2000, 3000)
-    await stand.tell("POST", f"/disputes/{first['id']}/lost")
-    await stand.tell("POST", f"/disputes/{second['id']}/won")
-    third = await stand.tell("POST", path)
+    await stand.control("POST", f"/disputes/{first['id']}/lost")
+    await stand.control("POST", f"/disputes/{second['id']}/won")
+    third = await stand.control("POST", path)
     listed = (await stand.stripe.v1.disputes.list_async({"payment_intent": paid.id})).data
     assert [(each.id, each.status) for each in listed] == [
         (third["id"], "needs_response"),
@@ -108,11 +108,11 @@ async def test_a_charge_may_have_several_disputes(stand: Stand) -> None:
     ]
 
 
-async def test_only_what_was_taken_is_disputed_and_only_once(stand: Stand) -> None:
+async def test_only_captured_money_can_be_disputed_and_only_once(stand: Stand) -> None:
     """An unpaid intent has nothing to dispute."""
     unpaid, paid = await stand.intent(), await stand.paid()
     assert (await stand.send("POST", f"/_sandbox/payment_intents/{unpaid.id}/dispute")).status == 400
-    await stand.tell("POST", f"/payment_intents/{paid.id}/dispute")
+    await stand.control("POST", f"/payment_intents/{paid.id}/dispute")
     again = await stand.send("POST", f"/_sandbox/payment_intents/{paid.id}/dispute")
     assert (again.status, again.error["code"]) == (400, "charge_disputed")
     odd = await stand.send("POST", f"/_sandbox/payment_intents/{paid.id}/dispute", json={"reason": "mood"})

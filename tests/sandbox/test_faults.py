@@ -23,10 +23,10 @@ async def create(stand: Stand, key: str) -> Answer:
 
 
 async def made(stand: Stand) -> int:
-    return len((await stand.tell("GET", "/ledger"))["payment_intents"])
+    return len((await stand.control("GET", "/ledger"))["payment_intents"])
 
 
-async def test_an_error_before_the_work_leaves_nothing(stand: Stand) -> None:
+async def test_after_an_error_before_the_work_nothing_is_stored(stand: Stand) -> None:
     """A repeated request with the same key succeeds."""
     await stand.faults(error_before={"count": 2}, error_status=503)
     first, second = await create(stand, "k"), await create(stand, "k")
@@ -34,7 +34,7 @@ async def test_an_error_before_the_work_leaves_nothing(stand: Stand) -> None:
     assert await made(stand) == 0
 
     assert (await create(stand, "k")).status == 200
-    assert (await stand.tell("GET", "/faults"))["done"] == {"error_before": 2}
+    assert (await stand.control("GET", "/faults"))["done"] == {"error_before": 2}
 
 
 async def test_an_error_after_the_work_is_repeated(stand: Stand) -> None:
@@ -52,7 +52,7 @@ async def test_an_error_after_the_work_is_repeated(stand: Stand) -> None:
     assert (await create(stand, "other")).status == 200
 
 
-async def test_a_timeout_after_the_work_is_answered_when_asked_again(stand: Stand, session: ClientSession) -> None:
+async def test_a_retry_after_a_timeout_gets_the_stored_answer(stand: Stand, session: ClientSession) -> None:
     """The caller has given up; the same key is answered with the intent that was made."""
     await stand.faults(timeout_after={"count": 1})
     hasty = client(stand.url, session, timeout_s=SHORT_S)
@@ -66,7 +66,7 @@ async def test_a_timeout_after_the_work_is_answered_when_asked_again(stand: Stan
     assert await made(stand) == 1
 
 
-async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
+async def test_a_hanging_connection_is_closed_in_the_end(stand: Stand) -> None:
     """After `hang_seconds`, or when the switches change."""
     await stand.faults(timeout_after=1, hang_seconds=0.05)
     with pytest.raises(ServerDisconnectedError):
@@ -75,13 +75,13 @@ async def test_a_connection_that_hangs_is_cut_at_last(stand: Stand) -> None:
     waiting = asyncio.create_task(create(stand, "two"))
     while await made(stand) < 2:
         assert not waiting.done()
-    assert (await stand.tell("DELETE", "/faults"))["done"] == {}
+    assert (await stand.control("DELETE", "/faults"))["done"] == {}
     with pytest.raises(ServerDisconnectedError):
         await waiting
     assert (await create(stand, "two")).status == 200
 
 
-async def test_a_forced_limit_says_when_to_come_back(stand: Stand) -> None:
+async def test_a_forced_rate_limit_has_retry_after(stand: Stand) -> None:
     """Nothing is done, and nothing is stored."""
     await stand.faults(limit={"count": 1}, retry_after_seconds=0.5)
     with pytest.raises(stripe.RateLimitError) as limited:
@@ -110,7 +110,9 @@ async def test_latency_delays_the_answer(stand: Stand) -> None:
         ({}, {"create", "list", "retrieve"}),
     ],
 )
-async def test_faults_strike_what_they_are_for(stand: Stand, switches: dict[str, Any], struck: set[str]) -> None:
+async def test_faults_apply_only_to_their_methods_and_paths(
+    stand: Stand, switches: dict[str, Any], struck: set[str]
+) -> None:
     """They are chosen by method and path."""
     known = await stand.intent()
     await stand.faults(error_before=1, **switches)
@@ -122,33 +124,33 @@ async def test_faults_strike_what_they_are_for(stand: Stand, switches: dict[str,
     assert found == struck
 
 
-async def test_dropped_webhooks_never_come(stand: Stand) -> None:
+async def test_dropped_webhooks_are_not_delivered(stand: Stand) -> None:
     """Only those of the named types. The event list still has them, and a control request can send them."""
     await stand.faults(webhooks={"drop": {"count": 1}, "types": ["payment_intent.succeeded"]})
     lost, kept = await stand.paid(), await stand.paid()
     await stand.receiver.until(1, "payment_intent.succeeded", of=kept.id)
     await stand.receiver.until(3, of=lost.id)
-    assert stand.receiver.taken("payment_intent.succeeded", of=lost.id) == []
-    assert (await stand.tell("GET", "/webhooks"))["deliveries"]["dropped"] == 1
+    assert stand.receiver.accepted("payment_intent.succeeded", of=lost.id) == []
+    assert (await stand.control("GET", "/webhooks"))["deliveries"]["dropped"] == 1
 
     (event,) = (await stand.stripe.v1.events.list_async({"delivery_success": False})).data
     assert event.data.object["id"] == lost.id
-    await stand.tell("POST", f"/events/{event.id}/redeliver")
+    await stand.control("POST", f"/events/{event.id}/redeliver")
     await stand.receiver.until(1, "payment_intent.succeeded", of=lost.id)
-    assert "dropped" not in (await stand.tell("GET", "/webhooks"))["deliveries"]
+    assert "dropped" not in (await stand.control("GET", "/webhooks"))["deliveries"]
 
 
 async def test_all_webhooks_can_be_dropped(stand: Stand) -> None:
     """Until the fault is switched off."""
     await stand.faults(webhooks={"drop": 1})
     await stand.paid()
-    await stand.tell("DELETE", "/faults")
+    await stand.control("DELETE", "/faults")
     paid = await stand.paid()
     await stand.receiver.until(4, of=paid.id)
     assert len(stand.receiver.arrivals) == 4
 
 
-async def test_doubled_webhooks_come_twice(stand: Stand) -> None:
+async def test_doubled_webhooks_are_delivered_twice(stand: Stand) -> None:
     """Both have the same event."""
     await stand.faults(webhooks={"double": 1})
     intent = await stand.intent()
@@ -156,7 +158,7 @@ async def test_doubled_webhooks_come_twice(stand: Stand) -> None:
     assert first["id"] == second["id"]
 
 
-async def test_delayed_webhooks_come_late(stand: Stand) -> None:
+async def test_delayed_webhooks_are_delivered_late(stand: Stand) -> None:
     """By at least the time that was asked for."""
     await stand.faults(webhooks={"delay": 1, "delay_ms": 150})
     started = time.monotonic()
@@ -165,17 +167,17 @@ async def test_delayed_webhooks_come_late(stand: Stand) -> None:
     assert stand.receiver.arrivals[0].at - started >= 0.15
 
 
-async def test_reordered_webhooks_come_in_another_order(stand: Stand) -> None:
+async def test_reordered_webhooks_are_delivered_in_another_order(stand: Stand) -> None:
     """All of them arrive."""
     await stand.faults(webhooks={"reorder": 1, "reorder_window_ms": 200}, seed=7)
     await asyncio.gather(*(stand.intent() for _ in range(8)))
-    taken = [event["id"] for event in await stand.receiver.until(8)]
+    received = [event["id"] for event in await stand.receiver.until(8)]
     listed = [event.id for event in reversed((await stand.stripe.v1.events.list_async()).data)]
-    assert sorted(taken) == sorted(listed)
-    assert taken != listed
+    assert sorted(received) == sorted(listed)
+    assert received != listed
 
 
-def outcomes(seed: int) -> list[Fault | Fate]:
+def strikes(seed: int) -> list[Fault | Fate]:
     faults = Faults()
     faults.set(
         Switches.model_validate(
@@ -194,12 +196,12 @@ def outcomes(seed: int) -> list[Fault | Fate]:
     return requests + [faults.of_delivery("charge.refunded") for _ in range(100)]
 
 
-async def test_a_seed_repeats_a_run() -> None:
+async def test_the_same_seed_gives_the_same_faults() -> None:
     """Another seed is another run; every fault occurs."""
-    first = outcomes(1)
-    assert first == outcomes(1)
-    assert first != outcomes(2)
-    requests = [outcome for outcome in first if isinstance(outcome, Fault)]
+    first = strikes(1)
+    assert first == strikes(1)
+    assert first != strikes(2)
+    requests = [strike for strike in first if isinstance(strike, Fault)]
     for name in ("limited", "error_before", "error_after", "timeout_after"):
         assert 0 < sum(getattr(fault, name) for fault in requests) < 100
     assert not any(fault.limited and fault.error_after for fault in requests)
@@ -223,12 +225,12 @@ async def test_wrong_switches_are_refused(stand: Stand, switches: Any) -> None:
     await stand.faults(latency_ms=1)
     answer = await stand.send("POST", "/_sandbox/faults", json=switches)
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
-    assert (await stand.tell("GET", "/faults"))["switches"]["latency_ms"] == 1
+    assert (await stand.control("GET", "/faults"))["switches"]["latency_ms"] == 1
 
 
-async def test_the_control_is_never_struck(stand: Stand) -> None:
+async def test_faults_never_apply_to_control_requests(stand: Stand) -> None:
     """So faults can always be switched off."""
     await stand.faults(error_before=1)
-    assert await stand.tell("GET", "/health") == {"status": "ok"}
-    assert (await stand.tell("DELETE", "/faults"))["switches"]["error_before"] == 0
+    assert await stand.control("GET", "/health") == {"status": "ok"}
+    assert (await stand.control("DELETE", "/faults"))["switches"]["error_before"] == 0
     await stand.intent()

@@ -36,7 +36,7 @@ async def test_the_same_request_gets_the_first_answer(stand: Stand) -> None:
     assert len((await stand.stripe.v1.events.list_async()).data) == 1
 
 
-async def test_the_first_answer_is_given_even_when_the_object_has_changed(stand: Stand) -> None:
+async def test_a_repeated_request_gets_the_first_answer_even_if_the_object_has_changed(stand: Stand) -> None:
     """The sandbox keeps the answer, not a reference to the object."""
     first = await create(stand, "k")
     await stand.stripe.v1.payment_intents.cancel_async(first.body["id"])
@@ -70,7 +70,7 @@ async def test_a_key_at_another_endpoint_is_refused(stand: Stand) -> None:
         await stand.stripe.v1.payment_intents.cancel_async(first.body["id"], {}, {"idempotency_key": "k"})
 
 
-async def test_a_decline_is_kept(stand: Stand) -> None:
+async def test_the_answer_of_a_decline_is_stored(stand: Stand) -> None:
     """The card is tried once."""
     made = await stand.intent()
     form = {"payment_method": "pm_card_visa_chargeDeclined", "return_url": "https://shop.example"}
@@ -81,14 +81,14 @@ async def test_a_decline_is_kept(stand: Stand) -> None:
     assert len((await stand.stripe.v1.charges.list_async({"payment_intent": made.id})).data) == 1
 
 
-async def test_a_request_that_never_began_is_not_kept(stand: Stand) -> None:
+async def test_a_request_refused_before_its_work_is_not_stored(stand: Stand) -> None:
     """The key is free for a correct request."""
     assert (await create(stand, "k", amount="0")).status == 400
     assert (await create(stand, "k", colour="red")).status == 400
     assert (await create(stand, "k")).status == 200
 
 
-async def test_a_key_under_way_is_in_use(stand: Stand) -> None:
+async def test_a_key_of_a_request_under_way_is_a_conflict(stand: Stand) -> None:
     """The others are answered 409; the work is done once, and the key then answers."""
     await stand.faults(latency_ms=500)
     answers = await asyncio.gather(*(create(stand, "k") for _ in range(4)))
@@ -100,7 +100,7 @@ async def test_a_key_under_way_is_in_use(stand: Stand) -> None:
     assert len(await intents(stand)) == 1
 
 
-async def test_keys_do_not_bind_what_only_reads(stand: Stand) -> None:
+async def test_keys_of_reads_are_ignored(stand: Stand) -> None:
     """A GET is idempotent by itself."""
     before = await stand.call("GET", INTENTS, Idempotency_Key="k")
     await create(stand, "k")
@@ -109,6 +109,6 @@ async def test_keys_do_not_bind_what_only_reads(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [("k" * 255, 200), ("k" * 256, 400), ("", 400)])
-async def test_a_key_has_a_length(stand: Stand, key: str, status: int) -> None:
+async def test_a_key_has_a_maximum_length(stand: Stand, key: str, status: int) -> None:
     """At most 255 characters."""
     assert (await create(stand, key)).status == status

@@ -42,7 +42,7 @@ async def test_a_new_intent_waits_for_a_payment_method(stand: Stand) -> None:
         ),
     ],
 )
-async def test_an_intent_takes_the_methods_of_its_currency(
+async def test_an_intent_offers_the_methods_of_its_currency(
     stand: Stand, currency: str, params: dict[str, Any], kinds: list[str]
 ) -> None:
     """Unless the request names or excludes methods."""
@@ -76,7 +76,7 @@ async def test_an_intent_can_be_confirmed_while_it_is_made(stand: Stand) -> None
     assert paid.status == "succeeded"
 
 
-async def test_what_is_paid_cannot_be_confirmed_again(stand: Stand) -> None:
+async def test_a_paid_intent_cannot_be_confirmed_again(stand: Stand) -> None:
     """The error shows the intent as it is."""
     paid = await stand.paid()
     with pytest.raises(stripe.InvalidRequestError) as refused:
@@ -110,7 +110,7 @@ async def test_methods_that_may_redirect_need_a_return_url(stand: Stand) -> None
     assert paid.status == "succeeded"
 
 
-async def test_a_method_of_a_kind_that_the_intent_does_not_take_is_refused(stand: Stand) -> None:
+async def test_a_method_whose_type_the_intent_does_not_offer_is_refused(stand: Stand) -> None:
     """A bank account in dollars cannot pay euros."""
     made = await stand.intent(2000, "eur")
     with pytest.raises(stripe.InvalidRequestError) as refused:
@@ -118,7 +118,7 @@ async def test_a_method_of_a_kind_that_the_intent_does_not_take_is_refused(stand
     assert refused.value.code == "payment_intent_incompatible_payment_method"
 
 
-async def test_an_intent_is_changed_until_it_is_paid(stand: Stand) -> None:
+async def test_an_intent_can_be_changed_until_it_is_paid(stand: Stand) -> None:
     """Metadata is merged; the amount is fixed once the intent is paid."""
     made = await stand.intent(metadata={"a": "1", "b": "2"})
     changed = await stand.stripe.v1.payment_intents.update_async(
@@ -156,7 +156,7 @@ async def test_a_paid_intent_cannot_be_cancelled(stand: Stand) -> None:
     assert refused.value.code == "payment_intent_unexpected_state"
 
 
-async def test_held_money_is_captured_in_part(stand: Stand) -> None:
+async def test_authorised_money_can_be_captured_in_part(stand: Stand) -> None:
     """The rest is released, which is no refund; a second capture is refused; what was captured can be refunded."""
     held = await stand.paid(5000, capture_method="manual")
     assert (held.status, held.amount_capturable, held.amount_received) == ("requires_capture", 5000, 0)
@@ -178,17 +178,17 @@ async def test_held_money_is_captured_in_part(stand: Stand) -> None:
     assert (refunded["data"]["object"]["amount_refunded"], refunded["data"]["object"]["refunded"]) == (3000, True)
 
 
-async def test_a_capture_by_hand_may_tell_of_the_rest_as_older_versions_do(stand: Stand) -> None:
+async def test_a_capture_by_hand_can_report_the_rest_as_a_refund(stand: Stand) -> None:
     """It sends `charge.refunded`, though there is no refund."""
     held = await stand.paid(5000, capture_method="manual")
     wanted = {"amount": 3000, "rest_as_refund": True}
-    captured = await stand.tell("POST", f"/payment_intents/{held.id}/capture", wanted)
+    captured = await stand.control("POST", f"/payment_intents/{held.id}/capture", wanted)
     (refunded,) = await stand.receiver.until(1, "charge.refunded", of=str(captured["latest_charge"]))
     assert (captured["amount_received"], refunded["data"]["object"]["amount_refunded"]) == (3000, 2000)
     assert (await stand.stripe.v1.refunds.list_async({"payment_intent": held.id})).data == []
 
 
-async def test_held_money_goes_back_when_the_intent_is_cancelled(stand: Stand) -> None:
+async def test_a_cancelled_intent_releases_its_authorised_money(stand: Stand) -> None:
     """Nothing was captured."""
     held = await stand.paid(5000, capture_method="manual")
     canceled = await stand.stripe.v1.payment_intents.cancel_async(held.id, {"expand": ["latest_charge"]})
@@ -224,28 +224,28 @@ async def test_a_bank_debit_settles_later(
     end = "payment_intent.succeeded" if code is None else "payment_intent.payment_failed"
     (event,) = await stand.receiver.until(1, end, of=made.id)
 
-    settled = await stand.stripe.v1.payment_intents.retrieve_async(made.id)
-    error = settled.last_payment_error
-    assert (settled.status, error.code if error else None) == (status, code)
+    ended = await stand.stripe.v1.payment_intents.retrieve_async(made.id)
+    error = ended.last_payment_error
+    assert (ended.status, error.code if error else None) == (status, code)
     assert event["data"]["object"]["status"] == status
 
 
-async def test_a_payment_in_processing_waits_for_a_hand(patient: Stand) -> None:
+async def test_a_processing_payment_waits_for_a_control_request(manual: Stand) -> None:
     """A control request lets it succeed or fail, once."""
-    first, second = await patient.intent(), await patient.intent()
+    first, second = await manual.intent(), await manual.intent()
     for made in (first, second):
-        assert (await patient.confirm(made.id, "pm_usBankAccount_processing")).status == "processing"
-    succeeded = await patient.tell("POST", f"/payment_intents/{first.id}/succeed")
-    failed = await patient.tell("POST", f"/payment_intents/{second.id}/fail")
+        assert (await manual.confirm(made.id, "pm_usBankAccount_processing")).status == "processing"
+    succeeded = await manual.control("POST", f"/payment_intents/{first.id}/succeed")
+    failed = await manual.control("POST", f"/payment_intents/{second.id}/fail")
 
     assert (succeeded["status"], succeeded["amount_received"]) == ("succeeded", 2000)
     assert (failed["status"], failed["last_payment_error"]["code"]) == ("requires_payment_method", "account_closed")
-    again = await patient.send("POST", f"/_sandbox/payment_intents/{first.id}/fail")
+    again = await manual.send("POST", f"/_sandbox/payment_intents/{first.id}/fail")
     assert (again.status, again.error["code"]) == (400, "payment_intent_unexpected_state")
 
 
 @pytest.mark.parametrize("number", ["4242424242424242", "4242 4242 4242 4242"])
-async def test_a_card_may_be_given_by_its_number(stand: Stand, number: str) -> None:
+async def test_a_payment_method_can_be_made_from_a_card_number(stand: Stand, number: str) -> None:
     """As `payment_method_data`, or as a payment method made before."""
     card = {"type": "card", "card": {"number": number, "exp_month": 12, "exp_year": int(NEXT_YEAR), "cvc": "123"}}
     method = await stand.stripe.v1.payment_methods.create_async(card)  # type: ignore[arg-type]

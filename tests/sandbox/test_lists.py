@@ -12,7 +12,7 @@ from tests.sandbox.stand import Stand
 INTENTS = "/v1/payment_intents"
 
 
-async def test_pages_follow_one_another(stand: Stand) -> None:
+async def test_cursors_lead_through_all_pages(stand: Stand) -> None:
     """Newest first, each object once, also with the SDK's own paging."""
     made = [(await stand.intent()).id for _ in range(5)]
     first = await stand.stripe.v1.payment_intents.list_async({"limit": 2})
@@ -27,7 +27,7 @@ async def test_pages_follow_one_another(stand: Stand) -> None:
     assert ([intent.id for intent in before.data], before.has_more) == ([made[3], made[2]], True)
 
 
-async def test_a_page_holds_ten_unless_told_otherwise(stand: Stand) -> None:
+async def test_a_page_has_ten_objects_by_default(stand: Stand) -> None:
     """And at most a hundred."""
     for _ in range(11):
         await stand.intent()
@@ -37,7 +37,7 @@ async def test_a_page_holds_ten_unless_told_otherwise(stand: Stand) -> None:
         assert (await stand.refused("GET", INTENTS, {"limit": limit})).error["param"] == "limit"
 
 
-async def test_a_cursor_has_to_name_something(stand: Stand) -> None:
+async def test_a_wrong_cursor_is_refused(stand: Stand) -> None:
     """Only one cursor is allowed."""
     made = await stand.intent()
     unknown = await stand.refused("GET", INTENTS, {"starting_after": "pi_1"})
@@ -46,7 +46,7 @@ async def test_a_cursor_has_to_name_something(stand: Stand) -> None:
     assert (await stand.refused("GET", INTENTS, both)).status == 400
 
 
-async def test_lists_are_narrowed_by_time(stand: Stand) -> None:
+async def test_lists_can_be_filtered_by_time(stand: Stand) -> None:
     """By bounds, or by one second."""
     made = await stand.intent()
     now = made.created
@@ -94,7 +94,7 @@ async def test_ids_are_expanded_in_place(stand: Stand) -> None:
     assert plain.latest_charge == charge.id
 
 
-async def test_nothing_is_expanded_where_there_is_nothing(stand: Stand) -> None:
+async def test_a_null_field_is_not_expanded(stand: Stand) -> None:
     """Null stays null."""
     made = await stand.intent()
     read = await stand.stripe.v1.payment_intents.retrieve_async(made.id, {"expand": ["latest_charge", "customer"]})
@@ -110,13 +110,13 @@ async def test_nothing_is_expanded_where_there_is_nothing(stand: Stand) -> None:
         ("/v1/refunds", "data.charge.payment_intent.latest_charge.balance_transaction.source"),
     ],
 )
-async def test_what_cannot_be_expanded_is_refused(stand: Stand, path: str, expand: str) -> None:
+async def test_a_field_that_cannot_be_expanded_is_refused(stand: Stand, path: str, expand: str) -> None:
     """Also when the list is empty, so that a mistake is found by the first test."""
     refused = await stand.refused("GET", path, {"expand[]": expand})
     assert (refused.status, refused.error["param"]) == (400, "expand")
 
 
-async def test_a_wrong_expansion_does_nothing(stand: Stand) -> None:
+async def test_a_request_with_a_wrong_expansion_changes_nothing(stand: Stand) -> None:
     """It is refused before any work."""
     form = {"amount": "2000", "currency": "usd", "expand[]": "colour"}
     await stand.refused("POST", INTENTS, form)

@@ -47,7 +47,7 @@ async def test_a_method_that_is_not_offered_is_refused(stand: Stand, params: dic
 
 
 @pytest.mark.parametrize("parameter", [*PARAMETERS, "automatic_payment_methods"])
-async def test_who_pays_does_not_choose_what_by(stand: Stand, parameter: str) -> None:
+async def test_a_browser_cannot_choose_the_method_types(stand: Stand, parameter: str) -> None:
     """The sandbox refuses these parameters from a browser."""
     intent = await stand.intent(2000, "eur", **{ALLOWED: ["card"]})
     form = {
@@ -59,7 +59,7 @@ async def test_who_pays_does_not_choose_what_by(stand: Stand, parameter: str) ->
     assert (refused.status, refused.error["code"]) == (400, "parameter_unknown")
 
 
-async def test_what_is_offered_may_be_chosen_again(stand: Stand) -> None:
+async def test_the_offered_method_types_can_be_changed(stand: Stand) -> None:
     """By an update; one way of choosing replaces the other."""
     intent = await stand.intent(2000, "eur", **{ALLOWED: ["card"]})
     intents = stand.stripe.v1.payment_intents

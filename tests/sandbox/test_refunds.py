@@ -23,7 +23,7 @@ async def refund(stand: Stand, intent_id: str, **params: Any) -> stripe.Refund:
     return await stand.stripe.v1.refunds.create_async({"payment_intent": intent_id, **params})  # type: ignore[arg-type]
 
 
-async def test_a_refund_gives_all_back(stand: Stand) -> None:
+async def test_a_refund_without_an_amount_returns_all(stand: Stand) -> None:
     """The charge and the webhooks show it; the intent stays succeeded."""
     paid = await stand.paid(5000)
     made = await refund(stand, paid.id, reason="requested_by_customer", metadata={"refund_id": "r-1"})
@@ -42,7 +42,7 @@ async def test_a_refund_gives_all_back(stand: Stand) -> None:
     assert balance.pending[0].amount == -175  # Stripe keeps its fee
 
 
-async def test_parts_add_up_to_the_whole(stand: Stand) -> None:
+async def test_partial_refunds_add_up_to_the_charge(stand: Stand) -> None:
     """No more than the whole."""
     paid = await stand.paid(5000)
     await refund(stand, paid.id, amount=2000)
@@ -58,14 +58,12 @@ async def test_parts_add_up_to_the_whole(stand: Stand) -> None:
     assert (refused.value.http_status, refused.value.code) == (400, "charge_already_refunded")
 
 
-async def test_refunds_at_once_give_back_no_more_than_was_taken(stand: Stand) -> None:
+async def test_concurrent_refunds_return_no_more_than_was_captured(stand: Stand) -> None:
     """Whichever comes first is made."""
     paid = await stand.paid(5000)
-    outcomes = await asyncio.gather(
-        *(refund(stand, paid.id, amount=2000) for _ in range(5)), return_exceptions=True
-    )
-    assert sum(isinstance(outcome, stripe.Refund) for outcome in outcomes) == 2
-    assert sum(isinstance(outcome, stripe.InvalidRequestError) for outcome in outcomes) == 3
+    results = await asyncio.gather(*(refund(stand, paid.id, amount=2000) for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(result, stripe.Refund) for result in results) == 2
+    assert sum(isinstance(result, stripe.InvalidRequestError) for result in results) == 3
     assert (await charge_of(stand, paid.id)).amount_refunded == 4000
 
 
@@ -77,7 +75,7 @@ async def test_more_than_the_charge_is_refused(stand: Stand) -> None:
     assert (await charge_of(stand, paid.id)).amount_refunded == 0
 
 
-async def test_what_was_not_paid_is_not_refunded(stand: Stand) -> None:
+async def test_an_unpaid_intent_cannot_be_refunded(stand: Stand) -> None:
     """Neither an unpaid intent, nor one whose money is only held, nor one that does not exist."""
     unpaid, held = await stand.intent(), await stand.paid(capture_method="manual")
     for intent_id in (unpaid.id, held.id):
@@ -135,23 +133,25 @@ async def test_a_refund_may_fail_after_it_succeeded(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "status", "left"), [("succeed", "succeeded", 4000), ("fail", "failed", 5000)])
-async def test_a_pending_refund_waits_for_a_hand(patient: Stand, outcome: str, status: str, left: int) -> None:
+async def test_a_pending_refund_waits_for_a_control_request(
+    manual: Stand, outcome: str, status: str, left: int
+) -> None:
     """It ends once."""
-    paid = await patient.paid(5000, card=SUCCEEDS_LATER)
-    made = await refund(patient, paid.id, amount=1000)
-    assert (await patient.tell("POST", f"/refunds/{made.id}/{outcome}"))["status"] == status
+    paid = await manual.paid(5000, card=SUCCEEDS_LATER)
+    made = await refund(manual, paid.id, amount=1000)
+    assert (await manual.control("POST", f"/refunds/{made.id}/{outcome}"))["status"] == status
 
-    charge = await charge_of(patient, paid.id)
+    charge = await charge_of(manual, paid.id)
     assert charge.amount - charge.amount_refunded == left
-    again = await patient.send("POST", f"/_sandbox/refunds/{made.id}/{outcome}")
+    again = await manual.send("POST", f"/_sandbox/refunds/{made.id}/{outcome}")
     assert again.status == 400
 
 
-async def test_a_refund_by_hand_is_one_like_any_other(stand: Stand) -> None:
+async def test_a_refund_by_hand_is_an_ordinary_refund(stand: Stand) -> None:
     """Of a part, or of what is left."""
     paid = await stand.paid(5000)
-    await stand.tell("POST", f"/payment_intents/{paid.id}/refund", {"amount": 1500})
-    await stand.tell("POST", f"/payment_intents/{paid.id}/refund")
+    await stand.control("POST", f"/payment_intents/{paid.id}/refund", {"amount": 1500})
+    await stand.control("POST", f"/payment_intents/{paid.id}/refund")
 
     listed = await stand.stripe.v1.refunds.list_async({"payment_intent": paid.id})
     assert [each.amount for each in listed.data] == [3500, 1500]
@@ -170,7 +170,7 @@ async def test_a_refunds_metadata_can_be_changed(stand: Stand) -> None:
         await stand.stripe.v1.refunds.cancel_async(made.id)
 
 
-async def test_a_part_that_the_currency_does_not_have_is_refused(stand: Stand) -> None:
+async def test_an_amount_off_the_currencys_step_is_refused(stand: Stand) -> None:
     """In a currency with three decimals an amount ends in 0: 1234 is refused, 1230 is refunded."""
     intent = await stand.intent(5120, "kwd", allowed_payment_method_types=["card"])
     await stand.stripe.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
@@ -201,7 +201,7 @@ async def test_without_balance_a_refund_is_refused_as_long_as_its_key_is_the_sam
 
 
 @pytest.mark.parametrize("reason", ["insufficient_funds", "processing", "charge_pending"])
-async def test_a_refund_waits_until_somebody_moves_it(stand: Stand, reason: str) -> None:
+async def test_a_refund_held_pending_waits_for_a_control_request(stand: Stand, reason: str) -> None:
     """Meanwhile the charge counts it as refunded, and the refund shows why it waits."""
     paid = await stand.paid(5000)
     await stand.faults(refund_pending=1, refund_pending_reason=reason)
@@ -211,5 +211,5 @@ async def test_a_refund_waits_until_somebody_moves_it(stand: Stand, reason: str)
     with pytest.raises(stripe.InvalidRequestError, match="already been refunded"):
         await refund(stand, paid.id)
 
-    done = await stand.tell("POST", f"/refunds/{made.id}/succeed")
+    done = await stand.control("POST", f"/refunds/{made.id}/succeed")
     assert (done["status"], done.get("pending_reason")) == ("succeeded", None)

@@ -59,7 +59,7 @@ async def test_an_error_is_stripes_error_object(stand: Stand) -> None:
         ("", False),
     ],
 )
-async def test_one_key_is_accepted_where_one_is_set(
+async def test_only_the_configured_api_key_is_accepted(
     session: ClientSession, receiver: Receiver, key: str, accepted: bool
 ) -> None:
     """The error shows only a part of another key."""
@@ -73,13 +73,13 @@ async def test_one_key_is_accepted_where_one_is_set(
             assert answer.headers["WWW-Authenticate"] == 'Basic realm="Stripe"'
 
 
-async def test_the_sdk_sees_a_wrong_key(stand: Stand, session: ClientSession) -> None:
+async def test_the_sdk_raises_its_error_for_a_wrong_key(stand: Stand, session: ClientSession) -> None:
     """Live keys are refused here."""
     with pytest.raises(stripe.AuthenticationError, match=r"sk_live_\*+mine"):
         await client(stand.url, session, "sk_live_not_mine").v1.payment_intents.list_async()
 
 
-async def test_a_key_may_come_as_a_user(stand: Stand) -> None:
+async def test_an_api_key_may_be_the_basic_auth_user(stand: Stand) -> None:
     """This is how curl sends it; a request without a key is refused."""
     assert (await stand.send("GET", INTENTS, headers=basic("sk_test_x"))).status == 200
     assert (await stand.send("GET", INTENTS)).status == 401
@@ -89,8 +89,8 @@ async def test_a_key_may_come_as_a_user(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", INTENTS), ("GET", INTENTS), ("POST", "/v1/refunds"), ("GET", "/v1/events")]
 )
-async def test_a_browser_may_not_do_what_a_server_does(stand: Stand, method: str, path: str) -> None:
-    """With the publishable key."""
+async def test_a_publishable_key_cannot_call_server_operations(stand: Stand, method: str, path: str) -> None:
+    """It is refused with 403."""
     refused = await stand.call(method, path, {}, key=PUBLISHABLE_KEY)
     assert (refused.status, refused.error["code"]) == (403, "secret_key_required")
 
@@ -127,7 +127,7 @@ async def test_a_browser_confirms_with_the_client_secret(stand: Stand, in_form: 
 
 
 @pytest.mark.parametrize("card", ["pm_card_visa_chargeDeclined", "pm_card_visa"])
-async def test_an_error_shows_a_browser_no_more_than_an_answer_does(stand: Stand, card: str) -> None:
+async def test_an_error_shows_a_browser_only_the_public_fields(stand: Stand, card: str) -> None:
     """For a declined intent, and for a paid one."""
     made = await stand.intent(metadata={"booking_id": "b-1"})
     assert made.client_secret is not None
@@ -152,7 +152,7 @@ async def test_a_browser_needs_the_right_client_secret(stand: Stand, secret: str
     assert (await stand.stripe.v1.payment_intents.retrieve_async(made.id)).status == "requires_payment_method"
 
 
-async def test_a_browser_may_ask_from_anywhere(stand: Stand) -> None:
+async def test_cors_allows_every_origin(stand: Stand) -> None:
     """The preflight allows it."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     answer = await stand.send("OPTIONS", f"{INTENTS}/pi_1/confirm", headers=asked)
@@ -233,7 +233,7 @@ async def test_wrong_parameters_are_refused(
         ("GET", "/v1/charges", "customer"),
     ],
 )
-async def test_what_is_not_modelled_is_said_aloud(stand: Stand, method: str, path: str, name: str) -> None:
+async def test_a_parameter_that_is_not_modelled_is_refused(stand: Stand, method: str, path: str, name: str) -> None:
     """Stripe knows these parameters, so a test must not rely on them here."""
     form = {"amount": "2000", "currency": "usd"} if path == INTENTS else {}
     refused = await stand.refused(method, path, {**form, name: "x"})
@@ -268,7 +268,7 @@ async def test_calls_that_are_not_modelled_are_refused(stand: Stand, method: str
         ({"data": {"description": "x" * (1024**2 + 1)}}, 413),
     ],
 )
-async def test_a_body_has_to_be_a_form(stand: Stand, options: dict[str, Any], status: int) -> None:
+async def test_a_body_that_is_not_a_form_is_refused(stand: Stand, options: dict[str, Any], status: int) -> None:
     """It must be of a reasonable size."""
     options = dict(options)
     headers = {**basic("sk_test_x"), **options.pop("headers", {})}
@@ -284,20 +284,20 @@ async def test_another_version_or_account_is_refused(stand: Stand) -> None:
     assert (other.status, other.error["code"]) == (403, "account_invalid")
 
 
-async def test_too_many_requests_are_turned_away(session: ClientSession, receiver: Receiver) -> None:
+async def test_requests_over_the_rate_limit_are_refused(session: ClientSession, receiver: Receiver) -> None:
     """429 with `rate_limit`, which the SDK recognises, before anything is done."""
     async with standing(session, receiver, sandbox_rate_limit=2) as stand:
-        outcomes = await asyncio.gather(*(stand.intent() for _ in range(20)), return_exceptions=True)
-        limited = [outcome for outcome in outcomes if isinstance(outcome, stripe.RateLimitError)]
-        made = [outcome for outcome in outcomes if isinstance(outcome, stripe.PaymentIntent)]
+        results = await asyncio.gather(*(stand.intent() for _ in range(20)), return_exceptions=True)
+        limited = [result for result in results if isinstance(result, stripe.RateLimitError)]
+        made = [result for result in results if isinstance(result, stripe.PaymentIntent)]
 
         assert len(limited) + len(made) == 20
         assert len(made) >= 2
         assert {error.error.code for error in limited if error.error is not None} == {"rate_limit"}
         assert limited[0].headers is not None
         assert limited[0].headers["Stripe-Rate-Limited-Reason"] == "global-rate"
-        told = await stand.tell("GET", "/ledger")
-        assert len(told["payment_intents"]) == len(made)
+        shown = await stand.control("GET", "/ledger")
+        assert len(shown["payment_intents"]) == len(made)
 
 
 async def test_the_account_describes_itself(stand: Stand) -> None:

@@ -31,7 +31,7 @@ def ledger(tmp_path: Path) -> str:
     return str(tmp_path / "deep" / "sandbox.sqlite3")
 
 
-async def test_objects_events_and_keys_outlive_a_restart(
+async def test_objects_events_and_keys_survive_a_restart(
     session: ClientSession, receiver: Receiver, ledger: str
 ) -> None:
     """A key is answered with its first answer, and a payment method still behaves as its number requires."""
@@ -52,13 +52,13 @@ async def test_objects_events_and_keys_outlive_a_restart(
         assert listed[-len(events) :] == events
 
 
-async def test_webhooks_go_on_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+async def test_webhooks_continue_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
     """Webhooks that were not accepted are sent; those that were are not sent again."""
     settings = {"sandbox_ledger": ledger}
     async with standing(session, receiver, **settings) as stand:
         taken = await stand.intent()
         await receiver.until(1, of=taken.id)
-        await stand.tell("POST", "/webhooks/pause")
+        await stand.control("POST", "/webhooks/pause")
         waiting = await stand.intent()
         listed = (await stand.stripe.v1.events.list_async()).data
         assert [event.pending_webhooks for event in listed] == [1, 0]
@@ -71,10 +71,12 @@ async def test_webhooks_go_on_after_a_restart(session: ClientSession, receiver: 
     assert len(receiver.arrivals) == 2
 
 
-async def test_a_webhook_is_given_up_in_the_end(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+async def test_a_webhook_has_failed_after_its_last_attempt(
+    session: ClientSession, receiver: Receiver, ledger: str
+) -> None:
     """After three days; a control request can still send it."""
     async with standing(session, receiver, sandbox_ledger=ledger) as stand:
-        await stand.tell("POST", "/webhooks/pause")
+        await stand.control("POST", "/webhooks/pause")
         await stand.intent()
     with closing(sqlite3.connect(ledger)) as other, other:
         other.execute("UPDATE events SET created = created - 4 * 24 * 3600")
@@ -83,12 +85,12 @@ async def test_a_webhook_is_given_up_in_the_end(session: ClientSession, receiver
         await receiver.wait_for(lambda: len(receiver.arrivals) == 1)
         later = await stand.intent()
         await receiver.until(1, of=later.id)
-        assert (await stand.tell("GET", "/webhooks"))["deliveries"]["failed"] == 1
+        assert (await stand.control("GET", "/webhooks"))["deliveries"]["failed"] == 1
 
         old = receiver.arrivals[0].event
-        await stand.tell("POST", f"/events/{old['id']}/redeliver")
+        await stand.control("POST", f"/events/{old['id']}/redeliver")
         await receiver.until(1, of=old["data"]["object"]["id"])
-        assert "failed" not in (await stand.tell("GET", "/webhooks"))["deliveries"]
+        assert "failed" not in (await stand.control("GET", "/webhooks"))["deliveries"]
 
 
 async def test_an_endpoint_is_remembered_where_none_is_set(
@@ -103,10 +105,10 @@ async def test_an_endpoint_is_remembered_where_none_is_set(
     async with Receiver().listening() as other, standing(session, other, sandbox_ledger=ledger) as stand:
         intent = await stand.intent()
         await other.until(1, of=intent.id)
-        assert receiver.taken(of=intent.id) == []
+        assert receiver.accepted(of=intent.id) == []
 
 
-async def test_moves_go_on_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+async def test_moves_continue_after_a_restart(session: ClientSession, receiver: Receiver, ledger: str) -> None:
     """A bank debit still ends, and its refund still fails, once each."""
     slow = {"sandbox_ledger": ledger, "sandbox_settle_seconds": 0.2, "sandbox_webhook_url": ""}
     async with standing(session, receiver, **slow) as stand:
@@ -118,8 +120,8 @@ async def test_moves_go_on_after_a_restart(session: ClientSession, receiver: Rec
         await receiver.until(1, "payment_intent.succeeded", of=debit.id)
         await receiver.until(1, "refund.failed", of=refund.id)
     async with standing(session, receiver, sandbox_ledger=ledger) as stand:
-        settled = await stand.stripe.v1.events.list_async({"types": ["payment_intent.succeeded", "refund.failed"]})
-        assert sorted(event.type for event in settled.data) == [
+        listed = await stand.stripe.v1.events.list_async({"types": ["payment_intent.succeeded", "refund.failed"]})
+        assert sorted(event.type for event in listed.data) == [
             "payment_intent.succeeded",
             "payment_intent.succeeded",
             "refund.failed",
@@ -161,7 +163,7 @@ async def _ready(stand: Stand) -> bool:
         return False
 
 
-async def test_what_was_answered_outlives_a_kill(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+async def test_answered_requests_survive_a_kill(session: ClientSession, receiver: Receiver, ledger: str) -> None:
     """Every payment that the caller has an answer for is there, with its webhooks."""
     port = unused_port()
     paid: list[str] = []
@@ -178,7 +180,7 @@ async def test_what_was_answered_outlives_a_kill(session: ClientSession, receive
     ends = await asyncio.gather(*payers, return_exceptions=True)
     assert all(isinstance(end, stripe.APIConnectionError) for end in ends)
     async with process(session, receiver, port, ledger) as stand:
-        rows = (await stand.tell("GET", "/ledger"))["payment_intents"]
+        rows = (await stand.control("GET", "/ledger"))["payment_intents"]
         kept = {row["id"] for row in rows if row["status"] == "succeeded"}
         assert len(paid) > 4
         assert set(paid) <= kept
@@ -186,8 +188,8 @@ async def test_what_was_answered_outlives_a_kill(session: ClientSession, receive
             assert (row["amount_received"], row["amount_captured"]) == (2000, 2000)
         for intent_id in kept:
             await receiver.until(1, "payment_intent.succeeded", of=intent_id)
-        told_of = {arrival.event["id"] for arrival in receiver.arrivals}
-        assert told_of <= set(column(ledger, "SELECT id FROM events"))
+        received = {arrival.event["id"] for arrival in receiver.arrivals}
+        assert received <= set(column(ledger, "SELECT id FROM events"))
 
 
 def column(path: str, query: str) -> list[str]:
@@ -202,7 +204,7 @@ def insert_twice(ledger: Ledger) -> None:
             ledger.insert({"id": object_id, "object": "payment_method", "created": 1})
 
 
-async def test_work_that_fails_leaves_nothing(tmp_path: Path) -> None:
+async def test_work_that_fails_is_rolled_back(tmp_path: Path) -> None:
     """What was done before and after it, in the same commit, stays."""
     path = str(tmp_path / "ledger.sqlite3")
     ledger = Ledger(path)

@@ -130,7 +130,7 @@ async def test_objects_have_no_fields_that_the_sdk_does_not_know(stand: Stand) -
     assert unknown == set()
 
 
-def test_a_shape_that_is_wrong_is_found() -> None:
+def test_the_check_finds_a_wrong_shape() -> None:
     """So the comparison can fail."""
     refund = {"id": "re_1", "object": "refund", "amount": "5", "created": 1, "status": "succeeded"}
     assert set(faults_of_object(refund, stripe.Refund, "refund")) == {

@@ -23,13 +23,13 @@ async def undelivered(stand: Stand) -> list[str]:
 async def test_every_event_is_delivered_as_it_is_listed(stand: Stand) -> None:
     """Each has its signature."""
     paid = await stand.paid()
-    taken = {event["id"]: event for event in await stand.receiver.until(4, of=paid.id)}
+    received = {event["id"]: event for event in await stand.receiver.until(4, of=paid.id)}
     listed = await stand.stripe.v1.events.list_async()
 
     assert stand.receiver.forged == 0
-    assert {event.id for event in listed.data} == set(taken)
+    assert {event.id for event in listed.data} == set(received)
     for event in listed.data:
-        assert event.to_dict() | {"pending_webhooks": 1} == taken[event.id]
+        assert event.to_dict() | {"pending_webhooks": 1} == received[event.id]
 
 
 def test_a_signature_is_of_its_time_and_payload() -> None:
@@ -45,7 +45,7 @@ def test_a_signature_is_of_its_time_and_payload() -> None:
         check('{"id":"evt_1"}', signature(b'{"id":"evt_1"}', "whsec_1", now - 600), "whsec_1", tolerance=300)
 
 
-async def test_a_webhook_is_tried_again_until_it_is_taken(stand: Stand) -> None:
+async def test_a_webhook_is_retried_until_it_is_accepted(stand: Stand) -> None:
     """Each pause is twice as long as the one before; a redirect counts as a failure."""
     stand.receiver.answers = [500, 404, 307, 503]
     with capture_logs() as logs:
@@ -60,26 +60,26 @@ async def test_a_webhook_is_tried_again_until_it_is_taken(stand: Stand) -> None:
     assert all(gap >= wait for gap, wait in zip(gaps, [0.01, 0.02, 0.04, 0.08], strict=True))
 
 
-async def test_an_endpoint_that_is_away_gets_its_webhooks_when_it_is_back(
+async def test_an_unreachable_endpoint_gets_its_webhooks_once_it_is_back(
     session: ClientSession, receiver: Receiver
 ) -> None:
     """Other endpoints do not wait for it."""
-    away = "http://127.0.0.1:9/hook"
-    async with standing(session, receiver, sandbox_webhook_url=f"{away}, {receiver.url}") as stand:
+    unreachable = "http://127.0.0.1:9/hook"
+    async with standing(session, receiver, sandbox_webhook_url=f"{unreachable}, {receiver.url}") as stand:
         made = await stand.intent()
         assert await receiver.until(1, of=made.id)
         assert await undelivered(stand) == ["payment_intent.created"]
 
         receiver.arrivals.clear()
         back = [{"url": receiver.url, "secret": receiver.secret}]
-        await stand.tell("PUT", "/webhooks/endpoints", back)
+        await stand.control("PUT", "/webhooks/endpoints", back)
         assert await receiver.until(1, of=made.id)
 
 
-async def test_each_endpoint_gets_the_types_that_it_takes(stand: Stand) -> None:
+async def test_each_endpoint_gets_only_its_event_types(stand: Stand) -> None:
     """Each is signed with the endpoint's own secret."""
     async with Receiver(secret="whsec_other").listening() as other:
-        await stand.tell(
+        await stand.control(
             "PUT",
             "/webhooks/endpoints",
             [
@@ -96,13 +96,13 @@ async def test_each_endpoint_gets_the_types_that_it_takes(stand: Stand) -> None:
 
 async def test_webhooks_wait_while_paused(stand: Stand) -> None:
     """They are sent after a resume."""
-    assert (await stand.tell("POST", "/webhooks/pause"))["paused"]
+    assert (await stand.control("POST", "/webhooks/pause"))["paused"]
     paid = await stand.paid()
-    shown = await stand.tell("GET", "/webhooks")
+    shown = await stand.control("GET", "/webhooks")
     assert (shown["deliveries"], stand.receiver.arrivals) == ({"pending": 4}, [])
     assert len(await undelivered(stand)) == 4
 
-    await stand.tell("POST", "/webhooks/resume")
+    await stand.control("POST", "/webhooks/resume")
     assert len(await stand.receiver.until(4, of=paid.id)) == 4
 
 
@@ -110,8 +110,8 @@ async def test_an_event_can_be_sent_again(stand: Stand) -> None:
     """By a control request."""
     made = await stand.intent()
     (event,) = await stand.receiver.until(1, of=made.id)
-    told = await stand.tell("POST", f"/events/{event['id']}/redeliver")
-    assert told["deliveries"] == 1
+    redelivered = await stand.control("POST", f"/events/{event['id']}/redeliver")
+    assert redelivered["deliveries"] == 1
     first, second = await stand.receiver.until(2, of=made.id)
     assert first == second
     assert (await stand.send("POST", "/_sandbox/events/evt_1/redeliver")).status == 404
@@ -121,5 +121,5 @@ async def test_endpoints_are_checked_before_they_are_used(stand: Stand) -> None:
     """Without an address and a secret nothing changes."""
     for body in ([{"url": "shop", "secret": "s"}], [{"url": stand.receiver.url}], {"url": "x"}):
         assert (await stand.send("PUT", "/_sandbox/webhooks/endpoints", json=body)).status == 400
-    shown = await stand.tell("GET", "/webhooks")
+    shown = await stand.control("GET", "/webhooks")
     assert [endpoint["url"] for endpoint in shown["endpoints"]] == [stand.receiver.url]

@@ -57,7 +57,7 @@ async def simulate(seeds: range, steps: int, planted: str, workers: int) -> int:
     results = Results()
     async with embedded_postgres() as server:
         urls = await make_databases(server, min(workers, len(seeds)))
-        runner = Runner(urls, steps, planted, tell_all=len(seeds) == 1)
+        runner = Runner(urls, steps, planted, all_stories=len(seeds) == 1)
         started = time.monotonic()
         with _Progress(console, len(seeds)) as shown:
 
@@ -70,7 +70,7 @@ async def simulate(seeds: range, steps: int, planted: str, workers: int) -> int:
 
             await runner.play(seeds, seen)
         seconds = time.monotonic() - started
-    _tell(console, results, seconds)
+    _report(console, results, seconds)
     return 1 if results.failed else 0
 
 
@@ -112,12 +112,12 @@ class _Progress:
             self._console.out(f"{results.done} of {self._total} seeds, {rate} a minute, {failed} failed")
 
 
-def _tell(console: Console, results: Results, seconds: float) -> None:
+def _report(console: Console, results: Results, seconds: float) -> None:
     first = results.first
     if first is not None:
         console.out(first.story, highlight=False)
     for title, counts, all_of in (
-        ("How bookings ended", results.coverage.outcomes, ()),
+        ("How bookings ended", results.coverage.endings, ()),
         ("How their money stands", results.coverage.money, ()),
         ("Logged", results.coverage.logs, ()),
         ("Killed", results.coverage.crashes, [each.value for each in Point]),

@@ -15,7 +15,7 @@ from typing import Any, cast
 import stripe._webhook
 
 import common.contracts.ids
-from tests.simulation.process import owner_of
+from tests.simulation.process import process_of
 
 EPOCH = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EPOCH_S = int(EPOCH.timestamp())
@@ -51,7 +51,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def _owned(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
     """A new task, registered with the process that it belongs to, so that killing the process ends it."""
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
-    process = owner_of(options.get("context"))
+    process = process_of(options.get("context"))
     if process is not None:
         process.tasks[task] = None
         task.add_done_callback(lambda task: process.tasks.pop(task, None))
@@ -63,11 +63,11 @@ class Clock:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self._told = 0
+        self._readings = 0
 
     def now(self) -> datetime:
-        self._told += 1
-        return EPOCH + timedelta(seconds=self._loop.at, microseconds=self._told)
+        self._readings += 1
+        return EPOCH + timedelta(seconds=self._loop.at, microseconds=self._readings)
 
     def time(self) -> float:
         return EPOCH_S + self._loop.at

@@ -102,14 +102,14 @@ class Customers:
 
     async def decide(self) -> bool:
         """A processing payment succeeds or fails, a dispute ends, a refund fails late, or one gets its balance."""
-        acts = [self._settle, self._close_dispute, self._fail_refund, self._pay_in]
+        acts = [self._decide_payment, self._close_dispute, self._fail_refund, self._pay_in]
         self._chance.shuffle(acts)
         for act in acts:
             if await act():
                 return True
         return False
 
-    async def _settle(self) -> bool:
+    async def _decide_payment(self) -> bool:
         waiting = self._intents("processing")
         if not waiting:
             return False
@@ -209,4 +209,4 @@ class Customers:
     async def finish(self) -> bool:
         """Do what would else wait for a person for ever: capture authorized money, decide a processing payment, pay
         in for a refund that waits for balance."""
-        return await self._capture() or await self._settle() or await self._pay_in()
+        return await self._capture() or await self._decide_payment() or await self._pay_in()

@@ -22,11 +22,11 @@ class Point(Enum):
 class Fault(Enum):
     """What can go wrong, other than a crash."""
 
-    DATABASE_AWAY = "database away before a transaction"
+    DATABASE_OUTAGE = "database unavailable before a transaction"
     COMMIT_FAILED = "commit failed"
     COMMIT_UNKNOWN = "committed, and the answer lost"
-    PUBLISH_FAILED = "Redis away before publish"
-    PUBLISH_HALF = "Redis away in the middle of publish"
+    PUBLISH_FAILED = "Redis unavailable before publish"
+    PUBLISH_HALF = "Redis unavailable in the middle of publish"
     PUBLISH_UNKNOWN = "published, and the answer lost"
     ENTRY_LOST = "Redis forgot an entry"
     ENTRY_DOUBLED = "an entry came twice"
@@ -47,10 +47,10 @@ class Fault(Enum):
     WEBHOOK_FORGED = "a forged webhook came"
     WEBHOOK_STALE = "a stale webhook came"
     OLDER_RELEASE = "a process of the release before started"
-    REDIS_AWAY = "Redis away for a while"
-    BOOKING_DATABASE_AWAY = "the database booking away for a while"
-    PAYMENT_DATABASE_AWAY = "the database payment away for a while"
-    STRIPE_AWAY = "Stripe away for a while"
+    REDIS_OUTAGE = "Redis unavailable for a while"
+    BOOKING_DATABASE_OUTAGE = "the database booking unavailable for a while"
+    PAYMENT_DATABASE_OUTAGE = "the database payment unavailable for a while"
+    STRIPE_OUTAGE = "Stripe unavailable for a while"
     CLOCKS_APART = "our clocks and Stripe's minutes apart"
     EVENTS_LISTED_LATE = "Stripe's list of events lags"
     STANDBY_TOOK_OVER = "a standby that lagged took over from a database"
@@ -59,7 +59,7 @@ class Fault(Enum):
 # The probability of each fault each time it could strike; for faults of the world, roughly that at each choice of
 # the scheduler. The schedule's own factor multiplies it.
 CHANCES = {
-    Fault.DATABASE_AWAY: 0.01,
+    Fault.DATABASE_OUTAGE: 0.01,
     Fault.COMMIT_FAILED: 0.01,
     Fault.COMMIT_UNKNOWN: 0.015,
     Fault.PUBLISH_FAILED: 0.015,
@@ -84,10 +84,10 @@ CHANCES = {
     Fault.WEBHOOK_FORGED: 0.006,
     Fault.WEBHOOK_STALE: 0.006,
     Fault.OLDER_RELEASE: 0.15,
-    Fault.REDIS_AWAY: 0.001,
-    Fault.BOOKING_DATABASE_AWAY: 0.001,
-    Fault.PAYMENT_DATABASE_AWAY: 0.001,
-    Fault.STRIPE_AWAY: 0.004,
+    Fault.REDIS_OUTAGE: 0.001,
+    Fault.BOOKING_DATABASE_OUTAGE: 0.001,
+    Fault.PAYMENT_DATABASE_OUTAGE: 0.001,
+    Fault.STRIPE_OUTAGE: 0.004,
 }
 # The share of schedules with a standby that takes over, and the chance of that fault in them, as in CHANCES. Most
 # schedules have none, because after it not all promises can be checked.
@@ -96,7 +96,7 @@ STANDBY_CHANCE = 0.001
 # How far our clocks may be ahead of Stripe's: Holdfast allows five minutes in either direction.
 SKEWS_S = (0.0, 0.0, 0.0, 14.0, -14.0, 299.0, -299.0)
 LAGS_S = (0.0, 0.0, 3.0, 45.0, 240.0)
-AWAYS = (Fault.REDIS_AWAY, Fault.BOOKING_DATABASE_AWAY, Fault.PAYMENT_DATABASE_AWAY, Fault.STRIPE_AWAY)
+OUTAGES = (Fault.REDIS_OUTAGE, Fault.BOOKING_DATABASE_OUTAGE, Fault.PAYMENT_DATABASE_OUTAGE, Fault.STRIPE_OUTAGE)
 
 
 @dataclass(frozen=True)

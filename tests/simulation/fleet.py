@@ -104,7 +104,7 @@ class Fleet:
         ids: Sequence[bytes] = new[:count]
         if len(new) > 1 and world.gates.happens(Fault.OUT_OF_ORDER):
             ids = world.chance.sample(new, count)
-            world.story.tell("out of order:", reader.process.name)
+            world.story.note("out of order:", reader.process.name)
         world.redis.deliver(reader, ids, reclaimed=False)
 
     def claim(self, reader: Reader) -> None:
@@ -127,16 +127,16 @@ class Fleet:
 
     # --- what is due
 
-    async def settle_due(self) -> bool:
+    async def reconcile_due(self) -> bool:
         """Run one reconciler pass of each actor that has something due. Returns whether there was anything."""
-        settled = False
+        reconciled = False
         for kind in KINDS:
             process = self.alive(kind)[0]
             due = await process.repository.next_due()
             if due is not None and due <= process.now():
-                process.settle()
-                settled = True
-        return settled
+                process.reconcile()
+                reconciled = True
+        return reconciled
 
     async def next_due_s(self) -> list[float]:
         """In how many seconds something is due: rows of both databases, leases, and entries that may be claimed."""

@@ -37,10 +37,10 @@ class Gates:
         self._story = story
         self._coverage = coverage
         self.parked: list[Parked] = []
-        # The servers that are away now.
-        self.away: set[Fault] = set()
+        # The servers that are unavailable now.
+        self.outages: set[Fault] = set()
         self.quiet = False
-        self._turn = asyncio.Lock()
+        self._io_lock = asyncio.Lock()
         self._io = 0
         self._io_done: asyncio.Future[None] | None = None
         self._in_io: asyncio.Task[object] | None = None
@@ -63,25 +63,25 @@ class Gates:
 
     async def _park(self, parked: Parked) -> None:
         self.parked.append(parked)
-        self._story.tell(f"stops {parked.point.value}")
+        self._story.note(f"stops {parked.point.value}")
         try:
             await parked.go
         finally:
             if parked in self.parked:
                 self.parked.remove(parked)
-        self._story.tell(f"goes on {parked.point.value}", parked.process.name)
+        self._story.note(f"goes on {parked.point.value}", parked.process.name)
         if not parked.process.alive:
             die()
 
     def release(self, parked: Parked) -> None:
         self.parked.remove(parked)
-        self._story.tell(f"goes on {parked.point.value}", parked.process.name)
+        self._story.note(f"goes on {parked.point.value}", parked.process.name)
         if not parked.go.done():
             parked.go.set_result(None)
 
     def crash(self, process: Process, point: Point) -> None:
         self._coverage.crash(point)
-        self._story.tell(f"killed {point.value}", process.name)
+        self._story.note(f"killed {point.value}", process.name)
         # A task with a statement at Postgres is not cancelled there, because that takes an unknown time: it dies
         # after the statement.
         process.kill(spared=self._in_io)
@@ -90,14 +90,14 @@ class Gates:
         """Whether the process is killed here, at a point where it cannot be stopped."""
         return not self.quiet and self._chance.random() < self._profile.crash
 
-    def strikes(self, fault: Fault, away: Fault | None = None) -> bool:
-        """Whether `fault` strikes here and now. It always does while the server that it is about is `away`."""
+    def strikes(self, fault: Fault, outage: Fault | None = None) -> bool:
+        """Whether `fault` strikes here and now. It always does during an `outage` of its server."""
         if self.quiet or current() is None:
             return False
-        struck = away in self.away or self._chance.random() < self._profile.chances[fault]
+        struck = outage in self.outages or self._chance.random() < self._profile.chances[fault]
         if struck:
             self._coverage.strike(fault)
-            self._story.tell(fault.value)
+            self._story.note(fault.value)
         return struck
 
     def happens(self, fault: Fault) -> bool:
@@ -107,8 +107,8 @@ class Gates:
             self._coverage.strike(fault)
         return struck
 
-    def told(self, what: str) -> None:
-        self._story.tell(what)
+    def note(self, what: str) -> None:
+        self._story.note(what)
 
     def violated(self, text: str) -> None:
         self._story.violate("5 a webhook counts once", text)
@@ -121,7 +121,7 @@ class Gates:
         the same, however long Postgres takes."""
         self._io += 1
         try:
-            async with self._turn:
+            async with self._io_lock:
                 while self._loop.busy:  # noqa: ASYNC110 - the loop has no event for being idle
                     await asyncio.sleep(0)
                 process = current()

@@ -10,17 +10,17 @@ import orjson
 
 from booking.schedule import CLOCKS_APART
 from booking.state import HoldPolicy
-from payment.pictures import FAILED_TYPE
+from payment.stripe_objects import FAILED_TYPE
 from tests.simulation.world import World
 
 HELD = """
 SELECT id::text, payment, closing, expires_at, hold_until, last_attempt_at FROM bookings WHERE status = 'pending'
 """
 COUNTED = "SELECT booking_id::text, intent_id, failed_attempts, version FROM payments WHERE intent_id IS NOT NULL"
-TOLD = "SELECT id::text, payment_version, attempts FROM bookings"
+REPORTED = "SELECT id::text, payment_version, attempts FROM bookings"
 PROMISE = "2 holds end"
 # The least time to try again after a decline, however far the clocks are apart.
-LEAST = HoldPolicy().decline - CLOCKS_APART
+LEAST = HoldPolicy().extension - CLOCKS_APART
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,22 @@ class Holds:
             if held.hold_until is not None:
                 self._fixed.setdefault(held.id, held.hold_until)
 
-    async def check_told(self) -> None:
+    async def check_reported(self) -> None:
         """A booking that has the report of a payment's newest version has counted all of its attempts."""
         lasting = self._world.lasting
-        told = {id: (version, attempts) for id, version, attempts in await lasting.booking.raw.fetch(TOLD)}
+        reported = {id: (version, attempts) for id, version, attempts in await lasting.booking.raw.fetch(REPORTED)}
         for id, _, counted, version in await lasting.payment.raw.fetch(COUNTED):
-            heard, attempts = told.get(id, (0, 0))
-            if heard == version and attempts != counted:
-                self._world.story.violate("attempts count", f"{id} v{version}: counted {counted}, told {attempts}")
+            version_reported, attempts = reported.get(id, (0, 0))
+            if version_reported == version and attempts != counted:
+                self._world.story.violate("attempts count", f"{id} v{version}: counted {counted}, not {attempts}")
 
-    async def check_settled(self) -> None:
+    async def check_finished(self) -> None:
         """Every attempt that failed at Stripe is counted once, and was reported to its booking."""
         lasting = self._world.lasting
         events = self._world.stripe.ledger.read("SELECT body FROM events WHERE type = ?", (FAILED_TYPE,))
         failed = Counter(orjson.loads(body)["data"]["object"]["id"] for (body,) in events)
-        told = {id: attempts for id, _, attempts in await lasting.booking.raw.fetch(TOLD)}
+        reported = {id: attempts for id, _, attempts in await lasting.booking.raw.fetch(REPORTED)}
         for id, intent_id, counted, _ in await lasting.payment.raw.fetch(COUNTED):
-            if (counted, told.get(id, counted)) != (failed[intent_id], failed[intent_id]):
-                text = f"{failed[intent_id]} attempts failed, counted {counted}, told {told.get(id)}"
+            if (counted, reported.get(id, counted)) != (failed[intent_id], failed[intent_id]):
+                text = f"{failed[intent_id]} attempts failed, counted {counted}, reported {reported.get(id)}"
                 self._world.story.violate("attempts count", f"{id}: {text}")

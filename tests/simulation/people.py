@@ -28,7 +28,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, PaymentMethods
-from common.messaging.envelope import Envelope, tell
+from common.messaging.envelope import Envelope, envelope_for
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
 from tests.simulation.gates import Gates
@@ -69,7 +69,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """A request, and the version of the booking that its client knew then."""
 
     id: str
@@ -95,7 +95,7 @@ class People:
         self.redis: SimulatedRedis
         self.shows: list[Show] = []
         self.wishes: dict[UUID, Wish] = {}
-        self.asked: dict[str, Question] = {}
+        self.requests: dict[str, Request] = {}
         self.answered: set[str] = set()
         # Status and payment status of each version that a client was shown.
         self.shown: dict[tuple[UUID, int], tuple[str, str]] = {}
@@ -108,15 +108,15 @@ class People:
         # Intents whose client secret a client was given.
         self.payable: list[str] = []
 
-    # --- what they ask
+    # --- what they request
 
-    def _ask(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
-        correlation = f"question-{len(self.asked) + 1}"
-        envelope = tell(message, subject)._replace(replyto="replies:gateway", correlationid=correlation)
-        question = Question(envelope.id, message, wish, wish.version if wish is not None else 0)
-        self.asked[correlation] = question
-        self._story.tell(f"asks {message.type} {subject}", who)
-        if Fault.REDIS_AWAY in self._gates.away:
+    def _send(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
+        correlation = f"request-{len(self.requests) + 1}"
+        envelope = envelope_for(message, subject)._replace(replyto="replies:gateway", correlationid=correlation)
+        request = Request(envelope.id, message, wish, wish.version if wish is not None else 0)
+        self.requests[correlation] = request
+        self._story.note(f"requests {message.type} {subject}", who)
+        if Fault.REDIS_OUTAGE in self._gates.outages:
             # The gateway answers 503.
             self.answered.add(envelope.id)
             return
@@ -153,7 +153,7 @@ class People:
                 payment_methods=PaymentMethods.ALL,
                 ticket_types=tuple(types),
             )
-            self._ask(message, show.id, "operator")
+            self._send(message, show.id, "operator")
 
     def _id(self) -> UUID:
         return UUID(int=self._chance.getrandbits(128), version=4)
@@ -180,7 +180,7 @@ class People:
         )
         wish = self.wishes[request.booking_id] = Wish(request)
         self._story.name(request.booking_id, "B")
-        self._ask(request, request.booking_id, owner, wish)
+        self._send(request, request.booking_id, owner, wish)
 
     def book_again(self) -> None:
         """The same request with the same key, or, by mistake, another one with it."""
@@ -188,51 +188,51 @@ class People:
         request = wish.request
         if self._chance.random() < 0.1:
             request = request.model_copy(update={"items": (ItemRequest(quantity=3),)})
-        self._ask(request, wish.id, request.owner, wish)
+        self._send(request, wish.id, request.owner, wish)
 
     def cancel(self) -> None:
         wish = self._wish()
         message = CancelBooking(booking_id=wish.id, owner=wish.request.owner, reason=CancelReason.BY_CUSTOMER)
-        self._ask(message, wish.id, wish.request.owner, wish)
+        self._send(message, wish.id, wish.request.owner, wish)
 
-    def look(self) -> None:
+    def get_booking(self) -> None:
         wish = self._wish()
-        self._ask(GetBooking(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+        self._send(GetBooking(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
 
     def request_payment(self) -> None:
         wish = self._wish()
-        self._ask(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+        self._send(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
 
-    def operator_cancels(self) -> None:
+    def operator_cancels_booking(self) -> None:
         wish = self._wish("confirmed")
         message = CancelBooking(booking_id=wish.id, owner=None, reason=CancelReason.BY_OPERATOR)
-        self._ask(message, wish.id, "operator", wish)
+        self._send(message, wish.id, "operator", wish)
 
     def operator_refunds(self) -> None:
         wish = self._wish("confirmed")
         amount = self._chance.choice((None, 500, 500, 1000))
         message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount)
         self._story.name(message.refund_id, "R")
-        self._ask(message, wish.id, "operator", wish)
+        self._send(message, wish.id, "operator", wish)
 
-    def operator_calls_off(self) -> None:
+    def operator_cancels_event(self) -> None:
         show = self._chance.choice(self.shows)
-        self._ask(CancelEvent(event_id=show.id), show.id, "operator")
+        self._send(CancelEvent(event_id=show.id), show.id, "operator")
 
     @property
-    def hears_of_failed_refunds(self) -> bool:
+    def sees_failed_refunds(self) -> bool:
         seen = [wish.seen for wish in self.wishes.values() if wish.seen is not None]
         return any(booking.payment.status == "refund_failed" for booking in seen)
 
     def operator_retries_refunds(self) -> None:
         show = self._chance.choice(self.shows)
-        self._ask(RetryRefunds(event_id=show.id, retry_id=self._id()), show.id, "operator")
+        self._send(RetryRefunds(event_id=show.id, retry_id=self._id()), show.id, "operator")
 
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)
         change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
         changes = EventChanges(on_sale=self._chance.random() < 0.7)
-        self._ask(UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,)), show.id, "operator")
+        self._send(UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,)), show.id, "operator")
 
     def _wish(self, likely: str = "") -> Wish:
         of_them = self.seen(likely) if self._chance.random() < 0.7 else []
@@ -240,22 +240,22 @@ class People:
 
     # --- what they are shown
 
-    def hear(self, envelope: Envelope) -> None:
+    def receive(self, envelope: Envelope) -> None:
         """A reply to one client, or a notification for all."""
         message = envelope.message
         if isinstance(message, BookingChanged):
             self.sent[message.booking.id] = max(self.sent.get(message.booking.id, 0), message.booking.version)
             self._see(message.booking, 0)
-        elif isinstance(message, Reply) and envelope.correlationid in self.asked:
-            question = self.asked[envelope.correlationid]
-            self.answered.add(question.id)
-            self._story.tell(f"answers {question.message.type}: {message.error or 'done'}")
-            if message.error is None and question.wish is not None:
+        elif isinstance(message, Reply) and envelope.correlationid in self.requests:
+            request = self.requests[envelope.correlationid]
+            self.answered.add(request.id)
+            self._story.note(f"answers {request.message.type}: {message.error or 'done'}")
+            if message.error is None and request.wish is not None:
                 result = message.result.get("booking", message.result)
-                self._see(Booking.model_validate(result), question.version)
+                self._see(Booking.model_validate(result), request.version)
 
     def _see(self, booking: Booking, known: int) -> None:
-        self._story.tell(
+        self._story.note(
             f"shows {booking.id} v{booking.version} {booking.status} {booking.reason or ''} "
             f"payment {booking.payment.status} {booking.closing or ''}"
         )
@@ -264,12 +264,12 @@ class People:
         if self.shown_is_lost:
             wish.seen = booking
             return
-        place, told = (booking.id, booking.version), f"{booking.id} v{booking.version}"
+        key, name = (booking.id, booking.version), f"{booking.id} v{booking.version}"
         state = (booking.status.value, booking.payment.status.value)
-        if self.shown.setdefault(place, state) != state:
-            self._story.violate("4 never backwards", f"{told}: {self.shown[place]}, {state}")
+        if self.shown.setdefault(key, state) != state:
+            self._story.violate("4 never backwards", f"{name}: {self.shown[key]}, {state}")
         if booking.version < known:
-            self._story.violate("4 never backwards", f"{told} after v{known} was known")
+            self._story.violate("4 never backwards", f"{name} after v{known} was known")
         if booking.version <= wish.version:
             return  # a gateway shows no older version
         if wish.seen is not None:

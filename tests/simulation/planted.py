@@ -14,17 +14,17 @@ from uuid import UUID
 import booking.admission
 import booking.booking_rows
 import booking.domain
-import payment.asking
 import payment.catch_up
 import payment.domain
 import payment.handlers
 import payment.lost
 import payment.payment_rows
-import payment.pictures
 import payment.refund_commands
 import payment.refunds
 import payment.reports
+import payment.stripe_calls
 import payment.stripe_events
+import payment.stripe_objects
 from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
 from booking.triggers import Report, Trigger
@@ -37,15 +37,15 @@ from common.messaging.envelope import Delivery
 from common.postgres.sql import revision
 from common.runtime.clock import Clock
 from payment.disputes import Dispute
-from payment.orphans import Place
-from payment.pictures import StripeEvent
-from payment.refunds import Refund, RefundPicture, RefundStatus
+from payment.orphans import Match
+from payment.refunds import Refund, RefundSnapshot, RefundStatus
 from payment.state import Payment
+from payment.stripe_objects import StripeEvent
 from tests.simulation.faults import Fault, Lure
 from tests.simulation.process import current
 
 # Seconds between two readings of the clock of a slow machine.
-LOOK_S = 5
+READING_S = 5
 
 
 def acknowledge_before_commit() -> None:
@@ -64,13 +64,13 @@ def the_readers_lease_never_expires() -> None:
     lease.LEASE_MS = 10**12
 
 
-def news_told_once() -> None:
+def notifications_published_once() -> None:
     """What a process committed just before it was killed is in the database, but is never published to gateways."""
 
-    def tell_again(self: UnitOfWork, id: UUID, delivery: Delivery | None = None) -> None:
+    def publish_again(self: UnitOfWork, id: UUID, delivery: Delivery | None = None) -> None:
         return
 
-    UnitOfWork.tell_again = tell_again  # type: ignore[method-assign]
+    UnitOfWork.notify_again = publish_again  # type: ignore[method-assign]
 
 
 def release_twice() -> None:
@@ -85,8 +85,8 @@ def release_twice() -> None:
 
 def refund_key_changes() -> None:
     """A refund that Stripe has made is requested again under another idempotency key: Stripe makes a second one."""
-    asking: Any = payment.asking
-    asking.numbered_key = lambda id, number: f"{id}-{random.random()}"
+    calls: Any = payment.stripe_calls
+    calls.numbered_key = lambda id, number: f"{id}-{random.random()}"
 
 
 def amount_not_compared() -> None:
@@ -97,16 +97,16 @@ def amount_not_compared() -> None:
 
 def currency_not_compared() -> None:
     """The right number confirms the booking, in any currency."""
-    asking, pictures = cast(Any, payment.asking), cast(Any, payment.pictures)
-    read = pictures.read_intent
+    calls, objects = cast(Any, payment.stripe_calls), cast(Any, payment.stripe_objects)
+    read = objects.read_intent
 
     def read_intent(*args: Any, **values: Any) -> Any:
         return replace(read(*args, **values), currency=None)
 
-    asking.read_intent = pictures.read_intent = read_intent
+    calls.read_intent = objects.read_intent = read_intent
 
 
-def refunds_not_settled() -> None:
+def refunds_not_retried() -> None:
     """A refund for which Stripe's answer is missing is not requested again."""
     rows: Any = payment.payment_rows
     rows.DUE = " UNION ".join(each for each in rows.DUE.split(" UNION ") if "refunds" not in each)
@@ -140,32 +140,32 @@ def refund_made_good_by_an_earlier_one() -> None:
 
 def refunds_before_the_payment() -> None:
     """A refund is applied before its payment is known to be paid: an older snapshot of it may come later."""
-    take = payment.stripe_events._take_event
+    take = payment.stripe_events._apply_event
 
     def take_event(unit: Any, old: Payment, event: StripeEvent, now: datetime) -> bool:
         known = old.intent_id in (None, event.intent_id)
-        if isinstance(event.shows, RefundPicture) and known and not old.terminal:
-            return bool(unit.see_refunds(old, [event.shows], now))
+        if isinstance(event.snapshot, RefundSnapshot) and known and not old.terminal:
+            return bool(unit.apply_refunds(old, [event.snapshot], now))
         return take(unit, old, event, now)
 
     events: Any = payment.stripe_events
-    events._take_event = take_event
+    events._apply_event = take_event
 
 
 def cursor_in_our_own_time() -> None:
     """How far Stripe's event list was read is a time of our own clock."""
-    look: Any = payment.catch_up.CatchUp
-    ask = look._page
+    catch_up: Any = payment.catch_up.CatchUp
+    read_page = catch_up._page
 
     async def page(self: Any, after: str | None, deadline: float) -> Any:
-        return replace(await ask(self, after, deadline), at=self._clock())
+        return replace(await read_page(self, after, deadline), at=self._clock())
 
-    look._page = page
+    catch_up._page = page
     cursor_passes_over_what_is_not_listed_yet()
 
 
 def cursor_passes_over_what_is_not_listed_yet() -> None:
-    """Each look at Stripe's event list begins where the last one ended."""
+    """Each pass over Stripe's event list begins where the last one ended."""
     catch_up: Any = payment.catch_up
     catch_up.OVERLAP = catch_up.DEPTH = timedelta(seconds=5)
 
@@ -180,13 +180,13 @@ def disputes_in_one_field() -> None:
     domain.summary = summary
 
 
-def unknown_types_are_buried() -> None:
+def unknown_types_are_dead_lettered() -> None:
     """A process of the release before makes a dead letter of a message whose type it does not know."""
 
     async def move_aside(self: Worker, batch: Any) -> None:
         while batch.unknown:
             entry = batch.unknown.popleft()
-            await self.mailbox.bury(entry, "undecodable: missing or unknown", attempts=1)
+            await self.mailbox.dead_letter(entry, "undecodable: missing or unknown", attempts=1)
 
     Worker._move_aside = move_aside  # type: ignore[method-assign]
 
@@ -197,7 +197,7 @@ def begun_events_are_sold() -> None:
     admission.sale_closed = lambda event, _: None if event.on_sale else NotOnSale()
 
 
-def an_equal_decline_gives_nothing() -> None:
+def an_equal_decline_gives_no_time() -> None:
     """Payment reports only a change that can be seen: so it does not report the second of two equal declines."""
     domain: Any = payment.domain
     visible = domain._visible
@@ -214,7 +214,7 @@ def a_decline_moves_the_last_moment() -> None:
 
     def moved(of: Booking, report: Report) -> Decision:
         decision = declined(of, report)
-        until = report.now + report.policy.decline
+        until = report.now + report.policy.extension
         after = decision.booking._replace(expires_at=max(decision.booking.expires_at or until, until))
         return decision if of.closing is not None else decision._replace(booking=after)
 
@@ -254,7 +254,7 @@ def same_key_after_a_refusal() -> None:
     """A refused refund is retried under the same idempotency key, for which Stripe repeats its refusal for ever."""
 
     def with_new_key(refund: Refund, now: datetime) -> Refund:
-        return replace(refund, asked_at=now, drive_after=now)
+        return replace(refund, asked_at=now, retry_at=now)
 
     refunds, commands = cast(Any, payment.refunds), cast(Any, payment.refund_commands)
     refunds.with_new_key = commands.with_new_key = with_new_key
@@ -263,12 +263,12 @@ def same_key_after_a_refusal() -> None:
 def a_waiting_refund_stays() -> None:
     """The later result of a refund that waits for balance is not applied."""
     refunds: Any = payment.refunds
-    taken = refunds._taken
+    applied = refunds._updated
 
     def still_waiting(old: Refund, *args: Any) -> Any:
-        return old if old.pending_reason == "insufficient_funds" else taken(old, *args)
+        return old if old.pending_reason == "insufficient_funds" else applied(old, *args)
 
-    refunds._taken = still_waiting
+    refunds._updated = still_waiting
 
 
 def orphan_money_dropped() -> None:
@@ -276,9 +276,9 @@ def orphan_money_dropped() -> None:
     lost_rows: Any = payment.lost.LostRows
     judge = lost_rows.judge
 
-    def dropped(*args: Any) -> Place:
-        place = cast(Place, judge(*args))
-        return place if place is Place.ROW else Place.NOWHERE
+    def dropped(*args: Any) -> Match:
+        found = cast(Match, judge(*args))
+        return found if found is Match.ROW else Match.NOWHERE
 
     lost_rows.judge = dropped
     handlers, refund_commands = cast(Any, payment.handlers), cast(Any, payment.refund_commands)
@@ -309,21 +309,21 @@ PLANTED: dict[str, Callable[[], None]] = {
     for each in (
         acknowledge_before_commit,
         the_readers_lease_never_expires,
-        news_told_once,
+        notifications_published_once,
         release_twice,
         refund_key_changes,
         amount_not_compared,
         currency_not_compared,
-        refunds_not_settled,
+        refunds_not_retried,
         webhooks_in_a_cache,
         refund_made_good_by_an_earlier_one,
         refunds_before_the_payment,
         cursor_in_our_own_time,
         cursor_passes_over_what_is_not_listed_yet,
         disputes_in_one_field,
-        unknown_types_are_buried,
+        unknown_types_are_dead_lettered,
         begun_events_are_sold,
-        an_equal_decline_gives_nothing,
+        an_equal_decline_gives_no_time,
         a_decline_moves_the_last_moment,
         acts_by_its_own_clock,
         a_refusal_is_final,
@@ -339,12 +339,12 @@ PLANTED: dict[str, Callable[[], None]] = {
 
 
 def the_machine_is_slow() -> None:
-    """Each reading of the system's clock shows LOOK_S seconds more than the one before."""
-    looks, real = count(), time.monotonic()
+    """Each reading of the system's clock shows READING_S seconds more than the one before."""
+    readings, real = count(), time.monotonic()
     for name, first, scale in (("time", time.time(), 1), ("time_ns", time.time_ns(), 10**9)):
-        setattr(time, name, lambda first=first, scale=scale: first + next(looks) * LOOK_S * scale)
+        setattr(time, name, lambda first=first, scale=scale: first + next(readings) * READING_S * scale)
     for name in ("monotonic", "perf_counter"):
-        setattr(time, name, lambda: real + next(looks) * LOOK_S)
+        setattr(time, name, lambda: real + next(readings) * READING_S)
 
 
 # These are no mistakes, and must change no story.
@@ -357,19 +357,19 @@ RARE = frozenset({"refund_made_good_by_an_earlier_one", "refunds_before_the_paym
 # A seed that shows the mistake, played first. When schedules have changed since, another seed may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 3,
-    "news_told_once": 5,
+    "notifications_published_once": 5,
     "release_twice": 5,
     "refund_key_changes": 6,
     "amount_not_compared": 6,
     "currency_not_compared": 31,
-    "refunds_not_settled": 3,
+    "refunds_not_retried": 3,
     "webhooks_in_a_cache": 3,
     "cursor_in_our_own_time": 15,
     "cursor_passes_over_what_is_not_listed_yet": 21,
     "disputes_in_one_field": 13,
-    "unknown_types_are_buried": 11,
+    "unknown_types_are_dead_lettered": 11,
     "begun_events_are_sold": 6,
-    "an_equal_decline_gives_nothing": 5,
+    "an_equal_decline_gives_no_time": 5,
     "a_decline_moves_the_last_moment": 1,
     "acts_by_its_own_clock": 5,
     "a_refusal_is_final": 78,
@@ -384,11 +384,11 @@ SHOWN_BY = {
 
 # Without its lure a mistake shows in few schedules; with it, in one of the first.
 LURES: dict[str, Lure] = {
-    "unknown_types_are_buried": Lure(frozenset({Fault.OLDER_RELEASE})),
+    "unknown_types_are_dead_lettered": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
     "amount_not_compared": Lure(by_hand=6.0),
     "currency_not_compared": Lure(by_hand=6.0),
-    "refunds_not_settled": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
+    "refunds_not_retried": Lure(frozenset({Fault.STRIPE_500, Fault.STRIPE_REFUSED_CONNECTION}), refunds=6.0),
     "begun_events_are_sold": Lure(begins_soon=1),
     "terms_token_not_checked": Lure(edits=20.0),
     "a_refusal_is_final": Lure(frozenset({Fault.REFUND_REFUSED}), refunds=6.0),

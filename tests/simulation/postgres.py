@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from common.postgres.database import Database
-from common.runtime.outages import DatabaseAway
+from common.runtime.outages import DatabaseOutage
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates, die
 from tests.simulation.process import Process, current
 
 # Raised when the answer to a commit is lost, and when Postgres cannot be reached.
-LOST: type[Exception] = DatabaseAway
+LOST: type[Exception] = DatabaseOutage
 TABLES = {
     "booking": "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries",
     "payment": "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor, stray_intents",
@@ -51,12 +51,12 @@ class GatedDatabase(Database):
         self.counting: set[str] = set()
         self.counted: set[str] = set()
         self._gates: Gates
-        self._away: Fault
+        self._outage: Fault
 
     async def begin_schedule(self, gates: Gates, seed: int) -> None:
         """Empty the database, so that nothing of the schedule before is left."""
         self._gates = gates
-        self._away = Fault.BOOKING_DATABASE_AWAY if self.app == "booking" else Fault.PAYMENT_DATABASE_AWAY
+        self._outage = Fault.BOOKING_DATABASE_OUTAGE if self.app == "booking" else Fault.PAYMENT_DATABASE_OUTAGE
         self.changed = False
         self.counted.clear()
         await self._holder.execute("ROLLBACK")
@@ -111,8 +111,8 @@ class GatedDatabase(Database):
 
     async def _reach(self) -> None:
         await self._gates.reach(Point.BEFORE_BEGIN, self.app)
-        if self._gates.strikes(Fault.DATABASE_AWAY, self._away):
-            raise LOST("made up: the database is away")
+        if self._gates.strikes(Fault.DATABASE_OUTAGE, self._outage):
+            raise LOST("made up: the database is unavailable")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
@@ -133,7 +133,7 @@ class GatedDatabase(Database):
                 raise
             await transaction.commit()
             self.changed = True
-            self._gates.told(f"commits in {self.app}")
+            self._gates.note(f"commits in {self.app}")
             if twice := self.counting & self.counted:
                 self._gates.violated(f"counted twice: {' '.join(sorted(twice))}")
             self.counted |= self.counting
@@ -151,5 +151,5 @@ class GatedDatabase(Database):
         return None
 
     async def ping(self) -> None:
-        if self._away in self._gates.away:
-            raise LOST("made up: the database is away")
+        if self._outage in self._gates.outages:
+            raise LOST("made up: the database is unavailable")

@@ -27,12 +27,12 @@ class Postman:
     def send(self) -> None:
         """Send one of the waiting webhooks: in order, out of order, twice or never, as the faults decide."""
         gates, waiting = self._world.gates, self.waiting
-        place = 0
+        index = 0
         if len(waiting) > 1 and gates.happens(Fault.WEBHOOK_OUT_OF_ORDER):
-            place = self._world.chance.randrange(len(waiting))
-        delivery = waiting.pop(place)
+            index = self._world.chance.randrange(len(waiting))
+        delivery = waiting.pop(index)
         if gates.happens(Fault.WEBHOOK_LOST):
-            self._world.story.tell(f"forgets the webhook {delivery.type}", "Stripe")
+            self._world.story.note(f"forgets the webhook {delivery.type}", "Stripe")
             return
         if gates.happens(Fault.WEBHOOK_DOUBLED):
             waiting.append(delivery)
@@ -56,7 +56,7 @@ class Postman:
         process = world.chance.choice(receivers)
         payload = world.stripe.payload(delivery.event)
         header = signature(payload.encode(), WEBHOOK_SECRET, int(world.clock.time()))
-        world.story.tell(f"sends {delivery.type} {delivery.event} to {process.name}", "Stripe")
+        world.story.note(f"sends {delivery.type} {delivery.event} to {process.name}", "Stripe")
         process.receive(payload, header, answered)
 
     def forge(self) -> None:
@@ -80,7 +80,7 @@ class Postman:
             payload = payload.replace('"requires_payment_method"', '"succeeded"').replace("evt_", "evt_forged")
             header = world.chance.choice((None, "", signature(payload.encode(), "whsec_guessed", now)))
         process = world.chance.choice(receivers)
-        world.story.tell(f"{fault.value} to {process.name}", "forger")
+        world.story.note(f"{fault.value} to {process.name}", "forger")
 
         def answered(status: int) -> None:
             if status != 400:

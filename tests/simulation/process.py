@@ -37,6 +37,6 @@ def current() -> Process | None:
     return _CURRENT.get()
 
 
-def owner_of(context: Context | None) -> Process | None:
+def process_of(context: Context | None) -> Process | None:
     """The process whose context this is; without one, the current process."""
     return _CURRENT.get() if context is None else context.get(_CURRENT)

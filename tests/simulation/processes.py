@@ -14,9 +14,9 @@ from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.event_handlers import EventHandlers
 from booking.handlers import BookingHandlers
-from booking.programme import ProgrammeHandlers
-from booking.questions import QuestionHandlers
+from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
@@ -38,20 +38,20 @@ from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
 from common.runtime.clock import Bounds, Clock
 from common.runtime.health import Gate
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from common.runtime.reconciler import Reconciler
 from common.runtime.settings import ActorSettings
 from common.runtime.web import TRACEPARENT
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
-from payment.pacing import Lane, Pacer
+from payment.rate_limiter import Priority, StripeRateLimiter
 from payment.reconciler import PaymentReconciler
 from payment.repository import Store as PaymentStore
 from payment.settings import PaymentSettings
 from payment.strays import Strays
 from payment.stripe_api import StripeApi
-from payment.stripe_errors import Refused, Unanswered
+from payment.stripe_errors import OutcomeUnknown, Refused
 from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
@@ -68,16 +68,16 @@ PAYMENT_SETTINGS = PaymentSettings(
     stripe_api_base=HttpUrl("http://stripe.simulation"),
 )
 
-CANNOT_LOOK = (Away, Unanswered, Refused)
+CATCH_UP_PAUSES = (Outage, OutcomeUnknown, Refused)
 
 
-class NoQueue(Pacer):
+class NoQueue(StripeRateLimiter):
     """Every call to Stripe may start at once: pacing has tests of its own."""
 
     def __init__(self) -> None:
         """Without Redis."""
 
-    async def turn(self, lane: Lane, deadline: float = 0.0) -> None:
+    async def acquire(self, priority: Priority, deadline: float = 0.0) -> None:
         return
 
     async def slow_down(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ class ActorProcess(Process, ABC):
         self.world = world
 
         async def read(_: Callable[[], float]) -> Bounds:
-            return world.told_time()
+            return world.measured_time()
 
         self.now = Clock(
             "postgres",
@@ -104,13 +104,13 @@ class ActorProcess(Process, ABC):
             own=lambda: (world.clock.now() + own_ahead).timestamp(),
             monotonic=world.monotonic,
         )
-        self.now.take(world.told_time())
+        self.now.apply(world.measured_time())
         self._settings = settings
         self._database = database
         self.redis = cast(Redis, world.redis)
         self.bus = Publisher(self.redis, source=f"/{name}")
         self.bus._connection = cast(Connection, SimulatedConnection(world.redis))
-        self.settling = False
+        self.reconciling = False
         # The one message type that this process does not know, if it is of the release before.
         self.lacks: str | None = None
         self._consumers: list[Consumer] = []
@@ -125,7 +125,7 @@ class ActorProcess(Process, ABC):
 
     def start(self) -> None:
         older = "" if self.lacks is None else f", of the release before, without {self.lacks}"
-        self.world.story.tell(f"starts{older}", self.name)
+        self.world.story.note(f"starts{older}", self.name)
         for stream, (every, concurrency) in self.reads().items():
             handlers = {kind: handler for kind, handler in every.items() if self.lacks not in kind.types}
             world = self.world
@@ -153,34 +153,34 @@ class ActorProcess(Process, ABC):
             for consumer in self._consumers:
                 await consumer._put_back()
 
-        self._pass("unknown messages", work, (Away,))
+        self._pass("unknown messages", work, (Outage,))
 
     async def _reachable(self) -> None:
         self.world.redis.check()
         await self._database.ping()
 
-    def settle(self) -> None:
+    def reconcile(self) -> None:
         """Measure the time again, and run one pass of the reconciler."""
 
         async def work() -> None:
-            self.settling = True
+            self.reconciling = True
             try:
                 await self.now.measure()
                 await self.reconciler.run_once()
             finally:
-                self.settling = False
+                self.reconciling = False
 
-        self._pass("reconciler", work, (Away,))
+        self._pass("reconciler", work, (Outage,))
 
     def _pass(
-        self, name: str, work: Callable[[], Awaitable[object]], away: tuple[type[BaseException], ...]
+        self, name: str, work: Callable[[], Awaitable[object]], outages: tuple[type[BaseException], ...]
     ) -> None:
         async def run() -> None:
-            self.world.story.tell(f"{name}: a pass")
+            self.world.story.note(f"{name}: a pass")
             try:
                 await work()
-            except away as error:
-                self.world.story.tell(f"{name}: paused, {type(error).__name__}: {error}")
+            except outages as error:
+                self.world.story.note(f"{name}: paused, {type(error).__name__}: {error}")
 
         self.spawn(run())
 
@@ -197,8 +197,8 @@ class BookingProcess(ActorProcess):
         queue = Queue(self.repository, self.bus, self.redis, name, 1000)
         unit = partial(UnitOfWork, self.repository, self.availability, queue)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
-        self._programme = ProgrammeHandlers(self.repository, self.availability, self.now)
-        self._questions = QuestionHandlers(self.repository, self.now)
+        self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
+        self._query_handlers = QueryHandlers(self.repository, self.now)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
@@ -210,8 +210,8 @@ class BookingProcess(ActorProcess):
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),
-            BOOKING_COMMANDS: ({**self._bookings.commands, **self._programme.commands}, None),
-            BOOKING_QUERIES: (self._questions.queries, None),
+            BOOKING_COMMANDS: ({**self._bookings.commands, **self._event_handlers.commands}, None),
+            BOOKING_QUERIES: (self._query_handlers.queries, None),
         }
 
 
@@ -228,18 +228,18 @@ class PaymentProcess(ActorProcess):
             world.stripe.client, NoQueue(), world.lasting.stripe_metrics, gate, timeout_s, self.now
         )
         self.repository = PaymentStore(world.lasting.payment, world.memory_max, world.lasting.metrics)
-        asking_seconds, found = settings.commands_asking_seconds, world.lasting.metrics.orphans
-        strays = Strays(self.repository, self.api, self.now, found, settings.orphan_terms, asking_seconds)
+        call_seconds, found = settings.command_calls_seconds, world.lasting.metrics.orphans
+        strays = Strays(self.repository, self.api, self.now, found, settings.orphan_terms, call_seconds)
         self._handlers = PaymentHandlers(
             self.repository,
             self.api,
             self.now,
             LostRows(strays),
-            intents_asking_seconds=settings.intents_asking_seconds,
-            commands_asking_seconds=asking_seconds,
+            intent_calls_seconds=settings.intent_calls_seconds,
+            command_calls_seconds=call_seconds,
         )
         self._reconciler = PaymentReconciler(self.repository, self.bus, self.now)
-        batches = WebhookBatches(self._handlers.events.take, self.bus, world.lasting.metrics, settings.batch_max)
+        batches = WebhookBatches(self._handlers.events.apply, self.bus, world.lasting.metrics, settings.batch_max)
         self._webhook = Webhook(
             batches.apply,
             clock=self.api.clock.now,
@@ -248,9 +248,9 @@ class PaymentProcess(ActorProcess):
             livemode=settings.livemode,
         )
         self._catch_up = CatchUp(
-            self.repository, self.api, batches.apply, self.now, settings.event_catch_up_seconds
+            self.repository, self.api, batches.apply, self.now, settings.stripe_events_catch_up_seconds
         )
-        self.looking = False
+        self.catching_up = False
 
     @property
     def reconciler(self) -> Reconciler:
@@ -264,17 +264,17 @@ class PaymentProcess(ActorProcess):
             PAYMENT_INTENTS: (self._handlers.intents, slots),
         }
 
-    def look(self) -> None:
-        """One look at Stripe's event list, if one is due."""
+    def catch_up(self) -> None:
+        """One pass over Stripe's event list, if one is due."""
 
         async def work() -> None:
-            self.looking = True
+            self.catching_up = True
             try:
-                await self._catch_up.look()
+                await self._catch_up.scan()
             finally:
-                self.looking = False
+                self.catching_up = False
 
-        self._pass("catch-up", work, CANNOT_LOOK)
+        self._pass("catch-up", work, CATCH_UP_PAUSES)
 
     def receive(self, body: str, signature: str | None, answered: Callable[[int], None]) -> None:
         """`POST /payment/webhook`; `answered` gets the status, unless the process dies before."""
@@ -289,7 +289,7 @@ class PaymentProcess(ActorProcess):
         self.spawn(work())
 
 
-class _Patience(dict[object, float]):
+class _Timeouts(dict[object, float]):
     """Stands in for the application: each of its times is 30 seconds, longer than a webhook takes."""
 
     def __missing__(self, key: object) -> float:
@@ -302,7 +302,7 @@ class _Request(SimpleNamespace):
     def __init__(self, body: str, signature: str | None) -> None:
         headers: dict[str, Any] = {} if signature is None else {"Stripe-Signature": signature}
         content = SimpleNamespace(is_eof=lambda: True)
-        super().__init__(headers=headers, body=body.encode(), content=content, app=_Patience())
+        super().__init__(headers=headers, body=body.encode(), content=content, app=_Timeouts())
 
     async def read(self) -> bytes:
         return cast(bytes, self.body)

@@ -13,15 +13,15 @@ from common.contracts.statuses import Reason
 from common.runtime.health import Gate
 from ops.audit import money
 from ops.audit.databases import BOOKING_COLUMNS, PAYMENT_COLUMNS, SEATS, Databases
-from ops.audit.facts import Booking, Case, Intent, Payment, Refund, Seats, StripeRefund
 from ops.audit.ledger import Ledger
-from ops.audit.look import Audit, Outcome
+from ops.audit.records import Booking, Case, Intent, Payment, Refund, Seats, StripeRefund
 from ops.audit.rules import judge_seats
+from ops.audit.runner import Audit, AuditResult
 from ops.repair.command import plan
-from ops.repair.plan import Act
+from ops.repair.plan import Action
 from payment.disputes import DROPPED
-from payment.pictures import BOOKING_ID, REFUND_ID
 from payment.stripe_api import StripeApi
+from payment.stripe_objects import BOOKING_ID, REFUND_ID
 from tests.simulation.holds import Holds
 from tests.simulation.processes import NoQueue
 from tests.simulation.world import World
@@ -111,7 +111,7 @@ class Promises:
         if ledger.changed:
             self._read_stripe()
         if (booking.changed or payment.changed) and not self.lost:
-            await self._holds.check_told()
+            await self._holds.check_reported()
         booking.changed = payment.changed = ledger.changed = False
         for case in self.cases():
             for promise, text in self._judge(case):
@@ -216,10 +216,10 @@ class Promises:
         if text.endswith(" kept"):
             # Payment does not know this money yet, or an operator is notified of it.
             received = sum(intent.received for intent in case.intents)
-            unheard = payment is None or payment.amount_captured < received
+            not_received = payment is None or payment.amount_captured < received
             # A refund that Stripe refuses to make is retried without an operator; one that failed is not.
             failed_at_stripe = any(each.status == "failed" for each in case.stripe_refunds)
-            return unheard or failed_at_stripe or case.id in self._disputed or booking.payment == "disputed"
+            return not_received or failed_at_stripe or case.id in self._disputed or booking.payment == "disputed"
         if "given back or owed" in text:
             # Somebody may have refunded by hand what the booking owes; then it is not refunded again.
             return booking.refund_amount is not None or any(each.status == "requested" for each in case.refunds)
@@ -230,7 +230,7 @@ class Promises:
 
     # --- when all is finished
 
-    async def check_settled(self) -> None:
+    async def check_finished(self) -> None:
         """Nothing is owed, nothing waits, and the audit finds nothing."""
         story = self._world.story
         await self.check()
@@ -239,17 +239,17 @@ class Promises:
         self._check_answered()
         if not self.lost:
             await self._check_sent()
-            await self._holds.check_settled()
+            await self._holds.check_finished()
         await self._check_disputes()
-        outcome, _ = await self._audit()
-        for finding in outcome.mismatches:
+        result, _ = await self._audit()
+        for finding in result.mismatches:
             if not self._known(finding.rule, finding.id, finding.text):
-                story.violate("3 books are clean", f"{finding.rule}: {finding.id}: {finding.text}")
-        for kind, under_way in outcome.under_way.items():
+                story.violate("3 rows are clean", f"{finding.rule}: {finding.id}: {finding.text}")
+        for kind, under_way in result.under_way.items():
             story.violate("2 every booking ends", f"{kind}: {' '.join(under_way.examples)}")
         for mailbox, fields, error in self._world.redis.dead:
             if error.startswith("undecodable"):
-                story.violate("9 an upgrade loses nothing", f"buried in {mailbox}: {fields[b'type']!r}: {error}")
+                story.violate("9 an upgrade loses nothing", f"dead in {mailbox}: {fields[b'type']!r}: {error}")
         for stream in self._world.redis.streams.values():
             for fields in stream.entries.values():
                 story.violate("2 every booking ends", f"not handled: {fields[b'type']!r} {fields[b'subject']!r}")
@@ -278,14 +278,14 @@ class Promises:
         """Stripe refuses to refund its money, or the refund failed: an operator is notified."""
         return case.id in self._disputed or any(each.status == "failed" for each in case.stripe_refunds)
 
-    async def to_repair(self) -> list[Act]:
+    async def to_repair(self) -> list[Action]:
         """What `holdfast repair` would do now."""
-        outcome, acts = await self._audit()
+        result, actions = await self._audit()
         # One booking may have both a mismatch that can be repaired and one that cannot.
-        off = {each.id for each in outcome.mismatches if not self._known(each.rule, each.id, each.text)}
-        return [act for act in acts if act.id in off]
+        off = {each.id for each in result.mismatches if not self._known(each.rule, each.id, each.text)}
+        return [action for action in actions if action.id in off]
 
-    async def _audit(self) -> tuple[Outcome, list[Act]]:
+    async def _audit(self) -> tuple[AuditResult, list[Action]]:
         """What the audit finds, and what `holdfast repair` would do about it."""
         world = self._world
         gate_free = StripeApi(
@@ -294,8 +294,8 @@ class Promises:
         ledger = Ledger(gate_free, _open_gate())
         databases = Databases(world.lasting.booking.raw, world.lasting.payment.raw)
         try:
-            outcome = await Audit(databases, ledger, settle_s=0.0, clock=world.now).run()
-            return outcome, await plan(databases, ledger, outcome)
+            result = await Audit(databases, ledger, wait_seconds=0.0, clock=world.now).run()
+            return result, await plan(databases, ledger, result)
         finally:
             ledger.close()
 
@@ -356,11 +356,11 @@ class Promises:
     def _check_answered(self) -> None:
         """Each request that Redis did not forget was done and answered, whichever process was killed."""
         redis = self._world.redis
-        buried = {fields[b"id"] for _, fields, _ in redis.dead}
-        for question in self._world.people.asked.values():
-            id = question.id.encode()
-            if question.id not in self._world.people.answered and id not in redis.forgotten | buried:
-                self._world.story.violate("6 nothing lost", f"never answered: {question.message!r}")
+        dead_lettered = {fields[b"id"] for _, fields, _ in redis.dead}
+        for request in self._world.people.requests.values():
+            id = request.id.encode()
+            if request.id not in self._world.people.answered and id not in redis.forgotten | dead_lettered:
+                self._world.story.violate("6 nothing lost", f"never answered: {request.message!r}")
 
 
 def _open_gate() -> Gate:

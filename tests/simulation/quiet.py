@@ -14,11 +14,11 @@ from tests.simulation.world import World
 # By far more steps than any schedule has needed, and more time than any hold with its grace time.
 STEPS_MAX = 800
 QUIET_MAX_S = 4 * 3600.0
-# The fleet looks at the event list every 30 s at most; one second more, as the next process' clock may be behind.
-LOOK_S = 31.0
+# The fleet reads the event list every 30 s at most; one second more, as the next process' clock may be behind.
+CATCH_UP_S = 31.0
 
 # A customer who can pay is declined once in this time: before the time that the last decline gave is over, so that
-# only the last moment ends the hold; and two looks at the event list before the reconciler compares the booking
+# only the last moment ends the hold; and two passes over the event list before the reconciler compares the booking
 # with Stripe, which it does after 5 minutes.
 INSIST_EVERY_S = 180.0
 
@@ -43,25 +43,25 @@ class Quiet:
     async def run(self) -> None:
         """Let time pass until nothing waits any more, then check every promise."""
         world = self._world
-        world.story.tell("the faults stop")
+        world.story.note("the faults stop")
         world.gates.quiet = True
-        world.gates.away.clear()
+        world.gates.outages.clear()
         world.stripe.list_all_events()
         self._fleet.upgrade()
-        began, first_step, looked = world.loop.at, world.story.step, False
+        began, first_step, caught_up = world.loop.at, world.story.step, False
         while world.story.step - first_step < STEPS_MAX and world.loop.at - began < QUIET_MAX_S:
             if await self._work_off():
-                looked = False
-            elif not looked:
-                looked = True
-                await self._look()
+                caught_up = False
+            elif not caught_up:
+                caught_up = True
+                await self._catch_up()
             elif not await self._jump() and not await self._standby.repair():
                 if not world.story.violations:
-                    await self._promises.check_settled()
+                    await self._promises.check_finished()
                 return
             if world.story.violations:
                 return
-        world.story.violate("2 every booking ends", f"not settled {world.loop.at - began:.0f} s after the faults")
+        world.story.violate("2 every booking ends", f"not finished {world.loop.at - began:.0f} s after the faults")
 
     async def _work_off(self) -> bool:
         """Do everything that can be done now. Returns whether there was anything."""
@@ -73,27 +73,27 @@ class Quiet:
             for parked in list(world.gates.parked):
                 world.gates.release(parked)
             await self._checked()
-            if world.story.violations or not await self._one_thing():
+            if world.story.violations or not await self._do_next():
                 break
             worked = True
         return worked
 
-    async def _one_thing(self) -> bool:
+    async def _do_next(self) -> bool:
         if await self._customers.finish() or self._fleet.deliver_all() or self._fleet.put_back():
             return True
         if self._postman.waiting:
             self._postman.send_next()
             return True
-        return await self._fleet.settle_due()
+        return await self._fleet.reconcile_due()
 
     async def _checked(self) -> None:
         await self._world.gates.quiesce()
         await self._promises.check()
 
-    async def _look(self) -> None:
+    async def _catch_up(self) -> None:
         """Find lost webhooks in Stripe's event list."""
-        await self._world.advance(LOOK_S)
-        self._fleet.alive(PaymentProcess)[0].look()
+        await self._world.advance(CATCH_UP_S)
+        self._fleet.alive(PaymentProcess)[0].catch_up()
         await self._checked()
 
     async def _jump(self) -> bool:

@@ -14,14 +14,14 @@ from common.messaging.envelope import Envelope, decode
 from common.messaging.redis import Argument, Command
 from common.messaging.streams import Entry, Fields
 from common.messaging.unknown import PutBack, Waiting
-from common.runtime.outages import RedisAway
+from common.runtime.outages import RedisOutage
 from tests.simulation.clockwork import Clock
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
 from tests.simulation.process import Process
 from tests.simulation.story import Story
 
-AWAY = RedisAway
+REDIS_OUTAGE = RedisOutage
 # How many unread entries let a consumer read without the lease: few, so that two often read at once.
 HELP_FROM = 2
 
@@ -55,13 +55,13 @@ class Lease:
 
 
 class SimulatedRedis:
-    """One server. It calls `heard` with every notification and reply."""
+    """One server. It calls `received` with every notification and reply."""
 
-    def __init__(self, gates: Gates, clock: Clock, story: Story, heard: Callable[[Envelope], None]) -> None:
+    def __init__(self, gates: Gates, clock: Clock, story: Story, received: Callable[[Envelope], None]) -> None:
         self._gates = gates
         self._clock = clock
         self._story = story
-        self._heard = heard
+        self._received = received
         self._added = 0
         self.streams: dict[str, Stream] = {}
         self.readers: list[Reader] = []
@@ -78,21 +78,21 @@ class SimulatedRedis:
     def add(self, stream: str, encoded: Fields) -> None:
         """XADD, with the faults that may lose or double the entry."""
         if stream == NOTIFICATIONS or stream.startswith(("replies:", "inbox:")):
-            self._heard(decode(stream, Entry(b"0-0", encoded)).envelope)
+            self._received(decode(stream, Entry(b"0-0", encoded)).envelope)
             return
-        told = f"{encoded[b'type'].decode()} {encoded[b'subject'].decode()} -> {stream}"
+        line = f"{encoded[b'type'].decode()} {encoded[b'subject'].decode()} -> {stream}"
         if self._gates.happens(Fault.ENTRY_LOST):
-            self._story.tell(f"{told}: forgotten")
+            self._story.note(f"{line}: forgotten")
             self.forgotten.add(encoded[b"id"])
             return
         self._put(stream, encoded)
         if self._gates.happens(Fault.ENTRY_DOUBLED):
             self._put(stream, encoded)
-            told += ", twice"
-        self._story.tell(told)
+            line += ", twice"
+        self._story.note(line)
 
     def put_back(self, stream: str, fields: Fields) -> None:
-        self._story.tell(f"puts back {fields[b'type'].decode()} {fields[b'subject'].decode()}")
+        self._story.note(f"puts back {fields[b'type'].decode()} {fields[b'subject'].decode()}")
         self._put(stream, fields)
 
     def _put(self, stream: str, fields: Fields) -> None:
@@ -131,7 +131,7 @@ class SimulatedRedis:
             stream.pending[id] = self._clock.monotonic()
             entries.append(Entry(id, stream.entries[id], reclaimed=reclaimed))
         types = " ".join(f"{e.fields[b'type'].decode()} {e.fields[b'subject'].decode()}" for e in entries)
-        self._story.tell(f"{'takes over' if reclaimed else 'reads'} {types}", reader.process.name)
+        self._story.note(f"{'takes over' if reclaimed else 'reads'} {types}", reader.process.name)
         self.readers.remove(reader)
         reader.entries.set_result(entries)
 
@@ -141,7 +141,7 @@ class SimulatedRedis:
         if lease is None or lease.holder is reader.process:
             return None
         if any(each.process is lease.holder and each.stream == reader.stream for each in self.readers):
-            return math.inf  # its holder is reading, and renews it with each read
+            return math.inf  # its holder is reading, and renotifications it with each read
         expires = lease.since + leases.LEASE_MS / 1000
         return expires if expires > self._clock.monotonic() else None
 
@@ -169,22 +169,22 @@ class SimulatedRedis:
             if command[0] == "XADD":
                 additions.append((str(command[1]), encoded(command[command.index("*") + 1 :])))
             elif command[0] == "EVAL":  # notifications
-                additions += [(NOTIFICATIONS, fields) for fields in _news(command)]
+                additions += [(NOTIFICATIONS, fields) for fields in _notifications(command)]
             elif command[0] == "XDEL":
                 finished += [(str(command[1]), _bytes(id)) for id in command[2:]]
         if not additions and not finished:
             return
         gates = self._gates
         await gates.reach(Point.BEFORE_PUBLISH)
-        if gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_AWAY):
-            raise AWAY("made up: Redis is away")
+        if gates.strikes(Fault.PUBLISH_FAILED, Fault.REDIS_OUTAGE):
+            raise REDIS_OUTAGE("made up: Redis is unavailable")
         half = len(additions) > 1 and not finished and gates.strikes(Fault.PUBLISH_HALF)
         for stream, fields in additions[: len(additions) // 2 if half else None]:
             self.add(stream, fields)
         for stream, id in finished:
             self.remove(stream, id)
         if half or gates.strikes(Fault.PUBLISH_UNKNOWN):
-            raise AWAY("made up: no answer")
+            raise REDIS_OUTAGE("made up: no answer")
         await gates.reach(Point.AFTER_PUBLISH)
 
     async def xrange(self, stream: str, count: int | None = None) -> list[tuple[bytes, Fields]]:
@@ -197,9 +197,9 @@ class SimulatedRedis:
         return now_ns // 1_000_000_000, now_ns % 1_000_000_000 // 1000
 
     def check(self) -> None:
-        """Raises while the server is away."""
-        if Fault.REDIS_AWAY in self._gates.away:
-            raise AWAY("made up: Redis is away")
+        """Raises while the server is unavailable."""
+        if Fault.REDIS_OUTAGE in self._gates.outages:
+            raise REDIS_OUTAGE("made up: Redis is unavailable")
 
 
 class Lengths:
@@ -232,14 +232,14 @@ class SimulatedConnection:
 
     def __init__(self, redis: SimulatedRedis) -> None:
         self._redis = redis
-        self._lost: RedisAway | None = None
+        self._lost: RedisOutage | None = None
 
     async def send(self, commands: Sequence[Command]) -> None:
         self._lost = None
         try:
             await self._redis.execute(commands)
-        except RedisAway as away:
-            self._lost = away
+        except RedisOutage as error:
+            self._lost = error
 
     async def answers(self, number: int) -> list[object]:
         if self._lost is not None:
@@ -256,18 +256,20 @@ class SimulatedMailbox:
         self._story = story
         self._process = process
         self._wanted = (0, 0)
-        self._lost: RedisAway | None = None
+        self._lost: RedisOutage | None = None
 
     async def create(self) -> None:
         self._redis.check()
 
-    async def begin(self, step: Sequence[Command], count: int, block_ms: int, news: Sequence[Command] = ()) -> None:
+    async def begin(
+        self, commands: Sequence[Command], count: int, block_ms: int, notifications: Sequence[Command] = ()
+    ) -> None:
         self._wanted = count, block_ms
         self._lost = None
         try:
-            await self._redis.execute([*step, *news])
-        except RedisAway as away:
-            self._lost = away
+            await self._redis.execute([*commands, *notifications])
+        except RedisOutage as error:
+            self._lost = error
 
     async def finish(self) -> None:
         if self._lost is not None:
@@ -297,17 +299,18 @@ class SimulatedMailbox:
         failures[entry.id] = failures.get(entry.id, 0) + 1
         return failures[entry.id]
 
-    async def bury(self, entry: Entry, error: str, attempts: int) -> None:
+    async def dead_letter(self, entry: Entry, error: str, attempts: int) -> None:
         self._redis.check()
-        self._redis.dead.append((self.stream, entry.fields, error))
-        self._story.tell(f"buries {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}: {error}")
+        fields = entry.fields
+        self._redis.dead.append((self.stream, fields, error))
+        self._story.note(f"dead-letters {fields[b'type'].decode()} {fields[b'subject'].decode()}: {error}")
         self._redis.remove(self.stream, entry.id)
 
     async def set_aside(self, entry: Entry) -> None:
         self._redis.check()
         if entry.id in self._redis.stream(self.stream).entries:
             self._redis.unknown.setdefault(self.stream, []).append(entry.fields)
-            self._story.tell(f"sets aside {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}")
+            self._story.note(f"sets aside {entry.fields[b'type'].decode()} {entry.fields[b'subject'].decode()}")
         self._redis.remove(self.stream, entry.id)
 
     async def put_back(self, types: Collection[str]) -> PutBack:
@@ -330,7 +333,7 @@ class SimulatedMailbox:
         return None
 
 
-def _news(command: Command) -> list[Fields]:
+def _notifications(command: Command) -> list[Fields]:
     """The notifications in a script call that `Publisher.commands` makes; see there."""
     items = list(command[5:])
     found: list[Fields] = []

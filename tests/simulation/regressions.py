@@ -6,6 +6,6 @@ gives other stories to the same seeds. Therefore the bugs of actors that were fo
 
 REGRESSIONS: dict[int, str] = {
     3: "an intent whose currency was changed at Stripe confirmed its booking (currency_not_compared)",
-    337: "refunds that a bank refused were asked for again without end (refund_made_good_by_an_earlier_one)",
-    1134: "the audit told for good of a canceled intent found for a booking that was lost and made anew",
+    337: "refunds that a bank refused were requested again without end (refund_made_good_by_an_earlier_one)",
+    1134: "the audit reported for good a canceled intent found for a booking that was lost and made anew",
 }

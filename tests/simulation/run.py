@@ -70,11 +70,11 @@ class Runner:
     steps: int = STEPS
     planted: str = ""
     # Whether results have stories also where all promises were kept.
-    tell_all: bool = False
+    all_stories: bool = False
 
     async def play(self, seeds: Iterable[int], seen: Callable[[Result], object]) -> None:
         """Play all seeds. `seen` gets each result; when it returns False, the rest is not played."""
-        waiting = iter(seeds)
+        remaining = iter(seeds)
         async with asyncio.TaskGroup() as group:
             tasks: list[asyncio.Task[None]] = []
 
@@ -83,26 +83,26 @@ class Runner:
                     for task in tasks:
                         task.cancel()
 
-            tasks += [group.create_task(self._work(urls, waiting, result)) for urls in self.urls]
+            tasks += [group.create_task(self._work(urls, remaining, result)) for urls in self.urls]
 
     async def _work(
-        self, urls: tuple[str, str], waiting: Iterator[int], result: Callable[[Result], object]
+        self, urls: tuple[str, str], remaining: Iterator[int], result: Callable[[Result], object]
     ) -> None:
-        async with self._worker(urls) as ask:
-            for seed in waiting:
-                result(Result(**await ask(seed)))
+        async with self._worker(urls) as play_seed:
+            for seed in remaining:
+                result(Result(**await play_seed(seed)))
 
     @asynccontextmanager
     async def _worker(self, urls: tuple[str, str]) -> AsyncIterator[Callable[[int], Any]]:
         here, there = Pipe()
-        task = Task(*urls, self.steps, self.planted, self.tell_all)
+        task = Task(*urls, self.steps, self.planted, self.all_stories)
         # The order of a set of strings must also be the same each time.
         with patch.dict(os.environ, PYTHONHASHSEED="0"), chdir(ROOT):
             process = WORKERS.Process(target=work, args=(there, task), daemon=True)
             process.start()
         there.close()
 
-        async def ask(seed: int) -> Any:
+        async def play_seed(seed: int) -> Any:
             here.send(seed)
             await asyncio.to_thread(lambda: wait([here, process.sentinel]))
             if not here.poll():
@@ -110,7 +110,7 @@ class Runner:
             return here.recv()
 
         try:
-            yield ask
+            yield play_seed
             here.close()
             await asyncio.to_thread(process.join)
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.customers import PAYABLE, Customers
-from tests.simulation.faults import AWAYS, Fault, Lure
+from tests.simulation.faults import OUTAGES, Fault, Lure
 from tests.simulation.fleet import Fleet
 from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
@@ -47,7 +47,7 @@ class Schedule:
                 await self._step(self._choose())
             if not story.violations:
                 await self._quiet.run()
-            self._count_outcomes()
+            self._count_endings()
         finally:
             self.fleet.kill()
             await self.world.gates.quiesce()
@@ -64,7 +64,7 @@ class Schedule:
         self.fleet.start()
         self._people.set_up()
         # As each process does when it starts: from now on the catch-up finds Stripe events.
-        self.fleet.alive(PaymentProcess)[0].look()
+        self.fleet.alive(PaymentProcess)[0].catch_up()
         await gates.quiesce()
         while self.fleet.deliver_all():
             await gates.quiesce()
@@ -88,41 +88,41 @@ class Schedule:
         """Processes continue, time passes."""
         fleet, chance, advance = self.fleet, self._chance, self.world.advance
         parked, readers, claimers = self.world.gates.parked, fleet.readers(), fleet.claimers()
-        idle = [each for each in fleet.everybody() if not each.settling]
-        not_looking = [each for each in fleet.alive(PaymentProcess) if not each.looking]
-        silent = Fault.STRIPE_AWAY in self.world.gates.away
-        only_stripe_away = self.world.gates.away <= {Fault.STRIPE_AWAY}
+        idle = [each for each in fleet.everybody() if not each.reconciling]
+        not_catching_up = [each for each in fleet.alive(PaymentProcess) if not each.catching_up]
+        silent = Fault.STRIPE_OUTAGE in self.world.gates.outages
+        only_stripe_is_out = self.world.gates.outages <= {Fault.STRIPE_OUTAGE}
         return [
             (5.0 * min(len(parked), 4), lambda: self.world.gates.release(chance.choice(parked))),
             (8.0 * min(len(readers), 4), lambda: fleet.deliver(chance.choice(readers))),
             (4.0 * bool(claimers), lambda: fleet.claim(chance.choice(claimers))),
-            (2.0 * bool(idle), lambda: chance.choice(idle).settle()),
+            (2.0 * bool(idle), lambda: chance.choice(idle).reconcile()),
             (0.5 * any(self.world.redis.unknown.values()), lambda: bool(fleet.put_back())),
-            (0.7 * bool(not_looking), lambda: chance.choice(not_looking).look()),
+            (0.7 * bool(not_catching_up), lambda: chance.choice(not_catching_up).catch_up()),
             (4.0, lambda: advance(chance.uniform(0.01, 1.5))),
             (1.2, lambda: advance(chance.uniform(2.0, 12.0))),
             (0.4, lambda: advance(chance.uniform(20.0, 60.0))),
             (0.12, lambda: advance(chance.uniform(60.0, 1000.0))),
-            (0.03 * only_stripe_away, lambda: advance(DAY_S)),
+            (0.03 * only_stripe_is_out, lambda: advance(DAY_S)),
             (0.4 + 2.0 * silent, self._wait_for_a_booking),
         ]
 
     def _outside(self) -> list[tuple[float, Act]]:
         """Clients, operators, customers, banks and Stripe do something."""
         people, customers = self._people, self._customers
-        asking = bool(people.wishes)
+        has_wishes = bool(people.wishes)
         confirmed, paid = bool(people.seen("confirmed")), bool(self._promises.count("succeeded"))
-        webhooks = bool(self._postman.waiting) and Fault.STRIPE_AWAY not in self.world.gates.away
+        webhooks = bool(self._postman.waiting) and Fault.STRIPE_OUTAGE not in self.world.gates.outages
         return [
             (8.0 * people.eager, people.book),
-            (0.6 * asking, people.book_again),
-            (0.4 * asking, people.cancel),
-            (0.5 * asking, people.look),
-            (0.3 * asking, people.request_payment),
-            (0.25 * asking, people.operator_cancels),
-            (self.world.profile.refunds * confirmed + 0.1 * asking, people.operator_refunds),
-            (0.05, people.operator_calls_off),
-            (0.05 + 0.5 * people.hears_of_failed_refunds, people.operator_retries_refunds),
+            (0.6 * has_wishes, people.book_again),
+            (0.4 * has_wishes, people.cancel),
+            (0.5 * has_wishes, people.get_booking),
+            (0.3 * has_wishes, people.request_payment),
+            (0.25 * has_wishes, people.operator_cancels_booking),
+            (self.world.profile.refunds * confirmed + 0.1 * has_wishes, people.operator_refunds),
+            (0.05, people.operator_cancels_event),
+            (0.05 + 0.5 * people.sees_failed_refunds, people.operator_retries_refunds),
             (0.15 * self.world.profile.edits, people.operator_changes_event),
             (3.0 * min(self._promises.count(*PAYABLE), 3), customers.pay),
             (0.8, customers.decide),
@@ -141,8 +141,8 @@ class Schedule:
             (chances[Fault.WEBHOOK_FORGED] * 20, self._postman.forge),
             (chances[Fault.WEBHOOK_STALE] * 20, self._postman.repeat_late),
             (chances[Fault.FLUSHED] * 50, self._flush),
-            (sum(chances[away] for away in AWAYS) * 50, self._go_away),
-            (0.35 * len(gates.away), self._come_back),
+            (sum(chances[outage] for outage in OUTAGES) * 50, self._begin_outage),
+            (0.35 * len(gates.outages), self._end_outage),
             (chances[Fault.STANDBY_TOOK_OVER] * 100 * (not self._standby.lags), self._standby.fall_behind),
             (2.0 * self._standby.lags, self._standby.take_over),
         ]
@@ -150,7 +150,7 @@ class Schedule:
     async def _wait_for_a_booking(self) -> None:
         """Advance to the retry time of a booking: its hold ends, or its grace time."""
         now = self.world.now()
-        times = [row.facts.settle_after for row in self._promises.rows.values()]
+        times = [row.facts.retry_at for row in self._promises.rows.values()]
         upcoming = [each for each in times if each is not None and each > now]
         if upcoming:
             await self.world.advance((self._chance.choice(upcoming) - now).total_seconds() + 0.01)
@@ -161,24 +161,24 @@ class Schedule:
 
     def _flush(self) -> None:
         self.world.coverage.strike(Fault.FLUSHED)
-        self.world.story.tell(Fault.FLUSHED.value)
+        self.world.story.note(Fault.FLUSHED.value)
         self.world.redis.flush()
         self.world.people.opened_at = self.world.now()
 
-    def _go_away(self) -> None:
+    def _begin_outage(self) -> None:
         chances = self.world.profile.chances
-        (away,) = self._chance.choices(AWAYS, [chances[each] for each in AWAYS])
-        self.world.coverage.strike(away)
-        self.world.story.tell(away.value)
-        self.world.gates.away.add(away)
+        (outage,) = self._chance.choices(OUTAGES, [chances[each] for each in OUTAGES])
+        self.world.coverage.strike(outage)
+        self.world.story.note(outage.value)
+        self.world.gates.outages.add(outage)
 
-    def _come_back(self) -> None:
-        away = self._chance.choice(sorted(self.world.gates.away, key=lambda each: each.value))
-        self.world.story.tell(f"no longer: {away.value}")
-        self.world.gates.away.discard(away)
+    def _end_outage(self) -> None:
+        outage = self._chance.choice(sorted(self.world.gates.outages, key=lambda each: each.value))
+        self.world.story.note(f"no longer: {outage.value}")
+        self.world.gates.outages.discard(outage)
 
-    def _count_outcomes(self) -> None:
+    def _count_endings(self) -> None:
         coverage = self.world.coverage
         for row in self._promises.rows.values():
-            coverage.outcomes[f"{row.facts.status} {row.reason or ''}".strip()] += 1
+            coverage.endings[f"{row.facts.status} {row.reason or ''}".strip()] += 1
             coverage.money[row.facts.payment] += 1

@@ -13,9 +13,9 @@ where a booking that is gone or older now had long acknowledged a payment. Then 
 from __future__ import annotations
 
 from common.contracts.messages import PAYMENT_COMMANDS
-from common.messaging.envelope import tell
-from ops.repair.acting import message_of
+from common.messaging.envelope import envelope_for
 from ops.repair.command import ROUNDS_MAX
+from ops.repair.execution import message_of
 from tests.simulation.faults import Fault
 from tests.simulation.fleet import Fleet
 from tests.simulation.postgres import GatedDatabase
@@ -41,7 +41,7 @@ class Standby:
         return bool(self._copies)
 
     async def fall_behind(self) -> None:
-        self._world.story.tell("a standby falls behind", "standby")
+        self._world.story.note("a standby falls behind", "standby")
         self._copies = {each.app: await each.copy() for each in self._databases()}
 
     def _databases(self) -> tuple[GatedDatabase, ...]:
@@ -52,7 +52,7 @@ class Standby:
         world = self._world
         lost, ends = world.chance.choice(LOSSES), world.chance.random() < 0.5
         world.coverage.strike(Fault.STANDBY_TOOK_OVER)
-        world.story.tell(f"takes over from {' and '.join(lost)}{', which ends' if ends else ''}", "standby")
+        world.story.note(f"takes over from {' and '.join(lost)}{', which ends' if ends else ''}", "standby")
         for database in self._databases():
             if database.app in lost:
                 await database.put_back(self._copies[database.app])
@@ -69,9 +69,9 @@ class Standby:
         if self._repairs == 0:
             await self._promises.check_healed()
         self._repairs += 1
-        acts = await self._promises.to_repair()
-        for act in acts:
-            self._world.story.tell(f"{act.kind.value}: {act.id} {act.intent_id or ''}", "repair")
-            envelope = tell(message_of(act), act.id)
+        actions = await self._promises.to_repair()
+        for action in actions:
+            self._world.story.note(f"{action.kind.value}: {action.id} {action.intent_id or ''}", "repair")
+            envelope = envelope_for(message_of(action), action.id)
             self._world.redis.add(PAYMENT_COMMANDS, encoded(envelope.fields("/holdfast/repair")))
-        return bool(acts)
+        return bool(actions)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from common.runtime.outages import Away
+from common.runtime.outages import Outage
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.faults import Fault, Point
 from tests.simulation.process import current
@@ -21,7 +21,7 @@ class Coverage:
 
     faults: Counter[str] = field(default_factory=Counter)
     crashes: Counter[str] = field(default_factory=Counter)
-    outcomes: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
     money: Counter[str] = field(default_factory=Counter)
     logs: Counter[str] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ class Story:
         self.step = 0
         self.violations: list[str] = []
 
-    def tell(self, what: str, who: str | None = None) -> None:
+    def note(self, what: str, who: str | None = None) -> None:
         process = current()
         who = who or (process.name if process is not None else "world")
         self._lines.append((self._loop.at, self.step, who, what))
@@ -59,7 +59,7 @@ class Story:
     def violate(self, promise: str, text: str) -> None:
         """Note that a promise is broken: the schedule ends here."""
         self.violations.append(f"{promise}: {text}")
-        self.tell(f"!!! {promise}: {text}", "PROMISE")
+        self.note(f"!!! {promise}: {text}", "PROMISE")
 
     def name(self, id: UUID | str, kind: str) -> None:
         """Give `id` a short name in the story, such as B1."""
@@ -81,9 +81,9 @@ class Story:
         return hashlib.sha256(self.text().encode()).hexdigest()
 
 
-# Errors that a handler may end with: its time was over, or a server that it needs was away.
-EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, Away)
-UNTOLD = ("event", "level", "exc_info", "trace", "ms")
+# Errors that a handler may end with: its time was over, or a server that it needs was unavailable.
+EXCUSES: tuple[type[BaseException], ...] = (TimeoutError, Outage)
+OMITTED = ("event", "level", "exc_info", "trace", "ms")
 
 
 def drop_into(story: Story, coverage: Coverage, event: dict[str, Any]) -> None:
@@ -92,5 +92,5 @@ def drop_into(story: Story, coverage: Coverage, event: dict[str, Any]) -> None:
     error = event.get("exc_info")
     if isinstance(error, BaseException) and not isinstance(error, EXCUSES):
         story.violate("6 nothing lost", f"{event.get('event')} {event.get('type', '')} failed: {error!r}")
-    told = " ".join(f"{key}={value}" for key, value in event.items() if key not in UNTOLD)
-    story.tell(f"log: {event.get('event')} {told}"[:400])
+    fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in OMITTED)
+    story.note(f"log: {event.get('event')} {fields}"[:400])

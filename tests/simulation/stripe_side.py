@@ -15,8 +15,8 @@ import orjson
 import stripe
 from multidict import CIMultiDict
 
-from payment.pictures import EVENT_TYPES
 from payment.sdk import STRIPE_VERSION
+from payment.stripe_objects import EVENT_TYPES
 from sandbox import refunds
 from sandbox.account import Account
 from sandbox.api import Api
@@ -39,7 +39,7 @@ from tests.simulation.story import Story
 BASE = "https://stripe.simulated"
 SECRET_KEY = "sk_test_simulation"
 WEBHOOK_SECRET = "whsec_simulation"
-SETTLE_S = 20.0
+PROCESSING_S = 20.0
 # Faults of the sandbox: it answers so without having done anything, or although it has done the work.
 SWITCHES: dict[Fault, dict[str, Any]] = {
     Fault.STRIPE_500: {"error_before": Count(count=1)},
@@ -110,7 +110,7 @@ class Stripe:
         self.lag = lag
         self.faults.set(lag)
         self.account = Account(
-            self.ledger, self.webhooks, self.faults, home=BASE, settle_seconds=SETTLE_S, clock=clock.time
+            self.ledger, self.webhooks, self.faults, home=BASE, settle_seconds=PROCESSING_S, clock=clock.time
         )
         self.moves = self.account.moves = Moves()
         self.api = Api(self.account, Keys("", ""), RateLimit(0), self.faults)
@@ -157,11 +157,11 @@ class Stripe:
 
     async def do(self, who: str, what: str, step: Callable[[Work], object]) -> bool:
         """Do something at Stripe as `who`. Returns False when Stripe refuses."""
-        self._story.tell(what, who)
+        self._story.note(what, who)
         try:
             await self.account.perform(step)
         except ApiError as error:
-            self._story.tell(f"Stripe: {error}", who)
+            self._story.note(f"Stripe: {error}", who)
             return False
         return True
 
@@ -173,7 +173,7 @@ class Stripe:
 
     async def make_due_moves(self) -> None:
         for move in self.moves.due(self._clock.time()):
-            self._story.tell(f"{move.name} {move.object_id}", "Stripe")
+            self._story.note(f"{move.name} {move.object_id}", "Stripe")
             await make(self.account, move)
 
     def payload(self, event_id: str) -> str:
@@ -207,7 +207,7 @@ class Line(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         gates, path = self._gates, urlsplit(url).path
         await gates.reach(Point.BEFORE_STRIPE, path)
-        if gates.strikes(Fault.STRIPE_REFUSED_CONNECTION, Fault.STRIPE_AWAY):
+        if gates.strikes(Fault.STRIPE_REFUSED_CONNECTION, Fault.STRIPE_OUTAGE):
             raise _lost("not reached")
         if method == "post" and gates.strikes(Fault.STRIPE_BUSY):
             return BUSY, 409, CIMultiDict()
@@ -220,7 +220,7 @@ class Line(stripe.HTTPClient):
         lag = self._stripe.lag
         self._stripe.faults.set(lag.model_copy(update=switches[fault]) if fault else lag)
         content, status, answered = await self._stripe.answer(method, url, headers, post_data)
-        self._stripe._story.tell(f"{method} {path}: {status}")
+        self._stripe._story.note(f"{method} {path}: {status}")
         if gates.strikes(Fault.STRIPE_LOST_ANSWER):
             raise _lost("the answer was lost")
         await gates.reach(Point.AFTER_STRIPE, path)

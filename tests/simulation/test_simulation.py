@@ -16,11 +16,11 @@ from tests.simulation.run import Result, Results, Runner, make_databases
 SEEDS = sorted({1, 5, 7, 22, 26, *REGRESSIONS})
 # How many seeds are tried, until one shows the mistake.
 PLANTED_SEEDS_MAX = 150
-# With the third one a standby takes over from a database. With the last one Stripe is away for a while, and payment
-# probes it until it is back.
+# With the third one a standby takes over from a database. With the last one Stripe is unavailable for a while, and
+# payment probes it until it is back.
 TWICE = (3, 5, 23, 265)
 # How a booking can end; the reasons are those of `common.contracts.statuses.Reason`.
-OUTCOMES = {
+ENDINGS = {
     "confirmed",
     "cancelled by_customer",
     "cancelled by_operator",
@@ -52,7 +52,7 @@ async def play(runner: Runner, seeds: Iterable[int]) -> tuple[Results, dict[int,
     return results, kept
 
 
-def told(results: Results) -> str:
+def story_of_the_first_failure(results: Results) -> str:
     """The story of the first seed that failed."""
     first = results.first
     return "" if first is None else f"seed {first.seed}: {first.violations}\n{first.story}"
@@ -62,17 +62,17 @@ def told(results: Results) -> str:
 async def test_promises_are_kept_whatever_fails(urls: list[tuple[str, str]]) -> None:
     """Over its seeds every fault strikes, processes die at every point, and bookings end in every way."""
     results, _ = await play(Runner(urls), SEEDS)
-    assert not results.failed, told(results)
+    assert not results.failed, story_of_the_first_failure(results)
     assert {each.value for each in Fault} <= results.coverage.faults.keys()
     assert {each.value for each in Point} <= results.coverage.crashes.keys()
-    assert results.coverage.outcomes.keys() >= OUTCOMES
+    assert results.coverage.endings.keys() >= ENDINGS
 
 
 @pytest.mark.timeout(300)
-async def test_a_seed_tells_the_same_story_twice(urls: list[tuple[str, str]]) -> None:
+async def test_a_seed_gives_the_same_story_twice(urls: list[tuple[str, str]]) -> None:
     """Whichever seeds were played before it, in another process, and however slow the machine is."""
-    _, there = await play(Runner(urls, tell_all=True), TWICE)
-    _, back = await play(Runner(urls, planted="the_machine_is_slow", tell_all=True), reversed(TWICE))
+    _, there = await play(Runner(urls, all_stories=True), TWICE)
+    _, back = await play(Runner(urls, planted="the_machine_is_slow", all_stories=True), reversed(TWICE))
     for seed in TWICE:
         assert there[seed].story == back[seed].story
 

@@ -11,7 +11,7 @@ from booking import domain
 from booking.rules import Decision, Rule
 from booking.state import Booking
 from payment.payment_rows import PaymentRows
-from payment.pictures import StripeEvent
+from payment.stripe_objects import StripeEvent
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Schedule
@@ -27,9 +27,9 @@ def watch(schedule: Schedule | None) -> None:
 
 def install() -> None:
     """Put the observers in: once in a process, after a planted mistake."""
-    for place, rules in domain.TABLE.items():
-        status, trigger = place
-        domain.TABLE[place] = tuple(
+    for key, rules in domain.TABLE.items():
+        status, trigger = key
+        domain.TABLE[key] = tuple(
             (guard, _reaching(rule, row_name(status, trigger.value, rule))) for guard, rule in rules
         )
     rows: Any = PaymentRows

@@ -29,7 +29,7 @@ class Task:
     payment_url: str
     steps: int
     planted: str
-    tell_all: bool
+    all_stories: bool
 
 
 _playing: Schedule | None = None
@@ -42,9 +42,9 @@ def _into_the_story(_: Any, __: str, event: Any) -> NoReturn:
 
 
 def play(
-    seed: int, steps: int, loop: VirtualLoop, lasting: Lasting, lure: Lure, *, tell_all: bool = False
+    seed: int, steps: int, loop: VirtualLoop, lasting: Lasting, lure: Lure, *, all_stories: bool = False
 ) -> dict[str, Any]:
-    """Play one schedule. The result has its story when a promise was broken, or with `tell_all`."""
+    """Play one schedule. The result has its story when a promise was broken, or with `all_stories`."""
     global _playing
     started = time.perf_counter()
     schedule = _playing = Schedule(seed, loop, lasting, Coverage(), lure)
@@ -59,7 +59,7 @@ def play(
         "seed": seed,
         "violations": story.violations,
         "digest": story.digest(),
-        "story": story.text() if story.violations or tell_all else "",
+        "story": story.text() if story.violations or all_stories else "",
         "coverage": schedule.world.coverage.as_json(),
         "virtual_s": loop.at,
         "seconds": time.perf_counter() - started,
@@ -81,6 +81,6 @@ def work(seeds: Connection, task: Task) -> None:
     with suppress(EOFError):
         while True:
             seed = seeds.recv()
-            seeds.send(play(seed, task.steps, loop, lasting, lure, tell_all=task.tell_all))
+            seeds.send(play(seed, task.steps, loop, lasting, lure, all_stories=task.all_stories))
     loop.run_until_complete(lasting.close())
     loop.close()

@@ -64,7 +64,7 @@ class World:
         self.profile = Profile.draw(self.chance, random.Random(f"lagging {seed}"), lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
         self.people = People(self.chance, self.gates, self.story, self.profile.begins_soon)
-        self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.hear)
+        self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
         lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)
         self.stripe = Stripe(self.gates, self.clock, self.story, lag)
@@ -82,7 +82,7 @@ class World:
     def monotonic(self) -> float:
         return (self.clock.now() - EPOCH).total_seconds()
 
-    def told_time(self) -> Bounds:
+    def measured_time(self) -> Bounds:
         """What a process learns when it asks Postgres for the time, with some delay on each way."""
         there, back = (self.chance.random() * WAY_MAX_S for _ in range(2))
         ahead = self.now().timestamp() - self.monotonic()
@@ -105,4 +105,4 @@ class World:
             await self.stripe.make_due_moves()
             await self.gates.quiesce()
         self.loop.at = max(self.loop.at, until)
-        self.story.tell(f"{seconds:.3f} s pass", "clock")
+        self.story.note(f"{seconds:.3f} s pass", "clock")

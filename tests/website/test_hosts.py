@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Path:
         '<svg><use xlink:href="https://cdn.example/icons.svg#moon"/></svg>',
     ],
 )
-def test_what_comes_from_another_host_is_found(site: Path, html: str) -> None:
+def test_loads_from_another_host_are_found(site: Path, html: str) -> None:
     (site / "page.html").write_text(html)
     (found,) = complaints(site)
     assert found.startswith("page.html: ")
@@ -61,7 +61,7 @@ def test_what_comes_from_another_host_is_found(site: Path, html: str) -> None:
         "<p>@import 'https://cdn.example', url(https://cdn.example)</p>",
     ],
 )
-def test_links_and_what_lies_in_the_folder_are_fine(site: Path, html: str) -> None:
+def test_links_and_files_in_the_folder_are_accepted(site: Path, html: str) -> None:
     (site / "docs" / "page.html").write_text(html)
     assert complaints(site) == []
 
@@ -70,14 +70,14 @@ def test_links_and_what_lies_in_the_folder_are_fine(site: Path, html: str) -> No
     ("address", "wrong"),
     [("/style.css", "is not relative"), ("old.css", "is not there"), ("docs", "is not there")],
 )
-def test_what_a_page_opened_as_a_file_would_not_find_is_found(site: Path, address: str, wrong: str) -> None:
+def test_paths_that_a_page_opened_as_a_file_lacks_are_found(site: Path, address: str, wrong: str) -> None:
     (site / "page.html").write_text(f'<link rel="stylesheet" href="{address}">')
     (found,) = complaints(site)
     assert wrong in found
 
 
 @pytest.mark.parametrize("name", ["theme.css", "picture.svg"])
-def test_style_sheets_and_pictures_are_looked_through_as_well(site: Path, name: str) -> None:
+def test_style_sheets_and_pictures_are_checked_too(site: Path, name: str) -> None:
     css = 'p { src: url("https://cdn.example/fira.woff") }'
     (site / name).write_text(css if name.endswith("css") else f"<svg><style>{css}</style></svg>")
     assert complaints(site) == [f"{name}: https://cdn.example/fira.woff {ELSEWHERE}"]

@@ -16,12 +16,12 @@ def test_every_markdown_file_is_a_page() -> None:
     assert {name for name in listed.stdout.split() if not name.startswith(".")} <= set(include_patterns)
 
 
-def test_every_page_stands_in_the_navigation_once() -> None:
+def test_every_page_is_in_the_navigation_once() -> None:
     listed = re.findall(r"^/(\S+)$", "\n".join(NAVIGATION.values()), re.MULTILINE)
     assert sorted(f"{name}.md" for name in [START, *listed]) == sorted(include_patterns)
 
 
-def test_decisions_stand_under_their_list_in_their_order() -> None:
+def test_decisions_are_below_their_list_in_order() -> None:
     assert sorted(RECORDS) == RECORDS
     assert re.findall(r"^/(\S+)$", NAVIGATION[DECISIONS], re.MULTILINE) == RECORDS
 

@@ -30,18 +30,18 @@ TYPES: dict[str, type[Message]] = {}
 
 class Message(Resource):
     """One contract. `types` are its CloudEvents types (most have one); `stream` is where it is published ("" for
-    replies). A `patient` message may leave later, with others: nobody waits for it, and losing it only delays
+    replies). A `deferrable` message may leave later, with others: nobody waits for it, and losing it only delays
     something."""
 
     types: ClassVar[tuple[str, ...]] = ()
     stream: ClassVar[str]
-    patient: ClassVar[bool]
+    deferrable: ClassVar[bool]
 
     def __init_subclass__(
-        cls, *, type: str | tuple[str, ...] = (), stream: str = "", patient: bool = False, **kwargs: Any
+        cls, *, type: str | tuple[str, ...] = (), stream: str = "", deferrable: bool = False, **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
-        cls.patient = patient
+        cls.deferrable = deferrable
         cls.stream = stream or getattr(cls, "stream", "")
         if type:
             cls.types = (type,) if isinstance(type, str) else type
@@ -57,7 +57,7 @@ class Message(Resource):
         return ()
 
     @classmethod
-    def together(cls, messages: Sequence[Message]) -> Sequence[Message]:
+    def combined(cls, messages: Sequence[Message]) -> Sequence[Message]:
         """Messages that say the same as these, which are of this class: one for many, where the class allows it."""
         return messages
 

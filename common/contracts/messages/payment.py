@@ -50,7 +50,7 @@ class RefundPayment(PaymentCommand, type="payment.refund"):
     whole: bool | None = None
 
 
-class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYMENT_COMMANDS, patient=True):
+class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYMENT_COMMANDS, deferrable=True):
     """The booking has applied the payment's `version`, or a higher one before. `conflict`: it has applied another
     report under that version. A payment whose own version is not above it has lost rows, and continues above it."""
 
@@ -58,7 +58,7 @@ class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYM
     conflict: bool = False
 
     @classmethod
-    def together(cls, messages: Sequence[Message]) -> Sequence[Message]:
+    def combined(cls, messages: Sequence[Message]) -> Sequence[Message]:
         reports = cast("tuple[PaymentReportApplied, ...]", tuple(messages))
         return messages if len(messages) == 1 else [PaymentReportsApplied(reports=reports)]
 

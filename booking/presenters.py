@@ -1,0 +1,126 @@
+"""Bookings and events as clients and operators see them, and what a booking asks of the payment actor."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+from booking.cancellation_rows import EventCancellation
+from booking.state import Booking, Event, FollowUp
+from common.contracts import resources
+from common.contracts.currencies import exponent_of
+from common.contracts.messages import (
+    BookingChanged,
+    CancelPaymentIntent,
+    CreatePaymentIntent,
+    EventChanged,
+    Message,
+    RefundPayment,
+    SyncPayment,
+)
+from common.contracts.resources import is_payable
+from common.contracts.statuses import BookingStatus
+from common.messaging.envelope import Delivery, Envelope, envelope_for
+
+# The fields of a booking's payment that only operators see.
+FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
+# The fields of a booking, and of an event, that are shown as they are.
+FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
+TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
+_as_it_is = attrgetter(*FIELDS)
+# The message that asks payment for each of these, once there is an intent.
+COMMANDS: dict[FollowUp, type[Message]] = {
+    FollowUp.CANCEL_INTENT: CancelPaymentIntent,
+    FollowUp.SYNC: SyncPayment,
+    FollowUp.REFUND: RefundPayment,
+}
+
+
+def shown(booking: Booking) -> resources.Booking:
+    """The booking as its owner may see it: with the client secret while there is something to pay."""
+    payable = is_payable(booking.status, booking.payment, booking.closing)
+    values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
+    values["currency_exponent"] = exponent_of(booking.currency)
+    values["items"] = tuple([item._asdict() for item in booking.items])
+    values["payment"] = FOR_OPERATORS | {
+        "status": booking.payment,
+        "intent_id": booking.intent_id,
+        "client_secret": booking.client_secret if payable else None,
+        "last_error": booking.last_error,
+        "queue_position": None,
+        "attempts": booking.attempts,
+    }
+    if booking.status is not BookingStatus.PENDING:
+        values["hold_until"] = None
+    return resources.Booking.model_validate(values)
+
+
+def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Booking | None = None) -> Envelope:
+    """The notification of it; `seen`: the booking as shown, if it has been made already."""
+    return envelope_for(
+        BookingChanged(owner=booking.owner, booking=seen or shown(booking)), booking.id, cause=cause
+    )
+
+
+def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
+    """The booking as operators see it: no client secret, but its disputes and why a refund waits or has failed."""
+    return seen.redacted().with_payment(**{name: getattr(booking, name) for name in FOR_OPERATORS})
+
+
+def shown_event(event: Event) -> resources.Event:
+    """The event with its free seats. Its version also counts its ticket types' changes: of two snapshots the one
+    with the higher version is the newer one."""
+    values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
+    values |= {
+        "currency_exponent": exponent_of(event.currency),
+        "sales_end": event.sales_end_at,
+        "ticket_types": tuple({**each._asdict(), "available": each.free} for each in event.ticket_types.values()),
+        "version": event.version + sum(each.version for each in event.ticket_types.values()),
+        "terms_version": event.version,
+    }
+    return resources.Event.model_validate(values)
+
+
+def operators_event(
+    event: Event, cancellation: EventCancellation | None = None, refund_retry: resources.RefundRetry | None = None
+) -> resources.OperatorsEvent:
+    """The event as operators see it. With the progress of its cancellation the version counts the bookings'
+    changes, too: of two snapshots the one with the higher version is the newer one."""
+    seen, (progress, changes) = shown_event(event), cancellation or (None, 0)
+    counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
+    values = seen.model_dump() | {
+        "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
+        "progress": progress,
+        "refund_retry": refund_retry,
+        "version": seen.version + changes,
+    }
+    return resources.OperatorsEvent.model_validate(values)
+
+
+def event_changed(event: Event, cancellation: EventCancellation | None = None) -> Envelope:
+    return envelope_for(
+        EventChanged(event=shown_event(event), operators=operators_event(event, cancellation)), event.id
+    )
+
+
+def command_for(booking: Booking, follow_up: FollowUp, cause: Delivery | None = None) -> Envelope:
+    """The message by which `booking` asks the payment actor for `follow_up`."""
+    if follow_up is FollowUp.CREATE_INTENT:
+        intent = CreatePaymentIntent(
+            booking_id=booking.id,
+            event_id=booking.event_id,
+            amount=booking.amount,
+            currency=booking.currency,
+            payment_methods=booking.payment_methods,
+        )
+        return envelope_for(intent, booking.id, cause=cause)
+    values: dict[str, Any] = {"booking_id": booking.id}
+    if booking.intent_id is not None:  # by these payment finds the intent again if its row is lost
+        values |= {
+            "intent_id": booking.intent_id,
+            "booking_amount": booking.amount,
+            "booking_currency": booking.currency,
+        }
+    if follow_up is FollowUp.REFUND:
+        values |= {"refund_id": booking.refund_id, "amount": booking.refund_amount, "whole": booking.refund_whole}
+    return envelope_for(COMMANDS[follow_up](**values), booking.id, cause=cause)

@@ -1,0 +1,133 @@
+"""The handlers of queries, which read and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from booking.booking_rows import Position
+from booking.presenters import for_operators, operators_event, shown, shown_event
+from booking.queue import with_positions
+from booking.repository import Store
+from booking.state import Booking, Event
+from common.contracts import resources
+from common.contracts.errors import EventNotFound, HoldfastError, NotFound
+from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
+from common.contracts.resources import Resource
+from common.messaging.batch import Handlers
+from common.messaging.envelope import Delivery, Envelope, answers
+
+OPERATORS_BEGIN_EARLIER = timedelta(days=1)
+# Before every id: a position with it is before all events that start at its time.
+FIRST_ID = UUID(int=0)
+
+
+class QueryHandlers:
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+        self.queries: Handlers = {
+            GetBooking: self.get_bookings,
+            GetEvent: self.get_events,
+            GetHistory: self.get_history,
+            ListBookings: self.list_bookings,
+            ListEvents: self.list_events,
+        }
+
+    async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        bookings = await self._load(deliveries)
+        found = [(delivery, _visible(delivery.message, bookings)) for delivery in deliveries]
+        positioned = await with_positions(self._store, [shown(booking) for _, booking in found if booking])
+        return answers(
+            (delivery, _for_asker(delivery.message, booking, positioned) if booking else NotFound())
+            for delivery, booking in found
+        )
+
+    async def get_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
+        async with self._store.reading() as rows:
+            events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
+            cancelled = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
+            progress = await rows.cancellations.progress(cancelled)
+            retries = await rows.cancellations.retries(for_operators)
+
+        def seen(message: GetEvent) -> Resource | HoldfastError:
+            event = events.get(message.event_id)
+            if event is None:
+                return EventNotFound()
+            if not message.operator:
+                return shown_event(event)
+            return operators_event(event, progress.get(event.id), retries.get(event.id))
+
+        return answers((delivery, seen(delivery.message)) for delivery in deliveries)
+
+    async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        bookings = await self._load(deliveries)
+        replies: list[tuple[Delivery, Any]] = []
+        async with self._store.reading() as rows:
+            for delivery in deliveries:
+                if (booking := _visible(delivery.message, bookings)) is None:
+                    replies.append((delivery, NotFound()))
+                else:
+                    history = await rows.bookings.history(booking.id)
+                    replies.append((delivery, _page(history, len(history), "at", lambda each: each)))
+        return answers(replies)
+
+    async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[tuple[Delivery, Any]] = []
+        for delivery in deliveries:
+            message: ListBookings = delivery.message
+            async with self._store.reading() as rows:
+                found = await rows.bookings.page(message)
+            positioned = await with_positions(self._store, [shown(each) for each in found[: message.limit]])
+            show = partial(_for_asker, message, positioned=positioned)
+            replies.append((delivery, _page(found, message.limit, "created_at", show)))
+        return answers(replies)
+
+    async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[tuple[Delivery, Any]] = []
+        for delivery in deliveries:
+            message: ListEvents = delivery.message
+            async with self._store.reading() as rows:
+                found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
+            show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
+            replies.append((delivery, _page(found, message.limit, "starts_at", show)))
+        return answers(replies)
+
+    async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
+        async with self._store.reading() as rows:
+            return await rows.bookings.load([delivery.message.booking_id for delivery in deliveries])
+
+
+def _visible(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:
+    """The booking, if the one who asks may see it: an operator (no owner) sees all."""
+    booking = bookings.get(message.booking_id)
+    return booking if booking is not None and message.owner in (None, booking.owner) else None
+
+
+def _behind(message: ListEvents, now: datetime) -> Position:
+    """The position after which the list continues. Without a time or a page the list begins with what is to come;
+    for operators it begins a day earlier, so that it has the events that are under way."""
+    starts_from = message.starts_from
+    if starts_from is None and message.after is None:
+        starts_from = now - OPERATORS_BEGIN_EARLIER if message.operator else now
+    earliest = None if starts_from is None else (starts_from, FIRST_ID)
+    return max(position for position in (message.after, earliest) if position is not None)
+
+
+def _for_asker(
+    message: GetBooking | ListBookings, booking: Booking, positioned: Mapping[UUID, resources.Booking]
+) -> resources.Booking:
+    """The booking as the one who asks may see it: an operator sees more, also in a list of one owner's bookings."""
+    operator = message.owner is None or (isinstance(message, ListBookings) and message.operator)
+    return for_operators(positioned[booking.id], booking) if operator else positioned[booking.id]
+
+
+def _page(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
+    """At most `limit` of these as they are shown and, if more follow, the position of the last: its time and id."""
+    page = found[:limit]
+    following = [getattr(page[-1], at).isoformat(), str(page[-1].id)] if len(found) > limit else None
+    return {"items": [show(each).model_dump(mode="json") for each in page], "next": following}
