@@ -22,7 +22,19 @@ def component_schemas(kinds: Iterable[tuple[Any, JsonSchemaMode]]) -> tuple[Any,
     for schema in schemas.values():
         for name, of in schema.get("properties", {}).items():
             _put(schema, name, of)
-    return refs, schemas
+    return refs, schemas | _known(schemas)
+
+
+def _known(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """The known values of open enumerations as schemas of their own: generators name their types after them."""
+    found: dict[str, Schema] = {}
+    for name, schema in schemas.items():
+        options = schema.get("anyOf", [{}])
+        if "enum" in options[0]:
+            known = f"Known{name}"
+            found[known] = options[0] | {"description": f"The values of `{name}` that this release knows."}
+            options[0] = {"$ref": REF.format(model=known)}
+    return found
 
 
 def _put(schema: Schema, name: str, of: Schema) -> None:

@@ -16,9 +16,9 @@ from holdfast_client.api.events import get_event
 from holdfast_client.api.tokens import create_guest
 from holdfast_client.models import (
     Booking,
-    BookingReasonType0,
     Event,
     GuestToken,
+    KnownBookingReason,
     NewBooking,
     NewBookingItem,
     NewEvent,
@@ -70,5 +70,6 @@ listed = list_bookings.sync(client=customer)
 assert [each.id for each in listed.items] == [now.id]
 # A reason that this client does not know is a text: nothing breaks.
 unknown = Booking.from_dict(now.to_dict() | {"reason": "of_a_later_release"})
-assert not isinstance(unknown.reason, BookingReasonType0)
+assert not isinstance(unknown.reason, KnownBookingReason)
+assert Booking.from_dict(now.to_dict() | {"reason": "sold_out"}).reason is KnownBookingReason.SOLD_OUT
 sys.stdout.write(json.dumps({"status": now.status, "payment": now.payment.status}) + "\n")
